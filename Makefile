@@ -1,0 +1,49 @@
+# Every target does its own set-up in .venv on first use; Python 3.11 or newer and make are all that is needed.
+
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python3 python; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$name; break; }; done)
+BIN := .venv/bin
+STAMP := .venv/.stamp
+PACKAGES := nodes workflows activities gateway
+CODE := $(PACKAGES) tests
+
+.PHONY: help demo up test lint types format bench clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: $(STAMP) ## Run examples/story.json: a live tree of nodes, the streamed text, the outputs
+	$(BIN)/innkeeper run examples/story.json
+
+up: $(STAMP) ## Run everything on http://127.0.0.1:8090 until Ctrl-C
+	$(BIN)/innkeeper up
+
+test: $(STAMP) ## Run the tests
+	$(BIN)/pytest -n 2 --dist loadfile
+
+lint: $(STAMP) ## Check style and formatting
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+types: $(STAMP) ## Check types
+	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+
+format: $(STAMP) ## Format the code and sort imports
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+bench: $(STAMP) ## Measure, beside hand-written Temporal workflows
+	$(BIN)/python -m tests.benchmarks
+
+clean: ## Remove the environment and all caches; data in .innkeeper stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found: install it, or run 'make PYTHON=/path/to/python ...'" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than Python 3.11: install a newer one, or run 'make PYTHON=/path/to/python ...'" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@

@@ -1,0 +1,87 @@
+"""The messages between the workflow and the activity that runs a node, and how values travel in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+EXECUTE_NODE = "execute_node"
+STORE_VALUES = "store_values"
+LOAD_VALUE = "load_value"
+MERGE_VALUES = "merge_values"
+QUEUE_HAS_WORKERS = "queue_has_workers"
+
+INLINE_LIMIT = 4096
+"""Bytes of JSON up to which a value travels inline; larger ones are blobs."""
+PREVIEW_CHARS = 200
+
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NodeCall:
+    """Run one node.
+
+    Attributes:
+        path: Node path in the run, `outer/inner` inside groups.
+        inputs: Slot to value; a value is JSON, `{"$blob": ...}` or holds `{"$secret": id}` where declared.
+        multi: Slots whose value is a list that travels element by element.
+        seal: Output slot to inner keys (`[""]` for the whole value) that must leave as secret references.
+        streams: Output slots that carry the node's chunks.
+        collect_chunks: A consumer wants the list of chunks, not only the text.
+        base_attempt: Added to Temporal's attempt when the workflow scheduled the activity anew.
+        max_failures: Failures (waits not counted) after which the node has failed for good.
+        run_user: Owner of the run.
+    """
+
+    run: str
+    path: str
+    type: str
+    inputs: JsonObject
+    mode: str | None = None
+    config: JsonObject = field(default_factory=dict)
+    multi: list[str] = field(default_factory=list)
+    seal: dict[str, list[str]] = field(default_factory=dict)
+    streams: list[str] = field(default_factory=list)
+    collect_chunks: bool = False
+    base_attempt: int = 0
+    max_failures: int = 4
+    non_retryable: list[str] = field(default_factory=list)
+    run_user: str = "default_user"
+    interface_inputs: JsonObject = field(default_factory=dict)
+    interface_outputs: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What a node gave.
+
+    Attributes:
+        outputs: Slot to value as in `NodeCall.inputs`; a stream slot holds `{"text", "chunks"[, "items"]}`.
+        attempt: The attempt that succeeded, waits included.
+        logged: The gateway has acknowledged NODE_COMPLETE; False during an outage of the gateway.
+    """
+
+    outputs: JsonObject
+    attempt: int = 1
+    logged: bool = True
+
+
+def is_blob(value: Any) -> bool:
+    """Is this value (at the top of a slot) a reference to a stored one?"""
+    return isinstance(value, Mapping) and isinstance(value.get("$blob"), str)
+
+
+def holds_marker(value: Any) -> bool:
+    """Does a user's value hold `$blob` or `$secret` itself? Such values are stored whole, so nobody mistakes them."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            if "$blob" in item or "$secret" in item:
+                return True
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return False

@@ -1,0 +1,168 @@
+"""What must hold of a definition before it joins the catalogue: an author's slip is told at load, not in a run."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from nodes.definition import DATA_FLOW_TYPES, BypassBehavior, Input, Mode, NodeDefinition, Output
+from nodes.errors import PluginLoadError
+
+_NAME = re.compile(r"[^\s:/]+")
+_SUB_HANDLE = re.compile(r"__\d+$")
+_PLACEMENTS = ("activity", "inline", "workflow")
+
+
+def check_definition(node: NodeDefinition) -> None:
+    """Refuse a definition that could not run.
+
+    Raises:
+        PluginLoadError: Says everything that is wrong, with the names of slots and modes.
+    """
+    # Slots first: the other questions read them.
+    problems = list(_shape_problems(node)) or list(_meaning_problems(node))
+    if problems:
+        raise PluginLoadError(f"node type {node.type!r}: {'; '.join(problems)}")
+
+
+def _shape_problems(node: NodeDefinition) -> Iterator[str]:
+    yield from _name_problems(node)
+    yield from _slot_problems("inputs", node.inputs, Input)
+    yield from _slot_problems("outputs", node.outputs, Output)
+    yield from _slot_problems("config_schema", node.config_schema, Input)
+    yield from _mode_slot_problems(node.modes)
+
+
+def _meaning_problems(node: NodeDefinition) -> Iterator[str]:
+    yield from _mode_problems(node)
+    yield from _execute_problems(node)
+    yield from _bypass_problems(node)
+    yield from _placement_problems(node)
+
+
+def _name_problems(node: NodeDefinition) -> Iterator[str]:
+    for field, value in (("type", node.type), ("namespace", node.namespace)):
+        if field == "namespace" and value is None:
+            continue
+        if not isinstance(value, str) or not _NAME.fullmatch(value):
+            yield f"{field} {value!r} must be a name without ':', '/' and spaces"
+
+
+def _slot_problems(where: str, slots: Any, kind: type[Input] | type[Output]) -> Iterator[str]:
+    if not isinstance(slots, Mapping):
+        yield f"{where} must be a mapping of slot keys to {kind.__name__}"
+        return
+    for key, slot in slots.items():
+        if not isinstance(key, str) or not key:
+            yield f"{where}: slot key {key!r} must be a text"
+        elif _SUB_HANDLE.search(key):
+            # Editors address the parts of a multi slot as `key__0`, `key__1`; such a key would be taken for one.
+            yield f"{where}: slot key {key!r} must not end in '__' and digits"
+        if not isinstance(slot, kind):
+            yield f"{where}: slot {key!r} must be an {kind.__name__}, found {type(slot).__name__}"
+        elif slot.data_flow_type not in DATA_FLOW_TYPES:
+            yield f"{where}: slot {key!r} has type {slot.data_flow_type!r}; types are {', '.join(DATA_FLOW_TYPES)}"
+
+
+def _mode_slot_problems(modes: Any) -> Iterator[str]:
+    if not isinstance(modes, Mapping):
+        yield "modes must be a mapping of mode ids to Mode"
+        return
+    for key, mode in modes.items():
+        if not isinstance(mode, Mode):
+            yield f"mode {key!r} must be a Mode, found {type(mode).__name__}"
+            continue
+        yield from _slot_problems(f"mode {key!r} inputs", mode.inputs, Input)
+        yield from _slot_problems(f"mode {key!r} outputs", mode.outputs, Output)
+
+
+def _mode_problems(node: NodeDefinition) -> Iterator[str]:
+    modes = ", ".join(map(repr, node.modes)) or "none"
+    if node.modes and not node.mode_config_key:
+        yield "it has modes but no mode_config_key"
+    if node.mode_config_key and node.mode_config_key not in node.config_schema:
+        items = ", ".join(map(repr, node.config_schema)) or "none"
+        yield f"mode_config_key {node.mode_config_key!r} is not in config_schema; items are {items}"
+    if node.default_mode_id is not None and node.default_mode_id not in node.modes:
+        yield f"default_mode_id {node.default_mode_id!r} is not a mode; modes are {modes}"
+    for key, mode in node.modes.items():
+        if mode.id != key:
+            yield f"mode {key!r} has the id {mode.id!r}; the two must be equal"
+
+
+def _execute_problems(node: NodeDefinition) -> Iterator[str]:
+    # The interpreter itself plays these: control nodes, groups, the ends of an interface, notes in the editor.
+    by_interpreter = node.placement == "workflow" or node.interface_values or node.interface_sink or node.is_ui_node
+    if node.execute is None and not node.modes and not by_interpreter:
+        yield "execute is missing"
+    if node.execute is not None:
+        yield from _callable_problems("execute", node.execute, node.outputs)
+    for key, mode in node.modes.items():
+        execute = mode.execute or node.execute
+        if execute is None:
+            yield f"mode {key!r} has no execute and the node type has none either"
+        elif mode.execute is not None or any(output.is_stream for output in mode.outputs.values()):
+            yield from _callable_problems(f"mode {key!r} execute", execute, mode.outputs)
+
+
+def _callable_problems(where: str, execute: Any, outputs: Mapping[str, Output]) -> Iterator[str]:
+    if _is(execute, inspect.isasyncgenfunction):
+        return
+    if not callable(execute) or not _is(execute, inspect.iscoroutinefunction):
+        yield f"{where} must be an 'async def' function"
+        return
+    streams = [key for key, output in outputs.items() if output.is_stream]
+    if streams:
+        keys = ", ".join(map(repr, streams))
+        yield f"{where} must be an async generator (with 'yield'): output {keys} is a stream"
+
+
+def _is(function: Any, test: Callable[[Any], bool]) -> bool:
+    while isinstance(function, functools.partial):
+        function = function.func
+    # An object with `async def __call__` is as good as a function.
+    return test(function) or test(getattr(function, "__call__", None))  # noqa: B004
+
+
+def _bypass_problems(node: NodeDefinition) -> Iterator[str]:
+    behaviour: Any = node.bypass_behavior
+    if behaviour is None or behaviour == "mute":
+        return
+    if not isinstance(behaviour, BypassBehavior):
+        yield f"bypass_behavior {behaviour!r} must be 'mute' or a BypassBehavior"
+        return
+    if node.dynamic_slots:
+        return
+    inputs = _keys(node.inputs, *(mode.inputs for mode in node.modes.values()))
+    outputs = _keys(node.outputs, *(mode.outputs for mode in node.modes.values()))
+    for key in (*behaviour.pass_through, *behaviour.defaults):
+        if key not in outputs:
+            yield f"bypass_behavior names output {key!r}; outputs are {', '.join(map(repr, outputs)) or 'none'}"
+    for key in behaviour.pass_through.values():
+        if key not in inputs:
+            yield f"bypass_behavior names input {key!r}; inputs are {', '.join(map(repr, inputs)) or 'none'}"
+
+
+def _placement_problems(node: NodeDefinition) -> Iterator[str]:
+    if node.placement not in _PLACEMENTS:
+        yield f"placement {node.placement!r} must be one of {', '.join(_PLACEMENTS)}"
+    if node.placement != "inline":
+        return
+    if node.side_effects:
+        yield "an inline node cannot have side effects: it may run twice"
+    if any(slot.is_stream for slot in _all_slots(node)):
+        yield "an inline node cannot have stream slots: use placement 'activity'"
+
+
+def _all_slots(node: NodeDefinition) -> Iterator[Input | Output]:
+    parts: list[NodeDefinition | Mode] = [node, *node.modes.values()]
+    for part in parts:
+        yield from part.inputs.values()
+        yield from part.outputs.values()
+
+
+def _keys(*slots: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(key for part in slots for key in part))

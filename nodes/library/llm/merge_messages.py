@@ -1,0 +1,70 @@
+"""core:MergeMessages: several histories in a row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from nodes.library.llm.messages import is_message
+from nodes.library.utilities.text import dump_json
+from nodes.node import Inputs, NodeContext
+
+
+async def merge_messages(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+    """String histories and single messages together, in the order of their connections.
+
+    Takes JSON text and native values. What is no message is left out, so one bad part does not lose the others.
+
+    Example:
+        >>> run_node(definition, {"message_inputs": ['[{"role":"user","content":"1"}]', "no message"]})
+        {'messages': '[{"role":"user","content":"1"}]'}
+    """
+    parts = inputs.get("message_inputs")
+    if not isinstance(parts, list):
+        parts = [parts]
+    messages = [message for index, part in enumerate(parts) for message in _messages(part, index, context)]
+    return {"messages": dump_json(messages)}
+
+
+def _messages(part: Any, index: int, context: NodeContext) -> Iterator[Any]:
+    if isinstance(part, str) and part:
+        try:
+            part = json.loads(part)
+        except (ValueError, RecursionError):
+            context.logger.warning("message_inputs: item %d is left out: it is not valid JSON", index)
+            return
+    candidates = part if isinstance(part, list) else [part]
+    yield from (item for item in candidates if is_message(item))
+
+
+definition = NodeDefinition(
+    type="MergeMessages",
+    category="LLM",
+    display_name="Merge messages",
+    display_names={"zh": "合并消息"},
+    description="Puts chat histories and messages one after the other.",
+    inputs={
+        "message_inputs": Input(
+            "STRING",
+            display_name="Messages",
+            description="Histories or messages, in the order of their connections.",
+            required=True,
+            multi=True,
+            match_categories=("Json", "ChatMessage", "ChatHistory"),
+        )
+    },
+    outputs={
+        "messages": Output(
+            "STRING",
+            display_name="Messages",
+            description="One history as JSON text.",
+            match_categories=("Json", "ChatHistory"),
+        )
+    },
+    execute=merge_messages,
+    placement="inline",
+    bypass_behavior=BypassBehavior(defaults={"messages": "[]"}),
+    width=200,
+)

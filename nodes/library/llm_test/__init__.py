@@ -1,0 +1,1 @@
+"""Direct calls of OpenAI-compatible servers, with the endpoint wired in the graph."""

@@ -1,0 +1,1 @@
+"""Text nodes, and the rules for text that other nodes share."""

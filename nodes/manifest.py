@@ -1,0 +1,161 @@
+"""`plugin.yaml`: what a plugin says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic.alias_generators import to_camel
+
+from nodes.errors import PluginLoadError
+
+MANIFEST = "plugin.yaml"
+MAX_MANIFEST_BYTES = 64 * 1024
+
+
+def _inside(path: str) -> str:
+    if not path or path.startswith("/") or ".." in path.split("/") or "\\" in path or "\0" in path:
+        raise ValueError("must be a path inside the plugin's folder, without '..'")
+    return path
+
+
+InnerPath = Annotated[str, AfterValidator(_inside)]
+
+
+class _Part(BaseModel):
+    # `version: 1.0` is a number in YAML; people mean the text.
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, coerce_numbers_to_str=True
+    )
+
+
+class NodesPart(_Part):
+    """`entry`: the folder of node files, relative to the manifest."""
+
+    entry: InnerPath
+
+
+class BuildPart(_Part):
+    entry: InnerPath
+    styles: tuple[InnerPath, ...] = ()
+    output_dir: InnerPath
+
+
+class VanillaPart(_Part):
+    entry: InnerPath
+    styles: tuple[InnerPath, ...] = ()
+    root_dir: InnerPath = "web"
+
+
+class FrontendPart(_Part):
+    type: Literal["vite", "vanilla"] = "vite"
+    build: BuildPart | None = None
+    vanilla: VanillaPart | None = None
+
+
+class ConfigOptionChoice(_Part):
+    label: str
+    value: JsonValue
+
+
+class ConfigOption(_Part):
+    """One setting of a plugin, as its form shows it. `key` is relative to the plugin."""
+
+    key: Annotated[str, Field(min_length=1)]
+    type: Literal[
+        "string", "number", "boolean", "select", "textarea", "slider", "avatar", "button-group", "action-button"
+    ]
+    label: str
+    description: str | None = None
+    default_value: JsonValue = None
+    category: str | None = None
+    category_key: str | None = None
+    options: tuple[ConfigOptionChoice, ...] = ()
+    min: float | None = None
+    max: float | None = None
+    step: float | None = None
+    store_name: str | None = None
+    button_text: str | None = None
+    disabled: bool = False
+
+
+class PluginManifest(_Part):
+    """A checked `plugin.yaml`. `name` is the plugin's id and the namespace of its nodes."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64)]
+    display_name: str
+    version: str
+    description: str | None = None
+    manifest_version: Literal[1] = 1
+    nodes: NodesPart | None = None
+    frontend: FrontendPart | None = None
+    config_options: tuple[ConfigOption, ...] = ()
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML without aliases: a few lines of them can stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases ('*name') are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.YAMLError(f"the key {key.value!r} stands twice")
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def read_manifest(folder: Path) -> tuple[PluginManifest, tuple[str, ...]]:
+    """Read and check the manifest of a plugin folder; the second value names fields that have no meaning here.
+
+    Raises:
+        PluginLoadError: There is none, it is too large, not YAML, or does not fit the schema.
+    """
+    data = _parse(_read(folder / MANIFEST))
+    try:
+        manifest = PluginManifest.model_validate(data)
+    except ValidationError as error:
+        raise PluginLoadError(_explain(error), file=MANIFEST) from error
+    known = {field.alias or name for name, field in PluginManifest.model_fields.items()}
+    unknown = sorted(str(key) for key in data if key not in known)
+    return manifest, tuple(f"the field {key!r} is not used" for key in unknown)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_MANIFEST_BYTES + 1)
+    except OSError as error:
+        raise PluginLoadError(f"{MANIFEST} cannot be read: {error.strerror}", file=MANIFEST) from error
+    if len(data) > MAX_MANIFEST_BYTES:
+        raise PluginLoadError(f"{MANIFEST} is larger than {MAX_MANIFEST_BYTES} bytes", file=MANIFEST)
+    return data
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        # A subclass of SafeLoader: builds plain data only.
+        loaded = yaml.load(data, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise PluginLoadError(f"{MANIFEST} is not valid YAML: {_where(error)}", file=MANIFEST) from error
+    if not isinstance(loaded, dict):
+        raise PluginLoadError(f"{MANIFEST} must hold a mapping with name, displayName and version", file=MANIFEST)
+    return loaded
+
+
+def _where(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f"{error.problem} (line {error.problem_mark.line + 1})"
+    return "it is nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+
+
+def _explain(error: ValidationError) -> str:
+    found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)]
+    return f"{MANIFEST}: {'; '.join(found)}"

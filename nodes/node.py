@@ -1,0 +1,144 @@
+"""What the author of a node needs, on one page: the context, chunks, and the last word of a stream node."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+ChunkType = Literal["text_chunk", "tool_call_chunk", "finish_reason_chunk", "usage_chunk", "error_chunk", "custom"]
+Inputs = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of a node's stream. `extra` fields travel beside `type` and `content`."""
+
+    type: ChunkType
+    content: Any
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"type": self.type, "content": self.content, **self.extra}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Chunk:
+        extra = {key: value for key, value in data.items() if key not in ("type", "content")}
+        return cls(data["type"], data.get("content"), extra)
+
+
+class Outputs(dict[str, Any]):
+    """The batch outputs of a stream node, yielded once, last: a Python generator cannot return a value."""
+
+
+@dataclass(frozen=True)
+class SecretRef:
+    """A secret by name, without its value. JSON form: `{"$secret": id}`. Reveal it in the node that spends it."""
+
+    id: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"$secret": self.id}
+
+
+class Secrets(Protocol):
+    """Secrets, as one node run sees them (bound to its user)."""
+
+    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
+        """The plain value, for a request to `host`. Raises ResourceError when unknown, foreign or not for that host."""
+
+    def from_environment(self, name: str) -> SecretRef | None:
+        """A reference to an environment value of the operator; None when it is not set or not offered to nodes."""
+
+    def setting(self, name: str) -> str | None:
+        """A non-secret environment value offered to nodes (`OPENAI_API_BASE`)."""
+
+
+class Resources(Protocol):
+    """Files by logical path: `user://`, `shared://`, `system://`."""
+
+    async def read_bytes(self, path: str, *, max_bytes: int | None = None) -> bytes: ...
+
+
+class Blobs(Protocol):
+    """Large values by content hash."""
+
+    async def put(self, data: bytes) -> str:
+        """Store bytes, give back their sha256 in hex."""
+
+    async def get(self, sha256: str) -> bytes:
+        """Raises ResourceError when it is not there."""
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One chat completion. `base_url` and `api_key` name the endpoint; `parameters` are the sampling parameters."""
+
+    base_url: str
+    model: str
+    messages: list[dict[str, Any]]
+    api_key: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class ChatResponse:
+    """The standard response (reference llm 3)."""
+
+    text: str
+    model: str
+    finish_reason: str | None = None
+    usage: Mapping[str, Any] | None = None
+    response_id: str | None = None
+    choices: tuple[Mapping[str, Any], ...] = ()
+
+
+class Llm(Protocol):
+    """Language models. Errors are ProviderError with a code of reference llm 5."""
+
+    async def chat(self, request: ChatRequest) -> ChatResponse: ...
+
+    def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        """Yields `text_chunk`, `usage_chunk`, and one last `finish_reason_chunk` with
+        `{finish_reason, accumulated_text, usage}`."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """What a node may use of the world outside its inputs."""
+
+    llm: Llm
+    secrets: Secrets
+    resources: Resources
+    blobs: Blobs
+
+
+@dataclass(frozen=True)
+class NodeContext:
+    """Everything a node run knows besides its inputs.
+
+    Attributes:
+        node_id: The node's path in the run (`outer/inner` inside groups).
+        attempt: 1 for the first try.
+        random: Seeded by run and path: the same numbers when the node runs again.
+        progress: `progress(value, max)` reports how far the node is.
+        is_cancelled: Says whether the run was interrupted; long loops without `await` should look.
+    """
+
+    prompt_id: str
+    node_id: str
+    services: Services
+    attempt: int = 1
+    user_id: str = "default_user"
+    mode_id: str | None = None
+    config_values: Mapping[str, Any] = field(default_factory=dict)
+    plugin_settings: Mapping[str, Any] = field(default_factory=dict)
+    workflow_interface_inputs: Mapping[str, Any] = field(default_factory=dict)
+    workflow_interface_outputs: Mapping[str, Any] = field(default_factory=dict)
+    random: random.Random = field(default_factory=random.Random)
+    progress: Callable[[float, float], None] = lambda value, maximum: None
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("innkeeper.node"))
+    is_cancelled: Callable[[], bool] = lambda: False

@@ -1,0 +1,207 @@
+"""The one guard for outgoing requests.
+
+A name is resolved once, every address it has is checked, and the connection goes to a checked address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from functools import cache
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Literal
+
+import httpcore2
+import httpx2
+
+from nodes.errors import RequestRefused, ResourceError
+
+AddressKind = Literal["public", "loopback", "private", "metadata", "link-local", "multicast", "unspecified", "reserved"]
+Address = IPv4Address | IPv6Address
+
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_NAT64 = ip_network("64:ff9b::/96")
+# Where clouds hand out credentials to whoever asks from inside; the last two lie outside the link-local block.
+_METADATA = frozenset(
+    ip_address(text) for text in ("169.254.169.254", "169.254.170.2", "fd00:ec2::254", "100.100.100.200")
+)
+
+
+@dataclass(frozen=True)
+class AddressPolicy:
+    """Which addresses outgoing requests may reach. Public ones always; of the others only what is named here.
+
+    Attributes:
+        allow_loopback: This machine (127.0.0.0/8, ::1).
+        allow_private: Private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7).
+        allowed_hosts: Hosts the operator vouches for, `name` or `name:port`, whatever their addresses are.
+    """
+
+    allow_loopback: bool = False
+    allow_private: bool = False
+    allowed_hosts: frozenset[str] = frozenset()
+
+    def check(self, host: str, port: int, addresses: Iterable[Address]) -> None:
+        """Raises RequestRefused when one of the addresses of `host` is out of bounds."""
+        if self._vouched_for(host, port):
+            return
+        for address in addresses:
+            kind = address_kind(address)
+            if not self._allows(kind):
+                raise _refusal(host, port, kind)
+
+    def _vouched_for(self, host: str, port: int) -> bool:
+        name = host.lower().rstrip(".")
+        return name in self.allowed_hosts or f"{name}:{port}" in self.allowed_hosts
+
+    def _allows(self, kind: AddressKind) -> bool:
+        allowed = {"public": True, "loopback": self.allow_loopback, "private": self.allow_private}
+        return allowed.get(kind, False)
+
+
+def _refusal(host: str, port: int, kind: AddressKind) -> RequestRefused:
+    switch = {"loopback": "INNKEEPER_ALLOW_LOOPBACK=1", "private": "INNKEEPER_ALLOW_PRIVATE=1"}.get(kind)
+    remedy = f"{switch} or " if switch else ""
+    return RequestRefused(
+        f"request to {host!r} port {port} refused: it leads to a {kind} address; "
+        f"{remedy}an entry {host!r} in INNKEEPER_NODE_ALLOWED_HOSTS allows it",
+        details={"host": host, "port": port, "kind": kind},
+    )
+
+
+def address_kind(address: Address) -> AddressKind:
+    """What lies behind an address; an IPv4 address wrapped in IPv6 counts as itself."""
+    address = _unwrap(address)
+    if address in _METADATA:
+        return "metadata"
+    if address.is_loopback:
+        return "loopback"
+    if address.is_unspecified:
+        return "unspecified"
+    if address.is_multicast:
+        return "multicast"
+    if address.is_link_local:
+        return "link-local"
+    if address.is_reserved:
+        return "reserved"
+    site_local = isinstance(address, IPv6Address) and address.is_site_local
+    return "public" if address.is_global and not site_local else "private"
+
+
+def _unwrap(address: Address) -> Address:
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+class _GuardedBackend(httpcore2.AsyncNetworkBackend):
+    """Opens connections for the pool. It sits below Host header and TLS name, so both stay those of the URL.
+
+    Every new connection comes through here, those of redirects too; a connection that is reused was checked.
+    """
+
+    def __init__(self, policy: AddressPolicy) -> None:
+        self._policy = policy
+        self._inner = httpcore2.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # the signature is the library's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        addresses = await _resolve(host, port, timeout)
+        self._policy.check(host, port, addresses)
+        failure: httpcore2.ConnectError | httpcore2.ConnectTimeout | None = None
+        for address in addresses:
+            try:
+                # The address, never the name: a second look-up could give another answer than the checked one.
+                return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore2.ConnectError(f"no address for {host!r}")
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109  # the signature is the library's
+        socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
+    ) -> httpcore2.AsyncNetworkStream:
+        raise RequestRefused("request to a Unix socket refused: only http and https addresses are allowed")
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+async def _resolve(host: str, port: int, timeout_s: float | None) -> list[Address]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise httpcore2.ConnectTimeout(f"the name {host!r} was not resolved in time") from error
+    except (OSError, UnicodeError) as error:
+        raise httpcore2.ConnectError(f"the name {host!r} cannot be resolved") from error
+    return list(dict.fromkeys(ip_address(str(entry[4][0])) for entry in found))
+
+
+class _LimitedStream(httpx2.AsyncByteStream):
+    """A response body that ends with an error at the limit instead of filling the memory."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, limit: int) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        seen = 0
+        async for part in self._inner:
+            seen += len(part)
+            if seen > self._limit:
+                raise ResourceError(f"the response is larger than {self._limit} bytes", code="response_too_large")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+class GuardedTransport(httpx2.AsyncHTTPTransport):
+    """The transport of every HTTP client in this project.
+
+    Ignores proxies of the environment: behind one, the address that is reached could not be checked. Asks for
+    uncompressed answers and takes no others, so that the limit counts what really ends up in memory.
+    """
+
+    def __init__(self, policy: AddressPolicy, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        super().__init__(verify=_tls())
+        self._limit = max_response_bytes
+        self._pool = httpcore2.AsyncConnectionPool(
+            ssl_context=_tls(),
+            max_connections=1000,
+            max_keepalive_connections=100,
+            keepalive_expiry=30.0,
+            network_backend=_GuardedBackend(policy),
+        )
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        request.headers["Accept-Encoding"] = "identity"
+        response = await super().handle_async_request(request)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            await response.aclose()
+            raise ResourceError(
+                f"{request.url.host!r} sent a compressed answer although asked not to", code="response_refused"
+            )
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        response.stream = _LimitedStream(response.stream, self._limit)
+        return response
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    # Loading the root certificates takes tens of milliseconds: once per process.
+    return httpx2.create_ssl_context()

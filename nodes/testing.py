@@ -1,0 +1,263 @@
+"""For tests of nodes, ours and those of plugin authors: run one node by itself, with services that live in memory.
+
+Example:
+    >>> from nodes.library.utilities.text_merge import definition
+    >>> run_node(definition, {"text_inputs": ["a", "b"], "separator": "-"})
+    {'merged_text': 'a-b'}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import inspect
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from nodes.definition import Input, NodeDefinition
+from nodes.errors import NodeError, NodeInputError, ResourceError
+from nodes.node import (
+    ChatRequest,
+    ChatResponse,
+    Chunk,
+    Inputs,
+    Llm,
+    NodeContext,
+    Outputs,
+    SecretRef,
+    Services,
+)
+
+
+class MemorySecrets:
+    """Secrets of a test. `environment` and `settings` play what the operator offers to nodes."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(environment or {})
+        self._settings = dict(settings or {})
+        self._values: dict[str, str] = {}
+        self.revealed: list[tuple[str, str | None]] = []
+
+    def hide(self, value: str) -> SecretRef:
+        """Store a plain value, as the compiler does with what is typed into a secret slot."""
+        ref = SecretRef(f"secret-{len(self._values) + 1}")
+        self._values[ref.id] = value
+        return ref
+
+    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
+        if ref.id not in self._values:
+            raise ResourceError(f"secret {ref.id!r} is unknown")
+        self.revealed.append((ref.id, host))
+        return self._values[ref.id]
+
+    def from_environment(self, name: str) -> SecretRef | None:
+        return self.hide(self._environment[name]) if name in self._environment else None
+
+    def setting(self, name: str) -> str | None:
+        return self._settings.get(name)
+
+
+class MemoryBlobs:
+    """Blobs in a dictionary."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, bytes] = {}
+
+    async def put(self, data: bytes) -> str:
+        key = hashlib.sha256(data).hexdigest()
+        self._data[key] = data
+        return key
+
+    async def get(self, sha256: str) -> bytes:
+        if sha256 not in self._data:
+            raise ResourceError(f"blob {sha256!r} is not stored")
+        return self._data[sha256]
+
+
+class MemoryResources:
+    """Files of a test, by logical path."""
+
+    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
+        self.files = dict(files or {})
+
+    async def read_bytes(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        if path not in self.files:
+            raise ResourceError(f"resource {path!r} does not exist; resources are {', '.join(map(repr, self.files))}")
+        if max_bytes is not None and len(self.files[path]) > max_bytes:
+            raise ResourceError(f"resource {path!r} is larger than {max_bytes} bytes")
+        return self.files[path]
+
+
+class ToyLlm:
+    """A model that answers with the words of the last message reversed, or with what `answer` makes of the request.
+
+    `requests` holds every request it got. An exception from `answer` is raised as the model's error.
+    """
+
+    def __init__(self, answer: Callable[[ChatRequest], str] | None = None) -> None:
+        self._answer = answer or _reversed_words
+        self.requests: list[ChatRequest] = []
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        text = self._ask(request)
+        return ChatResponse(text, request.model, finish_reason="stop", usage=_usage(text))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        text = self._ask(request)
+        for index, word in enumerate(text.split(" ")):
+            yield Chunk("text_chunk", word if index == 0 else f" {word}")
+        usage = _usage(text)
+        yield Chunk("usage_chunk", usage)
+        yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": text, "usage": usage})
+
+    def _ask(self, request: ChatRequest) -> str:
+        self.requests.append(request)
+        return self._answer(request)
+
+
+def memory_services(
+    *,
+    llm: Llm | None = None,
+    secrets: MemorySecrets | None = None,
+    files: Mapping[str, bytes] | None = None,
+) -> Services:
+    """Services that touch nothing outside the test."""
+    return Services(llm or ToyLlm(), secrets or MemorySecrets(), MemoryResources(files), MemoryBlobs())
+
+
+def run_node(
+    definition: NodeDefinition,
+    inputs: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any] | None = None,
+    services: Services | None = None,
+    interface_inputs: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Run a node and give its batch outputs; what it streams is dropped. Not for use in a running event loop.
+
+    Raises:
+        NodeInputError: A required slot has neither a value nor a default.
+    """
+    return collect(definition, inputs, config=config, services=services, interface_inputs=interface_inputs)[1]
+
+
+def collect(
+    definition: NodeDefinition,
+    inputs: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any] | None = None,
+    services: Services | None = None,
+    interface_inputs: Mapping[str, Any] | None = None,
+) -> tuple[list[Chunk], dict[str, Any]]:
+    """Run a node and give its chunks and its batch outputs. Not for use in a running event loop."""
+    return asyncio.run(
+        collect_async(definition, inputs, config=config, services=services, interface_inputs=interface_inputs)
+    )
+
+
+async def collect_async(
+    definition: NodeDefinition,
+    inputs: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any] | None = None,
+    services: Services | None = None,
+    interface_inputs: Mapping[str, Any] | None = None,
+) -> tuple[list[Chunk], dict[str, Any]]:
+    """`collect` for tests that are coroutines.
+
+    Slots get their values as in a run: given ones, then defaults. Values of secret slots become references, a list
+    of chunks in a stream slot becomes a stream.
+    """
+    config_values = {**_config_defaults(definition), **(config or {})}
+    mode = definition.mode_for(config_values) or definition.modes.get(definition.default_mode_id or "")
+    context = NodeContext(
+        prompt_id="test-run",
+        node_id="node",
+        services=services or memory_services(),
+        mode_id=mode.id if mode else None,
+        config_values=config_values,
+        workflow_interface_inputs=interface_inputs or {},
+        random=random.Random("test-run/node"),
+    )
+    slots = mode.inputs if mode else definition.inputs
+    execute = (mode.execute if mode else None) or definition.execute
+    if execute is None:
+        raise NodeError(f"node type {definition.type!r} has no execute function")
+    values = _slot_values(slots, inputs, context)
+    # Runs of dynamic slots pass what they are given, as their slots are not in the definition.
+    given = {**inputs, **values} if definition.dynamic_slots else values
+    return await _drain(execute(given, context))
+
+
+def text_of(chunks: Sequence[Chunk]) -> str:
+    """The text of a stream."""
+    return "".join(chunk.content for chunk in chunks if chunk.type == "text_chunk")
+
+
+async def _drain(result: Any) -> tuple[list[Chunk], dict[str, Any]]:
+    if inspect.isawaitable(result):
+        return [], dict(await result or {})
+    chunks: list[Chunk] = []
+    outputs: dict[str, Any] | None = None
+    async for item in result:
+        if outputs is not None:
+            raise NodeError("the node yields after its Outputs, which must come last")
+        if isinstance(item, Outputs):
+            outputs = dict(item)
+        elif isinstance(item, Chunk):
+            chunks.append(item)
+        else:
+            raise NodeError(f"the node yields {type(item).__name__}; it may yield Chunk and one last Outputs")
+    return chunks, outputs or {}
+
+
+def _config_defaults(definition: NodeDefinition) -> dict[str, Any]:
+    return {key: item.config["default"] for key, item in definition.config_schema.items() if "default" in item.config}
+
+
+def _slot_values(slots: Mapping[str, Input], inputs: Mapping[str, Any], context: NodeContext) -> Inputs:
+    values: Inputs = {}
+    missing = []
+    for key, slot in slots.items():
+        if key in inputs:
+            values[key] = _as_in_a_run(slot, inputs[key], context)
+        elif "default" in slot.config:
+            values[key] = slot.config["default"]
+        elif slot.config.get("suggestions"):
+            first = slot.config["suggestions"][0]
+            values[key] = first["value"] if isinstance(first, Mapping) else first
+        elif slot.is_required(context.config_values):
+            missing.append(key)
+    if missing:
+        raise NodeInputError(f"required inputs without a value: {', '.join(map(repr, missing))}")
+    return values
+
+
+def _as_in_a_run(slot: Input, value: Any, context: NodeContext) -> Any:
+    if slot.is_stream and isinstance(value, list):
+        return _stream_of(value)
+    if slot.secret:
+        return _hidden(value, context)
+    if slot.secret_keys and isinstance(value, Mapping):
+        return {key: _hidden(item, context) if key in slot.secret_keys else item for key, item in value.items()}
+    return value
+
+
+def _hidden(value: Any, context: NodeContext) -> Any:
+    secrets = context.services.secrets
+    return secrets.hide(value) if value and isinstance(value, str) and isinstance(secrets, MemorySecrets) else value
+
+
+async def _stream_of(chunks: Sequence[Chunk]) -> AsyncIterator[Chunk]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _reversed_words(request: ChatRequest) -> str:
+    content = request.messages[-1]["content"] if request.messages else ""
+    return " ".join(reversed(content.split())) if isinstance(content, str) else ""
+
+
+def _usage(text: str) -> dict[str, int]:
+    return {"prompt_tokens": 0, "completion_tokens": len(text.split()), "total_tokens": len(text.split())}

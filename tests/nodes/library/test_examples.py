@@ -1,0 +1,61 @@
+"""Examples that people copy must work: those in docstrings, and the workflows under examples/."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nodes.definition import NodeDefinition
+from nodes.testing import run_node
+
+MODULES = [
+    "nodes.testing",
+    "nodes.library.io.group_input",
+    "nodes.library.io.group_output",
+    "nodes.library.llm.create_message",
+    "nodes.library.llm.merge_messages",
+    "nodes.library.llm_test.api_settings",
+    "nodes.library.llm_test.openai",
+    "nodes.library.utilities.text",
+    "nodes.library.utilities.text_merge",
+]
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.json"))
+NODES: dict[str, NodeDefinition] = {
+    f"core:{module.definition.type}": module.definition
+    for module in map(importlib.import_module, MODULES)
+    if hasattr(module, "definition")
+}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings_run(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(name), extraglobs={"run_node": run_node})
+    assert result.failed == 0
+
+
+def test_there_are_examples() -> None:
+    assert {path.stem for path in EXAMPLES} >= {"hello", "story"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_edges_and_values_of_an_example_name_slots_that_exist(path: Path) -> None:
+    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    nodes = {node["id"]: node for node in document["nodes"]}
+    if not {node["type"] for node in nodes.values()} <= NODES.keys():
+        pytest.skip("uses node types of another family")
+    for edge in document["edges"]:
+        assert edge["sourceHandle"] in slots(nodes[edge["source"]], document, "outputs"), edge
+        assert edge["targetHandle"].split("__")[0] in slots(nodes[edge["target"]], document, "inputs"), edge
+    for node in nodes.values():
+        assert node.get("inputValues", {}).keys() <= NODES[node["type"]].inputs.keys()
+
+
+def slots(node: dict[str, Any], document: dict[str, Any], side: str) -> set[str]:
+    if node["type"] in ("core:GroupInput", "core:GroupOutput"):
+        return set(document["interfaceInputs" if side == "outputs" else "interfaceOutputs"])
+    return set(getattr(NODES[node["type"]], side))

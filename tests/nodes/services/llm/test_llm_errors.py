@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from nodes.errors import NodeMustWait, ProviderError
+from nodes.services.llm.errors import status_error, stream_error
+
+NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def wait_s(**headers: str) -> float | None:
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
+    error = status_error("host", 429, named, None, now=NOON)
+    return error.delay_s if isinstance(error, NodeMustWait) else None
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"retry_after": "12"}, 12.0),
+        ({"retry_after": "1.5"}, 1.5),
+        ({"retry_after_ms": "2500", "retry_after": "9"}, 2.5),
+        ({"retry_after": "Thu, 01 Jan 2026 12:00:30 GMT"}, 30.0),
+        ({"retry_after": "Thu, 01 Jan 2026 11:00:00 GMT"}, 1.0),
+        ({"retry_after": "Fri, 02 Jan 2026 12:00:00 GMT"}, 300.0),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": "-3"}, None),
+        ({"retry_after": "nan"}, None),
+        ({}, None),
+    ],
+)
+def test_retry_after_is_seconds_a_date_or_nothing(headers: dict[str, str], expected: float | None) -> None:
+    assert wait_s(**headers) == expected
+
+
+@pytest.mark.parametrize("code", ["sk-abc", "Bearer x", "a b", "A", "x" * 65, 7, None, ["a"]])
+def test_only_plain_words_of_a_provider_are_repeated(code: object) -> None:
+    error = status_error("host", 400, {}, {"error": {"code": code, "type": code}})
+    assert error.details["provider_code"] is None
+    assert error.message.startswith("the provider at host answered 400;")
+
+
+@pytest.mark.parametrize("body", [None, "text", [], {"error": "text"}, {"code": "rate_limit_exceeded"}])
+def test_any_body_of_a_stream_error_is_understood(body: object) -> None:
+    error = stream_error("host", body)
+    assert isinstance(error, ProviderError)
+    assert error.retryable

@@ -1,0 +1,79 @@
+"""Large values by content hash."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from nodes.errors import ResourceError
+from nodes.node import Blobs
+from nodes.services.blobs import FolderBlobs
+
+
+def code_of(caught: pytest.ExceptionInfo[ResourceError]) -> str:
+    return caught.value.code
+
+
+async def test_value_comes_back_by_its_hash_also_in_another_process_view(tmp_path: Path) -> None:
+    blobs: Blobs = FolderBlobs(tmp_path / "blobs")
+    data = b"\0once upon a time\xff" * 1000
+    sha256 = await blobs.put(data)
+    assert sha256 == hashlib.sha256(data).hexdigest()
+    assert await FolderBlobs(tmp_path / "blobs").get(sha256) == data
+    assert await blobs.get(await blobs.put(b"")) == b""
+
+
+def test_same_value_is_stored_once_even_at_the_same_moment(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(FolderBlobs(tmp_path).put_sync, [b"same" * 5000] * 20))
+    assert len(set(names)) == 1
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [file.name for file in files] == [names[0]]
+    assert files[0].parent.name == names[0][:2]
+    assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
+
+
+def test_limit_is_named_and_inclusive(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path, max_bytes=10)
+    assert blobs.get_sync(blobs.put_sync(b"0123456789")) == b"0123456789"
+    with pytest.raises(ResourceError, match="11 bytes is over the limit of 10") as caught:
+        blobs.put_sync(b"0123456789a")
+    assert code_of(caught) == "blob_too_large"
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "a" * 63, "A" * 64, "g" * 64, "a" * 64 + "\n", None, 7])
+def test_name_that_is_no_hash_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ResourceError) as caught:
+        FolderBlobs(tmp_path).get_sync(name)
+    assert code_of(caught) == "invalid_blob"
+
+
+def test_missing_value_is_told_without_paths(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError) as caught:
+        FolderBlobs(tmp_path).get_sync("a" * 64)
+    assert code_of(caught) == "blob_not_found"
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"other bytes!", b"longer than it was before"])
+def test_damaged_value_is_never_given_and_heals_when_stored_again(tmp_path: Path, content: bytes) -> None:
+    blobs = FolderBlobs(tmp_path)
+    sha256 = blobs.put_sync(b"right bytes!")
+    (tmp_path / sha256[:2] / sha256).write_bytes(content)
+    with pytest.raises(ResourceError) as caught:
+        blobs.get_sync(sha256)
+    assert code_of(caught) == "blob_damaged"
+    assert blobs.put_sync(b"right bytes!") == sha256
+    assert blobs.get_sync(sha256) == b"right bytes!"
+
+
+def test_disk_that_refuses_is_a_retryable_error_without_paths(tmp_path: Path) -> None:
+    (tmp_path / "blobs").write_text("a file where the folder should be")
+    with pytest.raises(ResourceError, match="cannot be written") as caught:
+        FolderBlobs(tmp_path / "blobs").put_sync(b"x")
+    assert (code_of(caught), caught.value.retryable) == ("storage_failed", True)
+    assert str(tmp_path) not in str(caught.value)

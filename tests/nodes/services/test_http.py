@@ -1,0 +1,239 @@
+"""The guard: what it refuses, what it lets through, and that it connects to the address it checked."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from nodes.errors import RequestRefused, ResourceError
+from nodes.services.http import AddressPolicy, GuardedTransport, address_kind
+
+
+@asynccontextmanager
+async def answering(body: bytes = b"hello", headers: bytes = b"") -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A bare server: gives its port and the request heads it saw."""
+    heads: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        length = str(len(body)).encode()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n" + headers + b"\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], heads
+
+
+def client(policy: AddressPolicy, **options: Any) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=GuardedTransport(policy, **options))
+
+
+@pytest.mark.parametrize(
+    ("address", "kind"),
+    [
+        ("8.8.8.8", "public"),
+        ("2606:4700::1111", "public"),
+        ("127.0.0.1", "loopback"),
+        ("127.8.9.1", "loopback"),
+        ("::1", "loopback"),
+        ("::ffff:127.0.0.1", "loopback"),
+        ("64:ff9b::7f00:1", "loopback"),
+        ("2002:7f00:1::", "loopback"),
+        ("10.0.0.1", "private"),
+        ("172.16.0.1", "private"),
+        ("192.168.1.1", "private"),
+        ("100.64.0.1", "private"),
+        ("fc00::1", "private"),
+        ("fec0::1", "private"),
+        ("::ffff:10.1.1.1", "private"),
+        ("169.254.1.1", "link-local"),
+        ("fe80::1", "link-local"),
+        ("169.254.169.254", "metadata"),
+        ("::ffff:169.254.169.254", "metadata"),
+        ("fd00:ec2::254", "metadata"),
+        ("100.100.100.200", "metadata"),
+        ("0.0.0.0", "unspecified"),
+        ("::", "unspecified"),
+        ("224.0.0.1", "multicast"),
+        ("ff02::1", "multicast"),
+        ("255.255.255.255", "reserved"),
+        ("240.0.0.1", "reserved"),
+        ("::127.0.0.1", "reserved"),
+    ],
+)
+def test_every_address_has_a_kind(address: str, kind: str) -> None:
+    assert address_kind(ip_address(address)) == kind
+
+
+@pytest.mark.parametrize(
+    ("policy", "allowed"),
+    [
+        (AddressPolicy(), {"public"}),
+        (AddressPolicy(allow_loopback=True), {"public", "loopback"}),
+        (AddressPolicy(allow_private=True), {"public", "private"}),
+    ],
+)
+def test_a_policy_allows_its_kinds_and_no_others(policy: AddressPolicy, allowed: set[str]) -> None:
+    examples = {
+        "public": "8.8.8.8",
+        "loopback": "127.0.0.1",
+        "private": "10.0.0.1",
+        "link-local": "169.254.1.1",
+        "metadata": "169.254.169.254",
+        "unspecified": "0.0.0.0",
+        "multicast": "224.0.0.1",
+        "reserved": "240.0.0.1",
+    }
+    for kind, address in examples.items():
+        expected: AbstractContextManager[Any] = (
+            nullcontext() if kind in allowed else pytest.raises(RequestRefused, match=kind)
+        )
+        with expected:
+            policy.check("host", 80, [ip_address(address)])
+
+
+def test_one_bad_address_among_good_ones_refuses_the_name() -> None:
+    with pytest.raises(RequestRefused, match="INNKEEPER_ALLOW_PRIVATE"):
+        AddressPolicy().check("host", 80, [ip_address("8.8.8.8"), ip_address("10.0.0.1")])
+
+
+@pytest.mark.parametrize(("entry", "passes"), [("box", True), ("box:80", True), ("box:81", False), ("bo", False)])
+def test_an_allowed_host_is_matched_whole_and_by_port(entry: str, passes: bool) -> None:
+    policy = AddressPolicy(allowed_hosts=frozenset({entry}))
+    if passes:
+        policy.check("Box.", 80, [ip_address("10.0.0.1")])
+    else:
+        with pytest.raises(RequestRefused):
+            policy.check("Box.", 80, [ip_address("10.0.0.1")])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "[::ffff:127.0.0.1]"])
+async def test_loopback_is_refused_however_it_is_written(host: str) -> None:
+    async with answering() as (port, heads), client(AddressPolicy()) as http:
+        with pytest.raises(RequestRefused, match="loopback"):
+            await http.get(f"http://{host}:{port}/")
+    assert heads == []
+
+
+async def test_an_allowed_request_arrives_with_its_host_header() -> None:
+    async with answering() as (port, heads), client(AddressPolicy(allow_loopback=True)) as http:
+        response = await http.get(f"http://localhost:{port}/path")
+    assert response.text == "hello"
+    assert f"Host: localhost:{port}".lower().encode() in heads[0].lower()
+
+
+async def test_a_name_that_changes_its_address_after_the_check_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    really = socket.getaddrinfo
+
+    def rebinding(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        asked.append(str(host))
+        # First a harmless answer, then, to whoever asks again, another.
+        shown = "127.0.0.1" if asked.count(str(host)) == 1 else "10.0.0.1"
+        return really(shown if host == "rebind.test" else host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+    async with answering() as (port, heads), client(AddressPolicy(allow_loopback=True)) as http:
+        response = await http.get(f"http://rebind.test:{port}/")
+    assert response.status_code == 200
+    assert asked.count("rebind.test") == 1
+    assert f"rebind.test:{port}".encode() in heads[0]
+
+
+async def test_a_name_that_does_not_exist_is_a_connection_error() -> None:
+    async with client(AddressPolicy()) as http:
+        with pytest.raises(httpx2.ConnectError):
+            await http.get("http://does-not-exist.invalid/")
+
+
+async def test_the_next_address_is_tried_when_the_first_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = socket.getaddrinfo
+
+    def two(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if host != "two.test":
+            return really(host, port, *args, **kwargs)
+        return [*really("127.0.0.3", port, *args, **kwargs), *really("127.0.0.1", port, *args, **kwargs)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two)
+    async with answering() as (port, _):
+        policy = AddressPolicy(allowed_hosts=frozenset({"two.test"}))
+        async with client(policy) as http:
+            # The guard of these tests knows 127.0.0.1 only; the first address fails either way.
+            assert (await http.get(f"http://two.test:{port}/")).text == "hello"
+
+
+async def test_a_response_over_the_limit_ends_with_an_error() -> None:
+    here = AddressPolicy(allow_loopback=True)
+    async with answering(b"x" * 1000) as (port, _), client(here, max_response_bytes=999) as http:
+        with pytest.raises(ResourceError, match="999 bytes"):
+            await http.get(f"http://127.0.0.1:{port}/")
+
+
+async def test_compressed_answers_are_not_asked_for_and_not_taken() -> None:
+    packed = gzip.compress(b"x" * 100_000)
+    here = AddressPolicy(allow_loopback=True)
+    async with answering(packed, b"Content-Encoding: gzip\r\n") as (port, heads), client(here) as http:
+        with pytest.raises(ResourceError, match="compressed"):
+            await http.get(f"http://127.0.0.1:{port}/")
+    assert b"accept-encoding: identity" in heads[0].lower()
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    async with answering() as (port, _), client(AddressPolicy(allow_loopback=True)) as http:
+        assert (await http.get(f"http://127.0.0.1:{port}/")).status_code == 200
+
+
+def _server_tls(folder: Path) -> ssl.SSLContext:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tls.test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "server.pem").write_bytes(private + certificate.public_bytes(pem))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem")
+    return context
+
+
+async def test_tls_is_spoken_with_the_name_and_its_certificate_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: really(host.replace("tls.test", "127.0.0.1"), *rest, **more)
+    )
+    names: list[str | None] = []
+    context = _server_tls(tmp_path)
+    context.sni_callback = lambda connection, name, _: names.append(name)
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    async with server, client(AddressPolicy(allow_loopback=True)) as http:
+        with pytest.raises(httpx2.ConnectError, match="certificate"):
+            await http.get(f"https://tls.test:{server.sockets[0].getsockname()[1]}/")
+    assert names == ["tls.test"]

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from nodes.definition import Input, Mode, NodeDefinition, Output
+from nodes.errors import NodeError
+from nodes.node import Chunk, Inputs, NodeContext, Outputs
+from nodes.testing import collect, collect_async, run_node, text_of
+
+
+def definition(execute: object, **fields: object) -> NodeDefinition:
+    return NodeDefinition("Toy", "Test", "Toy", "A toy.", execute=execute, **fields)  # type: ignore[arg-type]
+
+
+async def echo(inputs: Inputs, context: NodeContext) -> Inputs:
+    return inputs
+
+
+def test_slots_get_defaults_and_first_suggestions() -> None:
+    slots = {
+        "given": Input("STRING", config={"default": "no"}),
+        "default": Input("STRING", config={"default": ""}),
+        "suggested": Input("STRING", config={"suggestions": ({"value": "first", "label": "1"},)}),
+        "open": Input("STRING"),
+    }
+    found = run_node(definition(echo, inputs=slots), {"given": "yes", "unknown": 1})
+    assert found == {"given": "yes", "default": "", "suggested": "first"}
+
+
+def test_a_mode_brings_its_slots_and_function() -> None:
+    async def shout(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+        return {"out": f"{inputs['text']}! in {context.mode_id}"}
+
+    loud = Mode("loud", "Loud", inputs={"text": Input("STRING", required=True)}, outputs={}, execute=shout)
+    node = definition(
+        echo,
+        modes={"loud": loud},
+        mode_config_key="volume",
+        config_schema={"volume": Input("STRING", config={"default": "quiet"})},
+    )
+    assert run_node(node, {"text": "hi"}, config={"volume": "loud"}) == {"out": "hi! in loud"}
+    assert run_node(node, {"text": "hi"}) == {}
+
+
+async def test_a_list_of_chunks_is_a_stream() -> None:
+    async def relay(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk | Outputs]:
+        async for chunk in inputs["source"]:
+            yield chunk
+        yield Outputs(done=True)
+
+    node = definition(
+        relay, inputs={"source": Input("STRING", is_stream=True)}, outputs={"out": Output("STRING", is_stream=True)}
+    )
+    source = [Chunk("text_chunk", "a"), Chunk("custom", 1), Chunk("text_chunk", "b")]
+    chunks, outputs = await collect_async(node, {"source": source})
+    assert (chunks, outputs, text_of(chunks)) == (source, {"done": True}, "ab")
+
+
+@pytest.mark.parametrize("last", [Chunk("text_chunk", "late"), "text", None])
+def test_what_a_stream_node_may_not_yield_is_told(last: object) -> None:
+    async def wrong(inputs: Inputs, context: NodeContext) -> AsyncIterator[object]:
+        if isinstance(last, Chunk):
+            yield Outputs()
+        yield last
+
+    with pytest.raises(NodeError, match="yields"):
+        collect(definition(wrong), {})
