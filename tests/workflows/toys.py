@@ -1,0 +1,124 @@
+"""Toy node types and a worker of a test's own, for tests of the interpreter against the real server."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+from temporalio.worker import Worker
+
+from activities.execute_node import ExecuteNode
+from activities.gateway_link import NullLink
+from activities.jobs import EngineJobs
+from activities.values import Values
+from nodes.definition import NodeDefinition, Output
+from nodes.errors import NodeError
+from nodes.node import NodeContext, SecretRef
+from nodes.services.blobs import FolderBlobs
+from workflows.graph_workflow import GraphWorkflow, RunStart
+from workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput, RunPlan
+
+Execute = Callable[[dict[str, Any], NodeContext], Any]
+
+
+class NoSecrets:
+    def __init__(self) -> None:
+        self.revealed: set[str] = set()
+
+    async def seal(self, value: str) -> SecretRef:
+        return SecretRef("sealed")
+
+
+@dataclass
+class Toys:
+    """A catalogue of toy node types and the calls they got."""
+
+    definitions: dict[str, NodeDefinition] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for name, execute in {"echo": self._echo, "fail": self._fail, "sleep": self._sleep}.items():
+            self.add(name, execute)
+
+    def add(self, name: str, execute: Execute) -> None:
+        self.definitions[f"toy:{name}"] = NodeDefinition(
+            name, "toys", name, name, outputs={"out": Output("WILDCARD")}, execute=execute, namespace="toy"
+        )
+
+    def get_node(self, full_type: str) -> NodeDefinition | None:
+        return self.definitions.get(full_type)
+
+    async def _echo(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        self.calls.append(context.node_id)
+        return {"out": inputs.get("value", context.node_id)}
+
+    async def _fail(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        self.calls.append(context.node_id)
+        raise NodeError("no luck", retryable=False)
+
+    async def _sleep(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        self.calls.append(context.node_id)
+        await asyncio.sleep(30)
+        return {"out": "slept"}
+
+
+def node(id: str, type: str = "echo", /, *sources: str, **fields: Any) -> PlannedNode:
+    """A planned node whose multi slot `in` gathers the output `out` of each source."""
+    feeds = tuple(Feed(source, "out") for source in sources)  # type: ignore[arg-type]
+    inputs = {"in": PlannedInput(feeds, multi=True)} if sources else {}
+    values = {"inputs": inputs, "outputs": {"out": PlannedOutput()}, "after": sources, **fields}
+    return PlannedNode(id, f"toy:{type}", **values)  # type: ignore[arg-type]
+
+
+class ToyWorker:
+    """A worker on a queue of its own; events are off."""
+
+    def __init__(self, client: Client, toys: Toys, folder: Path) -> None:
+        self._client = client
+        self._queue = f"q-{uuid.uuid4()}"
+        self.values = Values(FolderBlobs(folder / "blobs"))
+        link = NullLink()
+        link.start()
+        execute = ExecuteNode(toys, lambda user: (None, NoSecrets()), link, self.values)  # type: ignore[arg-type, return-value]
+        self.worker = Worker(
+            client,
+            task_queue=self._queue,
+            workflows=[GraphWorkflow],
+            activities=[execute.execute_node, *EngineJobs(self.values, client).activities()],
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
+            default_heartbeat_throttle_interval=timedelta(seconds=1),
+        )
+
+    async def start(self, *nodes: PlannedNode, **plan: Any) -> WorkflowHandle[Any, dict[str, Any]]:
+        """Start a run of these nodes, as the gateway would."""
+        status = SearchAttributePair(SearchAttributeKey.for_keyword("RunStatus"), "running")
+        return await self._client.start_workflow(
+            "GraphWorkflow",
+            args=[RunPlan(nodes, **plan).encode(), RunStart()],
+            id=f"r-{uuid.uuid4()}",
+            task_queue=self._queue,
+            task_timeout=timedelta(seconds=5),
+            search_attributes=TypedSearchAttributes([status]),
+        )
+
+
+@asynccontextmanager
+async def toy_worker(client: Client, toys: Toys, folder: Path) -> AsyncIterator[ToyWorker]:
+    toy = ToyWorker(client, toys, folder)
+    async with toy.worker:
+        yield toy
+
+
+async def until_called(toys: Toys, name: str) -> None:
+    """Wait until a node has begun."""
+    async with asyncio.timeout(10):
+        while name not in toys.calls:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,32 @@
+"""Where the interpreter tells what no activity can know: skips, bypasses, final errors, interruptions.
+
+Like a log line: never awaited, not in history, said again during replay (the event log drops what it has).
+A worker process installs its own sink; a replayer keeps the null sink.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Sink(Protocol):
+    def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
+        """Pass on one event of a node. Called on the workflow's thread: must neither block nor raise."""
+
+
+class _NullSink:
+    def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
+        pass
+
+
+_sink: Sink = _NullSink()
+
+
+def install_sink(sink: Sink | None) -> None:
+    """Set this process's sink; None restores the null sink."""
+    global _sink
+    _sink = sink or _NullSink()
+
+
+def tell(run: str, path: str, type: str, payload: dict[str, Any]) -> None:
+    _sink.fact(run, path, type, payload)
