@@ -1,0 +1,60 @@
+"""The border between our errors and Temporal's: what is raised in a node becomes an ApplicationError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from nodes.errors import InnkeeperError, ProviderError
+
+MAX_MESSAGE = 2_000
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|ghp|xox[a-z])[-_][A-Za-z0-9_\-]{8,}|(?i:bearer)\s+[A-Za-z0-9._\-]{8,}")
+
+
+def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """JSON data with the secrets in use, and whatever looks like a key, taken out of every text."""
+    if isinstance(value, str):
+        # The longest first: one that is part of another would leave the rest of it.
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            value = value.replace(secret, "***")
+        return _KEY_LIKE.sub("***", value)
+    if isinstance(value, Mapping):
+        return {redact(str(key), secrets): redact(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [redact(item, secrets) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value), secrets)
+
+
+def failure(
+    error: Exception, *, attempt: int, last: bool, non_retryable: Iterable[str] = (), secrets: Iterable[str] = ()
+) -> ApplicationError:
+    """The failure of one attempt. `last`: no further attempt is allowed, so it is final."""
+    code, retryable = _classify(error)
+    if code in non_retryable or type(error).__name__ in non_retryable:
+        retryable = False
+    message = error.message if isinstance(error, InnkeeperError) else f"{type(error).__name__}: {error}"
+    info: dict[str, Any] = {"attempt": attempt, "retryable": retryable}
+    if isinstance(error, InnkeeperError) and error.details:
+        info["details"] = redact(error.details, secrets)
+    delay = error.retry_after if isinstance(error, ProviderError) else None
+    return ApplicationError(
+        redact(message, secrets)[:MAX_MESSAGE],
+        info,
+        type=code,
+        non_retryable=last or not retryable,
+        next_retry_delay=timedelta(seconds=delay) if delay is not None else None,
+        # We log the end of nodes ourselves, without tracebacks that may hold content.
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _classify(error: Exception) -> tuple[str, bool]:
+    if isinstance(error, InnkeeperError):
+        return error.code, error.retryable
+    if isinstance(error, TypeError | KeyError | AttributeError | ValueError | NotImplementedError):
+        return "node_failed", False
+    return "node_failed", True

@@ -1,0 +1,69 @@
+"""What one node run gets of the world: composed here, once per worker, bound to the run's user per call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from activities.settings import WorkerSettings
+from nodes.node import Blobs, Llm, SecretRef, Services
+from nodes.services.http import AddressPolicy
+from nodes.services.llm import OpenAIAdapter
+from nodes.services.resources import FolderResources
+from nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
+
+
+class RunSecrets:
+    """One user's secrets during one node run; remembers what was revealed, so that errors can be cleaned of it."""
+
+    def __init__(self, inner: UserSecrets, store: SecretStore, user: str) -> None:
+        self._inner = inner
+        self._store = store
+        self._user = user
+        self.revealed: set[str] = set()
+
+    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
+        value = await self._inner.reveal(ref, host)
+        self.revealed.add(value)
+        return value
+
+    def from_environment(self, name: str) -> SecretRef | None:
+        return self._inner.from_environment(name)
+
+    def setting(self, name: str) -> str | None:
+        return self._inner.setting(name)
+
+    async def seal(self, value: str) -> SecretRef:
+        return await asyncio.to_thread(self._store.put, value, self._user)
+
+
+class ServicesForRuns:
+    """Makes the services of a node run; connections and stores are shared by all of them."""
+
+    def __init__(self, settings: WorkerSettings, blobs: Blobs, environ: Mapping[str, str]) -> None:
+        self._settings = settings
+        self._blobs = blobs
+        self._environ = environ
+        data: Path = settings.data_dir
+        self._secrets = SecretStore(data / "secrets", load_or_create_key(data, environ))
+        policy = AddressPolicy(
+            allow_loopback=settings.allow_loopback,
+            allow_private=settings.allow_private,
+            allowed_hosts=frozenset(settings.allowed_hosts),
+        )
+        self._adapter = OpenAIAdapter(policy)
+        self._llm: Llm = self._adapter
+
+    def __call__(self, user: str) -> tuple[Services, RunSecrets]:
+        inner = UserSecrets(self._secrets, user, self._environ, env_key_hosts=self._settings.env_key_hosts)
+        secrets = RunSecrets(inner, self._secrets, user)
+        resources = FolderResources(self._settings.data_dir, user)
+        return Services(llm=self._llm, secrets=secrets, resources=resources, blobs=self._blobs), secrets
+
+    async def warm_up(self) -> None:
+        """Load what the first model call would otherwise wait for."""
+        await self._adapter.warm_up()
+
+    async def aclose(self) -> None:
+        await self._adapter.aclose()

@@ -1,0 +1,100 @@
+"""What a worker process is told from outside, read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from nodes.errors import InnkeeperError
+
+DEFAULT_QUEUE = "innkeeper"
+
+
+class SettingsError(InnkeeperError):
+    code = "invalid_setting"
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Settings of one worker process, each from `INNKEEPER_<NAME>`.
+
+    Attributes:
+        temporal_address, namespace: None asks Temporal's own configuration (`TEMPORAL_*`, its profiles).
+        gateway_url: Base URL of the gateway; empty turns events off (for benchmarks of the bare engine).
+        queues: Further task queues this worker polls beside `innkeeper`.
+        flush_timeout_s: How long nodes wait for a gateway that is away before they go on without it.
+        allow_loopback, allow_private: Nodes may reach this machine, private addresses.
+        allowed_hosts: Hosts (`name` or `name:port`) nodes may reach whatever their addresses are.
+        env_key_hosts: Further hosts that keys from this process's environment may go to.
+    """
+
+    data_dir: Path
+    temporal_address: str | None = None
+    namespace: str | None = None
+    gateway_url: str = "http://127.0.0.1:8090"
+    plugins: tuple[Path, ...] = ()
+    queues: tuple[str, ...] = ()
+    max_activities: int = 200
+    flush_timeout_s: float = 30.0
+    stop_grace_s: float = 2.0
+    allow_loopback: bool = True
+    allow_private: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    env_key_hosts: tuple[str, ...] = ()
+
+
+def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
+    """Build the settings from the environment. Raises SettingsError naming the key and the value."""
+    defaults = WorkerSettings(Path(".innkeeper"))
+    get = _Reader(environ)
+    return WorkerSettings(
+        data_dir=Path(get.text("DATA_DIR", ".innkeeper")).absolute(),
+        temporal_address=get.text("TEMPORAL_ADDRESS", "") or None,
+        namespace=get.text("NAMESPACE", "") or None,
+        gateway_url=get.url("GATEWAY_URL", defaults.gateway_url),
+        plugins=tuple(Path(item) for item in get.many("PLUGINS", separator=":")),
+        queues=tuple(dict.fromkeys(queue for queue in get.many("QUEUES") if queue != DEFAULT_QUEUE)),
+        max_activities=int(get.number("MAX_ACTIVITIES", defaults.max_activities, least=1)),
+        flush_timeout_s=get.number("FLUSH_TIMEOUT_S", defaults.flush_timeout_s),
+        stop_grace_s=get.number("STOP_GRACE_S", defaults.stop_grace_s),
+        allow_loopback=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback),
+        allow_private=get.flag("ALLOW_PRIVATE", defaults.allow_private),
+        allowed_hosts=get.many("NODE_ALLOWED_HOSTS"),
+        env_key_hosts=get.many("ENV_KEY_HOSTS"),
+    )
+
+
+class _Reader:
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def text(self, name: str, default: str) -> str:
+        return self._environ.get(f"INNKEEPER_{name}", default)
+
+    def many(self, name: str, separator: str = ",") -> tuple[str, ...]:
+        return tuple(item.strip() for item in self.text(name, "").split(separator) if item.strip())
+
+    def url(self, name: str, default: str) -> str:
+        text = self.text(name, default).rstrip("/")
+        if text and not text.startswith(("http://", "https://")):
+            raise SettingsError(f"INNKEEPER_{name} is {text!r}; expected a URL like {default!r}")
+        return text
+
+    def number(self, name: str, default: float, least: float = 0) -> float:
+        text = self.text(name, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1
+        if not least <= value < 1e9:
+            raise SettingsError(f"INNKEEPER_{name} is {text!r}; expected a number of at least {least:g}")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        text = self.text(name, "1" if default else "0").lower()
+        if text in ("1", "true", "yes", "on"):
+            return True
+        if text in ("0", "false", "no", "off", ""):
+            return False
+        raise SettingsError(f"INNKEEPER_{name} is {text!r}; expected 1 or 0")

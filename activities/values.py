@@ -1,0 +1,154 @@
+"""Values on their way between nodes: inline up to 4 KB, larger ones as blobs, secrets as references."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from nodes.call import INLINE_LIMIT, PREVIEW_CHARS, holds_marker, is_blob
+from nodes.definition import Input
+from nodes.errors import InvalidNode
+from nodes.node import Blobs, SecretRef
+
+JSON_MIME = "application/json"
+BYTES_MIME = "application/octet-stream"
+MAX_VALUE_BYTES = 256 * 1024 * 1024
+_CACHE_BYTES = 16 * 1024 * 1024
+_LARGEST_CACHED = 1024 * 1024
+
+
+class Sealer(Protocol):
+    async def seal(self, value: str) -> SecretRef:
+        """Store a secret of the run's owner, give back its reference."""
+
+
+class Values:
+    """Packs and resolves values against one blob store."""
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        self._cache: OrderedDict[str, bytes] = OrderedDict()
+        self._cached = 0
+
+    async def resolve(self, value: Any) -> Any:
+        """The value behind a reference, or the value itself."""
+        if not is_blob(value):
+            return value
+        data = await self._load(value["$blob"])
+        return data if value.get("mime") == BYTES_MIME else orjson.loads(data)
+
+    async def resolve_inputs(
+        self, inputs: Mapping[str, Any], multi: Iterable[str], slots: Mapping[str, Input]
+    ) -> dict[str, Any]:
+        """All inputs of a node: references resolved, declared secrets as `SecretRef`."""
+        lists = set(multi)
+        resolved: dict[str, Any] = {}
+        for key, value in inputs.items():
+            if key in lists and isinstance(value, list):
+                items = [await self.resolve(item) for item in value]
+                resolved[key] = [_with_secrets(item, slots.get(key)) for item in items]
+            else:
+                resolved[key] = _with_secrets(await self.resolve(value), slots.get(key))
+        return resolved
+
+    async def pack(self, slot: str, value: Any, seal: Iterable[str] = (), sealer: Sealer | None = None) -> Any:
+        """The form in which an output travels. Raises NodeError when the value is not data."""
+        if isinstance(value, bytes | bytearray | memoryview) and not seal:
+            return await self.store(bytes(value), BYTES_MIME, f"{len(value)} bytes")
+        sealed = await _sealed(slot, value, tuple(seal), sealer)
+        # What the seal put in is a reference by intent; a marker anywhere else is a user's object.
+        foreign = _without(sealed, tuple(seal))
+        data = _dump(slot, sealed)
+        if len(data) <= INLINE_LIMIT and not holds_marker(foreign):
+            # What a node gives is normalised to JSON, so that a consumer sees the same whether it was stored or not.
+            return orjson.loads(data)
+        preview = "" if tuple(seal) else data[: PREVIEW_CHARS * 4].decode(errors="replace")[:PREVIEW_CHARS]
+        return await self.store(data, JSON_MIME, preview)
+
+    async def store(self, data: bytes, mime: str, preview: str) -> dict[str, Any]:
+        if len(data) > MAX_VALUE_BYTES:
+            raise InvalidNode(
+                f"a value of {len(data)} bytes is over the limit of {MAX_VALUE_BYTES}", code="value_too_large"
+            )
+        sha = await self._blobs.put(data)
+        return {"$blob": sha, "size": len(data), "mime": mime, "preview": preview}
+
+    async def _load(self, sha: str) -> bytes:
+        if sha in self._cache:
+            self._cache.move_to_end(sha)
+            return self._cache[sha]
+        data = await self._blobs.get(sha)
+        # Others may have loaded it meanwhile: it must not be counted twice.
+        if len(data) <= _LARGEST_CACHED and sha not in self._cache:
+            self._cache[sha] = data
+            self._cached += len(data)
+            while self._cached > _CACHE_BYTES:
+                self._cached -= len(self._cache.popitem(last=False)[1])
+        return data
+
+
+def with_secrets(config: Mapping[str, Any], schema: Mapping[str, Input]) -> dict[str, Any]:
+    """The config values of a node, with `SecretRef`s where its schema declares secrets."""
+    return {key: _with_secrets(value, schema.get(key)) for key, value in config.items()}
+
+
+def _with_secrets(value: Any, slot: Input | None) -> Any:
+    """Turn references into SecretRef, in the places the slot declares secret and nowhere else."""
+    if slot is None:
+        return value
+    if slot.secret:
+        return _as_ref(value)
+    if slot.secret_keys and isinstance(value, dict):
+        return {key: _as_ref(item) if key in slot.secret_keys else item for key, item in value.items()}
+    return value
+
+
+def _as_ref(value: Any) -> Any:
+    if isinstance(value, Mapping) and isinstance(value.get("$secret"), str):
+        return SecretRef(value["$secret"])
+    return value
+
+
+async def _sealed(slot: str, value: Any, seal: tuple[str, ...], sealer: Sealer | None) -> Any:
+    """The value with references where it must be secret. Refuses what cannot be sealed."""
+    if not seal or value is None or value == "":
+        return value
+    if "" in seal:
+        return await _seal_one(slot, value, sealer)
+    if not isinstance(value, Mapping):
+        keys = ", ".join(repr(key) for key in seal)
+        raise InvalidNode(f"output {slot!r} feeds a slot with secrets in {keys}: it must be an object")
+    return {key: await _seal_one(slot, item, sealer) if key in seal else item for key, item in value.items()}
+
+
+async def _seal_one(slot: str, value: Any, sealer: Sealer | None) -> Any:
+    if isinstance(value, SecretRef):
+        return value.to_json()
+    if value is None or value == "" or (isinstance(_as_ref(value), SecretRef) and len(value) == 1):
+        return value
+    if isinstance(value, str) and sealer is not None:
+        return (await sealer.seal(value)).to_json()
+    message = f"output {slot!r} feeds a secret slot: the secret must be text, got {type(value).__name__}"
+    raise InvalidNode(message, code="invalid_secret")
+
+
+def _without(value: Any, seal: tuple[str, ...]) -> Any:
+    if "" in seal:
+        return None if isinstance(value, Mapping) and set(value) == {"$secret"} else value
+    if seal and isinstance(value, Mapping):
+        return {key: item for key, item in value.items() if key not in seal}
+    return value
+
+
+def _dump(slot: str, value: Any) -> bytes:
+    try:
+        # Without the option a SecretRef, a dataclass, would be written as a plain object.
+        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS)
+    except TypeError as error:
+        if "SecretRef" in str(error):
+            message = f"output {slot!r} holds a secret but is not declared secret"
+            raise InvalidNode(message, code="undeclared_secret") from None
+        raise InvalidNode(f"output {slot!r} is not JSON data: {error}") from None

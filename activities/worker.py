@@ -1,0 +1,214 @@
+"""The worker process: the composition root where nodes, activities and the workflow meet."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+
+from activities.execute_node import ExecuteNode
+from activities.gateway_link import GatewayLink, NullLink
+from activities.jobs import EngineJobs
+from activities.services import ServicesForRuns
+from activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
+from activities.sink import LinkSink
+from activities.values import Values
+from nodes.errors import InnkeeperError
+from nodes.plugins import Catalogue, load_catalogue
+from nodes.services.blobs import FolderBlobs
+from workflows.connection import connect_config
+from workflows.graph_workflow import GraphWorkflow
+from workflows.sink import install_sink
+
+log = logging.getLogger("innkeeper.worker")
+
+CONNECT_S = 30.0
+STREAM_SLOTS = 1_000
+_THROTTLE = timedelta(seconds=1)
+"""Bounds how late a cancel arrives and how old the last heartbeat can be."""
+
+
+async def connect(settings: WorkerSettings, stop: asyncio.Event) -> Client | None:
+    """A client of the Temporal server, which may still be starting: tries for 30 s. None when told to stop."""
+    config = connect_config(settings.temporal_address, settings.namespace)
+    deadline = asyncio.get_running_loop().time() + CONNECT_S
+    while not stop.is_set():
+        try:
+            return await Client.connect(**config)
+        except RuntimeError as error:
+            if asyncio.get_running_loop().time() > deadline:
+                message = f"no Temporal server at {config['target_host']}; start one with 'innkeeper up'"
+                raise SettingsError(message, code="temporal_unreachable") from error
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await stop.wait()
+    return None
+
+
+def build_workers(
+    client: Client, settings: WorkerSettings, execute: ExecuteNode, jobs: EngineJobs
+) -> tuple[Worker, ...]:
+    """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
+    common: dict[str, Any] = {
+        "max_heartbeat_throttle_interval": _THROTTLE,
+        "default_heartbeat_throttle_interval": _THROTTLE,
+        "graceful_shutdown_timeout": timedelta(seconds=settings.stop_grace_s),
+    }
+    # The next workflow task of a run waits this long for a worker that has died before another one gets it.
+    sticky = timedelta(seconds=2)
+    main = Worker(
+        client,
+        task_queue=DEFAULT_QUEUE,
+        workflows=[GraphWorkflow],
+        activities=[execute.execute_node, *jobs.activities()],
+        workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
+        max_concurrent_activities=settings.max_activities,
+        max_eager_activity_reservations_per_workflow_task=100,
+        sticky_queue_schedule_to_start_timeout=sticky,
+        **common,
+    )
+    further = [(f"{DEFAULT_QUEUE}.streams", STREAM_SLOTS)]
+    for queue in settings.queues:
+        further += [(queue, settings.max_activities), (f"{queue}.streams", STREAM_SLOTS)]
+    return main, *(
+        Worker(
+            client,
+            task_queue=queue,
+            activities=[execute.execute_node],
+            max_concurrent_activities=slots,
+            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+            **common,
+        )
+        for queue, slots in further
+    )
+
+
+def build_link(settings: WorkerSettings) -> GatewayLink:
+    if not settings.gateway_url:
+        return NullLink()
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+    return GatewayLink(
+        settings.gateway_url,
+        _worker_token(settings),
+        worker_id,
+        queues=(DEFAULT_QUEUE, *settings.queues),
+        flush_timeout_s=settings.flush_timeout_s,
+    )
+
+
+def _worker_token(settings: WorkerSettings) -> str:
+    given = os.environ.get("INNKEEPER_WORKER_TOKEN")
+    if given:
+        return given
+    path = settings.data_dir / "worker.token"
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        message = f"no worker token: {path.name} in the data directory is not readable; start the gateway first"
+        raise SettingsError(message, code="no_worker_token") from error
+
+
+async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what runs within the grace, hand the rest back, and flush events."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Temporal may still be starting: node modules load meanwhile.
+    client, catalogue = await asyncio.gather(
+        connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
+    )
+    if client is not None:
+        await _serve(settings, environ, client, catalogue, stop)
+
+
+async def _serve(
+    settings: WorkerSettings, environ: Mapping[str, str], client: Client, catalogue: Catalogue, stop: asyncio.Event
+) -> None:
+    blobs = FolderBlobs(settings.data_dir / "blobs")
+    values = Values(blobs)
+    services = ServicesForRuns(settings, blobs, environ)
+    link = build_link(settings)
+    execute = ExecuteNode(catalogue, services, link, values)
+    workers = build_workers(client, settings, execute, EngineJobs(values, client))
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(services.aclose)
+        link.start()
+        stack.push_async_callback(link.stop)
+        install_sink(LinkSink(link, asyncio.get_running_loop()))
+        running = [asyncio.create_task(worker.run()) for worker in workers]
+        stack.push_async_callback(_shut_down, workers, running)
+        # Importing the provider's library takes most of a second: not in the first node that needs it.
+        warming = asyncio.create_task(services.warm_up())
+        stack.callback(warming.cancel)
+        log.info("worker ready", extra={"queues": [DEFAULT_QUEUE, *settings.queues]})
+        stopping = asyncio.create_task(stop.wait())
+        stack.callback(stopping.cancel)
+        await asyncio.wait((stopping, *running), return_when=asyncio.FIRST_COMPLETED)
+        log.info("worker stopping")
+
+
+async def _shut_down(workers: Sequence[Worker], running: Sequence[asyncio.Task[None]]) -> None:
+    """All at once: each has its own grace. Raises what ended a worker before its time."""
+    alive = [worker for worker, task in zip(workers, running, strict=True) if not task.done()]
+    await asyncio.gather(*(worker.shutdown() for worker in alive), return_exceptions=True)
+    await asyncio.gather(*running)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object per line: time, level, logger, message and the extras; never a traceback with content."""
+
+    _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({key: value for key, value in vars(record).items() if key not in self._OWN})
+        if record.exc_info and record.exc_info[0] is not None:
+            line["error"] = record.exc_info[0].__name__
+        return json.dumps(line, default=str)
+
+
+def _set_up_logging() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for noisy in ("httpx", "httpx2", "httpcore2", "openai", "websockets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def main() -> int:
+    _set_up_logging()
+    try:
+        asyncio.run(run(read_settings(os.environ), os.environ))
+    except InnkeeperError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    except (RuntimeError, OSError) as error:
+        # The engine's own words, such as an unknown namespace; its traceback helps nobody but us.
+        log.debug("worker failed", exc_info=True)
+        print(f"the worker cannot run: {str(error).splitlines()[0]}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

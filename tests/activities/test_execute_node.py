@@ -1,0 +1,692 @@
+"""Running nodes on the real server beside a gateway that answers as each test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.gateway_link import GatewayLink
+from nodes.call import NodeCall, NodeResult
+from nodes.definition import Input, Mode
+from nodes.errors import NodeError, NodeMustWait, ProviderError
+from nodes.node import Chunk, NodeContext, Outputs, SecretRef
+from tests.activities.fake_gateway import FakeGateway, until
+from tests.activities.toy_stack import USER, Stack, Toys, batch, stream
+from workflows.plan import Feed, PlannedInput, PlannedOutput
+
+CANARY = "canary-0123456789-abcdef"
+
+
+@pytest.fixture(autouse=True)
+def toy_nodes(toys: Toys) -> None:
+    async def echo(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        return {"out": inputs.get("in", context.node_id)}
+
+    async def fail_once(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        if context.attempt == 1:
+            raise NodeError("not yet")
+        return {"out": f"attempt {context.attempt}"}
+
+    async def hang_once(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        if context.attempt == 1:
+            await asyncio.sleep(60)
+        return {"out": f"attempt {context.attempt}"}
+
+    async def talk(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        for word in ("one ", "two ", "three"):
+            yield Chunk("text_chunk", word)
+            await asyncio.sleep(0)
+        yield Outputs({"out": 7})
+
+    for execute in (echo, fail_once, hang_once, talk):
+        toys.add(execute.__name__, execute)
+
+
+def attempt_of(stack: Stack, number: int, details: list[Any] | None = None) -> ActivityEnvironment:
+    """An attempt as the worker would be given it by the server, without a server."""
+    env = ActivityEnvironment(stack.client)
+    env.info = replace(env.info, attempt=number, heartbeat_details=details or [])
+    return env
+
+
+def call(type: str, **fields: Any) -> NodeCall:
+    return NodeCall(**{"run": "r", "path": "n", "type": f"toy:{type}", "inputs": {}, **fields})
+
+
+async def all_bytes(handle: WorkflowHandle[Any, Any]) -> bytes:
+    """The whole history, payloads included."""
+    history = await handle.fetch_history()
+    return b"".join(event.SerializeToString() for event in history.events)
+
+
+# --- order of events ----------------------------------------------------------------------------------------------
+
+
+async def test_first_attempt_does_not_wait_for_the_answer_to_open(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    gateway.holds = lambda message: True
+    async with stack.worker():
+        handle = await stack.start(batch("a", "echo"))
+        await until(lambda: bool(gateway.sent("complete", "a")))
+        assert gateway.sent("open", "a")[0]["reply"] is False
+        assert (await handle.query("status"))["nodes"]["a"]["status"] == "running"
+        await gateway.release()
+        result = await handle.result()
+    assert result["nodes"]["a"]["output"] == {"out": "a"}
+    assert gateway.kinds("a") == ["open", "complete"]
+    assert toys.calls == {"a": [1]}
+
+
+async def test_a_stream_sends_open_chunks_complete_in_order(stack: Stack, gateway: FakeGateway) -> None:
+    async with stack.worker():
+        table = await stack.run(stream("t", "talk"))
+    assert gateway.kinds("t") == ["open", "chunk", "chunk", "chunk", "complete"]
+    assert [message["i"] for message in gateway.sent("chunk")] == [0, 1, 2]
+    assert [message["chunk"]["content"] for message in gateway.sent("chunk")] == ["one ", "two ", "three"]
+    assert all(message["epoch"] == [1, 0] for message in gateway.messages)
+    complete = gateway.sent("complete")[0]
+    assert complete["end"] is True
+    assert complete["outputs"] == table["t"]["output"] == {"out": 7, "live": {"text": "one two three", "chunks": 3}}
+
+
+async def test_a_stream_with_a_finish_chunk_of_its_own_needs_no_end_frame(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def finishing(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("text_chunk", "hi")
+        yield Chunk("finish_reason_chunk", "stop")
+
+    toys.add("finishing", finishing)
+    async with stack.worker():
+        await stack.run(stream("t", "finishing"))
+    assert gateway.sent("complete")[0]["end"] is False
+
+
+async def test_a_chunk_behind_the_finish_chunk_needs_no_second_end(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def chatty(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("finish_reason_chunk", "stop")
+        yield Chunk("usage_chunk", {"total_tokens": 3})
+
+    toys.add("chatty", chatty)
+    async with stack.worker():
+        table = await stack.run(stream("t", "chatty"))
+    assert table["t"]["output"]["live"] == {"text": "", "chunks": 2}
+
+
+async def test_batch_nodes_send_no_end_frame_and_no_chunk(stack: Stack, gateway: FakeGateway) -> None:
+    async with stack.worker():
+        await stack.run(batch("a", "echo"))
+    assert gateway.sent("complete")[0]["end"] is False
+    assert not gateway.sent("chunk")
+
+
+async def test_progress_reaches_the_log_at_most_ten_times_a_second_and_at_the_end(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def busy(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        for value in range(1001):
+            context.progress(value, 1000)
+        return {"out": 1}
+
+    toys.add("busy", busy)
+    async with stack.worker():
+        await stack.run(batch("b", "busy"))
+    assert [message["value"] for message in gateway.sent("progress")] == [0, 1000]
+
+
+async def test_large_outputs_are_logged_and_returned_by_reference(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def big(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        return {"out": "x" * 50_000}
+
+    toys.add("big", big)
+    async with stack.worker():
+        table = await stack.run(batch("b", "big"))
+    logged = gateway.sent("complete")[0]["outputs"]
+    assert logged == table["b"]["output"]
+    assert logged["out"]["size"] == 50_002
+    assert await stack.values.resolve(logged["out"]) == "x" * 50_000
+
+
+async def test_collected_chunks_travel_when_somebody_wants_them(stack: Stack, gateway: FakeGateway) -> None:
+    async with stack.worker():
+        table = await stack.run(stream("t", "talk", collect_chunks=True))
+    items = table["t"]["output"]["live"]["items"]
+    assert [item["content"] for item in items] == ["one ", "two ", "three"]
+
+
+async def test_many_nodes_at_once_each_tell_their_own_story(stack: Stack, gateway: FakeGateway) -> None:
+    names = [f"t{number}" for number in range(40)]
+    async with stack.worker():
+        table = await stack.run(*(stream(name, "talk") for name in names))
+    assert all(entry["status"] == "complete" for entry in table.values())
+    assert all(gateway.kinds(name) == ["open", "chunk", "chunk", "chunk", "complete"] for name in names)
+
+
+# --- later attempts and the fence ---------------------------------------------------------------------------------
+
+
+async def test_second_attempt_waits_for_the_answer_before_it_executes(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    gateway.holds = lambda message: message.get("reply", False)
+    async with stack.worker():
+        handle = await stack.start(batch("a", "fail_once"))
+        await until(lambda: len(gateway.sent("open")) == 2)
+        await asyncio.sleep(0.2)
+        assert toys.calls["a"] == [1]
+        await gateway.release()
+        result = await handle.result()
+    assert [message["epoch"] for message in gateway.sent("open")] == [[1, 0], [2, 0]]
+    assert toys.calls["a"] == [1, 2]
+    assert result["nodes"]["a"]["output"] == {"out": "attempt 2"}
+    assert result["nodes"]["a"]["attempts"] == 2
+
+
+async def test_second_attempt_numbers_its_chunks_anew(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def stumbling(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("text_chunk", f"try {context.attempt}")
+        if context.attempt == 1:
+            raise NodeError("broken off")
+
+    toys.add("stumbling", stumbling)
+    async with stack.worker():
+        table = await stack.run(stream("s", "stumbling"))
+    sent = [(message["epoch"], message["i"], message["chunk"]["content"]) for message in gateway.sent("chunk")]
+    assert sent == [([1, 0], 0, "try 1"), ([2, 0], 0, "try 2")]
+    assert table["s"]["output"]["live"]["text"] == "try 2"
+
+
+async def test_a_finished_node_returns_what_is_logged_without_executing(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    gateway.answer = lambda message: {"s": "finished", "outputs": {"out": "from the log"}}
+    async with stack.worker():
+        table = await stack.run(batch("a", "fail_once"))
+    assert table["a"]["status"] == "complete"
+    assert table["a"]["output"] == {"out": "from the log"}
+    assert toys.calls["a"] == [1]
+    assert not gateway.sent("complete")
+
+
+async def test_a_node_that_was_logged_by_its_last_allowed_attempt_is_complete(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
+) -> None:
+    """The worker died between the log and Temporal: the log is the commit point, whatever attempts are left."""
+    gateway.answer = lambda message: {"s": "finished", "outputs": {"out": "from the log"}}
+    execute = stack.execute(link).execute_node
+    result = await attempt_of(stack, 2).run(execute, call("echo", max_failures=1))
+    assert result.outputs == {"out": "from the log"}
+    assert not toys.calls
+
+
+async def test_attempts_that_died_without_a_word_are_given_up(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
+) -> None:
+    execute = stack.execute(link).execute_node
+    with pytest.raises(ApplicationError, match="'n'") as given_up:
+        await attempt_of(stack, 5).run(execute, call("echo", max_failures=4))
+    assert given_up.value.type == "attempts_exhausted"
+    assert given_up.value.non_retryable
+    assert not toys.calls
+    # Waits are not failures: one more attempt is left here.
+    result = await attempt_of(stack, 5, [{"waits": 1}]).run(execute, call("echo", max_failures=4))
+    assert result == NodeResult({"out": "n"}, 5)
+
+
+async def test_a_node_scheduled_anew_continues_its_epochs(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink
+) -> None:
+    execute = stack.execute(link).execute_node
+    await attempt_of(stack, 1).run(execute, call("echo", base_attempt=3))
+    assert (gateway.sent("open")[0]["epoch"], gateway.sent("open")[0]["reply"]) == ([4, 0], True)
+
+
+async def test_a_fenced_node_is_cancelled_at_once_and_nothing_is_counted(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    stopped = asyncio.Event()
+
+    async def stubborn(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        try:
+            await asyncio.sleep(60 if context.attempt == 1 else 0)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+        return {"out": "done"}
+
+    toys.add("stubborn", stubborn)
+    async with stack.worker():
+        handle = await stack.start(batch("a", "stubborn", max_attempts=1))
+        await until(lambda: "a" in toys.calls)
+        await gateway.fence(handle.id, "a", (1, 0))
+        async with asyncio.timeout(0.5):
+            await stopped.wait()
+        result = await handle.result()
+    assert result["nodes"]["a"]["status"] == "complete"
+    assert toys.calls["a"] == [1, 2]
+    assert [message["epoch"] for message in gateway.sent("complete")] == [[2, 0]]
+
+
+async def test_fenced_while_complete_waits_the_attempt_does_not_count(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    gateway.holds = lambda message: message["t"] == "complete"
+    async with stack.worker():
+        handle = await stack.start(batch("a", "echo", max_attempts=1))
+        await until(lambda: bool(gateway.sent("complete")))
+        gateway.answer = lambda message: {"s": "finished", "outputs": {"out": "of another worker"}}
+        await gateway.fence(handle.id, "a", (1, 0))
+        await gateway.release()
+        result = await handle.result()
+    assert result["nodes"]["a"]["output"] == {"out": "of another worker"}
+    assert toys.calls["a"] == [1]
+
+
+async def test_an_attempt_fenced_at_its_open_touches_nothing_and_is_not_counted(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    answers = {2: {"s": "fenced"}, 3: {"s": "ok", "next": 0}}
+    gateway.answer = lambda message: answers[message["epoch"][0]]
+    async with stack.worker():
+        table = await stack.run(batch("a", "fail_once", max_attempts=2))
+    assert table["a"]["output"] == {"out": "attempt 3"}
+    assert toys.calls["a"] == [1, 3]
+
+
+async def test_failures_and_waits_are_counted_apart(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def moody(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        if context.attempt % 2:
+            raise NodeMustWait("no channel free", delay_s=0.02)
+        raise NodeError(f"failure in attempt {context.attempt}")
+
+    toys.add("moody", moody)
+    async with stack.worker():
+        table = await stack.run(batch("m", "moody", max_attempts=3))
+    assert toys.calls["m"] == [1, 2, 3, 4, 5, 6]
+    assert table["m"]["error"]["message"] == "failure in attempt 6"
+
+
+async def test_a_provider_that_asks_for_a_pause_gets_it(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    times: list[float] = []
+
+    async def busy(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        times.append(asyncio.get_running_loop().time())
+        if len(times) == 1:
+            raise ProviderError("come back later", code="overloaded", retryable=True, retry_after=0.4)
+        return {"out": 1}
+
+    toys.add("busy", busy)
+    async with stack.worker():
+        table = await stack.run(batch("b", "busy", initial_s=0.01))
+    assert table["b"]["status"] == "complete"
+    assert 0.35 < times[1] - times[0] < 2
+
+
+# --- errors -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_error_chunk_ends_the_node_with_that_error(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def broken(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("text_chunk", "so far")
+        yield Chunk("error_chunk", "the model fell silent")
+        yield Chunk("text_chunk", "nobody must see this")
+
+    toys.add("broken", broken)
+    async with stack.worker():
+        table = await stack.run(stream("b", "broken", max_attempts=1))
+    assert table["b"]["status"] == "error"
+    assert table["b"]["error"]["message"] == "the model fell silent"
+    assert [message["chunk"]["type"] for message in gateway.sent("chunk")] == ["text_chunk", "error_chunk"]
+    assert gateway.kinds("b") == ["open", "chunk", "chunk"]
+
+
+async def test_an_error_chunk_with_an_object_keeps_message_code_and_type(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    content = {"message": "no credit left", "code": "insufficient_quota", "type": "billing"}
+
+    async def broken(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("error_chunk", content)
+
+    toys.add("broken", broken)
+    async with stack.worker():
+        table = await stack.run(stream("b", "broken", max_attempts=1))
+    error = table["b"]["error"]
+    assert (error["message"], error["code"]) == ("no credit left", "insufficient_quota")
+    assert gateway.sent("chunk")[0]["chunk"]["content"] == content
+
+
+async def test_a_generator_is_closed_before_its_node_has_ended(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
+) -> None:
+    """A provider's connection must not outlive the node that opened it."""
+    closed: list[str] = []
+
+    async def careful(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        try:
+            yield Chunk("text_chunk", "x")
+            yield inputs["last"]
+        finally:
+            await asyncio.sleep(0.05)
+            closed.append(context.node_id)
+
+    toys.add("careful", careful)
+    execute = stack.execute(link).execute_node
+
+    async def run(path: str, last: Any) -> None:
+        toys.definitions["toy:careful"] = replace(
+            toys.definitions["toy:careful"], execute=lambda inputs, context: careful({"last": last}, context)
+        )
+        await attempt_of(stack, 1).run(execute, call("careful", path=path))
+
+    await run("outputs", Outputs({"out": 1}))
+    assert closed == ["outputs"]
+    with pytest.raises(ApplicationError):
+        await run("error", Chunk("error_chunk", "no"))
+    assert closed == ["outputs", "error"]
+
+
+@pytest.mark.parametrize(
+    ("gives", "code"),
+    [([1, 2], "invalid_output"), ({"out": {1: 2}}, "invalid_output"), ({"out": object()}, "invalid_output")],
+    ids=["list", "key", "object"],
+)
+async def test_outputs_that_are_not_data_fail_at_once_and_say_so(
+    stack: Stack, gateway: FakeGateway, toys: Toys, gives: Any, code: str
+) -> None:
+    async def odd(inputs: dict[str, Any], context: NodeContext) -> Any:
+        return gives
+
+    toys.add("odd", odd)
+    async with stack.worker():
+        table = await stack.run(batch("o", "odd"))
+    assert table["o"]["error"]["code"] == code
+    assert toys.calls["o"] == [1]
+
+
+async def test_a_stream_that_yields_something_else_fails_and_says_so(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def odd(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield "plain text"
+
+    toys.add("odd", odd)
+    async with stack.worker():
+        table = await stack.run(stream("o", "odd"))
+    assert table["o"]["error"]["code"] == "invalid_output"
+    assert "str" in table["o"]["error"]["message"]
+
+
+async def test_a_chunk_that_is_not_data_fails_its_node_only(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def odd(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("custom", {"raw": object()})
+
+    toys.add("odd", odd)
+    async with stack.worker():
+        table = await stack.run(stream("o", "odd"), stream("t", "talk"))
+    assert {path: entry["status"] for path, entry in table.items()} == {"o": "error", "t": "complete"}
+    assert table["o"]["error"]["code"] == "invalid_output"
+
+
+async def test_a_node_type_this_worker_lacks_is_named(stack: Stack, gateway: FakeGateway) -> None:
+    async with stack.worker():
+        table = await stack.run(batch("a", "nowhere"))
+    assert table["a"]["error"]["code"] == "unknown_node_type"
+    assert "'toy:nowhere'" in table["a"]["error"]["message"]
+
+
+# --- cancellation and shutdown ------------------------------------------------------------------------------------
+
+
+async def test_interruption_stops_the_node_and_nothing_is_logged_as_complete(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async with stack.worker():
+        handle = await stack.start(batch("a", "hang_once"))
+        await until(lambda: "a" in toys.calls)
+        await handle.cancel()
+        async with asyncio.timeout(4):
+            result = await handle.result()
+    assert result["nodes"]["a"]["status"] == "interrupted"
+    assert gateway.kinds("a") == ["open"]
+
+
+async def test_interrupted_while_complete_is_on_its_way_the_node_is_complete(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    gateway.holds = lambda message: message["t"] == "complete"
+    async with stack.worker():
+        handle = await stack.start(batch("a", "echo"))
+        await until(lambda: bool(gateway.sent("complete")))
+        await handle.cancel()
+        await asyncio.sleep(2.2)  # the request reaches the activity with a heartbeat, at most 1 s later
+        assert (await handle.query("status"))["status"] == "interrupting"
+        await gateway.release()
+        result = await handle.result()
+    assert result["status"] == "interrupted"
+    assert result["nodes"]["a"]["status"] == "complete"
+    assert result["nodes"]["a"]["output"] == {"out": "a"}
+
+
+async def test_a_cancelled_attempt_waits_for_the_acknowledgement_and_returns(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink
+) -> None:
+    gateway.holds = lambda message: message["t"] == "complete"
+    env = attempt_of(stack, 1)
+    running = asyncio.create_task(env.run(stack.execute(link).execute_node, call("echo")))
+    await until(lambda: bool(gateway.sent("complete")))
+    env.cancel()
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    await gateway.release()
+    assert await running == NodeResult({"out": "n"})
+
+
+async def test_a_stopping_worker_hands_its_node_to_another_without_counting(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async with stack.worker() as first:
+        handle = await stack.start(batch("a", "hang_once", max_attempts=1))
+        await until(lambda: "a" in toys.calls)
+        async with stack.worker():
+            async with asyncio.timeout(5):
+                await first.shutdown()
+                result = await handle.result()
+    assert result["nodes"]["a"]["status"] == "complete"
+    assert result["nodes"]["a"]["output"] == {"out": "attempt 2"}
+    assert toys.calls["a"] == [1, 2]
+
+
+async def test_a_stopping_worker_lets_nodes_finish_within_its_grace(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def short(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        await asyncio.sleep(0.3)
+        return {"out": context.attempt}
+
+    toys.add("short", short)
+    async with stack.worker(grace_s=2) as first:
+        handle = await stack.start(batch("a", "short"))
+        await until(lambda: "a" in toys.calls)
+        await first.shutdown()
+        async with stack.worker():
+            result = await handle.result()
+    assert result["nodes"]["a"]["output"] == {"out": 1}
+
+
+async def test_a_gateway_that_is_away_stops_no_run_and_the_result_says_so(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async with stack.worker(flush_timeout_s=0.2):
+        await until(lambda: bool(gateway.connections))
+        await gateway.stop()
+        table = await stack.run(batch("a", "fail_once"), stream("t", "talk"))
+        assert {path: entry["status"] for path, entry in table.items()} == {"a": "complete", "t": "complete"}
+        assert all(entry["unlogged"] for entry in table.values())
+        await gateway.start()
+        await until(lambda: len(gateway.sent("complete")) == 2)
+    assert gateway.kinds("t") == ["open", "chunk", "chunk", "chunk", "complete"]
+
+
+async def test_a_gateway_that_restarts_in_a_stream_gets_every_chunk(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def slow(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        for number in range(20):
+            yield Chunk("text_chunk", f"{number} ")
+            await asyncio.sleep(0.02)
+
+    toys.add("slow", slow)
+    async with stack.worker():
+        handle = await stack.start(stream("s", "slow"))
+        await until(lambda: len(gateway.sent("chunk")) > 5)
+        await gateway.stop()
+        await asyncio.sleep(0.1)
+        await gateway.start()
+        result = await handle.result()
+    assert [message["i"] for message in gateway.sent("chunk")] == list(range(20))
+    assert "unlogged" not in result["nodes"]["s"]
+
+
+# --- secrets ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaky(toys: Toys) -> None:
+    """Nodes that put the secret they were given wherever a careless author might."""
+
+    async def reveal(inputs: dict[str, Any], context: NodeContext) -> str:
+        assert isinstance(inputs["key"], SecretRef)
+        return await context.services.secrets.reveal(inputs["key"])
+
+    async def in_error(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await reveal(inputs, context)
+        raise ProviderError(f"bad key {key}", retryable=True, details={"body": f"key={key}", "list": [key]})
+
+    async def in_foreign_error(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        raise RuntimeError(f"GET https://model.example/?key={await reveal(inputs, context)} failed")
+
+    async def in_wait(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await reveal(inputs, context)
+        raise NodeMustWait(f"limit of {key}", delay_s=0.02) if context.attempt == 1 else NodeError(key)
+
+    async def in_chunk(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        key = await reveal(inputs, context)
+        yield Chunk("error_chunk", {"message": f"bad key {key}", "code": f"code {key}"}, {"raw": {"key": key}})
+
+    async def looks_like_key(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        raise NodeError("Incorrect API key provided: sk-canary0123456789. Bearer canary0123456789")
+
+    slots = {"key": Input("STRING", secret=True)}
+    for execute in (in_error, in_foreign_error, in_wait, in_chunk, looks_like_key):
+        toys.add(execute.__name__, execute, slots)
+
+
+@pytest.mark.usefixtures("leaky")
+@pytest.mark.parametrize("type", ["in_error", "in_foreign_error", "in_wait", "in_chunk", "looks_like_key"])
+async def test_a_revealed_secret_appears_nowhere(
+    stack: Stack, gateway: FakeGateway, caplog: pytest.LogCaptureFixture, type: str
+) -> None:
+    reference = stack.store.put(CANARY, USER).to_json()
+    inputs: Any = {"key": PlannedInput(value=reference, has_value=True)}
+    make = stream if type == "in_chunk" else batch
+    with caplog.at_level(logging.INFO):
+        async with stack.worker():
+            handle = await stack.start(make("leak", type, inputs=inputs, max_attempts=2))
+            async with asyncio.timeout(20):
+                result = await handle.result()
+    assert result["nodes"]["leak"]["status"] == "error"
+    assert result["nodes"]["leak"]["error"]["message"]
+    places = {
+        "history": await all_bytes(handle),
+        "result": repr(result).encode(),
+        "socket": repr(gateway.messages).encode(),
+        "log": "\n".join(record.getMessage() for record in caplog.records).encode(),
+        "files": b"".join(path.read_bytes() for path in stack.folder.rglob("*") if path.is_file()),
+    }
+    assert [place for place, data in places.items() if b"canary" in data] == []
+
+
+async def test_a_secret_setting_reaches_the_node_as_a_reference(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def configured(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = context.config_values["key"]
+        assert isinstance(key, SecretRef)
+        revealed = await context.services.secrets.reveal(key)
+        return {"out": [revealed == CANARY, isinstance(context.config_values["plain"], SecretRef)]}
+
+    toys.add("configured", configured)
+    definition = replace(toys.definitions["toy:configured"], config_schema={"key": Input("STRING", secret=True)})
+    toys.definitions["toy:configured"] = definition
+    reference = stack.store.put(CANARY, USER).to_json()
+    async with stack.worker():
+        table = await stack.run(batch("c", "configured", config={"key": reference, "plain": reference}))
+    assert table["c"]["output"] == {"out": [True, False]}
+
+
+async def test_a_secret_setting_of_a_mode_reaches_the_node_as_a_reference(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def configured(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        return {"out": isinstance(context.config_values["key"], SecretRef)}
+
+    toys.add("configured", configured)
+    definition = toys.definitions["toy:configured"]
+    mode = Mode("own", "Own key", {}, definition.outputs, config_schema={"key": Input("STRING", secret=True)})
+    toys.definitions["toy:configured"] = replace(definition, modes={"own": mode}, mode_config_key="mode")
+    config = {"mode": "own", "key": stack.store.put(CANARY, USER).to_json()}
+    async with stack.worker():
+        table = await stack.run(batch("c", "configured", mode="own", config=config))
+    assert table["c"]["output"] == {"out": True}
+
+
+async def test_a_key_a_node_gives_on_leaves_as_a_reference(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def settings(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        return {"out": {"api_key": CANARY, "model": "m"}}
+
+    async def use(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        assert isinstance(inputs["in"]["api_key"], SecretRef)
+        return {"out": await context.services.secrets.reveal(inputs["in"]["api_key"]) == CANARY}
+
+    toys.add("settings", settings)
+    toys.add("use", use, {"in": Input("OBJECT", secret_keys=("api_key",))})
+    outputs: Any = {"out": PlannedOutput(seal=("api_key",))}
+    inputs: Any = {"in": PlannedInput((Feed("s", "out"),))}  # type: ignore[arg-type]
+    async with stack.worker():
+        handle = await stack.start(
+            batch("s", "settings", outputs=outputs), batch("u", "use", inputs=inputs, after=("s",))
+        )
+        result = await handle.result()
+    assert result["nodes"]["u"]["output"] == {"out": True}
+    assert set(result["nodes"]["s"]["output"]["out"]["api_key"]) == {"$secret"}
+    assert b"canary" not in await all_bytes(handle) + repr(gateway.messages).encode()
+
+
+async def test_what_a_stream_says_is_in_history_as_the_output_only(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    """Chunks go by the socket, never by heartbeat or history."""
+    async with stack.worker():
+        handle = await stack.start(stream("t", "talk"))
+        await handle.result()
+    history = await handle.fetch_history()
+    activity = [
+        event.SerializeToString()
+        for event in history.events
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED
+    ]
+    assert sum(data.count(b"one two three") for data in activity) == 1
+    assert (await all_bytes(handle)).count(b"one two three") == 2  # and in the result of the run

@@ -1,0 +1,74 @@
+"""What a worker process is told from outside, and what it says to nonsense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities.settings import SettingsError, WorkerSettings, read_settings
+
+
+def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:
+    settings = read_settings({})
+    assert settings == WorkerSettings(Path(".innkeeper").absolute())
+    # Left to Temporal's own configuration, which may name any cluster.
+    assert (settings.temporal_address, settings.namespace) == (None, None)
+    assert settings.gateway_url == "http://127.0.0.1:8090"
+    assert settings.flush_timeout_s == 30
+    assert (settings.allow_loopback, settings.allow_private) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "attribute", "value"),
+    [
+        ("DATA_DIR", "/srv/data", "data_dir", Path("/srv/data")),
+        ("TEMPORAL_ADDRESS", "temporal:7233", "temporal_address", "temporal:7233"),
+        ("NAMESPACE", "mine", "namespace", "mine"),
+        ("GATEWAY_URL", "http://gateway:8090/", "gateway_url", "http://gateway:8090"),
+        ("GATEWAY_URL", "", "gateway_url", ""),
+        ("PLUGINS", "/a:/b", "plugins", (Path("/a"), Path("/b"))),
+        ("QUEUES", "gpu, big ,", "queues", ("gpu", "big")),
+        ("MAX_ACTIVITIES", "7", "max_activities", 7),
+        ("FLUSH_TIMEOUT_S", "2.5", "flush_timeout_s", 2.5),
+        ("STOP_GRACE_S", "0", "stop_grace_s", 0.0),
+        ("ALLOW_LOOPBACK", "no", "allow_loopback", False),
+        ("ALLOW_PRIVATE", "TRUE", "allow_private", True),
+        ("NODE_ALLOWED_HOSTS", "a.example,b.example:8443", "allowed_hosts", ("a.example", "b.example:8443")),
+        ("ENV_KEY_HOSTS", "proxy.example", "env_key_hosts", ("proxy.example",)),
+    ],
+)
+def test_each_setting_is_read(name: str, text: str, attribute: str, value: Any) -> None:
+    assert getattr(read_settings({f"INNKEEPER_{name}": text}), attribute) == value
+
+
+def test_a_relative_data_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_settings({"INNKEEPER_DATA_DIR": "data"}).data_dir == tmp_path / "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("MAX_ACTIVITIES", "many"),
+        ("MAX_ACTIVITIES", "0"),
+        ("MAX_ACTIVITIES", "-1"),
+        ("FLUSH_TIMEOUT_S", ""),
+        ("FLUSH_TIMEOUT_S", "nan"),
+        ("FLUSH_TIMEOUT_S", "inf"),
+        ("STOP_GRACE_S", "-0.1"),
+        ("ALLOW_PRIVATE", "perhaps"),
+        ("GATEWAY_URL", "127.0.0.1:8090"),
+        ("GATEWAY_URL", "ftp://gateway"),
+    ],
+)
+def test_nonsense_is_refused_with_key_and_value(name: str, text: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read_settings({f"INNKEEPER_{name}": text})
+    assert f"INNKEEPER_{name}" in refused.value.message
+    assert repr(text) in refused.value.message
+
+
+def test_settings_of_others_are_left_alone() -> None:
+    assert read_settings({"QUEUES": "gpu", "HOME": "/root"}) == read_settings({})

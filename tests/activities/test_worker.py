@@ -1,0 +1,313 @@
+"""The worker as a process of its own: it serves, stops when told, and says in one sentence what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+from temporalio.client import Client, WorkflowHandle
+
+from activities import worker
+from activities.settings import SettingsError, WorkerSettings, read_settings
+from tests.activities.fake_gateway import TOKEN, FakeGateway, until
+from tests.conftest import free_port
+from workflows.graph_workflow import TASK_QUEUE, RunStart
+from workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
+
+PLUGIN = """
+import asyncio
+
+from nodes.definition import NodeDefinition, Output
+
+
+async def hang(inputs, context):
+    if context.attempt == 1:
+        await asyncio.sleep(60)
+    return {"out": context.attempt}
+
+
+definition = NodeDefinition(
+    type="Hang", category="test", display_name="Hang", description="Hangs once.",
+    outputs={"out": Output("INTEGER")}, execute=hang,
+)
+"""
+MANIFEST = """
+name: slow
+displayName: Slow
+version: 1.0.0
+nodes:
+  entry: nodes
+"""
+
+
+class Process:
+    """A running worker process and what it has written."""
+
+    def __init__(self, inner: asyncio.subprocess.Process) -> None:
+        self.inner = inner
+        self.err = bytearray()
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.inner.stderr is not None
+        while piece := await self.inner.stderr.read(4096):
+            self.err.extend(piece)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.err.decode().splitlines()
+
+    async def ready(self) -> None:
+        await until(lambda: b"worker ready" in self.err or self.inner.returncode is not None, 30)
+        assert self.inner.returncode is None, self.err.decode()
+
+    async def ended(self, timeout_s: float) -> int:
+        async with asyncio.timeout(timeout_s):
+            code = await self.inner.wait()
+            await self._reading
+        return code
+
+    async def kill(self) -> None:
+        if self.inner.returncode is None:
+            self.inner.kill()
+        await self.ended(5)
+
+
+@pytest.fixture
+def environ(temporal: Client, gateway: FakeGateway, tmp_path: Path) -> dict[str, str]:
+    """A worker that reaches the test's Temporal server and gateway."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("INNKEEPER_", "TEMPORAL_"))}
+    return {
+        **kept,
+        "INNKEEPER_DATA_DIR": str(tmp_path),
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
+        "INNKEEPER_NAMESPACE": temporal.namespace,
+        "INNKEEPER_GATEWAY_URL": gateway.url,
+        "INNKEEPER_WORKER_TOKEN": TOKEN,
+        "INNKEEPER_STOP_GRACE_S": "0.5",
+    }
+
+
+@asynccontextmanager
+async def process(environ: dict[str, str]) -> AsyncIterator[Process]:
+    inner = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "activities.worker",
+        env=environ,
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    running = Process(inner)
+    try:
+        yield running
+    finally:
+        await running.kill()
+
+
+async def start(temporal: Client, *nodes: PlannedNode) -> WorkflowHandle[Any, dict[str, Any]]:
+    return await temporal.start_workflow(
+        "GraphWorkflow", args=[RunPlan(nodes).encode(), RunStart()], id=f"r-{uuid.uuid4()}", task_queue=TASK_QUEUE
+    )
+
+
+def planned(id: str, type: str, **inputs: Any) -> PlannedNode:
+    slots: Any = {key: PlannedInput(value=value, has_value=True) for key, value in inputs.items()}
+    outputs: Any = {"out": PlannedOutput()}
+    return PlannedNode(id, type, inputs=slots, outputs=outputs)  # type: ignore[arg-type]
+
+
+def hanging_plugin(folder: Path) -> None:
+    (folder / "slow" / "nodes").mkdir(parents=True)
+    (folder / "slow" / "plugin.yaml").write_text(MANIFEST)
+    (folder / "slow" / "nodes" / "hang.py").write_text(PLUGIN)
+
+
+def assert_one_sentence(running: Process) -> str:
+    assert len(running.lines) == 1, running.err.decode()
+    assert "Traceback" not in running.lines[0]
+    return running.lines[0]
+
+
+# --- serving and stopping -----------------------------------------------------------------------------------------
+
+
+async def test_it_runs_nodes_of_the_library_and_ends_within_five_seconds_of_sigterm(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str]
+) -> None:
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(temporal, planned("m", "core:CreateMessage", role="user", content="Hi"))
+        async with asyncio.timeout(15):
+            result = await handle.result()
+        assert result["nodes"]["m"]["status"] == "complete"
+        assert gateway.kinds("m") == ["open", "complete"]
+        running.inner.send_signal(signal.SIGTERM)
+        assert await running.ended(5) == 0
+    # Every line a process writes is one JSON object.
+    assert all(isinstance(orjson.loads(line), dict) for line in running.lines)
+
+
+async def test_a_running_node_is_handed_to_the_next_worker_when_the_first_is_stopped(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
+) -> None:
+    hanging_plugin(tmp_path / "plugins")
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as first:
+        await first.ready()
+        handle = await start(temporal, planned("h", "slow:Hang"))
+        await until(lambda: bool(gateway.sent("open", "h")))
+        first.inner.send_signal(signal.SIGTERM)
+        assert await first.ended(5) == 0
+    async with process(environ) as second:
+        await second.ready()
+        async with asyncio.timeout(15):
+            result = await handle.result()
+        second.inner.send_signal(signal.SIGINT)
+        assert await second.ended(5) == 0
+    assert result["nodes"]["h"]["status"] == "complete"
+    assert result["nodes"]["h"]["output"] == {"out": 2}
+
+
+async def test_it_stops_although_the_gateway_acknowledges_nothing(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str]
+) -> None:
+    gateway.holds = lambda message: True
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(temporal, planned("m", "core:CreateMessage", role="user", content="Hi"))
+        await until(lambda: bool(gateway.sent("complete", "m")))
+        running.inner.send_signal(signal.SIGTERM)
+        try:
+            assert await running.ended(5) == 0
+        finally:
+            await handle.terminate()
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc to see when signals are taken")
+async def test_it_can_be_stopped_while_temporal_is_away(environ: dict[str, str]) -> None:
+    environ["INNKEEPER_TEMPORAL_ADDRESS"] = f"127.0.0.1:{free_port()}"
+    async with process(environ) as running:
+        await until(lambda: takes_sigterm(running.inner.pid), 20)
+        running.inner.send_signal(signal.SIGTERM)
+        await running.ended(5)
+
+
+def takes_sigterm(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+# --- what is missing ----------------------------------------------------------------------------------------------
+
+
+async def test_a_missing_worker_token_is_told_in_one_sentence(environ: dict[str, str]) -> None:
+    del environ["INNKEEPER_WORKER_TOKEN"]
+    async with process(environ) as running:
+        assert await running.ended(20) == 1
+    assert "worker.token" in assert_one_sentence(running)
+
+
+async def test_the_token_is_read_from_the_data_directory(
+    gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
+) -> None:
+    del environ["INNKEEPER_WORKER_TOKEN"]
+    (tmp_path / "worker.token").write_text(f"{TOKEN}\n")
+    async with process(environ) as running:
+        await running.ready()
+        await until(lambda: bool(gateway.connections))
+    assert gateway.tokens[0] == f"Bearer {TOKEN}"
+
+
+async def test_a_bad_setting_is_told_in_one_sentence(environ: dict[str, str]) -> None:
+    environ["INNKEEPER_FLUSH_TIMEOUT_S"] = "soon"
+    async with process(environ) as running:
+        assert await running.ended(20) == 1
+    assert "INNKEEPER_FLUSH_TIMEOUT_S is 'soon'" in assert_one_sentence(running)
+
+
+async def test_an_unknown_namespace_is_told_without_a_traceback(environ: dict[str, str]) -> None:
+    environ["INNKEEPER_NAMESPACE"] = "nowhere"
+    async with process(environ) as running:
+        assert await running.ended(40) == 1
+    assert "Traceback" not in running.err.decode()
+    assert "nowhere" in running.err.decode()
+
+
+async def test_a_plugin_that_cannot_be_loaded_is_reported_and_the_rest_serves(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    hanging_plugin(tmp_path / "plugins")
+    (tmp_path / "plugins" / "broken").mkdir()
+    (tmp_path / "plugins" / "broken" / "plugin.yaml").write_text("name: broken\n")
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as running:
+        await running.ready()
+        told = [orjson.loads(line)["message"] for line in running.lines]
+    assert any("broken" in message and "not loaded" in message for message in told)
+
+
+async def test_an_absent_temporal_server_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(worker, "CONNECT_S", 0.2)
+    address = f"127.0.0.1:{free_port()}"
+    with pytest.raises(SettingsError, match=address) as refused:
+        await worker.connect(WorkerSettings(tmp_path, temporal_address=address), asyncio.Event())
+    assert "innkeeper up" in refused.value.message
+    assert "\n" not in refused.value.message
+
+
+# --- composition --------------------------------------------------------------------------------------------------
+
+
+async def test_each_queue_has_a_second_one_for_streams(temporal: Client, tmp_path: Path) -> None:
+    assert await queues_polled(temporal, tmp_path, ("gpu",)) == [
+        "innkeeper",
+        "innkeeper.streams",
+        "gpu",
+        "gpu.streams",
+    ]
+
+
+async def test_a_queue_named_twice_or_the_own_one_is_polled_once(temporal: Client, tmp_path: Path) -> None:
+    polled = await queues_polled(temporal, tmp_path, ("gpu", "innkeeper", "gpu"))
+    assert sorted(polled) == sorted(set(polled))
+
+
+async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...]) -> list[str]:
+    client = await Client.connect(temporal.service_client.config.target_host, namespace=temporal.namespace)
+    execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
+    jobs: Any = SimpleNamespace(activities=tuple)
+    settings = read_settings({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
+    workers = worker.build_workers(client, settings, execute, jobs)
+    return [item.task_queue for item in workers]
+
+
+def test_no_gateway_url_turns_events_off(tmp_path: Path) -> None:
+    assert isinstance(worker.build_link(WorkerSettings(tmp_path, gateway_url="")), worker.NullLink)
+
+
+def test_log_lines_are_json_and_hold_no_traceback() -> None:
+    formatter = worker._JsonLines()
+    try:
+        raise ValueError("canary")
+    except ValueError:
+        record = worker.logging.LogRecord("x", 40, "f", 1, "it %s", ("failed",), sys.exc_info())
+    record.run = "r-1"
+    line = orjson.loads(formatter.format(record))
+    assert line["message"] == "it failed"
+    assert (line["level"], line["run"], line["error"]) == ("error", "r-1", "ValueError")
+    assert "canary" not in formatter.format(record)

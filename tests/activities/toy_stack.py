@@ -1,0 +1,138 @@
+"""A worker of a test's own: toy nodes, the real workflow and activities, a real socket to the test's gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.worker import Worker
+
+from activities.execute_node import ExecuteNode
+from activities.gateway_link import GatewayLink
+from activities.jobs import EngineJobs
+from activities.services import RunSecrets
+from activities.values import Values
+from nodes.definition import Input, NodeDefinition, Output
+from nodes.node import NodeContext, Services
+from nodes.services.blobs import FolderBlobs
+from nodes.services.secrets import SecretStore, UserSecrets
+from tests.activities.fake_gateway import TOKEN, FakeGateway
+from workflows.graph_workflow import GraphWorkflow, RunStart
+from workflows.plan import PlannedNode, PlannedOutput, RunPlan
+
+Execute = Callable[[dict[str, Any], NodeContext], Any]
+USER = "default_user"
+
+
+@dataclass
+class Toys:
+    """A catalogue of toy node types. `calls` holds the attempt of every execution, by node."""
+
+    definitions: dict[str, NodeDefinition] = field(default_factory=dict)
+    calls: dict[str, list[int]] = field(default_factory=dict)
+
+    def add(self, name: str, execute: Execute, inputs: Mapping[str, Input] | None = None) -> None:
+        def counted(given: dict[str, Any], context: NodeContext) -> Any:
+            self.calls.setdefault(context.node_id, []).append(context.attempt)
+            return execute(given, context)
+
+        self.definitions[f"toy:{name}"] = NodeDefinition(
+            name,
+            "toys",
+            name,
+            name,
+            namespace="toy",
+            inputs=inputs or {},
+            outputs={"out": Output("WILDCARD"), "live": Output("STRING", is_stream=True)},
+            execute=counted,
+        )
+
+    def get_node(self, full_type: str) -> NodeDefinition | None:
+        return self.definitions.get(full_type)
+
+
+def batch(node_id: str, type: str, **fields: Any) -> PlannedNode:
+    """A planned node with the output `out`, tried again after 50 ms."""
+    outputs: Any = {"out": PlannedOutput()}
+    return PlannedNode(node_id, f"toy:{type}", **{"outputs": outputs, "initial_s": 0.05, **fields})  # type: ignore[arg-type]
+
+
+def stream(node_id: str, type: str, **fields: Any) -> PlannedNode:
+    """As `batch`, with a stream output `live`."""
+    outputs: Any = {"out": PlannedOutput(), "live": PlannedOutput(stream=True)}
+    return batch(node_id, type, outputs=outputs, **fields)
+
+
+@dataclass
+class Stack:
+    """Everything one test runs on."""
+
+    client: Client
+    gateway: FakeGateway
+    toys: Toys
+    folder: Path
+    store: SecretStore
+    queue: str = field(default_factory=lambda: f"q-{uuid.uuid4()}")
+
+    def services_for(self, user: str) -> tuple[Services, RunSecrets]:
+        secrets = RunSecrets(UserSecrets(self.store, user, {}), self.store, user)
+        blobs = FolderBlobs(self.folder / "blobs")
+        return Services(llm=None, secrets=secrets, resources=None, blobs=blobs), secrets  # type: ignore[arg-type]
+
+    def execute(self, link: GatewayLink) -> ExecuteNode:
+        return ExecuteNode(self.toys, self.services_for, link, self.values)
+
+    @property
+    def address(self) -> str:
+        return self.client.service_client.config.target_host
+
+    @property
+    def values(self) -> Values:
+        return Values(FolderBlobs(self.folder / "blobs"))
+
+    @asynccontextmanager
+    async def worker(self, *, grace_s: float = 0, flush_timeout_s: float = 30) -> AsyncIterator[Worker]:
+        """A worker with a socket of its own; leaving hands back what runs, as the worker process does."""
+        link = GatewayLink(self.gateway.url, TOKEN, f"w-{uuid.uuid4()}", flush_timeout_s=flush_timeout_s)
+        link.start()
+        # A connection of its own: one client has one worker per queue.
+        client = await Client.connect(self.address, namespace=self.client.namespace)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(link.stop, 0.5)
+            yield await stack.enter_async_context(
+                Worker(
+                    client,
+                    task_queue=self.queue,
+                    workflows=[GraphWorkflow],
+                    activities=[
+                        self.execute(link).execute_node,
+                        *EngineJobs(self.values, client).activities(),
+                    ],
+                    max_heartbeat_throttle_interval=timedelta(seconds=1),
+                    default_heartbeat_throttle_interval=timedelta(seconds=1),
+                    graceful_shutdown_timeout=timedelta(seconds=grace_s),
+                )
+            )
+
+    async def start(self, *nodes: PlannedNode, **plan: Any) -> WorkflowHandle[Any, dict[str, Any]]:
+        return await self.client.start_workflow(
+            "GraphWorkflow",
+            args=[RunPlan(nodes, **plan).encode(), RunStart(USER)],
+            id=f"r-{uuid.uuid4()}",
+            task_queue=self.queue,
+            task_timeout=timedelta(seconds=5),
+        )
+
+    async def run(self, *nodes: PlannedNode, **plan: Any) -> dict[str, Any]:
+        """The node table of a run of these nodes."""
+        async with asyncio.timeout(20):
+            result = await (await self.start(*nodes, **plan)).result()
+        table: dict[str, Any] = result["nodes"]
+        return table
