@@ -1,0 +1,36 @@
+"""`innkeeper validate`: the compiler's verdict on a file, without a gateway."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.run_file import read_document
+from nodes.errors import InvalidWorkflow, Problem
+from nodes.plugins import Catalogue
+from workflows.compiler import compile_document
+from workflows.document import parse_document
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """Every problem of a file, warnings included; `node_count` counts the nodes that would run."""
+
+    is_valid: bool
+    problems: tuple[Problem, ...]
+    node_count: int = 0
+
+
+def check_file(file: Path, catalogue: Catalogue) -> CheckedFile:
+    """Read and compile a workflow file. A file that cannot run is an answer here, not an error."""
+    try:
+        document = parse_document(read_document(file))
+        compiled = compile_document(document, catalogue, secret_id=_name_of_secret)
+    except InvalidWorkflow as error:
+        return CheckedFile(False, error.problems)
+    return CheckedFile(True, tuple(compiled.warnings), len(compiled.plan.nodes))
+
+
+def _name_of_secret(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,333 @@
+"""The command line. What a command needs is imported when it runs, so that `--help` and errors come at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from nodes.errors import InnkeeperError, InvalidWorkflow
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gateway.client import GatewayClient
+    from nodes.plugins import Catalogue
+
+app = typer.Typer(
+    name="innkeeper",
+    help="Runs node graphs as durable workflows. Options can also come from environment variables INNKEEPER_*.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_PORT = 8090
+INVALID = 2
+
+File = Annotated[Path, typer.Argument(help="A workflow file (JSON).", show_default=False)]
+RunId = Annotated[str, typer.Argument(help="The id of a run.", show_default=False)]
+DataDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", envvar="INNKEEPER_DATA_DIR", help="Where everything is kept.", show_default=".innkeeper"
+    ),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(envvar="INNKEEPER_URL", help="Use the gateway at this address.", show_default=False),
+]
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(envvar="INNKEEPER_PLUGINS", help="A folder of plugins; may be repeated.", show_default=False),
+]
+Host = Annotated[str, typer.Option(envvar="INNKEEPER_HOST", help="The address to listen on.")]
+Port = Annotated[int, typer.Option(envvar="INNKEEPER_PORT", min=0, max=65535, help="The port; 0 takes a free one.")]
+Workers = Annotated[int, typer.Option(envvar="INNKEEPER_WORKERS", min=1, max=64, help="Number of worker processes.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Temporal = Annotated[
+    str | None,
+    typer.Option(envvar="INNKEEPER_TEMPORAL_ADDRESS", help="The Temporal server, host:port.", show_default=False),
+]
+
+
+@app.command()
+def up(
+    data_dir: DataDirectory = None,
+    host: Host = "127.0.0.1",
+    port: Port = DEFAULT_PORT,
+    workers: Workers = 1,
+    plugins: Plugins = None,
+) -> None:
+    """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again."""
+    from gateway.local import StackOptions, stay_up
+    from gateway.signals import Stopping
+
+    _log_to_stderr()
+    options = StackOptions(_folder(data_dir), host, port, workers, _paths(plugins))
+    stopping = Stopping()
+    code = stopping.run(stay_up(options, lambda line: _console().print(line, highlight=False, soft_wrap=True)))
+    if stopping.signal is not None:  # being stopped is how it ends
+        _console().print("Innkeeper has stopped.", highlight=False)
+        code = 0
+    raise typer.Exit(code)
+
+
+@app.command()
+def run(
+    file: File,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="A value for an input of the workflow: name=value.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line: events, then the result.")] = False,
+    detach: Annotated[bool, typer.Option(help="Only start the run and print its id.")] = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+    plugins: Plugins = None,
+) -> None:
+    """Run a workflow file and show it. Starts what is needed for this run when no gateway is running.
+
+    Exit code: 0 complete, 1 error, 2 the workflow is invalid, 130 after Ctrl-C.
+    """
+    from gateway.run_file import RunOptions, run_file
+    from gateway.signals import Stopping
+
+    options = RunOptions(file, inputs or (), as_json, detach, data_dir, url, _token(), _paths(plugins))
+    stopping = Stopping()
+    raise typer.Exit(stopping.run(run_file(options, _console(), _console(stderr=True), stopping)))
+
+
+@app.command()
+def validate(file: File, as_json: AsJson = False, plugins: Plugins = None) -> None:
+    """Check a workflow file without running it. Exit code 2 when it cannot run; all problems are told at once."""
+    from gateway.check_file import check_file
+    from gateway.tables import problems_table
+
+    checked = check_file(file, _catalogue(plugins))
+    if as_json:
+        _print_json({"valid": checked.is_valid, "problems": [problem.to_json() for problem in checked.problems]})
+    else:
+        if checked.problems:
+            _console().print(problems_table(checked.problems))
+        verdict = f"is valid ({checked.node_count} nodes)" if checked.is_valid else "cannot run"
+        _console().print(f"{str(file)!r} {verdict}", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if checked.is_valid else INVALID)
+
+
+@app.command()
+def nodes(as_json: AsJson = False, plugins: Plugins = None) -> None:
+    """List the node types that workflows can use here."""
+    from gateway.tables import nodes_table
+
+    catalogue = _catalogue(plugins)
+    definitions = sorted(catalogue.get_definitions(), key=lambda node: node.full_type)
+    if as_json:
+        _print_json([node.to_json() for node in definitions])
+    else:
+        _console().print(nodes_table(definitions))
+
+
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many ended runs.")] = 20,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """List the runs that wait, run, and ended last."""
+    from gateway.tables import runs_table
+
+    async def fetch(client: GatewayClient) -> list[dict[str, Any]]:
+        return [*await client.active(), *await client.history(limit)]
+
+    found = _ask(fetch, data_dir, url)
+    if as_json:
+        _print_json(found)
+    else:
+        _console().print(runs_table(found))
+
+
+@app.command()
+def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Show one run: status, nodes, outputs."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from gateway.live_view import outcome
+    from gateway.tables import node_states_table
+
+    found = _ask(lambda client: client.status(run_id), data_dir, url)
+    if as_json:
+        _print_json(found)
+        return
+    nodes = node_states_table(found.get("nodeStatus") or {})
+    _console().print(Group(Text(f"run {run_id}: {found.get('status')}", "bold"), nodes, *outcome(found)))
+
+
+@app.command()
+def cancel(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Interrupt a run."""
+    _ask(lambda client: client.cancel(run_id), data_dir, url)
+    _console().print(f"interrupting run {run_id}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def worker(
+    data_dir: DataDirectory = None,
+    temporal: Temporal = None,
+    url: Url = None,
+    plugins: Plugins = None,
+) -> None:
+    """Run one more worker process; without addresses it joins what runs on the data directory."""
+    from gateway.data_dir import holder_of
+
+    holder = holder_of(_folder(data_dir)) or {}
+    env = {
+        "INNKEEPER_DATA_DIR": str(_folder(data_dir).absolute()),
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal or holder.get("temporal"),
+        "INNKEEPER_GATEWAY_URL": url or os.environ.get("INNKEEPER_GATEWAY_URL") or holder.get("address"),
+        "INNKEEPER_PLUGINS": _path_list(plugins),
+    }
+    # Another program takes our place: gateway code must not import what runs nodes.
+    os.execve(sys.executable, [sys.executable, "-P", "-m", "activities.worker"], {**os.environ, **_known(env)})
+
+
+@app.command()
+def gateway(
+    data_dir: DataDirectory = None,
+    host: Host = "127.0.0.1",
+    port: Port = DEFAULT_PORT,
+    temporal: Temporal = None,
+    plugins: Plugins = None,
+) -> None:
+    """Run a gateway alone, beside a Temporal server of your own."""
+    from gateway.serve import main as serve
+
+    env = {
+        "INNKEEPER_DATA_DIR": str(_folder(data_dir).absolute()),
+        "INNKEEPER_HOST": host,
+        "INNKEEPER_PORT": str(port),
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal,
+        "INNKEEPER_PLUGINS": _path_list(plugins),
+    }
+    os.environ.update(_known(env))
+    raise typer.Exit(serve([]))
+
+
+@app.command()
+def version() -> None:
+    """Print the versions of Innkeeper, Python and the Temporal server program."""
+    import platform
+    from importlib.metadata import version as installed
+
+    from gateway.temporal_server import ServerMissing, find_binary
+
+    try:
+        server = find_binary().version
+    except ServerMissing:
+        server = "missing"
+    line = f"innkeeper {installed('innkeeper')}, Python {platform.python_version()}, Temporal CLI {server}"
+    _console().print(line, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Entry of the console script: no traceback reaches a user, unless INNKEEPER_DEBUG is set."""
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get("INNKEEPER_DEBUG"):
+            raise
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    """Say in one sentence what went wrong and what to do; gives the exit code."""
+    console = _console(stderr=True)
+    if isinstance(error, InvalidWorkflow):
+        from gateway.tables import problems_table
+
+        console.print(problems_table(error.problems))
+        console.print("the workflow cannot run: correct the problems above", highlight=False)
+        return INVALID
+    console.print(f"innkeeper: {_sentence(error)}", markup=False, highlight=False, soft_wrap=True)
+    return 1
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, InnkeeperError):
+        return error.message
+    if isinstance(error, BaseExceptionGroup):
+        return _sentence(error.exceptions[0])
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        return f"the system refuses: {error.strerror or error}{place}; check rights and free space"
+    return f"an error inside innkeeper ({type(error).__name__}): INNKEEPER_DEBUG=1 shows where; please report it"
+
+
+def _ask(question: Any, data_dir: Path | None, url: str | None) -> Any:
+    """Ask the running gateway something."""
+    import asyncio
+
+    from gateway.client import GatewayClient
+    from gateway.run_file import need_gateway
+
+    async def answer() -> Any:
+        async with GatewayClient(await need_gateway(data_dir, url), _token(), patience_s=5.0) as client:
+            return await question(client)
+
+    return asyncio.run(answer())
+
+
+def _catalogue(plugins: list[Path] | None) -> Catalogue:
+    from nodes.plugins import load_catalogue
+
+    _log_to_stderr()
+    return load_catalogue(_paths(plugins))
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def _log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _folder(data_dir: Path | None) -> Path:
+    from gateway.data_dir import DEFAULT_DATA_DIR
+
+    return data_dir or DEFAULT_DATA_DIR
+
+
+def _paths(plugins: list[Path] | None) -> tuple[Path, ...]:
+    return tuple(plugins or ())
+
+
+def _path_list(plugins: list[Path] | None) -> str | None:
+    return os.pathsep.join(str(path.absolute()) for path in plugins or ()) or None
+
+
+def _known(env: dict[str, str | None]) -> dict[str, str]:
+    return {key: str(value) for key, value in env.items() if value}
+
+
+def _token() -> str | None:
+    """From the environment only: command lines are seen by other users of the machine."""
+    return os.environ.get("INNKEEPER_ACCESS_TOKEN") or None
+
+
+if __name__ == "__main__":
+    main()

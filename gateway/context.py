@@ -1,0 +1,151 @@
+"""Everything one gateway process is made of, put together in one place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from gateway.client_socket import ClientSockets
+from gateway.closing import Closer
+from gateway.data_dir import DataDir
+from gateway.events.hub import Hub
+from gateway.events.log import EventLog
+from gateway.events.writer import LogWriter
+from gateway.feed import Feed
+from gateway.journal import Journal
+from gateway.narrator import NarratedLog
+from gateway.runs import Runs
+from gateway.settings import Settings, worker_token
+from gateway.store.database import ensure_schema, open_engine, sqlite_url
+from gateway.store.runs import RunStore
+from gateway.submit import Gate
+from gateway.temporal import TemporalLink
+from gateway.worker_socket import WorkerSockets
+from gateway.workflow_files import WorkflowFiles
+from nodes.plugins import Catalogue, load_catalogue
+from nodes.services.blobs import FolderBlobs
+from nodes.services.secrets import SecretStore, load_or_create_key
+from workflows.document import DEFAULT_LIMITS
+
+logger = logging.getLogger("innkeeper.gateway")
+
+CLEANING_S = 600.0
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """The parts that routes use."""
+
+    settings: Settings
+    catalogue: Catalogue
+    workflows: WorkflowFiles
+    gate: Gate
+    blobs: FolderBlobs
+    log: EventLog
+    writer: LogWriter
+    feed: Feed
+    temporal: TemporalLink
+    workers: WorkerSockets
+    closer: Closer
+    runs: Runs
+    clients: ClientSockets
+
+
+def gateway_of(connection: HTTPConnection) -> Gateway:
+    """The gateway that serves this request."""
+    gateway: Gateway = connection.app.state.gateway
+    return gateway
+
+
+@contextlib.asynccontextmanager
+async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    """Put a gateway together, keep its tasks going, and take it apart in the opposite order."""
+    async with contextlib.AsyncExitStack() as stack:
+        gateway = await _compose(settings, stack)
+        # Submissions that are waiting and runs that are open are taken up before the first client comes.
+        await gateway.closer.resume()
+        stack.push_async_callback(gateway.closer.stop)
+        for work in (gateway.temporal.watch(), gateway.runs.keep_starting(), _keep_clean(gateway)):
+            stack.push_async_callback(_stop, asyncio.create_task(work))
+        stack.push_async_callback(gateway.clients.close_all)
+        stack.callback(gateway.workers.close_all)
+        yield gateway
+
+
+async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gateway:
+    data = DataDir.open(settings.data_dir)
+    store = await _open_store(settings, stack)
+    log = await NarratedLog.open(settings.events_path, full_sync=settings.full_sync)
+    stack.push_async_callback(log.close)
+    hub = Hub(log)
+    writer = LogWriter(log, hub)
+    await writer.start()
+    stack.push_async_callback(writer.stop)
+    catalogue = load_catalogue(settings.plugins)
+    blobs = FolderBlobs(data.root / "blobs")
+    secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
+    workflows = WorkflowFiles(data.root / "shared" / "library" / "workflows", DEFAULT_LIMITS.max_bytes)
+    gate = Gate(catalogue, workflows, blobs, secrets)
+    temporal = TemporalLink(settings)
+    workers = WorkerSockets(writer, worker_token(settings))
+    journal = Journal(log, writer)
+    feed = Feed(log, hub)
+
+    async def run_closed() -> None:
+        runs.wake()
+        clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())
+
+    closer = Closer(
+        store, journal, workers, temporal, blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
+    )
+    runs = Runs(settings, store, journal, gate, temporal, closer)
+    clients = ClientSockets(runs, feed, user=settings.user, send_timeout_s=settings.send_timeout_s)
+    return Gateway(
+        settings=settings,
+        catalogue=catalogue,
+        workflows=workflows,
+        gate=gate,
+        blobs=blobs,
+        log=log,
+        writer=writer,
+        feed=feed,
+        temporal=temporal,
+        workers=workers,
+        closer=closer,
+        runs=runs,
+        clients=clients,
+    )
+
+
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:
+    engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync)
+    stack.push_async_callback(engine.dispose)
+    await ensure_schema(engine)
+    return RunStore(engine)
+
+
+async def _keep_clean(gateway: Gateway) -> None:
+    """Delete the event logs of runs that ended long ago. Their results stay."""
+    settings = gateway.settings
+    while True:
+        await asyncio.sleep(CLEANING_S)
+        try:
+            gone = await gateway.log.delete_sealed(
+                max_age_s=settings.event_days * 86_400, max_bytes=settings.event_bytes
+            )
+        except Exception:
+            logger.exception("cleaning the event log failed", extra={"event": "clean_failed"})
+            continue
+        if gone:
+            logger.info("event logs deleted", extra={"event": "cleaned", "count": len(gone)})
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,176 @@
+"""How a run ended: the engine's word, compared with the log's. Pure but for asking the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as WorkflowTimeout
+
+from gateway.events.fence import without_links
+from gateway.projection import JsonObject, RunView, is_stream_value
+
+STREAM_PLACEHOLDER = {
+    "type": "stream_placeholder",
+    "message": "this output was streamed as WORKFLOW_INTERFACE_YIELD; the run's result holds it whole",
+}
+MAX_FAILED_LISTED = 100
+STATUS_PAGE = 200
+# What a query may take before the log alone has to do: without a worker nobody answers it.
+QUERY_TIMEOUT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What the engine says of a run that ended.
+
+    Attributes:
+        outputs: Interface outputs; None when the engine could not tell.
+        nodes: The node table; empty when the engine could not tell.
+        error: Why the run as a whole failed, apart from its nodes.
+    """
+
+    status: str
+    outputs: JsonObject | None = None
+    nodes: dict[str, JsonObject] = field(default_factory=dict)
+    error: JsonObject | None = None
+
+
+LOST = Ending("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
+
+
+async def ending_of_failure(
+    handle: WorkflowHandle[Any, Any], failure: WorkflowFailureError, *, interrupted: bool
+) -> Ending:
+    """The end of a workflow that did not return: terminated, timed out, cancelled, or failed by a bug of ours."""
+    status, error = _failure(failure.cause, interrupted)
+    return Ending(status, None, await _table(handle), error)
+
+
+def _failure(cause: BaseException | None, interrupted: bool) -> tuple[str, JsonObject | None]:
+    if isinstance(cause, CancelledError) or (interrupted and isinstance(cause, TerminatedError)):
+        return "interrupted", None
+    if isinstance(cause, TerminatedError):
+        return "error", {"message": "the run was terminated in Temporal", "code": "terminated"}
+    if isinstance(cause, WorkflowTimeout):
+        return "error", {"message": "the run took longer than a run may take", "code": "timeout"}
+    if isinstance(cause, ApplicationError):
+        return "error", {"message": cause.message, "code": cause.type or "internal_error"}
+    return "error", {"message": "the run failed inside the engine", "code": "internal_error"}
+
+
+async def _table(handle: WorkflowHandle[Any, Any]) -> dict[str, JsonObject]:
+    nodes: dict[str, JsonObject] = {}
+    try:
+        while True:
+            page = await handle.query("status", args=[len(nodes), STATUS_PAGE], rpc_timeout=QUERY_TIMEOUT)
+            nodes.update(page["nodes"])
+            if len(page["nodes"]) < STATUS_PAGE:
+                return nodes
+    except Exception:  # whatever the reason: then the log alone tells
+        return nodes
+
+
+def late_nodes(ending: Ending, view: RunView) -> list[str]:
+    """Nodes that completed although the log does not know: their worker still holds the events, or died with them."""
+    return [path for path, entry in ending.nodes.items() if entry["status"] == "complete" and path not in view.ended]
+
+
+def missing_facts(ending: Ending, view: RunView) -> Iterator[tuple[str, str, JsonObject]]:
+    """Terminal events `(path, type, payload)` that the log lacks."""
+    for path, entry in ending.nodes.items():
+        if path not in view.ended:
+            yield path, *_fact(entry)
+    for path, node in view.nodes.items():
+        if path not in view.ended and path not in ending.nodes and node.get("status") == "running":
+            yield path, "NODE_INTERRUPTED", {}
+
+
+def _fact(entry: Mapping[str, Any]) -> tuple[str, JsonObject]:
+    status = entry["status"]
+    if status == "complete":
+        return "NODE_COMPLETE", {"output": entry.get("output") or {}, "attempt": entry.get("attempts", 1)}
+    if status == "error":
+        return "NODE_ERROR", {"errorDetails": entry.get("error") or {}, "attempts": entry.get("attempts", 0)}
+    if status == "skipped":
+        return "NODE_SKIPPED", {"reason": entry.get("reason"), "causeNodeId": entry.get("cause")}
+    if status == "bypassed":
+        return "NODE_BYPASSED", {"pseudoOutputs": entry.get("output") or {}}
+    return "NODE_INTERRUPTED", {}
+
+
+def interface_outputs(interface: Mapping[str, Any], ending: Ending, view: RunView) -> JsonObject:
+    """The values of the run's outputs, streams as `{text, chunks}` where the interface says stream, else as text."""
+    found = {}
+    for key, source in interface.items():
+        if ending.outputs is not None:
+            present, value = key in ending.outputs, ending.outputs.get(key)
+        else:
+            output = without_links(view.nodes.get(source["node"], {}).get("output") or {})
+            present, value = source["slot"] in output, output.get(source["slot"])
+        if present:
+            text_only = not source["stream"] and source["streamed"] and is_stream_value(value)
+            found[key] = value["text"] if text_only and isinstance(value, Mapping) else value
+    return found
+
+
+def announced(interface: Mapping[str, Any], outputs: Mapping[str, Any]) -> JsonObject:
+    """The outputs as the event shows them: a stream was seen already, chunk by chunk."""
+    return {
+        key: STREAM_PLACEHOLDER if interface[key]["stream"] and is_stream_value(value) else value
+        for key, value in outputs.items()
+    }
+
+
+def merged_nodes(ending: Ending, view: RunView) -> tuple[dict[str, JsonObject], list[str]]:
+    """The nodes of the result, and the paths where log and engine tell different stories (the engine's counts)."""
+    nodes = {path: _clean(node) for path, node in view.nodes.items()}
+    differs = []
+    for path, entry in ending.nodes.items():
+        told = _told(entry)
+        logged = nodes.get(path)
+        if logged is None:
+            nodes[path] = told
+        elif entry["status"] != "running" and _differ(logged, told):
+            differs.append(path)
+            nodes[path] = {**{key: logged[key] for key in ("startedAt", "endedAt") if key in logged}, **told}
+    return nodes, differs
+
+
+def _clean(node: Mapping[str, Any]) -> JsonObject:
+    clean = {key: value for key, value in node.items() if value is not None and key != "progress"}
+    return {**clean, "output": without_links(clean["output"])} if "output" in clean else clean
+
+
+def _told(entry: Mapping[str, Any]) -> JsonObject:
+    told = {key: value for key, value in entry.items() if key != "unlogged"}
+    return {**told, "status": "skipped", "reason": "bypassed"} if entry["status"] == "bypassed" else told
+
+
+def _differ(logged: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
+    if logged.get("status") != told["status"]:
+        return True
+    return bool((logged.get("output") or {}) != (told.get("output") or {}))
+
+
+def error_info(ending: Ending, nodes: Mapping[str, JsonObject]) -> JsonObject | None:
+    """What the final status says of an error: the run's own, else its failed nodes."""
+    if ending.status != "error":
+        return None
+    failed = [
+        {"nodeId": path, "code": error.get("code"), "message": error.get("message")}
+        for path, node in nodes.items()
+        if node.get("status") == "error" and isinstance(error := node.get("error") or {}, Mapping)
+    ]
+    listed: JsonObject = {"nodes": failed[:MAX_FAILED_LISTED]} if failed else {}
+    if ending.error is not None:
+        return {**ending.error, **listed}
+    if not failed:
+        return {"message": "the run failed", "code": "run_failed"}
+    first = f"node {failed[0]['nodeId']!r} failed: {failed[0]['message']}"
+    message = first if len(failed) == 1 else f"{len(failed)} nodes failed; first: {first}"
+    return {"message": message, "code": failed[0]["code"] or "node_failed", **listed}

@@ -1,0 +1,403 @@
+"""What becomes of one message: the rules of epochs, indexes and ends, as pure functions over a run's log state.
+
+`decide` never changes the state. It says which events the log gets; `RunLogState.apply` is the one place where state
+follows from events. So a restarted gateway, which folds the stored events, holds exactly the state it had before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+from urllib.parse import quote
+
+from nodes.errors import InnkeeperError
+
+Event = dict[str, Any]
+Message = Mapping[str, Any]
+Epoch = tuple[int, int]
+Answer = dict[str, Any]
+Fate = Literal["logged", "resend", "fenced", "late"]
+
+STATUS = "EXECUTION_STATUS_UPDATE"
+EXECUTING = "NODE_EXECUTING"
+YIELD = "NODE_YIELD"
+COMPLETE = "NODE_COMPLETE"
+ERROR = "NODE_ERROR"
+TERMINAL = frozenset({COMPLETE, ERROR, "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
+END_CHUNKS = frozenset({"finish_reason_chunk", "error_chunk"})
+INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
+STATUS_RANK = {"queued": 1, "running": 2, "complete": 3, "error": 3, "interrupted": 3}
+
+FENCED: Answer = {"s": "fenced"}
+OPEN_RUN_BYTES = 50_000_000
+"""From here on an open run's chunks become gaps, unless a node consumes them (meta `kept_streams`)."""
+GAP_SPAN = 1000
+
+
+class ProtocolError(InnkeeperError):
+    """A message does not follow from what the log holds: something before it is missing. The sender must resend."""
+
+    code = "protocol_error"
+
+
+class MalformedMessage(ProtocolError):
+    """A message lacks a field, has one of another type, or is of an unknown kind."""
+
+    code = "malformed_message"
+
+
+@dataclass
+class NodeLogState:
+    """One node, as its events tell it.
+
+    Attributes:
+        epoch: Of the last accepted OPEN; None before the first.
+        next: Index the next chunk of this epoch must have.
+        ended: The stream of this epoch had its last chunk or end frame.
+        terminal: Type of the terminal event.
+        outputs: Of the logged NODE_COMPLETE, as the worker sent them.
+    """
+
+    epoch: Epoch | None = None
+    next: int = 0
+    ended: bool = False
+    terminal: str | None = None
+    outputs: Mapping[str, Any] | None = None
+
+
+@dataclass
+class RunLogState:
+    """One run, as its events tell it. `meta` is fixed when the run is created, `size` is kept by the writer."""
+
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    nodes: dict[str, NodeLogState] = field(default_factory=dict)
+    last_seq: int = 0
+    status: str | None = None
+    size: int = field(default=0, compare=False)
+
+    @property
+    def closed(self) -> bool:
+        """The final status is logged: nothing may follow."""
+        return STATUS_RANK.get(self.status or "", 0) == 3
+
+    def apply(self, event: Event) -> None:
+        """Follow one event of the log."""
+        self.last_seq = event["seq"]
+        kind, payload = event["type"], event["payload"]
+        if kind == STATUS:
+            self.status = payload["status"]
+            return
+        path = payload.get("sourceNodeId") or payload.get("nodeId")
+        if path is not None:
+            _apply_to_node(self.nodes.setdefault(path, NodeLogState()), event)
+
+
+def _apply_to_node(node: NodeLogState, event: Event) -> None:
+    kind, payload = event["type"], event["payload"]
+    if kind == YIELD:
+        if "gap" in payload:
+            node.next = payload["gap"]["to"] + 1
+        elif "i" in event:
+            node.next = event["i"] + 1
+        node.ended = node.ended or payload["isLastChunk"]
+    elif kind == EXECUTING:
+        node.epoch, node.next, node.ended = _pair(event["e"]), 0, False
+    elif kind in TERMINAL:
+        node.terminal = kind
+        node.outputs = without_links(payload["output"]) if kind == COMPLETE else None
+
+
+def fold(events: Iterable[Event], meta: Mapping[str, Any] | None = None) -> RunLogState:
+    """The state of a run from its stored events (with their internal keys)."""
+    state = RunLogState(meta or {})
+    for event in events:
+        state.apply(event)
+    return state
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the log gets and what the sender is told.
+
+    Attributes:
+        events: To be applied and committed, numbered.
+        answer: For `open` always; for others only FENCED: the sender's attempt is no longer the one that counts.
+        fate: `logged`, or why it was dropped: `resend` (the log has it), `fenced`, `late` (the run is closed).
+    """
+
+    events: tuple[Event, ...] = ()
+    answer: Answer | None = None
+    fate: Fate = "logged"
+
+
+def decide(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    """Apply the fence to one message.
+
+    Raises:
+        ProtocolError: An index above next, or an epoch that was never opened.
+        MalformedMessage: See there.
+    """
+    try:
+        rule = _RULES[message["t"]]
+        return rule(state, message, now_ms)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        kind = message.get("t") if isinstance(message, Mapping) else None
+        raise MalformedMessage(f"message of kind {kind!r} cannot be read: {error!r}") from error
+
+
+# --- messages of the gateway itself -----------------------------------------------------------------------------
+
+
+def status_message(status: str, error_info: Mapping[str, Any] | None = None) -> Message:
+    """EXECUTION_STATUS_UPDATE. A status that was passed already is dropped, a final one closes the log."""
+    message: dict[str, Any] = {"t": "status", "status": status}
+    return {**message, "errorInfo": error_info} if error_info is not None else message
+
+
+def fact_message(path: str, kind: str, payload: Mapping[str, Any]) -> Message:
+    """A terminal event of a node without an epoch; `promptId` and `nodeId` are filled in."""
+    return {"t": "fact", "path": path, "type": kind, "payload": payload}
+
+
+def interface_outputs_message(outputs: Mapping[str, Any]) -> Message:
+    """The outputs of the run."""
+    return fact_message(INTERFACE_OUTPUTS, COMPLETE, {"output": outputs})
+
+
+# --- the rules ----------------------------------------------------------------------------------------------------
+
+
+def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch = _text(message["path"]), _pair(message["epoch"])
+    node = state.nodes.get(path) or NodeLogState()
+    if node.terminal == COMPLETE:
+        answer = {"s": "finished", "outputs": node.outputs}
+        return Decision(answer=answer, fate="late" if state.closed else "resend")
+    if state.closed:
+        return Decision(answer=FENCED, fate="late")
+    if node.terminal is not None or (node.epoch is not None and epoch < node.epoch):
+        return Decision(answer=FENCED, fate="fenced")
+    if epoch == node.epoch:
+        return Decision(answer={"s": "ok", "next": node.next}, fate="resend")
+    out = _Events(state, message["run"], now_ms)
+    if node.epoch is not None:
+        out.reset(path, epoch)
+    out.add(EXECUTING, {"nodeId": path, "attempt": epoch[0]}, e=epoch)
+    return Decision(out.events(), {"s": "ok", "next": 0})
+
+
+def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch, index = _text(message["path"]), _pair(message["epoch"]), _count(message["i"])
+    node = state.nodes.get(path) or NodeLogState()
+    dropped = _dropped(state, node, path, epoch)
+    if dropped is not None:
+        return dropped
+    if index < node.next:
+        return Decision(fate="resend")
+    _expect(path, index, node)
+    out = _Events(state, message["run"], now_ms)
+    if state.size > OPEN_RUN_BYTES and path not in state.meta.get("kept_streams", ()):
+        # The span swallows the chunks to come as if they were resends: they cost the log nothing.
+        out.frame(path, epoch, {"gap": {"from": index, "to": index + GAP_SPAN - 1}}, last=False)
+        return Decision(out.events())
+    chunk = message["chunk"]
+    # A stream ends once: a chunk after its end is kept, but cannot end it again.
+    last = chunk["type"] in END_CHUNKS and not node.ended
+    out.frame(path, epoch, {"yieldedContent": chunk}, last=last, index=index)
+    return Decision(out.events())
+
+
+def _gap(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch = _text(message["path"]), _pair(message["epoch"])
+    first, last = _count(message["from"]), _count(message["to"])
+    node = state.nodes.get(path) or NodeLogState()
+    dropped = _dropped(state, node, path, epoch)
+    if dropped is not None:
+        return dropped
+    if last < node.next:
+        return Decision(fate="resend")
+    if first > node.next:
+        _expect(path, first, node)
+    out = _Events(state, message["run"], now_ms)
+    out.frame(path, epoch, {"gap": {"from": node.next, "to": last}}, last=False)
+    return Decision(out.events())
+
+
+def _progress(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch = _text(message["path"]), _pair(message["epoch"])
+    node = state.nodes.get(path) or NodeLogState()
+    dropped = _dropped(state, node, path, epoch)
+    if dropped is not None:
+        return dropped
+    out = _Events(state, message["run"], now_ms)
+    out.add("NODE_PROGRESS", {"nodeId": path, "value": message["value"], "max": message["max"]}, e=epoch)
+    return Decision(out.events())
+
+
+def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch, outputs = _text(message["path"]), _pair(message["epoch"]), message["outputs"]
+    node = state.nodes.get(path) or NodeLogState()
+    dropped = _dropped(state, node, path, epoch)
+    if dropped is not None:
+        return dropped
+    out = _Events(state, message["run"], now_ms)
+    if (message.get("end") or node.next > 0) and not node.ended:
+        out.frame(path, epoch, {"yieldedContent": {"type": "finish_reason_chunk", "content": ""}}, last=True)
+    linked = with_links(outputs, message["run"], path)
+    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0]}, e=epoch)
+    return Decision(out.events())
+
+
+def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, kind, payload = _text(message["path"]), message["type"], dict(message["payload"])
+    if kind not in TERMINAL:
+        raise ValueError(f"a fact is a terminal event, not {kind!r}")
+    if state.closed:
+        return Decision(fate="late")
+    node = state.nodes.get(path) or NodeLogState()
+    if node.terminal is not None:
+        return Decision(fate="resend")
+    for key in ("output", "pseudoOutputs"):
+        if key in payload:
+            payload[key] = with_links(payload[key], message["run"], path)
+    if kind == COMPLETE:
+        payload.setdefault("output", {})
+    out = _Events(state, message["run"], now_ms)
+    if node.epoch is not None and node.next > 0 and not node.ended:
+        out.frame(path, node.epoch, {"yieldedContent": _end_chunk(kind, payload)}, last=True)
+    out.add(kind, {**payload, "nodeId": path})
+    return Decision(out.events())
+
+
+def _status(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    rank = STATUS_RANK[message["status"]]
+    if state.closed:
+        return Decision(fate="late")
+    if rank <= STATUS_RANK.get(state.status or "", 0):
+        return Decision(fate="resend")
+    out = _Events(state, message["run"], now_ms)
+    out.add(STATUS, {key: message[key] for key in ("status", "errorInfo") if key in message})
+    return Decision(out.events())
+
+
+_RULES: dict[str, Callable[[RunLogState, Message, int], Decision]] = {
+    "open": _open,
+    "chunk": _chunk,
+    "gap": _gap,
+    "progress": _progress,
+    "complete": _complete,
+    "fact": _fact,
+    "status": _status,
+}
+
+
+def _dropped(state: RunLogState, node: NodeLogState, path: str, epoch: Epoch) -> Decision | None:
+    """Why a frame of this epoch is dropped, or None: it is of the epoch that counts."""
+    if node.terminal == COMPLETE and epoch == node.epoch:
+        return Decision(fate="late" if state.closed else "resend")
+    if state.closed:
+        return Decision(answer=FENCED, fate="late")
+    if node.terminal is not None or (node.epoch is not None and epoch < node.epoch):
+        return Decision(answer=FENCED, fate="fenced")
+    if epoch != node.epoch:
+        raise ProtocolError(f"node {path!r}: epoch {list(epoch)} was never opened; the log has {node.epoch}")
+    return None
+
+
+def _expect(path: str, index: int, node: NodeLogState) -> None:
+    if index != node.next:
+        raise ProtocolError(f"node {path!r}: chunk {index} came before chunk {node.next}; resend from there")
+
+
+def _end_chunk(kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What ends a stream whose node did not get to end it."""
+    if kind != ERROR:
+        return {"type": "finish_reason_chunk", "content": "" if kind == COMPLETE else "interrupted"}
+    details = payload.get("errorDetails") or {}
+    return {"type": "error_chunk", "content": {key: details[key] for key in ("message", "code") if key in details}}
+
+
+class _Events:
+    """Numbers and shapes the events of one decision."""
+
+    def __init__(self, state: RunLogState, run: str, now_ms: int) -> None:
+        self._state, self._run, self._now_ms = state, run, now_ms
+        self._events: list[Event] = []
+
+    def events(self) -> tuple[Event, ...]:
+        return tuple(self._events)
+
+    def add(self, kind: str, payload: dict[str, Any], **internal: Any) -> None:
+        seq = self._state.last_seq + len(self._events) + 1
+        payload = {**payload, "promptId": self._run}
+        self._events.append({"seq": seq, "ts": self._now_ms, "type": kind, "payload": payload, **internal})
+
+    def frame(self, path: str, epoch: Epoch, body: dict[str, Any], *, last: bool, index: int | None = None) -> None:
+        """A NODE_YIELD and its copies for interface outputs. The end frame has no index."""
+        payload = {"sourceNodeId": path, **body, "isLastChunk": last, "attempt": epoch[0]}
+        if index is None:
+            self.add(YIELD, payload, e=epoch)
+        else:
+            self.add(YIELD, {**payload, "index": index}, e=epoch, i=index)
+        for key, name in self._interfaces(path):
+            named = {"interfaceOutputKey": key} if name is None else _named(key, name)
+            self.add("WORKFLOW_INTERFACE_YIELD", {**named, **body, "isLastChunk": last})
+
+    def reset(self, path: str, epoch: Epoch) -> None:
+        self.add("NODE_STREAM_RESET", {"nodeId": path, "attempt": epoch[0]}, e=epoch)
+        for key, _ in self._interfaces(path):
+            self.add("WORKFLOW_INTERFACE_RESET", {"interfaceOutputKey": key, "attempt": epoch[0]})
+
+    def _interfaces(self, path: str) -> Iterable[tuple[str, str | None]]:
+        return self._state.meta.get("interface_streams", {}).get(path, ())  # type: ignore[no-any-return]  # JSON
+
+
+def _named(key: str, name: str) -> dict[str, Any]:
+    return {"interfaceOutputKey": key, "interfaceOutputDisplayName": name}
+
+
+# --- links --------------------------------------------------------------------------------------------------------
+
+
+def with_links(outputs: Mapping[str, Any], run: str, path: str) -> dict[str, Any]:
+    """Outputs as clients see them: each blob reference says where its whole value can be had."""
+    base = f"/api/prompt/{quote(run, safe='')}/outputs/{quote(path)}/"
+    return {
+        slot: {**value, "url": base + quote(slot, safe="")} if _is_blob(value) else value
+        for slot, value in outputs.items()
+    }
+
+
+def without_links(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Outputs as the worker sent them."""
+    return {
+        slot: {key: item for key, item in value.items() if key != "url"} if _is_blob(value) else value
+        for slot, value in outputs.items()
+    }
+
+
+def _is_blob(value: Any) -> bool:
+    return isinstance(value, Mapping) and "$blob" in value
+
+
+# --- reading fields -------------------------------------------------------------------------------------------------
+
+
+def _pair(value: Any) -> Epoch:
+    attempt, generation = value
+    if type(attempt) is not int or type(generation) is not int:
+        raise ValueError(f"an epoch is two integers, not {value!r}")
+    return attempt, generation
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"an index is an integer from 0, not {value!r}")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"a path is a text, not {value!r}")
+    return value

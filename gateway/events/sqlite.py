@@ -1,0 +1,291 @@
+"""The run event log in one SQLite file.
+
+One row per run and commit. One thread writes, another reads; WAL lets them work at the same time. `synchronous=NORMAL`:
+what was acknowledged survives the death of any process; the loss of power may take the newest commits, which is told
+by a new `log_id`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import orjson
+
+from gateway.events.log import Batch, LogFormatMismatch, LogUnavailable, RunInfo, StoredEvent
+
+FORMAT_VERSION = "1"
+READ_BYTES = 1_000_000
+"""A page of events stops growing here: a read must not hold the memory of a large run."""
+
+T = TypeVar("T")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS runs(
+    run TEXT PRIMARY KEY, created_ms INTEGER NOT NULL, sealed_ms INTEGER,
+    last_seq INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0, meta TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS runs_by_seal ON runs(sealed_ms, created_ms);
+CREATE TABLE IF NOT EXISTS rows(
+    run TEXT NOT NULL, last_seq INTEGER NOT NULL, first_seq INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY(run, last_seq)
+) WITHOUT ROWID;
+"""
+# The key ends in last_seq, so that "what comes after N" is one seek.
+_RUN_COLUMNS = "run, created_ms, sealed_ms, last_seq, bytes, meta"
+
+
+def boot_id() -> str:
+    """What identifies the present boot of this machine; empty where it cannot be told."""
+    linux = Path("/proc/sys/kernel/random/boot_id")
+    with contextlib.suppress(OSError):
+        return linux.read_text().strip()
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        command = ["/usr/sbin/sysctl", "-n", "kern.boottime"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    return ""
+
+
+class SqliteEventLog:
+    """See EventLog. Made by `open`."""
+
+    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, log_id: str, threads: _Threads) -> None:
+        self._writer, self._reader, self._log_id, self._threads = writer, reader, log_id, threads
+
+    @classmethod
+    async def open(cls, path: Path, *, full_sync: bool = False, boot: str | None = None) -> SqliteEventLog:
+        """Open or create the file.
+
+        Args:
+            full_sync: Acknowledged then also means "survives the loss of power", at the price of one fsync per commit.
+            boot: Identity of this boot; the machine's own by default.
+
+        Raises:
+            LogUnavailable: The file cannot be opened.
+            LogFormatMismatch: It was written by another version.
+        """
+        threads = _Threads()
+        try:
+            boot = boot_id() if boot is None else boot
+            writer, log_id = await threads.write(partial(_open_writer, path, full_sync, boot))
+            reader = await threads.read(lambda: _open_reader(path))
+        except BaseException:
+            threads.close()
+            raise
+        return cls(writer, reader, log_id, threads)
+
+    @property
+    def log_id(self) -> str:
+        return self._log_id
+
+    async def create_run(self, run: str, meta: Mapping[str, Any]) -> bool:
+        row = (run, _now_ms(), orjson.dumps(meta).decode())
+        insert = "INSERT INTO runs(run, created_ms, meta) VALUES(?,?,?) ON CONFLICT DO NOTHING"
+        return await self._commit(lambda db: db.execute(insert, row).rowcount == 1)
+
+    async def append(self, batches: Sequence[Batch]) -> None:
+        await self._commit(lambda db: _append(db, batches))
+
+    async def read(self, run: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
+        return await self._threads.read(lambda: _read(self._reader, run, after, limit))
+
+    async def last_seq(self, run: str) -> int:
+        info = await self.run_info(run)
+        return 0 if info is None else info.last_seq
+
+    async def run_info(self, run: str) -> RunInfo | None:
+        found = await self._infos("WHERE run=?", (run,))
+        return found[0] if found else None
+
+    async def open_runs(self) -> list[RunInfo]:
+        return await self._infos("WHERE sealed_ms IS NULL ORDER BY created_ms", ())
+
+    async def seal(self, run: str) -> None:
+        update, row = "UPDATE runs SET sealed_ms=? WHERE run=? AND sealed_ms IS NULL", (_now_ms(), run)
+        await self._commit(lambda db: db.execute(update, row))
+
+    async def delete_sealed(self, *, max_age_s: float, max_bytes: int) -> list[str]:
+        doomed = await self._threads.read(lambda: _too_old_or_much(self._reader, max_age_s, max_bytes))
+        for run in doomed:
+            # One run at a time: appends of live runs get between.
+            await self._commit(partial(_delete, run=run))
+        has_more = bool(doomed)
+        while has_more:
+            has_more = await self._threads.write(partial(_give_back, self._writer))
+        return doomed
+
+    async def stats(self) -> dict[str, int]:
+        return await self._threads.read(lambda: _stats(self._reader))
+
+    async def close(self) -> None:
+        await self._threads.read(self._reader.close)
+        await self._threads.write(self._writer.close)
+        self._threads.close()
+
+    async def _commit(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._threads.write(lambda: _commit(self._writer, job))
+
+    async def _infos(self, where: str, arguments: tuple[Any, ...]) -> list[RunInfo]:
+        query = f"SELECT {_RUN_COLUMNS} FROM runs {where}"
+        rows: list[Any] = await self._threads.read(lambda: self._reader.execute(query, arguments).fetchall())
+        return [_info(*row) for row in rows]
+
+
+class _Threads:
+    """One thread for the writing connection, one for the reading one. SQLite's errors become LogUnavailable."""
+
+    def __init__(self) -> None:
+        self._write = ThreadPoolExecutor(1, "event-log-write")
+        self._read = ThreadPoolExecutor(1, "event-log-read")
+
+    async def write(self, job: Callable[[], T]) -> T:
+        return await self._run(self._write, job)
+
+    async def read(self, job: Callable[[], T]) -> T:
+        return await self._run(self._read, job)
+
+    def close(self) -> None:
+        self._read.shutdown(wait=False)
+        self._write.shutdown(wait=False)
+
+    @staticmethod
+    async def _run(pool: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, job)
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"the event log cannot be used: {error}") from error
+
+
+def _open_writer(path: Path, full_sync: bool, boot: str) -> tuple[sqlite3.Connection, str]:
+    db = _connect(path)
+    try:
+        db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # before the first table, else it has no effect
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
+        db.execute("PRAGMA journal_size_limit=67108864")
+        db.executescript(_SCHEMA)
+        return db, _commit(db, lambda db: _identify(db, path, boot))
+    except BaseException:
+        db.close()
+        raise
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    db = _connect(path)
+    db.execute("PRAGMA query_only=ON")
+    return db
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Each connection lives in a pool of one thread; it is opened and closed there.
+    db = sqlite3.connect(path, timeout=10, isolation_level=None)
+    db.execute("PRAGMA busy_timeout=10000")
+    return db
+
+
+def _identify(db: sqlite3.Connection, path: Path, boot: str) -> str:
+    """Check the format; give the log's id, a new one when the machine went down under an open run."""
+    meta: dict[str, str] = dict(db.execute("SELECT key, value FROM meta"))
+    found = meta.get("format_version", FORMAT_VERSION)
+    if found != FORMAT_VERSION:
+        raise LogFormatMismatch(
+            f"{path} has event log format {found}, this version writes {FORMAT_VERSION}; "
+            "use the version that wrote it, or move the file away (finished runs lose their event logs)"
+        )
+    has_open = db.execute("SELECT 1 FROM runs WHERE sealed_ms IS NULL LIMIT 1").fetchone() is not None
+    log_id = meta.get("log_id")
+    if log_id is None or (meta.get("boot_id") != boot and has_open):
+        log_id = uuid.uuid4().hex[:12]
+    rows = {"format_version": FORMAT_VERSION, "log_id": log_id, "boot_id": boot}
+    db.executemany("INSERT OR REPLACE INTO meta VALUES(?,?)", rows.items())
+    return log_id
+
+
+def _commit(db: sqlite3.Connection, job: Callable[[sqlite3.Connection], T]) -> T:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        result = job(db)
+        db.execute("COMMIT")
+        return result
+    except BaseException:
+        # SQLite has rolled back by itself after some errors (disk full): then there is no transaction left.
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
+    for batch in batches:
+        body = b"\n".join(batch.lines)
+        last = batch.first_seq + len(batch.lines) - 1
+        update = "UPDATE runs SET last_seq=?, bytes=bytes+? WHERE run=? AND last_seq=? AND sealed_ms IS NULL"
+        if db.execute(update, (last, len(body), batch.run, batch.first_seq - 1)).rowcount != 1:
+            raise LogUnavailable(f"run {batch.run!r} is gone, sealed, or does not end before event {batch.first_seq}")
+        db.execute("INSERT INTO rows VALUES(?,?,?,?)", (batch.run, last, batch.first_seq, body))
+
+
+def _read(db: sqlite3.Connection, run: str, after: int, limit: int) -> list[StoredEvent]:
+    query = "SELECT first_seq, body FROM rows WHERE run=? AND last_seq>? ORDER BY last_seq"
+    events: list[StoredEvent] = []
+    size = 0
+    with contextlib.closing(db.execute(query, (run, after))) as rows:
+        for first, body in rows:
+            events.extend(_events_of(first, body, after))
+            size += len(body)
+            if len(events) >= limit or size >= READ_BYTES:
+                break
+    return events[:limit]
+
+
+def _events_of(first: int, body: bytes, after: int) -> Iterator[StoredEvent]:
+    lines = enumerate(body.split(b"\n"), first)
+    return (StoredEvent(seq, line) for seq, line in lines if seq > after)
+
+
+def _info(run: str, created_ms: int, sealed_ms: int | None, last_seq: int, size: int, meta: str) -> RunInfo:
+    return RunInfo(run, created_ms, sealed_ms, last_seq, size, orjson.loads(meta))
+
+
+def _too_old_or_much(db: sqlite3.Connection, max_age_s: float, max_bytes: int) -> list[str]:
+    total: int = db.execute("SELECT COALESCE(SUM(bytes),0) FROM runs").fetchone()[0]
+    oldest_sealed = "SELECT run, sealed_ms, bytes FROM runs WHERE sealed_ms IS NOT NULL ORDER BY sealed_ms, created_ms"
+    horizon = _now_ms() - max_age_s * 1000
+    doomed = []
+    for run, sealed_ms, size in db.execute(oldest_sealed):
+        if sealed_ms >= horizon and total <= max_bytes:
+            break
+        doomed.append(run)
+        total -= size
+    return doomed
+
+
+def _delete(db: sqlite3.Connection, run: str) -> None:
+    db.execute("DELETE FROM rows WHERE run=?", (run,))
+    db.execute("DELETE FROM runs WHERE run=?", (run,))
+
+
+def _give_back(db: sqlite3.Connection) -> bool:
+    """Shrink the file by some free pages; True while there are more. In small pieces: commits wait meanwhile."""
+    db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+    return bool(db.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+def _stats(db: sqlite3.Connection) -> dict[str, int]:
+    counts = "SELECT COUNT(*), COUNT(*)-COUNT(sealed_ms), COALESCE(SUM(last_seq),0), COALESCE(SUM(bytes),0) FROM runs"
+    row = db.execute(counts).fetchone()
+    pages, page_size = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+    return dict(zip(("runs", "open_runs", "events", "bytes"), row, strict=True)) | {"file_bytes": pages * page_size}
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,374 @@
+"""The one task that writes the log: take everything queued, decide, commit once, acknowledge, then tell the hub."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.events.fence import (
+    FENCED,
+    Answer,
+    Decision,
+    MalformedMessage,
+    Message,
+    ProtocolError,
+    RunLogState,
+    decide,
+    fact_message,
+)
+from gateway.events.hub import Hub
+from gateway.events.log import Batch, EventLog, LogUnavailable, encode, frame_of
+
+logger = logging.getLogger(__name__)
+
+Result = Answer | ProtocolError | None
+Done = Callable[[Sequence[Result]], None]
+
+MESSAGES_PER_COMMIT = 1000
+"""Deciding holds the event loop: more than this many would be felt by everyone else."""
+CLOSED_STATES = 256
+FOLD_PAGE = 1000
+FIRST_RETRY_S = 0.1
+LAST_RETRY_S = 5.0
+
+
+@dataclass(eq=False)
+class Source:
+    """Where messages come from: one connection of one worker.
+
+    After a message that does not follow from what the log holds, nothing more of this connection is taken; the worker
+    reconnects and resends. A stream that stumbles again (the log lost what had been acknowledged) cannot be mended by
+    resending: it is fenced from then on, so that its node is tried anew. The sets outlive the connection.
+    """
+
+    suspects: set[tuple[Any, ...]] = field(default_factory=set)
+    lost: set[tuple[Any, ...]] = field(default_factory=set)
+    broken: bool = False
+
+
+@dataclass
+class _Submission:
+    messages: Sequence[Message]
+    done: Done | None
+    size: int
+    source: Source | None
+
+
+@dataclass
+class _Work:
+    """What one commit would write and tell; thrown away when it fails."""
+
+    lines: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
+    results: list[list[Result]] = field(default_factory=list)
+    stumbled: dict[Source, tuple[Any, ...]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class LogWriter:
+    """Turns messages into events. Start it before use, stop it to have everything queued written.
+
+    Attributes:
+        counters: `events`, `commits`, `commit_failures`, `logged`, `resend`, `fenced`, `late` (dropped after the final
+            status), `unknown_run`, `protocol_errors`: totals since the start.
+        reason: Why nothing can be committed now; None when all is well.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        hub: Hub,
+        *,
+        max_queued_bytes: int = 32_000_000,
+        clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
+        self._log, self._hub, self._clock_ms = log, hub, clock_ms
+        self._max_queued_bytes = max_queued_bytes
+        self._queue: deque[_Submission] = deque()
+        self._queued_bytes = 0
+        self._wake, self._has_room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._has_room.set()
+        self._idle.set()
+        self._open: dict[str, RunLogState] = {}
+        self._closed: OrderedDict[str, RunLogState] = OrderedDict()
+        self._warned: OrderedDict[str, None] = OrderedDict()
+        self._task: asyncio.Task[None] | None = None
+        self.counters: Counter[str] = Counter()
+        self.reason: str | None = None
+
+    @property
+    def healthy(self) -> bool:
+        return self.reason is None and self._task is not None and not self._task.done()
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._work(), name="event-log-writer")
+
+    async def stop(self, timeout_s: float = 5.0) -> None:
+        """Write what is queued, then end. What cannot be written in time is not acknowledged."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout_s)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    # --- input --------------------------------------------------------------------------------------------------
+
+    def submit(
+        self, messages: Sequence[Message], done: Done | None = None, *, size: int = 0, source: Source | None = None
+    ) -> None:
+        """Queue messages, in order. Each holds its `run`; `{"t": "drained"}` only marks a place in the order.
+
+        Args:
+            done: Called once, after the commit, with one result per message: for `open` its answer, FENCED for others
+                whose attempt no longer counts, else None. A ProtocolError is the last result: what follows was not
+                taken.
+            size: Encoded bytes, for the bound that `room` waits for.
+        """
+        self._queue.append(_Submission(messages, done, size, source))
+        self._queued_bytes += size
+        if self._queued_bytes > self._max_queued_bytes:
+            self._has_room.clear()
+        self._idle.clear()
+        self._wake.set()
+
+    async def room(self) -> None:
+        """Wait until the queue is below its bound. Readers of sockets do before they read on."""
+        await self._has_room.wait()
+
+    def append_fact(self, run: str, path: str, kind: str, payload: Mapping[str, Any]) -> None:
+        """Queue a terminal event of a node; dropped when the node has one."""
+        self.submit([{**fact_message(path, kind, payload), "run": run}])
+
+    async def append(self, run: str, messages: Sequence[Message]) -> list[Answer | None]:
+        """Have messages of one run committed; waits as long as the log cannot be written.
+
+        Raises:
+            ProtocolError: One does not follow from what the log holds. Those before it are committed.
+        """
+        future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
+        self.submit([{**message, "run": run} for message in messages], lambda results: _resolve(future, results))
+        answers: list[Answer | None] = []
+        for result in await future:
+            if isinstance(result, ProtocolError):
+                raise result
+            answers.append(result)
+        return answers
+
+    async def create_run(self, run: str, meta: Mapping[str, Any]) -> bool:
+        """Make the run's log; False when it exists already. Messages of runs without a log are dropped."""
+        return await self._log.create_run(run, meta)
+
+    async def close_run(self, run: str, messages: Sequence[Message]) -> None:
+        """Append what is missing up to the final status, then seal. Again and again without harm.
+
+        Raises:
+            LogUnavailable: The run could not be sealed; call again.
+        """
+        await self.append(run, messages)
+        await self._log.seal(run)
+        self._hub.seal(run)
+
+    # --- the task -----------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            batch = self._take()
+            await self._write(batch)
+            self._queued_bytes -= sum(item.size for item in batch)
+            if self._queued_bytes <= self._max_queued_bytes:
+                self._has_room.set()
+            if not self._queue:
+                self._idle.set()
+
+    def _take(self) -> list[_Submission]:
+        batch: list[_Submission] = []
+        count = 0
+        while self._queue and count < MESSAGES_PER_COMMIT:
+            batch.append(self._queue.popleft())
+            count += len(batch[-1].messages)
+        if not self._queue:
+            self._wake.clear()
+        return batch
+
+    async def _write(self, batch: Sequence[_Submission]) -> None:
+        """Commit a batch, however long the log is unavailable; only then acknowledge and publish."""
+        delay = FIRST_RETRY_S
+        while True:
+            try:
+                work = await self._try(batch)
+                break
+            except LogUnavailable as error:
+                self._failed(batch, error)
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, LAST_RETRY_S)
+        if self.reason is not None:
+            logger.info("the event log can be written again")
+            self.reason = None
+        self._acknowledge(batch, work)
+        self._publish(work)
+
+    def _failed(self, batch: Sequence[_Submission], error: LogUnavailable) -> None:
+        """States have followed events that were not committed: forget them."""
+        for run in _runs(batch):
+            self._open.pop(run, None)
+            self._closed.pop(run, None)
+        self.counters["commit_failures"] += 1
+        if self.reason is None:
+            logger.error("nothing is acknowledged: %s", error.message)
+        self.reason = error.message
+
+    async def _try(self, batch: Sequence[_Submission]) -> _Work:
+        states = {run: state for run in _runs(batch) if (state := await self._state(run)) is not None}
+        work = _Work()
+        for item in batch:
+            work.results.append(self._decide_all(item, states, work))
+        if work.lines:
+            await self._log.append([Batch(run, first, lines) for run, (first, lines) in work.lines.items()])
+            work.counts["commits"] += 1
+        return work
+
+    def _acknowledge(self, batch: Sequence[_Submission], work: _Work) -> None:
+        self.counters.update(work.counts)
+        for source, key in work.stumbled.items():
+            source.broken = True
+            source.suspects.add(key)
+        for item, results in zip(batch, work.results, strict=True):
+            if item.done is None:
+                continue
+            try:
+                item.done(results)
+            except Exception:  # a caller's bug must not stop the log
+                logger.exception("acknowledging failed")
+
+    def _publish(self, work: _Work) -> None:
+        for run, (first, lines) in work.lines.items():
+            if self._hub.is_followed(run):
+                self._hub.publish(run, first, [frame_of(line) for line in lines])
+            self._retire(run)
+
+    # --- deciding -----------------------------------------------------------------------------------------------
+
+    def _decide_all(self, item: _Submission, states: Mapping[str, RunLogState], work: _Work) -> list[Result]:
+        results: list[Result] = []
+        source = item.source
+        if source is not None and (source.broken or source in work.stumbled):
+            return results
+        for message in item.messages:
+            try:
+                results.append(self._decide(message, source, states, work))
+            except ProtocolError as error:
+                results.append(error)
+                work.counts["protocol_errors"] += 1
+                logger.warning("run %s: %s", message.get("run"), error.message)
+                if source is not None:
+                    work.stumbled[source] = _key(message, error)
+                break
+        return results
+
+    def _decide(
+        self, message: Message, source: Source | None, states: Mapping[str, RunLogState], work: _Work
+    ) -> Answer | None:
+        if message["t"] == "drained":
+            return None
+        if source is not None and source.lost and _key(message) in source.lost:
+            work.counts["fenced"] += 1
+            return FENCED
+        state = states.get(message["run"])
+        if state is None:
+            return self._unknown(message, work)
+        try:
+            decision = decide(state, message, self._clock_ms())
+            self._follow(message["run"], state, decision, work)
+        except ProtocolError as error:
+            key = _key(message, error)
+            if source is None or key not in source.suspects:
+                raise
+            source.lost.add(key)
+            logger.warning("given up on a message of run %s: %s", message["run"], error.message)
+            return FENCED
+        return decision.answer
+
+    def _follow(self, run: str, state: RunLogState, decision: Decision, work: _Work) -> None:
+        """Take a decision over: nothing of it when an event is no JSON."""
+        try:
+            encoded = [encode(event) for event in decision.events]
+        except TypeError as error:
+            raise MalformedMessage(f"an event cannot be written as JSON: {error}") from error
+        work.counts[decision.fate] += 1
+        if not encoded:
+            return
+        _, lines = work.lines.setdefault(run, (decision.events[0]["seq"], []))
+        lines.extend(encoded)
+        state.size += sum(map(len, encoded))
+        for event in decision.events:
+            state.apply(event)
+        work.counts["events"] += len(decision.events)
+
+    def _unknown(self, message: Message, work: _Work) -> Answer | None:
+        """A run whose log was deleted or never was: the sender must not wait for it."""
+        work.counts["unknown_run"] += 1
+        run = message["run"]
+        if run not in self._warned:
+            logger.warning("messages of run %s are dropped: it has no event log here", run)
+            _remember(self._warned, run, None, 1000)
+        return {"s": "ok", "next": 0} if message["t"] == "open" else None
+
+    # --- states -------------------------------------------------------------------------------------------------
+
+    async def _state(self, run: str) -> RunLogState | None:
+        state = self._open.get(run) or self._closed.get(run)
+        if state is None:
+            state = await self._load(run)
+            if state is not None:
+                self._open[run] = state
+                self._retire(run)
+        return state
+
+    async def _load(self, run: str) -> RunLogState | None:
+        info = await self._log.run_info(run)
+        if info is None:
+            return None
+        state = RunLogState(info.meta, size=info.size)
+        while page := await self._log.read(run, state.last_seq, FOLD_PAGE):
+            for event in page:
+                state.apply(event.decode())
+        return state
+
+    def _retire(self, run: str) -> None:
+        """Few states of closed runs are kept: they only serve late messages."""
+        state = self._open.get(run)
+        if state is not None and state.closed:
+            del self._open[run]
+            _remember(self._closed, run, state, CLOSED_STATES)
+
+
+def _runs(batch: Sequence[_Submission]) -> dict[str, None]:
+    """The runs of a batch, each once, in order."""
+    return {message["run"]: None for item in batch for message in item.messages if "run" in message}
+
+
+def _key(message: Message, error: ProtocolError | None = None) -> tuple[Any, ...]:
+    """What stumbles again when it is resent: a node's epoch, or one unreadable message."""
+    if isinstance(error, MalformedMessage):
+        return (message.get("n"),)
+    return (message.get("run"), message.get("path"), *message.get("epoch", ()))
+
+
+def _remember(cache: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:
+    cache[key] = value
+    while len(cache) > most:
+        cache.popitem(last=False)
+
+
+def _resolve(future: asyncio.Future[Sequence[Result]], results: Sequence[Result]) -> None:
+    if not future.done():
+        future.set_result(results)

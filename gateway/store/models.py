@@ -1,0 +1,55 @@
+"""The tables of the gateway's store. A change here needs a migration beside it (`gateway/store/migrations`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# SQLite counts up by itself only in a column of type INTEGER.
+Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class RunRow(Base):
+    """One run, from submission until long after its end. Times in milliseconds since 1970.
+
+    Attributes:
+        number: Order of submission: the queue is served by it and history pages by it.
+        status: `queued`, `running`, `complete`, `error`, `interrupted`.
+        interrupt_requested: Somebody asked to stop it; survives a restart between asking and stopping.
+        key_hash, body_hash: Of the Idempotency-Key and the body it came with.
+        plan: The compiled plan until Temporal has it.
+        interface: JSON of the plan's interface outputs, needed to close the run.
+        warnings: JSON of the compiler's warnings, repeated to who submits again with the same key.
+        result: Compressed JSON of the full status, once the run has ended.
+        sealed: Its event log takes nothing more.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        UniqueConstraint("id", name="uq_runs_id"),
+        UniqueConstraint("user_id", "key_hash", name="uq_runs_user_key"),
+        Index("ix_runs_status_number", "status", "number"),
+        Index("ix_runs_sealed", "sealed"),
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str] = mapped_column(String(200))
+    workflow_id: Mapped[str | None] = mapped_column(String(200))
+    workflow_name: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(20))
+    interrupt_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    sealed: Mapped[bool] = mapped_column(Boolean, default=False)
+    submitted_at: Mapped[int] = mapped_column(BigInteger)
+    started_at: Mapped[int | None] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    key_hash: Mapped[str | None] = mapped_column(String(64))
+    body_hash: Mapped[str | None] = mapped_column(String(64))
+    plan: Mapped[bytes | None] = mapped_column(LargeBinary)
+    interface: Mapped[str] = mapped_column(Text, default="{}")
+    warnings: Mapped[str] = mapped_column(Text, default="[]")
+    result: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -1,0 +1,152 @@
+"""Queries over the index of runs. Every change of status is one conditional UPDATE: two tasks never both win."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
+from sqlalchemy.orm import defer
+
+from gateway.store.models import RunRow
+
+ENDED = ("complete", "error", "interrupted")
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True)
+class NewRun:
+    """A run about to be written down, with its compiled plan."""
+
+    id: str
+    user_id: str
+    plan: bytes
+    workflow_id: str | None = None
+    workflow_name: str | None = None
+    interface: dict[str, Any] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
+    status: str = "queued"
+    key_hash: str | None = None
+    body_hash: str | None = None
+
+
+class RunStore:
+    """The runs index."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+
+    async def add(self, run: NewRun) -> RunRow | None:
+        """Write a run down. None when another run has this user's Idempotency-Key already."""
+        row = RunRow(
+            id=run.id,
+            user_id=run.user_id,
+            workflow_id=run.workflow_id,
+            workflow_name=run.workflow_name,
+            status=run.status,
+            submitted_at=now_ms(),
+            key_hash=run.key_hash,
+            body_hash=run.body_hash,
+            plan=run.plan,
+            interface=orjson.dumps(run.interface).decode(),
+            warnings=orjson.dumps(run.warnings).decode(),
+        )
+        try:
+            async with self._sessions.begin() as session:
+                session.add(row)
+        except IntegrityError:
+            return None
+        return row
+
+    async def get(self, run_id: str) -> RunRow | None:
+        return await self._first(RunRow.id == run_id)
+
+    async def by_key(self, user_id: str, key_hash: str) -> RunRow | None:
+        return await self._first(RunRow.user_id == user_id, RunRow.key_hash == key_hash)
+
+    async def claim(self, run_id: str) -> bool:
+        """Turn `queued` into `running`; False when somebody else did, or the run was interrupted before."""
+        return await self._change(run_id, RunRow.status == "queued", status="running")
+
+    async def drop_queued(self, run_id: str) -> bool:
+        """Turn `queued` into `interrupted`; False when the run is not waiting any more."""
+        ended = {"status": "interrupted", "interrupt_requested": True, "ended_at": now_ms(), "plan": None}
+        return await self._change(run_id, RunRow.status == "queued", **ended)
+
+    async def mark_started(self, run_id: str) -> None:
+        """Temporal has the run: its plan is not needed here any more."""
+        await self._change(run_id, RunRow.started_at.is_(None), started_at=now_ms(), plan=None)
+
+    async def request_interrupt(self, run_id: str) -> bool:
+        """Remember that a running run is to stop; False when it has ended."""
+        return await self._change(run_id, RunRow.status == "running", interrupt_requested=True)
+
+    async def close(self, run_id: str, status: str, ended_at: int, result: dict[str, Any]) -> None:
+        body = zlib.compress(orjson.dumps(result), 6)
+        await self._change(run_id, status=status, ended_at=ended_at, result=body, plan=None)
+
+    async def mark_sealed(self, run_id: str) -> None:
+        await self._change(run_id, sealed=True)
+
+    async def waiting(self) -> Sequence[RunRow]:
+        """Runs that Temporal does not have yet, first come first."""
+        return await self._many(
+            RunRow.status.in_(("queued", "running")), RunRow.started_at.is_(None), RunRow.plan.is_not(None)
+        )
+
+    async def unsealed(self) -> Sequence[RunRow]:
+        """Runs whose log is still open, first come first."""
+        return await self._many(RunRow.sealed.is_(False))
+
+    async def active(self) -> Sequence[RunRow]:
+        """Runs that wait or run, first come first."""
+        return await self._many(RunRow.status.in_(("queued", "running")))
+
+    async def active_counts(self) -> tuple[int, int]:
+        """How many runs run, and how many wait in the queue."""
+        query = select(RunRow.status, func.count()).where(RunRow.status.in_(("queued", "running")))
+        async with self._sessions() as session:
+            found = {row[0]: row[1] for row in await session.execute(query.group_by(RunRow.status))}
+        return found.get("running", 0), found.get("queued", 0)
+
+    async def page(self, *, before: int | None, limit: int, status: str | None) -> Sequence[RunRow]:
+        """Ended runs, newest first, of numbers below `before`."""
+        conditions: list[ColumnElement[bool]] = [RunRow.status == status if status else RunRow.status.in_(ENDED)]
+        if before is not None:
+            conditions.append(RunRow.number < before)
+        query = select(RunRow).where(*conditions).order_by(RunRow.number.desc()).limit(limit)
+        async with self._sessions() as session:
+            return (await session.scalars(query.options(defer(RunRow.plan), defer(RunRow.result)))).all()
+
+    async def _first(self, *conditions: ColumnElement[bool]) -> RunRow | None:
+        async with self._sessions() as session:
+            return (await session.scalars(select(RunRow).where(*conditions))).first()
+
+    async def _many(self, *conditions: ColumnElement[bool]) -> Sequence[RunRow]:
+        query = select(RunRow).where(*conditions).order_by(RunRow.number)
+        query = query.options(defer(RunRow.plan), defer(RunRow.result))
+        async with self._sessions() as session:
+            return (await session.scalars(query)).all()
+
+    async def _change(self, run_id: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
+        query = update(RunRow).where(RunRow.id == run_id, *conditions).values(**values)
+        async with self._sessions.begin() as session:
+            result = await session.execute(query)
+        return bool(getattr(result, "rowcount", 0))
+
+
+def stored_result(row: RunRow) -> dict[str, Any] | None:
+    """The full status kept at the run's end."""
+    if row.result is None:
+        return None
+    result: dict[str, Any] = orjson.loads(zlib.decompress(row.result))
+    return result

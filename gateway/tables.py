@@ -1,0 +1,88 @@
+"""Tables of the command line."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from gateway.live_view import ICONS, WAITING, clean
+from nodes.definition import NodeDefinition
+from nodes.errors import Problem
+
+
+def problems_table(problems: Sequence[Problem]) -> Table:
+    """What is wrong with a document, errors first."""
+    table = _table("", "code", "where", "problem")
+    for problem in sorted(problems, key=lambda item: item.level != "error"):
+        mark = Text("error", "red") if problem.level == "error" else Text("warning", "yellow")
+        table.add_row(mark, problem.code, _text(_place(problem)), _text(problem.message))
+    return table
+
+
+def _place(problem: Problem) -> str:
+    parts = (("node", problem.node), ("slot", problem.slot), ("edge", problem.edge))
+    return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
+
+
+def nodes_table(definitions: Iterable[NodeDefinition]) -> Table:
+    """The node types of a catalogue."""
+    table = _table("type", "name", "inputs", "outputs", "what it does")
+    for node in definitions:
+        inputs, outputs = ", ".join(node.inputs), ", ".join(node.outputs)
+        table.add_row(*map(_text, (node.full_type, node.display_name, inputs, outputs, node.description)))
+    return table
+
+
+def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
+    """Runs, as the gateway lists them."""
+    table = _table("run", "status", "workflow", "submitted", "duration")
+    for run in runs:
+        name = run.get("workflowName") or run.get("workflowId") or ""
+        duration = run.get("durationMs")
+        took = f"{duration / 1000:.1f} s" if isinstance(duration, int | float) else ""
+        status = str(run.get("status", ""))
+        style = ICONS.get(status, ("", ""))[1]
+        moment = _local_time(run.get("submittedAt"))
+        table.add_row(_text(run.get("promptId")), Text(status, style), _text(name), moment, took)
+    return table
+
+
+def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The nodes of one run."""
+    table = _table("", "node", "status", "attempts", "error")
+    for path, state in nodes.items():
+        status = str(state.get("status", WAITING))
+        icon, style = ICONS.get(status, ("?", ""))
+        error = state.get("error")
+        message = error.get("message", "") if isinstance(error, Mapping) else error or state.get("reason") or ""
+        table.add_row(Text(icon, style), _text(path), status, _text(state.get("attempts", "")), _text(message))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        # The first two are names that people copy: never broken over lines.
+        table.add_column(column, overflow="fold", no_wrap=number < 2)
+    return table
+
+
+def _text(value: Any) -> Text:
+    # Never as markup: names and messages may hold square brackets.
+    return Text(clean(str(value if value is not None else "")))
+
+
+def _local_time(moment: Any) -> str:
+    """A moment of the gateway (ISO 8601 or milliseconds since 1970) on the clock of this machine."""
+    try:
+        if isinstance(moment, int | float):
+            found = datetime.datetime.fromtimestamp(moment / 1000)
+        else:
+            found = datetime.datetime.fromisoformat(str(moment)).astimezone()
+    except (ValueError, OverflowError):
+        return ""
+    return found.strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,87 @@
+"""The yardstick: plain Temporal workflows that do the same work, and their worker: `handwritten.py ADDRESS NAMESPACE`.
+
+Whoever writes a durable chain by hand writes about this. Client and worker options are those of activities/worker.py.
+Nothing of the project is imported, so this worker costs only what Temporal costs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.client import Client
+from temporalio.service import GrpcCompression
+from temporalio.worker import Worker
+
+TASK_QUEUE = "handwritten"
+CHAIN, FAN_OUT, EMPTY = "HandwrittenChain", "HandwrittenFanOut", "HandwrittenEmpty"
+STEP = "handwritten_step"
+_THROTTLE = timedelta(seconds=1)
+
+
+@activity.defn(name=STEP)
+async def step(inputs: dict[str, str]) -> dict[str, str]:
+    return {"text": inputs["text"]}
+
+
+def _start_step(text: str) -> workflow.ActivityHandle[dict[str, str]]:
+    handle: workflow.ActivityHandle[dict[str, str]] = workflow.start_activity(
+        STEP,
+        {"text": text},
+        result_type=dict,
+        start_to_close_timeout=timedelta(seconds=300),
+        heartbeat_timeout=timedelta(seconds=5),
+    )
+    return handle
+
+
+@workflow.defn(name=CHAIN, sandboxed=False)
+class Chain:
+    @workflow.run
+    async def run(self, length: int) -> int:
+        text = "x"
+        for _ in range(length):
+            text = (await _start_step(text))["text"]
+        return length
+
+
+@workflow.defn(name=FAN_OUT, sandboxed=False)
+class FanOut:
+    @workflow.run
+    async def run(self, width: int) -> int:
+        return len(await asyncio.gather(*(_start_step("x") for _ in range(width))))
+
+
+@workflow.defn(name=EMPTY, sandboxed=False)
+class Empty:
+    @workflow.run
+    async def run(self, size: int) -> int:
+        return size
+
+
+async def serve(address: str, namespace: str) -> None:
+    """Serve until SIGTERM."""
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    client = await Client.connect(address, namespace=namespace, grpc_compression=GrpcCompression.NONE)
+    worker = Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=[Chain, FanOut, Empty],
+        activities=[step],
+        workflow_task_executor=ThreadPoolExecutor(4),
+        max_concurrent_activities=200,
+        max_eager_activity_reservations_per_workflow_task=100,
+        max_heartbeat_throttle_interval=_THROTTLE,
+        default_heartbeat_throttle_interval=_THROTTLE,
+    )
+    async with worker:
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(*sys.argv[1:]))

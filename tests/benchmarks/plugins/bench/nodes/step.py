@@ -1,0 +1,22 @@
+"""bench:Step: gives its text on, as an activity of its own."""
+
+from __future__ import annotations
+
+from nodes.definition import Input, NodeDefinition, Output
+from nodes.node import Inputs, NodeContext
+
+
+async def step(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+    return {"text": inputs["text"]}
+
+
+definition = NodeDefinition(
+    type="Step",
+    category="Benchmarks",
+    display_name="Step",
+    description="Gives the text it got.",
+    inputs={"text": Input("STRING", config={"default": "x"})},
+    outputs={"text": Output("STRING")},
+    execute=step,
+    placement="activity",
+)

@@ -1,0 +1,114 @@
+"""The sides that are compared: each does one run of a load, and knows when nothing goes on any more."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import timedelta
+from typing import Any, Protocol
+
+import httpx
+import orjson
+from temporalio.client import Client, WorkflowHandle
+
+from nodes.plugins import Catalogue
+from tests.benchmarks import handwritten
+from tests.benchmarks.loads import Load
+from workflows.compiler import compile_document
+from workflows.document import parse_document
+from workflows.graph_workflow import TASK_QUEUE, RunStart
+
+Handle = WorkflowHandle[Any, Any]
+TASK_TIMEOUT = timedelta(seconds=5)
+
+
+class Side(Protocol):
+    async def run(self, load: Load) -> Handle:
+        """Start one run and wait for its result. Raises RuntimeError when that is not what it should be."""
+
+    async def settle(self) -> None:
+        """Wait until nothing that was run causes more work."""
+
+
+class Handwritten:
+    """Plain Temporal."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def run(self, load: Load) -> Handle:
+        handle: Handle = await self._client.start_workflow(
+            load.workflow,
+            load.size,
+            id=secrets.token_hex(10),
+            task_queue=handwritten.TASK_QUEUE,
+            task_timeout=TASK_TIMEOUT,
+            result_type=int,
+        )
+        _check(await handle.result() == load.size, handle)
+        return handle
+
+    async def settle(self) -> None:
+        return None
+
+
+class EventsOff:
+    """Our workflow and worker, without a gateway: compiled beforehand and started by Temporal's client."""
+
+    def __init__(self, client: Client, catalogue: Catalogue) -> None:
+        self._client = client
+        self._catalogue = catalogue
+        self._plans: dict[Load, bytes] = {}
+
+    async def run(self, load: Load) -> Handle:
+        handle: Handle = await self._client.start_workflow(
+            "GraphWorkflow",
+            args=[self._plan(load), RunStart()],
+            id=secrets.token_hex(10),
+            task_queue=TASK_QUEUE,
+            task_timeout=TASK_TIMEOUT,
+        )
+        _check(_is_whole(await handle.result(), load), handle)
+        return handle
+
+    async def settle(self) -> None:
+        return None
+
+    def _plan(self, load: Load) -> bytes:
+        if load not in self._plans:
+            document = parse_document(load.document)
+            self._plans[load] = compile_document(document, self._catalogue, secret_id=str).encoded
+        return self._plans[load]
+
+
+class EventsOn:
+    """The whole product: submitted over HTTP, compiled, stored, run with every event acknowledged."""
+
+    def __init__(self, client: Client, http: httpx.AsyncClient) -> None:
+        self._client = client
+        self._http = http
+
+    async def run(self, load: Load) -> Handle:
+        answer = await self._http.post("/api/prompt", content=orjson.dumps(load.document))
+        if answer.status_code != 200:
+            raise RuntimeError(f"POST /api/prompt was answered with {answer.status_code}: {answer.text[:500]}")
+        handle: Handle = self._client.get_workflow_handle(answer.json()["promptId"])
+        _check(_is_whole(await handle.result(), load), handle)
+        return handle
+
+    async def settle(self) -> None:
+        while await self._open_runs():
+            await asyncio.sleep(0.05)
+
+    async def _open_runs(self) -> int:
+        return len((await self._http.get("/api/executions")).json()["running"])
+
+
+def _is_whole(result: Any, load: Load) -> bool:
+    complete = result["counts"].get("complete", 0)
+    return bool(result["status"] == "complete" and complete == len(load.document["nodes"]))
+
+
+def _check(as_expected: bool, handle: Handle) -> None:
+    if not as_expected:
+        raise RuntimeError(f"run {handle.id!r} did not give the expected result; the figures would mean nothing")

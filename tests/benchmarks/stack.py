@@ -1,0 +1,125 @@
+"""The processes that are measured, all on one Temporal server and all gone when the block ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.service import GrpcCompression, RPCError
+
+from gateway.data_dir import DataDir
+from gateway.local import LocalStack, StackOptions
+from gateway.supervisor import ChildSpec, Supervisor
+from gateway.temporal_server import NAMESPACE, TemporalServer
+from nodes.plugins import load_catalogue
+from tests.benchmarks import handwritten
+from tests.benchmarks.sides import EventsOff, EventsOn, Handwritten, Side
+from workflows.graph_workflow import TASK_QUEUE
+
+HERE = Path(__file__).resolve().parent
+PLUGINS = HERE / "plugins"
+OFF_NAMESPACE = "events-off"
+"""Our two workers poll queues of one name, so the one without a gateway gets a namespace of its own."""
+READY_S = 60.0
+
+
+@contextlib.asynccontextmanager
+async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]]:
+    """Start everything below `folder`; gives the sides by name: `hand`, `off` and, with a gateway, `on`.
+
+    Without a gateway the server runs alone, beside the two workers that need none.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        url = ""
+        if gateway:
+            whole = await stack.enter_async_context(LocalStack(StackOptions(folder / "data", plugins=(PLUGINS,))))
+            address, url = whole.temporal_address, whole.url
+        else:
+            address = await stack.enter_async_context(_server(folder / "data"))
+        client = await _connect(address, NAMESPACE)
+        off = await _namespace(client, OFF_NAMESPACE)
+        await stack.enter_async_context(_children(folder, _workers(address, folder)))
+        async with asyncio.timeout(READY_S):
+            await _polled(client, handwritten.TASK_QUEUE)
+            await _polled(off, TASK_QUEUE)
+        found: dict[str, Side] = {
+            "hand": Handwritten(client),
+            "off": EventsOff(off, load_catalogue((PLUGINS,))),
+        }
+        if gateway:
+            http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=60))
+            found["on"] = EventsOn(client, http)
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def _server(folder: Path) -> AsyncIterator[str]:
+    """A Temporal server alone, with the flags and the file of the embedded one; gives its address."""
+    server = TemporalServer(DataDir.open(folder))
+    async with _children(server.logs, {"temporal": server.spec()}), asyncio.timeout(READY_S):
+        await server.ready()
+        yield server.address
+
+
+@contextlib.asynccontextmanager
+async def _children(logs: Path, specs: Mapping[str, ChildSpec]) -> AsyncIterator[None]:
+    supervisor = Supervisor(logs)
+    try:
+        await supervisor.start(list(specs.values()))
+        yield
+    finally:
+        await supervisor.stop()
+
+
+def _workers(address: str, folder: Path) -> dict[str, ChildSpec]:
+    # Somebody's own Temporal cluster must not be what is measured.
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
+    environment |= {
+        "INNKEEPER_DATA_DIR": str(folder / "off"),
+        "INNKEEPER_GATEWAY_URL": "",
+        "INNKEEPER_TEMPORAL_ADDRESS": address,
+        "INNKEEPER_NAMESPACE": OFF_NAMESPACE,
+        "INNKEEPER_PLUGINS": str(PLUGINS),
+    }
+    yardstick = (sys.executable, str(HERE / "handwritten.py"), address, NAMESPACE)
+    return {
+        "off": ChildSpec("worker-off", (sys.executable, "-P", "-m", "activities.worker"), environment),
+        "hand": ChildSpec("worker-handwritten", yardstick),
+    }
+
+
+async def _connect(address: str, namespace: str) -> Client:
+    return await Client.connect(address, namespace=namespace, grpc_compression=GrpcCompression.NONE)
+
+
+async def _namespace(client: Client, name: str) -> Client:
+    """A new namespace on the same server, and a client of it."""
+    retention = Duration(seconds=int(timedelta(days=1).total_seconds()))
+    request = RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=retention)
+    await client.workflow_service.register_namespace(request)
+    return await _connect(client.service_client.config.target_host, name)
+
+
+async def _polled(client: Client, queue: str) -> None:
+    """Wait until a worker asks for the workflow tasks of a queue."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    while True:
+        with contextlib.suppress(RPCError):  # the server learns of a new namespace within seconds
+            if (await client.workflow_service.describe_task_queue(request)).pollers:
+                return
+        await asyncio.sleep(0.1)

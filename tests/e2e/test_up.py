@@ -1,0 +1,206 @@
+"""`innkeeper up` and `innkeeper run` as a user starts them: real processes, a real Temporal server."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gateway.data_dir import holder_of
+
+INNKEEPER = (sys.executable, "-m", "gateway.cli")
+STORY = Path(__file__).resolve().parents[2] / "examples" / "story.json"
+GREETING: dict[str, Any] = {
+    "id": "greeting",
+    "name": "Greeting",
+    "nodes": [
+        {"id": "hi", "type": "core:CreateMessage", "inputValues": {"role": "user", "content": "Hi"}},
+        {"id": "out", "type": "core:GroupOutput"},
+    ],
+    "edges": [{"id": "e", "source": "hi", "sourceHandle": "messages", "target": "out", "targetHandle": "line"}],
+    "interfaceOutputs": {"line": {"key": "line", "dataFlowType": "STRING"}},
+}
+TIMEOUT_S = 60
+
+
+class Up:
+    """A running `innkeeper up`."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        command = (*INNKEEPER, "up", "--port", "0", "--data-dir", str(data))
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.search(r"ready at (\S+)", line)
+        assert found, line + self.end(signal.SIGKILL)
+        self.url = found[1]
+
+    def children(self) -> dict[str, psutil.Process]:
+        """The processes it supervises, by a word of their command."""
+        words = ("start-dev", "gateway.serve", "activities.worker")
+        found = {}
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            for word in words:
+                if word in child.cmdline():
+                    found[word] = child
+        return found
+
+    def end(self, number: int) -> str:
+        """Send a signal, wait for the end, give what it said on stderr."""
+        self.process.send_signal(number)
+        try:
+            return self.process.communicate(timeout=TIMEOUT_S)[1]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+
+def environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith("INNKEEPER_")}
+
+
+def innkeeper(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = (*INNKEEPER, *map(str, arguments))
+    return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, env=environment())
+
+
+def until(true: Callable[[], object], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def gone(processes: list[psutil.Process]) -> bool:
+    """Ended, or at least dead and waiting for somebody to notice."""
+    return all(not item.is_running() or item.status() == psutil.STATUS_ZOMBIE for item in processes)
+
+
+@pytest.fixture
+def greeting(tmp_path: Path) -> Path:
+    path = tmp_path / "greeting.json"
+    path.write_text(json.dumps(GREETING))
+    return path
+
+
+@pytest.fixture
+def up(tmp_path: Path) -> Iterator[Up]:
+    started = Up(tmp_path / "data")
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.end(signal.SIGINT)
+
+
+def test_up_serves_runs_restarts_what_dies_and_keeps_everything(up: Up, greeting: Path) -> None:
+    children = up.children()
+    assert len(children) == 3
+
+    second = innkeeper("up", "--port", "0", "--data-dir", up.data)
+    assert second.returncode == 1
+    assert f"in use by process {up.process.pid} at {up.url}" in second.stderr
+
+    first_run = innkeeper("run", greeting, "--data-dir", up.data, "--json")
+    assert first_run.returncode == 0, first_run.stderr
+    run_id = _result(first_run)["promptId"]
+
+    for word in ("start-dev", "activities.worker", "gateway.serve"):
+        children[word].kill()
+    again = innkeeper("run", greeting, "--data-dir", up.data, "--json")
+    assert again.returncode == 0, again.stderr
+    assert {word: child.pid for word, child in up.children().items()}.keys() == children.keys()
+    assert not {child.pid for child in up.children().values()} & {child.pid for child in children.values()}
+
+    family = psutil.Process(up.process.pid).children(recursive=True)
+    said = up.end(signal.SIGINT)
+    assert up.process.returncode == 0
+    assert "Traceback" not in said
+    assert gone(family)
+    assert holder_of(up.data) is None
+
+    restarted = Up(up.data)
+    try:
+        listed = json.loads(innkeeper("runs", "--json", "--data-dir", up.data).stdout)
+        assert run_id in {run["promptId"] for run in listed}
+        shown = innkeeper("show", run_id, "--data-dir", up.data)
+        assert "complete" in shown.stdout
+        missing = innkeeper("cancel", "nobody", "--data-dir", up.data)
+        assert missing.returncode == 1
+        assert "Traceback" not in missing.stderr
+    finally:
+        restarted.end(signal.SIGTERM)
+    assert restarted.process.returncode == 0
+
+
+def test_up_that_is_killed_leaves_no_process_and_no_lock(up: Up) -> None:
+    family = psutil.Process(up.process.pid).children(recursive=True)
+    up.end(signal.SIGKILL)
+    until(lambda: gone(family) and holder_of(up.data) is None, seconds=5)
+
+
+def test_run_without_a_gateway_goes_on_with_the_next_one(tmp_path: Path) -> None:
+    data, story = tmp_path / "data", tmp_path / "story.json"
+    story.write_text(STORY.read_text().replace('"demo-describer"', '"demo-describer@500"'))
+    command = (*INNKEEPER, "run", str(story), "--json", "--data-dir", str(data))
+    first = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    )
+    assert first.stdout is not None
+    for line in first.stdout:
+        if json.loads(line)["type"] == "NODE_YIELD":
+            break
+    first.send_signal(signal.SIGINT)
+    _, said = first.communicate(timeout=TIMEOUT_S)
+    assert first.returncode == 130
+    found = re.search(r"The run (\S+) is kept", said)
+    assert found, said
+
+    second = Up(data)
+    try:
+        until(lambda: _status(found[1], data) in ("complete", "error"), seconds=40)
+        assert _status(found[1], data) == "complete"
+    finally:
+        second.end(signal.SIGINT)
+
+
+def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) -> None:
+    failing = tmp_path / "failing.json"
+    prompt = {"id": "ask", "type": "core:OpenAI", "inputValues": {"prompt": "x"}, "retry": {"maximumAttempts": 1}}
+    settings = {"id": "set", "type": "core:APISettings", "inputValues": {"base_url": "http://127.0.0.1:9/v1"}}
+    edge = {"id": "e", "source": "set", "sourceHandle": "api_settings", "target": "ask", "targetHandle": "api_settings"}
+    failing.write_text(json.dumps({"nodes": [settings, prompt], "edges": [edge]}))
+    failed = innkeeper("run", failing, "--data-dir", up.data)
+    assert failed.returncode == 1
+    assert "ask:" in failed.stdout
+    assert "error" in failed.stdout
+
+    failing.write_text(json.dumps({"nodes": [{"id": "x", "type": "core:Nope"}], "edges": []}))
+    invalid = innkeeper("run", failing, "--data-dir", up.data)
+    assert invalid.returncode == 2
+    assert "core:Nope" in invalid.stderr
+
+
+def _result(ended: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    last = json.loads(ended.stdout.splitlines()[-1])
+    assert last["type"] == "RESULT"
+    payload: dict[str, Any] = last["payload"]
+    return payload
+
+
+def _status(run_id: str, data: Path) -> str:
+    shown = innkeeper("show", run_id, "--json", "--data-dir", data)
+    return str(json.loads(shown.stdout)["status"]) if shown.returncode == 0 else shown.stderr

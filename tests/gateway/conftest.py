@@ -1,0 +1,155 @@
+"""A real gateway on a free port, and a real worker beside it, in this process: what most tests here talk to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.execute_node import ExecuteNode
+from activities.gateway_link import GatewayLink
+from activities.jobs import EngineJobs
+from activities.services import ServicesForRuns
+from activities.settings import WorkerSettings
+from activities.sink import LinkSink
+from activities.values import Values
+from gateway.app import create_app
+from gateway.settings import Settings, worker_token
+from nodes.plugins import load_catalogue
+from nodes.services.blobs import FolderBlobs
+from workflows.graph_workflow import GraphWorkflow
+from workflows.sink import install_sink
+
+PLUGINS = Path(__file__).parent / "plugins"
+
+
+@dataclass
+class Stack:
+    """One data directory with its gateway and worker, each of which a test may stop and start."""
+
+    temporal: Client
+    data: Path
+    options: dict[str, Any] = field(default_factory=dict)
+    queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex}")
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        self._sock = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
+        self.settings = Settings(
+            data_dir=self.data,
+            port=self._sock.getsockname()[1],
+            temporal_address=self.temporal.service_client.config.target_host,
+            namespace=self.temporal.namespace,
+            task_queue=self.queue,
+            plugins=(PLUGINS,),
+            **{"flush_timeout_s": 2.0, **self.options},
+        )
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/ws"
+
+    @contextlib.asynccontextmanager
+    async def gateway(self) -> AsyncIterator[None]:
+        config = uvicorn.Config(
+            create_app(self.settings),
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="websockets-sansio",
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        # The duplicate is closed with the server; the port stays ours for the next one.
+        task = asyncio.create_task(server._serve([self._sock.dup()]))
+        try:
+            async with asyncio.timeout(10):
+                while not server.started:
+                    assert not task.done(), "the gateway did not start"
+                    await asyncio.sleep(0.01)
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+    @contextlib.asynccontextmanager
+    async def worker(self, link: GatewayLink | None = None) -> AsyncIterator[None]:
+        """A worker; with a link of the test's own when given."""
+        settings = WorkerSettings(self.data, gateway_url=self.url, flush_timeout_s=2.0)
+        blobs = FolderBlobs(self.data / "blobs")
+        values = Values(blobs)
+        services = ServicesForRuns(settings, blobs, {})
+        link = link or GatewayLink(self.url, worker_token(self.settings), uuid.uuid4().hex, flush_timeout_s=2.0)
+        link.start()
+        install_sink(LinkSink(link, asyncio.get_running_loop()))
+        execute = ExecuteNode(load_catalogue([PLUGINS]), services, link, values)
+        worker = Worker(
+            self.temporal,
+            task_queue=self.queue,
+            workflows=[GraphWorkflow],
+            activities=[execute.execute_node, *EngineJobs(values, self.temporal).activities()],
+            max_heartbeat_throttle_interval=timedelta(seconds=1),
+            default_heartbeat_throttle_interval=timedelta(seconds=1),
+        )
+        try:
+            async with worker:
+                yield
+        finally:
+            install_sink(None)
+            await link.stop()
+            await services.aclose()
+
+    @contextlib.asynccontextmanager
+    async def up(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Gateway and worker, ready; gives an HTTP client."""
+        async with self.gateway(), self.worker(), self.http() as http:
+            await until_ready(http)
+            yield http
+
+    def http(self, **options: Any) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, **options)
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+async def until_ready(http: httpx.AsyncClient) -> None:
+    async with asyncio.timeout(10):
+        while (await http.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def stack(temporal: Client, tmp_path: Path) -> AsyncIterator[Stack]:
+    """A stack of a test's own, nothing started."""
+    stack = Stack(temporal, tmp_path)
+    yield stack
+    stack.close()
+
+
+@pytest.fixture(scope="session")
+async def shared(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack that is up, shared by all tests that leave it as it is."""
+    stack = Stack(temporal, tmp_path_factory.mktemp("shared"))
+    async with stack.up():
+        yield stack
+    stack.close()
+
+
+@pytest.fixture
+async def http(shared: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with shared.http() as client:
+        yield client

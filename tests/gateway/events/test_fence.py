@@ -1,0 +1,438 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.events.fence import (
+    FENCED,
+    GAP_SPAN,
+    OPEN_RUN_BYTES,
+    TERMINAL,
+    Decision,
+    Event,
+    MalformedMessage,
+    ProtocolError,
+    RunLogState,
+    decide,
+    fact_message,
+    fold,
+    interface_outputs_message,
+    status_message,
+)
+from gateway.events.log import StoredEvent, encode
+
+
+@dataclass
+class Log:
+    """A log in memory: decides, applies, keeps what would be stored."""
+
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.state = RunLogState(self.meta)
+
+    def send(self, message: Mapping[str, Any]) -> Decision:
+        decision = decide(self.state, {"run": "r", **message}, 1000)
+        for event in decision.events:
+            self.state.apply(event)
+            self.events.append(event)
+        return decision
+
+    def stored(self) -> list[Event]:
+        return [StoredEvent(event["seq"], encode(event)).decode() for event in self.events]
+
+    def types(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+
+def opened(epoch: Sequence[int] = (1, 0), path: str = "n") -> dict[str, Any]:
+    return {"t": "open", "path": path, "epoch": list(epoch), "type": "core:X", "reply": True}
+
+
+def chunk(i: int, epoch: Sequence[int] = (1, 0), kind: str = "text_chunk", path: str = "n") -> dict[str, Any]:
+    content = f"{epoch}:{i}"
+    return {"t": "chunk", "path": path, "epoch": list(epoch), "i": i, "chunk": {"type": kind, "content": content}}
+
+
+def complete(epoch: Sequence[int] = (1, 0), end: bool = False, path: str = "n", **outputs: Any) -> dict[str, Any]:
+    return {"t": "complete", "path": path, "epoch": list(epoch), "outputs": outputs, "end": end}
+
+
+# --- one rule at a time -------------------------------------------------------------------------------------------
+
+
+def test_first_open_is_told_as_executing() -> None:
+    log = Log()
+    assert log.send(opened()).answer == {"s": "ok", "next": 0}
+    assert log.stored() == [
+        {
+            "seq": 1,
+            "ts": 1000,
+            "type": "NODE_EXECUTING",
+            "payload": {"promptId": "r", "nodeId": "n", "attempt": 1},
+            "e": [1, 0],
+        }
+    ]
+
+
+def test_higher_epoch_resets_and_starts_counting_anew() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    assert log.send(opened((1, 1))).answer == {"s": "ok", "next": 0}
+    assert log.send(chunk(0, (1, 1))).fate == "logged"
+    assert log.types() == ["NODE_EXECUTING", "NODE_YIELD", "NODE_STREAM_RESET", "NODE_EXECUTING", "NODE_YIELD"]
+
+
+def test_equal_open_is_a_resend_and_says_what_the_log_has() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    decision = log.send(opened())
+    assert (decision.events, decision.answer) == ((), {"s": "ok", "next": 1})
+
+
+def test_lower_epoch_is_fenced_whatever_it_sends() -> None:
+    log = Log()
+    log.send(opened((2, 0)))
+    before = len(log.events)
+    lower: list[Mapping[str, Any]] = [
+        opened((1, 5)),
+        chunk(0, (1, 5)),
+        complete((1, 5)),
+        {"t": "gap", "path": "n", "epoch": [1, 5], "from": 0, "to": 3},
+        {"t": "progress", "path": "n", "epoch": [1, 5], "value": 1, "max": 2},
+    ]
+    for message in lower:
+        assert log.send(message).answer == FENCED
+    assert len(log.events) == before
+
+
+def test_finished_node_hands_out_its_outputs_without_links() -> None:
+    log = Log()
+    blob = {"$blob": "ab", "size": 9, "mime": "text/plain", "preview": "x"}
+    log.send(opened())
+    log.send(complete(out=blob, n=1))
+    assert log.events[-1]["payload"]["output"]["out"]["url"] == "/api/prompt/r/outputs/n/out"
+    assert log.send(opened((2, 0))).answer == {"s": "finished", "outputs": {"out": blob, "n": 1}}
+    assert log.send(opened((1, 0))).answer == {"s": "finished", "outputs": {"out": blob, "n": 1}}
+    assert log.send(chunk(0, (2, 0))).answer == FENCED
+    assert log.send(complete(out="again")).answer is None
+    assert fold(log.stored()).nodes["n"].outputs == {"out": blob, "n": 1}
+
+
+@pytest.mark.parametrize("kind", ["NODE_ERROR", "NODE_SKIPPED", "NODE_INTERRUPTED"])
+def test_open_of_a_node_that_ended_otherwise_is_fenced(kind: str) -> None:
+    log = Log()
+    log.send(opened())
+    log.send(fact_message("n", kind, {}))
+    assert log.send(opened((2, 0))).answer == FENCED
+    assert log.send(chunk(0)).answer == FENCED
+
+
+def test_chunk_above_next_or_of_an_unopened_epoch_is_a_protocol_error() -> None:
+    log = Log()
+    with pytest.raises(ProtocolError, match="never opened"):
+        log.send(chunk(0))
+    log.send(opened())
+    with pytest.raises(ProtocolError, match="chunk 1 came before chunk 0"):
+        log.send(chunk(1))
+    for message in (chunk(0, (2, 0)), complete((2, 0))):
+        with pytest.raises(ProtocolError, match="never opened"):
+            log.send(message)
+    assert log.types() == ["NODE_EXECUTING"]
+
+
+def test_gap_advances_next_and_hides_what_was_known() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 0, "to": 4})
+    assert log.events[-1]["payload"]["gap"] == {"from": 1, "to": 4}
+    assert "yieldedContent" not in log.events[-1]["payload"]
+    assert log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 2, "to": 4}).fate == "resend"
+    assert log.send(chunk(5)).fate == "logged"
+    with pytest.raises(ProtocolError):
+        log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 7, "to": 9})
+
+
+def test_completed_stream_gets_exactly_one_end() -> None:
+    own_end, added_end = Log(), Log()
+    for log, kind in ((own_end, "finish_reason_chunk"), (added_end, "text_chunk")):
+        log.send(opened())
+        log.send(chunk(0, kind=kind))
+        log.send(complete(end=kind == "text_chunk"))
+    yields = [event["payload"] for event in added_end.events if event["type"] == "NODE_YIELD"]
+    assert [payload["isLastChunk"] for payload in yields] == [False, True]
+    assert yields[1]["yieldedContent"] == {"type": "finish_reason_chunk", "content": ""}
+    assert "index" not in yields[1]
+    assert [event["payload"]["isLastChunk"] for event in own_end.events if event["type"] == "NODE_YIELD"] == [True]
+    assert added_end.types()[-2:] == ["NODE_YIELD", "NODE_COMPLETE"]
+
+
+def test_stream_without_a_chunk_still_ends() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(complete(end=True))
+    assert log.types() == ["NODE_EXECUTING", "NODE_YIELD", "NODE_COMPLETE"]
+
+
+def test_stream_that_goes_on_after_its_end_is_kept_but_ends_once() -> None:
+    log = Log()
+    log.send(opened())
+    for i, kind in enumerate(("finish_reason_chunk", "usage_chunk", "finish_reason_chunk")):
+        log.send(chunk(i, kind=kind))
+    log.send(complete(end=True))
+    lasts = [event["payload"]["isLastChunk"] for event in log.events if event["type"] == "NODE_YIELD"]
+    assert lasts == [True, False, False]
+
+
+def test_failed_stream_ends_with_the_error() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    details = {"message": "no more", "code": "server_error", "retryable": True}
+    log.send(fact_message("n", "NODE_ERROR", {"errorDetails": details, "attempts": 3}))
+    end, error = log.events[-2:]
+    assert end["payload"]["yieldedContent"] == {
+        "type": "error_chunk",
+        "content": {"message": "no more", "code": "server_error"},
+    }
+    assert end["payload"]["isLastChunk"] is True
+    assert error["payload"] == {"promptId": "r", "nodeId": "n", "errorDetails": details, "attempts": 3}
+
+
+def test_interrupted_stream_ends_as_interrupted() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    log.send(fact_message("n", "NODE_INTERRUPTED", {}))
+    content = log.events[-2]["payload"]["yieldedContent"]
+    assert content == {"type": "finish_reason_chunk", "content": "interrupted"}
+
+
+def test_fact_about_a_node_that_streamed_nothing_has_no_end_frame() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(fact_message("n", "NODE_ERROR", {"errorDetails": {"message": "m"}}))
+    log.send(fact_message("m", "NODE_SKIPPED", {"reason": "upstream_error", "causeNodeId": "n"}))
+    assert log.types() == ["NODE_EXECUTING", "NODE_ERROR", "NODE_SKIPPED"]
+
+
+def test_nothing_follows_the_final_status() -> None:
+    log = Log()
+    for status in ("queued", "running", "running", "queued"):
+        log.send(status_message(status))
+    log.send(opened())
+    log.send(opened(path="m"))
+    log.send(complete(x=1))
+    for _ in range(2):
+        log.send(interface_outputs_message({"text": "hi"}))
+        log.send(status_message("error", {"message": "m failed"}))
+    assert [event["payload"].get("status") for event in log.events if "status" in event["payload"]] == [
+        "queued",
+        "running",
+        "error",
+    ]
+    assert log.types()[-2:] == ["NODE_COMPLETE", "EXECUTION_STATUS_UPDATE"]
+    late = [chunk(0, path="m"), opened((2, 0), "m"), opened(path="new"), fact_message("m", "NODE_ERROR", {})]
+    assert [log.send(message).answer for message in late] == [FENCED, FENCED, FENCED, None]
+    assert all(log.send(message).fate == "late" for message in [*late, status_message("complete")])
+    assert log.send(opened((2, 0))).answer == {"s": "finished", "outputs": {"x": 1}}
+
+
+def test_interface_streams_repeat_every_frame_under_their_name() -> None:
+    log = Log({"interface_streams": {"n": [["story", "Story"], ["raw", None]]}})
+    log.send(opened())
+    log.send(chunk(0))
+    log.send(opened((2, 0)))
+    log.send(chunk(0, (2, 0)))
+    log.send(complete((2, 0), end=True))
+    copies = [event for event in log.events if event["type"].startswith("WORKFLOW_INTERFACE")]
+    assert [(event["type"], event["payload"]["interfaceOutputKey"]) for event in copies] == [
+        ("WORKFLOW_INTERFACE_YIELD", "story"),
+        ("WORKFLOW_INTERFACE_YIELD", "raw"),
+        ("WORKFLOW_INTERFACE_RESET", "story"),
+        ("WORKFLOW_INTERFACE_RESET", "raw"),
+    ] + [("WORKFLOW_INTERFACE_YIELD", "story"), ("WORKFLOW_INTERFACE_YIELD", "raw")] * 2
+    assert copies[0]["payload"] == {
+        "promptId": "r",
+        "interfaceOutputKey": "story",
+        "interfaceOutputDisplayName": "Story",
+        "yieldedContent": {"type": "text_chunk", "content": "(1, 0):0"},
+        "isLastChunk": False,
+    }
+    assert copies[-1]["payload"]["isLastChunk"] is True
+
+
+def test_open_run_over_its_size_keeps_gaps_instead_of_chunks() -> None:
+    log = Log({"kept_streams": ["read"]})
+    for path in ("n", "read"):
+        log.send(opened(path=path))
+        log.send(chunk(0, path=path))
+    log.state.size = OPEN_RUN_BYTES + 1
+    for i in range(1, 50):
+        log.send(chunk(i))
+        assert log.send(chunk(i, path="read")).fate == "logged"
+    log.send(complete(end=True))
+    yields = [e["payload"] for e in log.events if e["type"] == "NODE_YIELD" and e["payload"]["sourceNodeId"] == "n"]
+    assert [payload.get("gap") for payload in yields] == [None, {"from": 1, "to": GAP_SPAN}, None]
+    assert yields[-1]["isLastChunk"] is True
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"t": "nonsense", "path": "n"},
+        {},
+        {"t": "open", "path": "n"},
+        {"t": "open", "path": "n", "epoch": [1]},
+        {"t": "open", "path": "", "epoch": [1, 0]},
+        {"t": "open", "path": "n", "epoch": ["1", 0]},
+        {"t": "chunk", "path": "n", "epoch": [1, 0], "i": -1, "chunk": {"type": "x"}},
+        {"t": "chunk", "path": "n", "epoch": [1, 0], "i": 0, "chunk": "text"},
+        {"t": "complete", "path": "n", "epoch": [1, 0]},
+        {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": [1]},
+        {"t": "fact", "path": "n", "type": "NODE_YIELD", "payload": {}},
+        {"t": "status", "status": "odd"},
+    ],
+)
+def test_malformed_message_is_refused_and_changes_nothing(message: Mapping[str, Any]) -> None:
+    log = Log()
+    log.send(opened())
+    with pytest.raises(MalformedMessage):
+        log.send(message)
+    assert len(log.events) == 1
+
+
+# --- any interleaving -----------------------------------------------------------------------------------------------
+
+PATHS = ("a", "b/c")
+
+
+@st.composite
+def attempts(draw: st.DrawFn) -> list[list[dict[str, Any]]]:
+    """Per attempt what its worker sends, in its order; attempts are sent at the same time (zombies)."""
+    sources = []
+    for path in PATHS:
+        epochs = draw(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2)), unique=True, max_size=4))
+        for epoch in epochs:
+            sources.append(_attempt(draw, path, epoch))
+    facts = draw(st.lists(st.sampled_from(("NODE_ERROR", "NODE_INTERRUPTED")), max_size=2))
+    sources.extend([{**fact_message(PATHS[i], kind, {})}] for i, kind in enumerate(facts))
+    return sources
+
+
+def _attempt(draw: st.DrawFn, path: str, epoch: tuple[int, int]) -> list[dict[str, Any]]:
+    count = draw(st.integers(0, 5))
+    messages = [opened(epoch, path), *(chunk(i, epoch, path=path) for i in range(count))]
+    if count >= 3 and draw(st.booleans()):
+        messages[2:4] = [{"t": "gap", "path": path, "epoch": list(epoch), "from": 1, "to": 2}]
+    own_end = draw(st.booleans())
+    if own_end:
+        messages.append(chunk(count, epoch, "finish_reason_chunk", path))
+    if draw(st.booleans()):
+        messages.append(complete(epoch, end=not own_end, path=path, epoch_of=list(epoch)))
+    return messages
+
+
+def _deliver(log: Log, data: st.DataObject, sources: list[list[dict[str, Any]]]) -> None:
+    """Every source in its own order, mixed; now and then one reconnects and resends from somewhere before."""
+    position = [0] * len(sources)
+    reconnects = 0
+    closes_at = data.draw(st.one_of(st.none(), st.integers(0, 30)))
+    step = 0
+    while any(place < len(source) for place, source in zip(position, sources, strict=True)):
+        if step == closes_at:
+            log.send(status_message("interrupted"))
+        step += 1
+        pending = [index for index, source in enumerate(sources) if position[index] < len(source)]
+        chosen = data.draw(st.sampled_from(pending))
+        log.send(sources[chosen][position[chosen]])
+        position[chosen] += 1
+        if reconnects < 6 and data.draw(st.integers(0, 4)) == 0:
+            position[chosen] = data.draw(st.integers(0, position[chosen]))
+            reconnects += 1
+
+
+def _shown(events: Sequence[Event], path: str) -> list[Any]:
+    """What a reader holds in the end who drops everything of a node on its reset."""
+    held: list[Any] = []
+    for event in events:
+        payload = event["payload"]
+        if event["type"] == "NODE_STREAM_RESET" and payload["nodeId"] == path:
+            held = []
+        elif event["type"] == "NODE_YIELD" and payload["sourceNodeId"] == path:
+            held.append(payload)
+    return held
+
+
+def _check_reader(log: Log, path: str, sources: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+    node = log.state.nodes.get(path)
+    if node is None or node.epoch is None:
+        assert _shown(log.events, path) == []
+        return
+    sent = next(s for s in sources if s[0]["path"] == path and s[0].get("epoch") == list(node.epoch))
+    expected = [message["chunk"]["content"] if "chunk" in message else "gap" for message in sent if _streams(message)]
+    shown = _shown(log.events, path)
+    indexed = [p["yieldedContent"]["content"] if "index" in p else "gap" for p in shown if "index" in p or "gap" in p]
+    assert indexed == expected[: len(indexed)]
+    if node.terminal == "NODE_COMPLETE":
+        assert indexed == expected
+        assert node.outputs == {"epoch_of": list(node.epoch)}
+    lasts = [payload["isLastChunk"] for payload in shown]
+    assert not any(lasts[:-1])
+    if node.terminal is not None and shown:
+        assert lasts[-1]
+
+
+def _streams(message: Mapping[str, Any]) -> bool:
+    return message["t"] in ("chunk", "gap")
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data(), attempts(), st.booleans())
+def test_any_interleaving_of_attempts_and_resends_leaves_one_story(
+    data: st.DataObject, sources: list[list[dict[str, Any]]], has_interface: bool
+) -> None:
+    log = Log({"interface_streams": {"a": [["out", "Out"]]}} if has_interface else {})
+    _deliver(log, data, sources)
+    assert [event["seq"] for event in log.events] == list(range(1, len(log.events) + 1))
+    for path in PATHS:
+        ends = [e for e in log.events if e["type"] in TERMINAL and e["payload"]["nodeId"] == path]
+        assert len(ends) <= 1
+        if ends:
+            after = log.events[ends[0]["seq"] :]
+            assert not [e for e in after if path in (e["payload"].get("nodeId"), e["payload"].get("sourceNodeId"))]
+        _check_reader(log, path, sources)
+    finals = [e["seq"] for e in log.events if e["type"] == "EXECUTION_STATUS_UPDATE"]
+    assert finals in ([], [len(log.events)])
+    assert fold(log.stored(), log.meta) == log.state
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data(), attempts())
+def test_state_folded_in_the_middle_decides_the_same(data: st.DataObject, sources: list[list[dict[str, Any]]]) -> None:
+    """A gateway that restarts between any two messages goes on as if it had not."""
+    log = Log()
+    for message in [message for source in sources for message in source]:
+        restarted = fold(log.stored())
+        again = _outcome(restarted, message)
+        assert again == _outcome(log.state, message)
+        if not isinstance(again, str):
+            log.send(message)
+
+
+def _outcome(state: RunLogState, message: Mapping[str, Any]) -> bytes | str:
+    try:
+        decision = decide(state, {"run": "r", **message}, 5)
+    except ProtocolError as error:
+        return error.code
+    return orjson.dumps([list(decision.events), decision.answer, decision.fate])

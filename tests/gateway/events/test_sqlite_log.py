@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from gateway.events.log import EventLog, LogFormatMismatch, LogUnavailable
+from gateway.events.sqlite import SqliteEventLog, boot_id
+from tests.gateway.events.event_log_conformance import EventLogConformance, batch, read_all
+
+
+class TestSqliteEventLog(EventLogConformance):
+    async def open_log(self, folder: Path) -> EventLog:
+        return await SqliteEventLog.open(folder / "events.db")
+
+
+class TestSqliteEventLogWithFullSync(EventLogConformance):
+    async def open_log(self, folder: Path) -> EventLog:
+        return await SqliteEventLog.open(folder / "events.db", full_sync=True)
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from gateway.events.hub import Hub
+from gateway.events.sqlite import SqliteEventLog
+from gateway.events.writer import LogWriter
+
+async def main():
+    log = await SqliteEventLog.open(Path(sys.argv[1]))
+    writer = LogWriter(log, Hub(log))
+    await writer.start()
+    await writer.create_run("r", {})
+    await writer.append("r", [{"t": "open", "path": "n", "epoch": [1, 0]}])
+    for i in range(100_000):
+        chunk = {"type": "text_chunk", "content": f"piece {i}"}
+        await writer.append("r", [{"t": "chunk", "path": "n", "epoch": [1, 0], "i": i, "chunk": chunk}])
+        print(i, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def _acked_until_killed(path: Path, wanted: int) -> list[int]:
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    try:
+        acked = [int(child.stdout.readline()) for _ in range(wanted)]
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        rest: Sequence[str] = child.communicate(timeout=10)[0].splitlines()
+    return acked + [int(line) for line in rest]
+
+
+async def test_everything_acknowledged_survives_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    acked = _acked_until_killed(path, 200)
+    log = await SqliteEventLog.open(path)
+    events = []
+    while page := await log.read("r", len(events)):
+        events.extend(event.decode() for event in page)
+    indexes = [event["i"] for event in events if "i" in event]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert indexes == list(range(len(indexes)))
+    assert len(indexes) >= len(acked) >= 200
+    await log.close()
+
+
+async def _log_id(path: Path, boot: str, *, seal: str | None = None) -> str:
+    log = await SqliteEventLog.open(path, boot=boot)
+    if seal is not None:
+        await log.seal(seal)
+    found = log.log_id
+    await log.close()
+    return found
+
+
+async def test_log_id_changes_when_the_machine_went_down_under_an_open_run(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    empty = await _log_id(path, "boot 1")
+    assert await _log_id(path, "boot 2") == empty
+    log = await SqliteEventLog.open(path, boot="boot 2")
+    await log.create_run("r", {})
+    await log.close()
+    assert await _log_id(path, "boot 2") == empty
+    after_loss = await _log_id(path, "boot 3")
+    assert after_loss != empty
+    assert await _log_id(path, "boot 3", seal="r") == after_loss
+    assert await _log_id(path, "boot 4") == after_loss
+
+
+def test_boot_id_is_the_same_within_one_boot() -> None:
+    assert boot_id() == boot_id()
+    assert boot_id()
+
+
+async def test_other_format_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    await (await SqliteEventLog.open(path)).close()
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE meta SET value='99' WHERE key='format_version'")
+    db.close()
+    with pytest.raises(LogFormatMismatch, match=r"format 99.*move the file away"):
+        await SqliteEventLog.open(path)
+
+
+async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    path.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(LogUnavailable):
+        await SqliteEventLog.open(path)
+
+
+async def test_deleting_runs_gives_the_space_back(tmp_path: Path) -> None:
+    log = await SqliteEventLog.open(tmp_path / "events.db")
+    await log.create_run("big", {})
+    for seq in range(1, 11):
+        await log.append([batch("big", seq, 1, "y" * 200_000)])
+    before = (await log.stats())["file_bytes"]
+    await log.seal("big")
+    await log.delete_sealed(max_age_s=0, max_bytes=0)
+    assert (await log.stats())["file_bytes"] < before / 10
+    await log.create_run("next", {})
+    await log.append([batch("next", 1, 1)])
+    assert await read_all(log, "next") == [1]
+    await log.close()

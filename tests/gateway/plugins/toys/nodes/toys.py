@@ -1,0 +1,74 @@
+"""Small node types for the gateway's tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from nodes.errors import NodeError
+from nodes.node import Chunk, Outputs
+
+TEXT_IN = {"text": Input("STRING", config={"default": "hi"})}
+TEXT_OUT = {"text": Output("STRING")}
+
+
+async def say(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    return {"text": inputs["text"]}
+
+
+async def shout(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    return {"text": inputs["text"].upper() * inputs["times"]}
+
+
+async def fail(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    raise NodeError("no luck today", code="bad_luck", retryable=False)
+
+
+async def hold(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    await asyncio.sleep(inputs["seconds"])
+    return {"text": "held"}
+
+
+async def count(inputs: dict[str, Any], context: Any) -> AsyncIterator[Any]:
+    for index in range(inputs["upto"]):
+        await asyncio.sleep(inputs["pause"])
+        yield Chunk("text_chunk", f"{index} ".ljust(inputs["pad"]))
+    yield Outputs({"last": inputs["upto"] - 1})
+
+
+async def picture(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    return {"image": b"<script>alert(1)</script>"}
+
+
+async def key_length(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    key = await context.services.secrets.reveal(inputs["api_key"])
+    return {"length": len(key)}
+
+
+def _node(type: str, execute: Any, inputs: dict[str, Input], outputs: dict[str, Output], **more: Any) -> NodeDefinition:
+    return NodeDefinition(
+        type=type, category="Toys", display_name=type, description=type, inputs=inputs, outputs=outputs,
+        execute=execute, **more,
+    )  # fmt: skip
+
+
+definitions = [
+    _node("Say", say, TEXT_IN, TEXT_OUT, bypass_behavior=BypassBehavior(pass_through={"text": "text"})),
+    _node("Shout", shout, {**TEXT_IN, "times": Input("INTEGER", config={"default": 1})}, TEXT_OUT),
+    _node("Fail", fail, TEXT_IN, TEXT_OUT),
+    _node("Hold", hold, {"seconds": Input("FLOAT", config={"default": 30})}, TEXT_OUT),
+    _node(
+        "Count",
+        count,
+        {
+            "upto": Input("INTEGER", config={"default": 3}),
+            "pause": Input("FLOAT", config={"default": 0}),
+            "pad": Input("INTEGER", config={"default": 0}),
+        },
+        {"stream": Output("STRING", is_stream=True), "last": Output("INTEGER")},
+    ),
+    _node("Picture", picture, {}, {"image": Output("BINARY")}),
+    _node("KeyLength", key_length, {"api_key": Input("STRING", secret=True)}, {"length": Output("INTEGER")}),
+]

@@ -1,0 +1,265 @@
+"""Recorded runs of ComfyTavern, played through the real stack: gateway, Temporal server, worker.
+
+The folder is `tests/vectors/data`, or `VECTORS_DIR`. Files whose graphs use node types that are not here are skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.local import LocalStack, StackOptions
+from nodes.node import SecretRef
+from nodes.services.secrets import SecretStore, load_or_create_key
+from tests.vectors.compare import is_rejected, is_stream, same
+from tests.vectors.deviations import SOFT_ERRORS_ARE_HARD
+from tests.vectors.model_server import ModelServer, model_server
+
+FOLDER = Path(os.environ.get("VECTORS_DIR") or Path(__file__).parent / "data")
+PLUGINS = Path(__file__).parents[1] / "plugins"
+FILES = sorted(FOLDER.glob("*.json"))
+ENVIRONMENT = {"OPENAI_API_BASE": "https://env.host", "OPENAI_API_KEY": "envkey"}
+BUILT = {
+    "core:APISettings",
+    "core:CreateMessage",
+    "core:GroupInput",
+    "core:GroupOutput",
+    "core:MergeMessages",
+    "core:OpenAI",
+    "core:TextMerge",
+}
+
+
+class Stack:
+    """A running stack and a client of it."""
+
+    def __init__(self, local: LocalStack, http: httpx.AsyncClient, data: Path, models: ModelServer) -> None:
+        self.local, self.http, self.data, self.models = local, http, data, models
+        self._secrets = SecretStore(data / "secrets", load_or_create_key(data, {}))
+
+    async def submit(self, payload: Any) -> httpx.Response:
+        return await self.http.post("/api/prompt", json=payload)
+
+    async def events(self, run: str, interrupt: list[Any] | None = None) -> list[dict[str, Any]]:
+        """All events of a run up to its final status; interrupts it at the event `[type, node, nth]`."""
+        seen: list[dict[str, Any]] = []
+        async with self.http.stream("GET", f"/api/prompt/{run}/events") as answer:
+            async for line in answer.aiter_lines():
+                if line.startswith("data:"):
+                    seen.append(json.loads(line[5:]))
+                    if interrupt and _matches(seen, interrupt):
+                        interrupt = None
+                        await self.http.delete(f"/api/interrupt/{run}")
+        return seen
+
+    async def status(self, run: str) -> dict[str, Any]:
+        return (await self.http.get(f"/api/prompt/{run}")).json()  # type: ignore[no-any-return]
+
+    async def resolved(self, run: str, path: str, value: Any, slot: str) -> Any:
+        """The value behind references: blobs by their URL, secrets from the store."""
+        if isinstance(value, dict) and isinstance(value.get("$blob"), str):
+            answer = await self.http.get(f"/api/prompt/{run}/outputs/{path}/{slot}")
+            return answer.json()
+        return self._revealed(value)
+
+    def _revealed(self, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("$secret"), str):
+            name = value["$secret"]
+            if name.startswith("env:"):
+                return ENVIRONMENT[name.removeprefix("env:")]
+            return self._secrets.load(SecretRef(name)).value
+        if isinstance(value, dict):
+            return {key: self._revealed(item) for key, item in value.items()}
+        return value
+
+
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    data = tmp_path_factory.mktemp("stack")
+    options = StackOptions(data, plugins=(PLUGINS,), env=ENVIRONMENT)
+    async with (
+        model_server() as models,
+        LocalStack(options) as local,
+        httpx.AsyncClient(base_url=local.url, timeout=60) as http,
+    ):
+        yield Stack(local, http, data, models)
+
+
+def _matches(seen: list[dict[str, Any]], when: list[Any]) -> bool:
+    kind, node, nth = when[0], when[1], when[2] if len(when) > 2 else 1
+    last = seen[-1]
+    if last["type"] != kind or _node_of(last) != node:
+        return False
+    return sum(1 for event in seen if event["type"] == kind and _node_of(event) == node) >= nth
+
+
+def _node_of(event: dict[str, Any]) -> str | None:
+    payload = event["payload"]
+    return payload.get("nodeId") or payload.get("sourceNodeId")
+
+
+def _load(file: Path) -> dict[str, Any]:
+    vector: dict[str, Any] = json.loads(file.read_text())
+    return vector
+
+
+def _missing_types(vector: dict[str, Any]) -> set[str]:
+    nodes = [*(vector.get("payload") or {}).get("nodes", []), *(vector.get("storage") or {}).get("nodes", [])]
+    types = {str(node.get("fullType") or node.get("type")) for node in nodes}
+    return {name for name in types if not name.startswith("test:")} - BUILT
+
+
+@contextmanager
+def worker_stopped(stack: Stack) -> Any:
+    """Hold the worker still, so that an interruption comes before the first node for certain."""
+    pid = stack.local.pids()["worker-1"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+RUNNABLE = [file for file in FILES if _load(file).get("kind") != "scheduler"]
+
+
+@pytest.mark.parametrize("form", ["payload", "storage"])
+@pytest.mark.parametrize("file", RUNNABLE, ids=[file.stem for file in RUNNABLE])
+async def test_recorded_run(stack: Stack, file: Path, form: str) -> None:
+    vector = _load(file)
+    if missing := _missing_types(vector):
+        pytest.skip(f"needs node types that are not built yet: {', '.join(sorted(missing))}")
+    if form == "storage" and not vector["storageRunnable"]:
+        pytest.skip("recorded as not runnable in stored form")
+    document = json.loads(json.dumps(vector[form]).replace("{{LLM_BASE}}", stack.models.url))
+    exchanges = (vector.get("sane") or {}).get("llm") or vector.get("llm") or []
+    stack.models.play(exchanges * 2 if file.stem in SOFT_ERRORS_ARE_HARD else exchanges)
+    interrupt = (vector.get("interrupt") or {}).get("when")
+    if interrupt == "before_first_node":
+        with worker_stopped(stack):
+            answer = await stack.submit(document)
+            await stack.http.delete(f"/api/interrupt/{answer.json()['promptId']}")
+        interrupt = None
+    else:
+        answer = await stack.submit(document)
+    if answer.status_code == 422:
+        check_refusal(vector, answer.json())
+        return
+    assert answer.status_code == 200, answer.text
+    run = answer.json()["promptId"]
+    async with asyncio.timeout(60):
+        events = await stack.events(run, interrupt)
+    await check_run(stack, file.stem, vector, run, events)
+
+
+def check_refusal(vector: dict[str, Any], body: dict[str, Any]) -> None:
+    """Refused runs had an error at each node that we name."""
+    states = _target(vector)["nodeStates"]
+    named = {problem["node"] for problem in body["problems"] if problem["level"] == "error"}
+    failed = {node for node, state in states.items() if state == "error"}
+    assert named, body
+    assert named <= failed, body
+
+
+async def check_run(stack: Stack, name: str, vector: dict[str, Any], run: str, events: list[dict[str, Any]]) -> None:
+    target = _target(vector)
+    status = await stack.status(run)
+    if name in SOFT_ERRORS_ARE_HARD:
+        assert status["status"] == "error"
+        assert "error" in {entry["status"] for entry in status["nodeStatus"].values()}
+        return
+    assert status["status"] == target["status"], status
+    assert stack.models.unmatched == []
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    if status["status"] == "interrupted":
+        ended = {entry["status"] for entry in status["nodeStatus"].values()}
+        assert ended <= {"interrupted", "complete"}
+        assert "interrupted" in ended
+        return
+    check_states(target, status)
+    for node, outputs in target["nodeOutputs"].items():
+        if outputs is not None:
+            await check_outputs(stack, run, node, outputs, status, events)
+    await check_interface(target, events)
+
+
+def _target(vector: dict[str, Any]) -> dict[str, Any]:
+    """What must come out: of a recording that shows a defect its corrected form."""
+    target = dict(vector.get("sane") or vector["expected"])
+    for key in ("nodeStates", "nodeOutputs", "interfaceOutputs", "interfaceStreams"):
+        if key not in target and key in vector["expected"]:
+            target[key] = vector["expected"][key]
+    return target
+
+
+def check_states(target: dict[str, Any], status: dict[str, Any]) -> None:
+    got = {node: entry["status"] for node, entry in status["nodeStatus"].items()}
+    expected = {node: state for node, state in target["nodeStates"].items() if state is not None}
+    assert {node: got.get(node) for node in expected} == expected
+
+
+async def check_outputs(
+    stack: Stack, run: str, node: str, expected: dict[str, Any], status: dict[str, Any], events: list[dict[str, Any]]
+) -> None:
+    entry = status["nodeStatus"][node]
+    if entry["status"] == "error":
+        expected = {slot: value for slot, value in expected.items() if is_stream(value)}
+    output = entry.get("output") or {}
+    for slot, value in expected.items():
+        if is_stream(value):
+            assert _chunks(events, node) == value.get("chunks", []), f"chunks of {node}.{slot}"
+        elif not is_rejected(value) and value != {"$undefined": True}:
+            got = await stack.resolved(run, node, output.get(slot), slot)
+            assert same(value, got), f"{node}.{slot}: expected {value!r}, got {got!r}"
+    unexpected = set(output) - set(expected)
+    assert not unexpected or entry["status"] == "error", f"{node} has outputs {unexpected}"
+
+
+def _chunks(events: list[dict[str, Any]], node: str) -> list[Any]:
+    return [
+        event["payload"]["yieldedContent"]
+        for event in events
+        if event["type"] == "NODE_YIELD" and event["payload"]["sourceNodeId"] == node and "index" in event["payload"]
+    ]
+
+
+async def check_interface(target: dict[str, Any], events: list[dict[str, Any]]) -> None:
+    expected = target.get("interfaceOutputs")
+    if expected is None:
+        return
+    got = next(
+        event["payload"]["output"]
+        for event in events
+        if event["type"] == "NODE_COMPLETE" and event["payload"]["nodeId"] == "__WORKFLOW_INTERFACE_OUTPUTS__"
+    )
+    for key, value in expected.items():
+        if is_stream(value):
+            assert isinstance(got[key], str), "an unflagged stream output gives its collected text"
+        else:
+            assert same(value, got.get(key)), f"{key}: {got.get(key)!r}"
+    for key, chunks in (target.get("interfaceStreams") or {}).items():
+        # The recording ends each interface stream with a synthetic chunk; ours ends with an empty, unindexed frame.
+        assert _interface_chunks(events, key) == chunks[:-1]
+
+
+def _interface_chunks(events: list[dict[str, Any]], key: str) -> list[Any]:
+    payloads = [event["payload"] for event in events if event["type"] == "WORKFLOW_INTERFACE_YIELD"]
+    mine = [payload for payload in payloads if payload["interfaceOutputKey"] == key]
+    assert [payload["isLastChunk"] for payload in mine].count(True) == 1
+    assert mine[-1]["isLastChunk"]
+    ends_itself = mine[-1]["yieldedContent"].get("content") != ""
+    return [payload["yieldedContent"] for payload in (mine if ends_itself else mine[:-1])]
+
+
+def test_every_listed_deviation_has_its_file() -> None:
+    names = {file.stem for file in (Path(__file__).parent / "data").glob("*.json")}
+    assert set(SOFT_ERRORS_ARE_HARD) <= names
