@@ -7,7 +7,7 @@ STAMP := .venv/.stamp
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
 
-.PHONY: help demo up test lint types format bench clean
+.PHONY: help demo up test lint types format chaos bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -33,8 +33,12 @@ format: $(STAMP) ## Format the code and sort imports
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-bench: $(STAMP) ## Measure, beside hand-written Temporal workflows
+chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming runs for a minute
+	CHAOS_SECONDS=60 CHAOS_RUNS=20 $(BIN)/pytest tests/crash/test_chaos.py
+
+bench: $(STAMP) ## Measure, beside hand-written Temporal workflows and a stream path without a log
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.streams
 
 clean: ## Remove the environment and all caches; data in .innkeeper stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -15,11 +15,11 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from activities.follower import Epoch, Follower
 from nodes.errors import InvalidNode
 
 log = logging.getLogger("innkeeper.link")
 
-Epoch = tuple[int, int]
 StreamKey = tuple[str, str, Epoch]
 MAX_FRAME = 1_000_000
 """Bytes of messages gathered into one frame; the gateway takes 8 MB."""
@@ -34,11 +34,16 @@ _RECONNECT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 @dataclass(frozen=True)
 class Answer:
-    """What the log says to an OPEN. `status`: `ok`, `fenced`, `finished` (with the logged outputs) or `away`."""
+    """What the log says to an OPEN. `status`: `ok`, `fenced`, `finished` (with the logged outputs) or `away`.
+
+    `next`, `used`, `text`: where a resumed node goes on: its next chunk, the input chunks consumed, the text so far.
+    """
 
     status: str
     next: int = 0
     outputs: dict[str, Any] | None = None
+    used: int = 0
+    text: str = ""
 
 
 @dataclass
@@ -65,6 +70,15 @@ class _Outbox:
     chunk_bytes: int = 0
 
 
+@dataclass
+class _Say:
+    """What the next frame says about followed streams; ids in order, each once."""
+
+    follow: dict[str, None] = field(default_factory=dict)
+    got: dict[str, None] = field(default_factory=dict)
+    unfollow: list[str] = field(default_factory=list)
+
+
 class GatewayLink:
     """Sends events to the gateway and waits for their acknowledgement.
 
@@ -82,6 +96,10 @@ class GatewayLink:
         self._out = _Outbox()
         self._streams: dict[StreamKey, _Stream] = {}
         self._failures = 0
+        self._followers: dict[str, Follower] = {}
+        self._follows = 0
+        self._say = _Say()
+        self._acked_event = asyncio.Event()
         self._acked = 0
         self._ack_waiters: deque[tuple[int, asyncio.Future[bool]]] = deque()
         self._reply_waiters: dict[int, asyncio.Future[Answer]] = {}
@@ -94,14 +112,16 @@ class GatewayLink:
 
     # --- for the wrapper ------------------------------------------------------------------------------------------
 
-    def open(self, run: str, path: str, epoch: Epoch, type: str) -> None:
+    def open(self, run: str, path: str, epoch: Epoch, type: str, resume: Epoch | None = None) -> None:
         """Announce the first attempt of a node; nobody waits for the answer."""
-        self._send({"t": "open", "run": run, "path": path, "epoch": epoch, "type": type, "reply": False})
+        self._send_open(run, path, epoch, type, resume, reply=False)
 
-    async def ask_open(self, run: str, path: str, epoch: Epoch, type: str) -> Answer:
-        """Announce a later attempt and wait for what the log says; `away` when the gateway is away too long."""
-        message = {"t": "open", "run": run, "path": path, "epoch": epoch, "type": type, "reply": True}
-        n = self._send(message)
+    async def ask_open(self, run: str, path: str, epoch: Epoch, type: str, resume: Epoch | None = None) -> Answer:
+        """Announce a later attempt and wait for what the log says; `away` when the gateway is away too long.
+
+        `resume`: where the input begins, of a node that can go on where its earlier attempt stopped.
+        """
+        n = self._send_open(run, path, epoch, type, resume, reply=True)
         if self._away:
             return Answer("away")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -115,20 +135,47 @@ class GatewayLink:
         finally:
             self._reply_waiters.pop(n, None)
 
-    def chunk(self, run: str, path: str, epoch: Epoch, index: int, chunk: dict[str, Any]) -> None:
+    def _send_open(self, run: str, path: str, epoch: Epoch, type: str, resume: Epoch | None, *, reply: bool) -> int:
+        message = {"t": "open", "run": run, "path": path, "epoch": epoch, "type": type, "reply": reply}
+        return self._send(message if resume is None else {**message, "resume": resume})
+
+    def chunk(
+        self,
+        run: str,
+        path: str,
+        epoch: Epoch,
+        index: int,
+        chunk: dict[str, Any],
+        *,
+        used: int | None = None,
+        keep: bool = False,
+    ) -> None:
         """Send one chunk, or drop it and remember the gap when too much is waiting already.
 
-        Raises InvalidNode for a chunk that is no JSON or too large.
+        `keep`: another node reads it, so it is never dropped; the caller waits for `room`. `used`: how many input
+        chunks a resumable node has consumed. Raises InvalidNode for a chunk that is no JSON or too large.
         """
         key = (run, path, epoch)
         stream = self._streams.setdefault(key, _Stream())
-        if stream.pending > MAX_STREAM_PENDING or self._out.chunk_bytes > MAX_PENDING:
+        is_full = stream.pending > MAX_STREAM_PENDING or self._out.chunk_bytes > MAX_PENDING
+        if is_full and not keep:
             stream.gap_from = index if stream.gap_from is None else stream.gap_from
             stream.gap_to = index
             return
         self._flush_gap(run, path, epoch, stream)
         message = {"t": "chunk", "run": run, "path": path, "epoch": epoch, "i": index, "chunk": chunk}
-        self._send(message, stream=key)
+        self._send(message if used is None else {**message, "u": used}, stream=key)
+
+    def has_room(self, run: str, path: str, epoch: Epoch) -> bool:
+        """Is little enough of this stream on its way that a node whose chunks are kept may go on?"""
+        stream = self._streams.get((run, path, epoch))
+        return (stream is None or stream.pending <= MAX_STREAM_PENDING) and self._out.chunk_bytes <= MAX_PENDING
+
+    async def room(self, run: str, path: str, epoch: Epoch) -> None:
+        """Wait until there is room again; for as long as the gateway is away."""
+        while not self.has_room(run, path, epoch):
+            self._acked_event.clear()
+            await self._acked_event.wait()
 
     def progress(self, run: str, path: str, epoch: Epoch, value: float, maximum: float) -> None:
         """Say how far a node is; worth nothing later, so nothing is kept while the gateway is away."""
@@ -136,11 +183,42 @@ class GatewayLink:
             return
         self._send({"t": "progress", "run": run, "path": path, "epoch": epoch, "value": value, "max": maximum})
 
-    async def complete(self, run: str, path: str, epoch: Epoch, outputs: dict[str, Any], *, end: bool) -> bool:
-        """Send NODE_COMPLETE and wait until it is logged; False when the gateway is away too long to wait for."""
+    async def complete(
+        self, run: str, path: str, epoch: Epoch, outputs: dict[str, Any], *, end: bool, must: bool = False
+    ) -> bool:
+        """Send NODE_COMPLETE and wait until it is logged; False when the gateway is away too long to wait for.
+
+        `must`: another node waits for this end in the log, so this one waits however long the gateway is away.
+        """
         self.close_stream(run, path, epoch)
         n = self._send({"t": "complete", "run": run, "path": path, "epoch": epoch, "outputs": outputs, "end": end})
-        return await self._acknowledged(n)
+        logged = await self._acknowledged(n)
+        while must and not logged:
+            await self.connected.wait()
+            logged = await self._acknowledged(n)
+        return logged
+
+    # --- for consumers of streams ---------------------------------------------------------------------------------
+
+    def follow(self, run: str, path: str, restarted: asyncio.Event) -> Follower:
+        """Read a stream from the log. `restarted` is set when the producer begins anew after reading began."""
+        self._follows += 1
+        follower = Follower(f"f{self._follows}", run, path, self, restarted)
+        self._followers[follower.id] = follower
+        self._say.follow[follower.id] = None
+        self._wake.set()
+        return follower
+
+    def unfollow(self, follower: Follower) -> None:
+        if self._followers.pop(follower.id, None) is not None:
+            self._say.follow.pop(follower.id, None)
+            self._say.got.pop(follower.id, None)
+            self._say.unfollow.append(follower.id)
+            self._wake.set()
+
+    def got(self, follower: Follower) -> None:
+        self._say.got[follower.id] = None
+        self._wake.set()
 
     def close_stream(self, run: str, path: str, epoch: Epoch) -> None:
         """Say what was dropped at the end of a stream, and forget the stream."""
@@ -208,11 +286,13 @@ class GatewayLink:
             close_timeout=1,
         ) as socket:
             await socket.send(orjson.dumps(self._hello))
+            self._say = _Say(follow=dict.fromkeys(self._followers))
             self._out.sent = 0  # what was sent on an earlier connection may not have arrived: all of it goes again
             await self._serve(socket)
 
     async def _serve(self, socket: ClientConnection) -> None:
         reader = asyncio.create_task(self._read(socket))
+        reader.add_done_callback(lambda _: self._wake.set())
         try:
             while not reader.done():
                 self._wake.clear()
@@ -220,25 +300,15 @@ class GatewayLink:
                 if frame is not None:
                     await socket.send(frame)
                 else:
-                    await self._wake_or(reader)
+                    await self._wake.wait()
             reader.result()
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _wake_or(self, reader: asyncio.Task[None]) -> None:
-        waiting = asyncio.create_task(self._wake.wait())
-        try:
-            await asyncio.wait((waiting, reader), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-            await asyncio.gather(waiting, return_exceptions=True)
-
     def _next_frame(self) -> bytes | None:
         """Everything pending that fits, as one frame."""
         out = self._out
-        if out.sent >= len(out.messages):
-            return None
         parts: list[bytes] = []
         size = 0
         while out.sent < len(out.messages) and (not parts or size < MAX_FRAME):
@@ -246,7 +316,16 @@ class GatewayLink:
             parts.append(data)
             size += len(data)
             out.sent += 1
-        return b'{"m":[' + b",".join(parts) + b"]}"
+        fields = [b'"m":[' + b",".join(parts) + b"]"] if parts else []
+        fields += self._follow_fields()
+        return b"{" + b",".join(fields) + b"}" if fields else None
+
+    def _follow_fields(self) -> list[bytes]:
+        say, self._say = self._say, _Say()
+        wanted = [self._followers[id].wants() for id in say.follow if id in self._followers]
+        got = [[id, self._followers[id].consumed] for id in say.got if id in self._followers]
+        given = {"follow": wanted, "unfollow": say.unfollow, "got": got}
+        return [b'"' + key.encode() + b'":' + orjson.dumps(value) for key, value in given.items() if value]
 
     async def _read(self, socket: ClientConnection) -> None:
         try:
@@ -262,11 +341,15 @@ class GatewayLink:
         for n, answer in (frame.get("replies") or {}).items():
             waiter = self._reply_waiters.get(int(n))
             if waiter is not None and not waiter.done():
-                waiter.set_result(Answer(answer["s"], answer.get("next", 0), answer.get("outputs")))
+                waiter.set_result(_answer(answer))
         for run, path, epoch in frame.get("fenced") or ():
             callback = self._fence_callbacks.get((run, path, (epoch[0], epoch[1])))
             if callback is not None:
                 callback()
+        for block in frame.get("streams") or ():
+            follower = self._followers.get(block["id"])
+            if follower is not None:
+                follower.take(block)
         if "ack" in frame:
             self._acknowledge(frame["ack"])
         if "drain" in frame:
@@ -300,6 +383,7 @@ class GatewayLink:
             out.sent = max(0, out.sent - 1)
             if message.stream is not None:
                 self._chunk_arrived(message)
+        self._acked_event.set()
         while self._ack_waiters and self._ack_waiters[0][0] <= n:
             _set(self._ack_waiters.popleft()[1], True)
 
@@ -357,6 +441,11 @@ class NullLink(GatewayLink):
 
     def start(self) -> None:
         self._away = True
+
+
+def _answer(data: dict[str, Any]) -> Answer:
+    used, text = data.get("used") or 0, data.get("text") or ""
+    return Answer(data["s"], data.get("next") or 0, data.get("outputs"), used, text)
 
 
 def _tell_closed(code: int) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -11,7 +13,8 @@ from temporalio import activity
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.service import RPCError
 
 from activities.values import JSON_MIME, Values
 from nodes.call import LOAD_VALUE, MERGE_VALUES, PREVIEW_CHARS, QUEUE_HAS_WORKERS, STORE_VALUES, is_blob
@@ -55,6 +58,11 @@ class EngineJobs:
         answer = await self._client.workflow_service.describe_task_queue(request)
         newest = max((poller.last_access_time.ToSeconds() for poller in answer.pollers), default=0)
         return time.time() - newest < POLL_AGE_S
+
+    async def nudge(self, run: str) -> None:
+        """Have a worker look at a run: if the one that knew it has died, another replays it and tells its facts."""
+        with contextlib.suppress(RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+            await self._client.get_workflow_handle(run).query("status", args=[0, 0], rpc_timeout=timedelta(seconds=10))
 
     async def _store(self, value: Any) -> dict[str, Any]:
         data = orjson.dumps(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from activities.settings import WorkerSettings
@@ -54,12 +55,16 @@ class ServicesForRuns:
         )
         self._adapter = OpenAIAdapter(policy)
         self._llm: Llm = self._adapter
+        self._of_user = lru_cache(maxsize=1_000)(self._make)
 
     def __call__(self, user: str) -> tuple[Services, RunSecrets]:
-        inner = UserSecrets(self._secrets, user, self._environ, env_key_hosts=self._settings.env_key_hosts)
+        inner, resources = self._of_user(user)
         secrets = RunSecrets(inner, self._secrets, user)
-        resources = FolderResources(self._settings.data_dir, user)
         return Services(llm=self._llm, secrets=secrets, resources=resources, blobs=self._blobs), secrets
+
+    def _make(self, user: str) -> tuple[UserSecrets, FolderResources]:
+        secrets = UserSecrets(self._secrets, user, self._environ, env_key_hosts=self._settings.env_key_hosts)
+        return secrets, FolderResources(self._settings.data_dir, user)
 
     async def warm_up(self) -> None:
         """Load what the first model call would otherwise wait for."""

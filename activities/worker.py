@@ -141,8 +141,9 @@ async def _serve(
     values = Values(blobs)
     services = ServicesForRuns(settings, blobs, environ)
     link = build_link(settings)
-    execute = ExecuteNode(catalogue, services, link, values)
-    workers = build_workers(client, settings, execute, EngineJobs(values, client))
+    jobs = EngineJobs(values, client)
+    execute = ExecuteNode(catalogue, services, link, values, jobs.nudge)
+    workers = build_workers(client, settings, execute, jobs)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()

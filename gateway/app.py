@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
 from gateway.context import open_gateway
@@ -16,35 +16,55 @@ from gateway.security import AccessToken, BodyLimit, HostGuard
 from gateway.settings import Settings
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The gateway with all its layers, from the outside: errors, Host and Origin, token, size, routes."""
-    app: ASGIApp = _routes(settings)
-    app = BodyLimit(app, limit=settings.max_body_bytes)
-    if settings.access_token is not None:
-        app = AccessToken(app, token=settings.access_token)
-    return errors.Shield(HostGuard(app, settings=settings))
+class GatewayApp:
+    """The gateway with all its layers, from the outside: errors, Host and Origin, token, size, routes.
+
+    Attributes:
+        failure: Why it could not start; a server that runs the app only tells that it did not.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.failure: Exception | None = None
+        self._layers = errors.Shield(HostGuard(self._guarded(settings), settings=settings))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def without_traceback(message: Message) -> None:
+            await send({**message, "message": ""} if message["type"] == "lifespan.startup.failed" else message)
+
+        await self._layers(scope, receive, without_traceback if scope["type"] == "lifespan" else send)
+
+    def _guarded(self, settings: Settings) -> ASGIApp:
+        app: ASGIApp = BodyLimit(self._routes(settings), limit=settings.max_body_bytes)
+        return app if settings.access_token is None else AccessToken(app, token=settings.access_token)
+
+    def _routes(self, settings: Settings) -> FastAPI:
+        app = FastAPI(
+            title="Innkeeper",
+            version=version("innkeeper"),
+            lifespan=self._lifespan(settings),
+            # These pages load scripts from elsewhere.
+            docs_url=None,
+            redoc_url=None,
+        )
+        for module in (prompts, events, nodes, workflows, health, demo):
+            app.include_router(module.router)
+        errors.install(app)
+        return app
+
+    def _lifespan(self, settings: Settings):  # type: ignore[no-untyped-def]  # FastAPI's own type of it is private
+        @contextlib.asynccontextmanager
+        async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+            async with contextlib.AsyncExitStack() as stack:
+                try:
+                    app.state.gateway = await stack.enter_async_context(open_gateway(settings))
+                except Exception as error:
+                    self.failure = error
+                    raise
+                yield
+
+        return lifespan
 
 
-def _routes(settings: Settings) -> FastAPI:
-    app = FastAPI(
-        title="Innkeeper",
-        version=version("innkeeper"),
-        lifespan=_lifespan(settings),
-        # These pages load scripts from elsewhere.
-        docs_url=None,
-        redoc_url=None,
-    )
-    for module in (prompts, events, nodes, workflows, health, demo):
-        app.include_router(module.router)
-    errors.install(app)
-    return app
-
-
-def _lifespan(settings: Settings):  # type: ignore[no-untyped-def]  # FastAPI's own type of it is private
-    @contextlib.asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_gateway(settings) as gateway:
-            app.state.gateway = gateway
-            yield
-
-    return lifespan
+def create_app(settings: Settings) -> GatewayApp:
+    """The gateway as settings have it. Nothing is opened before it starts."""
+    return GatewayApp(settings)

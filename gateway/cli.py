@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -42,7 +43,13 @@ Url = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option(envvar="INNKEEPER_PLUGINS", help="A folder of plugins; may be repeated.", show_default=False),
+    typer.Option(
+        envvar="INNKEEPER_PLUGINS",
+        help="A folder of plugins; may be repeated.",
+        show_default=False,
+        exists=True,
+        file_okay=False,
+    ),
 ]
 Host = Annotated[str, typer.Option(envvar="INNKEEPER_HOST", help="The address to listen on.")]
 Port = Annotated[int, typer.Option(envvar="INNKEEPER_PORT", min=0, max=65535, help="The port; 0 takes a free one.")]
@@ -235,6 +242,10 @@ def version() -> None:
 
 def main() -> None:
     """Entry of the console script: no traceback reaches a user, unless INNKEEPER_DEBUG is set."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that does not know a character shows another one: no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except Exception as error:

@@ -1,12 +1,25 @@
-"""A small client of the gateway: submit a run, watch its events through every interruption, ask, cancel."""
+"""A small client of the gateway: submit a run, watch its events through every interruption, ask, cancel.
+
+    async with GatewayClient("http://127.0.0.1:8090") as client:
+        run_id = await client.submit(json.loads(Path("story.json").read_text()))
+        async for event in client.events(run_id):
+            print(event["seq"], event["type"], event["payload"])
+        print((await client.status(run_id))["outputs"])
+
+Whatever falls away in between (the connection, the gateway, a worker) is waited for and made up for: each event comes
+once and in order. Two kinds of events take something back: NODE_STREAM_RESET (the chunks of that node are void, a new
+attempt begins) and LOG_RESTARTED (everything is void, all events come again).
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -24,9 +37,12 @@ STATUS_UPDATE = "EXECUTION_STATUS_UPDATE"
 LOG_RESTARTED = "LOG_RESTARTED"
 """Not on the wire: tells the reader of `events` to forget what it saw, since the log was begun anew."""
 REFUSED_CLOSE_CODES = frozenset({4400, 4401, 4403, 4404})
+"""Any other means: come back (1012 the gateway restarts, 1013 it is full, 4408 we read too slowly)."""
 AWAY_STATUS = frozenset({502, 503, 504})
 _CONNECT_S = 5.0
 _LASTING_S = 2 * _CONNECT_S
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 2.0
 _PASSING_CODES = frozenset({"event_log_unavailable", "engine_unavailable"})
 _PROBLEM_FIELDS = ("code", "message", "level", "node", "slot", "edge")
 
@@ -39,21 +55,33 @@ class GatewayAway(InnkeeperError):
 
 
 class GatewayRefused(InnkeeperError):
-    """The gateway answered with an error; `details["status"]` is the HTTP status, where there is one."""
+    """The gateway answered with an error. `code` is the gateway's; `details["status"]` the HTTP status, if any."""
 
     code = "gateway_refused"
 
 
+class InvalidAddress(InnkeeperError):
+    """This is no address that a gateway could have."""
+
+    code = "invalid_address"
+
+
 class GatewayClient:
-    """Use it as `async with GatewayClient("http://127.0.0.1:8090") as client`.
+    """Use it as `async with GatewayClient("http://127.0.0.1:8090") as client`. Methods may run side by side.
 
     Args:
+        url: The gateway's address, `http://` or `https://`.
         token: Access token, when the gateway asks for one.
-        patience_s: How long the gateway may be away before a call gives up.
+        patience_s: How long the gateway may be away before a call gives up with GatewayAway.
+
+    Raises:
+        InvalidAddress: The address or the token cannot be used.
     """
 
     def __init__(self, url: str, token: str | None = None, *, patience_s: float = 30.0) -> None:
-        self.url = url.rstrip("/")
+        self.url = checked_url(url)
+        if token and not (token.isascii() and token.isprintable()):
+            raise InvalidAddress("the access token holds characters that no request can carry")
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._patience_s = patience_s
         # A proxy of the environment cannot reach this machine's loopback.
@@ -73,22 +101,53 @@ class GatewayClient:
     async def submit(self, document: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
         """Start a run and give its id. A submit that is repeated after an outage starts one run only.
 
+        Args:
+            document: A stored workflow, an execution payload, or `{"workflowId": ..., "inputs": {...}}`.
+            idempotency_key: With a key of your own, also a later call with the same document gives the same run.
+
         Raises:
             InvalidWorkflow: With every problem of the document.
+            GatewayAway, GatewayRefused.
         """
+        run_id, _ = await self.submit_with_warnings(document, idempotency_key=idempotency_key)
+        return run_id
+
+    async def submit_with_warnings(
+        self, document: Mapping[str, Any], *, idempotency_key: str | None = None
+    ) -> tuple[str, list[Problem]]:
+        """Like `submit`, with what the compiler found odd in a document that can run."""
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex, "Content-Type": "application/json"}
         answer = await self._call("POST", "/api/prompt", headers=headers, content=json.dumps(document).encode())
-        return str(answer["promptId"])
+        return str(answer["promptId"]), [_problem(item) for item in answer.get("warnings", ())]
 
     async def status(self, run_id: str) -> dict[str, Any]:
-        """Status, outputs and nodes of a run. Raises RunNotFound."""
-        found: dict[str, Any] = await self._call("GET", f"/api/prompt/{quote(run_id, safe='')}")
+        """Status, outputs and nodes of a run, running or ended. Raises RunNotFound."""
+        found: dict[str, Any] = await self._call("GET", f"/api/prompt/{_segment(run_id)}")
         return found
 
     async def cancel(self, run_id: str) -> dict[str, Any]:
-        """Interrupt a run. Raises RunNotFound, RunNotActive."""
-        answer: dict[str, Any] = await self._call("DELETE", f"/api/interrupt/{quote(run_id, safe='')}")
+        """Interrupt a run. Raises RunNotFound, RunNotActive (it has ended already)."""
+        answer: dict[str, Any] = await self._call("DELETE", f"/api/interrupt/{_segment(run_id)}")
         return answer
+
+    async def wait(self, run_id: str) -> dict[str, Any]:
+        """Wait until a run has ended and give its status. Raises RunNotFound."""
+        found = await self.status(run_id)
+        if found.get("status") in ENDED:  # also of runs whose events are gone
+            return found
+        async for _ in self.events(run_id):
+            pass
+        return await self.status(run_id)
+
+    async def fetch(self, value: Any) -> Any:
+        """The whole of an output that is stored apart (`{"$blob", ..., "url"}`); any other value as it is.
+
+        Bytes of an image and the like come as `bytes`.
+        """
+        # A model may have written what looks like a reference: our token goes to nobody else's address.
+        if isinstance(value, Mapping) and "$blob" in value and str(value.get("url")).startswith("/api/prompt/"):
+            return await self._call("GET", value["url"])
+        return value
 
     async def active(self) -> list[dict[str, Any]]:
         """The runs that run or wait now."""
@@ -98,38 +157,38 @@ class GatewayClient:
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest runs that have ended."""
         found = await self._call("GET", "/api/history", params={"limit": limit})
-        return list(found["history"] if isinstance(found, dict) else found)
+        return list(found["history"])
 
-    async def wait(self, run_id: str) -> dict[str, Any]:
-        """Wait until a run has ended and give its status."""
-        async for _ in self.events(run_id):
-            pass
-        return await self.status(run_id)
+    async def is_up(self) -> bool:
+        """Does anything answer at the address, now?"""
+        try:
+            await self._http.get("/healthz", timeout=_CONNECT_S)
+        except httpx.TransportError:
+            return False
+        return True
 
-    async def events(self, run_id: str, after: int = 0) -> AsyncIterator[Event]:
+    def events(self, run_id: str, after: int = 0, *, log_id: str | None = None) -> Events:
         """The events of a run with `seq` above `after`, each once and in order, until its final status.
 
-        Connects again by itself. When the log was begun anew meanwhile (power loss of the gateway's machine), one
-        event of type LOG_RESTARTED comes, then everything from the start.
+        Connects again by itself. A reader that is slow is waited for; one that is much too slow loses its connection
+        and comes back where it was. Leaving early stops nothing but the reading.
+
+        Args:
+            after: The `seq` of the last event seen, to go on behind it.
+            log_id: Where that was (`Events.log_id`); without it a log that was begun anew meanwhile goes unnoticed.
+
+        Raises (while iterating):
+            RunNotFound: There are no events of this run.
+            GatewayRefused: With code `after_beyond_end`: the log has fewer events than `after`. Or a wrong token.
+            GatewayAway: Nothing answered for `patience_s`.
+
+        Example:
+            events = client.events(run_id)
+            async for event in events:
+                ...
+            # Later, in another process: client.events(run_id, events.after, log_id=events.log_id)
         """
-        reader = _Reader(run_id, after)
-        away_since = time.monotonic()
-        while True:
-            begun = time.monotonic()
-            try:
-                async with self._socket() as socket:
-                    async for event in reader.read(socket):
-                        away_since = time.monotonic()
-                        yield event
-                        if is_final(event):
-                            return
-            except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError) as error:
-                _raise_if_hopeless(error)
-            if time.monotonic() - begun > _LASTING_S:  # it was connected, only nothing happened in the run
-                away_since = time.monotonic()
-            if time.monotonic() - away_since > self._patience_s:
-                raise self._away()
-            await asyncio.sleep(0.2)
+        return Events(self, run_id, after, log_id)
 
     def _socket(self) -> connect:
         return connect(
@@ -144,7 +203,7 @@ class GatewayClient:
 
     async def _call(self, method: str, path: str, **arguments: Any) -> Any:
         """One request, repeated while the gateway or its engine is away; all our requests may be repeated."""
-        deadline = time.monotonic() + self._patience_s
+        deadline, pauses = time.monotonic() + self._patience_s, _pauses()
         while True:
             try:
                 response = await self._http.request(method, path, **arguments)
@@ -154,7 +213,7 @@ class GatewayClient:
             else:
                 if response.status_code not in AWAY_STATUS or time.monotonic() > deadline:
                     return _content(response)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(next(pauses))
 
     def _away(self) -> GatewayAway:
         return GatewayAway(
@@ -162,41 +221,80 @@ class GatewayClient:
         )
 
 
-class _Reader:
-    """One client's place in the log of a run."""
+class Events:
+    """What `GatewayClient.events` gives: iterate it once.
 
-    def __init__(self, run_id: str, after: int) -> None:
+    Attributes:
+        after: The `seq` of the last event that was given.
+        log_id: The log it is from; None before the gateway first answered.
+    """
+
+    def __init__(self, client: GatewayClient, run_id: str, after: int, log_id: str | None) -> None:
+        self.after = after
+        self.log_id = log_id
+        self._client = client
         self._run_id = run_id
-        self._after = after
-        self._log_id: str | None = None
+        self._events = self._read_all()
 
-    async def read(self, socket: ClientConnection) -> AsyncIterator[Event]:
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._events.aclose()
+
+    async def _read_all(self) -> AsyncGenerator[Event, None]:
+        client = self._client
+        answered = time.monotonic()
+        pauses = _pauses()
+        while True:
+            begun = time.monotonic()
+            try:
+                async with client._socket() as socket, contextlib.aclosing(self._read(socket)) as events:
+                    async for event in events:
+                        answered, pauses = time.monotonic(), _pauses()
+                        yield event
+                        if is_final(event):
+                            return
+                        answered = time.monotonic()
+            except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError) as error:
+                _raise_if_hopeless(error)
+            if time.monotonic() - begun > _LASTING_S:  # it was connected, only nothing happened in the run
+                answered, pauses = time.monotonic(), _pauses()
+            if time.monotonic() - answered > client._patience_s:
+                raise client._away()
+            await asyncio.sleep(next(pauses))
+
+    async def _read(self, socket: ClientConnection) -> AsyncGenerator[Event, None]:
         await socket.send(json.dumps({"type": "SUBSCRIBE", "payload": self._subscription()}))
         async for text in socket:
-            frame = json.loads(text)
-            payload = frame.get("payload") or {}
-            if frame.get("type") == "error":
-                if payload.get("code") in _PASSING_CODES:
-                    raise ConnectionError(payload.get("message"))
-                raise _refusal(payload)
-            if payload.get("promptId") != self._run_id:
-                continue
-            if "logId" in payload and self._is_new_log(payload["logId"]):
-                yield {"type": LOG_RESTARTED, "payload": {"promptId": self._run_id}}
-            seq = frame.get("seq")
-            if isinstance(seq, int) and seq > self._after:
-                self._after = seq
-                yield frame
+            for frame in _frames(text):
+                payload = frame["payload"]
+                if frame["type"] == "error":
+                    if payload.get("code") in _PASSING_CODES:
+                        raise ConnectionError(payload.get("message"))
+                    raise _refusal(payload)
+                if payload.get("promptId") != self._run_id:
+                    continue
+                if "logId" in payload and self._is_new_log(payload["logId"]):
+                    yield {"type": LOG_RESTARTED, "payload": {"promptId": self._run_id}}
+                seq = frame.get("seq")
+                if isinstance(seq, int) and seq > self.after:
+                    self.after = seq
+                    yield frame
 
     def _subscription(self) -> dict[str, Any]:
-        place: dict[str, Any] = {"promptId": self._run_id, "after": self._after}
-        return {**place, "logId": self._log_id} if self._log_id else place
+        place: dict[str, Any] = {"promptId": self._run_id, "after": self.after, "batch": True}
+        return {**place, "logId": self.log_id} if self.log_id else place
 
     def _is_new_log(self, log_id: str) -> bool:
-        is_new = self._log_id is not None and log_id != self._log_id
-        self._log_id = log_id
+        is_new = self.log_id is not None and log_id != self.log_id
+        self.log_id = log_id
         if is_new:
-            self._after = 0
+            self.after = 0
         return is_new
 
 
@@ -205,13 +303,69 @@ def is_final(event: Event) -> bool:
     return event.get("type") == STATUS_UPDATE and event["payload"].get("status") in ENDED
 
 
+def checked_url(url: str) -> str:
+    """The address without a slash at its end.
+
+    Raises:
+        InvalidAddress: It is none.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        quote(url)  # refuses halves of characters
+    except ValueError:
+        usable = False
+    if not usable or not url.isprintable():
+        raise InvalidAddress(f"{url[:200]!r} is no address of a gateway: write it like http://127.0.0.1:8090")
+    return url.rstrip("/")
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between attempts: longer and longer, and not in step with everybody else who lost the same gateway."""
+    pause_s = _FIRST_PAUSE_S
+    while True:
+        yield pause_s * random.uniform(0.5, 1.0)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _segment(run_id: str) -> str:
+    """A run id as part of a path. What cannot be one is no run's id either."""
+    try:
+        segment = quote(run_id, safe="")
+    except UnicodeEncodeError:
+        segment = ""
+    if segment in ("", ".", "..") or "/" in run_id:
+        raise RunNotFound(f"there is no run {run_id!r}: 'innkeeper runs' lists them")
+    return segment
+
+
+def _frames(text: str | bytes) -> Iterator[dict[str, Any]]:
+    """The messages in one WebSocket message: it, or each item of an array."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise _not_a_gateway("the WebSocket") from None
+    for frame in found if isinstance(found, list) else [found]:
+        if isinstance(frame, dict) and isinstance(frame.get("payload"), dict) and "type" in frame:
+            yield frame
+
+
 def _raise_if_hopeless(error: Exception) -> None:
     """Some refusals do not get better by trying again."""
-    if isinstance(error, InvalidStatus) and 400 <= error.response.status_code < 500:
+    if isinstance(error, InvalidStatus) and error.response.status_code < 400:
+        raise _not_a_gateway("the WebSocket")
+    if isinstance(error, InvalidStatus) and error.response.status_code < 500:
         status = error.response.status_code
         raise GatewayRefused(f"the gateway refuses the connection (status {status})", details={"status": status})
     if isinstance(error, ConnectionClosed) and error.rcvd is not None and error.rcvd.code in REFUSED_CLOSE_CODES:
-        raise GatewayRefused(f"the gateway refuses the connection: {error.rcvd.reason or error.rcvd.code}")
+        raise GatewayRefused(
+            f"the gateway refuses the connection: {error.rcvd.reason or error.rcvd.code}",
+            details={"closeCode": error.rcvd.code},
+        )
+
+
+def _not_a_gateway(what: str) -> GatewayRefused:
+    return GatewayRefused(f"{what} answers, but not as an Innkeeper gateway does: check the address in --url")
 
 
 def _refusal(body: Mapping[str, Any], status: int | None = None) -> InnkeeperError:
@@ -234,12 +388,16 @@ def _problem(item: Mapping[str, Any]) -> Problem:
 
 
 def _content(response: httpx.Response) -> Any:
+    kind = response.headers.get("content-type", "").partition(";")[0]
+    if response.is_success and (kind == "application/octet-stream" or kind.startswith(("image/", "audio/"))):
+        return response.content
     try:
         body = response.json()
     except ValueError:
-        body = {"error": f"{response.url} answers, but not as an Innkeeper gateway does: check the address in --url"}
+        refusal = _not_a_gateway(str(response.url))
         if response.is_success:
-            raise GatewayRefused(body["error"]) from None
+            raise refusal from None
+        body = {"error": refusal.message}
     if response.is_success:
         return body
     raise _refusal(body if isinstance(body, dict) else {}, response.status_code)

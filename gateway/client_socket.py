@@ -6,25 +6,36 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.errors import WS_TOO_FAST, WS_TOO_SLOW, BadRequest, body_of, internal_error, status_of
+from gateway.errors import (
+    WS_TOO_FAST,
+    WS_TOO_MANY,
+    WS_TOO_SLOW,
+    BadRequest,
+    body_of,
+    internal_error,
+    shown,
+    status_of,
+)
 from gateway.feed import Feed
+from gateway.outbox import Outbox
 from gateway.runs import Runs
 from gateway.store.runs import now_ms
-from nodes.errors import InnkeeperError
+from nodes.errors import InnkeeperError, InvalidWorkflow
 from workflows.document import load_json
 
 logger = logging.getLogger("innkeeper.gateway.clients")
 
+MAX_CLIENTS = 2000
 MAX_SUBSCRIPTIONS = 200
+MAX_NAME_CHARS = 200
 BURST_MESSAGES = 200
 MESSAGES_PER_S = 50.0
-FRAMES_PER_SEND = 64
 CLOSE_TIMEOUT_S = 5.0
 GOING_AWAY = 1012
 UNHANDLED = frozenset({"load_workflow", "save_workflow", "list_workflows", "get_node_definitions", "reload_backend"})
@@ -39,7 +50,6 @@ class ClientSockets:
         self._user = user
         self._send_timeout_s = send_timeout_s
         self._clients: set[_Client] = set()
-        self._announcements: set[asyncio.Task[None]] = set()
 
     @property
     def count(self) -> int:
@@ -48,6 +58,9 @@ class ClientSockets:
     async def handle(self, websocket: WebSocket) -> None:
         """Serve one connection until it ends."""
         await websocket.accept()
+        if len(self._clients) >= MAX_CLIENTS:
+            await websocket.close(WS_TOO_MANY, f"{MAX_CLIENTS} clients are connected: try again later")
+            return
         client = _Client(websocket, self._runs, self._feed, self._user, self._send_timeout_s)
         self._clients.add(client)
         try:
@@ -57,11 +70,9 @@ class ClientSockets:
 
     def broadcast(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Tell every client. Nobody waits for a slow one."""
-        text = _frame(kind, payload)
-        for client in list(self._clients):
-            task = asyncio.create_task(client.send(text))
-            self._announcements.add(task)
-            task.add_done_callback(self._announcements.discard)
+        frame = _frame(kind, payload)
+        for client in self._clients:
+            client.outbox.announce(kind, frame)
 
     async def close_all(self) -> None:
         await asyncio.gather(*(client.close(GOING_AWAY, "the gateway restarts") for client in list(self._clients)))
@@ -74,6 +85,7 @@ class _Client:
         self._feed = feed
         self._user = user
         self._send_timeout_s = send_timeout_s
+        self.outbox = Outbox(self._send, feed)
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self._closed = asyncio.Event()
@@ -89,19 +101,20 @@ class _Client:
 
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
+        writing = asyncio.create_task(self.outbox.run())
         closing = asyncio.create_task(self._closed.wait())
         try:
-            await asyncio.wait({reading, closing}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({reading, writing, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._closing = True
-            tasks = [reading, closing, *self._subscriptions.values()]
+            tasks = [reading, writing, closing, *self._subscriptions.values()]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    async def send(self, *texts: str) -> None:
+    async def _send(self, texts: Iterable[str]) -> None:
         """Send messages in order. A client that takes none for too long is sent away; its place is not lost."""
         try:
             async with asyncio.timeout(self._send_timeout_s):
@@ -127,7 +140,7 @@ class _Client:
 
     async def _send_error(self, error: InnkeeperError, about: Mapping[str, Any]) -> None:
         body = internal_error(error) if status_of(error) == 500 else body_of(error)
-        await self.send(_frame("error", {"message": body.pop("error"), **body, **about}))
+        await self.outbox.put([_frame("error", {"message": body.pop("error"), **body, **about})])
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -152,22 +165,20 @@ class _Client:
         try:
             frame = _parse(data)
             payload = frame["payload"]
-            about = {key: payload[key] for key in ("promptId", "requestId") if isinstance(payload.get(key), str)}
-            if isinstance(frame.get("requestId"), str):
-                about["requestId"] = frame["requestId"]
+            about = _about(frame, payload)
             await self._handler(frame["type"])(payload, about)
         except InnkeeperError as error:
             await self._send_error(error, about)
         except Exception as error:
             body = internal_error(error)
-            await self.send(_frame("error", {"message": body.pop("error"), **body, **about}))
+            await self.outbox.put([_frame("error", {"message": body.pop("error"), **body, **about})])
 
     def _handler(self, kind: str) -> Callable[[dict[str, Any], dict[str, Any]], Awaitable[None]]:
         handler = self._handlers.get(kind)
         if handler is None:
             known = ", ".join(self._handlers)
             what = "has no handler here" if kind in UNHANDLED else "is unknown"
-            raise BadRequest(f"message type {kind[:80]!r} {what}; types are {known}", code="unknown_message_type")
+            raise BadRequest(f"message type {shown(kind)} {what}; types are {known}", code="unknown_message_type")
         return handler
 
     # --- messages -------------------------------------------------------------------------------------------------
@@ -175,7 +186,7 @@ class _Client:
     async def _prompt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         accepted = await self._runs.submit(payload, self._user)
         echo = {"requestId": about["requestId"]} if "requestId" in about else {}
-        await self.send(_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo}))
+        await self.outbox.put([_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
         self._follow(accepted.run, 0, batch=False)
 
     async def _interrupt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
@@ -190,7 +201,8 @@ class _Client:
         place = await self._feed.place(run, after, log_id if isinstance(log_id, str) else None)
         self._stop_following(run)
         told = {"promptId": run, "logId": place.log_id, "after": place.after, "lastSeq": place.last_seq}
-        await self.send(_frame("SUBSCRIBED", told))
+        # Through the outbox: what an earlier subscription still sends comes before it.
+        await self.outbox.put([_frame("SUBSCRIBED", told)])
         self._follow(run, place.after, batch=payload.get("batch") is True)
 
     async def _unsubscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
@@ -219,27 +231,33 @@ class _Client:
             task.cancel()
 
     async def _pump(self, run: str, after: int, batch: bool) -> None:
-        """Send a run's events. The cursor only moves on when a message was taken: no queue grows here."""
+        """Send a run's events. The cursor only moves on when a page was taken: no queue grows here."""
         try:
             async with contextlib.aclosing(self._feed.follow(run, after)) as pages:
                 async for page in pages:
-                    for start in range(0, len(page), FRAMES_PER_SEND):
-                        since = time.monotonic()
-                        frames = [frame.decode() for _, frame in page[start : start + FRAMES_PER_SEND]]
-                        await self.send(*([f"[{','.join(frames)}]"] if batch else frames))
-                        await self._feed.sent(len(frames), since)
+                    await self.outbox.put([frame for _, frame in page], batch=batch)
         except InnkeeperError as error:
             await self._send_error(error, {"promptId": run})
 
 
 def _parse(data: str | bytes) -> dict[str, Any]:
-    frame = load_json(data.encode() if isinstance(data, str) else data)
+    try:
+        frame = load_json(data.encode() if isinstance(data, str) else data)
+    except InvalidWorkflow as error:
+        raise BadRequest(error.problems[0].message, code=error.problems[0].code) from None
     if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
         raise BadRequest("a message is a JSON object with 'type' and 'payload'")
     payload = frame.get("payload")
     if payload is not None and not isinstance(payload, dict):
         raise BadRequest("'payload' must be an object")
     return {**frame, "payload": payload or {}}
+
+
+def _about(frame: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer is about, as the client called it."""
+    named = {**payload, "requestId": frame.get("requestId", payload.get("requestId"))}
+    about = {key: named.get(key) for key in ("promptId", "requestId")}
+    return {key: name for key, name in about.items() if isinstance(name, str) and len(name) <= MAX_NAME_CHARS}
 
 
 def _text(payload: Mapping[str, Any], key: str) -> str:
@@ -249,6 +267,6 @@ def _text(payload: Mapping[str, Any], key: str) -> str:
     return value
 
 
-def _frame(kind: str, payload: Mapping[str, Any]) -> str:
+def _frame(kind: str, payload: Mapping[str, Any]) -> bytes:
     """A message of the gateway itself: it belongs to no log, so it has no number."""
-    return orjson.dumps({"seq": None, "ts": now_ms(), "type": kind, "payload": payload}).decode()
+    return orjson.dumps({"seq": None, "ts": now_ms(), "type": kind, "payload": payload})

@@ -163,7 +163,7 @@ class Closer:
 
     async def _close(self, run: str, ending: Ending) -> None:
         row = await self._row(run)
-        interface: JsonObject = orjson.loads(row.interface)
+        interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
         view = await self._flushed(run, ending)
         outputs = interface_outputs(interface, ending, view)
         shown = None if ending.status == "interrupted" else announced(interface, outputs)

@@ -9,13 +9,15 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from alembic.util import CommandError
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from gateway.client_socket import ClientSockets
 from gateway.closing import Closer
 from gateway.data_dir import DataDir
 from gateway.events.hub import Hub
-from gateway.events.log import EventLog
+from gateway.events.log import EventLog, LogUnavailable
 from gateway.events.writer import LogWriter
 from gateway.feed import Feed
 from gateway.journal import Journal
@@ -28,6 +30,7 @@ from gateway.submit import Gate
 from gateway.temporal import TemporalLink
 from gateway.worker_socket import WorkerSockets
 from gateway.workflow_files import WorkflowFiles
+from nodes.errors import InnkeeperError
 from nodes.plugins import Catalogue, load_catalogue
 from nodes.services.blobs import FolderBlobs
 from nodes.services.secrets import SecretStore, load_or_create_key
@@ -36,6 +39,12 @@ from workflows.document import DEFAULT_LIMITS
 logger = logging.getLogger("innkeeper.gateway")
 
 CLEANING_S = 600.0
+
+
+class StoreUnusable(InnkeeperError):
+    """A database of the data directory cannot be opened."""
+
+    code = "store_unusable"
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gateway:
     data = DataDir.open(settings.data_dir)
     store = await _open_store(settings, stack)
-    log = await NarratedLog.open(settings.events_path, full_sync=settings.full_sync)
+    log = await _open_log(settings)
     stack.push_async_callback(log.close)
     hub = Hub(log)
     writer = LogWriter(log, hub)
@@ -126,24 +135,45 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
 async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync)
     stack.push_async_callback(engine.dispose)
-    await ensure_schema(engine)
+    try:
+        await ensure_schema(engine)
+    except CommandError as error:
+        raise StoreUnusable(
+            f"{str(settings.store_path)!r} was written by another version ({error}): use that version, or restore a "
+            "backup of the file"
+        ) from error
+    except SQLAlchemyError as error:
+        reason = getattr(error, "orig", None) or type(error).__name__
+        raise StoreUnusable(
+            f"{str(settings.store_path)!r} cannot be opened ({reason}): make it readable and writable, restore a "
+            "backup, or move it away (this gateway then forgets its runs)"
+        ) from error
     return RunStore(engine)
+
+
+async def _open_log(settings: Settings) -> EventLog:
+    try:
+        return await NarratedLog.open(settings.events_path, full_sync=settings.full_sync)
+    except LogUnavailable as error:
+        raise StoreUnusable(
+            f"{str(settings.events_path)!r} cannot be opened ({error.message}): make it readable and writable, or move "
+            "it away (finished runs lose their event logs, their results stay)"
+        ) from error
 
 
 async def _keep_clean(gateway: Gateway) -> None:
     """Delete the event logs of runs that ended long ago. Their results stay."""
     settings = gateway.settings
     while True:
-        await asyncio.sleep(CLEANING_S)
         try:
             gone = await gateway.log.delete_sealed(
                 max_age_s=settings.event_days * 86_400, max_bytes=settings.event_bytes
             )
+            if gone:
+                logger.info("event logs deleted", extra={"event": "cleaned", "count": len(gone)})
         except Exception:
             logger.exception("cleaning the event log failed", extra={"event": "clean_failed"})
-            continue
-        if gone:
-            logger.info("event logs deleted", extra={"event": "cleaned", "count": len(gone)})
+        await asyncio.sleep(CLEANING_S)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

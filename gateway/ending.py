@@ -55,7 +55,7 @@ def _failure(cause: BaseException | None, interrupted: bool) -> tuple[str, JsonO
     if isinstance(cause, CancelledError) or (interrupted and isinstance(cause, TerminatedError)):
         return "interrupted", None
     if isinstance(cause, TerminatedError):
-        return "error", {"message": "the run was terminated in Temporal", "code": "terminated"}
+        return "error", {"message": f"the run was terminated in Temporal ({cause.message})", "code": "terminated"}
     if isinstance(cause, WorkflowTimeout):
         return "error", {"message": "the run took longer than a run may take", "code": "timeout"}
     if isinstance(cause, ApplicationError):

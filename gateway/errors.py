@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive, RunNotFound
@@ -23,6 +24,8 @@ WS_UNAUTHORIZED = 4401
 WS_FORBIDDEN = 4403
 WS_TOO_SLOW = 4408
 WS_TOO_FAST = 4429
+WS_TOO_MANY = 1013
+MAX_SHOWN_CHARS = 80
 
 
 class BadRequest(InnkeeperError):
@@ -83,6 +86,11 @@ _HTTP_CODES = {
 }
 
 
+def shown(text: str) -> str:
+    """What a client sent, quoted for a sentence: escaped, and not longer than a sentence can bear."""
+    return repr(text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…")
+
+
 def status_of(error: InnkeeperError) -> int:
     """The HTTP status of an error of ours."""
     if isinstance(error, InvalidWorkflow):
@@ -98,6 +106,8 @@ def body_of(error: InnkeeperError) -> dict[str, Any]:
     """What a client is told."""
     body: dict[str, Any] = {"error": error.message, "code": error.code}
     if isinstance(error, InvalidWorkflow):
+        if len(error.problems) == 1:
+            body["error"] = error.problems[0].message
         body["problems"] = [problem.to_json() for problem in error.problems]
     elif error.details:
         body["details"] = error.details
@@ -126,6 +136,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(InnkeeperError, _ours)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _ours(request: Request, error: Exception) -> Response:
@@ -136,10 +147,17 @@ async def _ours(request: Request, error: Exception) -> Response:
     return json_response(body_of(error), status)
 
 
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Else the framework would answer with a page of its own; the Shield has ours.
+    raise error
+
+
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     code = _HTTP_CODES.get(error.status_code, "http_error")
-    return json_response({"error": str(error.detail), "code": code}, error.status_code, error.headers)
+    sentence = {404: "there is nothing at", 405: "this method is not for"}.get(error.status_code)
+    text = f"{sentence} {shown(request.url.path)}; /openapi.json lists what there is" if sentence else error.detail
+    return json_response({"error": text, "code": code}, error.status_code, error.headers)
 
 
 async def _validation(request: Request, error: Exception) -> Response:
@@ -169,6 +187,8 @@ class Shield:
 
         try:
             await self._app(scope, receive, watch)
+        except ClientDisconnect:
+            return  # it went away in the middle of its request: nobody is there to be answered
         except Exception as error:
             body = internal_error(error)
             if started:

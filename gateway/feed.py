@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import cast
 
+from gateway.errors import shown
 from gateway.events.hub import AfterBeyondEnd, Frames, Hub
 from gateway.events.log import EventLog
+from gateway.events.pace import Pace
 from nodes.errors import RunNotFound
-
-CALM_FRAMES_PER_S = 1500
-WINDOW_S = 0.2
-PACE_S = 0.03
 
 
 @dataclass(frozen=True)
@@ -35,13 +32,14 @@ class Place:
 class Feed:
     """Finds places and follows runs from there."""
 
-    def __init__(self, log: EventLog, hub: Hub) -> None:
+    def __init__(self, log: EventLog, hub: Hub, pace: Pace | None = None) -> None:
         self._log = log
         self._hub = hub
-        self._window_start = 0.0
-        self._in_window = 0
-        self._rate = 0.0
-        self.frames_sent = 0
+        self._pace = pace or Pace()
+
+    @property
+    def frames_sent(self) -> int:
+        return self._pace.total
 
     async def place(self, run: str, after: int, log_id: str | None = None) -> Place:
         """Where a reader goes on. One that read another log (`log_id`) starts from 0.
@@ -52,7 +50,7 @@ class Feed:
         """
         info = await self._log.run_info(run)
         if info is None:
-            raise RunNotFound(f"there are no events of a run {run!r}")
+            raise RunNotFound(f"there are no events of a run {shown(run)}")
         if log_id is not None and log_id != self._log.log_id:
             after = 0
         if after > info.last_seq:
@@ -64,16 +62,11 @@ class Feed:
         return cast("AsyncGenerator[Frames, None]", self._hub.follow(run, after))
 
     async def sent(self, frames: int, since: float) -> None:
-        """Count frames written to a client; under load give the next ones time to gather.
+        """Count events that went to a client; under load give its next ones time to gather.
 
         Args:
-            since: When (monotonic) this client's last frames began to go out.
+            since: When (monotonic) these began to go out.
         """
-        self.frames_sent += frames
-        now = time.monotonic()
-        self._in_window += frames
-        if now - self._window_start >= WINDOW_S:
-            self._rate = self._in_window / (now - self._window_start)
-            self._window_start, self._in_window = now, 0
-        if self._rate > CALM_FRAMES_PER_S and (left := since + PACE_S - now) > 0:
-            await asyncio.sleep(left)
+        self._pace.frame_sent(frames)
+        if delay := self._pace.delay_s(since):
+            await asyncio.sleep(delay)

@@ -8,6 +8,8 @@ import socket
 from nodes.errors import InnkeeperError
 
 BACKLOG = 2048
+UNREAD_MS = 60_000
+"""A peer that takes nothing of what was sent for so long is gone, also for the system (Linux)."""
 
 
 class CannotListen(InnkeeperError):
@@ -34,6 +36,8 @@ def listen(host: str, port: int) -> socket.socket:
 def _bound(sock: socket.socket, address: tuple[object, ...]) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         sock.bind(address)
         sock.listen(BACKLOG)
     except OSError:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from fastapi.responses import Response
 
-from gateway.errors import NotFound
+from gateway.errors import NotFound, shown
 from gateway.projection import INTERFACE_NODE, JsonObject, is_stream_value
 from nodes.call import is_blob
 from nodes.services.blobs import FolderBlobs
@@ -33,7 +33,7 @@ def find_output(status: Mapping[str, Any], place: str) -> Any:
         path, slot = place[:cut], place[cut + 1 :]
         if slot in outputs.get(path, {}):
             return outputs[path][slot]
-    raise NotFound(f"run {status['promptId']!r} has no output {place!r} (yet)", code="output_not_found")
+    raise NotFound(f"run {status['promptId']!r} has no output {shown(place)} (yet)", code="output_not_found")
 
 
 async def output_response(value: Any, blobs: FolderBlobs, accept: str) -> Response:

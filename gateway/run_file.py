@@ -14,13 +14,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from gateway.client import GatewayAway, GatewayClient
+from gateway.client import GatewayAway, GatewayClient, checked_url
 from gateway.data_dir import DEFAULT_DATA_DIR, holder_of
 from gateway.live_view import JsonView, LiveView, PlainView, View, node_names
 from gateway.local import LocalStack, StackOptions, answers, status_of
 from gateway.signals import Stopping
+from gateway.tables import problems_table
 from nodes.errors import InnkeeperError, InvalidWorkflow, Problem
-from workflows.document import load_json
+from workflows.document import DEFAULT_LIMITS, load_json
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 DEMO_PATH = "/demo/v1"
@@ -61,7 +62,9 @@ def read_document(file: Path) -> dict[str, Any]:
         InvalidWorkflow: Not JSON (with line and column), not an object, or over the limits.
     """
     try:
-        document = load_json(file.read_bytes())
+        with file.open("rb") as opened:
+            # A device or a pipe may have no end.
+            document = load_json(opened.read(DEFAULT_LIMITS.max_bytes + 1))
     except OSError as error:
         raise UsageError(f"cannot read {str(file)!r} ({error.strerror}): check the path") from error
     if not isinstance(document, dict):
@@ -75,17 +78,28 @@ def parse_inputs(pairs: Sequence[str], document: Mapping[str, Any]) -> dict[str,
     Raises:
         UsageError: No `=`, or a key that is no input of the document.
     """
-    slots = document.get("interfaceInputs") or {}
+    slots = _input_slots(document)
     values = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--input {pair!r} is not understood: write --input name=value")
+        if not equals or not key or not _is_text(pair):
+            raise UsageError(f"--input {pair!r} is not understood: write --input name=value, in UTF-8")
         if "nodes" in document and key not in slots:
             known = ", ".join(repr(name) for name in slots) or "none"
             raise UsageError(f"the workflow has no input {key!r}: its inputs are {known}")
         values[key] = _value(text, slots.get(key))
     return values
+
+
+def _input_slots(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs a document declares; none where that part of it is malformed, which the gateway tells in full."""
+    slots = document.get("interfaceInputs")
+    return slots if isinstance(slots, Mapping) else {}
+
+
+def _is_text(argument: str) -> bool:
+    # Bytes of a command line that are no characters come as halves of characters, which JSON does not take.
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
 def _value(text: str, slot: Any) -> Any:
@@ -100,7 +114,7 @@ def _value(text: str, slot: Any) -> Any:
 
 def with_demo_address(document: Mapping[str, Any], values: Mapping[str, Any], url: str) -> dict[str, Any]:
     """The values, with the demo model's real address where the document names it at the default one."""
-    slot = (document.get("interfaceInputs") or {}).get(DEMO_INPUT)
+    slot = _input_slots(document).get(DEMO_INPUT)
     config = slot.get("config") if isinstance(slot, Mapping) else None
     default = config.get("default") if isinstance(config, Mapping) else None
     if default != DEFAULT_URL + DEMO_PATH or DEMO_INPUT in values:
@@ -110,7 +124,10 @@ def with_demo_address(document: Mapping[str, Any], values: Mapping[str, Any], ur
 
 def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The document with values for its inputs beside it, where the gateway looks for them."""
-    return {**document, "inputs": {**(document.get("inputs") or {}), **values}} if values else document
+    given = document.get("inputs")
+    if not values or not isinstance(given, Mapping | None):
+        return document
+    return {**document, "inputs": {**(given or {}), **values}}
 
 
 # --- the gateway --------------------------------------------------------------------------------------------------
@@ -123,11 +140,13 @@ async def find_gateway(data_dir: Path | None, url: str | None) -> str | None:
 
     Raises:
         GatewayAway: The one that was named does not answer.
+        InvalidAddress: What was named is no address.
     """
     if url is not None:
-        if await status_of(url.rstrip("/"), "/healthz") == 0:
-            raise GatewayAway(f"no gateway answers at {url}: start it, or leave --url away to start one for this run")
-        return url.rstrip("/")
+        async with GatewayClient(checked_url(url)) as client:
+            if not await client.is_up():
+                raise GatewayAway(f"no gateway answers at {url}: check the address, or leave --url away")
+            return client.url
     holder = holder_of(data_dir or DEFAULT_DATA_DIR)
     # A stack that lasts only as long as somebody else's run is not to be relied on.
     if holder and holder.get("address") and not holder.get("temporary"):
@@ -177,7 +196,9 @@ async def run_file(options: RunOptions, console: Console, notes: Console, stoppi
             url = stack.url
         client = await opened.enter_async_context(GatewayClient(url, options.token))
         values = with_demo_address(document, values, url)
-        run_id = await client.submit(with_values(document, values))
+        run_id, warnings = await client.submit_with_warnings(with_values(document, values))
+        if warnings:
+            notes.print(problems_table(warnings))
         if options.detach:
             console.print(json.dumps({"promptId": run_id}) if options.as_json else run_id, soft_wrap=True)
             return 0

@@ -25,7 +25,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.closing import Closer
 from gateway.ending import Ending
-from gateway.errors import EngineAway, IdempotencyMismatch
+from gateway.errors import EngineAway, IdempotencyMismatch, shown
 from gateway.events.log import LogUnavailable
 from gateway.journal import Journal
 from gateway.projection import JsonObject, iso, nodes_for_clients
@@ -296,7 +296,7 @@ class Runs:
     async def _row(self, run: str) -> RunRow:
         row = await self._store.get(run)
         if row is None:
-            raise RunNotFound(f"there is no run {run!r}; GET /api/history lists the runs of this gateway")
+            raise RunNotFound(f"there is no run {shown(run)}: 'innkeeper runs' or GET /api/history lists them")
         return row
 
 

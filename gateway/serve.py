@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
+import resource
 import socket
 import sys
 from collections.abc import Sequence
@@ -15,30 +17,43 @@ from nodes.errors import InnkeeperError
 if TYPE_CHECKING:
     from gateway.settings import Settings
 
-MAX_FRAME_BYTES = 8 * 1024 * 1024
-STOP_S = 3
-"""Seconds that open requests and event streams get when the gateway is asked to stop."""
+logger = logging.getLogger("innkeeper.gateway")
+
+MAX_OPEN_FILES = 65_536
+
+
+class CannotStart(InnkeeperError):
+    """The gateway's parts could not be put together."""
+
+    code = "cannot_start"
 
 
 def serve(settings: Settings, sock: socket.socket) -> None:
-    """Serve on a listening socket until SIGTERM or SIGINT."""
+    """Serve on a listening socket until SIGTERM or SIGINT.
+
+    Raises:
+        InnkeeperError: It could not start, and why.
+    """
     import uvicorn
 
     from gateway.app import create_app
+    from gateway.server import server_config
 
-    config = uvicorn.Config(
-        create_app(settings),
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        ws="websockets-sansio",
-        ws_max_size=MAX_FRAME_BYTES,
-        # Frames are small and local: compressing them costs more than it saves.
-        ws_per_message_deflate=False,
-        server_header=False,
-        timeout_graceful_shutdown=STOP_S,
-    )
-    uvicorn.Server(config).run(sockets=[sock])
+    app = create_app(settings)
+    try:
+        uvicorn.Server(server_config(app)).run(sockets=[sock])
+    except SystemExit:
+        if app.failure is not None:
+            raise _reason(app.failure) from app.failure
+        raise
+
+
+def _reason(failure: Exception) -> InnkeeperError:
+    from gateway.errors import internal_error
+
+    if isinstance(failure, InnkeeperError):
+        return failure
+    return CannotStart(f"the gateway cannot start: {internal_error(failure)['error']}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +84,18 @@ def _run(fd: int | None, held: contextlib.ExitStack) -> None:
         sock = held.enter_context(listen(settings.host, settings.port))
         _hold_data_dir(settings, url_of(sock), held)
     configure(settings.log_level, tuple(filter(None, (settings.access_token, worker_token(settings)))))
+    _allow_many_files()
+    logger.info("the gateway listens at %s", url_of(sock), extra={"event": "listening"})
     serve(settings, sock)
+
+
+def _allow_many_files() -> None:
+    """Each connection is an open file; what a shell allows at first is soon used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _hold_data_dir(settings: Settings, url: str, held: contextlib.ExitStack) -> None:

@@ -17,6 +17,7 @@ from nodes.errors import InnkeeperError
 PREFIX = "INNKEEPER_"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
 FALSE_WORDS = frozenset({"0", "false", "no", "off"})
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 class SettingsError(InnkeeperError):
@@ -73,6 +74,9 @@ class Settings:
         _check_range("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
         if self.max_concurrent_runs is not None:
             _check_range("max_concurrent_runs", self.max_concurrent_runs, 1, 1_000_000)
+        if self.log_level.upper() not in LOG_LEVELS:
+            known = ", ".join(LOG_LEVELS)
+            raise SettingsError(f"{PREFIX}LOG_LEVEL={self.log_level!r} is no level; it must be one of {known}")
         if self.access_token is None and not is_loopback(self.host):
             raise SettingsError(
                 f"host {self.host!r} is not a loopback address and no access token is configured; "
@@ -111,13 +115,20 @@ def is_loopback(host: str) -> bool:
 
 
 def worker_token(settings: Settings) -> str:
-    """The token workers show: the configured one, else that of the data directory, made on first use."""
+    """The token workers show: the configured one, else that of the data directory, made on first use.
+
+    Raises:
+        SettingsError: The file is there, but empty: everybody would know that token.
+    """
     if settings.worker_token:
         return settings.worker_token
     path = settings.data_dir / "worker.token"
     if not path.exists():
         _write_once(path, secrets.token_urlsafe(32))
-    return path.read_text(encoding="ascii").strip()
+    token = path.read_text(encoding="ascii", errors="replace").strip()
+    if not token:
+        raise SettingsError(f"{str(path)!r} is empty: delete it, then a new token is made")
+    return token
 
 
 def _write_once(path: Path, text: str) -> None:

@@ -106,9 +106,9 @@ def key_hash(key: str) -> str:
 
 
 def interface_of(checked: Checked) -> JsonObject:
-    """What closing a run needs to know of its interface outputs (`RunRow.interface`)."""
+    """What the gateway keeps of a plan to log and close its run (`RunRow.interface`)."""
     plan = checked.compiled.plan
-    return {
+    outputs = {
         key: {
             "node": source.node,
             "slot": source.slot,
@@ -118,12 +118,13 @@ def interface_of(checked: Checked) -> JsonObject:
         }
         for key, source in plan.interface_outputs.items()
     }
+    return {"outputs": outputs, "keptStreams": list(plan.kept_streams)}
 
 
 def log_meta(interface: Mapping[str, Any]) -> JsonObject:
-    """What the event log must know of a run: which nodes' chunks are also chunks of a workflow output."""
+    """What the event log must know of a run: whose chunks are also chunks of an output, and whose nobody may drop."""
     streams: dict[str, list[list[str | None]]] = {}
-    for key, source in interface.items():
+    for key, source in interface.get("outputs", {}).items():
         if source["stream"]:
             streams.setdefault(source["node"], []).append([key, source["displayName"]])
-    return {"interface_streams": streams}
+    return {"interface_streams": streams, "kept_streams": interface.get("keptStreams", [])}

@@ -74,7 +74,7 @@ class TemporalLink:
 
     async def watch(self) -> None:
         """Probe the server for ever."""
-        was = False
+        was: bool | None = None
         while True:
             self._doubt.clear()
             if await self._probe():

@@ -39,6 +39,9 @@ DYNAMIC_CONFIG = {
     "history.maximumBufferedEventsBatch": "5000",
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
+    # A worker that hangs keeps its polls open: without these, retries are handed to it one after the other.
+    "frontend.keepAliveTime": '"2s"',
+    "frontend.keepAliveTimeout": '"2s"',
 }
 
 

@@ -8,7 +8,7 @@ import hmac
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -16,7 +16,8 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from gateway.events.fence import FENCED, MalformedMessage, ProtocolError
+from gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredText
+from gateway.events.followers import Followers, TooManyFollows
 from gateway.events.writer import LogWriter, Result, Source
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ MAX_UNCOMMITTED_BYTES = 16_000_000
 MESSAGES_PER_SUBMISSION = 250
 MAX_PENDING_ANSWERS = 2000
 REMEMBERED_WORKERS = 256
+FRAME_BYTES = 1_000_000
+"""Answers and blocks of streams are each gathered up to here; the next frame takes the rest."""
+MAX_NAME_CHARS = 200
+MAX_PATH_CHARS = 2000
 
 MALFORMED = 4400
 WRONG_TOKEN = 4401
@@ -58,6 +63,8 @@ class _Session:
     websocket: WebSocket
     info: WorkerInfo
     source: Source
+    followers: Followers
+    owes: asyncio.Event
     ack: int | None = None
     replies: dict[str, Any] = field(default_factory=dict)
     fenced: dict[tuple[Any, ...], None] = field(default_factory=dict)
@@ -66,21 +73,22 @@ class _Session:
     close: tuple[int, str] | None = None
     is_over: bool = False
     uncommitted_bytes: int = 0
-    owes: asyncio.Event = field(default_factory=asyncio.Event)
     progressed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take_frame(self) -> dict[str, Any]:
-        """Everything owed, as one frame."""
+        """Everything owed but answers, as one frame."""
         frame: dict[str, Any] = {}
-        if self.ack is not None:
+        # An acknowledgement says that the answers are there as well: after a lost connection nobody asks again.
+        if self.ack is not None and not self.replies:
             frame["ack"], self.ack = self.ack, None
-        if self.replies:
-            frame["replies"], self.replies = self.replies, {}
         if self.fenced:
             frame["fenced"], self.fenced = [[run, path, epoch] for run, path, *epoch in self.fenced], {}
         if self.drain is not None:
             frame["drain"], self.drain = self.drain, None
-        self.owes.clear()
+        if self.close is None and (blocks := self.followers.take(FRAME_BYTES)):
+            frame["streams"] = [orjson.Fragment(block) for block in blocks]
+        if not self.replies and (self.close is not None or not self.followers.has_more):
+            self.owes.clear()
         self.progressed.set()
         return frame
 
@@ -164,7 +172,9 @@ class WorkerSockets:
             raise _Refused(MALFORMED, "the first frame must be a hello with the worker's id")
         queues = tuple(str(queue) for queue in hello.get("queues") or ())
         info = WorkerInfo(hello["worker"], queues, time.time_ns() // 1_000_000)
-        return _Session(websocket, info, self._source(info.worker))
+        owes = asyncio.Event()
+        followers = Followers(self._writer.streams, self._writer.log, owes.set)
+        return _Session(websocket, info, self._source(info.worker), followers, owes)
 
     def _source(self, worker: str) -> Source:
         """A fresh connection that remembers where the worker's earlier ones stumbled."""
@@ -190,6 +200,7 @@ class WorkerSockets:
             await sender
         finally:
             sender.cancel()
+            session.followers.close()
             self._sessions.discard(session)
             self._notify_drains()
             logger.info("worker %s disconnected", session.info.worker)
@@ -201,6 +212,7 @@ class WorkerSockets:
             if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
                 raise _Refused(MALFORMED, "a message needs t, n and run")
             self._submit(session, messages, size)
+            _change_follows(session.followers, frame)
             await self._writer.room()
             while self._is_behind(session):
                 session.progressed.clear()
@@ -264,7 +276,10 @@ class WorkerSockets:
             # Whatever closes the connection also sets `owes`: the last answers go out before it.
             while not session.is_over:
                 await session.owes.wait()
+                replies = await self._replies(session)
                 frame = session.take_frame()
+                if replies:
+                    frame["replies"] = replies
                 if frame:
                     await session.websocket.send_bytes(orjson.dumps(frame))
                 if session.close is not None and not session.owes.is_set():
@@ -275,6 +290,21 @@ class WorkerSockets:
         finally:
             session.is_over = True
             session.progressed.set()
+
+    async def _replies(self, session: _Session) -> dict[str, Any]:
+        """Answers, in order, as many as fit in one frame. Texts are read only now, one at a time: they may be large."""
+        replies: dict[str, Any] = {}
+        size = 0
+        while session.replies and size < FRAME_BYTES:
+            n = next(iter(session.replies))
+            answer = session.replies[n]
+            if isinstance(text := answer.get("text"), StoredText):
+                answer = {**answer, "text": await self._writer.streams.text(text)}
+            encoded = orjson.dumps(answer)
+            replies[n] = orjson.Fragment(encoded)
+            size += len(encoded)
+            del session.replies[n]
+        return replies
 
     # --- drains ---------------------------------------------------------------------------------------------------
 
@@ -291,6 +321,35 @@ def _is_message(message: Any) -> bool:
         return False
     kind = message.get("t")
     return isinstance(kind, str) and (kind == "drained" or isinstance(message.get("run"), str))
+
+
+def _change_follows(followers: Followers, frame: Mapping[str, Any]) -> None:
+    try:
+        for item in frame.get("follow", ()):
+            origin, next = item.get("origin"), item.get("next", 0)
+            origin = None if origin is None else (_count(origin[0]), _count(origin[1]))
+            run, path = _name(item["run"]), _name(item["path"], MAX_PATH_CHARS)
+            followers.follow(_name(item["id"]), run, path, origin, _count(next))
+        for id in frame.get("unfollow", ()):
+            followers.unfollow(_name(id))
+        for id, next in frame.get("got", ()):
+            followers.got(_name(id), _count(next))
+    except TooManyFollows as error:
+        raise _Refused(MALFORMED, error.message) from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise _Refused(MALFORMED, f"follow, unfollow or got cannot be read: {type(error).__name__}") from error
+
+
+def _name(value: Any, most: int = MAX_NAME_CHARS) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        raise ValueError(f"expected a text of at most {most} characters")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("expected an integer from 0")
+    return value
 
 
 def _end(session: _Session, code: int, reason: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 EXECUTE_NODE = "execute_node"
@@ -33,6 +33,9 @@ class NodeCall:
         base_attempt: Added to Temporal's attempt when the workflow scheduled the activity anew.
         max_failures: Failures (waits not counted) after which the node has failed for good.
         run_user: Owner of the run.
+        stream_inputs: Slot to its sources, feed by feed: a producer's path, `""` (no chunks), None (the batch value).
+        keep_chunks: Another node consumes this stream: none of its chunks may be dropped, the node waits instead.
+        active_timeout_s: Time the node may take without what it waits for its input or for room; 0 has no limit here.
     """
 
     run: str
@@ -51,6 +54,12 @@ class NodeCall:
     run_user: str = "default_user"
     interface_inputs: JsonObject = field(default_factory=dict)
     interface_outputs: JsonObject = field(default_factory=dict)
+    stream_inputs: dict[str, list[str | None]] = field(default_factory=dict)
+    keep_chunks: bool = False
+    active_timeout_s: float = 0.0
+
+    def to_wire(self) -> JsonObject:
+        return _changed(self)
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,19 @@ class NodeResult:
     outputs: JsonObject
     attempt: int = 1
     logged: bool = True
+
+    def to_wire(self) -> JsonObject:
+        return _changed(self)
+
+
+def _changed(message: NodeCall | NodeResult) -> JsonObject:
+    """The fields that differ from their defaults, as a plain object: half the bytes, a fraction of the time."""
+    return {
+        spec.name: value
+        for spec in fields(message)
+        if (value := getattr(message, spec.name)) != spec.default
+        and not (spec.default is MISSING and spec.default_factory is not MISSING and not value)
+    }
 
 
 def is_blob(value: Any) -> bool:

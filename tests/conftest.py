@@ -21,6 +21,8 @@ SERVER_FLAGS = {
     "matching.numTaskqueueReadPartitions": "1",
     "matching.numTaskqueueWritePartitions": "1",
     "history.maximumBufferedEventsBatch": "5000",
+    "frontend.keepAliveTime": '"2s"',
+    "frontend.keepAliveTimeout": '"2s"',
 }
 
 

@@ -14,7 +14,9 @@ from workflows.document import DocumentNode, WorkflowDocument, without_nodes
 from workflows.graph_order import kahn_order
 from workflows.literals import Literals, SecretValue
 from workflows.plan import (
+    LIVE,
     MAX_PLAN_BYTES,
+    Feed,
     InterfaceOutput,
     NodeId,
     PlannedInput,
@@ -26,6 +28,7 @@ from workflows.plan import (
 from workflows.resolve import Catalogue, ResolvedNode, Wire, resolve_node, wire
 from workflows.secrets_plan import SecretFlow, secret_flow, secret_keys
 from workflows.slots import PlannedInputs, plan_inputs
+from workflows.streams_plan import StreamOrigins
 
 __all__ = ["Catalogue", "Compiled", "SecretValue", "compile_document"]
 
@@ -146,7 +149,12 @@ class _Planner:
             for node_id, node in graph.nodes.items()
             if node.node.bypassed
         }
-        self._flow: SecretFlow = secret_flow(self._order, graph.nodes, graph.inputs, self._bypasses)
+        self._origins = StreamOrigins(graph.inputs, self._bypasses)
+        self._planned = {
+            node_id: {key: self._origins.rewired(slot) for key, slot in slots.items()}
+            for node_id, slots in graph.inputs.items()
+        }
+        self._flow: SecretFlow = secret_flow(self._order, graph.nodes, self._planned, self._bypasses)
         self._outputs = {key: found for key in self._document.output_interface_mappings if (found := self._output(key))}
         self._lists = self._wanting_chunk_lists()
 
@@ -174,7 +182,8 @@ class _Planner:
             config=self._config(node),
             inputs=self._inputs(node),
             outputs=self._planned_outputs(node),
-            after=tuple(dict.fromkeys(NodeId(item.edge.source) for item in self._graph.into[node.id])),
+            after=self._after(node),
+            beside=self._beside(node),
             bypass=self._bypass(node),
             continue_on_error=document.continue_on_error,
             collect_chunks=node.id in self._lists,
@@ -188,6 +197,19 @@ class _Planner:
             total_timeout_s=total_s,
         )
 
+    def _after(self, node: ResolvedNode) -> tuple[NodeId, ...]:
+        """Sources that must have ended. An edge that carries a stream does not wait for its producer's end."""
+        waited = (item for item in self._graph.into[node.id] if not item.carries_stream or node.node.bypassed)
+        sources = dict.fromkeys(NodeId(item.edge.source) for item in waited)
+        feeds = (feed for slot in self._planned[node.id].values() for feed in slot.feeds)
+        sources.update(dict.fromkeys(feed.node for feed in feeds if feed.convert not in LIVE))
+        return tuple(sources)
+
+    def _beside(self, node: ResolvedNode) -> tuple[NodeId, ...]:
+        slots = self._planned[node.id].values()
+        feeds = (feed for slot in slots for feed in (slot.feeds if slot.multi else slot.feeds[-1:]))
+        return tuple(dict.fromkeys(feed.node for feed in feeds if feed.convert == "stream"))
+
     def _config(self, node: ResolvedNode) -> dict[str, Any]:
         keys = {key: secret_keys(node.config_schema.get(key)) for key in node.config}
         return {
@@ -195,7 +217,7 @@ class _Planner:
         }
 
     def _inputs(self, node: ResolvedNode) -> PlannedInputs:
-        return {key: self._literal(node, key, slot) for key, slot in self._graph.inputs[node.id].items()}
+        return {key: self._literal(node, key, slot) for key, slot in self._planned[node.id].items()}
 
     def _literal(self, node: ResolvedNode, key: SlotKey, slot: PlannedInput) -> PlannedInput:
         if not slot.has_value:
@@ -248,9 +270,13 @@ class _Planner:
         convert = "collect_text" if is_stream else ""
         if output is not None and declared is not None:
             convert = conversion(output, declared.to_input()) or convert
+        source = Feed(NodeId(mapping.node), SlotKey(mapping.slot))
+        if streams:
+            source = self._origins.origin(source.node, source.slot) or source
+            streams = source.convert == "stream"
         return InterfaceOutput(
-            NodeId(mapping.node),
-            SlotKey(mapping.slot),
+            source.node,
+            source.slot,
             stream=streams,
             display_name=declared.display_name if declared else None,
             convert="" if streams or convert == "one_chunk" else convert,
@@ -258,7 +284,7 @@ class _Planner:
 
     def _wanting_chunk_lists(self) -> set[str]:
         """Nodes of whose streams somebody wants every chunk, not only the text."""
-        feeds = (feed for slots in self._graph.inputs.values() for slot in slots.values() for feed in slot.feeds)
+        feeds = (feed for slots in self._planned.values() for slot in slots.values() for feed in slot.feeds)
         wanted = {str(feed.node) for feed in feeds if feed.convert == "collect_chunks"}
         return wanted | {str(out.node) for out in self._outputs.values() if out.convert == "collect_chunks"}
 

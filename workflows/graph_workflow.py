@@ -37,6 +37,8 @@ MAX_INLINE_NODES = 200
 DRAIN_EVENTS = 20_000
 DRAIN_BYTES = 20_000_000
 UNPOLLED_QUEUE_S = 60.0
+STREAM_LIMIT = timedelta(hours=24)
+"""A node at either end of a STREAM edge may wait this long; its own limit counts what it does not wait."""
 
 T = TypeVar("T")
 
@@ -62,6 +64,8 @@ class GraphWorkflow:
         self._state = RunState()
         self._progress, ready = plans.begin(self._plan)
         self._ready: list[tuple[int, NodeId]] = [(self._plan.order[node], node) for node in ready]
+        self._held: list[tuple[int, NodeId]] = []  # stream consumers beyond those that may run at a time
+        self._consuming = 0
         self._running: dict[NodeId, asyncio.Task[Any]] = {}
         self._ended: list[NodeId] = []
         self._interrupted = False
@@ -106,7 +110,7 @@ class GraphWorkflow:
         while True:
             held_back = self._start_ready()
             if not self._running and not self._ended:
-                if not self._ready or self._interrupted:
+                if not (self._ready or self._held) or self._interrupted:
                     return
                 await self._continue_as_new()
             await self._wait(0.1 if held_back else None)
@@ -127,6 +131,7 @@ class GraphWorkflow:
         # Remembered here: an activity that completes although it was cancelled would swallow the request.
         self._interrupted = True
         self._ready.clear()
+        self._held.clear()
         for task in self._running.values():
             task.cancel()
 
@@ -135,6 +140,9 @@ class GraphWorkflow:
         started = spent = 0
         while self._ready and not self._interrupted and not self._must_drain():
             node = self._plan.by_id[self._ready[0][1]]
+            if node.beside and self._consuming >= plans.MAX_CONSUMERS:
+                self._held.append(heapq.heappop(self._ready))
+                continue
             inputs = plans.inputs_for(node, self._state.outputs)
             if isinstance(inputs, Missing) or node.bypass is not None:
                 heapq.heappop(self._ready)
@@ -155,6 +163,9 @@ class GraphWorkflow:
             self._activity(node, inputs) if plain else asyncio.create_task(self._with_care(node, inputs, size))
         )
         self._running[node.id] = task
+        self._consuming += bool(node.beside)
+        # Both ends of a STREAM edge are scheduled in one workflow task.
+        self._push(plans.started(self._plan, self._progress, node.id))
         task.add_done_callback(lambda _: self._ended.append(node.id))
 
     def _end_without_running(self, node: PlannedNode, inputs: dict[str, Any] | Missing) -> None:
@@ -170,7 +181,7 @@ class GraphWorkflow:
 
     # --- one node -------------------------------------------------------------------------------------------------
 
-    def _activity(self, node: PlannedNode, inputs: dict[str, Any]) -> workflow.ActivityHandle[NodeResult]:
+    def _activity(self, node: PlannedNode, inputs: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
         retry = RetryPolicy(
             initial_interval=timedelta(seconds=node.initial_s),
             backoff_coefficient=node.backoff,
@@ -178,18 +189,26 @@ class GraphWorkflow:
             maximum_attempts=0,  # failures are counted by the activity, which knows which attempts only waited
             non_retryable_error_types=["PayloadsTooLarge"],
         )
+        in_stream = self._is_in_stream(node)
         return workflow.start_activity(
             EXECUTE_NODE,
-            self._call(node, inputs),
-            task_queue=node.queue,
-            result_type=NodeResult,
-            start_to_close_timeout=timedelta(seconds=node.timeout_s),
-            schedule_to_close_timeout=timedelta(seconds=node.total_timeout_s),
+            self._call(node, inputs).to_wire(),
+            task_queue=self._queue_of(node),
+            result_type=dict,
+            start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s),
+            schedule_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.total_timeout_s),
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"{node.id}: {node.title or node.type}"[:200],
         )
+
+    def _is_in_stream(self, node: PlannedNode) -> bool:
+        return bool(node.beside) or node.id in self._plan.consumers
+
+    def _queue_of(self, node: PlannedNode) -> str | None:
+        """None is the run's own queue. Consumers wait in slots of their own, or they would starve their producers."""
+        return f"{node.queue or workflow.info().task_queue}.streams" if node.beside else node.queue
 
     def _call(self, node: PlannedNode, inputs: dict[str, Any]) -> NodeCall:
         return NodeCall(
@@ -207,15 +226,18 @@ class GraphWorkflow:
             non_retryable=list(node.non_retryable),
             run_user=self._start.user_id,
             interface_inputs=dict(self._plan.interface_inputs) if node.interface_values else {},
+            stream_inputs=plans.stream_inputs(node),
+            keep_chunks=node.id in self._plan.consumers,
+            active_timeout_s=node.timeout_s if self._is_in_stream(node) else 0.0,
         )
 
-    async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int) -> NodeResult:
+    async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int) -> dict[str, Any]:
         """A node with large inputs, or one whose queue may have no worker."""
         if size > MAX_INLINE_INPUTS:
             inputs = await self._stored(node, inputs)
         handle = self._activity(node, inputs)
         if node.queue is not None:
-            await self._watch_queue(node.queue, handle)
+            await self._watch_queue(self._queue_of(node) or node.queue, handle)
         return await handle
 
     async def _stored(self, node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -232,7 +254,7 @@ class GraphWorkflow:
             result[key] = refs if many else refs[0]
         return result
 
-    async def _watch_queue(self, queue: str, handle: workflow.ActivityHandle[NodeResult]) -> None:
+    async def _watch_queue(self, queue: str, handle: workflow.ActivityHandle[dict[str, Any]]) -> None:
         """Return when the node ended; fail it when the server says that nobody polls its queue."""
         patience = UNPOLLED_QUEUE_S
         while not handle.done():
@@ -251,13 +273,18 @@ class GraphWorkflow:
 
     def _finish(self, node: PlannedNode, task: asyncio.Task[Any]) -> None:
         """Record how a node's task ended."""
+        if node.beside:
+            self._consuming -= 1
+            self._ready += self._held
+            self._held = []
+            heapq.heapify(self._ready)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None and self._interrupted:
             return  # interrupted nodes are recorded together, at the end
         if error is not None:
             self._fail(node, *_describe(error, node))
             return
-        result: NodeResult = task.result()
+        result = NodeResult(**task.result())
         self._state.move(node.id, NodeStatus.COMPLETE, output=result.outputs, attempts=result.attempt, endedAt=_now())
         if not result.logged:
             self._state.table[node.id]["unlogged"] = True
@@ -270,11 +297,14 @@ class GraphWorkflow:
 
     def _settle(self, node_id: NodeId, outcome: str) -> None:
         settled = plans.settle(self._plan, self._progress, node_id, outcome)
-        for ready in settled.ready:
-            heapq.heappush(self._ready, (self._plan.order[ready], ready))
+        self._push(settled.ready)
         for skipped in settled.skipped:
             self._state.move(skipped, NodeStatus.SKIPPED, reason="upstream_error", cause=node_id)
             self._tell(skipped, "NODE_SKIPPED", {"reason": "upstream_error", "causeNodeId": node_id})
+
+    def _push(self, nodes: tuple[NodeId, ...]) -> None:
+        for node in nodes:
+            heapq.heappush(self._ready, (self._plan.order[node], node))
 
     def _tell(self, node_id: NodeId, type: str, payload: dict[str, Any]) -> None:
         tell(self._run, node_id, type, payload)

@@ -6,7 +6,7 @@ A plan is plain data, frozen into the run's input: what a run does never depends
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from functools import cached_property
@@ -31,11 +31,18 @@ class _Undefined:
 
 
 UNDEFINED: Final = _Undefined()
+STREAMED: Final = object()
+"""A slot whose value comes as a stream, while the node runs."""
+LIVE: Final = frozenset({"stream", "no_stream"})
 
 
 @dataclass(frozen=True)
 class Feed:
-    """One edge into a slot. `convert` is a `nodes.definition.Conversion`."""
+    """One edge into a slot.
+
+    `convert` is a `nodes.definition.Conversion`, `stream` (the consumer follows the producer's stream while it comes)
+    or `no_stream` (a stream that never has a chunk).
+    """
 
     node: NodeId
     slot: SlotKey
@@ -84,6 +91,7 @@ class PlannedNode:
 
     Attributes:
         after: Nodes that must have ended first: the sources of the feeds and of edges without a value (GroupOutput).
+        beside: Nodes that must have begun first: the producers of the streams it consumes.
         max_attempts: Failures after which the node has failed for good; waits are not counted.
     """
 
@@ -98,6 +106,7 @@ class PlannedNode:
     inputs: Mapping[SlotKey, PlannedInput] = field(default_factory=dict)
     outputs: Mapping[SlotKey, PlannedOutput] = field(default_factory=dict)
     after: tuple[NodeId, ...] = ()
+    beside: tuple[NodeId, ...] = ()
     bypass: Mapping[SlotKey, BypassSource] | None = None
     continue_on_error: bool = False
     collect_chunks: bool = False
@@ -156,6 +165,20 @@ class RunPlan:
                 found[source].append(node.id)
         return {key: tuple(value) for key, value in found.items()}
 
+    @cached_property
+    def consumers(self) -> Mapping[NodeId, tuple[NodeId, ...]]:
+        """Producer to the nodes that consume its streams while they come."""
+        found: dict[NodeId, list[NodeId]] = {}
+        for node in self.nodes:
+            for source in node.beside:
+                found.setdefault(source, []).append(node.id)
+        return {key: tuple(value) for key, value in found.items()}
+
+    @property
+    def kept_streams(self) -> tuple[str, ...]:
+        """Nodes whose streams another node consumes: none of their chunks may be dropped."""
+        return tuple(self.consumers)
+
     def encode(self) -> bytes:
         """The plan as one compressed argument."""
         return zlib.compress(orjson.dumps(_pack(self)), 6)
@@ -192,6 +215,7 @@ def _node(raw: dict[str, Any]) -> PlannedNode:
             "outputs": outputs,
             "bypass": bypass,
             "after": tuple(raw.get("after", ())),
+            "beside": tuple(raw.get("beside", ())),
             "non_retryable": tuple(raw.get("non_retryable", ())),
         }
     )
@@ -257,6 +281,8 @@ def inputs_for(node: PlannedNode, outputs: Outputs) -> dict[str, Any] | Missing:
     missing: list[SlotKey] = []
     for key, planned in node.inputs.items():
         value = _slot_value(planned, outputs)
+        if value is STREAMED:
+            continue
         if value is not UNDEFINED:
             values[key] = value
         elif planned.required and node.bypass is None:
@@ -267,7 +293,7 @@ def inputs_for(node: PlannedNode, outputs: Outputs) -> dict[str, Any] | Missing:
 def _slot_value(planned: PlannedInput, outputs: Outputs) -> Any:
     if planned.feeds and planned.multi:
         gathered = [_feed_value(feed, outputs) for feed in planned.feeds]
-        return [None if value is UNDEFINED else value for value in gathered]
+        return [None if value is UNDEFINED or value is STREAMED else value for value in gathered]
     if planned.feeds:
         value = _feed_value(planned.feeds[-1], outputs)
         if value is not UNDEFINED:
@@ -276,8 +302,26 @@ def _slot_value(planned: PlannedInput, outputs: Outputs) -> Any:
 
 
 def _feed_value(feed: Feed, outputs: Outputs) -> Any:
+    if feed.convert in LIVE:
+        return STREAMED
     value = outputs.get(feed.node, {}).get(feed.slot, UNDEFINED)
     return value if value is UNDEFINED else convert(value, feed.convert)
+
+
+def stream_inputs(node: PlannedNode) -> dict[str, list[str | None]]:
+    """Where each stream input comes from, feed by feed: a producer's path, `""` (no chunks), None (the batch value)."""
+    found: dict[str, list[str | None]] = {}
+    for key, planned in node.inputs.items():
+        feeds = planned.feeds if planned.multi else planned.feeds[-1:]
+        if any(feed.convert in LIVE or feed.convert == "one_chunk" for feed in feeds):
+            found[key] = [_source_of(feed) for feed in feeds]
+    return found
+
+
+def _source_of(feed: Feed) -> str | None:
+    if feed.convert == "stream":
+        return feed.node
+    return "" if feed.convert == "no_stream" else None
 
 
 def convert(value: Any, conversion: str) -> Any:
@@ -327,10 +371,11 @@ def bypass_outputs(bypass: Mapping[SlotKey, BypassSource], inputs: Mapping[str, 
 
 @dataclass
 class Progress:
-    """How far a run is: for each unfinished node the number of sources it still waits for; outcomes of the others."""
+    """How far a run is: for each node that has not begun the sources it waits for; what runs; outcomes of the rest."""
 
     waiting: dict[NodeId, int]
     outcome: dict[NodeId, str] = field(default_factory=dict)
+    running: set[NodeId] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -343,40 +388,57 @@ class Settled:
 
 def begin(plan: RunPlan) -> tuple[Progress, tuple[NodeId, ...]]:
     """A fresh progress and the nodes that are ready at once, in order."""
-    progress = Progress({node.id: len(node.after) for node in plan.nodes})
-    return progress, tuple(node.id for node in plan.nodes if not node.after)
+    progress = Progress({node.id: len(node.after) + len(node.beside) for node in plan.nodes})
+    return progress, tuple(node for node, count in progress.waiting.items() if count == 0)
+
+
+def started(plan: RunPlan, progress: Progress, node_id: NodeId) -> tuple[NodeId, ...]:
+    """Record that a node runs; gives the consumers of its streams that are ready with it."""
+    progress.running.add(node_id)
+    progress.waiting.pop(node_id, None)
+    return _released(plan, progress, plan.consumers.get(node_id, ()))
 
 
 def settle(plan: RunPlan, progress: Progress, node_id: NodeId, outcome: str) -> Settled:
     """Record that a node ended (`complete`, `bypassed`, `error`) and say what follows. Touches its neighbours only.
 
-    An error without `continue_on_error` skips every descendant; independent branches are not concerned.
+    An error without `continue_on_error` skips every descendant that has not begun; one that runs (it consumes a
+    stream) hears of the error there, and what is behind it waits for its own end. Independent branches are not
+    concerned.
     """
+    has_run = node_id in progress.running
     progress.outcome[node_id] = outcome
+    progress.running.discard(node_id)
     progress.waiting.pop(node_id, None)
     if outcome == "error" and not plan.by_id[node_id].continue_on_error:
-        skipped = tuple(node for node in descendants(plan, node_id) if node not in progress.outcome)
-        for node in skipped:
+        skipped = tuple(descendants(plan, node_id, passing_by=progress.running))
+        fresh = tuple(node for node in skipped if node not in progress.outcome)
+        for node in fresh:
             progress.outcome[node] = "skipped"
             progress.waiting.pop(node, None)
-        return Settled(skipped=skipped)
+        return Settled(skipped=fresh)
+    unfed = () if has_run else plan.consumers.get(node_id, ())  # it never streamed, so nobody was released yet
+    return Settled(ready=_released(plan, progress, (*plan.successors[node_id], *unfed)))
+
+
+def _released(plan: RunPlan, progress: Progress, nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
+    """One source less to wait for; gives the nodes that wait for none any more, in order."""
     ready = []
-    for successor in plan.successors[node_id]:
-        if successor in progress.outcome:
-            continue
-        progress.waiting[successor] -= 1
-        if progress.waiting[successor] == 0:
-            ready.append(successor)
-    return Settled(ready=tuple(sorted(ready, key=plan.order.__getitem__)))
+    for node in nodes:
+        if node in progress.waiting:
+            progress.waiting[node] -= 1
+            if progress.waiting[node] == 0:
+                ready.append(node)
+    return tuple(sorted(ready, key=plan.order.__getitem__))
 
 
-def descendants(plan: RunPlan, node_id: NodeId) -> Iterator[NodeId]:
-    """Every node behind this one, breadth first, each once."""
+def descendants(plan: RunPlan, node_id: NodeId, passing_by: Container[NodeId] = ()) -> Iterator[NodeId]:
+    """Every node behind this one, breadth first, each once; not those in `passing_by`, nor what is only behind them."""
     seen = {node_id}
     queue: list[NodeId] = [node_id]
     for current in queue:
-        for successor in plan.successors[current]:
-            if successor not in seen:
+        for successor in (*plan.successors[current], *plan.consumers.get(current, ())):
+            if successor not in seen and successor not in passing_by:
                 seen.add(successor)
                 queue.append(successor)
                 yield successor
@@ -418,5 +480,7 @@ def budget(sizes: Sequence[int], in_flight: int, started: int, spent: int) -> in
 
 
 MAX_IN_FLIGHT = 500
+MAX_CONSUMERS = 100
+"""Stream consumers of one run at a time; they hold slots while they wait."""
 MAX_NEW = 100
 MAX_NEW_BYTES = 1_000_000

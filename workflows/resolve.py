@@ -127,6 +127,13 @@ class Wire:
         return conversion(replace(self.output, is_stream=False), replace(self.input, is_stream=False)) is not None
 
     @property
+    def carries_stream(self) -> bool:
+        """Does the target read this edge chunk by chunk, while the source runs?"""
+        if self.output is None or self.input is None or self.only_orders:
+            return False
+        return self.output.is_stream and self.input.is_stream
+
+    @property
     def only_orders(self) -> bool:
         """No value travels: the edge lacks a handle, or a stream goes to the node that marks interface outputs."""
         nameless = not self.edge.source_handle or not self.edge.target_handle

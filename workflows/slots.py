@@ -42,9 +42,12 @@ def _listed(value: Any, multi: bool) -> Any:
 
 
 def _feed(item: Wire) -> Feed:
-    # A batch value into a stream slot is refused before, except where it only marks an interface output.
-    convert = "" if item.conversion in (None, "one_chunk") else item.conversion
-    return Feed(NodeId(item.edge.source), SlotKey(item.edge.source_handle), convert or "")
+    convert: str = item.conversion or ""
+    both_stream = item.output is not None and item.input is not None and item.output.is_stream and item.input.is_stream
+    # A bypassed node reads nothing: it waits for the collected stream and hands that on.
+    if both_stream and not item.target.node.bypassed:
+        convert = "stream"
+    return Feed(NodeId(item.edge.source), SlotKey(item.edge.source_handle), convert)
 
 
 def literal(node: ResolvedNode, key: str) -> Any:

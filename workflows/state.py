@@ -69,7 +69,7 @@ class RunState:
         for node in plan.nodes:
             if node.id in outcome:
                 continue
-            waiting = sum(1 for source in node.after if source not in outcome)
+            waiting = sum(1 for source in (*node.after, *node.beside) if source not in outcome)
             progress.waiting[node.id] = waiting
             if waiting == 0:
                 ready.append(node.id)

@@ -266,9 +266,6 @@ def wire_problems(wire: Wire) -> list[Problem]:
         return problems
     if conversion(wire.output, wire.input) is None:
         return [*problems, _mismatch(wire, wire.output, wire.input)]
-    if not wire.target.definition.interface_sink and wire.input.is_stream:
-        message = f"{_ends(wire)}: edges into a stream input are not supported yet; use an output that is no stream"
-        problems.append(_of_edge("stream_edge_unsupported", message, wire))
     return problems
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote
 
+import orjson
+
 from nodes.errors import InnkeeperError
 
 Event = dict[str, Any]
@@ -33,6 +35,8 @@ FENCED: Answer = {"s": "fenced"}
 OPEN_RUN_BYTES = 50_000_000
 """From here on an open run's chunks become gaps, unless a node consumes them (meta `kept_streams`)."""
 GAP_SPAN = 1000
+MAX_RESUMED_TEXT = 4_000_000
+"""Bytes of text (as JSON) a resumed attempt may be told; a longer stream starts over."""
 
 
 class ProtocolError(InnkeeperError):
@@ -57,6 +61,11 @@ class NodeLogState:
         ended: The stream of this epoch had its last chunk or end frame.
         terminal: Type of the terminal event.
         outputs: Of the logged NODE_COMPLETE, as the worker sent them.
+        origin: The epoch in which the stream began anew last; a resumed epoch keeps it.
+        began: `seq` of that beginning.
+        input: Origin of the input stream this one can go on with; None when it cannot be resumed.
+        used: How many chunks of that input the last chunk had consumed.
+        text_bytes: Of the text so far; counted for streams that can be resumed.
     """
 
     epoch: Epoch | None = None
@@ -64,6 +73,11 @@ class NodeLogState:
     ended: bool = False
     terminal: str | None = None
     outputs: Mapping[str, Any] | None = None
+    origin: Epoch | None = None
+    began: int = 0
+    input: Epoch | None = None
+    used: int = 0
+    text_bytes: int = 0
 
 
 @dataclass
@@ -97,15 +111,37 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
     kind, payload = event["type"], event["payload"]
     if kind == YIELD:
         if "gap" in payload:
-            node.next = payload["gap"]["to"] + 1
+            node.next, node.input = payload["gap"]["to"] + 1, None
         elif "i" in event:
             node.next = event["i"] + 1
+            if node.input is not None:
+                _remember_progress(node, payload["yieldedContent"], event.get("u"))
         node.ended = node.ended or payload["isLastChunk"]
     elif kind == EXECUTING:
-        node.epoch, node.next, node.ended = _pair(event["e"]), 0, False
+        _begin(node, event)
     elif kind in TERMINAL:
         node.terminal = kind
         node.outputs = without_links(payload["output"]) if kind == COMPLETE else None
+
+
+def _begin(node: NodeLogState, event: Event) -> None:
+    node.epoch = _pair(event["e"])
+    if event.get("kept"):
+        return
+    node.origin, node.began = node.epoch, event["seq"]
+    node.next, node.ended, node.used, node.text_bytes = 0, False, 0, 0
+    node.input = _pair(event["in"]) if "in" in event else None
+
+
+def _remember_progress(node: NodeLogState, chunk: Mapping[str, Any], used: int | None) -> None:
+    """Keep what a resumed attempt will be told. A stream with a hole in that cannot be resumed."""
+    content = chunk.get("content")
+    if chunk["type"] == "text_chunk" and isinstance(content, str):
+        node.text_bytes += len(orjson.dumps(content))
+    if used is None or node.text_bytes > MAX_RESUMED_TEXT:
+        node.input = None
+    else:
+        node.used = used
 
 
 def fold(events: Iterable[Event], meta: Mapping[str, Any] | None = None) -> RunLogState:
@@ -117,12 +153,23 @@ def fold(events: Iterable[Event], meta: Mapping[str, Any] | None = None) -> RunL
 
 
 @dataclass(frozen=True)
+class StoredText:
+    """The text of a stream so far, as a request to the log: of the chunks below `next` behind event `after`."""
+
+    run: str
+    path: str
+    after: int
+    next: int
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the log gets and what the sender is told.
 
     Attributes:
         events: To be applied and committed, numbered.
-        answer: For `open` always; for others only FENCED: the sender's attempt is no longer the one that counts.
+        answer: For `open` always; for others only FENCED: the sender's attempt is no longer the one that counts. Of an
+            open that resumes, `text` is a StoredText: whoever sends the answer puts the text in its place.
         fate: `logged`, or why it was dropped: `resend` (the log has it), `fenced`, `late` (the run is closed).
     """
 
@@ -170,6 +217,7 @@ def interface_outputs_message(outputs: Mapping[str, Any]) -> Message:
 
 def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
     path, epoch = _text(message["path"]), _pair(message["epoch"])
+    resume = None if message.get("resume") is None else _pair(message["resume"])
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal == COMPLETE:
         answer = {"s": "finished", "outputs": node.outputs}
@@ -179,16 +227,28 @@ def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if node.terminal is not None or (node.epoch is not None and epoch < node.epoch):
         return Decision(answer=FENCED, fate="fenced")
     if epoch == node.epoch:
-        return Decision(answer={"s": "ok", "next": node.next}, fate="resend")
+        return Decision(answer=_go_on(message, path, node), fate="resend")
+    goes_on = resume is not None and resume == node.input
     out = _Events(state, message["run"], now_ms)
-    if node.epoch is not None:
+    if node.epoch is not None and not goes_on:
         out.reset(path, epoch)
-    out.add(EXECUTING, {"nodeId": path, "attempt": epoch[0]}, e=epoch)
-    return Decision(out.events(), {"s": "ok", "next": 0})
+    internal = {} if resume is None else {"in": resume, "kept": True} if goes_on else {"in": resume}
+    out.add(EXECUTING, {"nodeId": path, "attempt": epoch[0]}, e=epoch, **internal)
+    return Decision(out.events(), _go_on(message, path, node if goes_on else NodeLogState()))
+
+
+def _go_on(message: Message, path: str, node: NodeLogState) -> Answer:
+    """Where an accepted epoch goes on; one that may resume is also told how far its input and its text are."""
+    answer: Answer = {"s": "ok", "next": node.next}
+    if message.get("resume") is None:
+        return answer
+    text = StoredText(message["run"], path, node.began, node.next) if node.next else ""
+    return {**answer, "used": node.used, "text": text}
 
 
 def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
     path, epoch, index = _text(message["path"]), _pair(message["epoch"]), _count(message["i"])
+    internal = {"i": index} if message.get("u") is None else {"i": index, "u": _count(message["u"])}
     node = state.nodes.get(path) or NodeLogState()
     dropped = _dropped(state, node, path, epoch)
     if dropped is not None:
@@ -204,7 +264,7 @@ def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
     chunk = message["chunk"]
     # A stream ends once: a chunk after its end is kept, but cannot end it again.
     last = chunk["type"] in END_CHUNKS and not node.ended
-    out.frame(path, epoch, {"yieldedContent": chunk}, last=last, index=index)
+    out.frame(path, epoch, {"yieldedContent": chunk}, last=last, **internal)
     return Decision(out.events())
 
 
@@ -333,13 +393,12 @@ class _Events:
         payload = {**payload, "promptId": self._run}
         self._events.append({"seq": seq, "ts": self._now_ms, "type": kind, "payload": payload, **internal})
 
-    def frame(self, path: str, epoch: Epoch, body: dict[str, Any], *, last: bool, index: int | None = None) -> None:
-        """A NODE_YIELD and its copies for interface outputs. The end frame has no index."""
+    def frame(self, path: str, epoch: Epoch, body: dict[str, Any], *, last: bool, **internal: int) -> None:
+        """A NODE_YIELD and its copies for interface outputs. The end frame has no index (`i`)."""
         payload = {"sourceNodeId": path, **body, "isLastChunk": last, "attempt": epoch[0]}
-        if index is None:
-            self.add(YIELD, payload, e=epoch)
-        else:
-            self.add(YIELD, {**payload, "index": index}, e=epoch, i=index)
+        if "i" in internal:
+            payload["index"] = internal["i"]
+        self.add(YIELD, payload, e=epoch, **internal)
         for key, name in self._interfaces(path):
             named = {"interfaceOutputKey": key} if name is None else _named(key, name)
             self.add("WORKFLOW_INTERFACE_YIELD", {**named, **body, "isLastChunk": last})

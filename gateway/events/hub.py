@@ -14,6 +14,8 @@ from nodes.errors import RunError, RunNotFound
 
 RING_FRAMES = 1024
 RING_BYTES = 4_000_000
+FIRST_PAGE = 50
+"""The first events after a resume should come soon, however many resume at once."""
 PAGE = 500
 
 Frames = list[tuple[int, bytes]]
@@ -107,7 +109,8 @@ class Hub:
             cursor = after
             while True:
                 sealed = ring.sealed
-                batch = self._live(ring, cursor) or await self._page(run, cursor, ring)
+                limit = FIRST_PAGE if cursor == after else PAGE
+                batch = self._live(ring, cursor) or await self._page(run, cursor, ring, limit)
                 if batch:
                     cursor = batch[-1][0]
                     yield batch
@@ -139,8 +142,8 @@ class Hub:
     def _live(ring: _Ring, cursor: int) -> Frames:
         return ring.after(cursor) or [] if ring.first else []
 
-    async def _page(self, run: str, cursor: int, ring: _Ring) -> Frames:
+    async def _page(self, run: str, cursor: int, ring: _Ring, limit: int) -> Frames:
         """From the log, unless the ring says that there is nothing newer."""
         if ring.first and ring.after(cursor) is not None:
             return []
-        return [(event.seq, event.frame) for event in await self._log.read(run, cursor, PAGE)]
+        return [(event.seq, event.frame) for event in await self._log.read(run, cursor, limit)]

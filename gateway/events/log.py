@@ -1,8 +1,8 @@
 """The protocol every back end of the run event log obeys, and the form of a stored event.
 
 A stored event is one line: the JSON that clients get, then, for node events, a tab and the internal keys as JSON
-(`{"e": [attempt, generation], "i": index}`). Compact JSON holds neither tabs nor newlines, so a line needs no
-parsing to be cut, counted or sent.
+(`{"e": [attempt, generation], "i": index}`, see INTERNAL_KEYS). Compact JSON holds neither tabs nor newlines, so a
+line needs no parsing to be cut, counted or sent.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import orjson
 
 from nodes.errors import InnkeeperError
 
-INTERNAL_KEYS = ("e", "i")
+INTERNAL_KEYS = ("e", "i", "u", "in", "kept")
+"""Epoch; chunk index; input chunks consumed by then; origin of the input; the epoch went on with the stream."""
 
 
 class LogUnavailable(InnkeeperError):
@@ -43,7 +44,7 @@ class StoredEvent(NamedTuple):
         return frame_of(self.line)
 
     def decode(self) -> dict[str, Any]:
-        """The whole event, internal keys `e` and `i` included where it has them."""
+        """The whole event, internal keys included where it has them."""
         public, _, internal = self.line.partition(b"\t")
         event: dict[str, Any] = orjson.loads(public)
         if internal:

@@ -15,6 +15,7 @@ from gateway.events.fence import (
     FENCED,
     Answer,
     Decision,
+    Event,
     MalformedMessage,
     Message,
     ProtocolError,
@@ -24,6 +25,7 @@ from gateway.events.fence import (
 )
 from gateway.events.hub import Hub
 from gateway.events.log import Batch, EventLog, LogUnavailable, encode, frame_of
+from gateway.events.streams import Streams
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +67,7 @@ class _Work:
     """What one commit would write and tell; thrown away when it fails."""
 
     lines: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
+    events: dict[str, list[Event]] = field(default_factory=dict)
     results: list[list[Result]] = field(default_factory=list)
     stumbled: dict[Source, tuple[Any, ...]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
@@ -77,6 +80,8 @@ class LogWriter:
         counters: `events`, `commits`, `commit_failures`, `logged`, `resend`, `fenced`, `late` (dropped after the final
             status), `unknown_run`, `protocol_errors`: totals since the start.
         reason: Why nothing can be committed now; None when all is well.
+        log: What it writes to.
+        streams: Where consumers of streams follow what it commits.
     """
 
     def __init__(
@@ -87,7 +92,8 @@ class LogWriter:
         max_queued_bytes: int = 32_000_000,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
-        self._log, self._hub, self._clock_ms = log, hub, clock_ms
+        self.log, self.streams = log, Streams(log)
+        self._hub, self._clock_ms = hub, clock_ms
         self._max_queued_bytes = max_queued_bytes
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
@@ -164,7 +170,7 @@ class LogWriter:
 
     async def create_run(self, run: str, meta: Mapping[str, Any]) -> bool:
         """Make the run's log; False when it exists already. Messages of runs without a log are dropped."""
-        return await self._log.create_run(run, meta)
+        return await self.log.create_run(run, meta)
 
     async def close_run(self, run: str, messages: Sequence[Message]) -> None:
         """Append what is missing up to the final status, then seal. Again and again without harm.
@@ -173,7 +179,7 @@ class LogWriter:
             LogUnavailable: The run could not be sealed; call again.
         """
         await self.append(run, messages)
-        await self._log.seal(run)
+        await self.log.seal(run)
         self._hub.seal(run)
 
     # --- the task -----------------------------------------------------------------------------------------------
@@ -232,7 +238,7 @@ class LogWriter:
         for item in batch:
             work.results.append(self._decide_all(item, states, work))
         if work.lines:
-            await self._log.append([Batch(run, first, lines) for run, (first, lines) in work.lines.items()])
+            await self.log.append([Batch(run, first, lines) for run, (first, lines) in work.lines.items()])
             work.counts["commits"] += 1
         return work
 
@@ -253,6 +259,7 @@ class LogWriter:
         for run, (first, lines) in work.lines.items():
             if self._hub.is_followed(run):
                 self._hub.publish(run, first, [frame_of(line) for line in lines])
+            self.streams.publish(run, work.events[run])
             self._retire(run)
 
     # --- deciding -----------------------------------------------------------------------------------------------
@@ -308,6 +315,7 @@ class LogWriter:
             return
         _, lines = work.lines.setdefault(run, (decision.events[0]["seq"], []))
         lines.extend(encoded)
+        work.events.setdefault(run, []).extend(decision.events)
         state.size += sum(map(len, encoded))
         for event in decision.events:
             state.apply(event)
@@ -334,11 +342,11 @@ class LogWriter:
         return state
 
     async def _load(self, run: str) -> RunLogState | None:
-        info = await self._log.run_info(run)
+        info = await self.log.run_info(run)
         if info is None:
             return None
         state = RunLogState(info.meta, size=info.size)
-        while page := await self._log.read(run, state.last_seq, FOLD_PAGE):
+        while page := await self.log.read(run, state.last_seq, FOLD_PAGE):
             for event in page:
                 state.apply(event.decode())
         return state

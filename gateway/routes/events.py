@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Message, Send
 from starlette.websockets import WebSocket
 
 from gateway.context import gateway_of
 from gateway.events.hub import Frames
 from gateway.feed import Feed
 
+logger = logging.getLogger("innkeeper.gateway.clients")
 router = APIRouter(tags=["events"])
 
 KEEP_ALIVE_S = 15.0
+FRAMES_PER_PIECE = 64
 _EVENT_ID = re.compile(r"(?P<log>.+):(?P<seq>\d{1,18})")
 _TYPE = re.compile(rb'"type":"([A-Za-z_-]+)"')
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -26,7 +30,8 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 @router.get("/api/prompt/{run}/events", summary="Events of a run (SSE); goes on behind Last-Event-ID or `after`")
 async def events(run: str, request: Request, after: int = Query(0, ge=0)) -> Response:
-    feed, log_id = gateway_of(request).feed, None
+    gateway = gateway_of(request)
+    feed, log_id = gateway.feed, None
     if (seen := _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))) is not None:
         log_id, after = seen["log"], int(seen["seq"])
     place = await feed.place(run, after, log_id)
@@ -34,10 +39,31 @@ async def events(run: str, request: Request, after: int = Query(0, ge=0)) -> Res
         # The one answer after which an EventSource does not connect again.
         return Response(status_code=204)
     body = event_stream(feed, run, place.after, place.log_id)
-    return StreamingResponse(body, media_type="text/event-stream", headers=HEADERS)
+    return EventStream(body, gateway.settings.send_timeout_s)
 
 
-async def event_stream(feed: Feed, run: str, after: int, log_id: str) -> AsyncIterator[bytes]:
+class EventStream(StreamingResponse):
+    """A stream that ends when its reader takes nothing for too long; an EventSource then comes back where it was."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], send_timeout_s: float) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=HEADERS)
+        self._events = events
+        self._send_timeout_s = send_timeout_s
+
+    async def stream_response(self, send: Send) -> None:
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(self._send_timeout_s):
+                await send(message)
+
+        try:
+            async with contextlib.aclosing(self._events):
+                await super().stream_response(patient)
+        except TimeoutError:
+            # No close code here: the connection just ends, in the middle of the answer.
+            logger.info("a reader of events took nothing for too long", extra={"event": "slow_reader"})
+
+
+async def event_stream(feed: Feed, run: str, after: int, log_id: str) -> AsyncGenerator[bytes, None]:
     """The events of a run as SSE, with a comment when nothing happened for a while."""
     yield b"retry: 1000\n\n"
     async with contextlib.aclosing(feed.follow(run, after)) as pages:
@@ -53,7 +79,8 @@ async def event_stream(feed: Feed, run: str, after: int, log_id: str) -> AsyncIt
                     page = waiting.result()
                 except StopAsyncIteration:
                     return
-                yield b"".join(_sse(log_id, seq, frame) for seq, frame in page)
+                for start in range(0, len(page), FRAMES_PER_PIECE):
+                    yield b"".join(_sse(log_id, *item) for item in page[start : start + FRAMES_PER_PIECE])
                 await feed.sent(len(page), since)
                 waiting = asyncio.ensure_future(anext(pages))
         finally:

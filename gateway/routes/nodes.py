@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from gateway.context import gateway_of
-from gateway.errors import NotFound, json_response
+from gateway.errors import NotFound, json_response, shown
 
 router = APIRouter(prefix="/api", tags=["catalogue"])
 
@@ -20,7 +20,7 @@ async def nodes(request: Request) -> Response:
 async def node(full_type: str, request: Request) -> Response:
     found = gateway_of(request).catalogue.get_node(full_type)
     if found is None:
-        raise NotFound(f"there is no node type {full_type!r}; GET /api/nodes lists them", code="unknown_node_type")
+        raise NotFound(f"there is no node type {shown(full_type)}; GET /api/nodes lists them", code="unknown_node_type")
     return json_response(found.to_json())
 
 

@@ -17,6 +17,7 @@ router = APIRouter(prefix="/api", tags=["runs"])
 
 MAX_KEY_CHARS = 255
 MAX_WAIT_S = 600.0
+MAX_CURSOR = 2**63 - 1
 BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -60,7 +61,7 @@ async def executions(request: Request) -> Response:
 async def history(
     request: Request,
     limit: int = Query(50, ge=1, le=500),
-    cursor: int | None = Query(None, ge=0),
+    cursor: int | None = Query(None, ge=0, le=MAX_CURSOR),
     status: Literal["complete", "error", "interrupted"] | None = None,
 ) -> Response:
     runs, following = await gateway_of(request).runs.history(cursor, limit, status)

@@ -58,8 +58,8 @@ def attempt_of(stack: Stack, number: int, details: list[Any] | None = None) -> A
     return env
 
 
-def call(type: str, **fields: Any) -> NodeCall:
-    return NodeCall(**{"run": "r", "path": "n", "type": f"toy:{type}", "inputs": {}, **fields})
+def call(type: str, **fields: Any) -> dict[str, Any]:
+    return NodeCall(**{"run": "r", "path": "n", "type": f"toy:{type}", "inputs": {}, **fields}).to_wire()
 
 
 async def all_bytes(handle: WorkflowHandle[Any, Any]) -> bytes:
@@ -229,7 +229,7 @@ async def test_a_node_that_was_logged_by_its_last_allowed_attempt_is_complete(
     gateway.answer = lambda message: {"s": "finished", "outputs": {"out": "from the log"}}
     execute = stack.execute(link).execute_node
     result = await attempt_of(stack, 2).run(execute, call("echo", max_failures=1))
-    assert result.outputs == {"out": "from the log"}
+    assert result["outputs"] == {"out": "from the log"}
     assert not toys.calls
 
 
@@ -244,7 +244,7 @@ async def test_attempts_that_died_without_a_word_are_given_up(
     assert not toys.calls
     # Waits are not failures: one more attempt is left here.
     result = await attempt_of(stack, 5, [{"waits": 1}]).run(execute, call("echo", max_failures=4))
-    assert result == NodeResult({"out": "n"}, 5)
+    assert result == NodeResult({"out": "n"}, 5).to_wire()
 
 
 async def test_a_node_scheduled_anew_continues_its_epochs(
@@ -493,7 +493,7 @@ async def test_a_cancelled_attempt_waits_for_the_acknowledgement_and_returns(
     await asyncio.sleep(0.05)
     assert not running.done()
     await gateway.release()
-    assert await running == NodeResult({"out": "n"})
+    assert await running == NodeResult({"out": "n"}).to_wire()
 
 
 async def test_a_stopping_worker_hands_its_node_to_another_without_counting(

@@ -69,7 +69,8 @@ async def _measure(rows: Sequence[Row], rounds: int) -> dict[str, Measured]:
     """Start everything, measure load by load, stop everything, on Ctrl-C and SIGTERM too."""
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     # One load serves all its rows, so that they share the handwritten samples.
     wanted: dict[str, list[str]] = {}
     for row in rows:

@@ -27,7 +27,7 @@ COLUMNS = (
     "best",
     "limit",
     "verdict",
-    "inside Temporal",
+    "inside",
     "CPU",
     "loop ms",
 )
@@ -150,5 +150,5 @@ def _machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "temporalio": version("temporalio"),
-        "temporalServer": find_binary().version,
+        "temporalCli": find_binary().version,
     }

@@ -67,8 +67,9 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
 async def _server(folder: Path) -> AsyncIterator[str]:
     """A Temporal server alone, with the flags and the file of the embedded one; gives its address."""
     server = TemporalServer(DataDir.open(folder))
-    async with _children(server.logs, {"temporal": server.spec()}), asyncio.timeout(READY_S):
-        await server.ready()
+    async with _children(server.logs, {"temporal": server.spec()}):
+        async with asyncio.timeout(READY_S):
+            await server.ready()
         yield server.address
 
 

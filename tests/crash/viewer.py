@@ -18,6 +18,8 @@ class Viewer:
         self.terminal: Counter[str] = Counter()
         self.executing: Counter[str] = Counter()
         self.status = ""
+        self.first_chunk: dict[str, int] = {}
+        self.ended: dict[str, int] = {}
 
     def apply(self, event: dict[str, Any]) -> None:
         assert event["seq"] == self.seq + 1, f"after {self.seq} came {event['seq']}"
@@ -35,8 +37,10 @@ class Viewer:
             mine = self.chunks.setdefault(payload["sourceNodeId"], [])
             assert payload["index"] == len(mine), f"chunk {payload['index']} after {len(mine)} chunks"
             mine.append(payload["yieldedContent"])
+            self.first_chunk.setdefault(payload["sourceNodeId"], self.seq)
         elif kind in TERMINAL:
             self.terminal[payload["nodeId"]] += 1
+            self.ended[payload["nodeId"]] = self.seq
 
     def text(self, node: str) -> str:
         return "".join(chunk["content"] for chunk in self.chunks.get(node, ()) if chunk["type"] == "text_chunk")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ from activities.settings import WorkerSettings
 from activities.sink import LinkSink
 from activities.values import Values
 from gateway.app import create_app
+from gateway.listen import listen
+from gateway.server import server_config
 from gateway.settings import Settings, worker_token
 from nodes.plugins import load_catalogue
 from nodes.services.blobs import FolderBlobs
@@ -46,7 +47,7 @@ class Stack:
     url: str = ""
 
     def __post_init__(self) -> None:
-        self._sock = socket.create_server(("127.0.0.1", 0))
+        self._sock = listen("127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._sock.getsockname()[1]}"
         self.settings = Settings(
             data_dir=self.data,
@@ -64,14 +65,8 @@ class Stack:
 
     @contextlib.asynccontextmanager
     async def gateway(self) -> AsyncIterator[None]:
-        config = uvicorn.Config(
-            create_app(self.settings),
-            log_config=None,
-            access_log=False,
-            lifespan="on",
-            ws="websockets-sansio",
-            timeout_graceful_shutdown=1,
-        )
+        config = server_config(create_app(self.settings))
+        config.timeout_graceful_shutdown = 1
         server = uvicorn.Server(config)
         # The duplicate is closed with the server; the port stays ours for the next one.
         task = asyncio.create_task(server._serve([self._sock.dup()]))

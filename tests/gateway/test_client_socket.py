@@ -151,7 +151,8 @@ async def test_interrupt_request_ends_the_run(shared: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "code"),
     [
-        ("{", "invalid_workflow"),
+        ("{", "malformed_json"),
+        ('{"type": "SUBSCRIBE", "payload": ' + "[" * 500 + "]" * 500 + "}", "document_too_deep"),
         ("[]", "bad_request"),
         ('{"type": "no_such", "payload": {}}', "unknown_message_type"),
         ('{"type": "list_workflows"}', "unknown_message_type"),

@@ -82,6 +82,7 @@ class Worker:
     replies: dict[str, Any] = field(default_factory=dict)
     fenced: list[Any] = field(default_factory=list)
     drains: list[int] = field(default_factory=list)
+    blocks: list[dict[str, Any]] = field(default_factory=list)
 
     async def send(self, *messages: dict[str, Any]) -> None:
         await self.raw({"m": list(messages)})
@@ -91,8 +92,9 @@ class Worker:
 
     async def receive(self) -> None:
         frame = orjson.loads(await asyncio.wait_for(self.socket.recv(), 5))
-        self.acked = frame.get("ack", self.acked)
         self.replies.update(frame.get("replies", {}))
+        self.acked = frame.get("ack", self.acked)
+        self.blocks.extend(frame.get("streams", []))
         self.fenced.extend(frame.get("fenced", []))
         self.drains.extend([frame["drain"]] if "drain" in frame else [])
 
@@ -207,6 +209,15 @@ async def test_stream_that_no_resend_can_mend_is_fenced_at_the_second_try(gatewa
         {"m": [{"n": 1, "t": "open"}]},
         {"m": [{"n": 1, "t": "unheard of", "run": "r"}]},
         {"m": [{"n": 1, "t": "open", "run": "r", "path": "n", "epoch": "no"}]},
+        {"m": [{"n": 1, "t": "open", "run": "r", "path": "n", "epoch": [1, 0], "resume": [1]}]},
+        {"m": [], "follow": 1},
+        {"m": [], "follow": [{"id": "a", "run": "r"}]},
+        {"m": [], "follow": [{"id": "a" * 201, "run": "r", "path": "n"}]},
+        {"m": [], "follow": [{"id": "a", "run": "r", "path": "n", "origin": "no"}]},
+        {"m": [], "follow": [{"id": "a", "run": "r", "path": "n", "origin": None, "next": -1}]},
+        {"m": [], "follow": [{"id": str(n), "run": "r", "path": "n"} for n in range(5001)]},
+        {"m": [], "unfollow": [7]},
+        {"m": [], "got": [["a"]]},
     ],
 )
 async def test_malformed_frame_closes_with_its_code(tmp_path: Path, frame: Any) -> None:
@@ -310,3 +321,76 @@ async def test_many_chunks_of_many_frames_arrive_in_order(gateway: Gateway) -> N
         assert [event.seq for event in page] == list(range(seen + 1, seen + len(page) + 1))
         seen += len(page)
     assert seen == 3001
+
+
+def follow(id: str, path: str = "n", origin: Any = None, next: int = 0) -> dict[str, Any]:
+    return {"id": id, "run": "r", "path": path, "origin": origin, "next": next}
+
+
+async def test_consumer_on_another_worker_gets_every_chunk_and_the_end(gateway: Gateway) -> None:
+    async with connected(gateway, "producer") as producer, connected(gateway, "consumer") as consumer:
+        await consumer.raw({"follow": [follow("a"), follow("b"), follow("never", "elsewhere")]})
+        await producer.send(opened(1, reply=False), *(chunk(2 + i, i, content=f"{i}") for i in range(1500)))
+        await producer.send(complete(1502))
+        seen = {"a": 0, "b": 0}
+        while sum("end" in block for block in consumer.blocks) < 2:
+            await consumer.receive()
+            for block in consumer.blocks:
+                seen[block["id"]] = max(seen[block["id"]], block["i"] + len(block["chunks"]))
+            await consumer.raw({"got": list(seen.items())})
+    for id in ("a", "b"):
+        blocks = [block for block in consumer.blocks if block["id"] == id]
+        assert blocks[0]["origin"] == [1, 0]
+        contents = [item["content"] for block in blocks for item in block["chunks"]]
+        assert contents == [f"{i}" for i in range(1500)]
+        assert blocks[-1]["end"] == {"type": "NODE_COMPLETE"}
+
+
+async def test_consumer_that_reconnects_follows_from_where_it_is(gateway: Gateway) -> None:
+    async with connected(gateway, "producer") as producer:
+        await producer.send(opened(1), *(chunk(2 + i, i, content=f"{i}") for i in range(4)))
+        await producer.until_acked(5)
+        async with connected(gateway, "consumer") as consumer:
+            await consumer.raw({"follow": [follow("a")]})
+            while not any(block["chunks"] for block in consumer.blocks):
+                await consumer.receive()
+        await until(lambda: gateway.writer.streams._tails == {})
+        await producer.send(chunk(6, 4, content="4"))
+        async with connected(gateway, "consumer") as consumer:
+            await consumer.raw({"follow": [follow("a", origin=[1, 0], next=3)], "got": [["a", 3]]})
+            while sum(len(block["chunks"]) for block in consumer.blocks) < 2:
+                await consumer.receive()
+            assert [item["content"] for block in consumer.blocks for item in block["chunks"]] == ["3", "4"]
+            await consumer.raw({"unfollow": ["a"]})
+            await until(lambda: gateway.writer.streams._tails == {})
+            assert await gateway.sockets.drain(0) is False  # the connection is still there
+
+
+async def test_resumed_open_is_told_the_text_so_far(gateway: Gateway) -> None:
+    relayed = [{**chunk(2 + i, i, content=f"{i} "), "u": 2 * i + 2} for i in range(1200)]
+    async with connected(gateway) as worker:
+        await worker.send({**opened(1), "resume": [1, 0]}, *relayed)
+        await worker.until_acked(1201)
+        assert worker.replies == {"1": {"s": "ok", "next": 0, "used": 0, "text": ""}}
+        await worker.send({**opened(1202, 2), "resume": [1, 0]})
+        await worker.until_acked(1202)
+        text = "".join(f"{i} " for i in range(1200))
+        assert worker.replies["1202"] == {"s": "ok", "next": 1200, "used": 2400, "text": text}
+
+
+async def test_large_answers_go_in_frames_of_their_own_before_their_acknowledgement(gateway: Gateway) -> None:
+    large = "y" * 700_000
+    async with connected(gateway) as worker:
+        opens = [{**opened(2 * i + 1), "path": f"n{i}"} for i in range(6)]
+        ends = [{**complete(2 * i + 2, text=large), "path": f"n{i}"} for i in range(6)]
+        for pair in zip(opens, ends, strict=True):
+            await worker.send(*pair)
+        await worker.until_acked(12)
+        worker.replies.clear()
+        await worker.send(*({**opened(13 + i, 2), "path": f"n{i}"} for i in range(6)))
+        frames = 0
+        while worker.acked < 18:
+            await worker.receive()
+            frames += 1
+            assert worker.acked < 18 or len(worker.replies) == 6
+        assert frames >= 3

@@ -9,3 +9,8 @@ SOFT_ERRORS_ARE_HARD = {
     "openai_no_prompt_stream": "the same, while streaming",
 }
 """File to reason; the nodes of the file that answered with an error text must fail."""
+
+SLOWED = {
+    "interrupt_during_stream": 10,  # a stream of 0.2 s is over before an interruption could arrive
+}
+"""File to the factor that stretches the pauses of its streams: an interruption stops a node within 1.5 s."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.events.fence import (
     FENCED,
     GAP_SPAN,
+    MAX_RESUMED_TEXT,
     OPEN_RUN_BYTES,
     TERMINAL,
     Decision,
@@ -19,6 +20,7 @@ from gateway.events.fence import (
     MalformedMessage,
     ProtocolError,
     RunLogState,
+    StoredText,
     decide,
     fact_message,
     fold,
@@ -310,6 +312,107 @@ def test_malformed_message_is_refused_and_changes_nothing(message: Mapping[str, 
     with pytest.raises(MalformedMessage):
         log.send(message)
     assert len(log.events) == 1
+
+
+# --- resuming -----------------------------------------------------------------------------------------------------
+
+
+def resumed(epoch: Sequence[int], origin: Sequence[int] = (1, 0)) -> dict[str, Any]:
+    return {**opened(epoch), "resume": list(origin)}
+
+
+def relayed(i: int, epoch: Sequence[int], used: int | None, content: str = "x") -> dict[str, Any]:
+    message = {"t": "chunk", "path": "n", "epoch": list(epoch), "i": i}
+    return {**message, "chunk": {"type": "text_chunk", "content": content}, "u": used}
+
+
+def test_resumed_epoch_goes_on_with_the_chunks_that_are_there() -> None:
+    log = Log()
+    assert log.send(resumed((1, 0))).answer == {"s": "ok", "next": 0, "used": 0, "text": ""}
+    log.send(relayed(0, (1, 0), 2))
+    log.send(relayed(1, (1, 0), 3))
+    answer = {"s": "ok", "next": 2, "used": 3, "text": StoredText("r", "n", 1, 2)}
+    assert log.send(resumed((2, 0))).answer == answer
+    assert log.send(resumed((2, 0))).answer == answer
+    assert log.send(relayed(1, (1, 0), 3)).answer == FENCED
+    log.send(relayed(2, (2, 0), 4))
+    log.send(complete((2, 0), end=True))
+    assert log.types() == [
+        "NODE_EXECUTING",
+        *["NODE_YIELD"] * 2,
+        "NODE_EXECUTING",
+        *["NODE_YIELD"] * 2,
+        "NODE_COMPLETE",
+    ]
+    assert log.state.nodes["n"].origin == (1, 0)
+    assert fold(log.stored()) == log.state
+    public = [StoredEvent(event["seq"], encode(event)).frame for event in log.events]
+    assert not any(key in orjson.loads(frame) for frame in public for key in ("e", "i", "u", "in", "kept"))
+
+
+def _spoiled(what: str, log: Log) -> dict[str, Any]:
+    """Two chunks of a stream that cannot be resumed, and the open that would."""
+    log.send({**resumed((1, 0)), "resume": None} if what == "input unknown" else resumed((1, 0)))
+    log.send(relayed(0, (1, 0), 1))
+    if what == "hole":
+        log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 1, "to": 1})
+    elif what == "progress unknown":
+        log.send(relayed(1, (1, 0), None))
+    elif what == "too much text":
+        log.send(relayed(1, (1, 0), 2, "\n" * (MAX_RESUMED_TEXT // 2)))
+    else:
+        log.send(relayed(1, (1, 0), 2))
+    return opened((2, 0)) if what == "not asked" else resumed((2, 0), (1, 1) if what == "input anew" else (1, 0))
+
+
+@pytest.mark.parametrize(
+    "what", ["input anew", "input unknown", "hole", "progress unknown", "too much text", "not asked"]
+)
+def test_stream_that_cannot_be_resumed_begins_anew(what: str) -> None:
+    log = Log()
+    answer = log.send(_spoiled(what, log)).answer
+    assert answer == {"s": "ok", "next": 0, **({} if what == "not asked" else {"used": 0, "text": ""})}
+    assert log.types()[-2:] == ["NODE_STREAM_RESET", "NODE_EXECUTING"]
+    assert log.state.nodes["n"].origin == (2, 0)
+    assert fold(log.stored()) == log.state
+
+
+def test_finished_node_is_not_resumed() -> None:
+    log = Log()
+    log.send(resumed((1, 0)))
+    log.send(relayed(0, (1, 0), 1))
+    log.send(complete(out="x"))
+    assert log.send(resumed((2, 0))).answer == {"s": "finished", "outputs": {"out": "x"}}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_relay_that_resumes_shows_every_reader_one_stream(data: st.DataObject) -> None:
+    """Attempts die at any chunk; their input may begin anew; readers come at any time and keep their place."""
+    log, origin, attempt = Log({"interface_streams": {"n": [["out", None]]}}), (1, 0), 0
+    for attempt in range(1, data.draw(st.integers(1, 6)) + 1):
+        if data.draw(st.integers(0, 3)) == 0:
+            origin = (origin[0] + 1, 0)
+        answer = log.send(resumed((attempt, 0), origin)).answer
+        assert answer is not None
+        used = answer["used"]
+        for i in range(answer["next"], answer["next"] + data.draw(st.integers(0, 4))):
+            used += 1
+            for _ in range(data.draw(st.integers(1, 2))):
+                log.send(relayed(i, (attempt, 0), used, f"{origin}:{used} "))
+        if data.draw(st.booleans()):
+            log.state = fold(log.stored(), log.meta)
+    log.send(complete((attempt, 0), end=True))
+    shown = [p for p in _shown(log.events, "n") if "index" in p]
+    assert [p["index"] for p in shown] == list(range(len(shown)))
+    # Every input chunk is relayed exactly once, whichever attempt did it.
+    assert [p["yieldedContent"]["content"] for p in shown] == [f"{origin}:{n} " for n in range(1, len(shown) + 1)]
+    copies = 0
+    for event in log.events:
+        if event["type"] == "WORKFLOW_INTERFACE_RESET":
+            copies = 0
+        copies += event["type"] == "WORKFLOW_INTERFACE_YIELD"
+    assert copies == len(shown) + 1
 
 
 # --- any interleaving -----------------------------------------------------------------------------------------------

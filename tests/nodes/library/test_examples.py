@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from nodes.definition import NodeDefinition
-from nodes.testing import run_node
+from nodes.testing import collect, run_node
 
 MODULES = [
     "nodes.testing",
@@ -21,6 +21,9 @@ MODULES = [
     "nodes.library.llm.merge_messages",
     "nodes.library.llm_test.api_settings",
     "nodes.library.llm_test.openai",
+    "nodes.library.utilities.stream_aggregator",
+    "nodes.library.utilities.stream_logger",
+    "nodes.library.utilities.stream_suffix_relay",
     "nodes.library.utilities.text",
     "nodes.library.utilities.text_merge",
 ]
@@ -34,7 +37,7 @@ NODES: dict[str, NodeDefinition] = {
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name: str) -> None:
-    result = doctest.testmod(importlib.import_module(name), extraglobs={"run_node": run_node})
+    result = doctest.testmod(importlib.import_module(name), extraglobs={"run_node": run_node, "collect": collect})
     assert result.failed == 0
 
 

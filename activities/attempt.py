@@ -1,0 +1,147 @@
+"""One try of one node: its epoch, its clock, and what it reports when it ends otherwise than by a result."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Protocol
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from activities.errors import MAX_MESSAGE, failure, redact
+from activities.follower import Epoch
+from activities.heartbeat import Heartbeat
+from nodes.call import NodeCall
+from nodes.errors import NodeMustWait, NodeTimeout
+from nodes.node import SecretRef, Secrets, Services
+
+
+class SecretsOfRun(Secrets, Protocol):
+    """The secrets of one node run; remembers what it revealed, so that errors can be cleaned of it."""
+
+    revealed: set[str]
+
+    async def seal(self, value: str) -> SecretRef: ...
+
+
+class Attempt:
+    """One try of one node.
+
+    Attributes:
+        epoch: `(attempt, generation)`; the generation rises when a consumed stream begins anew.
+        failures: Attempts before this one that failed; those that only waited are not counted.
+        restarted: Set when a stream that this node reads has begun anew.
+    """
+
+    def __init__(self, call: NodeCall, beat: Heartbeat, services: Services, secrets: SecretsOfRun) -> None:
+        number = call.base_attempt + activity.info().attempt
+        self.call = call
+        self.epoch: Epoch = (number, 0)
+        self.beat = beat
+        self.services = services
+        self.secrets = secrets
+        self.failures = activity.info().attempt - 1 - beat.waits
+        self.restarted = asyncio.Event()
+        self.fenced = False
+        self._late = False
+        self._task = asyncio.current_task()
+        self._waited_s = 0.0
+        self._began = time.monotonic()
+        self._watch: asyncio.TimerHandle | None = None
+
+    def next_generation(self) -> None:
+        self.epoch = (self.epoch[0], self.epoch[1] + 1)
+        self.restarted.clear()
+
+    @property
+    def is_worker_stopping(self) -> bool:
+        details = activity.cancellation_details()
+        return details is not None and details.worker_shutdown and not details.cancel_requested
+
+    def fence(self) -> None:
+        """The log has a newer attempt: stop at once, before another call to a provider."""
+        self.fenced = True
+        self._cancel()
+
+    # --- time -----------------------------------------------------------------------------------------------------
+
+    def watch_time(self) -> None:
+        """Hold the node to its own limit, which does not count what it waits for others (`waiting`)."""
+        if self.call.active_timeout_s > 0:
+            left = self.call.active_timeout_s - (time.monotonic() - self._began - self._waited_s)
+            if left <= 0:
+                self._late = True
+                self._cancel()
+                return
+            # It may be waiting right now: then less has passed than the clock says, and we look again.
+            self._watch = asyncio.get_running_loop().call_later(max(left, 0.05), self.watch_time)
+
+    def stop_watching(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time in here is not the node's own: it waits for its input, or for room."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._waited_s += time.monotonic() - began
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    # --- ends -----------------------------------------------------------------------------------------------------
+
+    def cancelled(self) -> BaseException:
+        """What a cancelled attempt reports: interruption as such, a fence or a stopping worker as a try that waits."""
+        if self.fenced:
+            return self._again("another attempt of this node is running", "fenced", 0.1)
+        if self._late:
+            limit = f"node {self.call.path!r} worked for more than {self.call.active_timeout_s:g} s"
+            return self.failed(NodeTimeout(limit))
+        if self.is_worker_stopping:
+            return self._again("the worker was stopped", "worker_stopped", 0.1)
+        return asyncio.CancelledError()
+
+    def must_wait(self, wait: NodeMustWait) -> ApplicationError:
+        message = redact(wait.message, self.secrets.revealed)[:MAX_MESSAGE]
+        return self._again(message, wait.code, max(wait.delay_s, 0.01))
+
+    def failed(self, error: Exception) -> ApplicationError:
+        return failure(
+            error,
+            attempt=self.epoch[0],
+            last=self.failures + 1 >= self.call.max_failures,
+            non_retryable=self.call.non_retryable,
+            secrets=self.secrets.revealed,
+        )
+
+    def exhausted(self) -> ApplicationError:
+        """No failure is left, and those before ended without saying why."""
+        message = f"node {self.call.path!r} was given up: {self.failures} attempts ended without a word"
+        details = {"attempt": self.failures, "retryable": False}
+        hint = f"{message} (killed or timed out)"
+        return ApplicationError(hint, details, type="attempts_exhausted", non_retryable=True)
+
+    def _again(self, message: str, code: str, delay_s: float) -> ApplicationError:
+        """A failure that is none: tried again after `delay_s` and counted as a wait."""
+        self.beat.count_wait()
+        return ApplicationError(
+            message,
+            {"retryable": True},
+            type=code,
+            next_retry_delay=timedelta(seconds=delay_s),
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+
+def waits_so_far(heartbeat_details: Sequence[Any]) -> int:
+    last = heartbeat_details[-1] if heartbeat_details else None
+    return int(last.get("waits", 0)) if isinstance(last, dict) else 0

@@ -1,0 +1,183 @@
+"""One stream, read by a consumer node: what the log sends of it, in order, from whatever attempt is the valid one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from nodes.errors import NodeError
+from nodes.node import Chunk
+
+Epoch = tuple[int, int]
+REPORT_EVERY = 250
+"""Chunks taken after which the gateway hears of it; it sends at most 1,000 ahead."""
+
+
+class StreamFailed(NodeError):
+    """The producer of a consumed stream ended without completing it."""
+
+    code = "stream_failed"
+    retryable = False
+
+
+class Line(Protocol):
+    """What a follower needs of the socket."""
+
+    def got(self, follower: Follower) -> None:
+        """Say how far the consumer is."""
+
+
+@dataclass(frozen=True)
+class End:
+    """How the producer ended."""
+
+    type: str
+    error: Mapping[str, Any] | None = None
+
+
+class Follower:
+    """The chunks of one producer as the log has them.
+
+    `origin` names the beginning of the stream: when it changes, what was read before is void and `restarted` is set.
+    """
+
+    def __init__(self, id: str, run: str, path: str, line: Line, restarted: asyncio.Event) -> None:
+        self.id, self.run, self.path = id, run, path
+        self.origin: Epoch | None = None
+        self.received = 0
+        self.consumed = 0
+        self.end: End | None = None
+        self.opened = asyncio.Event()
+        self._line = line
+        self._restarted = restarted
+        self._chunks: deque[dict[str, Any]] = deque()
+        self._wake = asyncio.Event()
+        self._reported = 0
+        self._reading = False
+
+    def wants(self) -> dict[str, Any]:
+        """The request that goes on from here."""
+        origin = list(self.origin) if self.origin else None
+        return {"id": self.id, "run": self.run, "path": self.path, "origin": origin, "next": self.received}
+
+    def take(self, block: Mapping[str, Any]) -> None:
+        """One block from the gateway."""
+        if block.get("origin") is not None:
+            origin = (int(block["origin"][0]), int(block["origin"][1]))
+            if origin != self.origin:
+                self._begin_anew(origin)
+            self._append(int(block.get("i", 0)), block.get("chunks") or ())
+        if block.get("end") is not None:
+            self.end = End(str(block["end"].get("type")), block["end"].get("error"))
+        self.opened.set()
+        self._wake.set()
+
+    def _begin_anew(self, origin: Epoch) -> None:
+        if self._reading:
+            self._restarted.set()
+        self.origin, self.received, self.consumed, self._reported = origin, 0, 0, 0
+        self._chunks.clear()
+        self.end = None
+
+    def _append(self, index: int, chunks: Sequence[dict[str, Any]]) -> None:
+        # A jump is a gap in the log itself: chunks that were dropped before anybody knew they would be read.
+        self.received = max(self.received, index)
+        fresh = chunks[self.received - index :]
+        self._chunks.extend(fresh)
+        self.received += len(fresh)
+
+    def begin_reading(self, skip: int = 0) -> Reader:
+        """A reader from chunk number `skip` on. Readers made before are dead."""
+        self._reading = True
+        return Reader(self, skip)
+
+    async def next(self, origin: Epoch | None, waiting: Callable[[], Any]) -> dict[str, Any] | None:
+        """The next chunk; None at the end. `waiting` gives a context manager held while nothing is there.
+
+        A reader of another origin gets nothing any more: its node is about to be started anew, and a chunk it took
+        here would be missing there. Raises StreamFailed when the producer ended otherwise than complete.
+        """
+        while not self._chunks or self.origin != origin:
+            if self.origin != origin:
+                await asyncio.Event().wait()
+            if self.end is not None:
+                self._check(self.end)
+                return None
+            self._report()
+            self._wake.clear()
+            with waiting():
+                await self._wake.wait()
+        chunk = self._chunks.popleft()
+        self.consumed += 1
+        if self.consumed - self._reported >= REPORT_EVERY:
+            self._report()
+        return chunk
+
+    def _check(self, end: End) -> None:
+        if end.type == "NODE_ERROR":
+            said = (end.error or {}).get("message", "it failed")
+            raise StreamFailed(f"the stream of node {self.path!r} ended with an error: {said}")
+        if end.type == "NODE_INTERRUPTED":
+            raise StreamFailed(f"the stream of node {self.path!r} was interrupted")
+
+    def _report(self) -> None:
+        if self.consumed > self._reported:
+            self._reported = self.consumed
+            self._line.got(self)
+
+
+class Reader:
+    """What a node gets for a stream input: an async iterator of chunks."""
+
+    def __init__(self, follower: Follower, skip: int = 0) -> None:
+        self._follower = follower
+        self._origin = follower.origin
+        self._skip = skip
+        self.waiting: Callable[[], Any] = _no_wait
+        self.used = skip
+
+    def __aiter__(self) -> Reader:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        while True:
+            data = await self._follower.next(self._origin, self.waiting)
+            if data is None:
+                raise StopAsyncIteration
+            if self._skip > 0:
+                self._skip -= 1
+                continue
+            self.used += 1
+            return Chunk.from_json(data)
+
+
+class ChunksOf:
+    """A stream input that is there already: a batch value as its one chunk, or none."""
+
+    def __init__(self, *chunks: Chunk) -> None:
+        self._chunks = deque(chunks)
+        self.used = 0
+
+    def __aiter__(self) -> ChunksOf:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        if not self._chunks:
+            raise StopAsyncIteration
+        self.used += 1
+        return self._chunks.popleft()
+
+
+def one_chunk(value: Any) -> ChunksOf:
+    """A batch value wired to a stream input."""
+    kind = "text_chunk" if isinstance(value, str) else "custom"
+    return ChunksOf(Chunk(kind, value))  # type: ignore[arg-type]  # one of two literals
+
+
+class _no_wait:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *args: object) -> None: ...

@@ -1,0 +1,22 @@
+"""What the stream nodes share: how a stream is taken from the inputs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from nodes.errors import NodeInputError
+from nodes.node import Chunk, Inputs
+
+
+def stream_of(inputs: Inputs, slot: str) -> AsyncIterator[Chunk]:
+    """The stream in a slot.
+
+    Raises:
+        NodeInputError: There is nothing in the slot, or something that is no stream.
+    """
+    if slot not in inputs:
+        raise NodeInputError(f"{slot!r} has no stream; connect an output to it")
+    value = inputs[slot]
+    if not isinstance(value, AsyncIterator):
+        raise NodeInputError(f"{slot!r} must be a stream, found {type(value).__name__}")
+    return value

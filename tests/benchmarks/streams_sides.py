@@ -1,0 +1,184 @@
+"""The two ways of a chunk that are compared: through the product, logged first, and by hand, without a log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import orjson
+from temporalio.client import Client
+from temporalio.service import GrpcCompression
+from websockets.asyncio.client import connect
+
+from gateway.local import LocalStack, StackOptions
+from gateway.supervisor import ChildSpec, Supervisor
+from gateway.temporal_server import NAMESPACE, wait_for_pollers
+from tests.benchmarks import streams_hand
+
+HERE = Path(__file__).resolve().parent
+CLIENT = "client"
+READY_S = 60.0
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What streams: `count` chunks, `pause` seconds apart (0: none), through a relay or straight to the client."""
+
+    count: int
+    pause: float
+    relay: bool = False
+    batch: bool = False
+
+
+class Side(Protocol):
+    """One way. `pids` are the processes that take part, by name."""
+
+    pids: dict[str, int]
+
+    async def start(self, flow: Flow, go: str) -> str:
+        """Start one stream; it begins when the file `go` says so."""
+
+    def follow(self, run: str, flow: Flow) -> AsyncIterator[str]:
+        """What each chunk says, as a client gets it, to the end. Raises RuntimeError when the run failed."""
+
+    async def burst_s(self, flow: Flow) -> float:
+        """Seconds that a stream takes through its relay, from the producer's beginning to the relay's end."""
+
+    async def settle(self) -> None:
+        """Wait until nothing that was run causes more work."""
+
+
+class Ours:
+    """The whole product: a run per stream, submitted over HTTP, each chunk committed before a client gets it."""
+
+    def __init__(self, url: str, http: httpx.AsyncClient, pids: dict[str, int]) -> None:
+        self.pids = {**pids, CLIENT: os.getpid()}
+        self._socket = f"{url.replace('http', 'ws', 1)}/ws"
+        self._http = http
+
+    async def start(self, flow: Flow, go: str) -> str:
+        values = {"count": flow.count, "pause": flow.pause, "go": go}
+        nodes = [{"id": "say", "fullType": "bench:Ticks", "inputs": values}]
+        edges = []
+        if flow.relay:
+            nodes.append({"id": "relay", "fullType": "core:StreamSuffixRelay", "inputs": {"suffix": ""}})
+            ends = {"sourceNodeId": "say", "sourceHandle": "stream", "targetNodeId": "relay"}
+            edges.append({"id": "e", **ends, "targetHandle": "inputStream"})
+        answer = await self._http.post("/api/prompt", content=orjson.dumps({"nodes": nodes, "edges": edges}))
+        if answer.status_code != 200:
+            raise RuntimeError(f"POST /api/prompt was answered with {answer.status_code}: {answer.text[:500]}")
+        return str(answer.json()["promptId"])
+
+    async def follow(self, run: str, flow: Flow) -> AsyncIterator[str]:
+        node = "relay" if flow.relay else "say"
+        async with connect(self._socket, compression=None, proxy=None, max_size=None, open_timeout=30) as socket:
+            subscription = {"promptId": run, "after": 0, "batch": flow.batch}
+            await socket.send(orjson.dumps({"type": "SUBSCRIBE", "payload": subscription}).decode())
+            async for text in socket:
+                frames = orjson.loads(text)
+                for frame in frames if isinstance(frames, list) else (frames,):
+                    payload = frame["payload"]
+                    if frame["type"] == "NODE_YIELD" and payload["sourceNodeId"] == node and "index" in payload:
+                        yield payload["yieldedContent"]["content"]
+                    elif frame["type"] == "EXECUTION_STATUS_UPDATE" and payload["status"] in ("complete", "error"):
+                        _check(payload["status"] == "complete", run)
+                        return
+                    elif frame["type"] == "error":
+                        raise RuntimeError(f"run {run!r} cannot be followed: {payload}")
+
+    async def burst_s(self, flow: Flow) -> float:
+        run = await self.start(flow, "")
+        while True:
+            status = (await self._http.get(f"/api/prompt/{run}")).json()
+            if status["status"] not in ("queued", "running"):
+                break
+            await asyncio.sleep(0.1)
+        _check(status["status"] == "complete", run)
+        nodes = status["nodeStatus"]
+        times = [datetime.fromisoformat(text) for text in (nodes["say"]["startedAt"], nodes["relay"]["endedAt"])]
+        return (times[1] - times[0]).total_seconds()
+
+    async def settle(self) -> None:
+        while (await self._http.get("/api/executions")).json()["running"]:
+            await asyncio.sleep(0.05)
+
+
+class ByHand:
+    """A Temporal activity sends each chunk over a WebSocket to a process that passes it on."""
+
+    def __init__(self, client: Client, port: int, pids: dict[str, int]) -> None:
+        self.pids = {**pids, CLIENT: os.getpid()}
+        self._client = client
+        self._port = port
+        self._results: dict[str, Any] = {}
+
+    async def start(self, flow: Flow, go: str) -> str:
+        run = secrets.token_hex(10)
+        job = {"run": run, "count": flow.count, "pause": flow.pause, "relay": flow.relay, "go": go}
+        self._results[run] = await self._client.start_workflow(
+            streams_hand.STREAM, job, id=run, task_queue=streams_hand.TASK_QUEUE, result_type=float
+        )
+        return run
+
+    async def follow(self, run: str, flow: Flow) -> AsyncIterator[str]:
+        name = streams_hand.relayed(run) if flow.relay else run
+        address = f"ws://127.0.0.1:{self._port}/out/{name}"
+        async with connect(address, compression=None, proxy=None, max_size=None, open_timeout=30) as socket:
+            async for text in socket:
+                content = orjson.loads(text)["content"]
+                if content is None:
+                    return
+                yield content
+
+    async def burst_s(self, flow: Flow) -> float:
+        return float(await self._results[await self.start(flow, "")].result())
+
+    async def settle(self) -> None:
+        await asyncio.gather(*(handle.result() for handle in self._results.values()))
+        self._results.clear()
+
+
+def _check(as_expected: bool, run: str) -> None:
+    if not as_expected:
+        raise RuntimeError(f"run {run!r} failed; the figures would mean nothing")
+
+
+@contextlib.asynccontextmanager
+async def stream_sides(folder: Path, port: int) -> AsyncIterator[dict[str, Side]]:
+    """Start everything below `folder`; the switch by hand listens on `port`. Gives the sides `ours` and `hand`."""
+    async with contextlib.AsyncExitStack() as stack:
+        options = StackOptions(folder / "data", plugins=(HERE / "plugins",))
+        whole = await stack.enter_async_context(LocalStack(options))
+        client = await Client.connect(
+            whole.temporal_address, namespace=NAMESPACE, grpc_compression=GrpcCompression.NONE
+        )
+        supervisor = Supervisor(folder)
+        stack.push_async_callback(supervisor.stop)
+        await supervisor.start(_children(whole.temporal_address, port))
+        async with asyncio.timeout(READY_S):
+            await wait_for_pollers(client, streams_hand.TASK_QUEUE)
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60))
+        pids = whole.pids()
+        by_hand = {child.spec.name: child.pid for child in supervisor.children.values() if child.pid is not None}
+        yield {
+            "ours": Ours(whole.url, http, pids),
+            "hand": ByHand(client, port, {"temporal": pids["temporal"], **by_hand}),
+        }
+
+
+def _children(address: str, port: int) -> list[ChildSpec]:
+    python = (sys.executable, str(HERE / "streams_hand.py"))
+    return [
+        ChildSpec("switch", (*python, "switch", str(port))),
+        ChildSpec("worker-hand", (*python, "worker", address, NAMESPACE, str(port))),
+    ]
