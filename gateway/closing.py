@@ -41,6 +41,7 @@ VISIBILITY_S = 2.0
 VISIBILITY_OVERLAP_S = 60.0
 RETRY_S = 1.0
 LATE_POLL_S = 0.2
+NOTE_S = 0.1
 
 
 class Closer:
@@ -66,6 +67,8 @@ class Closer:
         self._on_closed = on_closed
         self._ends = EndWatch(temporal)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._to_note: list[str] = []
+        self._noting: asyncio.Task[None] | None = None
         self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
 
     @property
@@ -76,11 +79,20 @@ class Closer:
         """Close this run when it has ended. The run must have been handed to Temporal."""
         self._spawn(run, self._close_at_end)
 
+    def _follow_again(self, run: str) -> None:
+        """Follow a run of an earlier process, which may have got as far as the final status."""
+
+        async def work(run: str) -> None:
+            if not await self._was_closed(run):
+                await self._close_at_end(run)
+
+        self._spawn(run, work)
+
     def close_unstarted(self, run: str, ending: Ending) -> None:
         """Close a run that Temporal never had."""
 
         async def close(run: str) -> None:
-            await self._close(run, ending)
+            await self._close(await self._row(run), ending)
 
         self._spawn(run, close)
 
@@ -89,7 +101,7 @@ class Closer:
         for row in await self._store.unsealed():
             await self._journal.open(row.id, log_meta(orjson.loads(row.interface)))
             if row.started_at is not None:
-                self.follow(row.id)
+                self._follow_again(row.id)
             elif row.status in ENDED:
                 self.close_unstarted(row.id, Ending(row.status, {}))
 
@@ -99,6 +111,10 @@ class Closer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._ends.stop()
+        if self._noting is not None:
+            await self._noting
+        if self._to_note:
+            await self._store.mark_sealed(*self._to_note)
 
     def _spawn(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         if run not in self._tasks:
@@ -118,9 +134,8 @@ class Closer:
         await self._on_closed()
 
     async def _close_at_end(self, run: str) -> None:
-        await self._store.mark_started(run)
-        if not await self._was_closed(run):
-            await self._close(run, await self._ending(run))
+        row = await self._store.mark_started(run)
+        await self._close(row, await self._ending(row))
 
     async def _was_closed(self, run: str) -> bool:
         """Did an earlier process get as far as the final status? Then only the seal is missing."""
@@ -128,17 +143,18 @@ class Closer:
         if not view.is_final or row.result is None:
             return False
         await self._journal.end(run, str(view.status), view.error_info)
-        await self._store.mark_sealed(run)
+        self._sealed(run)
         return True
 
     # --- waiting for the end --------------------------------------------------------------------------------------
 
-    async def _ending(self, run: str) -> Ending:
+    async def _ending(self, row: RunRow) -> Ending:
+        run = row.id
         while True:
             client = await self._temporal.wait()
             handle = client.get_workflow_handle(run)
             try:
-                if (await self._row(run)).interrupt_requested:
+                if row.interrupt_requested:
                     # Asked before Temporal had the run, or while it was away.
                     await handle.cancel()
                 return await self._read(await self._ends.result(handle))
@@ -152,6 +168,7 @@ class Closer:
                     raise
                 self._temporal.lost()
                 await asyncio.sleep(RETRY_S)
+                row = await self._row(run)
 
     async def _read(self, result: JsonObject) -> Ending:
         nodes = result.get("nodes")
@@ -161,8 +178,8 @@ class Closer:
 
     # --- closing --------------------------------------------------------------------------------------------------
 
-    async def _close(self, run: str, ending: Ending) -> None:
-        row = await self._row(run)
+    async def _close(self, row: RunRow, ending: Ending) -> None:
+        run = row.id
         interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
         view = await self._flushed(run, ending)
         outputs = interface_outputs(interface, ending, view)
@@ -173,8 +190,22 @@ class Closer:
         # The result first: whoever reads the final status may ask for it at once.
         await self._store.close(run, ending.status, from_iso(result["completedAt"]), result)
         await self._journal.end(run, ending.status, result.get("errorInfo"))
-        await self._store.mark_sealed(run)
+        self._sealed(run)
         self.closed[ending.status] = self.closed.get(ending.status, 0) + 1
+
+    def _sealed(self, run: str) -> None:
+        """Note that nothing is left to do, soon and for many runs at once: without the note it is only done again."""
+        self._to_note.append(run)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.create_task(self._note_sealed(), name="note-sealed")
+
+    async def _note_sealed(self) -> None:
+        await asyncio.sleep(NOTE_S)
+        runs, self._to_note = self._to_note, []
+        try:
+            await self._store.mark_sealed(*runs)
+        except Exception:
+            logger.exception("noting sealed runs failed", extra={"event": "note_failed", "count": len(runs)})
 
     async def _flushed(self, run: str, ending: Ending) -> RunView:
         """The log's view once connected workers have drained, and workers that are away had time to come back."""

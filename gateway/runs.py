@@ -44,7 +44,6 @@ TASK_TIMEOUT = timedelta(seconds=5)
 EXECUTION_TIMEOUT = timedelta(hours=24)
 GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
-RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
 MAX_SUMMARY_CHARS = 100
 RETRY_S = 2.0
 PATIENCE_S = 1.0
@@ -173,7 +172,7 @@ class Runs:
         self._launching.add(row.id)
         try:
             await self._journal.begin(row.id, log_meta(orjson.loads(row.interface)), "running")
-            await self._start(await self._temporal.client(), row.id)
+            await self._start(await self._temporal.client(), row)
             self._closer.follow(row.id)
         except EngineAway:
             self._wake.set()
@@ -197,20 +196,20 @@ class Runs:
             logger.error("Temporal did not start a run", extra={"run": run, "code": str(error.status)})
             asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
 
-    async def _start(self, client: Client, run: str) -> None:
-        row = await self._store.get(run)
-        if row is None or row.plan is None:
+    async def _start(self, client: Client, row: RunRow) -> None:
+        plan = row.plan if "plan" in row.__dict__ else await self._store.plan(row.id)
+        if plan is None:
             return
         # An earlier process may have been killed between starting the run and writing that down.
         with contextlib.suppress(WorkflowAlreadyStartedError):
             try:
-                await self._start_workflow(client, row, row.plan)
+                await self._start_workflow(client, row, plan)
             except RPCError as error:
                 if self._no_search_attributes or not _is_about_search_attributes(error):
                     raise
                 logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
                 self._no_search_attributes = True
-                await self._start_workflow(client, row, row.plan)
+                await self._start_workflow(client, row, plan)
 
     async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
         await client.start_workflow(
@@ -326,10 +325,7 @@ def _same(earlier: RunRow, asked: str) -> Accepted:
 
 
 def _search_attributes(row: RunRow) -> TypedSearchAttributes:
-    pairs: list[SearchAttributePair[Any]] = [
-        SearchAttributePair(TENANT_ID, row.user_id),
-        SearchAttributePair(RUN_STATUS, "running"),
-    ]
+    pairs: list[SearchAttributePair[Any]] = [SearchAttributePair(TENANT_ID, row.user_id)]
     if row.workflow_id:
         pairs.append(SearchAttributePair(GRAPH_ID, row.workflow_id))
     return TypedSearchAttributes(pairs)

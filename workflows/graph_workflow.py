@@ -29,6 +29,7 @@ from workflows.sink import tell
 from workflows.state import NodeStatus, RunState
 
 TASK_QUEUE = "innkeeper"
+TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 MAX_INLINE_INPUTS = 256_000
@@ -335,7 +336,9 @@ class GraphWorkflow:
         status = plans.run_status(self._plan, self._outcomes(), self._interrupted)
         inline = len(self._plan.nodes) <= MAX_INLINE_NODES and len(orjson.dumps(self._state.table)) <= MAX_INLINE_INPUTS
         nodes_ref = None if inline else await self._table_blob()
-        if workflow.info().typed_search_attributes.get(RUN_STATUS) is not None:
+        # A run that completed says so by itself; only what Temporal would also call completed is marked. A server
+        # that knows TenantId, which the run was started with, knows RunStatus too.
+        if status != "complete" and workflow.info().typed_search_attributes.get(TENANT_ID) is not None:
             workflow.upsert_search_attributes([RUN_STATUS.value_set(status)])
         return {
             "status": status,

@@ -241,11 +241,12 @@ def _read(db: sqlite3.Connection, run: str, after: int, limit: int) -> list[Stor
     size = 0
     with contextlib.closing(db.execute(query, (run, after))) as rows:
         for first, body in rows:
-            events.extend(_events_of(first, body, after))
-            size += len(body)
-            if len(events) >= limit or size >= READ_BYTES:
-                break
-    return events[:limit]
+            for event in _events_of(first, body, after):
+                events.append(event)
+                size += len(event.line)
+                if len(events) >= limit or size >= READ_BYTES:
+                    return events
+    return events
 
 
 def _events_of(first: int, body: bytes, after: int) -> Iterator[StoredEvent]:

@@ -70,6 +70,11 @@ class RunStore:
     async def get(self, run_id: str) -> RunRow | None:
         return await self._first(RunRow.id == run_id)
 
+    async def plan(self, run_id: str) -> bytes | None:
+        """The compiled plan of a run that Temporal does not have yet."""
+        async with self._sessions() as session:
+            return (await session.scalars(select(RunRow.plan).where(RunRow.id == run_id))).first()
+
     async def by_key(self, user_id: str, key_hash: str) -> RunRow | None:
         return await self._first(RunRow.user_id == user_id, RunRow.key_hash == key_hash)
 
@@ -82,9 +87,12 @@ class RunStore:
         ended = {"status": "interrupted", "interrupt_requested": True, "ended_at": now_ms(), "plan": None}
         return await self._change(run_id, RunRow.status == "queued", **ended)
 
-    async def mark_started(self, run_id: str) -> None:
-        """Temporal has the run: its plan is not needed here any more."""
-        await self._change(run_id, RunRow.started_at.is_(None), started_at=now_ms(), plan=None)
+    async def mark_started(self, run_id: str) -> RunRow:
+        """Temporal has the run: its plan is not needed here any more. Gives the run as it is then."""
+        started = func.coalesce(RunRow.started_at, now_ms())
+        query = update(RunRow).where(RunRow.id == run_id).values(started_at=started, plan=None).returning(RunRow)
+        async with self._sessions.begin() as session:
+            return (await session.scalars(query)).one()
 
     async def request_interrupt(self, run_id: str) -> bool:
         """Remember that a running run is to stop; False when it has ended."""
@@ -94,8 +102,9 @@ class RunStore:
         body = zlib.compress(orjson.dumps(result), 6)
         await self._change(run_id, status=status, ended_at=ended_at, result=body, plan=None)
 
-    async def mark_sealed(self, run_id: str) -> None:
-        await self._change(run_id, sealed=True)
+    async def mark_sealed(self, *run_ids: str) -> None:
+        async with self._sessions.begin() as session:
+            await session.execute(update(RunRow).where(RunRow.id.in_(run_ids)).values(sealed=True))
 
     async def waiting(self) -> Sequence[RunRow]:
         """Runs that Temporal does not have yet, first come first."""

@@ -99,14 +99,14 @@ class ToyWorker:
 
     async def start(self, *nodes: PlannedNode, **plan: Any) -> WorkflowHandle[Any, dict[str, Any]]:
         """Start a run of these nodes, as the gateway would."""
-        status = SearchAttributePair(SearchAttributeKey.for_keyword("RunStatus"), "running")
+        tenant = SearchAttributePair(SearchAttributeKey.for_keyword("TenantId"), "default_user")
         return await self._client.start_workflow(
             "GraphWorkflow",
             args=[RunPlan(nodes, **plan).encode(), RunStart()],
             id=f"r-{uuid.uuid4()}",
             task_queue=self._queue,
             task_timeout=timedelta(seconds=5),
-            search_attributes=TypedSearchAttributes([status]),
+            search_attributes=TypedSearchAttributes([tenant]),
         )
 
 

@@ -272,7 +272,10 @@ async def test_blocks_are_dealt_in_turn(writer: LogWriter, worker: Worker) -> No
     await writer.append(
         "r", [opened(), *chunks(0, 90, content="z" * 10_000), opened(path="q"), *chunks(0, 1, path="q")]
     )
-    assert [block["id"] for block in await worker.frame(200_000)] == ["busy", "calm", "busy"]
+    dealt = [block["id"] for block in await worker.frame(200_000)]
+    # Who begins is nobody's business; that the busy one gets no second block before the calm one's first is.
+    assert sorted(dealt[:2]) == ["busy", "calm"]
+    assert dealt[2] == "busy"
     assert calm.held == ["0 x"]
 
 
