@@ -29,6 +29,7 @@ MAX_STREAM_PENDING = 4_000_000
 MAX_PENDING = 64_000_000
 MAX_RECEIVED = 16_000_000
 WRONG_TOKEN = 4401
+LINGER_S = 0.003
 _RECONNECT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 
@@ -113,7 +114,10 @@ class GatewayLink:
     # --- for the wrapper ------------------------------------------------------------------------------------------
 
     def open(self, run: str, path: str, epoch: Epoch, type: str, resume: Epoch | None = None) -> None:
-        """Announce the first attempt of a node; nobody waits for the answer."""
+        """Announce the first attempt of a node; nobody waits for the answer.
+
+        It may lie for a moment: the end of a quick node then travels and is committed with its beginning.
+        """
         self._send_open(run, path, epoch, type, resume, reply=False)
 
     async def ask_open(self, run: str, path: str, epoch: Epoch, type: str, resume: Epoch | None = None) -> Answer:
@@ -137,7 +141,7 @@ class GatewayLink:
 
     def _send_open(self, run: str, path: str, epoch: Epoch, type: str, resume: Epoch | None, *, reply: bool) -> int:
         message = {"t": "open", "run": run, "path": path, "epoch": epoch, "type": type, "reply": reply}
-        return self._send(message if resume is None else {**message, "resume": resume})
+        return self._send(message if resume is None else {**message, "resume": resume}, at_once=reply)
 
     def chunk(
         self,
@@ -357,7 +361,7 @@ class GatewayLink:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _send(self, message: dict[str, Any], stream: StreamKey | None = None) -> int:
+    def _send(self, message: dict[str, Any], stream: StreamKey | None = None, *, at_once: bool = True) -> int:
         n = self._out.next_n
         data = _encode({"n": n, **message})
         self._out.next_n += 1
@@ -365,7 +369,10 @@ class GatewayLink:
         if stream is not None:
             self._streams[stream].pending += len(data)
             self._out.chunk_bytes += len(data)
-        self._wake.set()
+        if at_once:
+            self._wake.set()
+        else:
+            asyncio.get_running_loop().call_later(LINGER_S, self._wake.set)
         return n
 
     def _flush_gap(self, run: str, path: str, epoch: Epoch, stream: _Stream) -> None:
@@ -436,7 +443,7 @@ class NullLink(GatewayLink):
     def __init__(self) -> None:
         super().__init__("http://off", "", "off")
 
-    def _send(self, message: dict[str, Any], stream: StreamKey | None = None) -> int:
+    def _send(self, message: dict[str, Any], stream: StreamKey | None = None, *, at_once: bool = True) -> int:
         return 0
 
     def start(self) -> None:

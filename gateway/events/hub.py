@@ -17,6 +17,8 @@ RING_BYTES = 4_000_000
 FIRST_PAGE = 50
 """The first events after a resume should come soon, however many resume at once."""
 PAGE = 500
+PAGE_BYTES = 256_000
+"""Of hundreds of readers that take nothing each one holds a page."""
 
 Frames = list[tuple[int, bytes]]
 
@@ -140,10 +142,19 @@ class Hub:
 
     @staticmethod
     def _live(ring: _Ring, cursor: int) -> Frames:
-        return ring.after(cursor) or [] if ring.first else []
+        return _one_page(ring.after(cursor) or []) if ring.first else []
 
     async def _page(self, run: str, cursor: int, ring: _Ring, limit: int) -> Frames:
         """From the log, unless the ring says that there is nothing newer."""
         if ring.first and ring.after(cursor) is not None:
             return []
-        return [(event.seq, event.frame) for event in await self._log.read(run, cursor, limit)]
+        return [(event.seq, event.frame) for event in await self._log.read(run, cursor, limit, PAGE_BYTES)]
+
+
+def _one_page(frames: Frames) -> Frames:
+    size = 0
+    for count, (_, frame) in enumerate(frames):
+        size += len(frame)
+        if size > PAGE_BYTES and count:
+            return frames[:count]
+    return frames

@@ -15,6 +15,8 @@ import orjson
 
 from nodes.errors import InnkeeperError
 
+READ_BYTES = 1_000_000
+"""A page of events stops growing here: a read must not hold the memory of a large run."""
 INTERNAL_KEYS = ("e", "i", "u", "in", "kept")
 """Epoch; chunk index; input chunks consumed by then; origin of the input; the epoch went on with the stream."""
 
@@ -114,8 +116,8 @@ class EventLog(Protocol):
                 run's next number: the caller's picture of that run is stale.
         """
 
-    async def read(self, run: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        """Events `after + 1 ..`, at most `limit` of them, fewer when they are large. Empty: there are no more now."""
+    async def read(self, run: str, after: int = 0, limit: int = 1000, max_bytes: int = READ_BYTES) -> list[StoredEvent]:
+        """Events `after + 1 ..`, at most `limit` and about `max_bytes` of them. Empty: there are no more now."""
 
     async def last_seq(self, run: str) -> int:
         """Number of events of the run; 0 also for an unknown run."""

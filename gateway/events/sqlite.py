@@ -21,11 +21,9 @@ from typing import Any, TypeVar
 
 import orjson
 
-from gateway.events.log import Batch, LogFormatMismatch, LogUnavailable, RunInfo, StoredEvent
+from gateway.events.log import READ_BYTES, Batch, LogFormatMismatch, LogUnavailable, RunInfo, StoredEvent
 
 FORMAT_VERSION = "1"
-READ_BYTES = 256_000
-"""A page of events stops growing here: of hundreds of readers that take nothing each one holds a page."""
 
 T = TypeVar("T")
 
@@ -97,8 +95,8 @@ class SqliteEventLog:
     async def append(self, batches: Sequence[Batch]) -> None:
         await self._commit(lambda db: _append(db, batches))
 
-    async def read(self, run: str, after: int = 0, limit: int = 1000) -> list[StoredEvent]:
-        return await self._threads.read(lambda: _read(self._reader, run, after, limit))
+    async def read(self, run: str, after: int = 0, limit: int = 1000, max_bytes: int = READ_BYTES) -> list[StoredEvent]:
+        return await self._threads.read(lambda: _read(self._reader, run, after, limit, max_bytes))
 
     async def last_seq(self, run: str) -> int:
         info = await self.run_info(run)
@@ -235,7 +233,7 @@ def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
         db.execute("INSERT INTO rows VALUES(?,?,?,?)", (batch.run, last, batch.first_seq, body))
 
 
-def _read(db: sqlite3.Connection, run: str, after: int, limit: int) -> list[StoredEvent]:
+def _read(db: sqlite3.Connection, run: str, after: int, limit: int, max_bytes: int) -> list[StoredEvent]:
     query = "SELECT first_seq, body FROM rows WHERE run=? AND last_seq>? ORDER BY last_seq"
     events: list[StoredEvent] = []
     size = 0
@@ -244,7 +242,7 @@ def _read(db: sqlite3.Connection, run: str, after: int, limit: int) -> list[Stor
             for event in _events_of(first, body, after):
                 events.append(event)
                 size += len(event.line)
-                if len(events) >= limit or size >= READ_BYTES:
+                if len(events) >= limit or size >= max_bytes:
                     return events
     return events
 

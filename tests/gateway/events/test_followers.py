@@ -165,11 +165,13 @@ async def test_window_counts_bytes_and_lets_a_larger_chunk_go_alone(writer: LogW
     large = "y" * (WINDOW_BYTES // 4)
     await writer.append("r", [opened(), *chunks(0, 10, content=large)])
     consumer = worker.follow("a")
-    await worker.settle(lambda: consumer.next >= 3)
-    assert consumer.next == 3
-    worker.followers.got("a", 2)
-    await worker.settle(lambda: consumer.next >= 5)
-    assert consumer.next == 5
+    # Three fit into the window; a page of the log may end before the third.
+    await worker.settle(lambda: consumer.next >= 2)
+    first = consumer.next
+    assert 2 <= first <= 3
+    worker.followers.got("a", first)
+    await worker.settle(lambda: consumer.next >= first + 2)
+    assert first + 2 <= consumer.next <= first + 3
     await writer.append("r", [*chunks(10, 11, content=8 * large), complete()])
     await worker.until(lambda: consumer.end is not None)
     assert len(consumer.held) == 11
