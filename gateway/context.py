@@ -107,10 +107,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
     feed = Feed(log, hub)
 
     async def run_closed() -> None:
-        if settings.max_concurrent_runs is not None:
-            runs.wake()
+        # First what the end left, then what follows from it: clients know this order from ComfyTavern.
         if clients.count:
             clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())
+        if settings.max_concurrent_runs is not None:
+            runs.wake()
 
     closer = Closer(
         store, journal, workers, temporal, blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
