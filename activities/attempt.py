@@ -50,6 +50,8 @@ class Attempt:
         self._late = False
         self._task = asyncio.current_task()
         self._waited_s = 0.0
+        self._waits = 0
+        self._waits_since = 0.0
         self._began = time.monotonic()
         self._watch: asyncio.TimerHandle | None = None
 
@@ -72,26 +74,36 @@ class Attempt:
     def watch_time(self) -> None:
         """Hold the node to its own limit, which does not count what it waits for others (`waiting`)."""
         if self.call.active_timeout_s > 0:
-            left = self.call.active_timeout_s - (time.monotonic() - self._began - self._waited_s)
+            left = self.call.active_timeout_s - self.active_s
             if left <= 0:
                 self._late = True
                 self._cancel()
                 return
-            # It may be waiting right now: then less has passed than the clock says, and we look again.
             self._watch = asyncio.get_running_loop().call_later(max(left, 0.05), self.watch_time)
 
     def stop_watching(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
 
+    @property
+    def active_s(self) -> float:
+        """How long the node has worked, without what it waited, or waits right now, for others."""
+        now = time.monotonic()
+        waits_since = self._waits_since if self._waits else now
+        return now - self._began - self._waited_s - (now - waits_since)
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """Time in here is not the node's own: it waits for its input, or for room."""
-        began = time.monotonic()
+        """Time in here is not the node's own: it waits for its input, or for room. Overlapping waits count once."""
+        if not self._waits:
+            self._waits_since = time.monotonic()
+        self._waits += 1
         try:
             yield
         finally:
-            self._waited_s += time.monotonic() - began
+            self._waits -= 1
+            if not self._waits:
+                self._waited_s += time.monotonic() - self._waits_since
 
     def _cancel(self) -> None:
         if self._task is not None:
