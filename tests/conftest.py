@@ -13,17 +13,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
 
-SERVER_FLAGS = {
-    "history.transferProcessorMaxPollRPS": "2000",
-    "history.timerProcessorMaxPollRPS": "2000",
-    "history.visibilityProcessorMaxPollRPS": "2000",
-    "history.timerProcessorMaxTimeShift": '"50ms"',
-    "matching.numTaskqueueReadPartitions": "1",
-    "matching.numTaskqueueWritePartitions": "1",
-    "history.maximumBufferedEventsBatch": "5000",
-    "frontend.keepAliveTime": '"2s"',
-    "frontend.keepAliveTimeout": '"2s"',
-}
+from gateway.temporal_server import DYNAMIC_CONFIG
 
 
 def temporal_binary() -> str:
@@ -43,7 +33,7 @@ def free_port() -> int:
 
 async def start_server() -> WorkflowEnvironment:
     """A real, tuned Temporal server in memory, with our search attributes."""
-    flags = [item for key, value in SERVER_FLAGS.items() for item in ("--dynamic-config-value", f"{key}={value}")]
+    flags = [item for key, value in DYNAMIC_CONFIG.items() for item in ("--dynamic-config-value", f"{key}={value}")]
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=temporal_binary(),
         dev_server_extra_args=flags,

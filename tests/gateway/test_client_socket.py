@@ -192,6 +192,44 @@ async def test_client_that_floods_is_sent_away(shared: Any, monkeypatch: pytest.
         assert closed.value.rcvd.code == 4429
 
 
+async def test_subscribing_again_and_again_ends_what_came_before(shared: Any, http: httpx.AsyncClient) -> None:
+    run = await submit(http, count_graph(2000))
+    async with socket_to(shared.ws_url) as socket:
+        for batch in (False, True, False, True, False):
+            await say(socket, "SUBSCRIBE", promptId=run, batch=batch)
+        frames: list[Json] = []
+        async with asyncio.timeout(15):
+            while not frames or not is_final(frames[-1]):
+                found = json.loads(await socket.recv())
+                frames += found if isinstance(found, list) else [found]
+    begun = [index for index, frame in enumerate(frames) if frame["type"] == "SUBSCRIBED"]
+    assert len(begun) == 5
+    for start, end in zip(begun, [*begun[1:], len(frames)], strict=True):
+        seqs = [frame["seq"] for frame in frames[start + 1 : end] if frame["seq"] is not None]
+        assert seqs == list(range(1, len(seqs) + 1))
+
+
+async def test_one_client_too_many_is_told_to_come_later(shared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with socket_to(shared.ws_url) as one, socket_to(shared.ws_url) as other:
+        monkeypatch.setattr(client_socket, "MAX_CLIENTS", 2)
+        await say(other, "SUBSCRIBE", promptId="nope")
+        await hear(other, "error")
+        async with socket_to(shared.ws_url) as third:
+            with pytest.raises(ConnectionClosed) as closed:
+                await third.recv()
+        await say(one, "SUBSCRIBE", promptId="nope")
+        await hear(one, "error")
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1013
+
+
+async def test_request_id_longer_than_a_name_is_not_echoed(shared: Any) -> None:
+    async with socket_to(shared.ws_url) as socket:
+        await say(socket, "SUBSCRIBE", promptId="x" * 100_000, requestId="r" * 100_000)
+        text = json.dumps(await hear(socket, "error"))
+    assert len(text) < 500
+
+
 # --- SSE ----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from dataclasses import replace
@@ -10,10 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from activities.gateway_link import NullLink
-from gateway import client_socket, closing
+from gateway import closing, server
 from gateway.store.database import ensure_schema, open_engine, sqlite_url
 from gateway.store.runs import NewRun, RunStore
 from nodes.plugins import load_catalogue
@@ -145,10 +147,11 @@ async def test_run_terminated_in_temporal_ends_as_error(stack: Any) -> None:
     async with stack.up() as http:
         run = await submit(http, single("Hold", seconds=60))
         await until_executing(http, run)
-        await stack.temporal.get_workflow_handle(run).terminate("by hand")
+        await stack.temporal.get_workflow_handle(run).terminate(reason="by hand")
         result = await until(http, run, "error")
         events = await events_of(http, run)
     assert result["errorInfo"]["code"] == "terminated"
+    assert "by hand" in result["errorInfo"]["message"]
     assert result["nodeStatus"]["n"]["status"] == "interrupted"
     assert kinds(events)[-1] == "EXECUTION_STATUS_UPDATE"
 
@@ -200,22 +203,80 @@ async def test_gateway_serves_while_temporal_is_away(stack: Any) -> None:
         assert (await http.get("/api/history")).json()["history"] == []
 
 
-async def test_slow_client_is_sent_away_and_can_come_back(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_socket, "CLOSE_TIMEOUT_S", 0.3)
+async def test_slow_client_is_sent_away_and_can_come_back(stack: Any) -> None:
     with_settings(stack, send_timeout_s=0.3)
-    inputs = {"upto": 150, "pad": 20_000}
-    nodes = [{"id": f"n{index}", "fullType": "toys:Count", "inputs": inputs} for index in range(6)]
     async with stack.up() as http, asyncio.timeout(20):
-        run = await submit(http, {"nodes": nodes, "edges": []})
+        run = await submit(http, {"nodes": long_streams(), "edges": []})
         await until(http, run, "complete")
         # It reads until its small buffer is full, and then no more: the kernel's buffers hold less than 18 MB.
         async with connect(stack.ws_url, compression=None, proxy=None, max_queue=1, close_timeout=0.1) as slow:
             await slow.send(json.dumps({"type": "SUBSCRIBE", "payload": {"promptId": run}}))
             await until_metric(http, "innkeeper_clients_connected 0")
+            code = await close_code(slow)
         async with connect(stack.ws_url, compression=None, proxy=None, close_timeout=0.1) as again:
             await again.send(json.dumps({"type": "SUBSCRIBE", "payload": {"promptId": run, "after": 500}}))
             frames = [json.loads(await again.recv()) for _ in range(3)]
+    assert code == 4408
     assert [frame["seq"] for frame in frames] == [None, 501, 502]
+
+
+async def close_code(connection: ClientConnection) -> int | None:
+    """Read to the end; why it ended."""
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            await connection.recv()
+    return connection.close_code
+
+
+async def test_connection_of_a_client_that_never_reads_is_thrown_away(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "ABORT_S", 0.3)
+    with_settings(stack, send_timeout_s=0.2)
+    async with stack.up() as http, asyncio.timeout(20):
+        run = await submit(http, {"nodes": long_streams(), "edges": []})
+        await until(http, run, "complete")
+        upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        payload = json.dumps({"type": "SUBSCRIBE", "payload": {"promptId": run}}).encode()
+        readers = [
+            await deaf(stack, f"GET /ws HTTP/1.1\r\n{upgrade}Sec-WebSocket-Key: {'A' * 22}==\r\n"),
+            await deaf(stack, f"GET /api/prompt/{run}/events HTTP/1.1\r\n"),
+        ]
+        loop = asyncio.get_running_loop()
+        assert b" 101 " in await loop.sock_recv(readers[0], 300)
+        await loop.sock_sendall(readers[0], bytes([0x81, 0x80 | len(payload)]) + bytes(4) + payload)
+        await asyncio.sleep(1.5)
+        await until_metric(http, "innkeeper_clients_connected 0")
+        rest = [await everything(reader) for reader in readers]
+        for reader in readers:
+            reader.close()
+    # Neither the close frame with its 4408 nor the end of a chunked answer was waited for any longer.
+    assert not rest[0].endswith(b"after")
+    assert not rest[1].endswith(b"0\r\n\r\n")
+
+
+def long_streams() -> list[dict[str, Any]]:
+    inputs = {"upto": 150, "pad": 20_000}
+    return [{"id": f"n{index}", "fullType": "toys:Count", "inputs": inputs} for index in range(6)]
+
+
+async def deaf(stack: Any, head: str) -> socket.socket:
+    """A connection that asked for something large and reads nothing of it."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(sock, ("127.0.0.1", stack.settings.port))
+    await loop.sock_sendall(sock, f"{head}Host: localhost\r\n\r\n".encode())
+    return sock
+
+
+async def everything(sock: socket.socket) -> bytes:
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while more := await asyncio.get_running_loop().sock_recv(sock, 1 << 20):
+            data = (data + more)[-100:]
+    return data
 
 
 async def until_metric(http: httpx.AsyncClient, line: str) -> str:
