@@ -315,7 +315,7 @@ def checked_url(url: str) -> str:
         quote(url)  # refuses halves of characters
     except ValueError:
         usable = False
-    if not usable or not url.isprintable():
+    if not usable or not url.isprintable() or " " in url:
         raise InvalidAddress(f"{url[:200]!r} is no address of a gateway: write it like http://127.0.0.1:8090")
     return url.rstrip("/")
 

@@ -422,18 +422,22 @@ def _named(key: str, name: str) -> dict[str, Any]:
 def with_links(outputs: Mapping[str, Any], run: str, path: str) -> dict[str, Any]:
     """Outputs as clients see them: each blob reference says where its whole value can be had."""
     base = f"/api/prompt/{quote(run, safe='')}/outputs/{quote(path)}/"
-    return {
-        slot: {**value, "url": base + quote(slot, safe="")} if _is_blob(value) else value
-        for slot, value in outputs.items()
-    }
+    return {slot: _linked(value, base + quote(slot, safe="")) for slot, value in outputs.items()}
 
 
 def without_links(outputs: Mapping[str, Any]) -> dict[str, Any]:
     """Outputs as the worker sent them."""
-    return {
-        slot: {key: item for key, item in value.items() if key != "url"} if _is_blob(value) else value
-        for slot, value in outputs.items()
-    }
+    return {slot: _linked(value, None) for slot, value in outputs.items()}
+
+
+def _linked(value: Any, url: str | None) -> Any:
+    """A value with the address of its reference, or of that of its text (a stream's); without any for None."""
+    if _is_blob(value):
+        bare = {key: item for key, item in value.items() if key != "url"}
+        return bare if url is None else {**bare, "url": url}
+    if isinstance(value, Mapping) and "chunks" in value and _is_blob(value.get("text")):
+        return {**value, "text": _linked(value["text"], url)}
+    return value
 
 
 def _is_blob(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import pty
@@ -183,6 +184,33 @@ def test_our_own_bug_shows_no_traceback_unless_asked_for(
         cli.main()
 
 
+@pytest.mark.parametrize(
+    "url", ["nonsense", "http://", "ftp://host", "http://127.0.0.1:99999", "http://[::1", "http://a b", "http://\udcff"]
+)
+def test_what_is_no_address_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    assert innkeeper(monkeypatch, "runs", "--url", url) == 1
+    said = capsys.readouterr().err
+    assert "is no address of a gateway" in said
+    assert said.count("\n") == 1
+
+
+def test_folder_of_plugins_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert innkeeper(monkeypatch, "validate", write("good.json", GREETING), "--plugins", "nowhere") == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_terminal_that_lacks_characters_shows_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(output, encoding="ascii"))
+    document = {"nodes": [{"id": "größe", "type": "core:Nope"}], "edges": []}
+    assert innkeeper(monkeypatch, "validate", write("bad.json", document)) == 2
+    assert b"gr??e" in output.getvalue()
+
+
 # --- inputs -------------------------------------------------------------------------------------------------------
 
 
@@ -209,6 +237,17 @@ def test_unknown_input_is_refused_with_the_known_ones() -> None:
 def test_input_without_a_value_is_refused() -> None:
     with pytest.raises(UsageError, match="name=value"):
         parse_inputs(["title"], DOCUMENT)
+
+
+def test_input_that_is_no_text_is_refused() -> None:
+    with pytest.raises(UsageError, match="UTF-8"):
+        parse_inputs(["title=\udcff"], DOCUMENT)
+
+
+def test_inputs_of_a_malformed_document_are_left_to_the_gateway() -> None:
+    assert parse_inputs([], {"nodes": [], "interfaceInputs": [1]}) == {}
+    assert with_demo_address({"interfaceInputs": [1]}, {}, "http://127.0.0.1:1") == {}
+    assert with_values({"inputs": [1]}, {"a": 1}) == {"inputs": [1]}
 
 
 def test_inputs_of_a_stored_workflow_pass_unchecked_and_join_those_of_the_file() -> None:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from gateway.client import GatewayAway, GatewayClient, GatewayRefused
+from gateway.client import GatewayAway, GatewayClient, GatewayRefused, InvalidAddress
 from gateway.listen import listen, url_of
 from nodes.errors import InvalidWorkflow, RunNotActive, RunNotFound
 
@@ -108,6 +108,60 @@ async def test_events_of_a_log_begun_anew_start_again_and_say_so() -> None:
         ]
 
 
+async def test_events_that_come_in_arrays_are_given_one_by_one() -> None:
+    async def arrays(websocket: WebSocket, subscription: dict[str, Any]) -> None:
+        await websocket.send_text(json.dumps(subscribed("A")))
+        await websocket.send_text(json.dumps([event(1), {"what": "ever"}, event(1), event(2)]))
+        await websocket.send_text(json.dumps([event(3, promptId="another"), final(3)]))
+
+    async with serving(talk(arrays)) as url:
+        assert [seq for seq, _ in await seen(url)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("code", [1011, 1012, 1013, 4408, 4429])
+async def test_reader_that_is_sent_away_comes_back_where_it_was(code: int) -> None:
+    first = says({"promptId": "r", "after": 0}, subscribed("A"), event(1), close=code)
+    again = says({"promptId": "r", "after": 1, "logId": "A"}, subscribed("A"), final(2))
+    async with serving(talk(first, again)) as url:
+        assert [seq for seq, _ in await seen(url)] == [1, 2]
+
+
+async def test_place_can_be_kept_and_gone_back_to() -> None:
+    first = says({"promptId": "r", "after": 0}, subscribed("A"), event(1), event(2), event(3))
+    again = says({"promptId": "r", "after": 2, "logId": "A"}, subscribed("A"), event(3), final(4))
+    async with serving(talk(first, again)) as url, asyncio.timeout(10), GatewayClient(url) as client:
+        events = client.events("r")
+        assert [(await anext(events))["seq"], (await anext(events))["seq"]] == [1, 2]
+        await events.aclose()
+        assert (events.after, events.log_id) == (2, "A")
+        later = client.events("r", events.after, log_id=events.log_id)
+        assert [item["seq"] async for item in later] == [3, 4]
+
+
+async def test_gateway_that_cannot_read_its_log_now_is_asked_again() -> None:
+    error = {"seq": None, "type": "error", "payload": {"message": "disk full", "code": "event_log_unavailable"}}
+    first, again = says({"promptId": "r", "after": 0}, error), says({"promptId": "r", "after": 0}, final(1))
+    async with serving(talk(first, again)) as url:
+        assert await seen(url) == [(1, "EXECUTION_STATUS_UPDATE")]
+
+
+async def test_place_beyond_the_end_is_refused_with_its_code() -> None:
+    error = {"seq": None, "type": "error", "payload": {"message": "it has 3 events", "code": "after_beyond_end"}}
+    async with serving(talk(says({"promptId": "r", "after": 9}, error))) as url:
+        with pytest.raises(GatewayRefused) as refused:
+            await seen(url, after=9)
+    assert refused.value.code == "after_beyond_end"
+
+
+async def test_websocket_of_something_else_is_named() -> None:
+    async def chatter(websocket: WebSocket, subscription: dict[str, Any]) -> None:
+        await websocket.send_text("welcome to the chat")
+
+    async with serving(talk(chatter)) as url:
+        with pytest.raises(GatewayRefused, match="not as an Innkeeper gateway"):
+            await seen(url)
+
+
 async def test_events_of_an_unknown_run_are_an_error() -> None:
     error = {"seq": None, "type": "error", "payload": {"message": "there is no run", "code": "run_not_found"}}
     async with serving(talk(says({"promptId": "r", "after": 0}, error))) as url:
@@ -172,3 +226,46 @@ async def test_another_server_at_the_address_is_named() -> None:
     async with serving(Route("/api/prompt/{run}", answer)) as url, GatewayClient(url) as client:
         with pytest.raises(GatewayRefused, match="not as an Innkeeper gateway"):
             await client.status("r")
+
+
+async def test_wait_for_a_run_that_ended_asks_for_no_events() -> None:
+    async def answer(request: Request) -> Response:
+        return JSONResponse({"status": "complete", "outputs": {"o": 1}})
+
+    async with serving(Route("/api/prompt/{run}", answer)) as url, GatewayClient(url) as client:
+        assert (await client.wait("r"))["outputs"] == {"o": 1}
+
+
+async def test_warnings_come_with_the_run_id() -> None:
+    async def prompt(request: Request) -> Response:
+        warning = {"code": "unknown_slot", "message": "no such slot", "level": "warning", "node": "a", "new": "field"}
+        return JSONResponse({"promptId": "x", "warnings": [warning]})
+
+    async with serving(Route("/api/prompt", prompt, methods=["POST"])) as url, GatewayClient(url) as client:
+        run, warnings = await client.submit_with_warnings({"nodes": []})
+    assert run == "x"
+    assert [(warning.code, warning.node) for warning in warnings] == [("unknown_slot", "a")]
+
+
+async def test_value_stored_apart_is_fetched_from_this_gateway_only() -> None:
+    async def whole(request: Request) -> Response:
+        return JSONResponse("all of it")
+
+    async with serving(Route("/api/prompt/r/outputs/a/text", whole)) as url, GatewayClient(url, "token") as client:
+        reference = {"$blob": "f" * 64, "size": 9, "mime": "application/json", "preview": "all"}
+        assert await client.fetch({**reference, "url": "/api/prompt/r/outputs/a/text"}) == "all of it"
+        for value in ({**reference, "url": "http://127.0.0.1:9/api/prompt/"}, reference, "text", None):
+            assert await client.fetch(value) == value
+
+
+@pytest.mark.parametrize("run", ["", ".", "..", "a/b", "\udcff"])
+async def test_what_cannot_be_a_run_id_is_no_run(run: str) -> None:
+    async with GatewayClient("http://127.0.0.1:9") as client:
+        for question in (client.status, client.cancel, client.wait):
+            with pytest.raises(RunNotFound):
+                await question(run)
+
+
+def test_token_that_no_header_can_carry_is_refused() -> None:
+    with pytest.raises(InvalidAddress, match="token"):
+        GatewayClient("http://127.0.0.1:9", "secret\n")

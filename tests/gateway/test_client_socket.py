@@ -102,6 +102,23 @@ async def test_subscribe_gives_only_what_comes_after(shared: Any, http: httpx.As
         assert await hear_run(socket, run) == everything
 
 
+async def test_long_text_of_a_stream_has_its_address_also_in_live_frames(shared: Any, http: httpx.AsyncClient) -> None:
+    graph = count_graph(30)
+    graph["nodes"][0]["inputs"]["pad"] = 1000
+    async with socket_to(shared.ws_url) as socket:
+        await say(socket, "PROMPT_REQUEST", **graph)
+        run = (await hear(socket, "PROMPT_ACCEPTED_RESPONSE"))["payload"]["promptId"]
+        events = await hear_run(socket, run)
+    output = next(event["payload"]["output"] for event in events if event["type"] == "NODE_COMPLETE")
+    reference = output["stream"]["text"]
+    assert (reference["url"], output["stream"]["chunks"]) == (f"/api/prompt/{run}/outputs/n/stream", 30)
+    whole = (await http.get(reference["url"])).json()
+    assert len(whole["text"]) == 30_000
+    status = (await http.get(f"/api/prompt/{run}")).json()
+    assert status["nodeStatus"]["n"]["output"]["stream"]["text"] == reference
+    assert "differs" not in status
+
+
 async def test_batch_subscription_gets_arrays(shared: Any, http: httpx.AsyncClient) -> None:
     run = await submit(http, count_graph(200))
     async with socket_to(shared.ws_url) as socket:

@@ -213,3 +213,22 @@ async def until_status(http: httpx.AsyncClient, run_id: str, status: str) -> Jso
             if answer["status"] == status:
                 return answer
             await asyncio.sleep(0.02)
+
+
+async def test_cursor_beyond_what_a_number_can_be_is_refused(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/history", params={"cursor": str(10**23)})
+    assert (answer.status_code, answer.json()["code"]) == (400, "bad_request")
+
+
+async def test_answers_do_not_repeat_a_book(http: httpx.AsyncClient) -> None:
+    for path in ("/api/prompt/{}", "/api/prompt/{}/events", "/api/nodes/{}", "/api/interrupt/{}", "/{}"):
+        answer = await http.request("POST" if "interrupt" in path else "GET", path.format("x" * 20_000))
+        assert answer.status_code == 404
+        assert len(answer.text) < 1000
+
+
+async def test_malformed_json_is_one_sentence_with_its_place(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/api/prompt", content=b'{"nodes": [,]}')
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith("this is not JSON: ")
+    assert "line 1, column 12" in answer.json()["error"]

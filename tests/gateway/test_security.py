@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 import httpx
 import orjson
 import pytest
+from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from gateway import errors
 from gateway.errors import Shield, json_response
 from gateway.logs import JsonLines, Redact
 from gateway.security import AccessToken, BodyLimit, HostGuard
@@ -117,6 +120,35 @@ async def test_unexpected_error_tells_a_reference_and_nothing_else(caplog: pytes
     assert "canary" not in line
 
 
+async def test_bug_in_a_route_is_told_like_any_other_error() -> None:
+    app = FastAPI()
+    errors.install(app)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise ValueError("/srv/secret")
+
+    transport = httpx.ASGITransport(Shield(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/broken")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+async def test_client_that_leaves_in_the_middle_of_its_request_is_no_error(
+    shared: Any, http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", shared.settings.port)
+    writer.write(b"POST /api/prompt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
+    await writer.drain()
+    await http.get("/healthz")
+    writer.close()
+    await writer.wait_closed()
+    for _ in range(5):
+        await http.get("/healthz")
+    assert [record.message for record in caplog.records if record.name == "innkeeper.gateway"] == []
+
+
 async def test_real_gateway_refuses_strangers_in_our_words(shared: Any, http: httpx.AsyncClient) -> None:
     refused = await http.get("/api/nodes", headers={"Origin": "https://evil.example.com"})
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
@@ -148,6 +180,7 @@ def test_arguments_come_before_the_environment() -> None:
         ({"INNKEEPER_PORT": "70000"}, "between 0 and 65535"),
         ({"INNKEEPER_MAX_CONCURRENT_RUNS": "0"}, "INNKEEPER_MAX_CONCURRENT_RUNS"),
         ({"INNKEEPER_FULL_SYNC": "maybe"}, "true or false"),
+        ({"INNKEEPER_LOG_LEVEL": "silly"}, "INNKEEPER_LOG_LEVEL='silly'"),
         ({"INNKEEPER_HOST": "0.0.0.0"}, "INNKEEPER_ACCESS_TOKEN"),
     ],
 )
@@ -167,6 +200,12 @@ def test_worker_token_is_made_once_and_private(tmp_path: Path) -> None:
     assert worker_token(settings) == token
     assert (tmp_path / "worker.token").stat().st_mode & 0o777 == 0o600
     assert [file.name for file in tmp_path.iterdir()] == ["worker.token"]
+
+
+def test_worker_token_that_everybody_knows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "worker.token").write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        worker_token(Settings(data_dir=tmp_path))
 
 
 # --- logs ---------------------------------------------------------------------------------------------------------

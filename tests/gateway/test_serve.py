@@ -1,0 +1,85 @@
+"""The gateway process: what it says when it cannot start, and how it is served."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway import serve
+from gateway.listen import listen
+from gateway.settings import Settings
+from nodes.errors import InnkeeperError
+
+
+def damaged(name: str) -> Callable[[Path], object]:
+    return lambda data: (data / name).write_bytes(os.urandom(20_000))
+
+
+def other_log_format(data: Path) -> None:
+    with sqlite3.connect(data / "events.db") as db:
+        db.execute("CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID")
+        db.executemany("INSERT INTO meta VALUES(?, '99')", [("format",), ("format_version",)])
+
+
+def newer_store(data: Path) -> None:
+    with sqlite3.connect(data / "gateway.db") as db:
+        db.execute("CREATE TABLE alembic_version(version_num TEXT)")
+        db.execute("INSERT INTO alembic_version VALUES('of tomorrow')")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (damaged("events.db"), ("events.db", "cannot be opened", "move it away")),
+        (damaged("gateway.db"), ("gateway.db", "cannot be opened", "backup")),
+        (other_log_format, ("events.db", "format 99", "use the version that wrote it")),
+        (newer_store, ("gateway.db", "another version", "backup")),
+        (lambda data: (data / "secret.key").write_text("short"), ("secret.key", "at least")),
+    ],
+)
+def test_data_directory_that_cannot_be_opened_is_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], object], words: tuple[str, ...]
+) -> None:
+    spoil(tmp_path)
+    with listen("127.0.0.1", 0) as sock, pytest.raises(InnkeeperError) as refused:
+        serve.serve(Settings(data_dir=tmp_path, temporal_address="127.0.0.1:9"), sock)
+    said = refused.value.message
+    assert [word for word in words if word not in said] == []
+    assert "\n" not in said
+
+
+def test_bug_at_the_start_is_named_by_its_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("secret detail")
+
+    monkeypatch.setattr("gateway.context.load_catalogue", broken)
+    with listen("127.0.0.1", 0) as sock, pytest.raises(serve.CannotStart, match="reference") as refused:
+        serve.serve(Settings(data_dir=tmp_path, temporal_address="127.0.0.1:9"), sock)
+    assert "secret" not in refused.value.message
+
+
+def test_process_that_cannot_start_ends_with_the_sentence_and_without_traceback(tmp_path: Path) -> None:
+    damaged("events.db")(tmp_path)
+    env = {**os.environ, "INNKEEPER_PORT": "0", "INNKEEPER_DATA_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "gateway.serve"]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "cannot be opened" in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+
+
+def test_gateway_may_have_many_connections() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1000, before[1]), before[1]))
+    try:
+        serve._allow_many_files()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(serve.MAX_OPEN_FILES, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
