@@ -161,8 +161,7 @@ class GatewayLink:
         """
         key = (run, path, epoch)
         stream = self._streams.setdefault(key, _Stream())
-        is_full = stream.pending > MAX_STREAM_PENDING or self._out.chunk_bytes > MAX_PENDING
-        if is_full and not keep:
+        if not keep and not self.has_room(*key):
             stream.gap_from = index if stream.gap_from is None else stream.gap_from
             stream.gap_to = index
             return
@@ -171,7 +170,7 @@ class GatewayLink:
         self._send(message if used is None else {**message, "u": used}, stream=key)
 
     def has_room(self, run: str, path: str, epoch: Epoch) -> bool:
-        """Is little enough of this stream on its way that a node whose chunks are kept may go on?"""
+        """Is little enough of this stream, and of all together, on its way that another chunk may join it?"""
         stream = self._streams.get((run, path, epoch))
         return (stream is None or stream.pending <= MAX_STREAM_PENDING) and self._out.chunk_bytes <= MAX_PENDING
 

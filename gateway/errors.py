@@ -19,7 +19,6 @@ from nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive
 
 logger = logging.getLogger("innkeeper.gateway")
 
-WS_BAD_REQUEST = 4400
 WS_UNAUTHORIZED = 4401
 WS_FORBIDDEN = 4403
 WS_TOO_SLOW = 4408

@@ -32,7 +32,6 @@ class RunView:
     nodes: dict[str, JsonObject] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     outputs: JsonObject | None = None
-    last_ts: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -52,7 +51,6 @@ def project(events: Iterable[Mapping[str, Any]]) -> RunView:
 
 def apply(view: RunView, event: Mapping[str, Any]) -> None:
     kind, payload, moment = event["type"], event["payload"], iso(event["ts"])
-    view.last_ts = event["ts"]
     if kind == "EXECUTION_STATUS_UPDATE":
         view.status, view.error_info = payload["status"], payload.get("errorInfo")
     elif kind == "NODE_COMPLETE" and payload["nodeId"] == INTERFACE_NODE:

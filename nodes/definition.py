@@ -17,9 +17,6 @@ DATA_FLOW_TYPES = (
     "WILDCARD",
     "CONVERTIBLE_ANY",
 )
-DataFlowType = Literal[
-    "STRING", "INTEGER", "FLOAT", "BOOLEAN", "OBJECT", "ARRAY", "BINARY", "WILDCARD", "CONVERTIBLE_ANY"
-]
 Placement = Literal["activity", "inline", "workflow"]
 Required = bool | Callable[[Mapping[str, Any]], bool] | Mapping[str, Any]
 
