@@ -60,7 +60,16 @@ class ServicesForRuns:
     def __call__(self, user: str) -> tuple[Services, RunSecrets]:
         inner, resources = self._of_user(user)
         secrets = RunSecrets(inner, self._secrets, user)
-        return Services(llm=self._llm, secrets=secrets, resources=resources, blobs=self._blobs), secrets
+        services = Services(
+            llm=self._llm,
+            secrets=secrets,
+            resources=resources,
+            blobs=self._blobs,
+            channels=None,  # type: ignore[arg-type]
+            http=None,  # type: ignore[arg-type]
+            scripts=None,  # type: ignore[arg-type]
+        )
+        return services, secrets
 
     def _make(self, user: str) -> tuple[UserSecrets, FolderResources]:
         secrets = UserSecrets(self._secrets, user, self._environ, env_key_hosts=self._settings.env_key_hosts)

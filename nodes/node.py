@@ -57,9 +57,12 @@ class Secrets(Protocol):
 
 
 class Resources(Protocol):
-    """Files by logical path: `user://`, `shared://`, `system://`."""
+    """Files by logical path: `user://`, `shared://`, `system://`. All raise ResourceError."""
 
     async def read_bytes(self, path: str, *, max_bytes: int | None = None) -> bytes: ...
+
+    async def write_bytes(self, path: str, data: bytes) -> None:
+        """Write a file whole or not at all; folders on the way are made. Nodes may write below `user://` only."""
 
 
 class Blobs(Protocol):
@@ -107,6 +110,70 @@ class Llm(Protocol):
 
 
 @dataclass(frozen=True)
+class ModelWish:
+    """What a node asks of a model: a model by id, or capabilities that one must have."""
+
+    model_id: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Route:
+    """One way to ask for an answer: a model at a channel. `adapter` names the protocol that is spoken there."""
+
+    channel_id: str
+    model_id: str
+    base_url: str
+    api_key: SecretRef | None = None
+    adapter: str = "openai"
+
+
+class Channels(Protocol):
+    """The operator's language model endpoints."""
+
+    async def routes(self, wish: ModelWish) -> tuple[Route, ...]:
+        """The routes that fit, best first (reference llm 4). Raises ProviderError when none does, naming what lacks."""
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    timeout_s: float = 30.0
+
+
+@dataclass(frozen=True)
+class HttpResponse:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Http(Protocol):
+    """Requests to where the operator allows them to go."""
+
+    async def request(self, request: HttpRequest) -> HttpResponse:
+        """Raises RequestRefused (address), ProviderError (unreachable, too late), ResourceError (answer too large)."""
+
+
+class Scripts(Protocol):
+    """Pure functions in a process of their own, which is killed at their time or memory limit."""
+
+    async def call(
+        self, function: str, arguments: Mapping[str, Any], *, data: bytes = b"", timeout_s: float = 10.0
+    ) -> Any:
+        """Call `module:name` (below `nodes`) with JSON arguments and, if there is any, `data=`; gives its JSON result.
+
+        Raises:
+            NodeTimeout: It ran longer than `timeout_s`; not retryable.
+            NodeError: It needed more memory than allowed, or died; not retryable.
+            InnkeeperError: What the function itself raised, with its class, code, message and details.
+        """
+
+
+@dataclass(frozen=True)
 class Services:
     """What a node may use of the world outside its inputs."""
 
@@ -114,6 +181,9 @@ class Services:
     secrets: Secrets
     resources: Resources
     blobs: Blobs
+    channels: Channels
+    http: Http
+    scripts: Scripts
 
 
 @dataclass(frozen=True)

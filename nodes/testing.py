@@ -16,18 +16,25 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from nodes.definition import Input, NodeDefinition
-from nodes.errors import NodeError, NodeInputError, ResourceError
+from nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
 from nodes.node import (
+    Channels,
     ChatRequest,
     ChatResponse,
     Chunk,
+    Http,
+    HttpRequest,
+    HttpResponse,
     Inputs,
     Llm,
+    ModelWish,
     NodeContext,
     Outputs,
+    Route,
     SecretRef,
     Services,
 )
+from nodes.services.function_call import call_function
 
 
 class MemorySecrets:
@@ -88,6 +95,44 @@ class MemoryResources:
             raise ResourceError(f"resource {path!r} is larger than {max_bytes} bytes")
         return self.files[path]
 
+    async def write_bytes(self, path: str, data: bytes) -> None:
+        self.files[path] = data
+
+
+class MemoryChannels:
+    """Routes of a test, given for every wish; `wishes` holds what was asked."""
+
+    def __init__(self, *routes: Route) -> None:
+        self._routes = routes
+        self.wishes: list[ModelWish] = []
+
+    async def routes(self, wish: ModelWish) -> tuple[Route, ...]:
+        self.wishes.append(wish)
+        if not self._routes:
+            raise ProviderError("no channel is configured", code="not_found_error")
+        return self._routes
+
+
+class ToyHttp:
+    """A web of a test: `answer` makes the response; `requests` holds what was asked."""
+
+    def __init__(self, answer: Callable[[HttpRequest], HttpResponse] | None = None) -> None:
+        self._answer = answer or (lambda request: HttpResponse(200, {}, request.body))
+        self.requests: list[HttpRequest] = []
+
+    async def request(self, request: HttpRequest) -> HttpResponse:
+        self.requests.append(request)
+        return self._answer(request)
+
+
+class DirectScripts:
+    """Calls functions in this process, without limits."""
+
+    async def call(
+        self, function: str, arguments: Mapping[str, Any], *, data: bytes = b"", timeout_s: float = 10.0
+    ) -> Any:
+        return call_function(function, arguments, data)
+
 
 class ToyLlm:
     """A model that answers with the words of the last message reversed, or with what `answer` makes of the request.
@@ -121,9 +166,19 @@ def memory_services(
     llm: Llm | None = None,
     secrets: MemorySecrets | None = None,
     files: Mapping[str, bytes] | None = None,
+    channels: Channels | None = None,
+    http: Http | None = None,
 ) -> Services:
     """Services that touch nothing outside the test."""
-    return Services(llm or ToyLlm(), secrets or MemorySecrets(), MemoryResources(files), MemoryBlobs())
+    return Services(
+        llm=llm or ToyLlm(),
+        secrets=secrets or MemorySecrets(),
+        resources=MemoryResources(files),
+        blobs=MemoryBlobs(),
+        channels=channels or MemoryChannels(),
+        http=http or ToyHttp(),
+        scripts=DirectScripts(),
+    )
 
 
 def run_node(

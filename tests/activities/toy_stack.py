@@ -84,7 +84,7 @@ class Stack:
     def services_for(self, user: str) -> tuple[Services, RunSecrets]:
         secrets = RunSecrets(UserSecrets(self.store, user, {}), self.store, user)
         blobs = FolderBlobs(self.folder / "blobs")
-        return Services(llm=None, secrets=secrets, resources=None, blobs=blobs), secrets  # type: ignore[arg-type]
+        return Services(None, secrets, None, blobs, None, None, None), secrets  # type: ignore[arg-type]
 
     def execute(self, link: GatewayLink) -> ExecuteNode:
         return ExecuteNode(self.toys, self.services_for, link, self.values)
