@@ -6,6 +6,7 @@ The folder is `tests/vectors/data`, or `VECTORS_DIR`. Files whose graphs use nod
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
 import signal
@@ -48,6 +49,13 @@ class Stack:
     def __init__(self, local: LocalStack, http: httpx.AsyncClient, data: Path, models: ModelServer) -> None:
         self.local, self.http, self.data, self.models = local, http, data, models
         self._secrets = SecretStore(data / "secrets", load_or_create_key(data, {}))
+
+    def write_files(self, files: dict[str, Any]) -> None:
+        for path, content in files.items():
+            scheme, _, inner = path.partition("://")
+            file = self.data / ("users/default_user" if scheme == "user" else scheme) / inner
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.encode() if isinstance(content, str) else base64.b64decode(content["base64"]))
 
     async def submit(self, payload: Any) -> httpx.Response:
         return await self.http.post("/api/prompt", json=payload)
@@ -151,6 +159,7 @@ async def test_recorded_run(stack: Stack, file: Path, form: str) -> None:
     if form == "storage" and not vector["storageRunnable"]:
         pytest.skip("recorded as not runnable in stored form")
     document = json.loads(json.dumps(vector[form]).replace("{{LLM_BASE}}", stack.models.url))
+    stack.write_files(vector.get("files") or {})
     _slow_down(document, SLOWED.get(file.stem, 1))
     exchanges = (vector.get("sane") or {}).get("llm") or vector.get("llm") or []
     stack.models.play(exchanges * 2 if file.stem in SOFT_ERRORS_ARE_HARD else exchanges)

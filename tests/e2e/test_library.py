@@ -1,0 +1,103 @@
+"""Every node of the library once through the real stack: gateway, Temporal server, worker, files on disk."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pkgutil
+from collections.abc import AsyncIterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.client import GatewayClient
+from gateway.local import LocalStack, StackOptions
+from tests.e2e import library_cases
+from tests.e2e.library_cases.case import Case
+from tests.e2e.library_cases.web import Web, web_server
+
+Json = dict[str, Any]
+CASES = [
+    case
+    for found in pkgutil.iter_modules(library_cases.__path__)
+    for case in getattr(import_module(f"{library_cases.__name__}.{found.name}"), "CASES", ())
+]
+
+
+@pytest.fixture(scope="module")
+async def web() -> AsyncIterator[Web]:
+    async with web_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("library")
+
+
+@pytest.fixture(scope="module")
+async def stack(data: Path) -> AsyncIterator[LocalStack]:
+    async with LocalStack(StackOptions(data)) as stack:
+        yield stack
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+async def test_node_gives_its_outputs(stack: LocalStack, data: Path, web: Web, case: Case) -> None:
+    for path, content in case.files.items():
+        write(data, path, content)
+    document = filled(case, {"{{BASE}}": stack.url, "{{WEB}}": web.url})
+    async with GatewayClient(stack.url) as client, asyncio.timeout(60):
+        run = await client.submit(document)
+        async for _ in client.events(run):
+            pass
+        status = await client.status(run)
+        for node, word in case.fails.items():
+            error = status["nodeStatus"][node]["error"]
+            assert word in json.dumps(error), error
+        assert status["status"] == ("error" if case.fails else "complete"), status
+        for node, outputs in case.expect.items():
+            for slot, expected in outputs.items():
+                check(await resolved(client, node, slot, status), expected, f"{node}.{slot}")
+
+
+def filled(case: Case, names: dict[str, str]) -> Json:
+    document: Json = {"nodes": list(case.nodes), "edges": [edge(text) for text in case.edges]}
+    if case.interface_inputs:
+        document["interfaceInputs"] = dict(case.interface_inputs)
+    text = json.dumps(document)
+    for name, value in names.items():
+        text = text.replace(name, value)
+    filled_in: Json = json.loads(text)
+    return filled_in
+
+
+def edge(text: str) -> Json:
+    (source, slot), (target, into) = (end.split(".") for end in text.split(" > "))
+    return {
+        "id": text,
+        "sourceNodeId": source,
+        "sourceHandle": slot,
+        "targetNodeId": target,
+        "targetHandle": into,
+    }
+
+
+async def resolved(client: GatewayClient, node: str, slot: str, status: Json) -> Any:
+    return await client.fetch(status["nodeStatus"][node]["output"].get(slot))
+
+
+def check(got: Any, expected: Any, place: str) -> None:
+    if callable(expected):
+        assert expected(got), f"{place}: {got!r}"
+    else:
+        assert got == expected, place
+
+
+def write(data: Path, path: str, content: bytes) -> None:
+    scheme, _, inner = path.partition("://")
+    root = data / ("users/default_user" if scheme == "user" else scheme)
+    file = root / inner
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
