@@ -39,6 +39,7 @@ chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming ru
 bench: $(STAMP) ## Measure, beside hand-written Temporal workflows and a stream path without a log
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.streams
+	$(BIN)/python -m tests.benchmarks.formats
 
 clean: ## Remove the environment and all caches; data in .innkeeper stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

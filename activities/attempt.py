@@ -60,6 +60,11 @@ class Attempt:
         self.restarted.clear()
 
     @property
+    def is_last(self) -> bool:
+        """No failure beyond this one is allowed."""
+        return self.failures + 1 >= self.call.max_failures
+
+    @property
     def is_worker_stopping(self) -> bool:
         details = activity.cancellation_details()
         return details is not None and details.worker_shutdown and not details.cancel_requested
@@ -130,7 +135,7 @@ class Attempt:
         return failure(
             error,
             attempt=self.epoch[0],
-            last=self.failures + 1 >= self.call.max_failures,
+            last=self.is_last,
             non_retryable=self.call.non_retryable,
             secrets=self.secrets.revealed,
         )

@@ -208,6 +208,7 @@ class ExecuteNode:
             node_id=call.path,
             services=attempt.services,
             attempt=attempt.epoch[0],
+            is_last_attempt=attempt.is_last,
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),

@@ -4,28 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from activities.settings import WorkerSettings
-from nodes.node import Blobs, Llm, SecretRef, Services
+from nodes.node import Blobs, SecretRef, Services
+from nodes.services.channel_book import ChannelBook, VouchedHosts
 from nodes.services.http import AddressPolicy
-from nodes.services.llm import OpenAIAdapter
+from nodes.services.llm import DispatchingLlm, built_in_adapters
 from nodes.services.resources import FolderResources
+from nodes.services.scripts import ScriptProcesses
 from nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
+from nodes.services.web import GuardedHttp
+
+MEGABYTE = 1024 * 1024
 
 
 class RunSecrets:
     """One user's secrets during one node run; remembers what was revealed, so that errors can be cleaned of it."""
 
-    def __init__(self, inner: UserSecrets, store: SecretStore, user: str) -> None:
+    def __init__(self, inner: UserSecrets, store: SecretStore, user: str, channels: ChannelBook | None = None) -> None:
         self._inner = inner
+        self._channels = channels
         self._store = store
         self._user = user
         self.revealed: set[str] = set()
 
     async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
-        value = await self._inner.reveal(ref, host)
+        source = self._channels if self._channels and self._channels.is_key(ref) else self._inner
+        value = await source.reveal(ref, host)
         self.revealed.add(value)
         return value
 
@@ -53,31 +61,40 @@ class ServicesForRuns:
             allow_private=settings.allow_private,
             allowed_hosts=frozenset(settings.allowed_hosts),
         )
-        self._adapter = OpenAIAdapter(policy)
-        self._llm: Llm = self._adapter
+        adapters = built_in_adapters()
+        self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
+        vouched = VouchedHosts(self._channels, settings.allowed_hosts)
+        self._llm = DispatchingLlm(adapters, policy, replace(policy, allowed_hosts=vouched))
+        web_policy = replace(policy, allow_loopback=settings.allow_loopback_http)
+        self._http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
+        self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)
 
     def __call__(self, user: str) -> tuple[Services, RunSecrets]:
         inner, resources = self._of_user(user)
-        secrets = RunSecrets(inner, self._secrets, user)
+        secrets = RunSecrets(inner, self._secrets, user, self._channels)
         services = Services(
             llm=self._llm,
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,
-            channels=None,  # type: ignore[arg-type]
-            http=None,  # type: ignore[arg-type]
-            scripts=None,  # type: ignore[arg-type]
+            channels=self._channels,
+            http=self._http,
+            scripts=self._scripts,
         )
         return services, secrets
 
     def _make(self, user: str) -> tuple[UserSecrets, FolderResources]:
         secrets = UserSecrets(self._secrets, user, self._environ, env_key_hosts=self._settings.env_key_hosts)
-        return secrets, FolderResources(self._settings.data_dir, user)
+        return secrets, FolderResources(
+            self._settings.data_dir, user, max_bytes=self._settings.max_resource_mb * MEGABYTE
+        )
 
     async def warm_up(self) -> None:
         """Load what the first model call would otherwise wait for."""
-        await self._adapter.warm_up()
+        await self._llm.warm_up()
 
     async def aclose(self) -> None:
-        await self._adapter.aclose()
+        await self._scripts.aclose()
+        await self._http.aclose()
+        await self._llm.aclose()

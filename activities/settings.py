@@ -25,8 +25,15 @@ class WorkerSettings:
         queues: Further task queues this worker polls beside `innkeeper`.
         flush_timeout_s: How long nodes wait for a gateway that is away before they go on without it.
         allow_loopback, allow_private: Nodes may reach this machine, private addresses.
+        allow_loopback_http: So may requests that are not to a model. Unless the operator says so they may not: the
+            gateway listens there, and takes what a downloaded graph sends it for the user's own wish.
         allowed_hosts: Hosts (`name` or `name:port`) nodes may reach whatever their addresses are.
         env_key_hosts: Further hosts that keys from this process's environment may go to.
+        script_processes: How many templates, patterns and large files are worked on at once, each in a process.
+        script_memory_mb: What one such process may fill.
+        script_idle_s: An unused one ends after this time.
+        max_resource_mb: Largest file that nodes read or write.
+        max_response_mb: Largest answer that a node's request may get.
     """
 
     data_dir: Path
@@ -39,9 +46,15 @@ class WorkerSettings:
     flush_timeout_s: float = 30.0
     stop_grace_s: float = 2.0
     allow_loopback: bool = True
+    allow_loopback_http: bool = False
     allow_private: bool = False
     allowed_hosts: tuple[str, ...] = ()
     env_key_hosts: tuple[str, ...] = ()
+    script_processes: int = 2
+    script_memory_mb: int = 512
+    script_idle_s: float = 60.0
+    max_resource_mb: int = 32
+    max_response_mb: int = 16
 
 
 def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
@@ -59,9 +72,16 @@ def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
         flush_timeout_s=get.number("FLUSH_TIMEOUT_S", defaults.flush_timeout_s),
         stop_grace_s=get.number("STOP_GRACE_S", defaults.stop_grace_s),
         allow_loopback=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback),
+        # The same variable: what differs is what holds without it.
+        allow_loopback_http=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback_http),
         allow_private=get.flag("ALLOW_PRIVATE", defaults.allow_private),
         allowed_hosts=get.many("NODE_ALLOWED_HOSTS"),
         env_key_hosts=get.many("ENV_KEY_HOSTS"),
+        script_processes=int(get.number("SCRIPT_PROCESSES", defaults.script_processes, least=1)),
+        script_memory_mb=int(get.number("SCRIPT_MEMORY_MB", defaults.script_memory_mb, least=64)),
+        script_idle_s=get.number("SCRIPT_IDLE_S", defaults.script_idle_s),
+        max_resource_mb=int(get.number("MAX_RESOURCE_MB", defaults.max_resource_mb, least=1)),
+        max_response_mb=int(get.number("MAX_RESPONSE_MB", defaults.max_response_mb, least=1)),
     )
 
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
 from gateway.context import open_gateway
-from gateway.routes import demo, events, health, nodes, prompts, workflows
+from gateway.routes import demo, events, files, health, nodes, prompts, workflows
 from gateway.security import AccessToken, BodyLimit, HostGuard
 from gateway.settings import Settings
 
@@ -34,7 +34,9 @@ class GatewayApp:
         await self._layers(scope, receive, without_traceback if scope["type"] == "lifespan" else send)
 
     def _guarded(self, settings: Settings) -> ASGIApp:
-        app: ASGIApp = BodyLimit(self._routes(settings), limit=settings.max_body_bytes)
+        app: ASGIApp = BodyLimit(
+            self._routes(settings), limit=settings.max_body_bytes, file_limit=settings.max_file_bytes
+        )
         return app if settings.access_token is None else AccessToken(app, token=settings.access_token)
 
     def _routes(self, settings: Settings) -> FastAPI:
@@ -46,7 +48,7 @@ class GatewayApp:
             docs_url=None,
             redoc_url=None,
         )
-        for module in (prompts, events, nodes, workflows, health, demo):
+        for module in (prompts, events, nodes, workflows, files, health, demo):
             app.include_router(module.router)
         errors.install(app)
         return app

@@ -15,6 +15,7 @@ from nodes.errors import InnkeeperError, InvalidWorkflow
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gateway.channel_report import ChannelReport
     from gateway.client import GatewayClient
     from nodes.plugins import Catalogue
 
@@ -138,6 +139,33 @@ def nodes(as_json: AsJson = False, plugins: Plugins = None) -> None:
 
 
 @app.command()
+def channels(
+    as_json: AsJson = False,
+    check: Annotated[bool, typer.Option("--check", help="Ask each server for its models.")] = False,
+    store: Annotated[
+        bool, typer.Option("--store-key", help="Store a key (asked for, or read from a pipe) and print its reference.")
+    ] = False,
+    data_dir: DataDirectory = None,
+) -> None:
+    """Show the language models that workflows may use: channels.yaml of the data directory. Exit code 2: an error."""
+    from gateway.channel_report import ask_servers, report_channels, store_key
+
+    folder = _folder(data_dir)
+    if store:
+        value = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+        print(store_key(value, folder, os.environ))
+        return
+    report = report_channels(folder, os.environ)
+    if check:
+        report = ask_servers(report, folder, os.environ)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _print_channels(report)
+    raise typer.Exit(0 if report.is_usable else INVALID)
+
+
+@app.command()
 def runs(
     limit: Annotated[int, typer.Option(min=1, max=500, help="At most so many ended runs.")] = 20,
     as_json: AsJson = False,
@@ -179,6 +207,63 @@ def cancel(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> No
     """Interrupt a run."""
     _ask(lambda client: client.cancel(run_id), data_dir, url)
     _console().print(f"interrupting run {run_id}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def put(
+    file: Annotated[Path, typer.Argument(help="The file to upload.", show_default=False)],
+    logical_path: Annotated[str, typer.Argument(help="Where to: user://cards/ or user://cards/name.png.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace a file that is there.")] = True,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Upload a file for workflows to read. Needs a running gateway."""
+    from gateway.file_commands import put_file, put_line
+
+    written = _ask(lambda client: put_file(client, file, logical_path, overwrite=overwrite), data_dir, url)
+    if as_json:
+        _print_json(written)
+    else:
+        _console().print(put_line(written), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def get(
+    logical_path: Annotated[str, typer.Argument(help="The file, such as user://cards/name.png.")],
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; '-' is the standard output.", show_default="its own name, here")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Download a file that workflows have read or written. Needs a running gateway."""
+    from gateway.file_commands import get_file
+
+    line = _ask(lambda client: get_file(client, logical_path, file, force=force), data_dir, url)
+    _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("ls")
+def list_files(
+    prefix: Annotated[str, typer.Argument(help="The folder, such as shared://library.")] = "user://",
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """List the files below a folder: user:// (yours), shared:// or system://. Needs a running gateway."""
+    from gateway.file_commands import list_below
+    from gateway.tables import files_table
+
+    found = _ask(lambda client: list_below(client, prefix), data_dir, url)
+    if as_json:
+        _print_json(found)
+    elif found:
+        _console().print(files_table(found))
+    else:
+        line = f"there are no files below {prefix!r}: 'innkeeper put FILE {prefix}' uploads one"
+        _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -290,6 +375,26 @@ def _ask(question: Any, data_dir: Path | None, url: str | None) -> Any:
             return await question(client)
 
     return asyncio.run(answer())
+
+
+def _print_channels(report: ChannelReport) -> None:
+    from gateway.tables import channels_table, file_problems_table, models_table
+
+    console = _console()
+    if report.channels:
+        console.print(channels_table(report.channels))
+    if report.models:
+        console.print()
+        console.print(models_table(report.models))
+    if report.problems:
+        console.print(file_problems_table(report.problems))
+    if not report.exists:
+        line = f"there is no {str(report.file)!r}: examples/channels.yaml of Innkeeper shows what to write there"
+    elif not report.is_usable:
+        line = f"{str(report.file)!r} has errors, so no channel is used"
+    else:
+        line = f"{str(report.file)!r}: {len(report.channels)} channels, {len(report.models)} models"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _catalogue(plugins: list[Path] | None) -> Catalogue:

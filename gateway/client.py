@@ -16,12 +16,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -40,6 +42,8 @@ REFUSED_CLOSE_CODES = frozenset({4400, 4401, 4403, 4404})
 """Any other means: come back (1012 the gateway restarts, 1013 it is full, 4408 we read too slowly)."""
 AWAY_STATUS = frozenset({502, 503, 504})
 _CONNECT_S = 5.0
+_PIECE = 256 * 1024
+_PAGE = 1000
 _LASTING_S = 2 * _CONNECT_S
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
@@ -158,6 +162,73 @@ class GatewayClient:
         """The newest runs that have ended."""
         found = await self._call("GET", "/api/history", params={"limit": limit})
         return list(found["history"])
+
+    async def put_file(self, path: str, file: Path, *, overwrite: bool = True) -> dict[str, Any]:
+        """Upload a file to a logical path (`user://cards/a.png`). Gives its path, size, sha256 and whether it is new.
+
+        Raises:
+            InvalidAddress: `path` is no logical path.
+            GatewayRefused: Too large, out of bounds, or with `overwrite=False` there already (`file_exists`).
+            GatewayAway: Nothing answers; an upload is not repeated.
+            OSError: The file cannot be read.
+        """
+        url, size = _file_url(path), await asyncio.to_thread(os.path.getsize, file)
+        headers = {"Content-Length": str(size)} | ({} if overwrite else {"If-None-Match": "*"})
+        try:
+            response = await self._http.put(url, headers=headers, content=_file_pieces(file))
+        except httpx.TransportError as error:
+            # A gateway that refuses a large file hangs up; its answer may be lost on the way.
+            if not await self.is_up():
+                raise self._away() from error
+            reason = f"the gateway broke off the upload of {size} bytes; is it over the limit INNKEEPER_MAX_FILE_BYTES?"
+            raise GatewayRefused(reason, code="upload_broken_off") from error
+        found: dict[str, Any] = _content(response)
+        return found
+
+    async def get_file(self, path: str, target: BinaryIO) -> int:
+        """Download a file, piece by piece; gives its size.
+
+        Raises:
+            InvalidAddress: `path` is no logical path.
+            GatewayRefused: There is no such file, or it is out of bounds.
+            GatewayAway: The gateway went away, perhaps in the middle.
+        """
+        size = 0
+        try:
+            async with self._http.stream("GET", _file_url(path)) as response:
+                if not response.is_success:
+                    await response.aread()
+                    _content(response)
+                async for piece in response.aiter_bytes():
+                    await asyncio.to_thread(target.write, piece)
+                    size += len(piece)
+        except httpx.TransportError as error:
+            raise self._away() from error
+        return size
+
+    async def list_files(self, folder: str) -> list[dict[str, Any]]:
+        """All files below a folder: `{path, size, modifiedAt}` each, sorted by path. A missing folder has none.
+
+        Raises:
+            InvalidAddress: `folder` is no logical path.
+        """
+        url = _file_url(folder if folder.endswith("/") else f"{folder}/")
+        files: list[dict[str, Any]] = []
+        while True:
+            after = {"after": files[-1]["path"]} if files else {}
+            page = await self._call("GET", url, params={"limit": _PAGE, **after})
+            files += page
+            if len(page) < _PAGE:
+                return files
+
+    async def delete_file(self, path: str) -> None:
+        """Delete a file.
+
+        Raises:
+            InvalidAddress: `path` is no logical path.
+            GatewayRefused: There is no such file, or it is out of bounds.
+        """
+        await self._call("DELETE", _file_url(path))
 
     async def is_up(self) -> bool:
         """Does anything answer at the address, now?"""
@@ -339,6 +410,24 @@ def _segment(run_id: str) -> str:
     return segment
 
 
+async def _file_pieces(file: Path) -> AsyncIterator[bytes]:
+    with await asyncio.to_thread(file.open, "rb") as stream:
+        while piece := await asyncio.to_thread(stream.read, _PIECE):
+            yield piece
+
+
+def _file_url(path: str) -> str:
+    """Where the gateway has a logical path."""
+    scheme, mark, inner = path.partition("://")
+    try:
+        quoted = "/".join(quote(name, safe="") for name in inner.split("/"))
+    except UnicodeEncodeError:
+        mark = ""
+    if not mark or scheme not in ("user", "shared", "system") or {".", ".."} & set(inner.split("/")):
+        raise InvalidAddress(f"{path[:200]!r} is no path of a file: write it like user://cards/name.png")
+    return f"/api/files/{scheme}/{quoted}"
+
+
 def _frames(text: str | bytes) -> Iterator[dict[str, Any]]:
     """The messages in one WebSocket message: it, or each item of an array."""
     try:
@@ -388,6 +477,8 @@ def _problem(item: Mapping[str, Any]) -> Problem:
 
 
 def _content(response: httpx.Response) -> Any:
+    if response.status_code == 204:
+        return None
     kind = response.headers.get("content-type", "").partition(";")[0]
     if response.is_success and (kind == "application/octet-stream" or kind.startswith(("image/", "audio/"))):
         return response.content

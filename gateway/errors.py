@@ -73,6 +73,13 @@ _BY_CODE = {
     "document_too_large": 413,
     "after_beyond_end": 409,
     "event_log_unavailable": 503,
+    "resource_refused": 403,
+    "resource_not_found": 404,
+    "resource_unreadable": 409,
+    "resource_unwritable": 409,
+    "resource_too_large": 413,
+    "file_exists": 412,
+    "storage_failed": 507,
 }
 _HTTP_CODES = {
     400: "bad_request",

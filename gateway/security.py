@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
@@ -13,6 +14,7 @@ from gateway.errors import WS_FORBIDDEN, WS_UNAUTHORIZED, json_response
 from gateway.settings import Settings, is_loopback
 
 OPEN_PATHS = frozenset({"/healthz"})
+FILES_PREFIX = "/api/files/"
 WORKER_PREFIX = "/internal/"
 """Workers have a token of their own, checked where they connect."""
 
@@ -91,31 +93,44 @@ def _shown_tokens(scope: Scope) -> Iterable[str]:
         yield from parse_qs(scope["query_string"].decode("latin-1")).get("token", ())
 
 
-class BodyLimit:
-    """Counts a request body as it arrives; over the limit the answer is 413 and names it."""
+@dataclass(frozen=True)
+class _Limit:
+    size: int
+    setting: str
 
-    def __init__(self, app: ASGIApp, *, limit: int) -> None:
+
+class BodyLimit:
+    """Counts a request body as it arrives; over the limit the answer is 413 and names it.
+
+    Args:
+        file_limit: The limit of uploads of files instead; the same when not given.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, file_limit: int | None = None) -> None:
         self._app = app
-        self._limit = limit
+        self._limit = _Limit(limit, "INNKEEPER_MAX_BODY_BYTES")
+        self._file_limit = self._limit if file_limit is None else _Limit(file_limit, "INNKEEPER_MAX_FILE_BYTES")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        is_upload = scope["method"] == "PUT" and scope["path"].startswith(FILES_PREFIX)
+        limit = self._file_limit if is_upload else self._limit
         announced = Headers(scope=scope).get("content-length", "0")
-        if not announced.isdigit() or int(announced) > self._limit:
-            await self._refuse(scope, receive, send)
+        if not announced.isdigit() or int(announced) > limit.size:
+            await self._refuse(limit, scope, receive, send)
             return
-        await self._counted(scope, receive, send)
+        await self._counted(limit, scope, receive, send)
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _counted(self, limit: _Limit, scope: Scope, receive: Receive, send: Send) -> None:
         seen, started = 0, False
 
         async def count() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._limit:
+            if seen > limit.size:
                 raise _BodyTooLarge
             return message
 
@@ -129,11 +144,11 @@ class BodyLimit:
         except _BodyTooLarge:
             if started:
                 raise
-            await self._refuse(scope, receive, send)
+            await self._refuse(limit, scope, receive, send)
 
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = f"the request body is over the limit of {self._limit} bytes (INNKEEPER_MAX_BODY_BYTES)"
-        details = {"limit": self._limit, "unit": "bytes"}
+    async def _refuse(self, limit: _Limit, scope: Scope, receive: Receive, send: Send) -> None:
+        reason = f"the request body is over the limit of {limit.size} bytes ({limit.setting})"
+        details = {"limit": limit.size, "unit": "bytes"}
         body = {"error": reason, "code": "too_large", "details": details}
         response = json_response(body, 413, {"connection": "close"})
         await response(scope, receive, send)

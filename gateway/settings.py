@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from nodes.errors import InnkeeperError
+from nodes.services.resources import MAX_RESOURCE_BYTES
 
 PREFIX = "INNKEEPER_"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
@@ -39,6 +40,7 @@ class Settings:
         allowed_origins: Web origins (`https://example.org`) accepted besides those of accepted hosts.
         flush_timeout_s: How long a run that ended waits for workers that still hold its events.
         max_concurrent_runs: Runs beyond it wait in a queue; None is no limit.
+        max_body_bytes, max_file_bytes: The largest request, and the largest file that is uploaded.
         send_timeout_s: A client that takes nothing for so long is disconnected; it may come back where it was.
         event_days, event_bytes: Event logs of ended runs are kept so long, and so much of them together.
         full_sync: Acknowledged then also survives power loss, at the price of an fsync per commit.
@@ -60,6 +62,7 @@ class Settings:
     max_concurrent_runs: int | None = None
     full_sync: bool = False
     max_body_bytes: int = 16 * 1024 * 1024
+    max_file_bytes: int = MAX_RESOURCE_BYTES
     send_timeout_s: float = 20.0
     event_days: float = 7.0
     event_bytes: int = 2_000_000_000
@@ -72,6 +75,7 @@ class Settings:
         _check_range("event_days", self.event_days, 0, 36_500)
         _check_range("event_bytes", self.event_bytes, 0, 2**50)
         _check_range("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
+        _check_range("max_file_bytes", self.max_file_bytes, 1024, 2**40)
         if self.max_concurrent_runs is not None:
             _check_range("max_concurrent_runs", self.max_concurrent_runs, 1, 1_000_000)
         if self.log_level.upper() not in LOG_LEVELS:
@@ -179,6 +183,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "send_timeout_s": float,
     "max_concurrent_runs": int,
     "max_body_bytes": int,
+    "max_file_bytes": int,
     "event_days": float,
     "event_bytes": int,
     "full_sync": _boolean,

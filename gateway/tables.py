@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +12,11 @@ from rich.text import Text
 from gateway.live_view import ICONS, WAITING, clean
 from nodes.definition import NodeDefinition
 from nodes.errors import Problem
+
+if TYPE_CHECKING:
+    from gateway.channel_report import ChannelState
+    from nodes.services.channel_file import FileProblem
+    from nodes.services.channels import Model
 
 
 def problems_table(problems: Sequence[Problem]) -> Table:
@@ -48,6 +53,53 @@ def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
         style = ICONS.get(status, ("", ""))[1]
         moment = _local_time(run.get("submittedAt"))
         table.add_row(_text(run.get("promptId")), Text(status, style), _text(name), moment, took)
+    return table
+
+
+def files_table(files: Iterable[Mapping[str, Any]]) -> Table:
+    """Files, as the gateway lists them."""
+    table = _table("path", "bytes", "modified")
+    for file in files:
+        table.add_row(_text(file.get("path")), f"{file.get('size', 0):,}", _local_time(file.get("modifiedAt")))
+    return table
+
+
+def channels_table(states: Iterable[ChannelState]) -> Table:
+    """The channels of the operator."""
+    table = _table("channel", "address", "", "adapter", "models", "key", "server")
+    for state in states:
+        channel = state.channel
+        use = Text("disabled", "yellow") if channel.disabled else Text("enabled", "green")
+        models = ", ".join(channel.supported_models) or "all"
+        key = _text(state.key)
+        key.stylize("" if state.key in ("set", "none") else "red")
+        table.add_row(
+            _text(channel.id),
+            _text(channel.base_url),
+            use,
+            _text(channel.adapter_type),
+            _text(models),
+            key,
+            _text(state.server),
+        )
+    return table
+
+
+def models_table(models: Iterable[Model]) -> Table:
+    """The models that can be chosen by what they can do."""
+    table = _table("model", "name", "type", "capabilities", "tags", "default")
+    for model in models:
+        words = (model.model_id, model.display_name, model.model_type, ", ".join(sorted(model.offers)))
+        table.add_row(*map(_text, (*words, ", ".join(model.tags), "yes" if model.default else "")))
+    return table
+
+
+def file_problems_table(problems: Iterable[FileProblem]) -> Table:
+    """What is wrong with a file, errors first."""
+    table = _table("", "line", "problem")
+    for problem in problems:
+        mark = Text("error", "red") if problem.level == "error" else Text("warning", "yellow")
+        table.add_row(mark, str(problem.line or ""), _text(problem.message))
     return table
 
 

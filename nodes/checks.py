@@ -88,6 +88,8 @@ def _mode_problems(node: NodeDefinition) -> Iterator[str]:
         yield f"mode_config_key {node.mode_config_key!r} is not in config_schema; items are {items}"
     if node.default_mode_id is not None and node.default_mode_id not in node.modes:
         yield f"default_mode_id {node.default_mode_id!r} is not a mode; modes are {modes}"
+    if node.falls_back_to_default_mode and node.default_mode_id is None:
+        yield "it falls back to its default mode but has no default_mode_id"
     for key, mode in node.modes.items():
         if mode.id != key:
             yield f"mode {key!r} has the id {mode.id!r}; the two must be equal"
@@ -128,22 +130,31 @@ def _is(function: Any, test: Callable[[Any], bool]) -> bool:
 
 
 def _bypass_problems(node: NodeDefinition) -> Iterator[str]:
-    behaviour: Any = node.bypass_behavior
+    inputs = _keys(node.inputs, *(mode.inputs for mode in node.modes.values()))
+    outputs = _keys(node.outputs, *(mode.outputs for mode in node.modes.values()))
+    any_slot = node.dynamic_slots
+    yield from _behaviour_problems("bypass_behavior", node.bypass_behavior, inputs, outputs, any_slot)
+    for key, mode in node.modes.items():
+        where = f"mode {key!r} bypass_behavior"
+        yield from _behaviour_problems(where, mode.bypass_behavior, list(mode.inputs), list(mode.outputs), any_slot)
+
+
+def _behaviour_problems(
+    where: str, behaviour: Any, inputs: list[str], outputs: list[str], any_slot: bool
+) -> Iterator[str]:
     if behaviour is None or behaviour == "mute":
         return
     if not isinstance(behaviour, BypassBehavior):
-        yield f"bypass_behavior {behaviour!r} must be 'mute' or a BypassBehavior"
+        yield f"{where} {behaviour!r} must be 'mute' or a BypassBehavior"
         return
-    if node.dynamic_slots:
+    if any_slot:
         return
-    inputs = _keys(node.inputs, *(mode.inputs for mode in node.modes.values()))
-    outputs = _keys(node.outputs, *(mode.outputs for mode in node.modes.values()))
     for key in (*behaviour.pass_through, *behaviour.defaults):
         if key not in outputs:
-            yield f"bypass_behavior names output {key!r}; outputs are {', '.join(map(repr, outputs)) or 'none'}"
+            yield f"{where} names output {key!r}; outputs are {', '.join(map(repr, outputs)) or 'none'}"
     for key in behaviour.pass_through.values():
         if key not in inputs:
-            yield f"bypass_behavior names input {key!r}; inputs are {', '.join(map(repr, inputs)) or 'none'}"
+            yield f"{where} names input {key!r}; inputs are {', '.join(map(repr, inputs)) or 'none'}"
 
 
 def _placement_problems(node: NodeDefinition) -> Iterator[str]:

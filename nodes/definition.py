@@ -152,6 +152,10 @@ class BypassBehavior:
         return {"passThrough": dict(self.pass_through), "defaults": dict(self.defaults)}
 
 
+def _bypass_json(behaviour: Literal["mute"] | BypassBehavior) -> str | dict[str, Any]:
+    return behaviour if isinstance(behaviour, str) else behaviour.to_json()
+
+
 # A batch node is `async def execute(inputs, context) -> dict`; a stream node is an async generator
 # of `Chunk`s with one last `Outputs` (nodes/node.py).
 Execute = Callable[[dict[str, Any], Any], Awaitable[Mapping[str, Any] | None] | AsyncIterator[Any]]
@@ -159,7 +163,11 @@ Execute = Callable[[dict[str, Any], Any], Awaitable[Mapping[str, Any] | None] | 
 
 @dataclass(frozen=True)
 class Mode:
-    """A variant of a node type with slots of its own, picked by the config value `mode_config_key`."""
+    """A variant of a node type with slots of its own, picked by the config value `mode_config_key`.
+
+    Attributes:
+        bypass_behavior: What a node bypassed in this mode gives; None takes the node type's.
+    """
 
     id: str
     display_name: str
@@ -168,9 +176,10 @@ class Mode:
     description: str = ""
     config_schema: Mapping[str, Input] = field(default_factory=dict)
     execute: Execute | None = None
+    bypass_behavior: Literal["mute"] | BypassBehavior | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "id": self.id,
             "displayName": self.display_name,
             "description": self.description,
@@ -178,6 +187,9 @@ class Mode:
             "outputs": {key: slot.to_json() for key, slot in self.outputs.items()},
             "configSchema": {key: slot.to_json() for key, slot in self.config_schema.items()},
         }
+        if self.bypass_behavior is not None:
+            data["bypassBehavior"] = _bypass_json(self.bypass_behavior)
+        return data
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,8 @@ class NodeDefinition:
         retry: None takes the default of the engine (4 attempts, 2 when `side_effects`).
         timeout_s: Time for one attempt, in seconds; None is 300.
         total_timeout_s: Time for all attempts together; None is three times `timeout_s`.
+        falls_back_to_default_mode: A node whose mode is not set or unknown runs in the default mode. Without it such
+            a node has its base slots, and an unknown mode is a problem.
         side_effects: Running it again is visible outside (a paid call, a write).
         interface_values: The node's outputs are the workflow's interface inputs (core:GroupInput).
         interface_sink: The node only marks interface outputs and must not consume streams (core:GroupOutput).
@@ -212,6 +226,7 @@ class NodeDefinition:
     modes: Mapping[str, Mode] = field(default_factory=dict)
     default_mode_id: str | None = None
     mode_config_key: str | None = None
+    falls_back_to_default_mode: bool = False
     width: int | None = None
     is_ui_node: bool = False
     placement: Placement = "activity"
@@ -231,11 +246,14 @@ class NodeDefinition:
         return f"{self.namespace or 'unknown'}:{self.type}"
 
     def mode_for(self, config_values: Mapping[str, Any]) -> Mode | None:
-        """The mode that config values pick; None when the node type has none or the key is absent or unknown."""
+        """The mode that config values pick; for an absent or unknown one the default mode if the type falls back."""
         if not self.mode_config_key:
             return None
         chosen = config_values.get(self.mode_config_key)
-        return self.modes.get(chosen) if isinstance(chosen, str) else None
+        found = self.modes.get(chosen) if isinstance(chosen, str) else None
+        if found is None and self.falls_back_to_default_mode:
+            return self.modes.get(self.default_mode_id or "")
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The shape of `GET /api/nodes`: no functions, no server paths."""
@@ -268,8 +286,7 @@ class NodeDefinition:
             data["defaultModeId"] = self.default_mode_id
             data["modeConfigKey"] = self.mode_config_key
         if self.bypass_behavior is not None:
-            behaviour = self.bypass_behavior
-            data["bypassBehavior"] = behaviour if isinstance(behaviour, str) else behaviour.to_json()
+            data["bypassBehavior"] = _bypass_json(self.bypass_behavior)
         return data
 
     def with_origin(self, namespace: str, file_path: str | None) -> NodeDefinition:

@@ -77,7 +77,12 @@ class Blobs(Protocol):
 
 @dataclass(frozen=True)
 class ChatRequest:
-    """One chat completion. `base_url` and `api_key` name the endpoint; `parameters` are the sampling parameters."""
+    """One chat completion. `base_url` and `api_key` name the endpoint; `parameters` are the sampling parameters.
+
+    Attributes:
+        adapter: The protocol that is spoken there.
+        channel_id: The operator's channel it goes through, whose address needs no further permission.
+    """
 
     base_url: str
     model: str
@@ -85,11 +90,13 @@ class ChatRequest:
     api_key: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
+    adapter: str = "openai"
+    channel_id: str = ""
 
 
 @dataclass(frozen=True)
 class ChatResponse:
-    """The standard response (reference llm 3)."""
+    """The standard response (reference llm 3). `raw_response` is the provider's own answer, as JSON."""
 
     text: str
     model: str
@@ -97,6 +104,7 @@ class ChatResponse:
     usage: Mapping[str, Any] | None = None
     response_id: str | None = None
     choices: tuple[Mapping[str, Any], ...] = ()
+    raw_response: Mapping[str, Any] | None = None
 
 
 class Llm(Protocol):
@@ -193,6 +201,7 @@ class NodeContext:
     Attributes:
         node_id: The node's path in the run (`outer/inner` inside groups).
         attempt: 1 for the first try.
+        is_last_attempt: When this try fails, the node has failed for good.
         random: Seeded by run and path: the same numbers when the node runs again.
         progress: `progress(value, max)` reports how far the node is.
         is_cancelled: Says whether the run was interrupted; long loops without `await` should look.
@@ -202,6 +211,7 @@ class NodeContext:
     node_id: str
     services: Services
     attempt: int = 1
+    is_last_attempt: bool = False
     user_id: str = "default_user"
     mode_id: str | None = None
     config_values: Mapping[str, Any] = field(default_factory=dict)

@@ -34,7 +34,7 @@ from nodes.node import (
     SecretRef,
     Services,
 )
-from nodes.services.function_call import call_function
+from nodes.services.function_call import call_function, error_of_call, from_json, to_json
 
 
 class MemorySecrets:
@@ -96,6 +96,8 @@ class MemoryResources:
         return self.files[path]
 
     async def write_bytes(self, path: str, data: bytes) -> None:
+        if not path.startswith("user://"):
+            raise ResourceError(f"the resource path {path!r} is refused: only user:// can be written")
         self.files[path] = data
 
 
@@ -126,12 +128,15 @@ class ToyHttp:
 
 
 class DirectScripts:
-    """Calls functions in this process, without limits."""
+    """Calls functions in this process, without limits; values go through JSON and errors are told as in a run."""
 
     async def call(
         self, function: str, arguments: Mapping[str, Any], *, data: bytes = b"", timeout_s: float = 10.0
     ) -> Any:
-        return call_function(function, arguments, data)
+        try:
+            return from_json(to_json(call_function(function, from_json(to_json(dict(arguments))), data)))
+        except Exception as error:
+            raise error_of_call(function, error) from error
 
 
 class ToyLlm:

@@ -16,7 +16,7 @@ Bypass = dict[SlotKey, BypassSource]
 
 def plan_bypass(node: ResolvedNode, inputs: PlannedInputs) -> Bypass:
     """One source per output, by the definition's behaviour."""
-    behaviour = node.definition.bypass_behavior
+    behaviour = node.bypass_behavior
     if behaviour == "mute":
         return {SlotKey(key): BypassSource(has_empty=False) for key in node.outputs}
     if isinstance(behaviour, BypassBehavior):
@@ -69,7 +69,7 @@ def bypass_problems(node: ResolvedNode) -> list[Problem]:
     if not node.definition.bypassable:
         message = f"node {node.id!r} of type {node.definition.full_type!r} cannot be bypassed; switch its bypass off"
         return [Problem("not_bypassable", message, node=node.id)]
-    behaviour = node.definition.bypass_behavior
+    behaviour = node.bypass_behavior
     rules = behaviour.pass_through if isinstance(behaviour, BypassBehavior) else {}
     return [
         Problem(

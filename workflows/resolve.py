@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
-from nodes.definition import Conversion, Input, Mode, NodeDefinition, Output, conversion
+from nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
 from workflows.document import DocumentNode, Edge, WorkflowDocument
 from workflows.plan import UNDEFINED
 
@@ -40,6 +40,12 @@ class ResolvedNode:
     @property
     def id(self) -> str:
         return self.node.id
+
+    @property
+    def bypass_behavior(self) -> Literal["mute"] | BypassBehavior | None:
+        """What the node gives when it is bypassed: its mode's word goes before its type's."""
+        of_mode = self.mode.bypass_behavior if self.mode else None
+        return of_mode if of_mode is not None else self.definition.bypass_behavior
 
     @property
     def takes_any_slot(self) -> bool:

@@ -136,13 +136,16 @@ def _missing(node: ResolvedNode, what: str, remedy: str) -> str:
 
 
 def mode_problems(node: ResolvedNode) -> list[Problem]:
-    key = node.definition.mode_config_key
+    """A mode that the node type does not have; only a warning where its default mode steps in."""
+    key, modes = node.definition.mode_config_key, node.definition.modes
     chosen = node.node.config.get(key) if key else None
-    if node.mode is not None or chosen in (None, ""):
+    if chosen in (None, "") or (isinstance(chosen, str) and chosen in modes):
         return []
     shown = repr(chosen) if isinstance(chosen, str) else kind(chosen)
-    message = f"node {node.id!r} has no mode {shown}; modes are {_names(list(node.definition.modes))}"
-    return [Problem("unknown_mode", message, node=node.id, slot=key)]
+    message = f"node {node.id!r} has no mode {shown}; modes are {_names(list(modes))}"
+    if node.mode is None:
+        return [Problem("unknown_mode", message, node=node.id, slot=key)]
+    return [Problem("unknown_mode", f"{message}; it runs as {node.mode.id!r}", "warning", node=node.id, slot=key)]
 
 
 def config_problems(node: ResolvedNode) -> list[Problem]:

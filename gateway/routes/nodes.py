@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from fastapi.responses import FileResponse, Response
 
+from gateway.client_scripts import script_file
 from gateway.context import gateway_of
 from gateway.errors import NotFound, json_response, shown
+from nodes.definition import NodeDefinition
 
 router = APIRouter(prefix="/api", tags=["catalogue"])
 
@@ -18,12 +20,24 @@ async def nodes(request: Request) -> Response:
 
 @router.get("/nodes/{full_type}", summary="One node type by namespace:type")
 async def node(full_type: str, request: Request) -> Response:
-    found = gateway_of(request).catalogue.get_node(full_type)
-    if found is None:
-        raise NotFound(f"there is no node type {shown(full_type)}; GET /api/nodes lists them", code="unknown_node_type")
-    return json_response(found.to_json())
+    return json_response(_found(full_type, request).to_json())
+
+
+@router.get("/nodes/{namespace}/{type}/client-script/{path:path}", summary="A script of a node type, for the editor")
+async def client_script(namespace: str, type: str, path: str, request: Request) -> Response:
+    file = script_file(_found(f"{namespace}:{type}", request), path)
+    # A browser runs no script whose type it has to guess; asking again each time keeps it in step with the server.
+    headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(file, media_type="text/javascript", headers=headers)
 
 
 @router.get("/plugins", summary="All plugins; those that failed with file and reason")
 async def plugins(request: Request) -> Response:
     return json_response([plugin.to_json() for plugin in gateway_of(request).catalogue.plugins])
+
+
+def _found(full_type: str, request: Request) -> NodeDefinition:
+    found = gateway_of(request).catalogue.get_node(full_type)
+    if found is None:
+        raise NotFound(f"there is no node type {shown(full_type)}; GET /api/nodes lists them", code="unknown_node_type")
+    return found

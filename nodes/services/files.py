@@ -9,14 +9,16 @@ from pathlib import Path
 from nodes.errors import ResourceError
 
 
-def write_atomic(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
     """Write a file of mode 0600 so that readers see the old content, the new, or none, but never a part.
+
+    `durable` waits for the disk, so that this holds after a loss of power too.
 
     Raises:
         ResourceError: The disk is full or not writable; `retryable`. The message names no path.
     """
     try:
-        temporary = write_temporary(path.parent, data)
+        temporary = write_temporary(path.parent, data, durable=durable)
         try:
             os.replace(temporary, path)
         except OSError:
@@ -26,7 +28,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise cannot_write(error) from error
 
 
-def write_temporary(folder: Path, data: bytes) -> Path:
+def write_temporary(folder: Path, data: bytes, *, durable: bool = False) -> Path:
     """Write a new file of mode 0600 into `folder`, which is made when it is not there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # The dot keeps it out of every listing if the process dies before the rename.
@@ -34,6 +36,9 @@ def write_temporary(folder: Path, data: bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            if durable:
+                stream.flush()
+                os.fsync(handle)
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
-from nodes.errors import InvalidNode
+import orjson
+
+from nodes.errors import InnkeeperError, InvalidNode, NodeError
+
+# Marks what orjson would read otherwise than it was: great whole numbers as floats.
+_SLOW = b" "
+OUT_OF_MEMORY = "script_out_of_memory"
 
 
 def call_function(name: str, arguments: Mapping[str, Any], data: bytes = b"") -> Any:
@@ -16,7 +24,7 @@ def call_function(name: str, arguments: Mapping[str, Any], data: bytes = b"") ->
 
 
 def find_function(name: str) -> Callable[..., Any]:
-    """Raises InvalidNode when there is no such function."""
+    """A public function by `module:name`, of the module that defines it. Raises InvalidNode when there is none."""
     module, _, attribute = name.partition(":")
     if not module.startswith("nodes.") or not attribute or attribute.startswith("_"):
         raise InvalidNode(f"{name!r} cannot be called by name; it looks like 'nodes.package.module:function'")
@@ -24,6 +32,45 @@ def find_function(name: str) -> Callable[..., Any]:
         function = getattr(import_module(module), attribute)
     except (ImportError, AttributeError):
         raise InvalidNode(f"there is no function {name!r}") from None
-    if not callable(function):
-        raise InvalidNode(f"{name!r} is no function")
-    return function  # type: ignore[no-any-return]
+    # What a module imports is not offered: it may be anything.
+    if not isinstance(function, FunctionType) or function.__module__ != module:
+        raise InvalidNode(f"{name!r} is no function of that module")
+    return function
+
+
+def error_of_call(name: str, error: Exception) -> InnkeeperError:
+    """What the caller of a function is told: our own errors as they are, of others the kind but never the words.
+
+    None but our own are retryable: the function is pure and would fail again.
+    """
+    if isinstance(error, InnkeeperError):
+        return error
+    if isinstance(error, MemoryError):
+        return NodeError(f"{name!r} needed more memory than it may have", code=OUT_OF_MEMORY, retryable=False)
+    if isinstance(error, RecursionError):
+        return NodeError(f"{name!r} met a value that is nested too deeply", code="too_deep", retryable=False)
+    return NodeError(f"{name!r} failed: {type(error).__name__}", code="script_failed", retryable=False)
+
+
+def to_json(value: Any) -> bytes:
+    """Any JSON value, also what orjson refuses: great whole numbers, halves of surrogate pairs, 250 levels.
+
+    Raises:
+        InvalidNode: It is no JSON.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return _to_json_slowly(value)
+
+
+def from_json(data: bytes | bytearray) -> Any:
+    """What `to_json` wrote. Raises ValueError when it is no JSON, RecursionError when it is too deep."""
+    return json.loads(data) if data.startswith(_SLOW) else orjson.loads(data)
+
+
+def _to_json_slowly(value: Any) -> bytes:
+    try:
+        return _SLOW + json.dumps(value).encode()
+    except (TypeError, ValueError):
+        raise InvalidNode("a value between a node and its script is no JSON") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Container, Iterable
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -42,7 +42,7 @@ class AddressPolicy:
 
     allow_loopback: bool = False
     allow_private: bool = False
-    allowed_hosts: frozenset[str] = frozenset()
+    allowed_hosts: Container[str] = frozenset()
 
     def check(self, host: str, port: int, addresses: Iterable[Address]) -> None:
         """Raises RequestRefused when one of the addresses of `host` is out of bounds."""

@@ -37,6 +37,11 @@ def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:
         ("ALLOW_PRIVATE", "TRUE", "allow_private", True),
         ("NODE_ALLOWED_HOSTS", "a.example,b.example:8443", "allowed_hosts", ("a.example", "b.example:8443")),
         ("ENV_KEY_HOSTS", "proxy.example", "env_key_hosts", ("proxy.example",)),
+        ("SCRIPT_PROCESSES", "4", "script_processes", 4),
+        ("SCRIPT_MEMORY_MB", "256", "script_memory_mb", 256),
+        ("SCRIPT_IDLE_S", "1.5", "script_idle_s", 1.5),
+        ("MAX_RESOURCE_MB", "100", "max_resource_mb", 100),
+        ("MAX_RESPONSE_MB", "1", "max_response_mb", 1),
     ],
 )
 def test_each_setting_is_read(name: str, text: str, attribute: str, value: Any) -> None:
@@ -59,6 +64,10 @@ def test_a_relative_data_directory_is_made_absolute(tmp_path: Path, monkeypatch:
         ("FLUSH_TIMEOUT_S", "inf"),
         ("STOP_GRACE_S", "-0.1"),
         ("ALLOW_PRIVATE", "perhaps"),
+        ("SCRIPT_PROCESSES", "0"),
+        ("SCRIPT_MEMORY_MB", "63"),
+        ("MAX_RESOURCE_MB", "0"),
+        ("MAX_RESPONSE_MB", "big"),
         ("GATEWAY_URL", "127.0.0.1:8090"),
         ("GATEWAY_URL", "ftp://gateway"),
     ],

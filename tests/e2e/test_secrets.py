@@ -24,11 +24,16 @@ INNER = "canary inner +/ key 81c7"
 INTERFACE = "sk-canary-interface-77aa01"
 WIRED = "canary-wired-through-an-edge-5512"
 ENVIRONMENT = "sk-canary-environment-903bd1"
-CANARIES = (TYPED, INNER, INTERFACE, WIRED, ENVIRONMENT)
+MODEL_KEYS = (TYPED, INNER, INTERFACE, WIRED, ENVIRONMENT)
+CHANNEL = "canary-channel-6be07a44"
+HEADER = "canary header =/ 2f90d8"
+SHOWN_TO_NODES = "canary-shown-to-nodes-1c5de"
+NODE_KEYS = (CHANNEL, HEADER)
+CANARIES = (*MODEL_KEYS, *NODE_KEYS, SHOWN_TO_NODES)
 
 
 class Provider:
-    """Answers with an error that quotes the key it was given, as some real ones do."""
+    """Answers with an error that quotes the key it was given, as some real ones do; `/away` leads to another host."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -37,8 +42,15 @@ class Provider:
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        key = next(line.split(" ", 2)[2] for line in head.split("\r\n") if line.lower().startswith("authorization:"))
+        lines = [line for line in head.split("\r\n") if line.lower().startswith("authorization:")]
+        key = lines[0].split(" ", 2)[2] if lines else ""
         self.keys.append(key)
+        if head.split(" ")[1] == "/v1/away":
+            place = f"http://localhost:{self.port}/v1/arrived"
+            writer.write(f"HTTP/1.1 302 Found\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode())
+            await writer.drain()
+            writer.close()
+            return
         error = {"error": {"message": f"bad key {key}", "type": "invalid_request_error", "code": key}}
         body = json.dumps(error).encode()
         status = b"HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -101,32 +113,93 @@ def graph(url: str) -> dict[str, Any]:
     return {"nodes": nodes, "edges": edges, "interfaceInputs": interface}
 
 
+def node_graph(url: str) -> dict[str, Any]:
+    """Keys in the hands of other nodes: of a channel, of a request, and in an object that nodes are shown."""
+    shown = {"base_url": url, "api_key": SHOWN_TO_NODES}
+    ask = {"messages": [{"role": "user", "content": "x"}], "activated_model_id": "m"}
+    request = {"url": f"{url}/web", "authorization": f"Bearer {HEADER}"}
+    nodes: list[dict[str, Any]] = [
+        _node("generic", "core:GenericLlmRequest", **ask),
+        _node("generic_stream", "core:GenericLlmRequest", stream=True, **ask),
+        _node("chat", "core:OpenAIChat", user_input="x", system_prompt="", api_settings=shown),
+        _node("web", "core:HttpRequest", **request),
+        {**_node("web_fails", "core:HttpRequest", **request), "configValues": {"failOnError": True}},
+        _node("web_away", "core:HttpRequest", **{**request, "url": f"{url}/away"}),
+        _node("refused", "core:HttpRequest", **{**request, "url": "http://10.0.0.1/"}),
+        _node("settings", "core:APISettings", **shown),
+        _node("template", "core:Template", template="{{ api_key }} {{ base_url }}"),
+        _node("template_fails", "core:Template", template="{{ api_key.nothing }}"),
+        _node("extract", "core:JsonExtract", expression="@"),
+        _node("context", "core:ContextBuilder", presetData={"prompts": []}),
+        _node("body", "core:HttpRequest", method="PUT", url=f"{url}/body"),
+        _node("file", "core:SaveText", path="user://settings.txt"),
+    ]
+    edges = [
+        _edge("settings.api_settings", end)
+        for end in ("template.values", "template_fails.values", "extract.data", "context.variables", "body.body")
+    ]
+    edges += [_edge("extract.text", "file.text")]
+    return {"nodes": nodes, "edges": edges}
+
+
+CHANNELS = """
+channels:
+  - id: one
+    baseUrl: {url}
+    apiKey: env:CANARY_CHANNEL_KEY
+models:
+  - modelId: m
+"""
+
+
 async def test_no_canary_is_found_anywhere(tmp_path: Path) -> None:
-    shown: list[str] = []
     async with provider() as model:
         env = {"OPENAI_API_KEY": ENVIRONMENT, "INNKEEPER_ENV_KEY_HOSTS": f"127.0.0.1:{model.port}"}
-        async with LocalStack(StackOptions(tmp_path / "data", env=env)) as stack:
-            async with GatewayClient(stack.url) as client:
-                run = await client.submit(graph(model.url))
-                shown += [json.dumps(event) async for event in client.events(run)]
-                status = await client.status(run)
-            async with httpx.AsyncClient(base_url=stack.url) as http:
-                pages = ("", "/events", "/outputs/typed/api_settings", "/outputs/wired/api_settings")
-                shown += [(await http.get(f"/api/prompt/{run}{page}")).text for page in pages]
-                others = ("/api/history", f"/api/history/{run}", "/api/executions", "/metrics", "/api/plugins")
-                shown += [(await http.get(page)).text for page in others]
-            temporal = await Client.connect(stack.temporal_address, namespace="innkeeper")
-            history = await temporal.get_workflow_handle(run).fetch_history()
-            shown += [text.decode("latin-1") for event in history.events for text in layers(event.SerializeToString())]
+        status = await played(graph(model.url), env, tmp_path, ("typed/api_settings", "wired/api_settings"))
     # The keys really arrived where they are spent; without that, nothing would be proved.
-    assert set(model.keys) == set(CANARIES)
+    assert set(model.keys) == set(MODEL_KEYS)
     assert {status["nodeStatus"][node]["status"] for node in ("inner", "ask_typed", "ask_environment")} == {"error"}
+
+
+async def test_no_canary_in_the_hands_of_other_nodes_is_found_anywhere(tmp_path: Path) -> None:
+    async with provider() as model:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "channels.yaml").write_text(CHANNELS.format(url=model.url))
+        outputs = ("web/body", "web/json", "web/headers", "template/text", "extract/value", "context/chatState")
+        env = {"CANARY_CHANNEL_KEY": CHANNEL, "INNKEEPER_ALLOW_LOOPBACK": "1"}
+        status = await played(node_graph(model.url), env, tmp_path, outputs)
+    found = {node: told["status"] for node, told in status["nodeStatus"].items()}
+    assert {*NODE_KEYS, SHOWN_TO_NODES} <= set(model.keys)
+    failing = ("generic", "generic_stream", "chat", "web_fails", "refused")
+    assert {found[node] for node in failing} == {"error"}, found
+    assert {found[node] for node in ("web", "web_away")} == {"complete"}, found
+    assert model.keys.count(HEADER) == 3
+    assert "***" in status["nodeStatus"]["web"]["output"]["body"]
+
+
+async def played(document: dict[str, Any], env: dict[str, str], folder: Path, outputs: tuple[str, ...]) -> Any:
+    """Run a graph to its end, and search all that was said and kept; gives the run's status."""
+    shown: list[str] = []
+    async with LocalStack(StackOptions(folder / "data", env=env)) as stack:
+        async with GatewayClient(stack.url) as client:
+            run = await client.submit(document)
+            shown += [json.dumps(event) async for event in client.events(run)]
+            status = await client.status(run)
+        async with httpx.AsyncClient(base_url=stack.url) as http:
+            pages = ("", "/events", *(f"/outputs/{output}" for output in outputs))
+            shown += [(await http.get(f"/api/prompt/{run}{page}")).text for page in pages]
+            others = ("/api/history", f"/api/history/{run}", "/api/executions", "/metrics", "/api/plugins")
+            shown += [(await http.get(page)).text for page in others]
+        temporal = await Client.connect(stack.temporal_address, namespace="innkeeper")
+        history = await temporal.get_workflow_handle(run).fetch_history()
+        shown += [text.decode("latin-1") for event in history.events for text in layers(event.SerializeToString())]
     for text in shown:
         assert not found_in(text.encode("latin-1", "replace"))
     leaks = {
-        str(file): found for file in _files(tmp_path) for part in layers(file.read_bytes()) if (found := found_in(part))
+        str(file): found for file in _files(folder) for part in layers(file.read_bytes()) if (found := found_in(part))
     }
     assert leaks == {}
+    return status
 
 
 def found_in(data: bytes) -> list[str]:

@@ -172,6 +172,23 @@ def test_mode_is_picked_by_its_config_value_only() -> None:
     assert node.mode_for({"op": ["add"]}) is None
 
 
+def test_an_absent_or_unknown_mode_is_the_default_one_where_the_type_falls_back() -> None:
+    modes = {key: Mode(key, key, {}, {}) for key in ("add", "sub")}
+    node = NodeDefinition(
+        "Math",
+        "Math",
+        "Math",
+        "",
+        modes=modes,
+        default_mode_id="sub",
+        mode_config_key="op",
+        falls_back_to_default_mode=True,
+    )
+    assert node.mode_for({"op": "add"}) is modes["add"]
+    for config in ({}, {"op": ""}, {"op": "unknown"}, {"op": ["add"]}):
+        assert node.mode_for(config) is modes["sub"]
+
+
 def test_json_of_a_definition_has_no_functions_and_no_server_paths() -> None:
     node = NodeDefinition(
         type="Toy",

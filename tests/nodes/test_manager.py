@@ -157,6 +157,12 @@ MODAL = {"config_schema": {"op": Input("STRING")}, "mode_config_key": "op"}
         ({"modes": {"add": mode()}}, "it has modes but no mode_config_key"),
         ({**MODAL, "modes": {"sub": mode()}}, "mode 'sub' has the id 'add'"),
         ({**MODAL, "modes": {"add": mode()}, "default_mode_id": "sub"}, "default_mode_id 'sub' is not a mode"),
+        ({**MODAL, "modes": {"add": mode()}, "falls_back_to_default_mode": True}, "has no default_mode_id"),
+        ({**MODAL, "modes": {"add": mode(bypass_behavior="silent")}}, "mode 'add' bypass_behavior 'silent'"),
+        (
+            {**MODAL, "modes": {"add": mode(bypass_behavior=BypassBehavior({"text": "txt"}))}},
+            "mode 'add' bypass_behavior names input 'txt'; inputs are 'text'",
+        ),
         ({**MODAL, "modes": {"add": "add"}}, "mode 'add' must be a Mode"),
         ({**MODAL, "modes": {"add": mode()}, "execute": None}, "mode 'add' has no execute"),
         ({**MODAL, "modes": {"add": mode(outputs=STREAM_OUT)}}, "mode 'add' execute must be an async generator"),

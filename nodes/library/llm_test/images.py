@@ -10,6 +10,18 @@ from nodes.errors import NodeInputError
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 
 
+def user_message(text: str, image: Any) -> dict[str, Any]:
+    """The user's turn: a text, or parts when there is an image.
+
+    Raises:
+        NodeInputError: See `image_part`.
+    """
+    if not image:
+        return {"role": "user", "content": text}
+    text_parts = [{"type": "text", "text": text}] if text else []
+    return {"role": "user", "content": [*text_parts, image_part(image)]}
+
+
 def image_part(image: Any) -> dict[str, Any]:
     """An `image_url` part of a `data:image/...` URI, an http(s) URL, or the bytes of a PNG, JPEG, GIF or WebP.
 

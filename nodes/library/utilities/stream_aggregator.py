@@ -27,7 +27,7 @@ async def stream_aggregator(inputs: Inputs, context: NodeContext) -> dict[str, A
     """
     mode = context.config_values.get("aggregation_mode") or COLLECT
     if mode not in (CONCATENATE, COLLECT):
-        raise NodeInputError(f"'aggregation_mode' is {mode!r}; it may be {CONCATENATE!r} or {COLLECT!r}")
+        raise NodeInputError(f"'aggregation_mode' must be {CONCATENATE!r} or {COLLECT!r}")
     timeout_ms = _bound(context.config_values, "timeout_ms")
     stream, most = stream_of(inputs, "input_stream"), _bound(context.config_values, "max_chunks_count")
     try:
@@ -59,7 +59,7 @@ def _bound(settings: Mapping[str, Any], name: str) -> int | None:
     """A setting that bounds something; None and 0 mean that there is no bound."""
     value = settings.get(name) or 0
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
-        raise NodeInputError(f"{name!r} must be a whole number of at least 0, found {value!r}")
+        raise NodeInputError(f"{name!r} must be a whole number of at least 0")
     return int(value) or None
 
 

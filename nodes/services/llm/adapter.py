@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
 
 from nodes.node import ChatRequest, ChatResponse, Chunk
 
@@ -17,6 +17,12 @@ class LlmAdapter(Protocol):
     async def chat(self, request: ChatRequest) -> ChatResponse: ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]: ...
+
+    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+        """The models of a server, each with its `id`. Raises as `chat` does."""
+
+    async def warm_up(self) -> None:
+        """Load what the first call would otherwise wait for."""
 
     async def aclose(self) -> None:
         """Close the connections. The adapter cannot be used afterwards."""

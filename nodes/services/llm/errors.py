@@ -25,7 +25,9 @@ ErrorCode = Literal[
     "timeout_error",
     "connection_error",
     "server_error",
+    "cancelled",
 ]
+"""The words of reference llm 5. `cancelled` is told by the engine, as the status of an interrupted node."""
 
 MAX_WAIT_S = 300.0
 MIN_WAIT_S = 1.0
@@ -89,11 +91,12 @@ def status_error(
 
 def stream_error(host: str, body: object) -> ProviderError:
     """The error for an error object that a provider sends in the middle of a stream."""
-    word = _provider_word(body)
-    code: ErrorCode = _BY_PROVIDER_CODE.get(word or "", "server_error")
+    word, status = _provider_word(body), _status_within(body)
+    code: ErrorCode = _BY_PROVIDER_CODE.get(word or "") or (_code(status, word) if status else "server_error")
     retryable = code in _HELPS_LATER and word != "insufficient_quota"
     message = f"the provider at {host} ended the stream with an error{f' ({word})' if word else ''}"
-    return ProviderError(message, code=code, details={"host": host, "provider_code": word}, retryable=retryable)
+    details = {"host": host, "provider_code": word} | ({"status": status} if status else {})
+    return ProviderError(message, code=code, details=details, retryable=retryable)
 
 
 def transport_error(host: str, code: ErrorCode, what: str) -> ProviderError:
@@ -133,6 +136,13 @@ def _provider_word(body: object) -> str | None:
         if isinstance(value, str) and len(value) <= 64 and _PLAIN_WORD.fullmatch(value):
             return value
     return None
+
+
+def _status_within(body: object) -> int | None:
+    """The HTTP status that some providers put into the error object of a stream, as its code."""
+    inner: Any = body.get("error", body) if isinstance(body, Mapping) else None
+    status = inner.get("code") if isinstance(inner, Mapping) else None
+    return status if isinstance(status, int) and 400 <= status < 600 else None
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:

@@ -92,6 +92,22 @@ class OpenAIAdapter:
             raise errors.transport_error(host, "connection_error", "broke the stream off before its end")
         yield answer.finish()
 
+    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+        """The models that a server says it has, each with its `id`.
+
+        Raises:
+            ProviderError, NodeMustWait, RequestRefused, NodeInputError: As `chat`.
+        """
+        host = _host(base_url)
+        request = ChatRequest(base_url, "", [], api_key)
+        with _provider_errors(host):
+            await self.warm_up()
+            page = await self._client(request).models.list(extra_headers=_headers(request))
+        models = _plain(page).get("data")
+        if not isinstance(models, list):
+            raise errors.unusable_answer(host, "did not answer with a list of models; check the base URL")
+        return tuple(model for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str))
+
     async def warm_up(self) -> None:
         """Load the client library off the event loop: it takes most of a second, in which nothing else would run."""
         if not self._loaded:
@@ -272,4 +288,5 @@ def _response(data: Mapping[str, Any], asked_model: str) -> ChatResponse:
         usage=usage if isinstance(usage, Mapping) else None,
         response_id=data.get("id"),
         choices=tuple(choice for choice in data["choices"] if isinstance(choice, Mapping)),
+        raw_response=data,
     )

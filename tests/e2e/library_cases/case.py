@@ -16,7 +16,8 @@ class Case:
             for the gateway's address (its demo model is `{{BASE}}/demo/v1`), `{{WEB}}` for a small web server.
         edges: `"source.slot > target.slot"`.
         expect: node id to its outputs, compared slot by slot; a callable is asked about the value.
-        files: Logical path to content, written before the run.
+        files: Logical path to content, written before the run; `data://` is the data directory itself, and names in
+            braces are replaced in files there.
         fails: node id to a word of its error code or message.
     """
 

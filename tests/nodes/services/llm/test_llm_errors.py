@@ -47,3 +47,18 @@ def test_any_body_of_a_stream_error_is_understood(body: object) -> None:
     error = stream_error("host", body)
     assert isinstance(error, ProviderError)
     assert error.retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "retryable"),
+    [(429, "rate_limit_error", True), (401, "authentication_error", False), (503, "server_error", True)],
+)
+def test_a_status_inside_a_streams_error_counts_as_one(status: int, code: str, retryable: bool) -> None:
+    error = stream_error("host", {"error": {"code": status, "message": "secret words"}})
+    assert (error.code, error.retryable, error.details["status"]) == (code, retryable, status)
+    assert "secret" not in error.message
+
+
+def test_a_word_of_the_provider_says_more_than_the_status_beside_it() -> None:
+    error = stream_error("host", {"error": {"code": 400, "type": "content_filter"}})
+    assert (error.code, error.retryable) == ("content_filter", False)

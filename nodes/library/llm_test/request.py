@@ -1,0 +1,78 @@
+"""What the nodes with an endpoint in the graph share: from inputs to one request to a language model."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from nodes.errors import NodeInputError
+from nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
+
+
+async def chat_request(messages: list[dict[str, Any]], inputs: Inputs, context: NodeContext) -> ChatRequest:
+    """A request of the slots `api_settings`, `model`, `temperature` and `max_tokens`, with the key revealed.
+
+    Raises:
+        NodeInputError: One of them cannot be used.
+        ResourceError: The key is not there, or not meant for this server.
+    """
+    base_url, api_key = _endpoint(inputs.get("api_settings"))
+    model = inputs.get("model")
+    if not isinstance(model, str) or not model.strip():
+        raise NodeInputError("'model' is empty; give the name of a model")
+    parameters = {"temperature": _number(inputs, "temperature"), "max_tokens": _number(inputs, "max_tokens")}
+    # The last step before the call: an earlier failure must not have touched the key.
+    if isinstance(api_key, SecretRef):
+        api_key = await context.services.secrets.reveal(api_key, host=_host(base_url))
+    return ChatRequest(
+        base_url=base_url,
+        model=model,
+        messages=messages,
+        api_key=api_key,
+        parameters={key: value for key, value in parameters.items() if value is not None},
+        # The same for every attempt: a provider that knows the header answers a repeated call without charging twice.
+        idempotency_key=hashlib.sha256(f"{context.prompt_id}/{context.node_id}".encode()).hexdigest(),
+    )
+
+
+def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
+    if not isinstance(settings, Mapping):
+        raise NodeInputError(
+            "'api_settings' must be an object with 'base_url' and 'api_key', as core:APISettings gives"
+        )
+    base_url, api_key = settings.get("base_url"), settings.get("api_key")
+    if not isinstance(base_url, str) or not base_url.strip():
+        raise NodeInputError("'api_settings' has no 'base_url'; it looks like 'https://host/v1'")
+    if not isinstance(api_key, str | SecretRef | None):
+        raise NodeInputError("'api_settings': 'api_key' must be a text")
+    return base_url.strip(), api_key or ""
+
+
+def _host(base_url: str) -> str:
+    """`name:port` of the server, the port always told: another port of a machine is another service."""
+    try:
+        parts = urlsplit(base_url)
+        name, port = parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        name = port = None
+    # Programs disagree on where a host ends behind such characters, and the key goes where this one says.
+    if not name or port is None or _DOUBTFUL.search(base_url):
+        raise NodeInputError("'api_settings': 'base_url' is not an http or https URL; it looks like 'https://host/v1'")
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+
+
+def _number(inputs: Inputs, slot: str) -> int | float | None:
+    value = inputs.get(slot)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise NodeInputError(f"{slot!r} must be a number, found {type(value).__name__}")
+    # JSON from a browser may say 512.0, which providers refuse where they want a whole number.
+    return int(value) if value == int(value) else value

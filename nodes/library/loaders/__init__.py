@@ -1,0 +1,1 @@
+"""Nodes that read users' files: cards, histories, presets, regex rules, world books."""

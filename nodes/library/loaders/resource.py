@@ -1,0 +1,68 @@
+"""What all loaders do: config value, logical path, bytes, and a reader in the killable process."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nodes.definition import Input
+from nodes.errors import InnkeeperError, NodeInputError
+from nodes.node import NodeContext
+
+MAX_PATH_CHARS = 1024
+_EXAMPLE = "'user://library/file.json'"
+
+
+async def load(
+    context: NodeContext, key: str, kind: str, function: str, arguments: Mapping[str, Any] | None = None
+) -> Any:
+    """Read the file that the config value `key` names and give what `function` makes of it.
+
+    Args:
+        kind: What is loaded, for messages: `character card`.
+        function: `module:name`, called through `services.scripts` with `name` (the file's name without folders),
+            `arguments` and `data` (the bytes; left out for an empty file, so it needs a default).
+
+    Raises:
+        NodeInputError: No file is chosen.
+        InnkeeperError: The error of the resource service or of the reader, with its class and code; the message says
+            `failed to load <kind> '<path>': <reason>`.
+    """
+    path = chosen_path(context, key, kind)
+    try:
+        data = await context.services.resources.read_bytes(path)
+        call = {"name": posixpath.basename(path), **(arguments or {})}
+        return await context.services.scripts.call(function, call, data=data)
+    except InnkeeperError as error:
+        # The same object goes on: its class, code and whether it may be tried again decide what happens next.
+        error.message = f"failed to load {kind} {path!r}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+def chosen_path(context: NodeContext, key: str, kind: str) -> str:
+    """The logical path in the config value `key`. Raises NodeInputError when there is none, or none that could be."""
+    path = context.config_values.get(key)
+    if path is None or (isinstance(path, str) and not path.strip()):
+        raise NodeInputError(f"failed to load {kind}: no file is chosen; set {key!r} to a path such as {_EXAMPLE}")
+    if not isinstance(path, str):
+        raise NodeInputError(f"failed to load {kind}: {key!r} must be a text, found {type(path).__name__}")
+    if len(path) > MAX_PATH_CHARS:
+        raise NodeInputError(f"failed to load {kind}: {key!r} is longer than {MAX_PATH_CHARS} characters")
+    return path.strip()
+
+
+def resource_item(display_name: str, types: Sequence[str], placeholder: str) -> Input:
+    """The one config item of a loader. `types` are file name endings without the dot."""
+    return Input(
+        "STRING",
+        display_name=display_name,
+        description="The file to read, by its logical path.",
+        required=True,
+        match_categories=("ResourceId", "FilePath"),
+        config={
+            "acceptedTypes": tuple({"value": ending, "label": ending.upper()} for ending in types),
+            "placeholder": placeholder,
+        },
+    )

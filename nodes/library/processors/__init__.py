@@ -1,0 +1,1 @@
+"""Nodes that work on texts and chats: regex rules, context assembly."""

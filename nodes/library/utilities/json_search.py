@@ -1,0 +1,98 @@
+"""Reads JSON and searches it with JMESPath; called in the process of `services.scripts`."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from nodes.errors import NodeInputError
+from nodes.library.utilities.text import to_text
+from nodes.tavern.environment import FormatError
+
+if TYPE_CHECKING:
+    from jmespath.exceptions import JMESPathError
+
+MAX_EXPRESSION_CHARS = 10_000
+
+
+def extract(value: Any, expression: str, default: Any) -> dict[str, Any]:
+    """What the expression finds as `value`, the same as `text`, and `found`. A text in `value` is read as JSON.
+
+    Raises:
+        FormatError: A text is no JSON.
+        NodeInputError: `invalid_expression`, with `{"position"}` (from 0) in its details, where one is known;
+            also for a result that holds a number which is none.
+    """
+    if len(expression) > MAX_EXPRESSION_CHARS:
+        raise _wrong(f"it is longer than {MAX_EXPRESSION_CHARS} characters")
+    found = _searched(expression, _read(value) if isinstance(value, str) else value)
+    result = default if found is None else found
+    _check_finite(result)
+    return {"value": result, "text": to_text(result), "found": found is not None}
+
+
+def _check_finite(result: Any) -> None:
+    try:
+        json.dumps(result, allow_nan=False)
+    except ValueError:
+        raise _wrong("it makes a number that JSON does not have (too large, or NaN)") from None
+
+
+def _read(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise FormatError(f"'data' is a text that is not valid JSON: {error.msg} ({place})") from None
+    except ValueError:
+        raise FormatError("'data' is a text that is not valid JSON: it holds a number of too many digits") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise FormatError(f"'data' is a text that is not valid JSON: it holds {name}")
+
+
+def _searched(expression: str, value: Any) -> Any:
+    import jmespath
+    from jmespath.exceptions import JMESPathError
+
+    try:
+        with warnings.catch_warnings():
+            # About literals in an old form, which work.
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            return jmespath.search(expression, value)
+    except JMESPathError as error:
+        raise _told(error) from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
+        # Some functions meet values they were not made for: sorting by texts and numbers at once.
+        raise _wrong(f"{type(error).__name__} while it was applied") from None
+
+
+def _told(error: JMESPathError) -> NodeInputError:
+    """The error without the values, which the library's own words hold."""
+    from jmespath import exceptions
+
+    if isinstance(error, exceptions.JMESPathTypeError):
+        expected = " or ".join(error.expected_types)
+        return _wrong(f"function {error.function_name}() takes {expected}, found {error.actual_type}")
+    if isinstance(error, exceptions.ArityError):
+        return _wrong(
+            f"function {error.function_name}() takes {error.expected_arity} values, found {error.actual_arity}"
+        )
+    if isinstance(error, exceptions.UnknownFunctionError):
+        return _wrong(str(error))
+    if isinstance(error, exceptions.EmptyExpressionError):
+        return _wrong("it is empty")
+    position = getattr(error, "lex_position", None)
+    if isinstance(error, exceptions.IncompleteExpressionError):
+        return _wrong("it ends too early", position)
+    if isinstance(position, int):
+        return _wrong("a character or word does not belong there", position)
+    return _wrong(type(error).__name__)
+
+
+def _wrong(reason: str, position: int | None = None) -> NodeInputError:
+    place = "" if position is None else f" at position {position}"
+    details = {} if position is None else {"position": position}
+    return NodeInputError(f"'expression'{place}: {reason}", code="invalid_expression", details=details)

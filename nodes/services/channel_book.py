@@ -1,0 +1,165 @@
+"""The channels a worker knows right now: the file, read again when it changes, and the keys behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import stat
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from nodes.errors import ProviderError, ResourceError
+from nodes.node import ModelWish, Route, SecretRef
+from nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
+from nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, route
+from nodes.services.hosts import same_host
+from nodes.services.secrets import SecretStore
+
+_REFERENCE = "channel:"
+_ENVIRONMENT = "env:"
+_Stamp = tuple[int, int, int]
+
+
+class ChannelBook:
+    """Routes wishes over `<data>/channels.yaml` (`nodes.node.Channels`).
+
+    A file that cannot be used disables routing with its reason; the next good version of it enables it again.
+
+    Args:
+        data_dir: Where the file is; it need not exist.
+        store: Where keys of channels are stored.
+        environ: The process's environment, where other keys are.
+        adapters: The adapter types that exist.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        store: SecretStore,
+        environ: Mapping[str, str],
+        adapters: Collection[str] = BUILT_IN_ADAPTERS,
+    ) -> None:
+        self._file = data_dir / CHANNELS_FILE
+        self._store = store
+        self._environ = environ
+        self._adapters = adapters
+        self._stamp: _Stamp | None = None
+        self._content = ChannelFile(ChannelConfig())
+        # A graph can spell any reference. One with this in it can only come from here, so keys of channels are spent
+        # by nodes that were routed and by no others.
+        self._nonce = secrets.token_hex(16)
+        self._given: dict[str, Channel] = {}
+
+    async def routes(self, wish: ModelWish) -> tuple[Route, ...]:
+        """The routes that fit, best first.
+
+        Raises:
+            ProviderError: None fits, or the file cannot be used (`not_found_error`).
+        """
+        config = (await asyncio.to_thread(self._fresh)).config
+        if config is None:
+            raise _unusable(self._content.errors)
+        channels = {channel.id: channel for channel in config.channels}
+        return tuple(self._hide_key(item, channels[item.channel_id]) for item in route(wish, config, self._adapters))
+
+    def is_key(self, ref: SecretRef) -> bool:
+        """Is this the reference of a route's key?"""
+        return ref.id.startswith(_REFERENCE)
+
+    async def reveal(self, ref: SecretRef, host: str | None) -> str:
+        """The key of a route, for a request to its own host and port.
+
+        Raises:
+            ResourceError: It is not set or not known (`secret_not_found`), or not for that host (`secret_refused`).
+        """
+        channel = self._given.get(ref.id)
+        if channel is None:
+            raise ResourceError("the key is not known", code="secret_not_found")
+        if host is None or not same_host(host, channel.host):
+            raise ResourceError(f"the key of channel {channel.id!r} is for {channel.host} only", code="secret_refused")
+        return await asyncio.to_thread(key_of, channel, self._store, self._environ)
+
+    def vouches_for(self, host: str) -> bool:
+        """Is `host` (`name:port`) the server of a channel? The operator has named it, whatever its address is."""
+        config = self._content.config
+        return config is not None and any(
+            not channel.disabled and host == channel.connects_to for channel in config.channels
+        )
+
+    def _hide_key(self, found: Route, channel: Channel) -> Route:
+        if found.api_key is None:
+            return found
+        ref = SecretRef(f"{_REFERENCE}{self._nonce}:{channel.id}")
+        self._given[ref.id] = channel
+        return Route(found.channel_id, found.model_id, found.base_url, ref, found.adapter)
+
+    def _fresh(self) -> ChannelFile:
+        stamp = _stamp_of(self._file)
+        if stamp != self._stamp:
+            self._content = read_channel_file(self._file, self._adapters)
+            self._stamp = stamp
+        return self._content
+
+
+class VouchedHosts:
+    """Hosts that requests through channels may reach whatever their addresses: `AddressPolicy.allowed_hosts`."""
+
+    def __init__(self, book: ChannelBook, allowed: Collection[str] = ()) -> None:
+        self._book = book
+        self._allowed = frozenset(allowed)
+
+    def __contains__(self, host: object) -> bool:
+        return isinstance(host, str) and (host in self._allowed or self._book.vouches_for(host))
+
+
+def read_channel_file(file: Path, adapters: Collection[str] = BUILT_IN_ADAPTERS) -> ChannelFile:
+    """Read `channels.yaml`. One that is not there is empty; one that cannot be read has that as its problem."""
+    try:
+        # A pipe must not make us wait for a writer.
+        handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                return ChannelFile(None, (FileProblem(0, "it is not a file"),))
+            return read_channels(stream.read(MAX_FILE_BYTES + 1), adapters)
+    except FileNotFoundError:
+        return ChannelFile(ChannelConfig())
+    except OSError as error:
+        return ChannelFile(None, (FileProblem(0, f"it cannot be read: {error.strerror}"),))
+
+
+def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, str]) -> str:
+    """The key of a channel; empty when it needs none.
+
+    Raises:
+        ResourceError: The environment variable is not set, or the store does not have the key for this host.
+    """
+    if channel.api_key is None:
+        return ""
+    if channel.api_key.id.startswith(_ENVIRONMENT):
+        name = channel.api_key.id.removeprefix(_ENVIRONMENT)
+        if not environ.get(name):
+            message = f"the environment variable {name} (key of channel {channel.id!r}) is not set"
+            raise ResourceError(message, code="secret_not_found")
+        return environ[name]
+    # Whose secret it is does not matter here: the file is the operator's, and ids of secrets cannot be guessed.
+    if store is None:
+        raise ResourceError(f"the key of channel {channel.id!r} is not stored here", code="secret_not_found")
+    record = store.load(channel.api_key)
+    if record.hosts and not any(same_host(channel.host, host) for host in record.hosts):
+        raise ResourceError(f"the stored key of channel {channel.id!r} is for other hosts", code="secret_refused")
+    return record.value
+
+
+def _stamp_of(file: Path) -> _Stamp | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _unusable(errors: tuple[FileProblem, ...]) -> ProviderError:
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    message = f"{CHANNELS_FILE} cannot be used: {errors[0]}{more}; `innkeeper channels` shows every problem"
+    return ProviderError(message, code="not_found_error", retryable=False)

@@ -1,0 +1,60 @@
+"""The protocols that are spoken here, by the name that a channel gives as its `adapterType`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from nodes.errors import ProviderError
+from nodes.services.http import AddressPolicy
+from nodes.services.llm.adapter import LlmAdapter
+from nodes.services.llm.openai_adapter import OpenAIAdapter
+
+log = logging.getLogger("innkeeper.llm")
+
+
+@dataclass(frozen=True)
+class AdapterType:
+    """One protocol. `make` gives an adapter that reaches what the policy allows."""
+
+    name: str
+    display_name: str
+    make: Callable[[AddressPolicy], LlmAdapter]
+
+
+class AdapterRegistry:
+    """Adapter types by name. A name that is registered again is replaced, with a warning."""
+
+    def __init__(self, *types: AdapterType) -> None:
+        self._types: dict[str, AdapterType] = {}
+        for kind in types:
+            self.register(kind)
+
+    def register(self, kind: AdapterType) -> None:
+        if kind.name in self._types:
+            log.warning("the adapter %r is registered again; the later one is used", kind.name)
+        self._types[kind.name] = kind
+
+    def __iter__(self) -> Iterator[AdapterType]:
+        return iter(self._types.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._types)
+
+    def make(self, name: str, policy: AddressPolicy) -> LlmAdapter:
+        """A new adapter.
+
+        Raises:
+            ProviderError: There is no such type (`invalid_request_error`).
+        """
+        if name not in self._types:
+            message = f"there is no adapter {name!r}; adapters are {', '.join(self._types)}"
+            raise ProviderError(message, code="invalid_request_error", retryable=False)
+        return self._types[name].make(policy)
+
+
+def built_in_adapters() -> AdapterRegistry:
+    """What Innkeeper speaks by itself."""
+    return AdapterRegistry(AdapterType("openai", "OpenAI-compatible", OpenAIAdapter))

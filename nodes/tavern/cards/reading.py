@@ -1,0 +1,145 @@
+"""Files to cards: what kind of file it is, and the card inside as it was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nodes.tavern.cards.charx import is_zip, read_charx
+from nodes.tavern.cards.png import SIGNATURE, read_png
+from nodes.tavern.cards.text import CardText, card_texts, damaged
+from nodes.tavern.documents import decode, kind_of, parse_json
+from nodes.tavern.environment import FormatError
+from nodes.tavern.yaml_text import parse_yaml
+
+Kind = Literal["png", "json", "yaml", "charx"]
+_UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True)
+class CardFile:
+    """A card as it stands in its file.
+
+    Attributes:
+        raw: The whole JSON object, unknown keys and all; `normalise` makes a `Card` of it.
+        warnings: What had to be overlooked to read it.
+        kind: The kind of file it came from.
+    """
+
+    raw: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+    kind: Kind = "json"
+
+
+def read_card(data: bytes, name: str = "") -> CardFile:
+    """Read a card from a PNG, JSON, YAML or CHARX file. The content decides; `name` only tells YAML from JSON.
+
+    Raises:
+        FormatError: The file holds no card. Says what was found.
+    """
+    kind = kind_of_file(data, name)
+    if kind == "png":
+        return _read_png(data)
+    if kind == "charx":
+        return _from_text(read_charx(data), "charx")
+    return _from_text(data, kind, _name_warnings(name))
+
+
+def read_card_json(name: str, data: bytes = b"") -> dict[str, Any]:
+    """`read_card` with JSON in and out, for a process of its own.
+
+    Plain JSON files are taken at their word: UTF-8 without a byte order mark, and whatever value they hold.
+
+    Returns:
+        `{"raw", "warnings", "kind"}`.
+    """
+    if kind_of_file(data, name) == "json":
+        value, warnings = _plain_json(data)
+        return {"raw": value, "warnings": [*warnings, *_name_warnings(name)], "kind": "json"}
+    card = read_card(data, name)
+    return {"raw": card.raw, "warnings": list(card.warnings), "kind": card.kind}
+
+
+def kind_of_file(data: bytes, name: str = "") -> Kind:
+    """What kind of card file it is. Raises FormatError when it can hold no card."""
+    if not data:
+        raise FormatError("the file is empty")
+    if data.startswith(SIGNATURE):
+        return "png"
+    ending = name.lower().rpartition(".")[2]
+    # A JPEG may have a CHARX behind it.
+    if data.startswith(b"PK\3\4") or (_is_binary(data) and is_zip(data)):
+        return "charx"
+    if picture := _picture(data) if _is_binary(data) else "":
+        raise FormatError(f"this is a {picture}; character data lives only in PNG, JSON, YAML and CHARX files")
+    if ending == "charx":
+        raise FormatError("this is no CHARX file: it is not a ZIP archive")
+    if ending in ("png", "apng") and not data.lstrip(_UTF8_BOM + b" \t\r\n").startswith(b"{"):
+        raise FormatError("this is not a PNG: its first bytes are not the PNG signature")
+    return "yaml" if ending in ("yaml", "yml") else "json"
+
+
+def _picture(data: bytes) -> str:
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":
+        return "AVIF or HEIC"
+    for start, picture in ((b"\xff\xd8\xff", "JPEG"), (b"GIF8", "GIF"), (b"BM", "BMP"), (b"II*\0", "TIFF")):
+        if data.startswith(start):
+            return picture
+    return ""
+
+
+def _is_binary(data: bytes) -> bool:
+    return b"\0" in data[:65_536] and not data.startswith(_UTF16_BOMS)
+
+
+def _name_warnings(name: str) -> tuple[str, ...]:
+    if name.lower().endswith((".png", ".apng")):
+        return ("the file is called PNG but holds JSON",)
+    return ()
+
+
+def _plain_json(data: bytes) -> tuple[Any, tuple[str, ...]]:
+    # JSON files have no byte order mark (RFC 8259, 8.1); inside PNG and CHARX, where nobody sees it, it is left out.
+    if data.startswith((_UTF8_BOM, *_UTF16_BOMS)):
+        raise FormatError("the file begins with a byte order mark; save it as plain UTF-8 (without BOM)")
+    decoded = decode(data)
+    return parse_json(decoded.text), decoded.warnings
+
+
+def _from_text(data: bytes, kind: Kind, warnings: Sequence[str] = ()) -> CardFile:
+    decoded = decode(data)
+    value = parse_yaml(decoded.text) if kind == "yaml" else parse_json(decoded.text)
+    return CardFile(_an_object(value), (*warnings, *decoded.warnings), kind)
+
+
+def _read_png(data: bytes) -> CardFile:
+    png = read_png(data)
+    failed: list[FormatError] = []
+    for found in card_texts(png):
+        if isinstance(found, FormatError):
+            failed.append(found)
+            continue
+        try:
+            raw = _card_of(found)
+        except FormatError as error:
+            failed.append(error)
+            continue
+        overlooked = [f"another card chunk could not be read: {error.message}" for error in failed]
+        return CardFile(raw, (*png.damage, *overlooked, *found.warnings), "png")
+    raise failed[0]
+
+
+def _card_of(found: CardText) -> dict[str, Any]:
+    try:
+        return _an_object(parse_json(found.text))
+    except FormatError as error:
+        raise damaged(found.damage, FormatError(f"the {found.keyword} chunk: {error.message}")) from None
+
+
+def _an_object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise FormatError(f"expected an object, got {kind_of(value)}")
+    return value

@@ -1,0 +1,97 @@
+"""The history in any of its forms, as lines of a chat."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from nodes.tavern.documents import parse_json
+from nodes.tavern.history import ChatMessage, from_value
+from nodes.tavern.macros import MacroMessage
+
+_KEPT = ("tool_calls", "tool_call_id")
+"""Fields of a message that providers need beside its text."""
+
+
+@dataclass(frozen=True)
+class ChatLine:
+    """One message of the chat.
+
+    Attributes:
+        index: Its place in the history that was given; -1 is the card's greeting.
+        content: Content in parts; None when `text` is all of it.
+        is_hidden: Not for the prompt.
+        is_narrator: Takes no name.
+        show_name: Said by another than the character, so the name is shown.
+        swipes, swipe: How many alternatives it has, and which is chosen, counted from 0.
+    """
+
+    role: str
+    text: str
+    name: str = ""
+    index: int = -1
+    content: Any = None
+    is_hidden: bool = False
+    is_narrator: bool = False
+    show_name: bool = False
+    swipes: int = 0
+    swipe: int = 0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_user(self) -> bool:
+        return self.role == "user"
+
+    def to_macro(self) -> MacroMessage:
+        return MacroMessage(self.text, self.is_user, self.is_hidden, self.swipes, self.swipe)
+
+
+def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
+    """Messages of OpenAI's form or SillyTavern's, as a list, its JSON text, or one message; nothing is no chat.
+
+    Raises:
+        FormatError: It is none of these; says which message is at fault.
+    """
+    value = parsed(value)
+    log = from_value([value] if is_message(value) else value)
+    warnings += log.warnings
+    return tuple(_line(message, index) for index, message in enumerate(log.messages))
+
+
+def parsed(value: Any) -> Any:
+    """The history of a slot, its JSON text read. Raises FormatError when the text is no JSON."""
+    if not isinstance(value, str):
+        return value
+    return parse_json(value) if value.strip() else None
+
+
+def is_message(value: Any) -> bool:
+    """Has it the form that chat models take?"""
+    return isinstance(value, Mapping) and "role" in value and ("content" in value or bool(value.get("tool_calls")))
+
+
+def _line(message: ChatMessage, index: int) -> ChatLine:
+    content = (message.record or {}).get("content")
+    swipe = message.extra.get("swipe_id")
+    return ChatLine(
+        message.role,
+        message.text.replace("\r", ""),
+        message.name,
+        index,
+        content if isinstance(content, list) else None,
+        is_hidden=message.is_system,
+        is_narrator=message.role not in ("user", "assistant"),
+        show_name=bool(message.extra.get("force_avatar")),
+        swipes=len(message.swipes),
+        swipe=swipe if isinstance(swipe, int) else 0,
+        extra={key: message.extra[key] for key in _KEPT if message.extra.get(key)},
+    )
+
+
+def visible(lines: Sequence[ChatLine], generation_type: str) -> list[ChatLine]:
+    """What the prompt is made of: no hidden messages, and without the answer that is to be made anew."""
+    shown = [line for line in lines if not line.is_hidden]
+    if generation_type in ("swipe", "regenerate") and shown and shown[-1].role == "assistant":
+        return shown[:-1]
+    return shown

@@ -1,0 +1,197 @@
+"""The inputs of one context, read and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from nodes.tavern.cards import Card, normalise
+from nodes.tavern.context.chat import ChatLine, read_chat
+from nodes.tavern.context.people import AuthorsNote, Persona, read_note, read_persona
+from nodes.tavern.context.settings import ContextSettings, whole_number
+from nodes.tavern.context.state import ChatState, read_state
+from nodes.tavern.documents import kind_of
+from nodes.tavern.environment import Draw, FormatError
+from nodes.tavern.macros import CardFields, Chat, MacroEnvironment
+from nodes.tavern.presets import Preset, read_preset
+from nodes.tavern.regex_script import RegexScript, read_scripts
+from nodes.tavern.world_info import Books, Settings, WorldBook, book_settings, read_book, read_settings
+
+Inputs = Mapping[str, Any]
+DEFAULT_USER = "User"
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a context is made from.
+
+    Attributes:
+        lines: The chat, hidden messages included.
+        scripts: Regex scripts that may run, each with where it came from.
+        books, book_settings: World info.
+    """
+
+    preset: Preset
+    card: Card
+    persona: Persona
+    note: AuthorsNote
+    user: str
+    state: ChatState
+    lines: tuple[ChatLine, ...]
+    scripts: tuple[tuple[str, RegexScript], ...]
+    books: Books
+    book_settings: Settings
+
+
+def read_given(inputs: Inputs, settings: ContextSettings, seed: str, warnings: list[str]) -> Given:
+    """Read the slots of core:ContextBuilder. Raises FormatError, which names the input."""
+    preset, card = _read_preset(inputs, settings, warnings), _read_card(inputs, warnings)
+    books, chosen = _read_books(inputs, card, settings, warnings)
+    return Given(
+        preset=preset,
+        card=card,
+        persona=read_persona(inputs.get("persona")),
+        note=read_note(inputs.get("authorsNote")),
+        user=_user_name(inputs.get("userName")),
+        state=read_state(inputs.get("chatState"), inputs.get("variables"), seed),
+        lines=read_chat(inputs.get("historyMessages"), warnings),
+        scripts=_read_scripts(inputs, preset, card, settings, warnings),
+        books=books,
+        book_settings=chosen,
+    )
+
+
+def macro_environment(
+    given: Given, settings: ContextSettings, now: datetime, draw: Draw, outlets: Mapping[str, str]
+) -> MacroEnvironment:
+    """What macros are made from; they set the variables of `given.state`."""
+    card, preset = given.card, given.preset
+    fields = CardFields(
+        description=card.description,
+        personality=card.personality,
+        scenario=card.scenario,
+        first_mes=card.first_mes,
+        alternate_greetings=card.alternate_greetings,
+        mes_example=card.mes_example,
+        system_prompt=card.system_prompt,
+        post_history_instructions=card.post_history_instructions,
+        depth_prompt=card.depth_prompt.prompt,
+        creator_notes=card.creator_notes,
+        character_version=card.character_version,
+    )
+    return MacroEnvironment(
+        user=given.user,
+        char=card.char_name,
+        persona=given.persona.description,
+        group=settings.group,
+        card=fields,
+        chat=Chat(tuple(line.to_macro() for line in given.lines)),
+        input=settings.input,
+        generation_type=settings.type,
+        now=settings.now or now,
+        timezone=settings.timezone,
+        draw=draw,
+        pick_seed=given.state.pick_seed,
+        model=settings.model,
+        max_prompt=preset.max_context - preset.max_tokens,
+        max_context=preset.max_context,
+        max_response=preset.max_tokens,
+        outlets=outlets,
+        local=given.state.variables,
+        global_=given.state.global_variables,
+    )
+
+
+def _read_preset(inputs: Inputs, settings: ContextSettings, warnings: list[str]) -> Preset:
+    preset = read_preset(inputs.get("presetData") or None)
+    warnings += preset.warnings
+    if inputs.get("maxContext") is not None:
+        preset = replace(preset, max_context=whole_number(inputs["maxContext"], "'maxContext'", 1))
+    return preset if settings.max_tokens is None else replace(preset, max_tokens=settings.max_tokens)
+
+
+def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
+    raw = inputs.get("characterData")
+    if raw is None:
+        return Card()
+    if not isinstance(raw, Mapping):
+        raise FormatError(f"'characterData' must be a card, found {kind_of(raw)}")
+    card = normalise(raw)
+    warnings += card.warnings
+    return card
+
+
+def _user_name(value: Any) -> str:
+    if value is None or value == "":
+        return DEFAULT_USER
+    if not isinstance(value, str):
+        raise FormatError(f"'userName' must be a text, found {kind_of(value)}")
+    return value
+
+
+# --- regex scripts ---
+
+
+def _read_scripts(
+    inputs: Inputs, preset: Preset, card: Card, settings: ContextSettings, warnings: list[str]
+) -> tuple[tuple[str, RegexScript], ...]:
+    """Scripts of the user, then of the preset and the card if they may run: those are code of strangers."""
+    sources = (
+        ("regexScripts", _without_rules(inputs.get("regexScripts"), warnings), True),
+        ("preset", preset.regex_scripts, settings.preset_scripts),
+        ("card", list(card.regex_scripts), settings.card_scripts),
+    )
+    scripts: list[tuple[str, RegexScript]] = []
+    for source, raw, may_run in sources:
+        if raw and may_run:
+            found, odd = read_scripts(raw)
+            warnings += odd
+            scripts += [(source, script) for script in found]
+        elif raw:
+            warnings.append(
+                f"the regex scripts of the {source} do not run; to allow them set '{source}Scripts' in 'settings'"
+            )
+    return tuple(scripts)
+
+
+def _without_rules(given: Any, warnings: list[str]) -> Any:
+    """The user's scripts without plain rules, which a loader may give among them."""
+    if not isinstance(given, list):
+        return given
+    scripts = [item for item in given if not isinstance(item, Mapping) or "pattern" not in item]
+    if left := len(given) - len(scripts):
+        warnings.append(
+            f"{left} of 'regexScripts' are rules, not scripts, and do not run here; apply them with core:ApplyRegex"
+        )
+    return scripts
+
+
+# --- world info ---
+
+
+def _read_books(inputs: Inputs, card: Card, settings: ContextSettings, warnings: list[str]) -> tuple[Books, Settings]:
+    given = _book(inputs.get("worldBookData"), "worldBookData", warnings)
+    own = _book(card.character_book if settings.character_book else None, "character_book", warnings)
+    if given and own and given[0].name == own[0].name and given[0].raw != own[0].raw:
+        # Books are told apart by name; these two only happen to share it.
+        own = (replace(own[0], name=f"{own[0].name} (card)"),)
+    by_source = {settings.world_book_source: given}
+    books = Books(
+        global_=by_source.get("global", ()),
+        chat=by_source.get("chat", ()),
+        persona=by_source.get("persona", ()),
+        character=(*own, *by_source.get("character", ())),
+    )
+    base = book_settings((*given, *own), Settings()) if settings.use_book_settings else Settings()
+    return books, read_settings(settings.world_info, base)
+
+
+def _book(raw: Any, place: str, warnings: list[str]) -> tuple[WorldBook, ...]:
+    if not raw:
+        return ()
+    name = raw.get("name") if isinstance(raw, Mapping) else None
+    book = read_book(raw, name if isinstance(name, str) and name else place)
+    warnings += [f"world book {book.name!r}: {warning}" for warning in book.warnings]
+    return (book,)

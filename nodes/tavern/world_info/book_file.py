@@ -1,0 +1,62 @@
+"""Book files: bytes to the object in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from nodes.tavern.documents import decode, parse_json
+from nodes.tavern.environment import FormatError
+from nodes.tavern.world_info.book import read_book
+from nodes.tavern.yaml_text import load_yaml
+
+MAX_WARNINGS = 20
+_KEY_FIELDS = {"key", "keysecondary", "keys", "secondary_keys", "keywords", "secondkey"}
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def read_book_file(name: str, data: bytes = b"") -> dict[str, Any]:
+    """The book of a JSON or YAML file as `{"raw", "warnings"}`; `raw` is the value as it stands in the file.
+
+    A value that is no book is given as it is, with a warning: whoever uses it as one refuses it. Bytes of a JSON file
+    that are not UTF-8 become U+FFFD.
+
+    Raises:
+        FormatError: Neither JSON nor, by the ending of its name, YAML.
+    """
+    if not data.strip():
+        raise FormatError("the file is empty")
+    if name.lower().endswith((".yaml", ".yml")):
+        raw = load_yaml(data)
+        _keep_keys_as_written(raw, yaml.compose(data.decode("utf-8-sig"), Loader=_Loader))
+        return {"raw": raw, "warnings": _warnings(raw, name)}
+    decoded = decode(data)
+    raw = parse_json(decoded.text)
+    return {"raw": raw, "warnings": [*decoded.warnings, *_warnings(raw, name)]}
+
+
+def _warnings(raw: Any, name: str) -> list[str]:
+    try:
+        return list(read_book(raw, name).warnings[:MAX_WARNINGS])
+    except FormatError as error:
+        return [error.message]
+
+
+def _keep_keys_as_written(value: Any, node: yaml.Node | None) -> None:
+    """Give keys such as `007` or `~`, which YAML reads as a number or nothing, their own text back."""
+    if isinstance(value, dict) and isinstance(node, yaml.MappingNode):
+        for name_node, item_node in node.value:
+            name = name_node.value
+            if isinstance(name, str) and name in value:
+                value[name] = _as_written(value[name], item_node) if name in _KEY_FIELDS else value[name]
+                _keep_keys_as_written(value[name], item_node)
+    elif isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        for item, item_node in zip(value, node.value, strict=False):
+            _keep_keys_as_written(item, item_node)
+
+
+def _as_written(value: Any, node: yaml.Node) -> Any:
+    if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        return [_as_written(item, inner) for item, inner in zip(value, node.value, strict=False)]
+    return node.value if isinstance(node, yaml.ScalarNode) and not isinstance(value, str) else value

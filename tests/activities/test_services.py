@@ -1,0 +1,49 @@
+"""What nodes may reach, as a worker puts it together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from activities.services import ServicesForRuns
+from activities.settings import read_settings
+from nodes.errors import InnkeeperError, RequestRefused
+from nodes.node import ChatRequest, HttpRequest
+from nodes.testing import MemoryBlobs
+
+NOBODY_THERE = "http://127.0.0.1:9"
+
+
+async def outcomes(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Codes of the errors that a plain request to this machine, and one to a model there, end with."""
+    make = ServicesForRuns(replace(read_settings(environ), data_dir=folder), MemoryBlobs(), environ)
+    services, _ = make("somebody")
+    found = []
+    for call in (
+        services.http.request(HttpRequest("GET", NOBODY_THERE)),
+        services.llm.chat(ChatRequest(f"{NOBODY_THERE}/v1", "m", [{"role": "user", "content": "x"}])),
+    ):
+        with pytest.raises(InnkeeperError) as caught:
+            await call
+        found.append(caught.value.code)
+    await make.aclose()
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize(
+    ("environ", "request_refused", "model_refused"),
+    [
+        ({}, True, False),
+        ({"INNKEEPER_ALLOW_LOOPBACK": "1"}, False, False),
+        ({"INNKEEPER_ALLOW_LOOPBACK": "0"}, True, True),
+        ({"INNKEEPER_NODE_ALLOWED_HOSTS": "127.0.0.1:9"}, False, False),
+    ],
+)
+async def test_only_models_are_reached_on_this_machine_unless_the_operator_says_more(
+    tmp_path: Path, environ: Mapping[str, str], request_refused: bool, model_refused: bool
+) -> None:
+    found = await outcomes(tmp_path, environ)
+    assert tuple(code == RequestRefused.code for code in found) == (request_refused, model_refused)

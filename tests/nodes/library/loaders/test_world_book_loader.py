@@ -1,0 +1,57 @@
+"""core:WorldBookLoader."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+
+from nodes.errors import NodeInputError, ResourceError
+from nodes.library.loaders.world_book_loader import definition
+from nodes.tavern.environment import FormatError
+from nodes.testing import memory_services, run_node
+
+BOOK = {"entries": {"0": {"uid": 0, "key": ["fog"], "content": "Fog.", "odd": None}}, "name": "Coast", "x": [1.5]}
+
+
+def load(content: bytes | None, path: str = "user://b.json") -> Any:
+    services = memory_services(files={} if content is None else {path: content})
+    return run_node(definition, {}, config={"worldBookResource": path}, services=services)["worldBookData"]
+
+
+def test_json_book_comes_out_as_it_stands() -> None:
+    assert load(json.dumps(BOOK).encode()) == BOOK
+
+
+def test_yaml_book_keeps_its_keys_as_text() -> None:
+    data = b"entries:\n  0:\n    key: [on, 1, ~]\n    content: yes\n"
+    expected = {"entries": {"0": {"key": ["on", "1", "~"], "content": "yes"}}}
+    assert load(data, "user://b.yaml") == expected
+
+
+def test_what_is_no_book_passes_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert load(b'{"a": 1}') == {"a": 1}
+    assert "'entries'" in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"a": NaN}', b"[1,]"])
+def test_file_that_is_no_json_names_itself(content: bytes) -> None:
+    with pytest.raises(FormatError, match=r"failed to load world book 'user://b\.json'"):
+        load(content)
+
+
+def test_exploding_yaml_is_refused() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 10)]
+    with pytest.raises(FormatError, match="more than"):
+        load("\n".join(lines).encode(), "user://b.yml")
+
+
+def test_missing_file_and_no_choice_are_errors() -> None:
+    with pytest.raises(ResourceError, match="failed to load world book"):
+        load(None)
+    with pytest.raises(NodeInputError, match="worldBookResource"):
+        run_node(definition, {}, config={"worldBookResource": " "})

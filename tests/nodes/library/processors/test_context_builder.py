@@ -1,0 +1,83 @@
+"""core:ContextBuilder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from nodes.errors import NodeError, NodeInputError
+from nodes.library.processors.context_builder import definition
+from nodes.testing import DirectScripts, memory_services, run_node
+
+PRESET = {
+    "prompts": [{"identifier": "main", "content": "{{roll:1d1000000}}", "system_prompt": True}],
+    "prompt_order": [{"character_id": 100001, "order": [{"identifier": "main", "enabled": True}]}],
+}
+
+
+def messages(inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    result: list[dict[str, Any]] = run_node(definition, inputs)["finalMessages"]
+    return result
+
+
+def test_nothing_gives_no_messages() -> None:
+    assert run_node(definition, {}) == {
+        "finalMessages": [],
+        "report": {"mode": "plain", "messages": [], "warnings": []},
+        "chatState": {},
+    }
+
+
+def test_card_history_and_user_prompt() -> None:
+    inputs = {
+        "characterData": {"name": "Owl", "system_prompt": "You are Owl."},
+        "historyMessages": json.dumps([{"role": "user", "content": "hi"}]),
+        "presetData": {"user_prompt": "Go on."},
+    }
+    assert [message["content"] for message in messages(inputs)] == ["You are Owl.", "hi", "Go on."]
+
+
+def test_a_second_attempt_gives_the_same_and_a_seed_something_else() -> None:
+    assert messages({"presetData": PRESET}) == messages({"presetData": PRESET})
+    assert messages({"presetData": PRESET, "seed": 5}) == messages({"presetData": PRESET, "seed": "5"})
+    assert messages({"presetData": PRESET, "seed": 5}) != messages({"presetData": PRESET, "seed": 0})
+
+
+def test_too_small_a_context_fails_the_node_for_good() -> None:
+    with pytest.raises(NodeError, match="raise the context size") as caught:
+        run_node(definition, {"presetData": PRESET, "maxContext": 301})
+    assert caught.value.code == "context_too_small"
+    assert not caught.value.retryable
+
+
+class Noted(DirectScripts):
+    timeout_s = 0.0
+
+    async def call(
+        self, function: str, arguments: Mapping[str, Any], *, data: bytes = b"", timeout_s: float = 10.0
+    ) -> Any:
+        self.timeout_s = timeout_s
+        return await super().call(function, arguments, data=data, timeout_s=timeout_s)
+
+
+@pytest.mark.parametrize(("settings", "expected"), [({}, 30), ({"timeoutSeconds": 2}, 2)])
+def test_time_limit_is_a_setting(settings: dict[str, Any], expected: float) -> None:
+    scripts = Noted()
+    run_node(definition, {"settings": settings}, services=replace(memory_services(), scripts=scripts))
+    assert scripts.timeout_s == expected
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1000, "x", True])
+def test_odd_time_limits_are_refused(limit: Any) -> None:
+    with pytest.raises(NodeInputError, match="timeoutSeconds"):
+        run_node(definition, {"settings": {"timeoutSeconds": limit}})
+
+
+def test_slots_are_those_of_the_reference() -> None:
+    assert list(definition.inputs)[:4] == ["presetData", "worldBookData", "characterData", "historyMessages"]
+    assert not any(slot.is_required({}) for slot in definition.inputs.values())
+    assert list(definition.outputs) == ["finalMessages", "report", "chatState"]

@@ -1,0 +1,117 @@
+"""Requests find their adapter, and those through channels have a policy of their own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from gateway.routes.demo import router as demo_router
+from nodes.errors import ProviderError, RequestRefused
+from nodes.node import ChatRequest, ChatResponse, Chunk
+from nodes.services.http import AddressPolicy
+from nodes.services.llm import AdapterRegistry, AdapterType, DispatchingLlm, OpenAIAdapter, built_in_adapters
+
+NOWHERE = AddressPolicy()
+HERE = AddressPolicy(allow_loopback=True)
+
+
+class Parrot:
+    """An adapter that answers with its name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.warm = self.closed = False
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        return ChatResponse(self.name, request.model)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        yield Chunk("text_chunk", self.name)
+
+    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+        return ({"id": self.name},)
+
+    async def warm_up(self) -> None:
+        self.warm = True
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
+def ask(adapter: str, channel: str = "") -> ChatRequest:
+    return ChatRequest("http://h/v1", "m", [], adapter=adapter, channel_id=channel)
+
+
+async def test_each_request_goes_to_the_adapter_it_names() -> None:
+    made: list[Parrot] = []
+
+    def kind(name: str) -> AdapterType:
+        def make(policy: AddressPolicy) -> Parrot:
+            made.append(Parrot(f"{name} {policy.allow_loopback}"))
+            return made[-1]
+
+        return AdapterType(name, name.title(), make)
+
+    llm = DispatchingLlm(AdapterRegistry(kind("one"), kind("two")), NOWHERE, HERE)
+    await llm.warm_up()
+    assert (await llm.chat(ask("one"))).text == "one False"
+    assert (await llm.chat(ask("one"))).text == "one False"
+    assert (await llm.chat(ask("one", "c"))).text == "one True"
+    assert [chunk.content async for chunk in llm.stream(ask("two"))] == ["two False"]
+    with pytest.raises(ProviderError, match="there is no adapter 'three'; adapters are one, two"):
+        await llm.chat(ask("three"))
+    await llm.aclose()
+    assert [(parrot.name, parrot.warm, parrot.closed) for parrot in made] == [
+        ("one False", True, True),
+        ("one True", False, True),
+        ("two False", False, True),
+    ]
+
+
+def test_registering_again_replaces_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    registry = built_in_adapters()
+    assert [(kind.name, kind.display_name) for kind in registry] == [("openai", "OpenAI-compatible")]
+    with caplog.at_level(logging.WARNING):
+        registry.register(AdapterType("openai", "Other", lambda policy: Parrot("other")))
+    assert "'openai' is registered again" in caplog.text
+    assert isinstance(registry.make("openai", NOWHERE), Parrot)
+
+
+async def test_a_channel_may_be_where_a_graph_may_not_go(serve: Any) -> None:
+    app = FastAPI()
+    app.include_router(demo_router)
+    llm = DispatchingLlm(built_in_adapters(), NOWHERE, HERE)
+    async with serve(app) as url:
+        messages = [{"role": "user", "content": "hello there"}]
+        through = ChatRequest(f"{url}/demo/v1", "demo-echo@0", messages, channel_id="demo")
+        response = await llm.chat(through)
+        assert "hello" in response.text
+        assert response.raw_response is not None
+        assert response.raw_response["object"] == "chat.completion"
+        # The connection of the channel is open now; a graph must not get it.
+        with pytest.raises(RequestRefused):
+            await llm.chat(ChatRequest(f"{url}/demo/v1", "demo-echo@0", messages))
+        await llm.aclose()
+
+
+async def test_openai_adapter_lists_models_and_hides_no_error(serve: Any) -> None:
+    app = FastAPI()
+    app.include_router(demo_router)
+
+    @app.get("/odd/models")
+    async def odd() -> dict[str, Any]:
+        return {"data": {"a": 1}}
+
+    adapter = OpenAIAdapter(HERE)
+    async with serve(app) as url:
+        assert "demo-echo" in [model["id"] for model in await adapter.list_models(f"{url}/demo/v1", "key")]
+        with pytest.raises(ProviderError, match="did not answer with a list of models"):
+            await adapter.list_models(f"{url}/odd")
+        with pytest.raises(ProviderError) as caught:
+            await adapter.list_models(f"{url}/nothing")
+        assert caught.value.code == "not_found_error"
+        await adapter.aclose()

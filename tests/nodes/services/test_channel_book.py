@@ -1,0 +1,131 @@
+"""The channels of a worker: the file is read again when it changes, and keys go to their own server only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from nodes.errors import ProviderError, RequestRefused, ResourceError
+from nodes.node import ModelWish, Route, SecretRef
+from nodes.services.channel_book import ChannelBook, VouchedHosts, read_channel_file
+from nodes.services.http import AddressPolicy
+from nodes.services.secrets import SecretStore
+
+WISH = ModelWish("m")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SecretStore:
+    return SecretStore(tmp_path / "secrets", b"k" * 32)
+
+
+def book(folder: Path, store: SecretStore, text: str | None = None, **environ: str) -> ChannelBook:
+    if text is not None:
+        write(folder, text)
+    return ChannelBook(folder, store, environ)
+
+
+def write(folder: Path, text: str) -> None:
+    (folder / "channels.yaml").write_text(text)
+
+
+def one(key: str = "", host: str = "http://10.1.2.3:8000") -> str:
+    return f"channels:\n- id: main\n  baseUrl: {host}/v1\n  apiKey: {key}\n"
+
+
+async def test_without_a_file_there_is_no_channel(tmp_path: Path, store: SecretStore) -> None:
+    with pytest.raises(ProviderError, match="channels: none"):
+        await book(tmp_path, store).routes(WISH)
+
+
+async def test_the_file_is_read_again_when_it_changes(tmp_path: Path, store: SecretStore) -> None:
+    found = book(tmp_path, store, one())
+    assert await found.routes(WISH) == (Route("main", "m", "http://10.1.2.3:8000/v1"),)
+    write(tmp_path, "channels: [")
+    with pytest.raises(ProviderError, match=r"channels\.yaml cannot be used: .*innkeeper channels") as caught:
+        await found.routes(WISH)
+    assert caught.value.code == "not_found_error"
+    write(tmp_path, one(host="http://other"))
+    assert (await found.routes(WISH))[0].base_url == "http://other/v1"
+    (tmp_path / "channels.yaml").unlink()
+    with pytest.raises(ProviderError, match="channels: none"):
+        await found.routes(WISH)
+
+
+async def test_a_key_of_the_environment_goes_to_its_channel_only(tmp_path: Path, store: SecretStore) -> None:
+    found = book(tmp_path, store, one("env:ANY_NAME"), ANY_NAME="sk-1")
+    ref = (await found.routes(WISH))[0].api_key
+    assert ref is not None
+    assert found.is_key(ref)
+    assert await found.reveal(ref, "10.1.2.3:8000") == "sk-1"
+    for host in ("10.1.2.3:80", "evil.com:8000", None):
+        with pytest.raises(ResourceError) as caught:
+            await found.reveal(ref, host)
+        assert caught.value.code == "secret_refused"
+
+
+async def test_nobody_can_spell_the_reference_of_a_key(tmp_path: Path, store: SecretStore) -> None:
+    found = book(tmp_path, store, one("env:ANY_NAME"), ANY_NAME="sk-1")
+    await found.routes(WISH)
+    for name in ("channel:main", "channel::main", "env:ANY_NAME"):
+        with pytest.raises(ResourceError) as caught:
+            await found.reveal(SecretRef(name), "10.1.2.3:8000")
+        assert caught.value.code == "secret_not_found"
+
+
+async def test_a_stored_key_serves_whoever_owns_it_but_only_its_hosts(tmp_path: Path, store: SecretStore) -> None:
+    free, bound = store.put("sk-2", "operator"), store.put("sk-3", "operator", ["elsewhere.com"])
+    found = book(tmp_path, store, one(f"{{$secret: {free.id}}}"))
+    ref = (await found.routes(WISH))[0].api_key
+    assert ref is not None
+    assert await found.reveal(ref, "10.1.2.3:8000") == "sk-2"
+    write(tmp_path, one(f"{{$secret: {bound.id}}}") + "  priority: 1\n")
+    ref = (await found.routes(WISH))[0].api_key
+    assert ref is not None
+    with pytest.raises(ResourceError, match="for other hosts"):
+        await found.reveal(ref, "10.1.2.3:8000")
+
+
+@pytest.mark.parametrize("key", ["env:NOT_SET", f"{{$secret: {'f' * 64}}}"])
+async def test_a_key_that_is_not_there_is_said_when_it_is_needed(tmp_path: Path, store: SecretStore, key: str) -> None:
+    found = book(tmp_path, store, one(key))
+    ref = (await found.routes(WISH))[0].api_key
+    assert ref is not None
+    with pytest.raises(ResourceError) as caught:
+        await found.reveal(ref, "10.1.2.3:8000")
+    assert caught.value.code == "secret_not_found"
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("http://10.1.2.3:8000", "10.1.2.3", 8000),
+        ("http://LocalBox", "localbox", 80),
+        ("https://[fd00::1]", "fd00::1", 443),
+    ],
+)
+async def test_the_operators_own_servers_may_be_anywhere(
+    tmp_path: Path, store: SecretStore, url: str, host: str, port: int
+) -> None:
+    from ipaddress import ip_address
+
+    found = book(tmp_path, store, one(host=url))
+    await found.routes(WISH)
+    policy = AddressPolicy(allowed_hosts=VouchedHosts(found, ["extra"]))
+    policy.check(host, port, [ip_address("10.1.2.3")])
+    policy.check("extra", 1, [ip_address("10.1.2.3")])
+    for other, at in ((host, port + 1), ("other", port)):
+        with pytest.raises(RequestRefused):
+            policy.check(other, at, [ip_address("10.1.2.3")])
+    write(tmp_path, one(host=url) + "  disabled: true\n")
+    with pytest.raises(ProviderError):
+        await found.routes(WISH)
+    assert f"{host}:{port}" not in VouchedHosts(found)
+
+
+def test_what_is_no_file_is_a_problem(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a file" in str(read_channel_file(tmp_path / "pipe").errors[0])
+    assert read_channel_file(tmp_path).config is None

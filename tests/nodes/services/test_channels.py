@@ -1,0 +1,134 @@
+"""Routing: which channels a wish gets, in which order, and what is said when there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nodes.errors import ProviderError
+from nodes.node import ModelWish, SecretRef
+from nodes.services.channels import ChannelConfig, route
+
+URL = "https://host/v1"
+
+
+def channel(name: str, **fields: Any) -> dict[str, Any]:
+    return {"id": name, "baseUrl": URL, **fields}
+
+
+def config(channels: list[Any], models: list[Any] | None = None, **routing: Any) -> ChannelConfig:
+    return ChannelConfig.model_validate({"channels": channels, "models": models or [], "routing": routing})
+
+
+def routed(wish: str | tuple[str, ...], found: ChannelConfig) -> list[str]:
+    asked = ModelWish(wish) if isinstance(wish, str) else ModelWish(capabilities=wish)
+    return [f"{item.model_id}@{item.channel_id}" for item in route(asked, found)]
+
+
+def complaint(wish: str | tuple[str, ...], found: ChannelConfig) -> str:
+    with pytest.raises(ProviderError) as caught:
+        routed(wish, found)
+    assert (caught.value.code, caught.value.retryable) == ("not_found_error", False)
+    return caught.value.message
+
+
+def test_a_model_that_is_not_listed_goes_to_channels_that_allow_it() -> None:
+    found = config([channel("no", supportedModels=["x"]), channel("named", supportedModels=["m"]), channel("all")])
+    assert routed("m", found) == ["m@named", "m@all"]
+
+
+def test_a_route_names_address_key_and_adapter() -> None:
+    found = config([channel("c", apiKey="env:KEY", baseUrl="http://h:1/v1/", adapterType="openai")])
+    (only,) = route(ModelWish("m"), found)
+    assert (only.base_url, only.api_key, only.adapter) == ("http://h:1/v1", SecretRef("env:KEY"), "openai")
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"),
+    [
+        ([{"priority": 1}, {"priority": 5}, {}], ["1", "0", "2"]),
+        ([{"weight": 1}, {"weight": 3}, {"weight": 2}], ["1", "2", "0"]),
+        ([{"weight": 9}, {"priority": 1, "weight": 0}], ["1", "0"]),
+        ([{}, {"createdAt": "2025-01-01"}, {"createdAt": "2024-01-01T00:00:00Z"}], ["2", "1", "0"]),
+        ([{"disabled": True}, {}], ["1"]),
+        ([{}, {"defaultFor": ["m"]}, {"priority": 9}], ["1", "2", "0"]),
+        ([{"adapterType": "telepathy"}, {}], ["1"]),
+    ],
+)
+def test_channels_come_by_priority_weight_and_age(channels: list[Any], expected: list[str]) -> None:
+    found = config([channel(str(index), **fields) for index, fields in enumerate(channels)])
+    assert [item.channel_id for item in route(ModelWish("m"), found)] == expected
+
+
+def test_the_default_channel_of_a_model_comes_first_unless_it_is_disabled() -> None:
+    channels = [channel("a", priority=9), channel("b", supportedModels=["other"])]
+    model = {"modelId": "m", "defaultChannelRef": "b"}
+    assert routed("m", config(channels, [model])) == ["m@b", "m@a"]
+    channels[1]["disabled"] = True
+    assert routed("m", config(channels, [model])) == ["m@a"]
+
+
+def test_capabilities_choose_among_listed_models_and_the_type_counts_as_one() -> None:
+    found = config(
+        [channel("c")],
+        [
+            {"modelId": "blind", "capabilities": ["chat"]},
+            {"modelId": "seeing", "capabilities": ["Chat", "vision"]},
+            {"modelId": "usual"},
+            {"modelId": "vectors", "modelType": "embedding", "capabilities": ["chat", "llm"]},
+            {"modelId": "strange", "modelType": "unknown", "capabilities": ["chat"]},
+        ],
+    )
+    assert routed(("llm", "chat"), found) == ["blind@c", "seeing@c", "usual@c"]
+    assert routed(("LLM", "Vision"), found) == ["seeing@c"]
+    assert routed(("chat",), found) == ["blind@c", "seeing@c", "strange@c", "usual@c"]
+    assert routed(("embedding",), found) == ["vectors@c"]
+    assert "vectors@c" not in routed((), found)
+
+
+def test_models_come_by_preferred_ids_tags_default_flag_and_name() -> None:
+    models = [
+        {"modelId": "e", "displayName": "Zoo"},
+        {"modelId": "d", "displayName": "apple"},
+        {"modelId": "c", "default": True},
+        {"modelId": "b", "tags": ["x", "fast"]},
+        {"modelId": "a2", "tags": ["cheap", "fast"]},
+        {"modelId": "z"},
+    ]
+    found = config([channel("h")], models, preferredModels=["z"], preferredTags=["cheap", "fast"])
+    assert routed(("llm",), found) == ["z@h", "a2@h", "b@h", "c@h", "d@h", "e@h"]
+
+
+def test_a_model_without_a_channel_gives_way_to_the_next() -> None:
+    found = config([channel("c", supportedModels=["b"])], [{"modelId": "a", "default": True}, {"modelId": "b"}])
+    assert routed(("llm",), found) == ["b@c"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "words"),
+    [
+        (("llm", "vision"), ["no model has the capability 'vision'", "capabilities: chat, llm, tool_calling"]),
+        (("chat", "tool_calling"), ["no model has all of", "'chat', 'tool_calling'", "caller (llm tool_calling)"]),
+        ("gpt", ["no enabled channel has the model 'gpt'", "talker, caller, only"]),
+        (("tool_calling",), ["no enabled channel has a model with", "caller"]),
+    ],
+)
+def test_without_a_route_the_error_says_what_lacks_and_what_there_is(wish: Any, words: list[str]) -> None:
+    models = [{"modelId": "talker"}, {"modelId": "caller", "capabilities": ["tool_calling"]}]
+    message = complaint(wish, config([channel("c", supportedModels=["only"])], models))
+    assert all(word in message for word in [*words, "channels.yaml"]), message
+
+
+def test_no_channel_at_all_is_said() -> None:
+    assert "channels: none" in complaint("m", ChannelConfig())
+    assert "channels: off" in complaint("m", config([channel("off", disabled=True)]))
+
+
+def test_any_text_may_be_asked_for_as_a_model_id() -> None:
+    assert len(routed("m" * 5000, config([channel("c")]))) == 1
+
+
+def test_long_lists_are_cut() -> None:
+    models = [{"modelId": f"m{number}"} for number in range(40)]
+    assert "and 28 more" in complaint("gpt", config([channel("c", supportedModels=["m0"])], models))
