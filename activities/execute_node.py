@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from temporalio import activity
@@ -21,6 +21,7 @@ from nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from nodes.definition import Execute, Input, NodeDefinition
 from nodes.errors import InvalidNode, NodeMustWait
 from nodes.node import NodeContext, Services
+from nodes.services.results import result_key
 
 log = logging.getLogger("innkeeper.node")
 
@@ -38,8 +39,16 @@ class ServicesFor(Protocol):
     def __call__(self, user: str) -> tuple[Services, SecretsOfRun]: ...
 
 
-Nudge = Callable[[str], Awaitable[None]]
-"""Makes some worker look at a run again, so that what its interpreter told is told once more."""
+class Results(Protocol):
+    """What nodes gave before, by user and key."""
+
+    async def get(self, user: str, key: str) -> dict[str, Any] | None: ...
+
+    async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None: ...
+
+
+Nudge = Callable[[str, Iterable[str]], Awaitable[None]]
+"""Makes some worker look again at where some nodes of a run stand, so that what was told of them is told once more."""
 
 
 class _Finished(Exception):
@@ -53,7 +62,7 @@ class _BeganAnew(Exception):
     """A stream that the node reads has begun anew, so the node does too."""
 
 
-async def _no_nudge(run: str) -> None:
+async def _no_nudge(run: str, paths: Iterable[str]) -> None:
     pass
 
 
@@ -67,12 +76,14 @@ class ExecuteNode:
         link: GatewayLink,
         values: Values,
         nudge: Nudge = _no_nudge,
+        results: Results | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._services_for = services_for
         self._link = link
         self._values = values
         self._nudge = nudge
+        self._results = results
 
     @activity.defn(name=EXECUTE_NODE)
     async def execute_node(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -123,12 +134,19 @@ class ExecuteNode:
             if definition is None:
                 message = f"this worker has no node type {call.type!r}; install its plugin on every worker"
                 raise InvalidNode(message, code="unknown_node_type")
+            key = result_key(call, definition.version) if self._results else None
+            if (kept := await self._kept(call, key)) is not None:
+                return NodeResult(kept, epoch[0], await self._log_complete(attempt, kept, cached=True), cached=True)
             output = StreamOutput(self._link, attempt, answer, inputs, resume is not None)
             execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
             given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
-            outputs = await self._pack(attempt, given, output.collected)
+            if definition.interface_values:
+                outputs = await self._pack_interface(call, given)
+            else:
+                outputs = await self._pack(attempt, given, output.collected)
+            await self._keep(attempt, key, outputs)
             end = bool(call.streams) and not output.collected.ended
-            return NodeResult(outputs, epoch[0], await self._log_complete(attempt, outputs, end))
+            return NodeResult(outputs, epoch[0], await self._log_complete(attempt, outputs, end=end))
         finally:
             forget()
             self._link.close_stream(call.run, call.path, epoch)
@@ -147,12 +165,22 @@ class ExecuteNode:
             raise asyncio.CancelledError
         return answer
 
-    async def _log_complete(self, attempt: Attempt, outputs: dict[str, Any], end: bool) -> bool:
+    async def _kept(self, call: NodeCall, key: str | None) -> dict[str, Any] | None:
+        return await self._results.get(call.run_user, key) if self._results and key else None
+
+    async def _keep(self, attempt: Attempt, key: str | None, outputs: dict[str, Any]) -> None:
+        # Who looked at a secret may have put something of it into what it gives.
+        if self._results and key and not attempt.secrets.revealed:
+            await self._results.put(attempt.call.run_user, key, outputs)
+
+    async def _log_complete(
+        self, attempt: Attempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
+    ) -> bool:
         """Wait for the log. An interruption that comes now is too late: what is logged has happened."""
         call = attempt.call
         must = call.keep_chunks
         logging_it = asyncio.ensure_future(
-            self._link.complete(call.run, call.path, attempt.epoch, outputs, end=end, must=must)
+            self._link.complete(call.run, call.path, attempt.epoch, outputs, end=end, must=must, cached=cached)
         )
         while True:
             try:
@@ -191,6 +219,15 @@ class ExecuteNode:
         }
         for slot in call.streams:
             outputs[slot] = await self._pack_stream(slot, collected)
+        return outputs
+
+    async def _pack_interface(self, call: NodeCall, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of core:GroupInput: values from outside as they came, and streams that it has read to their end as a producer
+        gives them, each part inline or a blob by itself: whoever wants only the text or the chunks finds it."""
+        outputs = dict(call.interface_inputs)
+        for slot in call.stream_inputs:
+            parts = {key: await self._values.pack(slot, given[slot][key]) for key in ("text", "items")}
+            outputs[slot] = {**parts, "chunks": given[slot]["chunks"]}
         return outputs
 
     async def _pack_stream(self, slot: str, collected: Collected) -> dict[str, Any]:

@@ -187,14 +187,23 @@ class GatewayLink:
         self._send({"t": "progress", "run": run, "path": path, "epoch": epoch, "value": value, "max": maximum})
 
     async def complete(
-        self, run: str, path: str, epoch: Epoch, outputs: dict[str, Any], *, end: bool, must: bool = False
+        self,
+        run: str,
+        path: str,
+        epoch: Epoch,
+        outputs: dict[str, Any],
+        *,
+        end: bool,
+        must: bool = False,
+        cached: bool = False,
     ) -> bool:
         """Send NODE_COMPLETE and wait until it is logged; False when the gateway is away too long to wait for.
 
         `must`: another node waits for this end in the log, so this one waits however long the gateway is away.
         """
         self.close_stream(run, path, epoch)
-        n = self._send({"t": "complete", "run": run, "path": path, "epoch": epoch, "outputs": outputs, "end": end})
+        message = {"t": "complete", "run": run, "path": path, "epoch": epoch, "outputs": outputs, "end": end}
+        n = self._send({**message, "cached": True} if cached else message)
         logged = await self._acknowledged(n)
         while must and not logged:
             await self.connected.wait()

@@ -29,6 +29,8 @@ class WorkerSettings:
             gateway listens there, and takes what a downloaded graph sends it for the user's own wish.
         allowed_hosts: Hosts (`name` or `name:port`) nodes may reach whatever their addresses are.
         env_key_hosts: Further hosts that keys from this process's environment may go to.
+        result_days, result_bytes: The result cache keeps what deterministic nodes gave so long, and so much of it
+            together (references to large values, not these themselves); 0 bytes turn it off.
         script_processes: How many templates, patterns and large files are worked on at once, each in a process.
         script_memory_mb: What one such process may fill.
         script_idle_s: An unused one ends after this time.
@@ -50,6 +52,8 @@ class WorkerSettings:
     allow_private: bool = False
     allowed_hosts: tuple[str, ...] = ()
     env_key_hosts: tuple[str, ...] = ()
+    result_days: float = 7.0
+    result_bytes: int = 256_000_000
     script_processes: int = 2
     script_memory_mb: int = 512
     script_idle_s: float = 60.0
@@ -77,6 +81,8 @@ def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
         allow_private=get.flag("ALLOW_PRIVATE", defaults.allow_private),
         allowed_hosts=get.many("NODE_ALLOWED_HOSTS"),
         env_key_hosts=get.many("ENV_KEY_HOSTS"),
+        result_days=get.number("RESULT_DAYS", defaults.result_days),
+        result_bytes=int(get.number("RESULT_BYTES", defaults.result_bytes)),
         script_processes=int(get.number("SCRIPT_PROCESSES", defaults.script_processes, least=1)),
         script_memory_mb=int(get.number("SCRIPT_MEMORY_MB", defaults.script_memory_mb, least=64)),
         script_idle_s=get.number("SCRIPT_IDLE_S", defaults.script_idle_s),

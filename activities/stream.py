@@ -102,7 +102,9 @@ class StreamInputs:
             elif slot.is_stream and inputs.get(key) is not None:
                 inputs[key] = one_chunk(inputs[key])
         for key in sources.keys() - slots.keys():  # slots the node type does not declare
-            inputs[key] = self._sources(sources[key], inputs.get(key), False, skip)[0]
+            several = key in self._attempt.call.multi
+            found = self._sources(sources[key], inputs.get(key), several, skip)
+            inputs[key] = found if several else found[0]
 
     def used(self) -> int:
         """Input chunks the node has consumed so far."""
@@ -132,7 +134,7 @@ class StreamInputs:
             before = sum(follower.received for follower in self._followers.values())
             await asyncio.sleep(IDLE_S)
             if before == sum(follower.received for follower in self._followers.values()):
-                await self._nudge(self._attempt.call.run)
+                await self._nudge(self._attempt.call.run, list(self._followers))
 
 
 class StreamOutput:

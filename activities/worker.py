@@ -29,6 +29,7 @@ from activities.values import Values
 from nodes.errors import InnkeeperError
 from nodes.plugins import Catalogue, load_catalogue
 from nodes.services.blobs import FolderBlobs
+from nodes.services.results import FolderResults
 from workflows.connection import connect_config
 from workflows.graph_workflow import GraphWorkflow
 from workflows.sink import install_sink
@@ -142,7 +143,11 @@ async def _serve(
     services = ServicesForRuns(settings, blobs, environ)
     link = build_link(settings)
     jobs = EngineJobs(values, client)
-    execute = ExecuteNode(catalogue, services, link, values, jobs.nudge)
+    max_age_s = settings.result_days * 86_400
+    results = FolderResults(
+        settings.data_dir / "results", blobs.has, max_bytes=settings.result_bytes, max_age_s=max_age_s
+    )
+    execute = ExecuteNode(catalogue, services, link, values, jobs.nudge, results)
     workers = build_workers(client, settings, execute, jobs)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)

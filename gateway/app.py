@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import errors
 from gateway.context import open_gateway
-from gateway.routes import demo, events, files, health, nodes, prompts, workflows
+from gateway.routes import control, demo, events, files, health, nodes, prompts, workflows
 from gateway.security import AccessToken, BodyLimit, HostGuard
 from gateway.settings import Settings
 
@@ -48,7 +48,7 @@ class GatewayApp:
             docs_url=None,
             redoc_url=None,
         )
-        for module in (prompts, events, nodes, workflows, files, health, demo):
+        for module in (prompts, control, events, nodes, workflows, files, health, demo):
             app.include_router(module.router)
         errors.install(app)
         return app

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.run_file import read_document
+from gateway.workflow_files import WorkflowFiles
 from nodes.errors import InvalidWorkflow, Problem
 from nodes.plugins import Catalogue
+from workflows.adapt import AdaptedWorkflows, adapt_slots
 from workflows.compiler import compile_document
 from workflows.document import parse_document
 
@@ -22,14 +24,18 @@ class CheckedFile:
     node_count: int = 0
 
 
-def check_file(file: Path, catalogue: Catalogue) -> CheckedFile:
-    """Read and compile a workflow file. A file that cannot run is an answer here, not an error."""
+def check_file(file: Path, catalogue: Catalogue, workflows: WorkflowFiles) -> CheckedFile:
+    """Read and compile a workflow file. A file that cannot run is an answer here, not an error.
+
+    `workflows` are the stored ones that its groups may refer to.
+    """
+    load = AdaptedWorkflows(catalogue, workflows.load)
     try:
-        document = parse_document(read_document(file))
-        compiled = compile_document(document, catalogue, secret_id=_name_of_secret)
+        document, odd = adapt_slots(parse_document(read_document(file)), catalogue, load)
+        compiled = compile_document(document, catalogue, load, secret_id=_name_of_secret)
     except InvalidWorkflow as error:
         return CheckedFile(False, error.problems)
-    return CheckedFile(True, tuple(compiled.warnings), len(compiled.plan.nodes))
+    return CheckedFile(True, (*odd, *compiled.warnings), len(compiled.plan.nodes))
 
 
 def _name_of_secret(value: str) -> str:

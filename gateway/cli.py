@@ -109,12 +109,52 @@ def run(
 
 
 @app.command()
-def validate(file: File, as_json: AsJson = False, plugins: Plugins = None) -> None:
+def rerun(
+    run_id: RunId,
+    file: Annotated[
+        Path | None, typer.Argument(help="The workflow as it is now; without it, as it was then.", show_default=False)
+    ] = None,
+    from_nodes: Annotated[
+        list[str] | None, typer.Option("--from", help="Run this node, and all behind it, in any case.")
+    ] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option("--target", help="Run only this node or output, and what it needs.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None, typer.Option("--input", help="A value for an input of the workflow: name=value.")
+    ] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask the result cache for nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line: events, then the result.")] = False,
+    detach: Annotated[bool, typer.Option(help="Only start the run and print its id.")] = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+    plugins: Plugins = None,
+) -> None:
+    """Run an earlier run again as a new one: what it has finished, and what is still the same, is taken over.
+
+    Example: innkeeper rerun RUN, or innkeeper rerun RUN story.json --from write
+
+    Exit codes are those of 'innkeeper run'.
+    """
+    from gateway.rerun_cli import RerunOptions, rerun_run
+    from gateway.run_file import RunOptions
+    from gateway.signals import Stopping
+
+    asked = RerunOptions(run_id, file, tuple(from_nodes or ()), tuple(targets or ()), tuple(inputs or ()), no_cache)
+    shown = file or Path(f"rerun of {run_id}")
+    options = RunOptions(shown, (), as_json, detach, data_dir, url, _token(), _paths(plugins))
+    stopping = Stopping()
+    raise typer.Exit(stopping.run(rerun_run(asked, options, _console(), _console(stderr=True), stopping)))
+
+
+@app.command()
+def validate(file: File, as_json: AsJson = False, plugins: Plugins = None, data_dir: DataDirectory = None) -> None:
     """Check a workflow file without running it. Exit code 2 when it cannot run; all problems are told at once."""
     from gateway.check_file import check_file
     from gateway.tables import problems_table
+    from gateway.workflow_files import WorkflowFiles
 
-    checked = check_file(file, _catalogue(plugins))
+    checked = check_file(file, _catalogue(plugins), WorkflowFiles.of(_folder(data_dir)))
     if as_json:
         _print_json({"valid": checked.is_valid, "problems": [problem.to_json() for problem in checked.problems]})
     else:
@@ -173,6 +213,7 @@ def runs(
     url: Url = None,
 ) -> None:
     """List the runs that wait, run, and ended last."""
+    from gateway.control_cli import hints_of_runs
     from gateway.tables import runs_table
 
     async def fetch(client: GatewayClient) -> list[dict[str, Any]]:
@@ -183,6 +224,8 @@ def runs(
         _print_json(found)
     else:
         _console().print(runs_table(found))
+        for line in hints_of_runs(found):
+            _say(line)
 
 
 @app.command()
@@ -191,6 +234,7 @@ def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None,
     from rich.console import Group
     from rich.text import Text
 
+    from gateway.control_cli import hints_of_run, shown_nodes
     from gateway.live_view import outcome
     from gateway.tables import node_states_table
 
@@ -198,8 +242,10 @@ def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None,
     if as_json:
         _print_json(found)
         return
-    nodes = node_states_table(found.get("nodeStatus") or {})
+    nodes = node_states_table(shown_nodes(found.get("nodeStatus") or {}))
     _console().print(Group(Text(f"run {run_id}: {found.get('status')}", "bold"), nodes, *outcome(found)))
+    for line in hints_of_run(found):
+        _say(line)
 
 
 @app.command()
@@ -207,6 +253,85 @@ def cancel(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> No
     """Interrupt a run."""
     _ask(lambda client: client.cancel(run_id), data_dir, url)
     _console().print(f"interrupting run {run_id}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def pause(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Pause a run: what runs goes on, nothing new starts, until 'innkeeper resume'."""
+    _say(_ask(lambda client: client.pause(run_id), data_dir, url)["message"])
+
+
+@app.command()
+def resume(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Let a paused run go on."""
+    _say(_ask(lambda client: client.resume(run_id), data_dir, url)["message"])
+
+
+@app.command()
+def approvals(
+    run_id: Annotated[
+        str | None, typer.Argument(help="The id of a run; without it, of all.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """List what waits for somebody's approval; of one run also what was answered."""
+    from gateway.control_cli import approvals_table
+
+    found = _ask(lambda client: client.approvals(run_id), data_dir, url)
+    if as_json:
+        _print_json(found)
+    elif found:
+        _console().print(approvals_table(found))
+    else:
+        _say("nothing waits for an approval" if run_id is None else f"run {run_id} has asked for no approval")
+
+
+@app.command()
+def approve(
+    run_id: RunId,
+    node: Annotated[
+        str | None, typer.Argument(help="The node that waits; not needed when only one does.", show_default=False)
+    ] = None,
+    reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="A new value for a field of the form: name=value.")
+    ] = None,
+    comment: Annotated[str | None, typer.Option(help="Why.", show_default=False)] = None,
+    by: Annotated[str | None, typer.Option(help="Who answers.", show_default=False)] = None,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Answer what a run waits for: yes, or no with --reject.
+
+    Example: innkeeper approve RUN check --set title="A better one" --comment "only the title"
+    """
+    from gateway.control_cli import Answer, answer
+
+    given = Answer(run_id, node, not reject, tuple(values or ()), comment, by)
+    _say(_ask(lambda client: answer(client, given), data_dir, url))
+
+
+@app.command()
+def event(
+    run_id: Annotated[
+        str | None, typer.Argument(help="The id of a run; leave it out with --all.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="The event's name.", show_default=False)] = None,
+    data: Annotated[str, typer.Option(help="What happened, as JSON; other text is taken as it is.")] = "null",
+    to_all: Annotated[bool, typer.Option("--all", help="Tell every run that waits for it.")] = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Tell a run, or with --all every run that waits for it, that something happened.
+
+    Example: innkeeper event RUN payment --data '{"amount": 12}', or innkeeper event --all payment
+    """
+    from gateway.control_cli import told, wanted_event
+
+    run, what, value = wanted_event(run_id, name, data, to_all=to_all)
+    _say(told(_ask(lambda client: client.post_event(what, value, run_id=run), data_dir, url)))
 
 
 @app.command()
@@ -414,6 +539,10 @@ def _log_to_stderr() -> None:
     import logging
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+def _say(sentence: str) -> None:
+    _console().print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_json(value: Any) -> None:

@@ -120,9 +120,16 @@ class GatewayClient:
         self, document: Mapping[str, Any], *, idempotency_key: str | None = None
     ) -> tuple[str, list[Problem]]:
         """Like `submit`, with what the compiler found odd in a document that can run."""
+        answer = await self.submit_for_answer(document, idempotency_key=idempotency_key)
+        return str(answer["promptId"]), warnings_of(answer)
+
+    async def submit_for_answer(self, body: Mapping[str, Any], *, idempotency_key: str | None = None) -> dict[str, Any]:
+        """Like `submit`, with all that the gateway answers: of a run with `baseRun` also what it takes over."""
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex, "Content-Type": "application/json"}
-        answer = await self._call("POST", "/api/prompt", headers=headers, content=json.dumps(document).encode())
-        return str(answer["promptId"]), [_problem(item) for item in answer.get("warnings", ())]
+        answer: dict[str, Any] = await self._call(
+            "POST", "/api/prompt", headers=headers, content=json.dumps(body).encode()
+        )
+        return answer
 
     async def status(self, run_id: str) -> dict[str, Any]:
         """Status, outputs and nodes of a run, running or ended. Raises RunNotFound."""
@@ -132,6 +139,73 @@ class GatewayClient:
     async def cancel(self, run_id: str) -> dict[str, Any]:
         """Interrupt a run. Raises RunNotFound, RunNotActive (it has ended already)."""
         answer: dict[str, Any] = await self._call("DELETE", f"/api/interrupt/{_segment(run_id)}")
+        return answer
+
+    async def pause(self, run_id: str) -> dict[str, Any]:
+        """Start no new node of a run; what runs goes on. Raises RunNotFound, RunNotActive (it has ended)."""
+        answer: dict[str, Any] = await self._call("POST", f"/api/prompt/{_segment(run_id)}/pause")
+        return answer
+
+    async def resume(self, run_id: str) -> dict[str, Any]:
+        """Let a paused run go on. Raises RunNotFound, RunNotActive (it has ended)."""
+        answer: dict[str, Any] = await self._call("POST", f"/api/prompt/{_segment(run_id)}/resume")
+        return answer
+
+    async def approvals(self, run_id: str | None = None, *, limit: int = 500) -> list[dict[str, Any]]:
+        """Approvals that a run asked for, answered ones too; without a run the open ones of all. Oldest first.
+
+        Raises:
+            RunNotFound.
+        """
+        path = "/api/approvals" if run_id is None else f"/api/prompt/{_segment(run_id)}/approvals"
+        found: list[dict[str, Any]] = []
+        cursor: Any = None
+        while len(found) < limit:
+            place = {"cursor": cursor} if cursor is not None else {}
+            page = await self._call("GET", path, params={"limit": min(limit - len(found), 500), **place})
+            found += page["approvals"]
+            cursor = page["nextCursor"]
+            if cursor is None:
+                break
+        return found
+
+    async def answer(
+        self,
+        run_id: str,
+        approval_id: str,
+        approved: bool,
+        *,
+        values: Mapping[str, Any] | None = None,
+        comment: str | None = None,
+        by: str | None = None,
+    ) -> dict[str, Any]:
+        """Answer an approval; gives the answer that counts.
+
+        Args:
+            values: New values for fields of the approval's form.
+
+        Raises:
+            RunNotFound, RunNotActive.
+            GatewayRefused: With code `approval_not_found`, `approval_answered`, `approval_closed`, `invalid_answer`.
+        """
+        more = {"values": dict(values) if values else None, "comment": comment, "by": by}
+        body = {"approved": approved, **{key: value for key, value in more.items() if value is not None}}
+        path = f"/api/prompt/{_segment(run_id)}/approvals/{quote(approval_id)}"
+        # The key makes this call, which may have to be repeated, one answer.
+        answer = await self._call("POST", path, json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+        counted: dict[str, Any] = answer["answer"]
+        return counted
+
+    async def post_event(self, name: str, data: Any = None, *, run_id: str | None = None) -> dict[str, Any]:
+        """Tell a run, or every run that waits for it, that something happened; gives who waited for it.
+
+        After an outage in the middle of the call the event may have been told twice.
+
+        Raises:
+            RunNotFound, RunNotActive, GatewayRefused.
+        """
+        path = "/api/events" if run_id is None else f"/api/prompt/{_segment(run_id)}/events"
+        answer: dict[str, Any] = await self._call("POST", path, json={"name": name, "data": data})
         return answer
 
     async def wait(self, run_id: str) -> dict[str, Any]:
@@ -470,6 +544,11 @@ def _refusal(body: Mapping[str, Any], status: int | None = None) -> InnkeeperErr
     if code == RunNotActive.code:
         return RunNotActive(message)
     return GatewayRefused(message, code=str(code), details={"status": status} if status else None)
+
+
+def warnings_of(answer: Mapping[str, Any]) -> list[Problem]:
+    """What the compiler found odd, by the answer to a submission."""
+    return [_problem(item) for item in answer.get("warnings", ())]
 
 
 def _problem(item: Mapping[str, Any]) -> Problem:

@@ -27,7 +27,7 @@ from gateway.ending import (
 from gateway.journal import Journal
 from gateway.projection import INTERFACE_NODE, JsonObject, RunView, for_clients, from_iso, iso, nodes_for_clients
 from gateway.store.models import RunRow
-from gateway.store.runs import ENDED, RunStore, now_ms
+from gateway.store.runs import ENDED, RunStore, lineage, now_ms
 from gateway.submit import log_meta
 from gateway.temporal import TemporalLink, is_away
 from gateway.worker_socket import WorkerSockets
@@ -183,7 +183,7 @@ class Closer:
         interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
         view = await self._flushed(run, ending)
         outputs = interface_outputs(interface, ending, view)
-        shown = None if ending.status == "interrupted" else announced(interface, outputs)
+        shown = None if ending.status == "interrupted" else announced(interface, outputs, ending.nodes)
         await self._journal.complete_missing(run, list(missing_facts(ending, view)), shown)
         view = await self._journal.view(run)
         result = full_result(row, ending, view, outputs)
@@ -233,6 +233,7 @@ def full_result(row: RunRow, ending: Ending, view: RunView, outputs: JsonObject)
         "status": ending.status,
         "workflowId": row.workflow_id,
         "workflowName": row.workflow_name,
+        **lineage(row),
         "submittedAt": iso(row.submitted_at),
         "startedAt": iso(row.started_at) if row.started_at else None,
         "completedAt": iso(ended_at),

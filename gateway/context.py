@@ -13,15 +13,19 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
+from gateway.approvals import Approvals
 from gateway.client_socket import ClientSockets
 from gateway.closing import Closer
+from gateway.control import RunControl
 from gateway.data_dir import DataDir
 from gateway.events.hub import Hub
 from gateway.events.log import EventLog, LogUnavailable
 from gateway.events.writer import LogWriter
+from gateway.external_events import ExternalEvents
 from gateway.feed import Feed
 from gateway.journal import Journal
 from gateway.narrator import NarratedLog
+from gateway.reruns import Reruns
 from gateway.runs import Runs
 from gateway.settings import Settings, worker_token
 from gateway.store.database import ensure_schema, open_engine, sqlite_url
@@ -34,7 +38,6 @@ from nodes.errors import InnkeeperError
 from nodes.plugins import Catalogue, load_catalogue
 from nodes.services.blobs import FolderBlobs
 from nodes.services.secrets import SecretStore, load_or_create_key
-from workflows.document import DEFAULT_LIMITS
 
 logger = logging.getLogger("innkeeper.gateway")
 
@@ -63,6 +66,9 @@ class Gateway:
     workers: WorkerSockets
     closer: Closer
     runs: Runs
+    control: RunControl
+    approvals: Approvals
+    external_events: ExternalEvents
     clients: ClientSockets
 
 
@@ -80,7 +86,13 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
         await gateway.closer.resume()
         stack.push_async_callback(gateway.closer.stop)
-        for work in (gateway.temporal.watch(), gateway.runs.keep_starting(), _keep_clean(gateway)):
+        stack.push_async_callback(gateway.control.stop)
+        for work in (
+            gateway.temporal.watch(),
+            gateway.runs.keep_starting(),
+            gateway.control.recover(),
+            _keep_clean(gateway),
+        ):
             stack.push_async_callback(_stop, asyncio.create_task(work))
         stack.push_async_callback(gateway.clients.close_all)
         stack.callback(gateway.workers.close_all)
@@ -99,7 +111,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
     catalogue = load_catalogue(settings.plugins)
     blobs = FolderBlobs(data.root / "blobs")
     secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
-    workflows = WorkflowFiles(data.root / "shared" / "library" / "workflows", DEFAULT_LIMITS.max_bytes)
+    workflows = WorkflowFiles.of(data.root)
     gate = Gate(catalogue, workflows, blobs, secrets)
     temporal = TemporalLink(settings)
     workers = WorkerSockets(writer, worker_token(settings))
@@ -116,7 +128,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
     closer = Closer(
         store, journal, workers, temporal, blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
     )
-    runs = Runs(settings, store, journal, gate, temporal, closer)
+    control = RunControl(store, journal, temporal, on_resumed=lambda: runs.wake())
+    reruns = Reruns(store, journal, gate, catalogue, blobs)
+    runs = Runs(settings, store, journal, gate, temporal, closer, control, reruns)
     clients = ClientSockets(runs, feed, user=settings.user, send_timeout_s=settings.send_timeout_s)
     return Gateway(
         settings=settings,
@@ -131,6 +145,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
         workers=workers,
         closer=closer,
         runs=runs,
+        control=control,
+        approvals=Approvals(store, journal, temporal),
+        external_events=ExternalEvents(store, journal, temporal),
         clients=clients,
     )
 

@@ -12,13 +12,14 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.exceptions import TimeoutError as WorkflowTimeout
 
 from gateway.events.fence import without_links
-from gateway.projection import JsonObject, RunView, is_stream_value
+from gateway.projection import JsonObject, RunView, is_stream_value, marks
 
 STREAM_PLACEHOLDER = {
     "type": "stream_placeholder",
     "message": "this output was streamed as WORKFLOW_INTERFACE_YIELD; the run's result holds it whole",
 }
 MAX_FAILED_LISTED = 100
+UNFINISHED = frozenset({"running", "waiting"})
 STATUS_PAGE = 200
 # What a query may take before the log alone has to do: without a worker nobody answers it.
 QUERY_TIMEOUT = timedelta(seconds=5)
@@ -84,22 +85,24 @@ def missing_facts(ending: Ending, view: RunView) -> Iterator[tuple[str, str, Jso
     """Terminal events `(path, type, payload)` that the log lacks."""
     for path, entry in ending.nodes.items():
         if path not in view.ended:
-            yield path, *_fact(entry)
+            yield path, *fact_of(entry)
     for path, node in view.nodes.items():
-        if path not in view.ended and path not in ending.nodes and node.get("status") == "running":
+        if path not in view.ended and path not in ending.nodes and node.get("status") in UNFINISHED:
             yield path, "NODE_INTERRUPTED", {}
 
 
-def _fact(entry: Mapping[str, Any]) -> tuple[str, JsonObject]:
+def fact_of(entry: Mapping[str, Any]) -> tuple[str, JsonObject]:
+    """The terminal event, type and payload, of an ended node of the engine's table."""
     status = entry["status"]
     if status == "complete":
-        return "NODE_COMPLETE", {"output": entry.get("output") or {}, "attempt": entry.get("attempts", 1)}
+        given = {"output": entry.get("output") or {}, "attempt": entry.get("attempts", 1)}
+        return "NODE_COMPLETE", {**given, **marks(entry)}
     if status == "error":
         return "NODE_ERROR", {"errorDetails": entry.get("error") or {}, "attempts": entry.get("attempts", 0)}
     if status == "skipped":
         return "NODE_SKIPPED", {"reason": entry.get("reason"), "causeNodeId": entry.get("cause")}
     if status == "bypassed":
-        return "NODE_BYPASSED", {"pseudoOutputs": entry.get("output") or {}}
+        return "NODE_BYPASSED", {"pseudoOutputs": entry.get("output") or {}, **marks(entry)}
     return "NODE_INTERRUPTED", {}
 
 
@@ -118,12 +121,18 @@ def interface_outputs(interface: Mapping[str, Any], ending: Ending, view: RunVie
     return found
 
 
-def announced(interface: Mapping[str, Any], outputs: Mapping[str, Any]) -> JsonObject:
-    """The outputs as the event shows them: a stream was seen already, chunk by chunk."""
+def announced(
+    interface: Mapping[str, Any], outputs: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]
+) -> JsonObject:
+    """The outputs as the event shows them: a stream was seen already, chunk by chunk, unless another run had it."""
     return {
-        key: STREAM_PLACEHOLDER if interface[key]["stream"] and is_stream_value(value) else value
+        key: STREAM_PLACEHOLDER if _was_streamed(interface[key], value, nodes) else value
         for key, value in outputs.items()
     }
+
+
+def _was_streamed(source: Mapping[str, Any], value: Any, nodes: Mapping[str, Mapping[str, Any]]) -> bool:
+    return source["stream"] and is_stream_value(value) and not nodes.get(source["node"], {}).get("reused")
 
 
 def merged_nodes(ending: Ending, view: RunView) -> tuple[dict[str, JsonObject], list[str]]:
@@ -135,14 +144,14 @@ def merged_nodes(ending: Ending, view: RunView) -> tuple[dict[str, JsonObject], 
         logged = nodes.get(path)
         if logged is None:
             nodes[path] = told
-        elif entry["status"] != "running" and _differ(logged, told):
+        elif entry["status"] not in UNFINISHED and _differ(logged, told):
             differs.append(path)
             nodes[path] = {**{key: logged[key] for key in ("startedAt", "endedAt") if key in logged}, **told}
     return nodes, differs
 
 
 def _clean(node: Mapping[str, Any]) -> JsonObject:
-    clean = {key: value for key, value in node.items() if value is not None and key != "progress"}
+    clean = {key: value for key, value in node.items() if value is not None and key not in ("progress", "wait")}
     return {**clean, "output": without_links(clean["output"])} if "output" in clean else clean
 
 
@@ -171,6 +180,21 @@ def error_info(ending: Ending, nodes: Mapping[str, JsonObject]) -> JsonObject | 
         return {**ending.error, **listed}
     if not failed:
         return {"message": "the run failed", "code": "run_failed"}
-    first = f"node {failed[0]['nodeId']!r} failed: {failed[0]['message']}"
-    message = first if len(failed) == 1 else f"{len(failed)} nodes failed; first: {first}"
-    return {"message": message, "code": failed[0]["code"] or "node_failed", **listed}
+    causes = _causes(failed, nodes)
+    first = f"node {causes[0]['nodeId']!r} failed: {causes[0]['message']}"
+    message = first if len(causes) == 1 else f"{len(causes)} nodes failed; first: {first}"
+    return {"message": message, "code": causes[0]["code"] or "node_failed", **listed}
+
+
+def _causes(failed: list[JsonObject], nodes: Mapping[str, JsonObject]) -> list[JsonObject]:
+    """The failed nodes that did not just hand on what failed inside them, or whose failure went no further."""
+    paths = {node["nodeId"] for node in failed}
+    blamed = {above for path in paths for above in _above(path) if above in paths}
+    contained = {path for path in paths if any(above in nodes and above not in paths for above in _above(path))}
+    return [node for node in failed if node["nodeId"] not in blamed | contained] or failed[:1]
+
+
+def _above(path: str) -> Iterator[str]:
+    """The paths of the groups a node is in, from the inside out."""
+    while path := path.rpartition("/")[0]:
+        yield path

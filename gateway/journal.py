@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.events.fence import Message, fact_message, interface_outputs_message, status_message
+from gateway.events.activity import Activity
+from gateway.events.fence import (
+    PAUSED,
+    Message,
+    fact_message,
+    interface_outputs_message,
+    resumed_message,
+    status_message,
+)
 from gateway.events.log import EventLog, LogUnavailable
 from gateway.events.writer import LogWriter
 from gateway.projection import RunView, apply
@@ -58,6 +66,25 @@ class Journal:
         while len(self._readings) > KEPT_VIEWS:
             self._readings.popitem(last=False)
         return reading.view
+
+    async def activity(self, run: str) -> Activity:
+        """What a run does now. Cheap: nothing is read when the run has been heard of since the start."""
+        state = await self._writer.state(run)
+        return Activity() if state is None else state.activity
+
+    async def announced(self, run: str) -> str | None:
+        """The status that viewers were told last."""
+        state = await self._writer.state(run)
+        return None if state is None else state.status
+
+    async def announce(self, run: str, status: str) -> None:
+        """Tell viewers that a run is `paused`, or `queued` or `running` again."""
+        await self._writer.append(run, [status_message(status) if status == PAUSED else resumed_message(status)])
+
+    async def answered(self, run: str, path: str, answer: Mapping[str, Any]) -> None:
+        """Tell viewers of an answer to an approval, unless the worker was faster."""
+        payload = {"approvalId": path, "answer": answer}
+        await self._writer.append(run, [fact_message(path, "APPROVAL_ANSWERED", payload)])
 
     async def complete_missing(
         self, run: str, facts: Sequence[tuple[str, str, Mapping[str, Any]]], outputs: Mapping[str, Any] | None

@@ -19,19 +19,33 @@ from rich.text import Text
 from rich.tree import Tree
 
 from gateway.client import LOG_RESTARTED
-from gateway.projection import INTERFACE_NODE, RunView, apply, from_iso
+from gateway.projection import INTERFACE_NODE, TERMINAL_TYPES, RunView, apply, from_iso
+from gateway.run_tree import Repetition, approve_command, bar, fold, next_steps, parent_of, repetition_of, wait_words
 
 Event = Mapping[str, Any]
-WAITING = "waiting"
+PENDING = "pending"
+"""Shown of a node that has not begun; the run knows nothing of it."""
 ICONS = {
-    WAITING: ("○", "dim"),
+    PENDING: ("○", "dim"),
+    "waiting": ("◐", "yellow"),
+    "paused": ("◐", "yellow"),
     "running": ("●", "cyan"),
     "complete": ("✓", "green"),
     "error": ("✗", "red"),
     "skipped": ("–", "yellow"),
     "interrupted": ("■", "magenta"),
 }
-PLAIN_ICONS = {WAITING: ".", "running": "*", "complete": "+", "error": "x", "skipped": "-", "interrupted": "!"}
+PLAIN_ICONS = {
+    PENDING: ".",
+    "waiting": "?",
+    "running": "*",
+    "complete": "+",
+    "error": "x",
+    "skipped": "-",
+    "interrupted": "!",
+}
+NOTABLE = frozenset({"running", "waiting", "error"})
+REPEATED_FACTS = frozenset({"NODE_ERROR", "NODE_WAITING", "APPROVAL_REQUIRED"})
 TEXT_LINES = 8
 LINE_CHARS = 100
 KEPT_CHARS = 200_000
@@ -50,15 +64,38 @@ class Watched:
     Attributes:
         names: Node id to what it is called in the document, in the document's order.
         texts: Node path to the text streamed in its present epoch.
+        repetitions: Paths of nodes that run a graph for many items or rounds.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self.names = names
         self.view = RunView()
         self.texts: dict[str, str] = {}
+        self.repetitions: set[str] = set()
+        self.run = ""
+
+    @property
+    def status(self) -> str:
+        """The run's status, as far as its events tell."""
+        if self.view.status == "running" and self.view.activity.only_waits:
+            return "waiting"
+        return self.view.status or "submitted"
+
+    def is_repeated(self, path: str) -> bool:
+        """Does the node run in one item or round of many?"""
+        return self._repetition(path) is not None
+
+    def _repetition(self, path: str) -> tuple[str, str] | None:
+        return repetition_of(path, self.view.nodes) if "/" in path else None
+
+    def next_steps(self) -> Iterator[str]:
+        """What somebody must do before the run goes on."""
+        if not self.view.is_final:
+            yield from map(clean, next_steps(self.run, self.status, self.view.nodes))
 
     def apply(self, event: Event) -> None:
         kind, payload = event["type"], event["payload"]
+        self.run = payload["promptId"]
         if kind == LOG_RESTARTED:
             self.view, self.texts = RunView(), {}
         elif kind == "NODE_STREAM_RESET":
@@ -68,6 +105,10 @@ class Watched:
             self.texts[path] = (self.texts.get(path, "") + chunk_text(payload))[-KEPT_CHARS:]
         else:
             apply(self.view, event)
+            if kind == "NODE_EXECUTING" and (found := self._repetition(payload["nodeId"])):
+                self.repetitions.add(found[0])
+            if kind in TERMINAL_TYPES and payload["nodeId"] in self.texts and self.is_repeated(payload["nodeId"]):
+                del self.texts[payload["nodeId"]]  # of thousands of items nobody reads them all again
 
     def paths(self) -> list[str]:
         """Every node: those of the document in its order, then those that only events told of."""
@@ -150,6 +191,7 @@ class PlainView:
         self._console = console
         self._watched = Watched(names)
         self._pending: dict[str, str] = {}
+        self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -173,12 +215,34 @@ class PlainView:
             self._line("the gateway's log was begun anew: what was shown so far is void")
         elif kind == "EXECUTION_STATUS_UPDATE":
             self._line(f"run {payload['promptId']}: {payload['status']}")
-        elif kind.startswith("NODE_") and kind != "NODE_PROGRESS" and payload["nodeId"] != INTERFACE_NODE:
-            self._node(payload["nodeId"])
+        elif kind == "NODE_PROGRESS":
+            self._progress(payload["nodeId"])
+        elif kind == "APPROVAL_ANSWERED":
+            verdict = "approved" if (payload.get("answer") or {}).get("approved") else "rejected"
+            self._line(f"{payload['nodeId']}: {verdict}")
+        elif "nodeId" in payload and payload["nodeId"] != INTERFACE_NODE:
+            self._fact(kind, payload["nodeId"])
 
     def finish(self, result: Mapping[str, Any]) -> None:
         self._flush()
         self._console.print(Group(*outcome(result)))
+
+    def _fact(self, kind: str, path: str) -> None:
+        """Of thousands of items only what failed or asks somebody is told; their counts come with the progress."""
+        if kind in REPEATED_FACTS or not self._watched.is_repeated(path):
+            self._node(path)
+        if kind == "APPROVAL_REQUIRED":
+            self._line(f"{path}: {approve_command(self._watched.run, path)}")
+
+    def _progress(self, path: str) -> None:
+        """Ten lines for a repetition, none for other nodes."""
+        progress = self._watched.state(path).get("progress")
+        if not progress or not progress.get("max") or path not in self._watched.repetitions:
+            return
+        tenth = int(10 * progress["value"] / progress["max"])
+        if tenth != self._tenths.get(path, 0):
+            self._tenths[path] = tenth
+            self._line(f"{path}: {progress['value']:g} of {progress['max']:g}")
 
     def _node(self, path: str) -> None:
         self._flush(path)
@@ -240,25 +304,33 @@ class LiveView:
     def _draw(self) -> RenderableType:
         watched = self._watched
         elapsed = time.monotonic() - self._begun
-        head = Text.assemble((clean(self._title), "bold"), f"  {watched.view.status or 'submitted'}  {elapsed:.1f} s")
+        head = Text.assemble((clean(self._title), "bold"), f"  {watched.status}  {elapsed:.1f} s")
         tree = Tree(head)
         self._grow(tree)
-        return Group(tree, *(self._panels() if self._shows_text else ()))
+        steps = [Text(step, "yellow") for step in watched.next_steps()]
+        return Group(tree, *steps, *(self._panels() if self._shows_text else ()))
 
     def _grow(self, tree: Tree) -> None:
         """All nodes; of a graph that is higher than the terminal, those that run or failed."""
         watched = self._watched
-        paths = watched.paths()
+        paths, repetitions = fold(watched.paths(), watched.view.nodes)
         room = max(self._console.height - TEXT_LINES - 6, 5)
         shown = paths
         if len(paths) > room:
-            shown = [path for path in paths if watched.state(path).get("status") in ("running", "error")][:room]
-            ended = len(watched.view.ended)
+            shown = [path for path in paths if watched.state(path).get("status") in NOTABLE][:room]
+            ended = sum(path in watched.view.ended for path in paths)
             tree.add(Text(f"{ended} of {len(paths)} nodes have ended", "dim"))
         branches = {"": tree}
         for path in shown:
-            parent = branches.get(path.rpartition("/")[0], tree)
-            branches[path] = parent.add(node_label(watched, path, self._console.encoding))
+            self._hang(branches, path, repetitions.get(path))
+            for inner in repetitions[path].notable if path in repetitions else ():
+                self._hang(branches, inner, None)
+
+    def _hang(self, branches: dict[str, Tree], path: str, repetition: Repetition | None) -> None:
+        """Add a node below the nearest one above it."""
+        parent = parent_of(path, branches)
+        label = node_label(self._watched, path, self._console.encoding, below=parent, repetition=repetition)
+        branches[path] = branches[parent].add(label)
 
     def _panels(self) -> Iterator[RenderableType]:
         """The last lines of the streams that run; of those that ended, none: their text stands in the outputs."""
@@ -272,23 +344,34 @@ class LiveView:
         """Streamed texts that none of the run's outputs repeats."""
         values = [output_text(value) for value in (result.get("outputs") or {}).values()]
         for path, text in self._watched.texts.items():
-            if text and not any(text in value for value in values):
+            if text and not self._watched.is_repeated(path) and not any(text in value for value in values):
                 yield Panel(Text(text), title=escape(clean(path)), title_align="left")
 
 
-def node_label(watched: Watched, path: str, encoding: str) -> Text:
-    """One node in the tree: icon, id, name, and what there is to say."""
-    status = watched.state(path).get("status", WAITING)
+def node_label(
+    watched: Watched, path: str, encoding: str, *, below: str = "", repetition: Repetition | None = None
+) -> Text:
+    """One node in the tree: icon, id (behind that of the node it hangs `below`), name, and what there is to say."""
+    state = watched.state(path)
+    status = state.get("status", PENDING)
     icon, style = ICONS.get(status, ("?", ""))
-    if not encoding.lower().startswith("utf"):
+    fancy = encoding.lower().startswith("utf")
+    if not fancy:
         icon = PLAIN_ICONS.get(status, "?")
-    return Text.assemble((f"{icon} ", style), clean(path.rpartition("/")[2]), "  ", (node_line(watched, path), "dim"))
+    said = [node_line(watched, path)]
+    if repetition is not None:
+        progress = state.get("progress") or {}
+        if progress.get("max"):
+            said.append(bar(progress["value"], progress["max"], fancy=fancy))
+        said.append(repetition.words())
+    name = path[len(below) + 1 :] if below else path
+    return Text.assemble((f"{icon} ", style), clean(name), "  ", ("  ".join(filter(None, said)), "dim"))
 
 
 def node_line(watched: Watched, path: str) -> str:
     """Name, status, attempts, progress, time and error of a node in words."""
     state = watched.state(path)
-    words = [watched.names.get(path, ""), state.get("status", WAITING), *_facts(state)]
+    words = [watched.names.get(path, ""), state.get("status", PENDING), *_facts(state)]
     return "  ".join(word for word in words if word)
 
 
@@ -300,8 +383,14 @@ def _facts(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"{100 * progress['value'] / progress['max']:.0f} %"
     if state.get("startedAt") and state.get("endedAt"):
         yield f"{(from_iso(state['endedAt']) - from_iso(state['startedAt'])) / 1000:.2f} s"
+    if isinstance(state.get("wait"), Mapping):
+        yield clean(wait_words(state["wait"]))
     if state.get("reason"):
         yield str(state["reason"])
+    for mark in ("cached", "stale", "reused"):
+        if state.get(mark):
+            yield mark
+            break
     if state.get("error"):
         yield clean(str(state["error"].get("message", "")))
 

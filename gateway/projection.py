@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from gateway.events.activity import Activity
 from nodes.call import is_blob
 
 JsonObject = dict[str, Any]
 INTERFACE_NODE = "__WORKFLOW_INTERFACE_OUTPUTS__"
 FINAL = frozenset({"complete", "error", "interrupted"})
 TERMINAL_TYPES = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
+
+MARKS = ("dead", "reused", "stale", "cached")
+"""Of a node that ended: outputs that will never come; outputs taken over from another run, from one of another graph;
+from the result cache."""
 
 
 @dataclass
@@ -25,6 +30,9 @@ class RunView:
         nodes: Node path to `{status, output?, error?, attempts?, startedAt?, endedAt?, ...}`.
         ended: Paths that have their terminal event.
         outputs: Interface outputs as announced, None before they were.
+        approvals: Node path to `{promptId, nodeId, approvalId, status, until, form, data, requiredAt, seq, answer?}`
+            in the order they were asked for; `status` is `open`, `answered`, or `closed` (nobody answered).
+        activity: What works and what waits now.
     """
 
     status: str | None = None
@@ -32,6 +40,8 @@ class RunView:
     nodes: dict[str, JsonObject] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     outputs: JsonObject | None = None
+    approvals: dict[str, JsonObject] = field(default_factory=dict)
+    activity: Activity = field(default_factory=Activity)
 
     @property
     def is_final(self) -> bool:
@@ -51,6 +61,8 @@ def project(events: Iterable[Mapping[str, Any]]) -> RunView:
 
 def apply(view: RunView, event: Mapping[str, Any]) -> None:
     kind, payload, moment = event["type"], event["payload"], iso(event["ts"])
+    if "nodeId" in payload:
+        view.activity.apply(payload["nodeId"], kind, payload)
     if kind == "EXECUTION_STATUS_UPDATE":
         view.status, view.error_info = payload["status"], payload.get("errorInfo")
     elif kind == "NODE_COMPLETE" and payload["nodeId"] == INTERFACE_NODE:
@@ -59,11 +71,10 @@ def apply(view: RunView, event: Mapping[str, Any]) -> None:
         _executing(view, payload, moment)
     elif kind == "NODE_PROGRESS":
         view.node(payload["nodeId"])["progress"] = {"value": payload["value"], "max": payload["max"]}
+    elif kind in _WAIT and payload["nodeId"] not in view.ended:
+        _WAIT[kind](view, event, moment)
     elif kind in TERMINAL_TYPES and payload["nodeId"] not in view.ended:
-        view.ended.add(payload["nodeId"])
-        node = view.node(payload["nodeId"])
-        node.pop("progress", None)
-        node.update(_END[kind](payload), endedAt=moment)
+        _ended(view, kind, payload, moment)
 
 
 def _executing(view: RunView, payload: Mapping[str, Any], moment: str) -> None:
@@ -73,6 +84,51 @@ def _executing(view: RunView, payload: Mapping[str, Any], moment: str) -> None:
     node.pop("progress", None)
     node.update(status="running", attempts=payload.get("attempt", 1))
     node.setdefault("startedAt", moment)
+
+
+def _ended(view: RunView, kind: str, payload: Mapping[str, Any], moment: str) -> None:
+    path = payload["nodeId"]
+    view.ended.add(path)
+    node = view.node(path)
+    for passing in ("progress", "wait"):
+        node.pop(passing, None)
+    node.update(_END[kind](payload), endedAt=moment)
+    asked = view.approvals.get(path)
+    if asked is not None and asked["status"] == "open":
+        asked.update(status="closed", closedAt=moment)
+
+
+def _waiting(view: RunView, event: Mapping[str, Any], moment: str) -> None:
+    payload = event["payload"]
+    wait = {key: value for key, value in payload.items() if key not in ("promptId", "nodeId")}
+    view.node(payload["nodeId"]).update(status="waiting", wait=wait)
+
+
+def _approval_required(view: RunView, event: Mapping[str, Any], moment: str) -> None:
+    _waiting(view, event, moment)
+    asked = {key: value for key, value in event["payload"].items() if key != "kind"}
+    view.approvals[asked["nodeId"]] = {**asked, "status": "open", "requiredAt": moment, "seq": event["seq"]}
+
+
+def _approval_answered(view: RunView, event: Mapping[str, Any], moment: str) -> None:
+    path = event["payload"]["nodeId"]
+    node = view.node(path)
+    node.pop("wait", None)
+    node["status"] = "running"
+    answered = {"status": "answered", "answer": event["payload"].get("answer"), "answeredAt": moment}
+    view.approvals.setdefault(path, {"approvalId": path, "nodeId": path, "seq": event["seq"]}).update(answered)
+
+
+_WAIT: dict[str, Callable[[RunView, Mapping[str, Any], str], None]] = {
+    "NODE_WAITING": _waiting,
+    "APPROVAL_REQUIRED": _approval_required,
+    "APPROVAL_ANSWERED": _approval_answered,
+}
+
+
+def marks(source: Mapping[str, Any]) -> JsonObject:
+    """What else is said of a node that has given its outputs."""
+    return {key: source[key] for key in MARKS if source.get(key)}
 
 
 def _error(payload: Mapping[str, Any]) -> JsonObject:
@@ -85,6 +141,7 @@ _END: dict[str, Callable[[Mapping[str, Any]], JsonObject]] = {
         "status": "complete",
         "output": payload["output"],
         "attempts": payload.get("attempt", 1),
+        **marks(payload),
     },
     "NODE_ERROR": _error,
     "NODE_SKIPPED": lambda payload: {
@@ -93,7 +150,12 @@ _END: dict[str, Callable[[Mapping[str, Any]], JsonObject]] = {
         "cause": payload.get("causeNodeId"),
     },
     # To clients a bypassed node counts as skipped, although it gave values.
-    "NODE_BYPASSED": lambda payload: {"status": "skipped", "reason": "bypassed", "output": payload["pseudoOutputs"]},
+    "NODE_BYPASSED": lambda payload: {
+        "status": "skipped",
+        "reason": "bypassed",
+        "output": payload["pseudoOutputs"],
+        **marks(payload),
+    },
     "NODE_INTERRUPTED": lambda payload: {"status": "interrupted"},
 }
 

@@ -7,14 +7,14 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 
-from gateway.client import GatewayAway, GatewayClient, checked_url
+from gateway.client import GatewayAway, GatewayClient, checked_url, warnings_of
 from gateway.data_dir import DEFAULT_DATA_DIR, holder_of
 from gateway.live_view import JsonView, LiveView, PlainView, View, node_names
 from gateway.local import LocalStack, StackOptions, answers, status_of
@@ -28,6 +28,8 @@ DEMO_PATH = "/demo/v1"
 DEMO_INPUT = "base_url"
 INTERRUPTED = 130
 STARTING_S = 30.0
+MAX_NAMED = 20
+"""Nodes of one kind that are listed by name."""
 QUESTION = "\n[s] stop watching (the run goes on)   [i] interrupt the run   [Enter] go on watching: "
 Choice = Literal["stop", "interrupt", "watch"]
 
@@ -87,7 +89,7 @@ def parse_inputs(pairs: Sequence[str], document: Mapping[str, Any]) -> dict[str,
         if "nodes" in document and key not in slots:
             known = ", ".join(repr(name) for name in slots) or "none"
             raise UsageError(f"the workflow has no input {key!r}: its inputs are {known}")
-        values[key] = _value(text, slots.get(key))
+        values[key] = value_of_argument(text, slots.get(key))
     return values
 
 
@@ -102,7 +104,8 @@ def _is_text(argument: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in argument)
 
 
-def _value(text: str, slot: Any) -> Any:
+def value_of_argument(text: str, slot: Any) -> Any:
+    """The value that somebody typed for a slot: JSON where it is JSON, else text."""
     # A title like 1984 is text, if text is what the input takes.
     if isinstance(slot, Mapping) and slot.get("dataFlowType") == "STRING" and not text.startswith('"'):
         return text
@@ -133,10 +136,13 @@ def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mappi
 # --- the gateway --------------------------------------------------------------------------------------------------
 
 
-async def find_gateway(data_dir: Path | None, url: str | None) -> str | None:
+async def find_gateway(data_dir: Path | None, url: str | None, *, temporary: bool = False) -> str | None:
     """The gateway to use: the one named, else the one of the data directory, else the one at the default address.
 
     None when there is none and one may be started.
+
+    Args:
+        temporary: One that lasts only as long as somebody else's run will do, too.
 
     Raises:
         GatewayAway: The one that was named does not answer.
@@ -148,8 +154,8 @@ async def find_gateway(data_dir: Path | None, url: str | None) -> str | None:
                 raise GatewayAway(f"no gateway answers at {url}: check the address, or leave --url away")
             return client.url
     holder = holder_of(data_dir or DEFAULT_DATA_DIR)
-    # A stack that lasts only as long as somebody else's run is not to be relied on.
-    if holder and holder.get("address") and not holder.get("temporary"):
+    # A run of ours cannot rely on a stack that lasts only as long as somebody else's.
+    if holder and holder.get("address") and (temporary or not holder.get("temporary")):
         return await _when_up(str(holder["address"]))
     if data_dir is None and await status_of(DEFAULT_URL, "/healthz") == 200:
         return DEFAULT_URL
@@ -158,7 +164,7 @@ async def find_gateway(data_dir: Path | None, url: str | None) -> str | None:
 
 async def need_gateway(data_dir: Path | None, url: str | None) -> str:
     """Like `find_gateway`, where nothing may be started."""
-    found = await find_gateway(data_dir, url)
+    found = await find_gateway(data_dir, url, temporary=True)
     if found is None:
         raise GatewayAway("no gateway is running here: start one with 'innkeeper up', or name one with --url")
     return found
@@ -185,6 +191,26 @@ async def run_file(options: RunOptions, console: Console, notes: Console, stoppi
     """
     document = read_document(options.file)
     values = parse_inputs(options.inputs, document)
+
+    def body(url: str) -> Mapping[str, Any]:
+        return with_values(document, with_demo_address(document, values, url))
+
+    return await run_body(options, document, body, console, notes, stopping)
+
+
+async def run_body(
+    options: RunOptions,
+    document: Mapping[str, Any],
+    body: Callable[[str], Mapping[str, Any]],
+    console: Console,
+    notes: Console,
+    stopping: Stopping,
+) -> int:
+    """Submit what `body` makes for the gateway's address, and show the run; gives the exit code.
+
+    Args:
+        document: Says how its nodes are called.
+    """
     url = await find_gateway(options.data_dir, options.url)
     if url is None and options.detach:
         raise UsageError("--detach needs a gateway that stays: start one with 'innkeeper up' first")
@@ -195,15 +221,30 @@ async def run_file(options: RunOptions, console: Console, notes: Console, stoppi
             stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
             url = stack.url
         client = await opened.enter_async_context(GatewayClient(url, options.token))
-        values = with_demo_address(document, values, url)
-        run_id, warnings = await client.submit_with_warnings(with_values(document, values))
-        if warnings:
+        answer = await client.submit_for_answer(body(url))
+        run_id = str(answer["promptId"])
+        if warnings := warnings_of(answer):
             notes.print(problems_table(warnings))
+        if "reused" in answer:
+            notes.print(takeover_words(answer), style="dim", markup=False, highlight=False)
         if options.detach:
             console.print(json.dumps({"promptId": run_id}) if options.as_json else run_id, soft_wrap=True)
             return 0
         with _view(options, document, run_id, console) as view:
             return await _Follow(client, run_id, view, notes, is_ours).until_end(stopping)
+
+
+def takeover_words(answer: Mapping[str, Any]) -> str:
+    """What a run takes over, and what it runs itself, by the answer to its submission."""
+    counts = answer.get("counts") or {}
+    kinds = (("taken over", "reused"), ("shown as they were", "stale"), ("left out", "leftOut"), ("to run", "runs"))
+    told = []
+    for words, key in kinds:
+        nodes = [str(node) for node in answer.get(key) or ()]
+        if nodes or key in ("reused", "runs"):
+            more = ", ..." if counts.get(key, 0) > MAX_NAMED else ""
+            told.append(f"{words}: {', '.join(nodes[:MAX_NAMED]) or 'nothing'}{more}")
+    return "; ".join(told)
 
 
 def _own_stack(options: RunOptions) -> StackOptions:

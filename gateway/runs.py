@@ -24,17 +24,20 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from gateway.closing import Closer
+from gateway.control import RunControl
 from gateway.ending import Ending
 from gateway.errors import EngineAway, IdempotencyMismatch, shown
+from gateway.events.activity import Activity
 from gateway.events.log import LogUnavailable
 from gateway.journal import Journal
 from gateway.projection import JsonObject, iso, nodes_for_clients
+from gateway.reruns import Reruns, answer_of, is_uncached, seeds_of
 from gateway.settings import Settings
 from gateway.store.models import RunRow
-from gateway.store.runs import ENDED, NewRun, RunStore, stored_result
+from gateway.store.runs import ENDED, NewRun, RunStore, lineage, stored_result
 from gateway.submit import Gate, body_hash, interface_of, key_hash, log_meta
 from gateway.temporal import TemporalLink, is_away
-from nodes.errors import RunNotActive, RunNotFound
+from nodes.errors import ResourceError, RunNotActive, RunNotFound
 from workflows.graph_workflow import RunStart
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -56,9 +59,15 @@ class Accepted:
 
     run: str
     warnings: list[JsonObject] = field(default_factory=list)
+    taken_over: JsonObject = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: RunRow) -> Accepted:
+        return cls(row.id, orjson.loads(row.warnings), answer_of(row))
 
     def to_json(self) -> JsonObject:
-        return {"promptId": self.run, "warnings": self.warnings} if self.warnings else {"promptId": self.run}
+        answer = {"promptId": self.run, **self.taken_over}
+        return {**answer, "warnings": self.warnings} if self.warnings else answer
 
 
 class Runs:
@@ -72,6 +81,8 @@ class Runs:
         gate: Gate,
         temporal: TemporalLink,
         closer: Closer,
+        control: RunControl,
+        reruns: Reruns,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -79,6 +90,8 @@ class Runs:
         self._gate = gate
         self._temporal = temporal
         self._closer = closer
+        self._control = control
+        self._reruns = reruns
         self._launching: set[str] = set()
         self._dispatching = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -108,10 +121,11 @@ class Runs:
             assert earlier is not None
             return _same(earlier, asked)
         await (self._launch(row) if row.status == "running" else self._queue(row))
-        return Accepted(row.id, orjson.loads(row.warnings))
+        return Accepted.of(row)
 
     async def _write_down(self, body: JsonObject, user: str, key: str | None, asked: str) -> RunRow | None:
-        checked = await self._gate.admit(body, user)
+        admitted = await self._reruns.admit(body, user)
+        checked = admitted.checked
         plan = checked.compiled.plan
         new = NewRun(
             id=secrets.token_hex(10),
@@ -124,6 +138,8 @@ class Runs:
             status="queued" if self._settings.max_concurrent_runs else "running",
             key_hash=key,
             body_hash=asked if key else None,
+            plan_hash=await self._reruns.keep_plan(checked.compiled.encoded),
+            rerun=admitted.rerun,
         )
         return await self._store.add(new)
 
@@ -158,6 +174,8 @@ class Runs:
             limit = self._settings.max_concurrent_runs
             for row in await self._store.waiting():
                 if row.status == "queued":
+                    if row.paused:
+                        continue
                     if limit is not None and running >= limit:
                         return
                     if not await self._store.claim(row.id):
@@ -172,10 +190,16 @@ class Runs:
         self._launching.add(row.id)
         try:
             await self._journal.begin(row.id, log_meta(orjson.loads(row.interface)), "running")
+            await self._reruns.announce(row)
             await self._start(await self._temporal.client(), row)
             self._closer.follow(row.id)
+            self._control.started(row.id, paused=row.paused)
         except EngineAway:
             self._wake.set()
+        except ResourceError as error:
+            # Trying again would not bring it back, and others wait to be started.
+            message = f"what the run was to take over is gone: {error.message}; run it anew"
+            self._closer.close_unstarted(row.id, Ending("error", {}, error={"message": message, "code": error.code}))
         except RPCError as error:
             self._not_started(row.id, error)
         except LogUnavailable:
@@ -214,7 +238,7 @@ class Runs:
     async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
         await client.start_workflow(
             WORKFLOW_TYPE,
-            args=[plan, RunStart(user_id=row.user_id)],
+            args=[plan, _start_of(row)],
             id=row.id,
             task_queue=self._settings.task_queue,
             execution_timeout=EXECUTION_TIMEOUT,
@@ -260,7 +284,7 @@ class Runs:
             return result
         view = await self._journal.view(run)
         return {
-            **summary(row),
+            **summary(row, view.activity),
             "nodeStatus": nodes_for_clients(run, view.nodes),
             "outputs": view.outputs or {},
         }
@@ -277,13 +301,17 @@ class Runs:
         """Runs that run, and runs that wait."""
         rows = await self._store.active()
         return {
-            "running": [summary(row) for row in rows if row.status == "running"],
+            "running": [summary(row, await self._journal.activity(row.id)) for row in rows if row.status == "running"],
             "pending": [summary(row) for row in rows if row.status == "queued"],
         }
 
-    async def history(self, before: int | None, limit: int, status: str | None) -> tuple[list[JsonObject], int | None]:
+    async def history(
+        self, before: int | None, limit: int, status: str | None, *, previews: bool = False
+    ) -> tuple[list[JsonObject], int | None]:
         """A page of ended runs, newest first, and the cursor of the next page."""
-        rows: Sequence[RunRow] = await self._store.page(before=before, limit=limit + 1, status=status)
+        rows: Sequence[RunRow] = await self._store.page(
+            before=before, limit=limit + 1, status=status, previews=previews
+        )
         cursor = rows[limit - 1].number if len(rows) > limit else None
         return [summary(row) for row in rows[:limit]], cursor
 
@@ -299,13 +327,24 @@ class Runs:
         return row
 
 
-def summary(row: RunRow) -> JsonObject:
+def shown_status(row: RunRow, activity: Activity | None) -> str:
+    """The status as clients see it: beside the stored ones `paused`, and `waiting` while nodes wait and none works."""
+    if row.status in ENDED:
+        return row.status
+    if row.paused:
+        return "paused"
+    return "waiting" if row.status == "running" and activity is not None and activity.only_waits else row.status
+
+
+def summary(row: RunRow, activity: Activity | None = None) -> JsonObject:
     """A run in lists (PromptInfo)."""
     info: JsonObject = {
         "promptId": row.id,
-        "status": row.status,
+        "status": shown_status(row, activity),
+        "openApprovals": (activity.approvals or None) if activity and row.status not in ENDED else None,
         "workflowId": row.workflow_id,
         "workflowName": row.workflow_name,
+        **lineage(row),
         "submittedAt": iso(row.submitted_at),
         "startedAt": iso(row.started_at) if row.started_at else None,
     }
@@ -315,13 +354,22 @@ def summary(row: RunRow) -> JsonObject:
     return {key: value for key, value in info.items() if value is not None}
 
 
+def _start_of(row: RunRow) -> RunStart:
+    return RunStart(
+        user_id=row.user_id,
+        state_refs=list(seeds_of(row)),
+        paused=bool(row.paused),
+        no_cache=is_uncached(row),
+    )
+
+
 def _same(earlier: RunRow, asked: str) -> Accepted:
     if earlier.body_hash != asked:
         raise IdempotencyMismatch(
             "this Idempotency-Key was used with another body; use a new key for a new run",
             details={"promptId": earlier.id},
         )
-    return Accepted(earlier.id, orjson.loads(earlier.warnings))
+    return Accepted.of(earlier)
 
 
 def _search_attributes(row: RunRow) -> TypedSearchAttributes:

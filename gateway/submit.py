@@ -16,11 +16,17 @@ from nodes.errors import Problem
 from nodes.plugins import Catalogue
 from nodes.services.blobs import FolderBlobs
 from nodes.services.secrets import SecretStore
+from workflows.adapt import AdaptedWorkflows, adapt_slots
 from workflows.compiler import Compiled, compile_document
 from workflows.document import WorkflowDocument, load_json, parse_document, with_inputs
+from workflows.literals import Literals
+from workflows.new_inputs import with_new_inputs
+from workflows.plan import RunPlan
 
 JsonObject = dict[str, Any]
-ENVELOPE = ("inputs", "wait", "requestId")
+ENVELOPE = (
+    "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache",
+)  # fmt: skip
 """Keys beside a document that are about the submission, not the graph."""
 
 
@@ -55,32 +61,46 @@ class Gate:
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the secrets and large values that the plan only refers to."""
         checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
-        for secret in checked.compiled.secrets:
-            await asyncio.to_thread(self._secrets.put, secret.value, secret.owner)
-        for data in checked.compiled.blobs.values():
-            await self._blobs.put(data)
+        await self._keep(checked.compiled)
         return checked
+
+    async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
+        """The plan of an earlier run again, with other values for its interface inputs."""
+        literals = Literals(lambda value: self._secrets.ref_for(value, user).id, user)
+        plan, warnings = with_new_inputs(plan, _inputs_of({"inputs": inputs}), literals)
+        compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
+        await self._keep(compiled)
+        return Checked(compiled, warnings)
+
+    async def _keep(self, compiled: Compiled) -> None:
+        for secret in compiled.secrets:
+            await asyncio.to_thread(self._secrets.put, secret.value, secret.owner)
+        for data in compiled.blobs.values():
+            await self._blobs.put(data)
 
     async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         # Thousands of nodes take a while: other clients must not wait for them.
         return await asyncio.to_thread(self._compile, body, user, secret_id)
 
     def _compile(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
-        document, warnings = self._document(body)
-        compiled = compile_document(document, self._catalogue, secret_id=secret_id, owner=user)
-        return Checked(compiled, (*warnings, *compiled.warnings))
+        load = AdaptedWorkflows(self._catalogue, self._workflows.load)
+        document, odd = adapt_slots(self._document(body), self._catalogue, load)
+        document, unknown = with_inputs(document, _inputs_of(body))
+        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
+        return Checked(compiled, (*odd, *unknown, *compiled.warnings))
 
-    def _document(self, body: JsonObject) -> tuple[WorkflowDocument, tuple[Problem, ...]]:
+    def _document(self, body: JsonObject) -> WorkflowDocument:
         raw: Any = {key: value for key, value in body.items() if key not in ENVELOPE}
         if "nodes" not in raw and isinstance(raw.get("workflowId"), str):
             raw = load_json(self._workflows.read(raw["workflowId"]))
-        inputs = body.get("inputs")
-        document = parse_document(raw)
-        if inputs is None:
-            return document, ()
-        if not isinstance(inputs, Mapping):
-            raise BadRequest("'inputs' must be an object of interface input to value")
-        return with_inputs(document, inputs)
+        return parse_document(raw)
+
+
+def _inputs_of(body: JsonObject) -> Mapping[str, Any]:
+    inputs = body.get("inputs")
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise BadRequest("'inputs' must be an object of interface input to value")
+    return inputs or {}
 
 
 def read_body(data: bytes) -> JsonObject:
@@ -111,6 +131,7 @@ def interface_of(checked: Checked) -> JsonObject:
     outputs = {
         key: {
             "node": source.node,
+            "producer": source.producer,
             "slot": source.slot,
             "stream": source.stream,
             "streamed": (found := plan.by_id[source.node].outputs.get(source.slot)) is not None and found.stream,
@@ -126,5 +147,5 @@ def log_meta(interface: Mapping[str, Any]) -> JsonObject:
     streams: dict[str, list[list[str | None]]] = {}
     for key, source in interface.get("outputs", {}).items():
         if source["stream"]:
-            streams.setdefault(source["node"], []).append([key, source["displayName"]])
+            streams.setdefault(source.get("producer", source["node"]), []).append([key, source["displayName"]])
     return {"interface_streams": streams, "kept_streams": interface.get("keptStreams", [])}

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from gateway.live_view import ICONS, WAITING, clean
+from gateway.live_view import ICONS, PENDING, clean
+from gateway.run_tree import wait_words
 from nodes.definition import NodeDefinition
 from nodes.errors import Problem
 
@@ -105,12 +106,14 @@ def file_problems_table(problems: Iterable[FileProblem]) -> Table:
 
 def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
     """The nodes of one run."""
-    table = _table("", "node", "status", "attempts", "error")
+    table = _table("", "node", "status", "attempts", "reason")
     for path, state in nodes.items():
-        status = str(state.get("status", WAITING))
+        status = str(state.get("status", PENDING))
         icon, style = ICONS.get(status, ("?", ""))
         error = state.get("error")
         message = error.get("message", "") if isinstance(error, Mapping) else error or state.get("reason") or ""
+        if isinstance(wait := state.get("wait"), Mapping):
+            message = wait_words(wait)
         table.add_row(Text(icon, style), _text(path), status, _text(state.get("attempts", "")), _text(message))
     return table
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import NotFound
+from workflows.document import DEFAULT_LIMITS, WorkflowDocument, load_json, parse_document
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class StoredWorkflow:
 class WorkflowFiles:
     """The stored workflows of one folder. Files are read again only when they changed. Blocking: call in a thread."""
 
+    @classmethod
+    def of(cls, data_dir: Path) -> WorkflowFiles:
+        """Those of a data directory."""
+        return cls(data_dir / "shared" / "library" / "workflows", DEFAULT_LIMITS.max_bytes)
+
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
@@ -43,6 +49,17 @@ class WorkflowFiles:
             if stored is not None:
                 found.setdefault(stored.id, stored)
         return tuple(sorted(found.values(), key=lambda item: (item.name.lower(), item.id)))
+
+    def load(self, workflow_id: str) -> WorkflowDocument | None:
+        """A stored workflow that a node refers to; None when there is none.
+
+        Raises:
+            InvalidWorkflow: The file is no workflow.
+        """
+        try:
+            return parse_document(load_json(self.read(workflow_id)))
+        except (NotFound, OSError):
+            return None
 
     def read(self, workflow_id: str) -> bytes:
         """The file of a workflow.

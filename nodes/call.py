@@ -11,6 +11,9 @@ STORE_VALUES = "store_values"
 LOAD_VALUE = "load_value"
 MERGE_VALUES = "merge_values"
 QUEUE_HAS_WORKERS = "queue_has_workers"
+OPEN_VALUE = "open_value"
+GATHER_VALUES = "gather_values"
+EDIT_VALUE = "edit_value"
 
 INLINE_LIMIT = 4096
 """Bytes of JSON up to which a value travels inline; larger ones are blobs."""
@@ -36,6 +39,7 @@ class NodeCall:
         stream_inputs: Slot to its sources, feed by feed: a producer's path, `""` (no chunks), None (the batch value).
         keep_chunks: Another node consumes this stream: none of its chunks may be dropped, the node waits instead.
         active_timeout_s: Time the node may take without what it waits for its input or for room; 0 has no limit here.
+        cached: What this type and version gave for equal inputs before may be given again instead of running it.
     """
 
     run: str
@@ -57,6 +61,7 @@ class NodeCall:
     stream_inputs: dict[str, list[str | None]] = field(default_factory=dict)
     keep_chunks: bool = False
     active_timeout_s: float = 0.0
+    cached: bool = False
 
     def to_wire(self) -> JsonObject:
         return _changed(self)
@@ -70,11 +75,13 @@ class NodeResult:
         outputs: Slot to value as in `NodeCall.inputs`; a stream slot holds `{"text", "chunks"[, "items"]}`.
         attempt: The attempt that succeeded, waits included.
         logged: The gateway has acknowledged NODE_COMPLETE; False during an outage of the gateway.
+        cached: The node did not run: the result cache knew its outputs.
     """
 
     outputs: JsonObject
     attempt: int = 1
     logged: bool = True
+    cached: bool = False
 
     def to_wire(self) -> JsonObject:
         return _changed(self)
@@ -107,3 +114,37 @@ def holds_marker(value: Any) -> bool:
         elif isinstance(item, list | tuple):
             stack.extend(item)
     return False
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in words that carry nothing of it."""
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a text",
+        bytes: "bytes",
+        bool: "true or false",
+        type(None): "nothing",
+    }
+    return names.get(type(value), "a number")
+
+
+def listed(outcomes: list[list[Any]], on_error: str, result_key: str = "") -> dict[str, Any]:
+    """Results and errors in the order of the items. `collect` keeps a null where an item failed, `skip` nothing.
+
+    `outcomes` are `[index, {"outputs"} or {"error"}]`; with `result_key` a result is that output's value by itself.
+    """
+    ordered = sorted(outcomes, key=lambda pair: int(pair[0]))
+    keep = on_error == "collect"
+    given = [outcome.get("outputs") for _, outcome in ordered if keep or "outputs" in outcome]
+    results = [(outputs or {}).get(result_key) for outputs in given] if result_key else given
+    errors = [outcome["error"] for _, outcome in ordered if "error" in outcome] if keep else []
+    return {"results": results, "errors": errors}
+
+
+def edited(data: Any, values: Mapping[str, Any]) -> Any:
+    """Data with the values that somebody has changed: fields of an object; of anything else, which has no fields, the
+    whole by a field named `data`, beside which further fields make an object."""
+    if isinstance(data, Mapping):
+        return {**data, **values}
+    return values["data"] if set(values) == {"data"} else {"data": data, **values}

@@ -143,13 +143,19 @@ class Retry:
 
 @dataclass(frozen=True)
 class BypassBehavior:
-    """What a bypassed node gives: `pass_through` {output: input}, then `defaults` {output: value}, then empties."""
+    """What a bypassed node gives: `pass_through` {output: input}, then `defaults` {output: value}, then empties.
+
+    `"*"` as an output of `pass_through` stands for those that are not named. `without` lists outputs that give nothing;
+    what hangs on one of these does not run when the node `branches`.
+    """
 
     pass_through: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"passThrough": dict(self.pass_through), "defaults": dict(self.defaults)}
+        without = {"without": list(self.without)} if self.without else {}
+        return {"passThrough": dict(self.pass_through), "defaults": dict(self.defaults), **without}
 
 
 def _bypass_json(behaviour: Literal["mute"] | BypassBehavior) -> str | dict[str, Any]:
@@ -204,8 +210,16 @@ class NodeDefinition:
         falls_back_to_default_mode: A node whose mode is not set or unknown runs in the default mode. Without it such
             a node has its base slots, and an unknown mode is a problem.
         side_effects: Running it again is visible outside (a paid call, a write).
+        is_preview_unsafe: A preview does not run it, as it does not run nodes with side effects (it waits, or asks).
+        deterministic: Equal inputs and settings give equal outputs (of one `version`), so the result cache may give
+            them again instead of running it. Only worth it for nodes that take longer than reading a file.
         interface_values: The node's outputs are the workflow's interface inputs (core:GroupInput).
         interface_sink: The node only marks interface outputs and must not consume streams (core:GroupOutput).
+        runs_workflow: It runs the workflow that its setting `referencedWorkflowId` names: once (`group`), for each
+            item (`each`), or again and again (`loop`).
+        branches: It gives only some of its outputs; what hangs on the others will not run.
+        joins: It runs as soon as one of its sources has given something, instead of waiting for all.
+        outputs_of: Its outputs, by its settings; None takes `outputs`.
         version: Raised when the node's results change for equal inputs.
     """
 
@@ -235,15 +249,25 @@ class NodeDefinition:
     timeout_s: float | None = None
     total_timeout_s: float | None = None
     side_effects: bool = False
+    is_preview_unsafe: bool = False
+    deterministic: bool = False
     stream_resumable: bool = False
     bypassable: bool = True
     interface_values: bool = False
     interface_sink: bool = False
+    runs_workflow: Literal["", "group", "each", "loop"] = ""
+    branches: bool = False
+    joins: bool = False
+    outputs_of: Callable[[Mapping[str, Any]], Mapping[str, Output]] | None = None
     version: str = "1"
 
     @property
     def full_type(self) -> str:
         return f"{self.namespace or 'unknown'}:{self.type}"
+
+    @property
+    def runs_not_in_preview(self) -> bool:
+        return self.side_effects or self.is_preview_unsafe
 
     def mode_for(self, config_values: Mapping[str, Any]) -> Mode | None:
         """The mode that config values pick; for an absent or unknown one the default mode if the type falls back."""
@@ -285,6 +309,10 @@ class NodeDefinition:
             data["modes"] = {key: mode.to_json() for key, mode in self.modes.items()}
             data["defaultModeId"] = self.default_mode_id
             data["modeConfigKey"] = self.mode_config_key
+        if self.runs_not_in_preview:
+            data["isPreviewUnsafe"] = True
+        if self.deterministic:
+            data["deterministic"] = True
         if self.bypass_behavior is not None:
             data["bypassBehavior"] = _bypass_json(self.bypass_behavior)
         return data

@@ -31,9 +31,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def start_server() -> WorkflowEnvironment:
-    """A real, tuned Temporal server in memory, with our search attributes."""
-    flags = [item for key, value in DYNAMIC_CONFIG.items() for item in ("--dynamic-config-value", f"{key}={value}")]
+async def start_server(**config: int) -> WorkflowEnvironment:
+    """A real, tuned Temporal server in memory, with our search attributes. `config` adds to its dynamic config."""
+    settings = {**DYNAMIC_CONFIG, **config}
+    flags = [item for key, value in settings.items() for item in ("--dynamic-config-value", f"{key}={value}")]
     return await WorkflowEnvironment.start_local(
         dev_server_existing_path=temporal_binary(),
         dev_server_extra_args=flags,

@@ -26,7 +26,9 @@ def plan_bypass(node: ResolvedNode, inputs: PlannedInputs) -> Bypass:
 
 
 def _declared(node: ResolvedNode, behaviour: BypassBehavior, key: str, slot: Output) -> BypassSource:
-    chosen = behaviour.pass_through.get(key)
+    if key in behaviour.without:
+        return BypassSource(has_empty=False)
+    chosen = behaviour.pass_through.get(key, behaviour.pass_through.get("*"))
     empty = behaviour.defaults[key] if key in behaviour.defaults else empty_value(slot)
     if chosen is None or chosen not in node.inputs:
         return BypassSource(empty=empty)

@@ -38,6 +38,7 @@ class DocumentNode:
         orders: Multi slot to edge ids, in the order of the list the node gets.
         retry: Our addition: `maximumAttempts`, `initialSeconds`, `backoff`, `maximumSeconds`, `nonRetryable`.
         timeout_seconds: Our addition: time for one attempt. The compiler checks both values.
+        cache: Our addition: may the result cache give its outputs? None leaves that to the node type.
     """
 
     id: str
@@ -51,6 +52,7 @@ class DocumentNode:
     timeout_seconds: float | None = None
     queue: str | None = None
     continue_on_error: bool = False
+    cache: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,27 @@ class InterfaceSlot:
     is_stream: bool = False
     match_categories: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
+    min: float | None = None
+    max: float | None = None
 
-    def to_output(self) -> Output:
-        """How core:GroupInput shows it inside: no stream, since a run is started with a whole value."""
-        return Output(self.data_flow_type, self.display_name, match_categories=self.match_categories)
+    def to_output(self, *, live: bool = False) -> Output:
+        """How core:GroupInput shows it inside. `live`: a stream stays one; a run is started with whole values."""
+        stream = live and self.is_stream
+        return Output(self.data_flow_type, self.display_name, is_stream=stream, match_categories=self.match_categories)
+
+    def to_group_input(self) -> Input:
+        """How a group that runs the workflow shows an input of it."""
+        bounds = {name: bound for name, bound in (("min", self.min), ("max", self.max)) if bound is not None}
+        return replace(self.to_input(), required=self.required, config={**bounds, **self.config})
+
+    def to_group_output(self) -> Output:
+        """How a group that runs the workflow shows an output of it."""
+        return self.to_output(live=True)
+
+    @property
+    def is_hollow(self) -> bool:
+        """Not yet connected to anything inside: groups do not show it."""
+        return self.data_flow_type == "CONVERTIBLE_ANY"
 
     def to_input(self) -> Input:
         """How core:GroupOutput shows it inside."""
@@ -178,6 +197,7 @@ def _node(reader: Reader) -> DocumentNode:
         timeout_seconds=reader.number("timeoutSeconds"),
         queue=reader.optional_text("queue"),
         continue_on_error=reader.flag("continueOnError"),
+        cache=reader.flag("cache") if reader.raw.get("cache") is not None else None,
     )
 
 
@@ -223,6 +243,8 @@ def _slot(key: str, reader: Reader) -> InterfaceSlot:
         is_stream=reader.flag("isStream"),
         match_categories=reader.texts("matchCategories"),
         config=reader.mapping("config"),
+        min=reader.number("min"),
+        max=reader.number("max"),
     )
 
 

@@ -1,4 +1,4 @@
-"""A document compiled for running, and the pure questions the interpreter asks of it.
+"""A document compiled for running.
 
 A plan is plain data, frozen into the run's input: what a run does never depends on what a worker or a file says later.
 """
@@ -6,11 +6,9 @@ A plan is plain data, frozen into the run's input: what a run does never depends
 from __future__ import annotations
 
 import zlib
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from decimal import Decimal
 from functools import cached_property
-from math import isfinite
 from typing import Any, Final, Literal, NewType
 
 import orjson
@@ -40,8 +38,9 @@ LIVE: Final = frozenset({"stream", "no_stream"})
 class Feed:
     """One edge into a slot.
 
-    `convert` is a `nodes.definition.Conversion`, `stream` (the consumer follows the producer's stream while it comes)
-    or `no_stream` (a stream that never has a chunk).
+    `convert` is a `nodes.definition.Conversion`, `stream` (the consumer follows the producer's stream while it comes),
+    `no_stream` (a stream that never has a chunk) or `spread` (the items of a list, each an item of a multi slot).
+    A `node` that begins with `/` is a path in the run: a producer outside this group.
     """
 
     node: NodeId
@@ -93,6 +92,14 @@ class PlannedNode:
         after: Nodes that must have ended first: the sources of the feeds and of edges without a value (GroupOutput).
         beside: Nodes that must have begun first: the producers of the streams it consumes.
         max_attempts: Failures after which the node has failed for good; waits are not counted.
+        gates: Source to the output slots this node hangs on, for sources that may leave outputs dead (a branch, a
+            node whose failure is handled).
+        joins: Runs as soon as one of its sources has given something (core:Merge).
+        catches: Somebody handles its failure: its output `$error` is connected.
+        group: Hash of the plan that it runs (`RunPlan.groups`); `""` for plain nodes.
+        origins: Of a group: stream output to the producer inside, a path relative to the group.
+        kept, lists: Of a group: producers inside whose chunks, or chunk lists, nodes of this graph want.
+        cached: The result cache may know its outputs.
     """
 
     id: NodeId
@@ -118,6 +125,14 @@ class PlannedNode:
     non_retryable: tuple[str, ...] = ()
     timeout_s: float = 300.0
     total_timeout_s: float = 900.0
+    gates: Mapping[NodeId, tuple[SlotKey, ...]] = field(default_factory=dict)
+    joins: bool = False
+    catches: bool = False
+    group: str = ""
+    origins: Mapping[SlotKey, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+    cached: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,7 @@ class InterfaceOutput:
     """A named output of the workflow. `stream`: its chunks also go out as WORKFLOW_INTERFACE_YIELD.
 
     `convert` is a `nodes.definition.Conversion` of the slot's value, such as a finished stream to its text.
+    `path` is the producer of a stream that comes out of a group.
     """
 
     node: NodeId
@@ -132,6 +148,12 @@ class InterfaceOutput:
     stream: bool = False
     display_name: str | None = None
     convert: str = ""
+    path: str | None = None
+
+    @property
+    def producer(self) -> str:
+        """Path of the node whose stream this is."""
+        return self.path or self.node
 
 
 @dataclass(frozen=True)
@@ -140,6 +162,9 @@ class RunPlan:
 
     Attributes:
         interface_inputs: Interface key to value, for `core:GroupInput` nodes; keys without a value are absent.
+        interface_keys: Inputs that an instance of this group may be given.
+        groups: Hash to plan, as `pack` gives it, of every group below, however deep.
+        kept: Producers inside groups whose streams are consumed; paths, a `*` stands for the number of a repetition.
     """
 
     nodes: tuple[PlannedNode, ...]
@@ -148,6 +173,9 @@ class RunPlan:
     interface_inputs: Mapping[str, Any] = field(default_factory=dict)
     interface_outputs: Mapping[str, InterfaceOutput] = field(default_factory=dict)
     plan_version: int = PLAN_VERSION
+    interface_keys: tuple[str, ...] = ()
+    groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
 
     @cached_property
     def by_id(self) -> Mapping[NodeId, PlannedNode]:
@@ -177,18 +205,54 @@ class RunPlan:
     @property
     def kept_streams(self) -> tuple[str, ...]:
         """Nodes whose streams another node consumes: none of their chunks may be dropped."""
-        return tuple(self.consumers)
+        own = (node for node in self.consumers if not (self.by_id[node].group or self.by_id[node].interface_values))
+        return tuple(dict.fromkeys((*own, *self.kept)))
+
+    def pack(self) -> dict[str, Any]:
+        """The plan as plain JSON data, default values left out."""
+        packed: dict[str, Any] = _pack(self)
+        return packed
 
     def encode(self) -> bytes:
         """The plan as one compressed argument."""
-        return zlib.compress(orjson.dumps(_pack(self)), 6)
+        return _compress(self.pack())
 
     @classmethod
     def decode(cls, data: bytes) -> RunPlan:
         raw = orjson.loads(zlib.decompress(data))
         nodes = tuple(_node(item) for item in raw.get("nodes", ()))
         outputs = {key: InterfaceOutput(**item) for key, item in raw.get("interface_outputs", {}).items()}
-        return cls(**{**raw, "nodes": nodes, "interface_outputs": outputs})
+        lists = {key: tuple(raw[key]) for key in ("interface_keys", "kept") if key in raw}
+        return cls(**{**raw, **lists, "nodes": nodes, "interface_outputs": outputs})
+
+    def group_bytes(self, group: str) -> bytes:
+        """The plan of one group, encoded, with the plans of the groups inside it."""
+        if group not in self._encoded_groups:
+            self._encoded_groups[group] = self._encoded_group(group)
+        return self._encoded_groups[group]
+
+    @cached_property
+    def _encoded_groups(self) -> dict[str, bytes]:
+        return {}
+
+    def _encoded_group(self, group: str) -> bytes:
+        needed = {name: self.groups[name] for name in self._groups_below(group)}
+        return _compress({**self.groups[group], **({"groups": needed} if needed else {})})
+
+    def _groups_below(self, group: str) -> Iterator[str]:
+        seen: set[str] = set()
+        queue = [group]
+        for current in queue:
+            for node in self.groups[current].get("nodes", ()):
+                inner = node.get("group")
+                if inner and inner not in seen:
+                    seen.add(inner)
+                    queue.append(inner)
+                    yield inner
+
+
+def _compress(data: Any) -> bytes:
+    return zlib.compress(orjson.dumps(data), 6)
 
 
 def _node(raw: dict[str, Any]) -> PlannedNode:
@@ -217,12 +281,15 @@ def _node(raw: dict[str, Any]) -> PlannedNode:
             "after": tuple(raw.get("after", ())),
             "beside": tuple(raw.get("beside", ())),
             "non_retryable": tuple(raw.get("non_retryable", ())),
+            "gates": {NodeId(key): tuple(slots) for key, slots in raw.get("gates", {}).items()},
+            "kept": tuple(raw.get("kept", ())),
+            "lists": tuple(raw.get("lists", ())),
         }
     )
 
 
 # Values of the user stay as they are: they hold no dataclasses and may be deep.
-_VALUES = frozenset({"value", "empty", "config", "interface_inputs"})
+_VALUES = frozenset({"value", "empty", "config", "interface_inputs", "groups"})
 # An empty object as a value, or as the bypass of a node without outputs, is not the same as none.
 _EMPTY_COUNTS = frozenset({"value", "empty", "bypass"})
 
@@ -257,230 +324,3 @@ def _tells(item: Any, name: str, default: Any) -> bool:
     if value == default and type(value) is type(default):
         return name == "plan_version"
     return bool(value) or not isinstance(value, dict | tuple) or name in _EMPTY_COUNTS
-
-
-# --- what one node gets and gives -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Required slots that got no value at run time."""
-
-    slots: tuple[SlotKey, ...]
-
-
-Outputs = Mapping[NodeId, Mapping[str, Any]]
-
-
-def inputs_for(node: PlannedNode, outputs: Outputs) -> dict[str, Any] | Missing:
-    """The values of a node whose sources have all ended. A slot that got nothing is absent.
-
-    A bypassed node has no required slots.
-    """
-    values: dict[str, Any] = {}
-    missing: list[SlotKey] = []
-    for key, planned in node.inputs.items():
-        value = _slot_value(planned, outputs)
-        if value is STREAMED:
-            continue
-        if value is not UNDEFINED:
-            values[key] = value
-        elif planned.required and node.bypass is None:
-            missing.append(key)
-    return Missing(tuple(missing)) if missing else values
-
-
-def _slot_value(planned: PlannedInput, outputs: Outputs) -> Any:
-    if planned.feeds and planned.multi:
-        gathered = [_feed_value(feed, outputs) for feed in planned.feeds]
-        return [None if value is UNDEFINED or value is STREAMED else value for value in gathered]
-    if planned.feeds:
-        value = _feed_value(planned.feeds[-1], outputs)
-        if value is not UNDEFINED:
-            return value
-    return planned.value if planned.has_value else UNDEFINED
-
-
-def _feed_value(feed: Feed, outputs: Outputs) -> Any:
-    if feed.convert in LIVE:
-        return STREAMED
-    value = outputs.get(feed.node, {}).get(feed.slot, UNDEFINED)
-    return value if value is UNDEFINED else convert(value, feed.convert)
-
-
-def stream_inputs(node: PlannedNode) -> dict[str, list[str | None]]:
-    """Where each stream input comes from, feed by feed: a producer's path, `""` (no chunks), None (the batch value)."""
-    found: dict[str, list[str | None]] = {}
-    for key, planned in node.inputs.items():
-        feeds = planned.feeds if planned.multi else planned.feeds[-1:]
-        if any(feed.convert in LIVE or feed.convert == "one_chunk" for feed in feeds):
-            found[key] = [_source_of(feed) for feed in feeds]
-    return found
-
-
-def _source_of(feed: Feed) -> str | None:
-    if feed.convert == "stream":
-        return feed.node
-    return "" if feed.convert == "no_stream" else None
-
-
-def convert(value: Any, conversion: str) -> Any:
-    """Apply an edge's conversion. Text of numbers is JavaScript's (`1.0` is "1"), as the editor's users expect."""
-    if conversion == "collect_text":
-        return value.get("text", "") if isinstance(value, Mapping) else value
-    if conversion == "collect_chunks":
-        return value.get("items", []) if isinstance(value, Mapping) else value
-    if isinstance(value, bool):
-        return ("true" if value else "false") if conversion == "text" else value
-    if conversion == "text" and isinstance(value, int | float):
-        return _number_text(value)
-    if conversion == "float" and isinstance(value, int):
-        return float(value)
-    return value
-
-
-def _number_text(value: float) -> str:
-    if isinstance(value, int) or not isfinite(value):
-        return str(value)
-    if value == 0:
-        return "0"
-    if 1e-6 <= abs(value) < 1e21:
-        text = f"{Decimal(repr(value)):f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    mantissa, _, exponent = repr(value).partition("e")
-    return f"{mantissa}e{int(exponent):+d}"
-
-
-def bypass_outputs(bypass: Mapping[SlotKey, BypassSource], inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """What a bypassed node gives instead of running; each input serves one output, unless it is shared."""
-    used: set[str] = set()
-    given: dict[str, Any] = {}
-    for key, source in bypass.items():
-        free = (slot for slot in source.inputs if slot in inputs and (source.shared or slot not in used))
-        chosen = next(free, None)
-        if chosen is not None:
-            used.add(chosen)
-            given[key] = inputs[chosen]
-        elif source.has_empty:
-            given[key] = source.empty
-    return given
-
-
-# --- the scheduler ------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Progress:
-    """How far a run is: for each node that has not begun the sources it waits for; what runs; outcomes of the rest."""
-
-    waiting: dict[NodeId, int]
-    outcome: dict[NodeId, str] = field(default_factory=dict)
-    running: set[NodeId] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Settled:
-    """What the end of a node leads to: nodes now ready, and nodes that will never run."""
-
-    ready: tuple[NodeId, ...] = ()
-    skipped: tuple[NodeId, ...] = ()
-
-
-def begin(plan: RunPlan) -> tuple[Progress, tuple[NodeId, ...]]:
-    """A fresh progress and the nodes that are ready at once, in order."""
-    progress = Progress({node.id: len(node.after) + len(node.beside) for node in plan.nodes})
-    return progress, tuple(node for node, count in progress.waiting.items() if count == 0)
-
-
-def started(plan: RunPlan, progress: Progress, node_id: NodeId) -> tuple[NodeId, ...]:
-    """Record that a node runs; gives the consumers of its streams that are ready with it."""
-    progress.running.add(node_id)
-    progress.waiting.pop(node_id, None)
-    return _released(plan, progress, plan.consumers.get(node_id, ()))
-
-
-def settle(plan: RunPlan, progress: Progress, node_id: NodeId, outcome: str) -> Settled:
-    """Record that a node ended (`complete`, `bypassed`, `error`) and say what follows. Touches its neighbours only.
-
-    An error without `continue_on_error` skips every descendant that has not begun; one that runs (it consumes a
-    stream) hears of the error there, and what is behind it waits for its own end. Independent branches are not
-    concerned.
-    """
-    has_run = node_id in progress.running
-    progress.outcome[node_id] = outcome
-    progress.running.discard(node_id)
-    progress.waiting.pop(node_id, None)
-    if outcome == "error" and not plan.by_id[node_id].continue_on_error:
-        skipped = tuple(descendants(plan, node_id, passing_by=progress.running))
-        fresh = tuple(node for node in skipped if node not in progress.outcome)
-        for node in fresh:
-            progress.outcome[node] = "skipped"
-            progress.waiting.pop(node, None)
-        return Settled(skipped=fresh)
-    unfed = () if has_run else plan.consumers.get(node_id, ())  # it never streamed, so nobody was released yet
-    return Settled(ready=_released(plan, progress, (*plan.successors[node_id], *unfed)))
-
-
-def _released(plan: RunPlan, progress: Progress, nodes: Iterable[NodeId]) -> tuple[NodeId, ...]:
-    """One source less to wait for; gives the nodes that wait for none any more, in order."""
-    ready = []
-    for node in nodes:
-        if node in progress.waiting:
-            progress.waiting[node] -= 1
-            if progress.waiting[node] == 0:
-                ready.append(node)
-    return tuple(sorted(ready, key=plan.order.__getitem__))
-
-
-def descendants(plan: RunPlan, node_id: NodeId, passing_by: Container[NodeId] = ()) -> Iterator[NodeId]:
-    """Every node behind this one, breadth first, each once; not those in `passing_by`, nor what is only behind them."""
-    seen = {node_id}
-    queue: list[NodeId] = [node_id]
-    for current in queue:
-        for successor in (*plan.successors[current], *plan.consumers.get(current, ())):
-            if successor not in seen and successor not in passing_by:
-                seen.add(successor)
-                queue.append(successor)
-                yield successor
-
-
-def run_status(plan: RunPlan, outcome: Mapping[NodeId, str], interrupted: bool) -> str:
-    """`interrupted`, `error` (a node failed that may not) or `complete`."""
-    if interrupted:
-        return "interrupted"
-    failed = (node for node, end in outcome.items() if end == "error")
-    return "error" if any(not plan.by_id[node].continue_on_error for node in failed) else "complete"
-
-
-def interface_values(plan: RunPlan, outputs: Outputs) -> dict[str, Any]:
-    """The workflow's outputs; a key whose node gave nothing is absent."""
-    found: dict[str, Any] = {}
-    for key, source in plan.interface_outputs.items():
-        value = outputs.get(source.node, {}).get(source.slot, UNDEFINED)
-        if value is not UNDEFINED:
-            found[key] = convert(value, source.convert)
-    return found
-
-
-def budget(sizes: Sequence[int], in_flight: int, started: int, spent: int) -> int:
-    """How many of the next nodes (their encoded input `sizes`) may start in this activation.
-
-    At most 500 in flight, 100 new and 1 MB of inputs per activation: past 4 MB the server ends the run, past
-    2,000 pending it wedges it.
-    """
-    allowed = 0
-    for size in sizes:
-        too_many = in_flight + allowed >= MAX_IN_FLIGHT or started + allowed >= MAX_NEW
-        too_large = spent + size > MAX_NEW_BYTES and started + allowed > 0
-        if too_many or too_large:
-            break
-        spent += size
-        allowed += 1
-    return allowed
-
-
-MAX_IN_FLIGHT = 500
-MAX_CONSUMERS = 100
-"""Stream consumers of one run at a time; they hold slots while they wait."""
-MAX_NEW = 100
-MAX_NEW_BYTES = 1_000_000

@@ -11,7 +11,9 @@ from typing import Any, Literal, Protocol
 from nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
 from workflows.document import DocumentNode, Edge, WorkflowDocument
 from workflows.plan import UNDEFINED
+from workflows.scheduler import ERROR_SLOT
 
+ERROR_OUTPUT = Output("OBJECT", "Error", "What the node failed with; connected, its failure does not fail the run.")
 _SUB_HANDLE = re.compile(r"(.+)__(0|[1-9][0-9]*)")
 _ZERO_TYPES = frozenset({"core:MathOperation"})
 _NUMBERS = frozenset({"INTEGER", "FLOAT"})
@@ -36,6 +38,8 @@ class ResolvedNode:
     outputs: Mapping[str, Output]
     config_schema: Mapping[str, Input]
     config: Mapping[str, Any]
+    lists: frozenset[str] = frozenset()
+    """Outputs that give a list of values, each by itself: inputs of a group that several edges may enter."""
 
     @property
     def id(self) -> str:
@@ -51,19 +55,59 @@ class ResolvedNode:
     def takes_any_slot(self) -> bool:
         """Slots that no definition lists are normal here; group nodes list theirs in the workflow's interface."""
         definition = self.definition
-        return definition.dynamic_slots and not (definition.interface_values or definition.interface_sink)
+        return definition.dynamic_slots and not (self.is_border or definition.runs_workflow)
+
+    @property
+    def is_border(self) -> bool:
+        """Does it stand where values enter or leave a workflow: inside, or as the group that runs it?"""
+        definition = self.definition
+        return definition.interface_values or definition.interface_sink or definition.runs_workflow == "group"
 
 
-def resolve_node(node: DocumentNode, definition: NodeDefinition, document: WorkflowDocument) -> ResolvedNode:
+def resolve_node(
+    node: DocumentNode,
+    definition: NodeDefinition,
+    document: WorkflowDocument,
+    *,
+    runs: WorkflowDocument | None = None,
+    live: bool = False,
+) -> ResolvedNode:
+    """Args: `runs` is the workflow that the node runs; `live`: inputs of `document` may be streams (it is a group)."""
     mode = definition.mode_for(node.config)
     inputs, outputs = (mode.inputs, mode.outputs) if mode else (definition.inputs, definition.outputs)
     if definition.interface_sink:
         inputs = {**inputs, **{key: slot.to_input() for key, slot in document.interface_outputs.items()}}
     if definition.interface_values:
-        outputs = {**outputs, **{key: slot.to_output() for key, slot in document.interface_inputs.items()}}
+        outputs = {**outputs, **{key: slot.to_output(live=live) for key, slot in document.interface_inputs.items()}}
     schema = {**definition.config_schema, **mode.config_schema} if mode else definition.config_schema
     config = _config(node, definition, schema)
-    return ResolvedNode(node, definition, mode, inputs, outputs, schema, config)
+    if definition.outputs_of is not None:
+        outputs = definition.outputs_of(config)
+    if runs is not None:
+        inputs = {**inputs, **_inputs_of(definition, config, runs)}
+        outputs = {**outputs, **_outputs_of(definition, runs)}
+    lists = frozenset(key for key, slot in document.interface_inputs.items() if slot.multi and live)
+    return ResolvedNode(
+        node, definition, mode, inputs, outputs, schema, config, lists if definition.interface_values else frozenset()
+    )
+
+
+def _inputs_of(definition: NodeDefinition, config: Mapping[str, Any], runs: WorkflowDocument) -> dict[str, Input]:
+    """Inputs of the workflow that the node runs which are inputs of the node. Repetitions take whole values."""
+    slots = {key: slot for key, slot in runs.interface_inputs.items() if not slot.is_hollow}
+    if definition.runs_workflow == "group":
+        return {key: slot.to_group_input() for key, slot in slots.items()}
+    if definition.runs_workflow == "each":
+        own = {"items", "index", config.get("itemKey")}
+        inputs = {key: slot.to_group_input() for key, slot in slots.items() if key not in own}
+        return {key: replace(slot, is_stream=False) for key, slot in inputs.items()}
+    return {}
+
+
+def _outputs_of(definition: NodeDefinition, runs: WorkflowDocument) -> dict[str, Output]:
+    if definition.runs_workflow != "group":
+        return {}
+    return {key: slot.to_group_output() for key, slot in runs.interface_outputs.items() if not slot.is_hollow}
 
 
 def _config(node: DocumentNode, definition: NodeDefinition, schema: Mapping[str, Input]) -> Mapping[str, Any]:
@@ -116,14 +160,15 @@ class Wire:
         """None when the slots do not fit. Undeclared slots take anything, finished streams as text."""
         if self.output is not None and self.input is not None:
             found = conversion(self.output, self.input)
-            return "" if found is None and self.is_of_stand_in else found
+            return "" if found is None and self.is_forgiven else found
         return "collect_text" if self.output is not None and self.output.is_stream else ""
 
     @property
-    def is_of_stand_in(self) -> bool:
-        """A bypassed node gives whatever passes through it: the declared type of its outputs says little."""
+    def is_forgiven(self) -> bool:
+        """May the types differ? A bypassed node gives whatever passes through it, and what an interface says of its
+        slots is a label that nobody keeps up: at both the declared type says little."""
         streams = {slot.is_stream for slot in (self.output, self.input) if slot is not None}
-        return self.source.node.bypassed and len(streams) == 1
+        return (self.source.node.bypassed or self.source.is_border or self.target.is_border) and len(streams) == 1
 
     @property
     def elements_fit(self) -> bool:
@@ -153,7 +198,8 @@ def wire(edge: Edge, nodes: Mapping[str, ResolvedNode]) -> Wire | None:
     if source is None or target is None:
         return None
     slot, index = split_handle(edge.target_handle, target.inputs)
-    return Wire(edge, source, target, slot, index, source.outputs.get(edge.source_handle), target.inputs.get(slot))
+    output = ERROR_OUTPUT if edge.source_handle == ERROR_SLOT else source.outputs.get(edge.source_handle)
+    return Wire(edge, source, target, slot, index, output, target.inputs.get(slot))
 
 
 def split_handle(handle: str, inputs: Mapping[str, Input]) -> tuple[str, int | None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from nodes.definition import Input
 from workflows.bypass_plan import Bypass
@@ -14,6 +14,8 @@ from workflows.slots import PlannedInputs
 Place = tuple[str, str]
 """Node id and slot key."""
 Keys = tuple[str, ...]
+_CARRIED = frozenset({"value", "values", "data"})
+"""Inputs of control nodes that come out again as they are."""
 
 
 class SecretFlow:
@@ -49,15 +51,26 @@ def secret_flow(
     nodes: Mapping[str, ResolvedNode],
     inputs: Mapping[str, PlannedInputs],
     bypasses: Mapping[str, Bypass],
+    asked: Mapping[Place, Keys],
+    below: Callable[[ResolvedNode, Mapping[str, Keys]], Mapping[str, Keys]],
 ) -> SecretFlow:
-    """Walk from the last node to the first, so that consumers have spoken before their sources are asked."""
+    """Walk from the last node to the first, so that consumers have spoken before their sources are asked.
+
+    Args:
+        asked: What is asked of this graph from outside, by output slot of a node.
+        below: Of a node that runs a workflow: from what is asked of its outputs to the secret keys of its inputs.
+    """
     flow = SecretFlow()
+    for (node_id, key), keys in asked.items():
+        flow.ask(node_id, key, keys)
     for node_id in reversed(order):
         node = nodes[node_id]
+        inner = below(node, flow.of_outputs(node_id))
         for key, output in node.outputs.items():
             flow.ask(node_id, key, output.secret_keys)
         for slot, planned in inputs[node_id].items():
-            keys = secret_keys(node.inputs.get(slot)) + _handed_on(flow, node_id, slot, bypasses.get(node_id, {}))
+            handed = _handed_on(flow, node_id, slot, bypasses.get(node_id, {})) + _carried(flow, node, slot)
+            keys = secret_keys(node.inputs.get(slot)) + tuple(inner.get(slot, ())) + handed
             flow.need(node_id, slot, keys)
             for feed in planned.feeds:
                 flow.ask(feed.node, feed.slot, keys)
@@ -74,3 +87,11 @@ def _handed_on(flow: SecretFlow, node_id: str, slot: SlotKey, bypass: Bypass) ->
     asked = flow.of_outputs(node_id) if bypass else {}
     served = (output for output, source in bypass.items() if slot in source.inputs)
     return tuple(key for output in served for key in asked.get(output, ()))
+
+
+def _carried(flow: SecretFlow, node: ResolvedNode, slot: SlotKey) -> Keys:
+    """Nodes that decide or wait give on what they got: no activity looks at it on the way, so it comes in sealed."""
+    definition = node.definition
+    if slot not in _CARRIED or definition.placement != "workflow" or definition.runs_workflow or node.node.bypassed:
+        return ()
+    return tuple(key for keys in flow.of_outputs(node.id).values() for key in keys)

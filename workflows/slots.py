@@ -26,6 +26,8 @@ def _plan_input(node: ResolvedNode, key: str, wires: list[Wire]) -> PlannedInput
     slot = node.inputs.get(key)
     multi = slot is not None and slot.multi
     chosen = in_order(wires, node.node.orders.get(key, ())) if multi else wires[-1:]
+    # A list of values that each travel by themselves stays one, also where the slot takes one value.
+    multi = multi or any(_is_list(item) for item in chosen)
     value = UNDEFINED if multi and chosen else literal(node, key)
     has_value = value is not UNDEFINED
     return PlannedInput(
@@ -47,7 +49,13 @@ def _feed(item: Wire) -> Feed:
     # A bypassed node reads nothing: it waits for the collected stream and hands that on.
     if both_stream and not item.target.node.bypassed:
         convert = "stream"
+    elif _is_list(item):
+        convert = "spread"
     return Feed(NodeId(item.edge.source), SlotKey(item.edge.source_handle), convert)
+
+
+def _is_list(item: Wire) -> bool:
+    return item.edge.source_handle in item.source.lists and not (item.output is not None and item.output.is_stream)
 
 
 def literal(node: ResolvedNode, key: str) -> Any:

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from workflows.plan import NodeId, Progress, RunPlan
+from workflows.plan import NodeId, RunPlan
+from workflows.scheduler import End, Progress, resumed
 
 PIECE_BYTES = 800_000
 """Largest piece of the node table that travels as one activity argument."""
@@ -18,6 +19,7 @@ PIECE_BYTES = 800_000
 
 class NodeStatus(StrEnum):
     RUNNING = "running"
+    WAITING = "waiting"
     COMPLETE = "complete"
     BYPASSED = "bypassed"
     ERROR = "error"
@@ -25,10 +27,13 @@ class NodeStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-FINAL = frozenset(NodeStatus) - {NodeStatus.RUNNING}
+FINAL = frozenset(NodeStatus) - {NodeStatus.RUNNING, NodeStatus.WAITING}
+_ENDS = frozenset({NodeStatus.COMPLETE, NodeStatus.ERROR, NodeStatus.INTERRUPTED})
 _MOVES: Mapping[NodeStatus | None, frozenset[NodeStatus]] = {
     None: frozenset(NodeStatus) - {NodeStatus.COMPLETE},
-    NodeStatus.RUNNING: frozenset({NodeStatus.COMPLETE, NodeStatus.ERROR, NodeStatus.INTERRUPTED}),
+    NodeStatus.RUNNING: _ENDS | {NodeStatus.WAITING},
+    # Waiting is state, not work: after continue-as-new the node takes its wait up again.
+    NodeStatus.WAITING: _ENDS | {NodeStatus.RUNNING},
 }
 
 
@@ -38,9 +43,11 @@ class IllegalMove(Exception):
 
 @dataclass
 class RunState:
-    """The node table: path to `{status, output?, error?, reason?, cause?, attempts?, startedAt?, endedAt?}`.
+    """The node table: id to `{status, output?, error?, reason?, cause?, attempts?, startedAt?, endedAt?}`.
 
-    Finished nodes' outputs are read from here; nodes that have not begun are absent.
+    Finished nodes' outputs are read from here; nodes that have not begun are absent. Beside these an entry may hold
+    `dead` (outputs that will never come), `wait` (what a waiting node waits for) and `below` (the tables of the
+    graphs that the node ran: `{path: entry}` or references of such).
     """
 
     table: dict[NodeId, dict[str, Any]] = field(default_factory=dict)
@@ -61,19 +68,9 @@ class RunState:
     def counts(self) -> dict[str, int]:
         return dict(Counter(entry["status"] for entry in self.table.values()))
 
-    def progress(self, plan: RunPlan) -> tuple[Progress, list[NodeId]]:
+    def progress(self, plan: RunPlan) -> tuple[Progress, tuple[NodeId, ...]]:
         """Rebuild the scheduler's state from the table: what is over, and what is ready now, in order."""
-        outcome = {node: entry["status"] for node, entry in self.table.items() if entry["status"] in FINAL}
-        progress = Progress({}, outcome)
-        ready: list[NodeId] = []
-        for node in plan.nodes:
-            if node.id in outcome:
-                continue
-            waiting = sum(1 for source in (*node.after, *node.beside) if source not in outcome)
-            progress.waiting[node.id] = waiting
-            if waiting == 0:
-                ready.append(node.id)
-        return progress, ready
+        return resumed(plan, {node: end_of(entry) for node, entry in self.table.items() if entry["status"] in FINAL})
 
     def pieces(self) -> Iterator[dict[str, Any]]:
         """The table in parts of at most PIECE_BYTES of JSON (one entry is always smaller)."""
@@ -88,6 +85,11 @@ class RunState:
             size += entry_size
         if piece:
             yield piece
+
+
+def end_of(entry: Mapping[str, Any], reason: str = "") -> End:
+    """How a node of the table ended."""
+    return End(entry["status"], tuple(entry.get("dead") or ()), reason, tuple(entry.get("output") or ()))
 
 
 class _OutputsView(Mapping[NodeId, Mapping[str, Any]]):

@@ -17,6 +17,7 @@ from workflows.graph_order import cycles
 from workflows.plan import UNDEFINED, PlannedInput
 from workflows.reader import kind
 from workflows.resolve import Catalogue, ResolvedNode, Wire, suggested
+from workflows.scheduler import ERROR_SLOT
 from workflows.slots import PlannedInputs
 
 RESERVED_IDS = frozenset({"__WORKFLOW_INTERFACE_OUTPUTS__"})
@@ -90,12 +91,13 @@ def edge_warnings(document: WorkflowDocument) -> list[Problem]:
     return problems
 
 
-def interface_problems(document: WorkflowDocument) -> list[Problem]:
+def interface_problems(document: WorkflowDocument, *, is_run: bool = True) -> list[Problem]:
+    """`is_run`: the document is run by itself; the inputs of a group are given by whoever uses it."""
     slots = [("input", slot) for slot in document.interface_inputs.values()]
     slots += [("output", slot) for slot in document.interface_outputs.values()]
     problems = [_type_problem(side, slot) for side, slot in slots if slot.data_flow_type not in _KNOWN_TYPES]
     for slot in document.interface_inputs.values():
-        if slot.required and not slot.has_value:
+        if is_run and slot.required and not slot.has_value:
             message = f"the workflow's input {slot.key!r} is required and has no value; give it one"
             problems.append(Problem("missing_input", message, slot=slot.key))
     return problems
@@ -278,7 +280,7 @@ def _mismatch(wire: Wire, output: Output, input: Input) -> Problem:
         return _of_edge("stream_mismatch", f"{message}; connect an output that is no stream", wire)
     message = f"{_ends(wire)}: {_type(output)} does not fit {_type(input)}; connect slots of fitting types"
     problem = _of_edge("type_mismatch", message, wire)
-    return replace(problem, level="warning") if wire.is_of_stand_in else problem
+    return replace(problem, level="warning") if wire.is_forgiven else problem
 
 
 def _unknown_slots(wire: Wire) -> list[Problem]:
@@ -319,7 +321,7 @@ def mapping_warnings(document: WorkflowDocument, nodes: Mapping[str, ResolvedNod
     problems = []
     for key, mapping in document.output_interface_mappings.items():
         source = nodes.get(mapping.node)
-        if source is not None and (mapping.slot in source.outputs or source.takes_any_slot):
+        if source is not None and (mapping.slot in (*source.outputs, ERROR_SLOT) or source.takes_any_slot):
             continue
         known = _names(list(source.outputs)) if source else "none: there is no such node"
         place = f"output {mapping.slot!r} of node {mapping.node!r}"

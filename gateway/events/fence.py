@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import orjson
 
+from gateway.events.activity import Activity
 from nodes.errors import InnkeeperError
 
 Event = dict[str, Any]
@@ -26,10 +27,16 @@ EXECUTING = "NODE_EXECUTING"
 YIELD = "NODE_YIELD"
 COMPLETE = "NODE_COMPLETE"
 ERROR = "NODE_ERROR"
+PROGRESS = "NODE_PROGRESS"
+SAID = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED"})
+"""What the interpreter says of a node that waits."""
+INTERPRETED: Epoch = (0, 0)
+"""The epoch of a node that the interpreter runs itself."""
 TERMINAL = frozenset({COMPLETE, ERROR, "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
 END_CHUNKS = frozenset({"finish_reason_chunk", "error_chunk"})
 INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
-STATUS_RANK = {"queued": 1, "running": 2, "complete": 3, "error": 3, "interrupted": 3}
+PAUSED = "paused"
+STATUS_RANK = {"queued": 1, "running": 2, PAUSED: 2, "complete": 3, "error": 3, "interrupted": 3}
 
 FENCED: Answer = {"s": "fenced"}
 OPEN_RUN_BYTES = 50_000_000
@@ -66,6 +73,8 @@ class NodeLogState:
         input: Origin of the input stream this one can go on with; None when it cannot be resumed.
         used: How many chunks of that input the last chunk had consumed.
         text_bytes: Of the text so far; counted for streams that can be resumed.
+        said: Types of what the interpreter has said of a node that has not ended.
+        progress: The last value of NODE_PROGRESS.
     """
 
     epoch: Epoch | None = None
@@ -78,6 +87,8 @@ class NodeLogState:
     input: Epoch | None = None
     used: int = 0
     text_bytes: int = 0
+    said: tuple[str, ...] = ()
+    progress: float = -1.0
 
 
 @dataclass
@@ -89,6 +100,7 @@ class RunLogState:
     last_seq: int = 0
     status: str | None = None
     size: int = field(default=0, compare=False)
+    activity: Activity = field(default_factory=Activity)
 
     @property
     def closed(self) -> bool:
@@ -104,6 +116,8 @@ class RunLogState:
             return
         path = payload.get("sourceNodeId") or payload.get("nodeId")
         if path is not None:
+            if kind != YIELD:
+                self.activity.apply(path, kind, payload)
             _apply_to_node(self.nodes.setdefault(path, NodeLogState()), event)
 
 
@@ -119,6 +133,10 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
         node.ended = node.ended or payload["isLastChunk"]
     elif kind == EXECUTING:
         _begin(node, event)
+    elif kind == PROGRESS:
+        node.progress = float(payload["value"])
+    elif kind in SAID:
+        node.said = (*node.said, kind)
     elif kind in TERMINAL:
         node.terminal = kind
         node.outputs = without_links(payload["output"]) if kind == COMPLETE else None
@@ -197,9 +215,17 @@ def decide(state: RunLogState, message: Message, now_ms: int) -> Decision:
 
 
 def status_message(status: str, error_info: Mapping[str, Any] | None = None) -> Message:
-    """EXECUTION_STATUS_UPDATE. A status that was passed already is dropped, a final one closes the log."""
+    """EXECUTION_STATUS_UPDATE. A status that was passed already is dropped, a final one closes the log.
+
+    `paused` follows any status but a final one; out of it leads only `resumed_message`, or the end.
+    """
     message: dict[str, Any] = {"t": "status", "status": status}
     return {**message, "errorInfo": error_info} if error_info is not None else message
+
+
+def resumed_message(status: str) -> Message:
+    """EXECUTION_STATUS_UPDATE of a run that is not paused any more: `queued` or `running`."""
+    return {"t": "status", "status": status, "resumed": True}
 
 
 def fact_message(path: str, kind: str, payload: Mapping[str, Any]) -> Message:
@@ -257,7 +283,7 @@ def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
         return Decision(fate="resend")
     _expect(path, index, node)
     out = _Events(state, message["run"], now_ms)
-    if state.size > OPEN_RUN_BYTES and path not in state.meta.get("kept_streams", ()):
+    if state.size > OPEN_RUN_BYTES and not _is_kept(path, state.meta.get("kept_streams", ())):
         # The span swallows the chunks to come as if they were resends: they cost the log nothing.
         out.frame(path, epoch, {"gap": {"from": index, "to": index + GAP_SPAN - 1}}, last=False)
         return Decision(out.events())
@@ -266,6 +292,12 @@ def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
     last = chunk["type"] in END_CHUNKS and not node.ended
     out.frame(path, epoch, {"yieldedContent": chunk}, last=last, **internal)
     return Decision(out.events())
+
+
+def _is_kept(path: str, kept: Iterable[str]) -> bool:
+    """`each/*/node` stands for the node in every repetition."""
+    numbered = "/".join("*" if part.isdigit() else part for part in path.split("/"))
+    return any(name == path or ("*" in name and name == numbered) for name in kept)
 
 
 def _gap(state: RunLogState, message: Message, now_ms: int) -> Decision:
@@ -291,7 +323,7 @@ def _progress(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if dropped is not None:
         return dropped
     out = _Events(state, message["run"], now_ms)
-    out.add("NODE_PROGRESS", {"nodeId": path, "value": message["value"], "max": message["max"]}, e=epoch)
+    out.add(PROGRESS, {"nodeId": path, "value": message["value"], "max": message["max"]}, e=epoch)
     return Decision(out.events())
 
 
@@ -305,19 +337,20 @@ def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if (message.get("end") or node.next > 0) and not node.ended:
         out.frame(path, epoch, {"yieldedContent": {"type": "finish_reason_chunk", "content": ""}}, last=True)
     linked = with_links(outputs, message["run"], path)
-    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0]}, e=epoch)
+    cached = {"cached": True} if message.get("cached") else {}
+    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0], **cached}, e=epoch)
     return Decision(out.events())
 
 
 def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
     path, kind, payload = _text(message["path"]), message["type"], dict(message["payload"])
-    if kind not in TERMINAL:
-        raise ValueError(f"a fact is a terminal event, not {kind!r}")
     if state.closed:
         return Decision(fate="late")
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal is not None:
         return Decision(fate="resend")
+    if kind not in TERMINAL:
+        return _said(state, message, node, now_ms)
     for key in ("output", "pseudoOutputs"):
         if key in payload:
             payload[key] = with_links(payload[key], message["run"], path)
@@ -330,15 +363,39 @@ def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
     return Decision(out.events())
 
 
+def _said(state: RunLogState, message: Message, node: NodeLogState, now_ms: int) -> Decision:
+    """What the interpreter says of a node that goes on: said again in every replay, so each counts once."""
+    path, kind, payload = message["path"], message["type"], message["payload"]
+    if kind not in (EXECUTING, PROGRESS, *SAID):
+        raise ValueError(f"{kind!r} is not told as a fact")
+    known = {EXECUTING: node.epoch is not None, PROGRESS: kind == PROGRESS and payload["value"] <= node.progress}
+    if known.get(kind, kind in node.said):
+        return Decision(fate="resend")
+    out = _Events(state, message["run"], now_ms)
+    internal: dict[str, Any] = {"e": INTERPRETED} if kind == EXECUTING else {}
+    if kind == "APPROVAL_REQUIRED":
+        payload = {**payload, "data": _linked(payload.get("data"), approval_data_url(message["run"], path))}
+    out.add(kind, {**payload, "nodeId": path}, **internal)
+    return Decision(out.events())
+
+
 def _status(state: RunLogState, message: Message, now_ms: int) -> Decision:
     rank = STATUS_RANK[message["status"]]
     if state.closed:
         return Decision(fate="late")
-    if rank <= STATUS_RANK.get(state.status or "", 0):
+    if rank < 3 and not _is_news(state, message):
         return Decision(fate="resend")
     out = _Events(state, message["run"], now_ms)
     out.add(STATUS, {key: message[key] for key in ("status", "errorInfo") if key in message})
     return Decision(out.events())
+
+
+def _is_news(state: RunLogState, message: Message) -> bool:
+    """Does a status that is not final change anything? What an earlier process said already must not undo a pause."""
+    status = message["status"]
+    if PAUSED in (status, state.status):
+        return status != state.status and (status == PAUSED or message.get("resumed") is True)
+    return STATUS_RANK[status] > STATUS_RANK.get(state.status or "", 0)
 
 
 _RULES: dict[str, Callable[[RunLogState, Message, int], Decision]] = {
@@ -423,6 +480,11 @@ def with_links(outputs: Mapping[str, Any], run: str, path: str) -> dict[str, Any
     """Outputs as clients see them: each blob reference says where its whole value can be had."""
     base = f"/api/prompt/{quote(run, safe='')}/outputs/{quote(path)}/"
     return {slot: _linked(value, base + quote(slot, safe="")) for slot, value in outputs.items()}
+
+
+def approval_data_url(run: str, path: str) -> str:
+    """Where the whole of what is to be approved can be had: it is an input, so no output has it."""
+    return f"/api/prompt/{quote(run, safe='')}/approvals/{quote(path)}/data"
 
 
 def without_links(outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ MESSAGES_PER_COMMIT = 1000
 CLOSED_STATES = 256
 FOLD_PAGE = 1000
 FIRST_RETRY_S = 0.1
+LOADING_S = 2.0
+"""How long to wait for the state of a run: while the log cannot be read, nobody knows what the run does."""
 LAST_RETRY_S = 5.0
 
 
@@ -171,6 +173,14 @@ class LogWriter:
     async def create_run(self, run: str, meta: Mapping[str, Any]) -> bool:
         """Make the run's log; False when it exists already. Messages of runs without a log are dropped."""
         return await self.log.create_run(run, meta)
+
+    async def state(self, run: str) -> RunLogState | None:
+        """What the log says of a run now, to be read only: from memory, or else from its events."""
+        if run not in self._open and run not in self._closed:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOADING_S):  # only the writer's own task may take up a state
+                    await self.append(run, [{"t": "drained"}])
+        return self._open.get(run) or self._closed.get(run)
 
     async def close_run(self, run: str, messages: Sequence[Message]) -> None:
         """Append what is missing up to the final status, then seal. Again and again without harm.

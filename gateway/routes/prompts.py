@@ -22,7 +22,10 @@ BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": "An execution payload, a stored workflow, or {workflowId, inputs}; `inputs` may stand "
-        "beside any of them, and `wait` (seconds, or true) answers with the full status once the run has ended.",
+        "beside any of them, and `wait` (seconds, or true) answers with the full status once the run has ended. "
+        "`baseRun` takes over what that run has finished and what is the same (without a document: its own graph); "
+        "`fromNode` runs that node and all behind it in any case; `targets` runs only these nodes and what they need; "
+        "`preview: true` with `changed` runs what that node affects, without side effects; `noCache` runs every node.",
         "content": {"application/json": {"schema": {"type": "object"}}},
     }
 }
@@ -33,7 +36,7 @@ async def submit(request: Request) -> Response:
     gateway = gateway_of(request)
     body = read_body(await request.body())
     wait_s = _wait_seconds(body.get("wait"))
-    accepted = await gateway.runs.submit(body, gateway.settings.user, _idempotency_key(request))
+    accepted = await gateway.runs.submit(body, gateway.settings.user, idempotency_key(request))
     if wait_s is None:
         return json_response(accepted.to_json())
     status = await gateway.runs.wait_for_end(accepted.run, wait_s, gateway.feed.follow)
@@ -63,8 +66,9 @@ async def history(
     limit: int = Query(50, ge=1, le=500),
     cursor: int | None = Query(None, ge=0, le=MAX_CURSOR),
     status: Literal["complete", "error", "interrupted"] | None = None,
+    previews: bool = Query(False, description="List previews too"),
 ) -> Response:
-    runs, following = await gateway_of(request).runs.history(cursor, limit, status)
+    runs, following = await gateway_of(request).runs.history(cursor, limit, status, previews=previews)
     return json_response({"history": runs, "nextCursor": following})
 
 
@@ -84,7 +88,8 @@ async def interrupt(run: str, request: Request) -> Response:
     return json_response({"success": True, "message": message})
 
 
-def _idempotency_key(request: Request) -> str | None:
+def idempotency_key(request: Request) -> str | None:
+    """The header of this name. Raises BadRequest when it is empty or too long."""
     key = request.headers.get("idempotency-key")
     if key is not None and not 0 < len(key) <= MAX_KEY_CHARS:
         raise BadRequest(f"Idempotency-Key must have 1 to {MAX_KEY_CHARS} characters, found {len(key)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # SQLite counts up by itself only in a column of type INTEGER.
@@ -20,12 +20,16 @@ class RunRow(Base):
         number: Order of submission: the queue is served by it and history pages by it.
         status: `queued`, `running`, `complete`, `error`, `interrupted`.
         interrupt_requested: Somebody asked to stop it; survives a restart between asking and stopping.
+        paused: Somebody asked that no new node starts; what was said to Temporal and to viewers follows from it.
         key_hash, body_hash: Of the Idempotency-Key and the body it came with.
         plan: The compiled plan until Temporal has it.
         interface: JSON of the plan's interface outputs, needed to close the run.
         warnings: JSON of the compiler's warnings, repeated to who submits again with the same key.
         result: Compressed JSON of the full status, once the run has ended.
         sealed: Its event log takes nothing more.
+        plan_hash: Blob of the compiled plan, kept so that later runs can take over from this one.
+        rerun: JSON of what it took over from an earlier run (`gateway.reruns.Admitted`).
+        preview: It showed what a change would do; lists leave it out.
     """
 
     __tablename__ = "runs"
@@ -43,6 +47,7 @@ class RunRow(Base):
     workflow_name: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(20))
     interrupt_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    paused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     sealed: Mapped[bool] = mapped_column(Boolean, default=False)
     submitted_at: Mapped[int] = mapped_column(BigInteger)
     started_at: Mapped[int | None] = mapped_column(BigInteger)
@@ -53,3 +58,6 @@ class RunRow(Base):
     interface: Mapped[str] = mapped_column(Text, default="{}")
     warnings: Mapped[str] = mapped_column(Text, default="[]")
     result: Mapped[bytes | None] = mapped_column(LargeBinary)
+    plan_hash: Mapped[str | None] = mapped_column(String(64))
+    rerun: Mapped[str | None] = mapped_column(Text)
+    preview: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())

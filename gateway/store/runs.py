@@ -37,6 +37,8 @@ class NewRun:
     status: str = "queued"
     key_hash: str | None = None
     body_hash: str | None = None
+    plan_hash: str | None = None
+    rerun: dict[str, Any] | None = None
 
 
 class RunStore:
@@ -57,6 +59,9 @@ class RunStore:
             key_hash=run.key_hash,
             body_hash=run.body_hash,
             plan=run.plan,
+            plan_hash=run.plan_hash,
+            rerun=orjson.dumps(run.rerun).decode() if run.rerun is not None else None,
+            preview=bool(run.rerun and run.rerun.get("preview")),
             interface=orjson.dumps(run.interface).decode(),
             warnings=orjson.dumps(run.warnings).decode(),
         )
@@ -79,8 +84,8 @@ class RunStore:
         return await self._first(RunRow.user_id == user_id, RunRow.key_hash == key_hash)
 
     async def claim(self, run_id: str) -> bool:
-        """Turn `queued` into `running`; False when somebody else did, or the run was interrupted before."""
-        return await self._change(run_id, RunRow.status == "queued", status="running")
+        """Turn `queued` into `running`; False when somebody else did, or the run was interrupted or paused before."""
+        return await self._change(run_id, RunRow.status == "queued", RunRow.paused.is_(False), status="running")
 
     async def drop_queued(self, run_id: str) -> bool:
         """Turn `queued` into `interrupted`; False when the run is not waiting any more."""
@@ -97,6 +102,10 @@ class RunStore:
     async def request_interrupt(self, run_id: str) -> bool:
         """Remember that a running run is to stop; False when it has ended."""
         return await self._change(run_id, RunRow.status == "running", interrupt_requested=True)
+
+    async def set_paused(self, run_id: str, paused: bool) -> bool:
+        """Remember that a run is to pause, or to go on; False when it has ended."""
+        return await self._change(run_id, RunRow.status.in_(("queued", "running")), paused=paused)
 
     async def close(self, run_id: str, status: str, ended_at: int, result: dict[str, Any]) -> None:
         body = zlib.compress(orjson.dumps(result), 6)
@@ -127,11 +136,15 @@ class RunStore:
             found = {row[0]: row[1] for row in await session.execute(query.group_by(RunRow.status))}
         return found.get("running", 0), found.get("queued", 0)
 
-    async def page(self, *, before: int | None, limit: int, status: str | None) -> Sequence[RunRow]:
-        """Ended runs, newest first, of numbers below `before`."""
+    async def page(
+        self, *, before: int | None, limit: int, status: str | None, previews: bool = False
+    ) -> Sequence[RunRow]:
+        """Ended runs, newest first, of numbers below `before`; previews only when asked for."""
         conditions: list[ColumnElement[bool]] = [RunRow.status == status if status else RunRow.status.in_(ENDED)]
         if before is not None:
             conditions.append(RunRow.number < before)
+        if not previews:
+            conditions.append(RunRow.preview.is_(False))
         query = select(RunRow).where(*conditions).order_by(RunRow.number.desc()).limit(limit)
         async with self._sessions() as session:
             return (await session.scalars(query.options(defer(RunRow.plan), defer(RunRow.result)))).all()
@@ -151,6 +164,12 @@ class RunStore:
         async with self._sessions.begin() as session:
             result = await session.execute(query)
         return bool(getattr(result, "rowcount", 0))
+
+
+def lineage(row: RunRow) -> dict[str, Any]:
+    """Where a run comes from, as its status tells it."""
+    base = orjson.loads(row.rerun).get("baseRun") if row.rerun else None
+    return {**({"baseRun": base} if base else {}), **({"isPreview": True} if row.preview else {})}
 
 
 def stored_result(row: RunRow) -> dict[str, Any] | None:

@@ -37,6 +37,10 @@ class FolderBlobs:
         """
         return await asyncio.to_thread(self.get_sync, sha256)
 
+    def has(self, sha256: str) -> bool:
+        """Is there something of this hash? Does not look at its content."""
+        return _SHA256.fullmatch(sha256) is not None and self._path(sha256).is_file()
+
     def put_sync(self, data: bytes) -> str:
         if len(data) > self._max_bytes:
             raise ResourceError(

@@ -19,7 +19,11 @@ from temporalio.worker import Worker
 
 TASK_QUEUE = "handwritten"
 CHAIN, FAN_OUT, EMPTY = "HandwrittenChain", "HandwrittenFanOut", "HandwrittenEmpty"
+CHILD, CHILDREN, ITEMS = "HandwrittenChild", "HandwrittenChildren", "HandwrittenItems"
 STEP = "handwritten_step"
+AT_ONCE = 8
+PER_HISTORY = 1_000
+"""Items after which the loop continues as new: 3 events each stay below what Temporal suggests as the end."""
 _THROTTLE = timedelta(seconds=1)
 
 
@@ -63,6 +67,46 @@ class Empty:
         return size
 
 
+@workflow.defn(name=CHILD, sandboxed=False)
+class Child:
+    @workflow.run
+    async def run(self, text: str) -> str:
+        return (await _start_step(text))["text"]
+
+
+@workflow.defn(name=CHILDREN, sandboxed=False)
+class Children:
+    """Child workflows of one step, one after the other, each with the text of the one before."""
+
+    @workflow.run
+    async def run(self, count: int) -> int:
+        text = "x"
+        for number in range(count):
+            text = await workflow.execute_child_workflow(CHILD, text, id=f"{workflow.info().workflow_id}/{number}")
+        return count
+
+
+@workflow.defn(name=ITEMS, sandboxed=False)
+class Items:
+    """A step for each of so many items, several at a time, their results in order, over several histories."""
+
+    @workflow.run
+    async def run(self, count: int, results: list[str] | None = None) -> int:
+        done = results or []
+        todo = iter(range(len(done), min(count, len(done) + PER_HISTORY)))
+        found: dict[int, str] = {}
+
+        async def work() -> None:
+            for number in todo:
+                found[number] = (await _start_step(f"item {number}"))["text"]
+
+        await asyncio.gather(*(work() for _ in range(AT_ONCE)))
+        done += [found[number] for number in sorted(found)]
+        if len(done) < count:
+            workflow.continue_as_new(args=[count, done])
+        return len(done)
+
+
 async def serve(address: str, namespace: str) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
@@ -71,7 +115,7 @@ async def serve(address: str, namespace: str) -> None:
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
-        workflows=[Chain, FanOut, Empty],
+        workflows=[Chain, FanOut, Empty, Child, Children, Items],
         activities=[step],
         workflow_task_executor=ThreadPoolExecutor(4),
         max_concurrent_activities=200,

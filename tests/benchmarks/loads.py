@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.benchmarks import handwritten
@@ -15,7 +16,9 @@ class Load:
     """One piece of work that both sides do.
 
     Attributes:
-        workflow: Type of the handwritten workflow; `size` is its argument and our number of nodes.
+        workflow: Type of the handwritten workflow; `size` is its argument.
+        nodes: How many of our nodes complete, those in groups and items included; by default those of the document.
+        library: Stored workflows that the document runs.
         at_once: Runs that go on at the same time.
         times: Repetitions one after the other that give one sample, their median.
     """
@@ -25,6 +28,8 @@ class Load:
     size: int
     at_once: int = 1
     times: int = 1
+    nodes: int | None = None
+    library: Mapping[str, Document] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,30 @@ def fan_out(width: int) -> Document:
     return {"nodes": [_node(number) for number in range(width)], "edges": []}
 
 
+def groups(count: int) -> Document:
+    """Groups in a row, each with the text of the one before."""
+    config = {"referencedWorkflowId": "step"}
+    nodes = [{"id": f"n{number}", "fullType": "core:NodeGroup", "configValues": config} for number in range(count)]
+    return {"nodes": nodes, "edges": [_edge(number, number + 1) for number in range(count - 1)]}
+
+
+def for_each(count: int) -> Document:
+    config = {"referencedWorkflowId": "step", "itemKey": "text", "concurrency": handwritten.AT_ONCE}
+    items = [f"item {number}" for number in range(count)]
+    node = {"id": "each", "fullType": "core:ForEach", "inputs": {"items": items}, "configValues": config}
+    return {"nodes": [node], "edges": []}
+
+
+def _stored_step() -> Document:
+    """One step as a workflow for others to run: text in, text out."""
+    slot = {"text": {"key": "text", "dataFlowType": "STRING"}}
+    edge = {"sourceNodeId": "in", "sourceHandle": "text", "targetNodeId": "n0", "targetHandle": "text", "id": "e0"}
+    mapped = {"text": {"sourceNodeId": "n0", "sourceSlotKey": "text"}}
+    nodes = [{"id": "in", "fullType": "core:GroupInput"}, _node(0)]
+    interface = {"interfaceInputs": slot, "interfaceOutputs": slot, "outputInterfaceMappings": mapped}
+    return {"id": "step", "nodes": nodes, "edges": [edge], **interface}
+
+
 def _node(number: int) -> Document:
     return {"id": f"n{number}", "fullType": "bench:Step"}
 
@@ -65,6 +94,8 @@ LOADS = {
     "chain": Load(chain(50), handwritten.CHAIN, 50),
     "fanout": Load(fan_out(100), handwritten.FAN_OUT, 100),
     "runs": Load(chain(5), handwritten.CHAIN, 5, at_once=50),
+    "groups": Load(groups(20), handwritten.CHILDREN, 20, nodes=60, library={"step": _stored_step()}),
+    "each": Load(for_each(2_000), handwritten.ITEMS, 2_000, nodes=4_001, library={"step": _stored_step()}),
     "empty": Load(fan_out(0), handwritten.EMPTY, 0, times=20),
 }
 ROWS = (
@@ -73,6 +104,8 @@ ROWS = (
     Row("fanout-on", "fan-out of 100 activity nodes, events on", "fanout", "on", 1.5),
     Row("fanout-off", "fan-out of 100 activity nodes, events off", "fanout", "off", 1.2),
     Row("runs-on", "50 concurrent runs of 5 nodes, events on", "runs", "on", 1.3),
+    Row("groups", "20 groups of one node in a row, events off", "groups", "off", 1.3),
+    Row("each", "ForEach of 2,000 items of one node, events off", "each", "off", 1.5),
     Row("empty", "empty workflow, median of 20", "empty", "off", 1.2),
     Row("empty-on", "empty workflow through the gateway", "empty", "on", None),
 )

@@ -12,6 +12,7 @@ import orjson
 from temporalio.client import Client, WorkflowHandle
 
 from nodes.plugins import Catalogue
+from nodes.services.blobs import FolderBlobs
 from tests.benchmarks import handwritten
 from tests.benchmarks.loads import Load
 from workflows.compiler import compile_document
@@ -55,15 +56,16 @@ class Handwritten:
 class EventsOff:
     """Our workflow and worker, without a gateway: compiled beforehand and started by Temporal's client."""
 
-    def __init__(self, client: Client, catalogue: Catalogue) -> None:
+    def __init__(self, client: Client, catalogue: Catalogue, blobs: FolderBlobs) -> None:
         self._client = client
         self._catalogue = catalogue
+        self._blobs = blobs
         self._plans: dict[Load, bytes] = {}
 
     async def run(self, load: Load) -> Handle:
         handle: Handle = await self._client.start_workflow(
             "GraphWorkflow",
-            args=[self._plan(load), RunStart()],
+            args=[await self._plan(load), RunStart()],
             id=secrets.token_hex(10),
             task_queue=TASK_QUEUE,
             task_timeout=TASK_TIMEOUT,
@@ -74,10 +76,14 @@ class EventsOff:
     async def settle(self) -> None:
         return None
 
-    def _plan(self, load: Load) -> bytes:
+    async def _plan(self, load: Load) -> bytes:
         if load not in self._plans:
+            library = {id: parse_document(raw) for id, raw in load.library.items()}
             document = parse_document(load.document)
-            self._plans[load] = compile_document(document, self._catalogue, secret_id=str).encoded
+            compiled = compile_document(document, self._catalogue, library.get, secret_id=str)
+            for data in compiled.blobs.values():
+                await self._blobs.put(data)
+            self._plans[load] = compiled.encoded
         return self._plans[load]
 
 
@@ -106,7 +112,7 @@ class EventsOn:
 
 def _is_whole(result: Any, load: Load) -> bool:
     complete = result["counts"].get("complete", 0)
-    return bool(result["status"] == "complete" and complete == len(load.document["nodes"]))
+    return bool(result["status"] == "complete" and complete == (load.nodes or len(load.document["nodes"])))
 
 
 def _check(as_expected: bool, handle: Handle) -> None:

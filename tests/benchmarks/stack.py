@@ -23,6 +23,7 @@ from gateway.local import LocalStack, StackOptions
 from gateway.supervisor import ChildSpec, Supervisor
 from gateway.temporal_server import NAMESPACE, TemporalServer
 from nodes.plugins import load_catalogue
+from nodes.services.blobs import FolderBlobs
 from tests.benchmarks import handwritten
 from tests.benchmarks.sides import EventsOff, EventsOn, Handwritten, Side
 from workflows.graph_workflow import TASK_QUEUE
@@ -55,7 +56,7 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
             await _polled(off, TASK_QUEUE)
         found: dict[str, Side] = {
             "hand": Handwritten(client),
-            "off": EventsOff(off, load_catalogue((PLUGINS,))),
+            "off": EventsOff(off, load_catalogue((PLUGINS,)), FolderBlobs(folder / "off" / "blobs")),
         }
         if gateway:
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=60))

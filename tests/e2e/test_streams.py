@@ -187,3 +187,31 @@ async def test_more_waiting_consumers_than_slots_and_a_429_for_every_producer(st
         results = await asyncio.gather(*(client.wait(id) for id in ids))
     assert {result["status"] for result in results} == {"complete"}
     assert {result["nodeStatus"]["r2"]["output"]["text"] for result in results} == {words(5)}
+
+
+async def test_a_stream_whose_only_reader_is_not_wanted_runs_to_its_end(stack: LocalStack) -> None:
+    branch = node("b", "core:Branch", condition=False)
+    document = graph(
+        [node("s", "Words", count=5_000), branch, node("r", "Take"), node("a", "core:StreamAggregator")],
+        "s.out > r.stream",
+        "b.true > r.count",
+        "r.out > a.input_stream",
+    )
+    _, status = await run(stack, document)
+    assert status["status"] == "complete"
+    assert outcome(status) == {"s": "complete", "b": "complete", "r": "skipped", "a": "skipped"}
+
+
+async def test_a_broken_stream_that_is_handled_does_not_fail_the_run(stack: LocalStack) -> None:
+    document = graph(
+        [node("s", "Words", count=30, error_at=3), node("r", "Take"), node("j", "core:TextMerge"),
+         node("m", "core:Merge")],
+        "s.out > r.stream",
+        "r.text > j.text_inputs__0",
+        "s.out > m.values",
+        "s.$error > m.values",
+    )  # fmt: skip
+    _, status = await run(stack, document)
+    assert outcome(status) == {"s": "error", "r": "error", "j": "skipped", "m": "complete"}
+    assert status["status"] == "complete"
+    assert status["nodeStatus"]["m"]["output"]["value"]["code"] == "words_out"

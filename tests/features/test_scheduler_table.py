@@ -14,21 +14,9 @@ from typing import Any
 import pytest
 
 from workflows.graph_order import kahn_order
-from workflows.plan import (
-    BypassSource,
-    Feed,
-    Missing,
-    NodeId,
-    PlannedInput,
-    PlannedNode,
-    RunPlan,
-    SlotKey,
-    begin,
-    bypass_outputs,
-    inputs_for,
-    run_status,
-    settle,
-)
+from workflows.node_values import Missing, bypass_outputs, inputs_for
+from workflows.plan import BypassSource, Feed, NodeId, PlannedInput, PlannedNode, RunPlan, SlotKey
+from workflows.scheduler import begin, run_status, settle
 
 IN, OUT = SlotKey("in"), SlotKey("out")
 

@@ -36,6 +36,28 @@ from workflows.sink import install_sink
 PLUGINS = Path(__file__).parent / "plugins"
 
 
+class Sinks:
+    """A process has one sink, these tests several workers: each gateway drops what it has no log of."""
+
+    def __init__(self) -> None:
+        self._sinks: list[LinkSink] = []
+
+    def add(self, sink: LinkSink) -> None:
+        self._sinks.append(sink)
+        install_sink(self)
+
+    def remove(self, sink: LinkSink) -> None:
+        self._sinks.remove(sink)
+        install_sink(self if self._sinks else None)
+
+    def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
+        for sink in self._sinks:
+            sink.fact(run, path, type, payload)
+
+
+SINKS = Sinks()
+
+
 @dataclass
 class Stack:
     """One data directory with its gateway and worker, each of which a test may stop and start."""
@@ -89,7 +111,8 @@ class Stack:
         services = ServicesForRuns(settings, blobs, {})
         link = link or GatewayLink(self.url, worker_token(self.settings), uuid.uuid4().hex, flush_timeout_s=2.0)
         link.start()
-        install_sink(LinkSink(link, asyncio.get_running_loop()))
+        sink = LinkSink(link, asyncio.get_running_loop())
+        SINKS.add(sink)
         execute = ExecuteNode(load_catalogue([PLUGINS]), services, link, values)
         worker = Worker(
             self.temporal,
@@ -103,7 +126,7 @@ class Stack:
             async with worker:
                 yield
         finally:
-            install_sink(None)
+            SINKS.remove(sink)
             await link.stop()
             await services.aclose()
 

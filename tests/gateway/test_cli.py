@@ -77,6 +77,16 @@ def test_validate_good_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "'good.json' is valid (1 nodes)" in capsys.readouterr().out
 
 
+def test_validate_finds_the_workflows_that_groups_refer_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = {"id": "g", "type": "core:NodeGroup", "configValues": {"referencedWorkflowId": "inner"}}
+    file = write("outer.json", {"nodes": [group], "edges": []})
+    assert innkeeper(monkeypatch, "validate", file, "--data-dir", "data") == 2
+    library = Path("data/shared/library/workflows")
+    library.mkdir(parents=True)
+    (library / "any.json").write_text(json.dumps({"id": "inner", "name": "Inner", "nodes": [], "edges": []}))
+    assert innkeeper(monkeypatch, "validate", file, "--data-dir", "data") == 0
+
+
 def test_validate_tells_every_problem_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -81,7 +81,7 @@ def test_stream_outputs_follow_the_interface(flagged: bool, result: Any, shown: 
     ending = Ending("complete", {"k": {"text": "abc", "chunks": 3}})
     outputs = interface_outputs(interface, ending, project([]))
     assert outputs == {"k": result}
-    seen = announced(interface, outputs)["k"]
+    seen = announced(interface, outputs, {})["k"]
     assert (seen["type"] if flagged else seen) == shown
 
 

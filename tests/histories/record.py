@@ -1,6 +1,7 @@
-"""Record the histories of all shapes anew: `python -m tests.histories.record`.
+"""Record the histories of shapes anew: `python -m tests.histories.record [SHAPE ...]`; by default those that have none.
 
-Only when an old history can no longer be met (never for a change of scheduling: that goes behind workflow.patched).
+An old history is recorded anew only when it can no longer be met (never for a change of scheduling: that goes behind
+workflow.patched).
 """
 
 from __future__ import annotations
@@ -8,28 +9,56 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from tests.conftest import start_server
-from tests.histories.shapes import INTERFACE, SHAPES
+from tests.histories.shapes import DRAINED, INTERFACE, PLANS, SHAPES
 from tests.workflows.toys import Toys, ToyWorker, toy_worker, until_called
-from workflows.plan import PlannedNode
+from workflows.plan import RunPlan
 
 FOLDER = Path(__file__).parent
+SUGGEST = "limit.historyCount.suggestContinueAsNew"
 
 
-async def record(worker: ToyWorker, toys: Toys, name: str, nodes: tuple[PlannedNode, ...]) -> None:
-    handle = await worker.start(*nodes, interface_outputs=INTERFACE if name == "chain" else {})
+def plan_of(name: str) -> RunPlan:
+    if name in PLANS:
+        return PLANS[name]
+    return RunPlan(SHAPES[name], interface_outputs=INTERFACE if name == "chain" else {})
+
+
+async def record(worker: ToyWorker, toys: Toys, name: str) -> None:
+    """Run a shape; keep the history of the run, of its children, and of every part of a chain of histories."""
+    plan = plan_of(name)
+    handle = await worker.start(*plan.nodes, interface_outputs=plan.interface_outputs, groups=plan.groups)
     if name == "interrupted":
         await until_called(toys, "long")
         await handle.cancel()
-    await handle.result()
-    history = (await handle.fetch_history()).to_json().replace(socket.gethostname(), "host")
-    (FOLDER / f"{name}.json").write_text(json.dumps(json.loads(history, object_hook=_anonymous), indent=1) + "\n")
+    result = await handle.result()
+    wanted = {"caught": "complete", "error_skips": "error", "interrupted": "interrupted"}
+    assert result["status"] == wanted.get(name, "complete"), (name, result)
+    found = await histories(worker.client, handle)
+    for number, history in enumerate(found):
+        file = FOLDER / (f"{name}.{number}.json" if number else f"{name}.json")
+        file.write_text(json.dumps(json.loads(history, object_hook=_anonymous), indent=1) + "\n")
+
+
+async def histories(client: Client, handle: WorkflowHandle[Any, Any]) -> list[str]:
+    """Those of a run and then of all it started, oldest first."""
+    query = f"WorkflowId = '{handle.id}' OR WorkflowId STARTS_WITH '{handle.id}/'"
+    await asyncio.sleep(1)  # until the list knows all
+    parts = [part async for part in client.list_workflows(query)]
+    parts.sort(key=lambda part: (part.id != handle.id, part.id, part.start_time))
+    found = []
+    for part in parts:
+        history = await client.get_workflow_handle(part.id, run_id=part.run_id).fetch_history()
+        found.append(history.to_json().replace(f"@{socket.gethostname()}", "@host"))
+    return found
 
 
 def _anonymous(item: dict[str, Any]) -> dict[str, Any]:
@@ -37,14 +66,22 @@ def _anonymous(item: dict[str, Any]) -> dict[str, Any]:
     return {key: "anyone" if key == "identity" else value for key, value in item.items()}
 
 
-async def main() -> None:
+async def main(names: list[str]) -> None:
+    known = [*SHAPES, *PLANS]
+    chosen = names or [name for name in known if not (FOLDER / f"{name}.json").exists()]
+    for names, events in (([n for n in chosen if n not in DRAINED], 4_096), ([n for n in chosen if n in DRAINED], 60)):
+        await record_all(names, events)
+
+
+async def record_all(names: list[str], events: int) -> None:
+    """Args: `events` is where the server suggests a new history."""
     toys = Toys()
     env: WorkflowEnvironment
     with tempfile.TemporaryDirectory() as folder:
-        async with await start_server() as env, toy_worker(env.client, toys, Path(folder)) as worker:
-            for name, nodes in SHAPES.items():
-                await record(worker, toys, name, nodes)
+        async with await start_server(**{SUGGEST: events}) as env, toy_worker(env.client, toys, Path(folder)) as worker:
+            for name in names:
+                await record(worker, toys, name)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(sys.argv[1:]))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from tests.workflows.toys import node
-from workflows.plan import BypassSource, InterfaceOutput, PlannedNode
+from workflows.plan import BypassSource, Feed, InterfaceOutput, PlannedInput, PlannedNode, PlannedOutput, RunPlan
 
 SHAPES: Mapping[str, tuple[PlannedNode, ...]] = {
     "chain": (node("a"), node("b", "echo", "a"), node("c", "echo", "b")),
@@ -18,3 +19,70 @@ SHAPES: Mapping[str, tuple[PlannedNode, ...]] = {
     "empty": (),
 }
 INTERFACE = {"out": InterfaceOutput("c", "out")}  # type: ignore[arg-type]
+
+
+def control(id: str, type: str, config: Mapping[str, Any] | None = None, /, **fields: Any) -> PlannedNode:
+    """A control node. `inputs`: slot to a feed (`node.slot`) or a value."""
+    inputs = {}
+    for key, given in fields.pop("inputs", {}).items():
+        feeds = tuple(Feed(*source.split(".")) for source in given) if isinstance(given, tuple) else ()
+        inputs[key] = PlannedInput(feeds, None if feeds else given, not feeds)
+    more = {"placement": "workflow", "outputs": {"out": PlannedOutput()}, "config": config or {}, "inputs": inputs}
+    return PlannedNode(id, f"core:{type}", **{**more, **fields})  # type: ignore[arg-type]
+
+
+def after(id: str, source: str, slot: str, **fields: Any) -> PlannedNode:
+    """An echo of one output of a node that may leave it dead."""
+    inputs = {"value": PlannedInput((Feed(source, slot),))}  # type: ignore[arg-type]
+    return node(id, "echo", inputs=inputs, after=(source,), gates={source: (slot,)}, **fields)
+
+
+def _gate(key: str) -> PlannedNode:
+    return control("in", "GroupInput", outputs={key: PlannedOutput()}, interface_values=True)
+
+
+def _inner(*nodes: PlannedNode, key: str = "item", out: str, **more: Any) -> dict[str, Any]:
+    outputs = {name: InterfaceOutput(*source.split(".")) for name, source in {"out": out, **more}.items()}  # type: ignore[arg-type]
+    return RunPlan((_gate(key), *nodes), interface_outputs=outputs, interface_keys=(key,)).pack()
+
+
+_WORK = _inner(node("w", "echo", inputs={"value": PlannedInput((Feed("in", "item"),))}, after=("in",)), out="w.out")  # type: ignore[arg-type]
+_AROUND = _inner(
+    control("g", "NodeGroup", inputs={"item": ("in.item",)}, after=("in",), group="work"), out="g.out", key="item"
+)
+_BELOW = {"work": _WORK, "around": _AROUND}
+
+PLANS: Mapping[str, RunPlan] = {
+    "group": RunPlan(
+        (node("a"), control("g", "NodeGroup", inputs={"item": ("a.out",)}, after=("a",), group="around")), groups=_BELOW
+    ),
+    "branch": RunPlan(
+        (
+            control("b", "Branch", inputs={"value": 1, "condition": "no"}),
+            after("yes", "b", "true"),
+            after("no", "b", "false"),
+            control(
+                "m", "Merge", inputs={"values": ("yes.out", "no.out")}, after=("yes", "no"), joins=True,
+                gates={"yes": ("out",), "no": ("out",)},
+            ),
+        )
+    ),
+    "caught": RunPlan((node("bad", "fail", catches=True), after("handler", "bad", "$error"), after("z", "bad", "out"))),
+    "delay": RunPlan((control("d", "Delay", inputs={"seconds": 0.2, "value": "x"}), node("z", "echo", "d"))),
+    "for_each": RunPlan(
+        (control("each", "ForEach", {"concurrency": 4}, inputs={"items": list(range(40))}, group="work"),),
+        groups=_BELOW,
+    ),
+    "loop": RunPlan(
+        (
+            control(
+                "loop", "Loop", {"conditionKey": "out", "maxIterations": 12, "onLimit": "stop"},
+                inputs={"state": {"item": 1}}, group="work",
+            ),
+        ),
+        groups=_BELOW,
+    ),
+}  # fmt: skip
+"""Graphs with control nodes and graphs below. Histories of children are kept beside, `<shape>.<number>.json`."""
+DRAINED = frozenset({"for_each", "loop"})
+"""Recorded where the server suggests a new history early, so that they continue as new."""

@@ -175,7 +175,8 @@ def worker_stopped(stack: Stack) -> Any:
         os.kill(pid, signal.SIGCONT)
 
 
-RUNNABLE = [file for file in FILES if _load(file).get("kind") != "scheduler"]
+RUNNABLE = [file for file in FILES if _load(file).get("kind") != "scheduler" and not file.stem.startswith("group_")]
+"""Groups are played by test_groups.py, in their stored form: their payloads show the defects of another flattening."""
 
 
 @pytest.mark.parametrize("form", ["payload", "storage"])

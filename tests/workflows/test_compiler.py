@@ -9,8 +9,8 @@ import pytest
 from tests.workflows.toy_graphs import ToyCatalogue, compiled, node
 from workflows.compiler import Compiled, SecretValue, compile_document
 from workflows.document import parse_document
+from workflows.node_values import bypass_outputs as given_by
 from workflows.plan import BypassSource, Feed, InterfaceOutput, NodeId, PlannedInput, PlannedNode, RunPlan, SlotKey
-from workflows.plan import bypass_outputs as given_by
 
 SOURCE = node("s", "Source", {"value": 1})
 

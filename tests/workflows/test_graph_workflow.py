@@ -17,8 +17,8 @@ from temporalio.client import Client
 from nodes.errors import NodeError, NodeMustWait
 from nodes.node import Chunk, NodeContext, Outputs
 from tests.workflows.toys import Toys, ToyWorker, node, toy_worker, until_called
-from workflows import graph_workflow, sink
-from workflows import plan as plans
+from workflows import interpreter, node_runs, sink
+from workflows import scheduler as plans
 from workflows.graph_workflow import GraphWorkflow
 from workflows.plan import BypassSource, Feed, InterfaceOutput, PlannedInput, PlannedOutput
 
@@ -190,7 +190,7 @@ async def test_more_nodes_than_one_activation_may_start_all_run(worker: ToyWorke
 async def test_continue_as_new_carries_the_run_on(
     worker: ToyWorker, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph_workflow, "DRAIN_EVENTS", 40)
+    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", 40)
     names = [f"c{index}" for index in range(20)]
     chain = [node(names[0])] + [node(name, "echo", before) for before, name in pairwise(names)]
     handle = await worker.start(*chain)
@@ -204,7 +204,7 @@ async def test_continue_as_new_carries_the_run_on(
 async def test_queue_without_worker_fails_the_node_with_that_reason(
     worker: ToyWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph_workflow, "UNPOLLED_QUEUE_S", 0.2)
+    monkeypatch.setattr(node_runs, "UNPOLLED_QUEUE_S", 0.2)
     result = await (await worker.start(node("g", "echo", queue=f"gpu-{uuid.uuid4()}"), node("free"))).result()
     assert result["nodes"]["g"]["error"]["code"] == "no_worker"
     assert result["nodes"]["free"]["status"] == "complete"

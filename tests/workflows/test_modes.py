@@ -8,7 +8,7 @@ import pytest
 
 from nodes.definition import BypassBehavior, Input, Mode, Output
 from tests.workflows.toy_graphs import compiled, node, places, problems, toy
-from workflows.plan import bypass_outputs
+from workflows.node_values import bypass_outputs
 
 NUMBER = Output("FLOAT")
 SUM = Mode(

@@ -8,25 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workflows.node_values import Missing, bypass_outputs, convert, inputs_for, interface_values
 from workflows.plan import (
     UNDEFINED,
     BypassSource,
     Feed,
     InterfaceOutput,
-    Missing,
     NodeId,
     PlannedInput,
     PlannedNode,
     PlannedOutput,
     RunPlan,
     SlotKey,
-    budget,
-    bypass_outputs,
-    convert,
-    inputs_for,
-    interface_values,
-    run_status,
 )
+from workflows.scheduler import budget, run_status
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)

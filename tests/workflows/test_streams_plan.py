@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.workflows.toy_graphs import compiled, node
-from workflows.plan import Feed, PlannedNode, RunPlan, begin, inputs_for, settle, started, stream_inputs
+from workflows.node_values import inputs_for, stream_inputs
+from workflows.plan import Feed, PlannedNode, RunPlan
+from workflows.scheduler import begin, settle, started
 
 EMIT, RELAY = "Emit", "Relay"
 
@@ -16,7 +18,7 @@ def test_a_consumer_runs_beside_its_producer_and_not_after_it() -> None:
     plan = compiled([node("s", EMIT), node("r", RELAY)], "s.out > r.stream").plan
     assert planned(plan, "r").beside == ("s",)
     assert planned(plan, "r").after == ()
-    assert stream_inputs(planned(plan, "r")) == {"stream": ["s"]}
+    assert stream_inputs(plan, planned(plan, "r")) == {"stream": ["s"]}
     assert plan.kept_streams == ("s",)
     assert inputs_for(planned(plan, "r"), {}) == {}
 
@@ -25,7 +27,7 @@ def test_a_batch_value_becomes_a_stream_of_one_chunk() -> None:
     plan = compiled([node("s", EMIT), node("r", RELAY)], "s.text > r.stream").plan
     assert planned(plan, "r").after == ("s",)
     assert planned(plan, "r").beside == ()
-    assert stream_inputs(planned(plan, "r")) == {"stream": [None]}
+    assert stream_inputs(plan, planned(plan, "r")) == {"stream": [None]}
     assert inputs_for(planned(plan, "r"), {"s": {"text": "x"}}) == {"stream": "x"}  # type: ignore[dict-item]
 
 
@@ -39,7 +41,7 @@ def test_a_consumer_behind_bypassed_relays_follows_the_producer() -> None:
 
 def test_a_bypassed_relay_without_input_gives_no_chunk() -> None:
     plan = compiled([node("x", RELAY, bypassed=True), node("r", RELAY)], "x.stream > r.stream").plan
-    assert stream_inputs(planned(plan, "r")) == {"stream": [""]}
+    assert stream_inputs(plan, planned(plan, "r")) == {"stream": [""]}
     assert planned(plan, "r").beside == ()
 
 

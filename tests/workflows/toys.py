@@ -79,18 +79,18 @@ def node(id: str, type: str = "echo", /, *sources: str, **fields: Any) -> Planne
 
 
 class ToyWorker:
-    """A worker on a queue of its own; events are off."""
+    """A worker on a queue of its own, or of another one before it; events are off."""
 
-    def __init__(self, client: Client, toys: Toys, folder: Path) -> None:
-        self._client = client
-        self._queue = f"q-{uuid.uuid4()}"
+    def __init__(self, client: Client, toys: Toys, folder: Path, queue: str = "") -> None:
+        self.client = client
+        self.queue = queue or f"q-{uuid.uuid4()}"
         self.values = Values(FolderBlobs(folder / "blobs"))
         link = NullLink()
         link.start()
         execute = ExecuteNode(toys, lambda user: (None, NoSecrets()), link, self.values)  # type: ignore[arg-type, return-value]
         self.worker = Worker(
             client,
-            task_queue=self._queue,
+            task_queue=self.queue,
             workflows=[GraphWorkflow],
             activities=[execute.execute_node, *EngineJobs(self.values, client).activities()],
             max_heartbeat_throttle_interval=timedelta(seconds=1),
@@ -100,11 +100,11 @@ class ToyWorker:
     async def start(self, *nodes: PlannedNode, **plan: Any) -> WorkflowHandle[Any, dict[str, Any]]:
         """Start a run of these nodes, as the gateway would."""
         tenant = SearchAttributePair(SearchAttributeKey.for_keyword("TenantId"), "default_user")
-        return await self._client.start_workflow(
+        return await self.client.start_workflow(
             "GraphWorkflow",
             args=[RunPlan(nodes, **plan).encode(), RunStart()],
             id=f"r-{uuid.uuid4()}",
-            task_queue=self._queue,
+            task_queue=self.queue,
             task_timeout=timedelta(seconds=5),
             search_attributes=TypedSearchAttributes([tenant]),
         )

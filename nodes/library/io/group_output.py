@@ -26,7 +26,7 @@ definition = NodeDefinition(
         )
     },
     execute=group_output,
-    placement="inline",
+    placement="workflow",
     dynamic_slots=True,
     bypassable=False,
     interface_sink=True,

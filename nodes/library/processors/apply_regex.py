@@ -66,6 +66,7 @@ definition = NodeDefinition(
     },
     outputs={"outputText": Output("STRING", display_name="Text")},
     execute=apply_regex,
+    deterministic=True,
     bypass_behavior=BypassBehavior(pass_through={"outputText": "inputText"}),
     width=300,
 )

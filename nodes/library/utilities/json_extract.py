@@ -65,5 +65,6 @@ definition = NodeDefinition(
         "found": Output("BOOLEAN", display_name="Found", description="Whether there is a value other than null."),
     },
     execute=json_extract,
+    deterministic=True,
     timeout_s=120,
 )

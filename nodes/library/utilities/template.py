@@ -101,5 +101,6 @@ definition = NodeDefinition(
         )
     },
     execute=template,
+    deterministic=True,
     timeout_s=120,
 )

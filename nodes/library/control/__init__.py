@@ -1,0 +1,1 @@
+"""Branches, repetitions and waits: nodes that the interpreter itself runs, durably."""

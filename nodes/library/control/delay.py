@@ -1,0 +1,50 @@
+"""core:Delay and core:WaitUntil: durable timers."""
+
+from __future__ import annotations
+
+from nodes.definition import BypassBehavior, Input, NodeDefinition
+from nodes.library.control.settings import VALUE_IN, VALUE_OUT
+
+delay = NodeDefinition(
+    type="Delay",
+    category="Control",
+    display_name="Delay",
+    display_names={"zh": "延时"},
+    description="Hands a value on after some time, however often everything restarts meanwhile.",
+    inputs={
+        "value": VALUE_IN,
+        "seconds": Input(
+            "FLOAT",
+            display_name="Seconds",
+            required=True,
+            config={"default": 1, "min": 0, "max": 315_576_000},
+        ),
+    },
+    outputs={"value": VALUE_OUT},
+    bypass_behavior=BypassBehavior(pass_through={"value": "value"}),
+    placement="workflow",
+    is_preview_unsafe=True,
+)
+
+wait_until = NodeDefinition(
+    type="WaitUntil",
+    category="Control",
+    display_name="Wait until",
+    display_names={"zh": "等到"},
+    description="Hands a value on at a moment; at once, when the moment is past.",
+    inputs={
+        "value": VALUE_IN,
+        "time": Input(
+            "STRING",
+            display_name="Moment",
+            description="ISO 8601, such as 2030-01-31T08:00:00Z; without a zone it is UTC.",
+            required=True,
+        ),
+    },
+    outputs={"value": VALUE_OUT},
+    bypass_behavior=BypassBehavior(pass_through={"value": "value"}),
+    placement="workflow",
+    is_preview_unsafe=True,
+)
+
+definitions = (delay, wait_until)

@@ -1,0 +1,18 @@
+"""core:Merge: several ways become one again."""
+
+from __future__ import annotations
+
+from nodes.definition import Input, NodeDefinition
+from nodes.library.control.settings import VALUE_OUT
+
+definition = NodeDefinition(
+    type="Merge",
+    category="Control",
+    display_name="Merge",
+    display_names={"zh": "合并"},
+    description="Goes on with the first value that arrives. Skipped only when none can arrive any more.",
+    inputs={"values": Input("WILDCARD", display_name="Values", required=True, multi=True)},
+    outputs={"value": VALUE_OUT},
+    placement="workflow",
+    joins=True,
+)

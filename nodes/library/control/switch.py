@@ -1,0 +1,42 @@
+"""core:Switch: one of several ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+
+MAX_CASES = 100
+
+
+def outputs_of(config: Mapping[str, Any]) -> dict[str, Output]:
+    """One output for each case, and `default`."""
+    cases = config.get("cases")
+    count = min(len(cases), MAX_CASES) if isinstance(cases, list | tuple) else 0
+    outputs = {f"case_{index}": Output("WILDCARD", display_name=f"Case {index}") for index in range(count)}
+    return {**outputs, "default": Output("WILDCARD", display_name="Otherwise")}
+
+
+definition = NodeDefinition(
+    type="Switch",
+    category="Control",
+    display_name="Switch",
+    display_names={"zh": "多路分支"},
+    description="Sends a value the way of the first case that it fits. What hangs on the others is skipped.",
+    inputs={"value": Input("WILDCARD", display_name="Value", required=True)},
+    outputs={"default": Output("WILDCARD", display_name="Otherwise")},
+    config_schema={
+        "cases": Input(
+            "ARRAY",
+            display_name="Cases",
+            description='Values, or tests such as {"operator": "contains", "value": "help"}.',
+            config={"default": ()},
+        )
+    },
+    bypass_behavior=BypassBehavior(pass_through={"*": "value"}),
+    placement="workflow",
+    dynamic_slots=True,
+    branches=True,
+    outputs_of=outputs_of,
+)
