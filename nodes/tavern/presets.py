@@ -76,6 +76,7 @@ class Prompt:
             order.
         in_chat: Placed `depth` messages from the end of the history instead of at its place in the order.
         order: Of in-chat prompts at one depth the larger stands nearer the end.
+        has_role: The file names one of the known roles.
         triggers: Generation types it is for; none means all.
     """
 
@@ -89,6 +90,7 @@ class Prompt:
     order: float = 100
     triggers: tuple[str, ...] = ()
     forbid_overrides: bool = False
+    has_role: bool = True
 
     def is_for(self, generation_type: str) -> bool:
         return not self.triggers or generation_type in self.triggers
@@ -298,6 +300,7 @@ def _prompt(item: Json, position: int, warnings: list[str]) -> Prompt:
         order=_number(item.get("injection_order"), 100),
         triggers=tuple(str(trigger) for trigger in triggers) if isinstance(triggers, list) else (),
         forbid_overrides=item.get("forbid_overrides") is True,
+        has_role=item.get("role") in ROLES,
     )
 
 

@@ -200,7 +200,7 @@ def _lifted(card: dict[str, Any]) -> dict[str, Any]:
     texts = {key: _text(fields.get(key)) for key in V2_KEYS if key not in _NO_TEXTS}
     data = dict(card["data"]) if isinstance(card.get("data"), Mapping) else {}
     flat = {key: texts[key] for key in V1_KEYS}
-    talkativeness, fav = fields.get("talkativeness") or 0.5, fields.get("fav") in (True, "true")
+    talkativeness, fav = fields.get("talkativeness") or 0.5, fields.get("fav") == "true"
     tags = _tags(fields.get("tags"))
     card |= {**flat, "creatorcomment": texts["creator_notes"], "avatar": card.get("avatar") or "none"}
     card |= {"talkativeness": talkativeness, "fav": fav, "tags": tags, "spec": V2, "spec_version": "2.0"}

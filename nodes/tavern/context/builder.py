@@ -142,6 +142,7 @@ class _Context:
                 character_tags=self.card.tags,
                 texts=fields,
                 prompt_scripts=self.scripts.on_world_info,
+                as_sillytavern=self.settings.as_sillytavern,
             )
         )
 

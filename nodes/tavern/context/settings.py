@@ -38,7 +38,7 @@ class ContextSettings:
         group: Names of the members of a group chat.
         pin_examples: Examples take their room before the history.
         add_prefill: Add the preset's assistant prefill as last message; None does so when the preset is for Claude.
-        as_sillytavern: Also what SillyTavern does by accident (see `prompts.assembly.Options`).
+        as_sillytavern: Also what SillyTavern does by accident (see `prompts.assembly.Options` and `world_info.Scan`).
         legacy_macros: Replace macros as the older engine did.
         model: Name of the model, for counting and `{{model}}`.
         max_tokens: Reply length instead of the preset's.

@@ -203,12 +203,9 @@ class Expansion:
             return self._expression(head.expression, depth)
         macro = self._macros.get(head.name)
         if macro is None or head.closing or not self._fits(macro, item):
-            # of a condition nothing is evaluated but the branch that is taken
-            return (
-                self._text[item.pair.start : item.end]
-                if macro is _CONDITION and not head.closing
-                else self._as_written(item, self._segments(item, depth))
-            )
+            if macro is _CONDITION and not head.closing:
+                return self._no_condition(item, depth)
+            return self._as_written(item, self._segments(item, depth))
         if macro is _CONDITION:
             return self._condition(item, depth)
         return self._call(macro, item, depth)
@@ -219,6 +216,13 @@ class Expansion:
         if item.content is None:
             return macro.least <= len(item.head.arguments) <= macro.most
         return macro.most != ANY and macro.least <= len(item.head.arguments) + 1 <= macro.most
+
+    def _no_condition(self, item: _Item, depth: int) -> str:
+        """A condition with too few or too many arguments stays as written; the text it encloses is read."""
+        opening = self._text[item.pair.start : item.pair.end]
+        if item.content is None or item.closing is None:
+            return opening
+        return f"{opening}{self._evaluate(item.content, depth)}{self._text[item.closing.start : item.closing.end]}"
 
     def _call(self, macro: Macro, item: _Item, depth: int) -> str:
         segments = self._segments(item, depth)

@@ -81,6 +81,11 @@ def _is_pair(text: str, start: int, middle: int, end: int) -> bool:
     return start < middle and text.startswith("::", middle) and text.startswith("}}", end)
 
 
+def _items(body: str) -> list[str]:
+    """The items of a list: by `::` they keep the space around them."""
+    return body.split("::") if "::" in body else choices((body,))
+
+
 class _Raw:
     """Card texts as they are: macros in them are replaced by the steps that follow."""
 
@@ -235,7 +240,7 @@ class _Legacy:
         return time_difference(self.environment, left, right)
 
     def _random(self, body: str) -> str:
-        items = choices((body,))
+        items = _items(body)
         return items[draw_index(self.environment, len(items))]
 
     def _pick(self, source: str) -> Step:
@@ -245,6 +250,6 @@ class _Legacy:
         def make(body: str) -> str:
             nonlocal count
             count += 1
-            return pick(self.environment.pick_seed, source, count, choices((body,)))
+            return pick(self.environment.pick_seed, source, count, _items(body))
 
         return self._call(r"pick\s?:(?::(?!\}))?", make)

@@ -73,8 +73,9 @@ class Options:
         add_prefill: `assistant_prefill` is added as a last message; None does so for presets that name no other
             source than Claude.
         as_sillytavern: Also what SillyTavern does by accident: parts whose marker the order lacks come after
-            everything, a block of examples in which nobody speaks still gets its heading, and notes beside a main
-            prompt that the order lacks are lost.
+            everything, a block of examples in which nobody speaks still gets its heading, notes beside a main prompt
+            that the order lacks are lost, and so are in-chat prompts for which the file names no role, and the message
+            to go on with when examples stand last.
         message_overhead: Tokens that each message costs beside its texts.
     """
 
@@ -159,7 +160,13 @@ class _Assembler:
         if not self.options.pin_examples:
             ordered |= self._examples()
         groups = [ordered[identifier] for identifier in self.slots]
-        return self._finished([*groups, self.appended, chat.continued, control, prefill])
+        continued = [] if self._loses_continued() else chat.continued
+        return self._finished([*groups, self.appended, continued, control, prefill])
+
+    def _loses_continued(self) -> bool:
+        """Examples that stand last are put where the message to go on with stood."""
+        is_last = list(self.slots)[-1:] == ["dialogueExamples"]
+        return self.options.as_sillytavern and is_last and not self.options.pin_examples
 
     def _finished(self, groups: Iterable[Sequence[Message]]) -> Assembly:
         messages = [message for group in groups for message in group]
@@ -182,7 +189,7 @@ class _Assembler:
                 text = "" if prompt.identifier in MARKERS else self.expand(prompt.content)
                 if self._has_place(prompt):
                     self.slots[prompt.identifier] = _Slot(prompt, text)
-            elif not entry.enabled and prompt.identifier == "main":
+            elif prompt.identifier == "main":
                 # Empty, but there: notes before and after the main prompt keep their place.
                 self.slots["main"] = _Slot(prompt, "")
 
@@ -237,6 +244,9 @@ class _Assembler:
         if "main" not in self.slots:
             self.slots = {"main": _Slot(Prompt("main"), ""), **self.slots}
         main = self.slots["main"]
+        if main.prompt.in_chat:
+            main.text = self._with_notes(main.text, relative)
+            return
         for note in relative:
             role = "system" if note.key in _SYSTEM_ONLY else note.role
             message = self._message(role, note.expanded(self.expand), note.source or note.key)
@@ -244,6 +254,17 @@ class _Assembler:
                 main.notes_before.insert(0, message)
             else:
                 main.notes_after.append(message)
+
+    def _with_notes(self, text: str, notes: Iterable[Note]) -> str:
+        """A main prompt in the chat is one message with the notes beside it."""
+        for note in notes:
+            texts = (
+                [note.expanded(self.expand), text]
+                if note.position == BEFORE_MAIN
+                else [text, note.expanded(self.expand)]
+            )
+            text = "\n".join(filter(None, texts))
+        return text
 
     def _group(self, identifier: str, slot: _Slot) -> list[Message]:
         if identifier in _LISTS:
@@ -294,7 +315,7 @@ class _Assembler:
     # --- examples and chat ---
 
     def _with_injections(self, turns: Sequence[Turn]) -> list[Turn | Injection]:
-        slots = [slot for slot in self.slots.values() if slot.prompt.in_chat]
+        slots = [slot for slot in self.slots.values() if slot.prompt.in_chat and self._is_known_in_chat(slot.prompt)]
         prompts = [
             _in_chat(slot) for slot in slots if slot.prompt.identifier not in ("chatHistory", "dialogueExamples")
         ]
@@ -304,6 +325,9 @@ class _Assembler:
         if by_depth and "chatHistory" not in self.slots:
             self.warnings.append("prompts in the chat are not sent: the prompt order has no enabled 'chatHistory'")
         return merged(turns, by_depth)
+
+    def _is_known_in_chat(self, prompt: Prompt) -> bool:
+        return prompt.has_role or prompt.identifier in MARKERS or not self.options.as_sillytavern
 
     def _examples(self) -> Mapping[str, list[Message]]:
         if "dialogueExamples" not in self.slots:

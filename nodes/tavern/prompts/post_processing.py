@@ -130,7 +130,7 @@ def _joined(first: Any, second: Any) -> Any:
 def _parts(content: Any) -> list[Any]:
     if isinstance(content, list):
         return content
-    return [{"type": "text", "text": content}] if content else []
+    return [{"type": "text", "text": content}]
 
 
 def _is_text(part: Any) -> bool:

@@ -187,8 +187,10 @@ class _Run:
             tests=self._tests,
             draw=self._scan.draw,
             is_sticky=self._is_sticky,
+            is_resting=lambda one: one.key in self._timed.cooldown,
             active_groups=self._active_groups,
             scoring=self._settings.use_group_scoring,
+            as_sillytavern=self._scan.as_sillytavern,
         )
         return contest.survivors(found)
 

@@ -183,7 +183,7 @@ def _plain_candidate(index: int, book: str, entry: Entry, settings: Settings) ->
 def split_groups(group: str) -> tuple[str, ...]:
     """Names of a comma list. White space after a comma is no part of a name, other white space is."""
     first, *others = group.split(",")
-    return tuple(dict.fromkeys(name for name in (first, *(other.lstrip(JS_SPACE) for other in others)) if name))
+    return tuple(name for name in (first, *(other.lstrip(JS_SPACE) for other in others)) if name)
 
 
 def _keys(entry: Entry, texts: tuple[str, ...], settings: Settings) -> tuple[Key, ...]:

@@ -232,6 +232,8 @@ def _as_sillytavern(entry: Mapping[str, Any]) -> dict[str, Any]:
             extensions[name] = value if value is not None else list(default) if isinstance(default, tuple) else default
         elif field in entry:
             extensions[name] = entry[field]
+        else:
+            extensions.pop(name, None)
     return {
         **{name: entry[field] for name, field in _WRITTEN_AS.items() if field in entry},
         "enabled": not flag(entry.get("disable")),

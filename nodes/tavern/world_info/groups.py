@@ -19,20 +19,34 @@ class GroupContest:
     Args:
         active_groups: The `group` fields of the entries that are active already.
         scoring: Whether groups are scored unless an entry says otherwise.
+        is_resting: Whether the cooldown of an entry runs.
+        as_sillytavern: An entry that is out already takes the last one that is in with it when it loses again, and a
+            sticky entry is out while its cooldown runs.
     """
 
     def __init__(
-        self, *, tests: KeyTest, draw: Draw, is_sticky: Sticky, active_groups: Collection[str], scoring: bool
+        self,
+        *,
+        tests: KeyTest,
+        draw: Draw,
+        is_sticky: Sticky,
+        is_resting: Sticky,
+        active_groups: Collection[str],
+        scoring: bool,
+        as_sillytavern: bool = False,
     ) -> None:
         self._tests = tests
         self._draw = draw
         self._is_sticky = is_sticky
+        self._is_resting = is_resting
         self._active_groups = active_groups
         self._scoring = scoring
-        self._out: set[int] = set()
+        self._as_sillytavern = as_sillytavern
+        self._left: dict[int, Candidate] = {}
 
     def survivors(self, candidates: list[Candidate]) -> list[Candidate]:
         """Those that no group throws out. The others get to know why."""
+        self._left = {candidate.index: candidate for candidate in candidates}
         groups = _by_group(candidates)
         settled = {name for name, members in groups.items() if self._keep_sticky(name, members)}
         open_groups = {name: members for name, members in groups.items() if name not in settled}
@@ -40,12 +54,14 @@ class GroupContest:
             open_groups[name] = self._best_scored(name, members)
         for name, members in open_groups.items():
             self._contest(name, members)
-        return [candidate for candidate in candidates if candidate.index not in self._out]
+        return list(self._left.values())
 
     def _keep_sticky(self, name: str, members: list[Candidate]) -> bool:
         if not any(map(self._is_sticky, members)):
             return False
         self._throw_out(name, (member for member in members if not self._is_sticky(member)))
+        if self._as_sillytavern:
+            self._throw_out(name, filter(self._is_resting, members))
         return True
 
     def _best_scored(self, name: str, members: list[Candidate]) -> list[Candidate]:
@@ -85,8 +101,10 @@ class GroupContest:
 
     def _throw_out(self, name: str, members: Iterable[Candidate]) -> None:
         for member in members:
-            self._out.add(member.index)
-            member.reason, member.detail = Reason.GROUP, name
+            loser = self._left.pop(member.index, None)
+            if loser is None and self._as_sillytavern and self._left:
+                loser = self._left.popitem()[1]
+            (loser or member).set_reason(Reason.GROUP, name)
 
 
 def _by_group(candidates: list[Candidate]) -> dict[str, list[Candidate]]:

@@ -80,15 +80,18 @@ def _source(body: str) -> str:
     return _SOURCE_PART.sub(lambda match: _SHOWN.get(match[0], match[0]), body)
 
 
-def split_keys(text: str) -> tuple[str, ...]:
-    """A list of keys written as one text: split at commas, but not inside what begins like a regular expression."""
+def split_keys(text: str, regexes: JsRegexes | None = None) -> tuple[str, ...]:
+    """A list of keys written as one text: split at commas, but not inside what begins like a regular expression.
+
+    With `regexes` what only looks like a regular expression and is none is split, too.
+    """
     keys: list[str] = []
     index = start = slashes = 0
     while index < len(text):
         if text[index] == "/" and text[index - 1 : index] != "\\":
             slashes += 1
         elif text[index] == "," and slashes != 1:
-            keys += _whole(text[start:index])
+            keys += _whole(text[start:index], regexes)
             # the character after a comma belongs to the next key, whatever it is
             start, slashes, index = index + 1, 0, index + 1
         index += 1
@@ -96,10 +99,13 @@ def split_keys(text: str) -> tuple[str, ...]:
     return tuple(key for key in (item.strip(JS_SPACE) for item in keys) if key)
 
 
-def _whole(key: str) -> list[str]:
+def _whole(key: str, regexes: JsRegexes | None) -> list[str]:
     """A key with commas stays one, unless it begins like a regular expression and is none."""
     bare = key.strip(JS_SPACE)
-    return key.split(",") if bare.startswith("/") and split_regex(bare) is None else [key]
+    if not bare.startswith("/"):
+        return [key]
+    is_regex = split_regex(bare) is not None and (regexes is None or parse_key(bare, regexes) is not None)
+    return [key] if is_regex else key.split(",")
 
 
 def key_texts(value: Any, *, split: bool = True) -> tuple[str, ...]:

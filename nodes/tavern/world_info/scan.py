@@ -62,6 +62,9 @@ class Scan:
         forced: `(book, uid)` of entries that are active whatever their keys say.
         dry_run: Only look: sticky and cooldown are neither read nor written.
         prompt_scripts: Regex scripts of placement 5 for prompts: `(content, depth or None) -> content`.
+        as_sillytavern: Also what SillyTavern does by accident in inclusion groups: an entry that loses in a second
+            group takes the last candidate of the pass with it, a sticky entry is out while its cooldown runs, and
+            scores count keys with their macros and spaces as written.
     """
 
     books: Books
@@ -81,3 +84,4 @@ class Scan:
     forced: frozenset[tuple[str, int]] = frozenset()
     dry_run: bool = False
     prompt_scripts: Callable[[str, int | None], str] = unchanged
+    as_sillytavern: bool = False

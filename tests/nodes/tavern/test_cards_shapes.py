@@ -228,3 +228,9 @@ def test_any_object_can_be_normalised_and_lifted(raw: dict[str, Any], has_data: 
     assert validate(newest).version == 3
     assert {key for key in data if has_data} <= set(newest["data"])
     assert json.dumps(raw) == before
+
+
+@pytest.mark.parametrize(("given_fav", "fav"), [("true", True), (True, False), ("false", False), (None, False)])
+def test_flat_favourite_is_a_text(given_fav: Any, fav: bool) -> None:
+    flat = dict.fromkeys(("description", "personality", "scenario", "first_mes", "mes_example"), "")
+    assert to_v2({"name": "Mira", **flat, "fav": given_fav})["data"]["extensions"]["fav"] is fav

@@ -136,6 +136,10 @@ def test_variables(text: str, expected: str) -> None:
     assert _expand(text) == expected
 
 
+def test_text_in_a_condition_without_a_condition_is_read() -> None:
+    assert _expand("{{if }}{{user}}{{/if}}") == "{{if }}" + _expand("{{user}}") + "{{/if}}"
+
+
 def test_variables_are_read_back_as_json_keeps_them() -> None:
     environment = _environment(local={"n": 2, "list": [1, 2.0], "flag": True, "none": None})
     text = Macros(environment)("{{incvar::n}}{{.x = 5}}{{.h = 1e308}}{{.h += 1e308}}{{.list}}{{.flag}}{{.none}}{{.h}}")

@@ -63,3 +63,8 @@ def test_limits() -> None:
         _expand("{{user}}" * 11, limits=MacroLimits(evaluations=10))
     with pytest.raises(MacroLimit):
         _expand("{{lastMessage}}" * 99, chat=Chat((MacroMessage("x" * 99),)), limits=MacroLimits(output=999))
+
+
+def test_items_between_double_colons_keep_their_space() -> None:
+    assert _expand("[{{random:: a :: a }}]") == "[ a ]"
+    assert _expand("[{{random: a , a }}]") == "[a]"

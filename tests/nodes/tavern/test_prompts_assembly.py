@@ -360,3 +360,32 @@ def test_a_message_to_continue_loses_its_name_field() -> None:
     chosen = preset("chatHistory", names_behavior=1, continue_nudge_prompt="go on")
     assembly = run(chosen, Options(generation_type="continue", continued="a3"))
     assert [bool(message.name) for message in assembly.messages] == [True, True, False, False]
+
+
+def test_main_for_another_type_keeps_its_place_for_notes_and_override() -> None:
+    chosen = preset(prompts=[])
+    main = replace(chosen.prompts["main"], triggers=("continue",))
+    chosen = replace(chosen, prompts={**chosen.prompts, "main": main})
+    assert texts(run(chosen, history=[], notes=[Note("1_memory", "N", IN_MAIN)])) == "s:N"
+    assert texts(run(chosen, history=[], main_override="O{{original}}")) == "s:O"
+
+
+def test_notes_beside_a_main_prompt_in_the_chat_are_joined_with_it() -> None:
+    chosen = preset()
+    main = replace(chosen.prompts["main"], in_chat=True, depth=1, role="user")
+    chosen = replace(chosen, prompts={**chosen.prompts, "main": main})
+    notes = [Note("1_memory", "after", IN_MAIN), Note("2_floating_prompt", "before", BEFORE_MAIN)]
+    assert texts(run(chosen, notes=notes)) == "a:a1 u:u2 u:before\nM\nafter a:a3"
+
+
+def test_prompt_in_the_chat_without_a_role_is_lost_only_as_in_sillytavern() -> None:
+    chosen = preset("main x chatHistory", [own("x", injection_position=1, injection_depth=0)])
+    assert texts(run(chosen)).endswith("a:a3 s:X")
+    assert texts(run(chosen, Options(user="Ann", as_sillytavern=True))).endswith("a:a3")
+
+
+def test_examples_that_stand_last_hide_the_message_to_continue_only_as_in_sillytavern() -> None:
+    chosen = preset("main chatHistory dialogueExamples", continue_nudge_prompt="go on")
+    options = Options("continue", "Ann", continued="a3")
+    assert texts(run(chosen, options)) == "s:M a:a1 u:u2 a:a3 s:go on"
+    assert texts(run(chosen, replace(options, as_sillytavern=True))) == "s:M a:a1 u:u2"

@@ -94,3 +94,12 @@ def test_texts_in_parts_become_one_text() -> None:
     plain, mixed = [{"role": "user", "content": parts}], [{"role": "user", "content": [*parts, picture]}]
     assert post_process(plain, "merge", Names()) == [{"role": "user", "content": "a\n\nb"}]
     assert post_process(mixed, "merge", Names())[0]["content"] == [{"type": "text", "text": "a\n\nb"}, picture]
+
+
+def test_parts_after_an_empty_message_keep_its_blank_line() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:x"}}
+    given = [{"role": "user", "content": ""}, {"role": "user", "content": [{"type": "text", "text": "p"}, picture]}]
+    assert post_process(given, "merge_tools", Names("", ""))[0]["content"] == [
+        {"type": "text", "text": "\n\np"},
+        picture,
+    ]

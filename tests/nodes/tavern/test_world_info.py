@@ -326,6 +326,30 @@ def test_sticky_member_keeps_its_group() -> None:
     assert active(activate(scan(*entries, chat=["fog", "hi"], timed=first.timed))) == [0]
 
 
+GROUPED = [entry("hi", group="g, h"), entry("hi", group="g,h"), entry("hi")]
+
+
+def test_loser_of_two_groups_takes_another_with_it_only_as_in_sillytavern() -> None:
+    assert active(activate(scan(*GROUPED, draw=drawing(0, 0)))) == [0, 2]
+    assert active(activate(scan(*GROUPED, draw=drawing(0, 0), as_sillytavern=True))) == [0]
+
+
+def test_scores_count_keys_as_written_only_as_in_sillytavern() -> None:
+    members = [entry("{{char}}", group="g"), entry("", constant=True, group="g", order=1), entry("the", group="g")]
+    scored = replace(PLAIN, use_group_scoring=True)
+    assert active(activate(scan(*members, chat=["the Bot"], settings=scored, draw=drawing(0)))) == [0]
+    wanted = scan(*members, chat=["the Bot"], settings=scored, draw=drawing(0), as_sillytavern=True)
+    assert active(activate(wanted)) == [2]
+
+
+def test_sticky_member_rests_while_its_cooldown_runs_only_as_in_sillytavern() -> None:
+    one = entry("fog", group="g", sticky=3, cooldown=2)
+    first = activate(scan(one, chat=["fog"]))
+    later = {"chat": ["fog", "hi"], "timed": first.timed}
+    assert active(activate(scan(one, **later))) == [0]
+    assert active(activate(scan(one, **later, as_sillytavern=True))) == []
+
+
 # --- budget ---
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.tavern.environment import FormatError
+from nodes.tavern.js_regex import engine
 from nodes.tavern.world_info import (
     Settings,
     WorldBook,
@@ -241,3 +242,15 @@ def test_as_sillytavern_sparse_entries_stay_sparse() -> None:
     extensions = written["extensions"]
     assert (extensions["depth"], extensions["probability"], extensions["useProbability"]) == (4, None, False)
     assert not {"position", "exclude_recursion", "display_index"} & set(extensions)
+
+
+def test_as_sillytavern_a_place_is_not_taken_from_the_extensions() -> None:
+    book = to_character_book({"entries": {"0": {"uid": 0, "extensions": {"position": 4, "x": 1}}}}, sillytavern=True)
+    extensions = book["entries"][0]["extensions"]
+    assert "position" not in extensions
+    assert extensions["x"] == 1
+
+
+def test_key_list_is_split_inside_what_is_no_valid_pattern() -> None:
+    assert split_keys("/(,/,b", engine()) == ("/(", "/", "b")
+    assert split_keys("/a,b/,c", engine()) == ("/a,b/", "c")

@@ -13,7 +13,7 @@ from tests.vectors.sillytavern.recorded import Case, load, name_of
 def test_key_is_parsed_as_recorded(case: Case) -> None:
     given = case["input"]
     if "keys_text" in given:
-        assert list(split_keys(given["keys_text"])) == case["expected"]
+        assert list(split_keys(given["keys_text"], engine())) == case["expected"]
     else:
         assert parsed(given["key"]) == case["expected"]
 

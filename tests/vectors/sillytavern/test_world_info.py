@@ -76,6 +76,7 @@ def scan_of(given: dict[str, Any], turn: dict[str, Any], timed: dict[str, Any], 
         texts=ScanTexts(**{TEXTS[key]: text for key, text in given.get("scan_data", {}).items() if key in TEXTS}),
         dry_run=turn["dry_run"],
         prompt_scripts=scripts_of(given.get("regex_scripts", [])),
+        as_sillytavern=True,
     )
 
 
