@@ -62,8 +62,9 @@ async def histories(client: Client, handle: WorkflowHandle[Any, Any]) -> list[st
 
 
 def _anonymous(item: dict[str, Any]) -> dict[str, Any]:
-    """Names of machines and processes are nobody's business and nothing replays them."""
-    return {key: "anyone" if key == "identity" else value for key, value in item.items()}
+    """Names of machines, processes and folders are nobody's business and nothing replays them."""
+    hidden = {"identity": "anyone", "stackTrace": ""}
+    return {key: hidden.get(key, value) for key, value in item.items()}
 
 
 async def main(names: list[str]) -> None:
