@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -222,3 +223,8 @@ class NodeContext:
     progress: Callable[[float, float], None] = lambda value, maximum: None
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("innkeeper.node"))
     is_cancelled: Callable[[], bool] = lambda: False
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every attempt: a provider that knows such a key does not charge a repeated call again."""
+        return hashlib.sha256(f"{self.prompt_id}/{self.node_id}".encode()).hexdigest()

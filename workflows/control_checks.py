@@ -14,6 +14,7 @@ from workflows.reader import kind
 from workflows.resolve import ResolvedNode, Wire
 from workflows.scheduler import ERROR_SLOT
 from workflows.slots import PlannedInputs
+from workflows.validate import is_number
 
 MAX_CASES = 100
 MAX_FIELDS = 100
@@ -138,14 +139,10 @@ def _field_complaint(field: Any) -> str:
     return f"({key!r}) has an unfit {wrong[0]!r}" if wrong else ""
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_slot_config(value: Any) -> bool:
     if not isinstance(value, Mapping) or not isinstance(value.get("suggestions") or [], list | tuple):
         return False
-    return all(value.get(bound) is None or _is_number(value[bound]) for bound in ("min", "max"))
+    return all(value.get(bound) is None or is_number(value[bound]) for bound in ("min", "max"))
 
 
 _FIELD_TESTS: dict[str, Callable[[Any], bool]] = {

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from math import isfinite
 from typing import Any
 
+from nodes.number_text import number_text
 from workflows.plan import (
     LIVE,
     STREAMED,
@@ -111,19 +110,6 @@ def convert(value: Any, conversion: str) -> Any:
     if conversion == "float" and isinstance(value, int):
         return float(value)
     return value
-
-
-def number_text(value: float) -> str:
-    """A number as JavaScript writes it."""
-    if isinstance(value, int) or not isfinite(value):
-        return str(value)
-    if value == 0:
-        return "0"
-    if 1e-6 <= abs(value) < 1e21:
-        text = f"{Decimal(repr(value)):f}"
-        return text.rstrip("0").rstrip(".") if "." in text else text
-    mantissa, _, exponent = repr(value).partition("e")
-    return f"{mantissa}e{int(exponent):+d}"
 
 
 def bypass_outputs(bypass: Mapping[SlotKey, BypassSource], inputs: Mapping[str, Any]) -> dict[str, Any]:

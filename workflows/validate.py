@@ -166,15 +166,16 @@ def config_problems(node: ResolvedNode) -> list[Problem]:
 
 _TYPE_TESTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "STRING": ("text", lambda value: isinstance(value, str)),
-    "INTEGER": ("a whole number", lambda value: _is_number(value) and float(value).is_integer()),
-    "FLOAT": ("a number", lambda value: _is_number(value)),
+    "INTEGER": ("a whole number", lambda value: is_number(value) and float(value).is_integer()),
+    "FLOAT": ("a number", lambda value: is_number(value)),
     "BOOLEAN": ("true or false", lambda value: isinstance(value, bool)),
     "OBJECT": ("an object", lambda value: isinstance(value, Mapping)),
     "ARRAY": ("a list", lambda value: isinstance(value, list | tuple)),
 }
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Numbers as JSON knows them: a boolean is none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -186,7 +187,7 @@ def value_complaint(value: Any, slot: Input) -> str:
     if fits is not None and not fits(value):
         return f"must be {expected}, found {kind(value)}"
     low, high = slot.config.get("min"), slot.config.get("max")
-    if _is_number(value) and ((low is not None and value < low) or (high is not None and value > high)):
+    if is_number(value) and ((low is not None and value < low) or (high is not None and value > high)):
         return f"must be from {_bound(low)} to {_bound(high)}"
     options = suggested(slot)
     if "ComboOption" in slot.match_categories and options and value not in options:
@@ -211,7 +212,7 @@ def override_problems(node: DocumentNode) -> list[Problem]:
 def _within(low: float, high: float, whole: bool = False) -> tuple[str, Callable[[Any], bool]]:
     number = "a whole number" if whole else "a number"
     expected = f"must be {number} from {low:g} to {high:g}"
-    return expected, lambda value: _is_number(value) and low <= value <= high and (not whole or int(value) == value)
+    return expected, lambda value: is_number(value) and low <= value <= high and (not whole or int(value) == value)
 
 
 _RETRY_TESTS: dict[str, tuple[str, Callable[[Any], bool]]] = {

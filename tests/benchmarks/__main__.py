@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import contextlib
 import signal
@@ -17,6 +16,7 @@ from rich.progress import Progress
 
 from nodes.errors import InnkeeperError
 from tests.benchmarks import report
+from tests.benchmarks.arguments import parser
 from tests.benchmarks.loads import LOADS, ROWS, Row
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.report import HAND, Line
@@ -25,7 +25,7 @@ from tests.benchmarks.stack import sides
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen rows. Exit code 0 when they were measured, whatever the verdicts."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parser("tests.benchmarks", __doc__, ROWS, 7).parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 170)
     try:
         measured = asyncio.run(_measure(chosen.rows, chosen.rounds))
@@ -40,29 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.write(chosen.file, lines, measured, chosen.rounds)
         console.print(f"written to {chosen.file}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, help="where to write the figures as JSON")
-    parser.add_argument("--rows", type=_rows, default=ROWS, help=", ".join(row.key for row in ROWS) + " (default: all)")
-    parser.add_argument("--rounds", type=_rounds, default=7, help="samples per row and side (default: 7)")
-    return parser
-
-
-def _rows(text: str) -> tuple[Row, ...]:
-    known = {row.key: row for row in ROWS}
-    keys = [key.strip() for key in text.split(",")]
-    unknown = [key for key in keys if key not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no row {unknown[0]!r}; there are {', '.join(known)}")
-    return tuple(known[key] for key in keys)
-
-
-def _rounds(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds; give 1 or more")
-    return int(text)
 
 
 async def _measure(rows: Sequence[Row], rounds: int) -> dict[str, Measured]:

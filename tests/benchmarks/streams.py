@@ -6,7 +6,6 @@ client, without a log: nothing survives anything. The ratio is the price of dura
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import gc
 import json
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from gateway.temporal_server import free_port
 from nodes.errors import InnkeeperError
+from tests.benchmarks.arguments import parser
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.streams_measure import Meter, Tally, Usage
 from tests.benchmarks.streams_sides import Flow, Side, stream_sides
@@ -156,7 +156,7 @@ class Line:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the chosen rows. Exit code 0 when they were measured, whatever the verdicts."""
-    chosen = _parser().parse_args(arguments)
+    chosen = parser("tests.benchmarks.streams", __doc__, ROWS, 1).parse_args(arguments)
     console = Console(width=None if sys.stdout.isatty() else 150)
     try:
         lines = asyncio.run(_measure(chosen.rows, chosen.rounds))
@@ -170,23 +170,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen.file.write_text(json.dumps([line.to_json() for line in lines], indent=1) + "\n")
         console.print(f"written to {chosen.file}")
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.streams", description=__doc__)
-    parser.add_argument("file", nargs="?", type=Path, help="where to write the figures as JSON")
-    parser.add_argument("--rows", type=_rows, default=ROWS, help=", ".join(row.key for row in ROWS) + " (default: all)")
-    parser.add_argument("--rounds", type=int, default=1, help="samples per row and side (default: 1)")
-    return parser
-
-
-def _rows(text: str) -> tuple[Row, ...]:
-    known = {row.key: row for row in ROWS}
-    keys = [key.strip() for key in text.split(",")]
-    unknown = [key for key in keys if key not in known]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"no row {unknown[0]!r}; there are {', '.join(known)}")
-    return tuple(known[key] for key in keys)
 
 
 async def _measure(rows: Sequence[Row], rounds: int) -> list[Line]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -12,6 +10,7 @@ from typing import Any, cast
 from nodes.definition import Input, NodeDefinition, Output, Retry
 from nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
 from nodes.library.llm.messages import read_history
+from nodes.library.llm.parameters import STREAM, number_of
 from nodes.library.utilities.text import is_truthy
 from nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
 from nodes.services.hosts import host_of
@@ -110,8 +109,7 @@ async def _request(inputs: Inputs, context: NodeContext) -> ChatRequest:
         # The last step before the call: an earlier failure must not have touched the key.
         api_key=await _key(route, context),
         parameters=parameters,
-        # The same for every attempt: a provider that knows the header answers a repeated call without charging twice.
-        idempotency_key=hashlib.sha256(f"{context.prompt_id}/{context.node_id}".encode()).hexdigest(),
+        idempotency_key=context.idempotency_key,
         adapter=route.adapter,
         channel_id=route.channel_id,
     )
@@ -137,8 +135,8 @@ def _wish(inputs: Inputs, context: NodeContext) -> ModelWish:
 
 def _parameters(inputs: Inputs) -> dict[str, Any]:
     """The single fields, then what `parameters` says, which wins."""
-    found = {slot: _number(inputs, slot) for slot in _SAMPLING}
-    seed = _number(inputs, "seed")
+    found = {slot: number_of(inputs, slot) for slot in _SAMPLING}
+    seed = number_of(inputs, "seed")
     given = _given_parameters(inputs.get("parameters"))
     fields = {key: value for key, value in found.items() if value is not None}
     return {**fields, **({"seed": seed} if seed and seed > 0 else {}), **given}
@@ -168,16 +166,6 @@ def _parsed(text: str) -> Any:
     except ValueError as error:
         place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise NodeInputError(f"""'parameters' is not valid JSON{place}; it looks like '{{"stop": ["x"]}}'""") from None
-
-
-def _number(inputs: Inputs, slot: str) -> int | float | None:
-    value = inputs.get(slot)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise NodeInputError(f"{slot!r} must be a number, found {type(value).__name__}")
-    # JSON from a browser may say 512.0, which providers refuse where they want a whole number.
-    return int(value) if value == int(value) else value
 
 
 definition = NodeDefinition(
@@ -230,12 +218,7 @@ definition = NodeDefinition(
             description="The same seed gives similar answers where the provider can; 0 is none.",
             config={"default": 0, "min": 0, "step": 1},
         ),
-        "stream": Input(
-            "BOOLEAN",
-            display_name="Stream",
-            description="Give the answer in pieces, as it comes.",
-            config={"default": False},
-        ),
+        "stream": STREAM,
     },
     outputs={
         "response": Output(

@@ -9,6 +9,7 @@ from typing import Any, cast
 from nodes.definition import Input, NodeDefinition, Output, Retry
 from nodes.errors import InnkeeperError, NodeInputError
 from nodes.library.llm.messages import read_history
+from nodes.library.llm.parameters import STREAM
 from nodes.library.llm_test.images import user_message
 from nodes.library.llm_test.request import chat_request
 from nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
@@ -111,12 +112,7 @@ definition = NodeDefinition(
             match_categories=("ChatHistory", "Json"),
         ),
         "image": IMAGE,
-        "stream": Input(
-            "BOOLEAN",
-            display_name="Stream",
-            description="Give the answer in pieces, as it comes.",
-            config={"default": False},
-        ),
+        "stream": STREAM,
     },
     outputs={
         "response": Output(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from nodes.errors import NodeInputError
+from nodes.library.llm.parameters import number_of
 from nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
+from nodes.services.hosts import host_of
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
@@ -27,7 +26,7 @@ async def chat_request(messages: list[dict[str, Any]], inputs: Inputs, context: 
     model = inputs.get("model")
     if not isinstance(model, str) or not model.strip():
         raise NodeInputError("'model' is empty; give the name of a model")
-    parameters = {"temperature": _number(inputs, "temperature"), "max_tokens": _number(inputs, "max_tokens")}
+    parameters = {"temperature": number_of(inputs, "temperature"), "max_tokens": number_of(inputs, "max_tokens")}
     # The last step before the call: an earlier failure must not have touched the key.
     if isinstance(api_key, SecretRef):
         api_key = await context.services.secrets.reveal(api_key, host=_host(base_url))
@@ -37,8 +36,7 @@ async def chat_request(messages: list[dict[str, Any]], inputs: Inputs, context: 
         messages=messages,
         api_key=api_key,
         parameters={key: value for key, value in parameters.items() if value is not None},
-        # The same for every attempt: a provider that knows the header answers a repeated call without charging twice.
-        idempotency_key=hashlib.sha256(f"{context.prompt_id}/{context.node_id}".encode()).hexdigest(),
+        idempotency_key=context.idempotency_key,
     )
 
 
@@ -56,23 +54,9 @@ def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
 
 
 def _host(base_url: str) -> str:
-    """`name:port` of the server, the port always told: another port of a machine is another service."""
-    try:
-        parts = urlsplit(base_url)
-        name, port = parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
-        name = port = None
+    """`name:port` of the server. Only http and https have a port when none is told."""
+    host = host_of(base_url)
     # Programs disagree on where a host ends behind such characters, and the key goes where this one says.
-    if not name or port is None or _DOUBTFUL.search(base_url):
+    if host is None or urlsplit(base_url).scheme not in ("http", "https") or _DOUBTFUL.search(base_url):
         raise NodeInputError("'api_settings': 'base_url' is not an http or https URL; it looks like 'https://host/v1'")
-    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
-
-
-def _number(inputs: Inputs, slot: str) -> int | float | None:
-    value = inputs.get(slot)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise NodeInputError(f"{slot!r} must be a number, found {type(value).__name__}")
-    # JSON from a browser may say 512.0, which providers refuse where they want a whole number.
-    return int(value) if value == int(value) else value
+    return host

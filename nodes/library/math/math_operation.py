@@ -9,6 +9,7 @@ from nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
 from nodes.errors import NodeInputError
 from nodes.library.math.functions import OPERATIONS, Operation
 from nodes.library.math.numbers import number_in, shortest
+from nodes.library.math.settings import OPERATION_KEY, operation_setting
 from nodes.library.utilities.text import is_truthy
 from nodes.node import Inputs, NodeContext
 
@@ -82,6 +83,7 @@ def _slot(key: str, default: float | None) -> Input:
 
 
 _MODES = {operation.id: _mode(operation) for operation in OPERATIONS}
+_LABELS = [(item.id, f"{item.group}: {item.label}", item.zh) for item in OPERATIONS]
 
 definition = NodeDefinition(
     type="MathOperation",
@@ -91,25 +93,10 @@ definition = NodeDefinition(
     description="Computes one number: arithmetic, comparison, rounding, trigonometry, conversion.",
     inputs=_MODES[DEFAULT_MODE].inputs,
     outputs=_MODES[DEFAULT_MODE].outputs,
-    config_schema={
-        "operationMode": Input(
-            "STRING",
-            display_name="Operation",
-            required=True,
-            match_categories=("ComboOption",),
-            config={
-                "default": DEFAULT_MODE,
-                "searchable": True,
-                "suggestions": tuple(
-                    {"value": item.id, "label": f"{item.group}: {item.label}", "labels": {"zh": item.zh}}
-                    for item in OPERATIONS
-                ),
-            },
-        )
-    },
+    config_schema={OPERATION_KEY: operation_setting(DEFAULT_MODE, _LABELS)},
     modes=_MODES,
     default_mode_id=DEFAULT_MODE,
-    mode_config_key="operationMode",
+    mode_config_key=OPERATION_KEY,
     falls_back_to_default_mode=True,
     execute=math_operation,
     placement="inline",

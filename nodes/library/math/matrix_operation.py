@@ -8,6 +8,7 @@ from typing import Any
 from nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
 from nodes.library.math import linear
 from nodes.library.math.matrices import read_matrix, write_matrix
+from nodes.library.math.settings import OPERATION_KEY, operation_setting
 from nodes.node import Inputs, NodeContext
 
 DEFAULT_MODE = "add"
@@ -104,24 +105,10 @@ definition = NodeDefinition(
     description="Computes with matrices: sums, products, transpose, inverse, determinant.",
     inputs=_MODES[DEFAULT_MODE].inputs,
     outputs=_MODES[DEFAULT_MODE].outputs,
-    config_schema={
-        "operationMode": Input(
-            "STRING",
-            display_name="Operation",
-            required=True,
-            match_categories=("ComboOption",),
-            config={
-                "default": DEFAULT_MODE,
-                "searchable": True,
-                "suggestions": tuple(
-                    {"value": key, "label": label, "labels": {"zh": zh}} for key, (label, zh) in _LABELS.items()
-                ),
-            },
-        )
-    },
+    config_schema={OPERATION_KEY: operation_setting(DEFAULT_MODE, ((key, *labels) for key, labels in _LABELS.items()))},
     modes=_MODES,
     default_mode_id=DEFAULT_MODE,
-    mode_config_key="operationMode",
+    mode_config_key=OPERATION_KEY,
     falls_back_to_default_mode=True,
     execute=matrix_operation,
     placement="inline",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal
 from typing import Any
+
+from nodes.number_text import number_text
 
 _ESCAPE = re.compile(r"""\\([ntr"'\\])""")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
@@ -36,7 +37,7 @@ def to_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return _number_text(value)
+        return number_text(value)
     return dump_json(value)
 
 
@@ -55,19 +56,3 @@ def is_truthy(value: Any) -> bool:
     if isinstance(value, float) and math.isnan(value):
         return False
     return True if isinstance(value, list | dict) else bool(value)
-
-
-def _number_text(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    if value == 0:
-        return "0"
-    # Both languages print the fewest digits that read back as the same number; they differ in when they use exponents.
-    number = Decimal(repr(value)).normalize()
-    exponent = number.adjusted()
-    if -7 < exponent < 21:
-        return format(number, "f")
-    digits = format(number.scaleb(-exponent), "f")
-    return f"{digits}e{exponent:+d}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 
+from nodes.number_text import number_text
+
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _INFINITY = re.compile(r"[+-]?Infinity\Z")
 _BASED = re.compile(r"0(?:[xX][0-9a-fA-F]+|[oO][0-7]+|[bB][01]+)\Z")
@@ -37,39 +39,6 @@ def _based(text: str) -> float:
         return float(int(text[2:], _BASES[text[1].lower()]))
     except OverflowError:
         return math.inf
-
-
-def number_text(number: float) -> str:
-    """A number as text: shortest digits, `8` without a point, exponents from 1e21 and below 1e-6."""
-    if math.isnan(number):
-        return "NaN"
-    if math.isinf(number):
-        return "Infinity" if number > 0 else "-Infinity"
-    if number == 0:
-        return "0"
-    sign = "-" if number < 0 else ""
-    return sign + _positive_text(abs(number))
-
-
-def _positive_text(number: float) -> str:
-    mantissa, _, exponent = f"{number!r}".partition("e")
-    whole, _, part = mantissa.partition(".")
-    point = len(whole) + int(exponent or 0)
-    digits = (whole + part).lstrip("0")
-    point -= len(whole + part) - len(digits)
-    digits = digits.rstrip("0")
-    if 0 < point <= 21:
-        return _plain(digits, point)
-    if -6 < point <= 0:
-        return "0." + "0" * -point + digits
-    tail = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{digits[0]}{tail}e{'+' if point > 0 else '-'}{abs(point - 1)}"
-
-
-def _plain(digits: str, point: int) -> str:
-    if len(digits) <= point:
-        return digits + "0" * (point - len(digits))
-    return f"{digits[:point]}.{digits[point:]}"
 
 
 def storable(number: float) -> int | float | str:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from nodes.number_text import number_text
 from nodes.tavern.macros.environment import MacroLimit, Variables
-from nodes.tavern.macros.numbers import number_text, storable, to_number, trim
+from nodes.tavern.macros.numbers import storable, to_number, trim
 
 _MAX_LIST = 10_000
 

@@ -142,16 +142,6 @@ class Activation:
     overflowed: bool = False
     passes: int = 0
 
-    @property
-    def examples_top(self) -> tuple[str, ...]:
-        """Ascending; put each in front of what stands there already."""
-        return tuple(example.content for example in self.examples if example.top)
-
-    @property
-    def examples_bottom(self) -> tuple[str, ...]:
-        """Ascending; append each."""
-        return tuple(example.content for example in self.examples if not example.top)
-
     def outlet(self, name: str) -> str:
         """The text of an outlet; "" when no active entry fills it."""
         return "\n".join(self.outlets.get(name, ()))

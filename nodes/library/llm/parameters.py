@@ -1,0 +1,27 @@
+"""What every node that asks a model has: numbers among its inputs, and the choice to stream."""
+
+from __future__ import annotations
+
+import math
+
+from nodes.definition import Input
+from nodes.errors import NodeInputError
+from nodes.node import Inputs
+
+STREAM = Input(
+    "BOOLEAN",
+    display_name="Stream",
+    description="Give the answer in pieces, as it comes.",
+    config={"default": False},
+)
+
+
+def number_of(inputs: Inputs, slot: str) -> int | float | None:
+    """The number in a slot; None when there is none. Raises NodeInputError when it is something else."""
+    value = inputs.get(slot)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise NodeInputError(f"{slot!r} must be a number, found {type(value).__name__}")
+    # JSON from a browser may say 512.0, which providers refuse where they want a whole number.
+    return int(value) if value == int(value) else value
