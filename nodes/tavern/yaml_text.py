@@ -96,6 +96,8 @@ def parse_yaml(text: str) -> Any:
         _check_nesting(text)
         value = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
+        if "nesting depth" in (error.problem or ""):  # libyaml's own limit comes first where it must read far ahead
+            raise too_deep() from None
         place = _place(error.problem_mark)
         # What follows the first quote is the file's own text.
         problem = (error.problem or "it cannot be read").split("'")[0].strip()

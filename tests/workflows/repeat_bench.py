@@ -28,13 +28,16 @@ class Bench(Toys):
     """The built-in nodes and toys: `Work` gives its item on after a while, fails when told to, counts itself.
 
     `at_once`, `most`: how many ran at a time. `seconds`: item to how long it takes, `*` is any. `fails`: items.
-    All wait for `gate`, which is open.
+    `behind`: item to the item whose end it waits for. `ended`: items in the order of their ends. All wait for `gate`,
+    which is open.
     """
 
     at_once: int = 0
     most: int = 0
     seconds: Mapping[Any, float] = field(default_factory=dict)
     fails: frozenset[Any] = frozenset()
+    behind: Mapping[Any, Any] = field(default_factory=dict)
+    ended: list[Any] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -65,8 +68,11 @@ class Bench(Toys):
         try:
             await self.gate.wait()
             await asyncio.sleep(self.seconds.get(key, self.seconds.get("*", 0)))
+            while key in self.behind and self.behind[key] not in self.ended:
+                await asyncio.sleep(0.01)
         finally:
             self.at_once -= 1
+            self.ended.append(item)
         return {"out": item, "all": dict(inputs)}
 
     async def _minus(self, inputs: Json, context: NodeContext) -> Json:

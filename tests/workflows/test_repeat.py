@@ -42,11 +42,11 @@ def problems(bench: Bench, *nodes: Json, **library: Any) -> list[tuple[str, str 
 
 
 async def test_results_keep_the_order_of_the_items_however_long_they_take(player: Player, bench: Bench) -> None:
-    bench.seconds = {0: 0.3, 2: 0.15}
+    bench.behind = {0: 1, 1: 2, 2: 3}
     result = await player.play(document([each("each", "work", [0, 1, 2, 3])]))
     assert await player.output(result, "each", "results") == [{"out": index} for index in range(4)]
     assert await player.output(result, "each", "errors") == []
-    assert bench.calls[-1] == "each/3/w"
+    assert bench.ended == [3, 2, 1, 0]
     assert result["counts"] == {"complete": 9}
 
 
