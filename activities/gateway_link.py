@@ -202,13 +202,19 @@ class GatewayLink:
         `must`: another node waits for this end in the log, so this one waits however long the gateway is away.
         """
         self.close_stream(run, path, epoch)
-        message = {"t": "complete", "run": run, "path": path, "epoch": epoch, "outputs": outputs, "end": end}
-        n = self._send({**message, "cached": True} if cached else message)
+        n = self.say_complete(run, path, epoch, outputs, end=end, cached=cached)
         logged = await self._acknowledged(n)
         while must and not logged:
             await self.connected.wait()
             logged = await self._acknowledged(n)
         return logged
+
+    def say_complete(
+        self, run: str, path: str, epoch: Epoch, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
+    ) -> int:
+        """Send NODE_COMPLETE of a node that gave no chunks, and wait for nothing."""
+        message = {"t": "complete", "run": run, "path": path, "epoch": epoch, "outputs": outputs, "end": end}
+        return self._send({**message, "cached": True} if cached else message)
 
     # --- for consumers of streams ---------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from activities.execute_node import ExecuteNode
+from activities.execute_segment import ExecuteSegment
 from activities.gateway_link import GatewayLink, NullLink
 from activities.jobs import EngineJobs
 from activities.services import ServicesForRuns
@@ -60,7 +61,7 @@ async def connect(settings: WorkerSettings, stop: asyncio.Event) -> Client | Non
 
 
 def build_workers(
-    client: Client, settings: WorkerSettings, execute: ExecuteNode, jobs: EngineJobs
+    client: Client, settings: WorkerSettings, execute: ExecuteNode, segments: ExecuteSegment, jobs: EngineJobs
 ) -> tuple[Worker, ...]:
     """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
     common: dict[str, Any] = {
@@ -74,7 +75,7 @@ def build_workers(
         client,
         task_queue=DEFAULT_QUEUE,
         workflows=[GraphWorkflow],
-        activities=[execute.execute_node, *jobs.activities()],
+        activities=[execute.execute_node, segments.execute_segment, *jobs.activities()],
         workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
         max_concurrent_activities=settings.max_activities,
         max_eager_activity_reservations_per_workflow_task=100,
@@ -148,7 +149,7 @@ async def _serve(
         settings.data_dir / "results", blobs.has, max_bytes=settings.result_bytes, max_age_s=max_age_s
     )
     execute = ExecuteNode(catalogue, services, link, values, jobs.nudge, results)
-    workers = build_workers(client, settings, execute, jobs)
+    workers = build_workers(client, settings, execute, ExecuteSegment(execute, link), jobs)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 EXECUTE_NODE = "execute_node"
+EXECUTE_SEGMENT = "execute_segment"
 STORE_VALUES = "store_values"
 LOAD_VALUE = "load_value"
 MERGE_VALUES = "merge_values"
@@ -87,7 +88,56 @@ class NodeResult:
         return _changed(self)
 
 
-def _changed(message: NodeCall | NodeResult) -> JsonObject:
+@dataclass(frozen=True)
+class SegmentNode:
+    """One node of a segment.
+
+    Attributes:
+        inputs: Slot to `nodes.feeds.PlannedInput`, on the wire.
+        is_last: No attempt is left after this one.
+        seal, non_retryable: As in `NodeCall`.
+    """
+
+    id: str
+    type: str
+    mode: str | None = None
+    config: JsonObject = field(default_factory=dict)
+    inputs: dict[str, JsonObject] = field(default_factory=dict)
+    seal: dict[str, list[str]] = field(default_factory=dict)
+    non_retryable: list[str] = field(default_factory=list)
+    is_last: bool = False
+
+    def to_wire(self) -> JsonObject:
+        return _changed(self)
+
+
+@dataclass(frozen=True)
+class SegmentCall:
+    """Run inline nodes one after the other. The answer is `{"nodes": {id: outcome}, "ms": time it took}`.
+
+    An outcome is `{"startedAt", "endedAt", "attempt"}` and `outputs`, or `error` (final), or `again` (a failure that
+    may pass). Nodes without one did not run: what they hang on failed, or the time or room was used up.
+
+    Attributes:
+        place: Node path of the graph; `""` for the run itself.
+        nodes: `SegmentNode`s on the wire, each behind those it reads.
+        outputs: What nodes outside have given, as far as it is read: node to slot to value.
+        budget_ms, budget_bytes: No further node begins when they are used up.
+    """
+
+    run: str
+    place: str
+    nodes: list[JsonObject]
+    outputs: dict[str, JsonObject] = field(default_factory=dict)
+    run_user: str = "default_user"
+    budget_ms: float = 250.0
+    budget_bytes: int = 256_000
+
+    def to_wire(self) -> JsonObject:
+        return _changed(self)
+
+
+def _changed(message: NodeCall | NodeResult | SegmentNode | SegmentCall) -> JsonObject:
     """The fields that differ from their defaults, as a plain object: half the bytes, a fraction of the time."""
     return {
         spec.name: value

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nodes.call import is_blob
+from nodes.feeds import Outputs, feed_value
 from nodes.number_text import number_text
-from workflows.node_values import Outputs, feed_value
 from workflows.plan import UNDEFINED, PlannedNode
 from workflows.scheduler import NOT_TAKEN
 

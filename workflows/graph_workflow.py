@@ -13,6 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 from nodes.call import LOAD_VALUE, MERGE_VALUES
 from workflows import answers, interpreter, waiting
+from workflows.activation import History
 from workflows.for_each import ForEach
 from workflows.interpreter import Interpreter
 from workflows.jobs import job, pieces_of, stored_pieces, unstoppable
@@ -63,7 +64,7 @@ class GraphWorkflow:
             repeat,
             lambda place: Interpreter(self._scope, self._plan, place, repeated=True),
             size=len(self._plan.nodes),
-            must_drain=lambda: interpreter.history_is_full(is_busy=lambda: False),
+            must_drain=lambda: interpreter.history_is_full(History.now(), is_busy=lambda: False),
         )
 
     @workflow.run
@@ -76,6 +77,8 @@ class GraphWorkflow:
             raise
         except Exception as bug:
             # A plain exception would be retried as a task failure for ever; non-determinism never comes through here.
+            # A workflow that ended beside a segment of its own would never be done with it.
+            await workflow.wait_condition(lambda: self._scope.activation.is_still)
             raise ApplicationError(
                 f"the interpreter failed: {type(bug).__name__}", type="internal_error", non_retryable=True
             ) from bug
@@ -105,6 +108,7 @@ class GraphWorkflow:
     @workflow.signal
     async def pause(self, paused: bool) -> None:
         """Start no new node, or go on. What runs is not concerned."""
+        self._scope.activation.look()
         self._scope.paused = paused
         self._scope.wake_all()
         await self._tell_children("pause", paused)
@@ -112,6 +116,7 @@ class GraphWorkflow:
     @workflow.signal
     async def event(self, name: str, data: Any) -> None:
         """Something happened that nodes may wait for."""
+        self._scope.activation.look()
         await self._until_loaded()
         if not [wait for wait in self._scope.waits.values() if waiting.hear(wait, name, data)]:
             self._scope.hear(name, data)
@@ -133,6 +138,7 @@ class GraphWorkflow:
     @workflow.update
     async def answer(self, approval: str, answer: Any) -> dict[str, Any]:
         """Answer an approval: `{"approved", "values"?, "comment"?, "by"?}`."""
+        self._scope.activation.look()
         await self._until_loaded()
         if self._may_ask_soon(approval):
             await workflow.sleep(0.05)

@@ -6,24 +6,35 @@ import asyncio
 import heapq
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from temporalio import workflow
 
 from nodes.call import NodeResult
-from workflows import control, node_values, scheduler
+from nodes.feeds import Missing
+from workflows import control, node_values, scheduler, segments
+from workflows.activation import History
 from workflows.binding import Streams, bound
 from workflows.control import Given
 from workflows.control_runs import ControlRuns
 from workflows.node_runs import MAX_INLINE_INPUTS, NodeRuns, describe, interface_inputs
-from workflows.node_values import Missing
 from workflows.plan import NodeId, PlannedNode, RunPlan
 from workflows.scope import Place, Scope
+from workflows.segment_runs import MAX_ATTEMPTS, REGULAR_MS, SegmentRuns
 from workflows.state import NodeStatus, RunState, end_of
 
 DRAIN_EVENTS = 20_000
 DRAIN_BYTES = 20_000_000
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Inline nodes that one activity runs. `ready` waited for nothing when it began; `is_here`: as a local activity."""
+
+    ready: tuple[NodeId, ...]
+    is_here: bool
 
 
 class Interpreter:
@@ -45,6 +56,8 @@ class Interpreter:
         self._scope = scope
         self._repeated = repeated
         self._runs = NodeRuns(scope, place, self.plan)
+        self._segment_runs = SegmentRuns(scope, place)
+        self._fuses = self.plan.plan_version >= segments.FUSED_SINCE
         self._controls = ControlRuns(scope, place, self.plan, self._runs, self._tell)
         self._progress, ready = scheduler.begin(self.plan)
         self._ready: list[tuple[int, NodeId]] = [(self.plan.order[node], node) for node in ready]
@@ -52,6 +65,9 @@ class Interpreter:
         self._consuming = 0
         self._waited: list[NodeId] = []  # waits of the history before, to be taken up
         self._running: dict[NodeId, asyncio.Future[Any]] = {}
+        self._inline: list[tuple[int, NodeId]] = []  # ready, for the next segments
+        self._segments: dict[NodeId, Segment] = {}  # by the node they begin with
+        self._alone: dict[NodeId, int] = {}  # inline nodes that no segment could finish, and attempts used up there
         self._ended: list[NodeId] = []
         self._woken = False
         self._cancelled = False
@@ -124,6 +140,10 @@ class Interpreter:
             for node_id in ended:
                 self._finish(self.plan.by_id[node_id], self._running.pop(node_id))
 
+    def _forget_ready(self) -> None:
+        for nodes in (self._ready, self._held, self._inline):
+            nodes.clear()
+
     @property
     def is_still(self) -> bool:
         """Has nothing happened since the loop was left?"""
@@ -137,7 +157,7 @@ class Interpreter:
         return [node for node in self._running if self._controls.is_waiting(node)]
 
     def _is_over(self) -> bool:
-        if not self._running and (not (self._ready or self._held) or self._scope.interrupted):
+        if not self._running and (not (self._ready or self._held or self._inline) or self._scope.interrupted):
             return True
         self.drained = self._must_drain() and not self._scope.interrupted
         return self.drained
@@ -161,15 +181,19 @@ class Interpreter:
     def _interrupt(self) -> None:
         # Remembered in the scope: an activity that completes although it was cancelled would swallow the request.
         self._cancelled = True
-        self._ready.clear()
-        self._held.clear()
-        for task in self._running.values():
-            task.cancel()
+        self._forget_ready()
+        for node_id, task in self._running.items():
+            if not self._is_here(node_id):  # that is over in a moment
+                task.cancel()
+
+    def _is_here(self, node_id: NodeId) -> bool:
+        """Is it a segment that this worker runs?"""
+        return node_id in self._segments and self._segments[node_id].is_here
 
     def _start_ready(self) -> bool:
-        """Start what is ready, in order. True when this activation's budget held nodes back."""
+        """Start what is ready, in order, inline nodes last. True when this activation's budget held nodes back."""
         activation = self._scope.activation.look()
-        while self._ready and not self._scope.interrupted and not self._scope.paused and not self._must_drain():
+        while self._ready and self._may_start():
             node = self.plan.by_id[self._ready[0][1]]
             if node.id in self._progress.outcome:  # skipped while it was held
                 heapq.heappop(self._ready)
@@ -182,6 +206,9 @@ class Interpreter:
                 heapq.heappop(self._ready)
                 self._end_without_running(node, inputs)
                 continue
+            if self._may_be_fused(node):
+                heapq.heappush(self._inline, heapq.heappop(self._ready))
+                continue
             size = len(orjson.dumps(inputs)) if inputs else 0
             weight = min(size, MAX_INLINE_INPUTS) + (len(self.plan.group_bytes(node.group)) if node.group else 0)
             if not scheduler.budget([weight], self._scope.in_flight, activation.started, activation.spent):
@@ -189,11 +216,102 @@ class Interpreter:
             heapq.heappop(self._ready)
             activation.started, activation.spent = activation.started + 1, activation.spent + weight
             self._begin(node, inputs, size)
-        return False
+        return self._start_segments()
+
+    def _may_start(self) -> bool:
+        scope = self._scope
+        if scope.interrupted or scope.paused or scope.activation.segment_runs:
+            return False
+        return not self._must_drain()
 
     def _must_drain(self) -> bool:
         """Is this history full enough that nothing new may start in it?"""
-        return history_is_full(is_busy=self._is_busy)
+        return history_is_full(self._history(), is_busy=self._is_busy)
+
+    def _history(self) -> History:
+        # Only where segments may keep workflow tasks open is the newest answer not to be trusted.
+        return self._scope.activation.history if self._fuses and not self._repeated else History.now()
+
+    # --- segments -------------------------------------------------------------------------------------------------
+
+    def _may_be_fused(self, node: PlannedNode) -> bool:
+        if not self._fuses or node.id in self._alone or not segments.may_be_fused(node):
+            return False
+        return segments.weight_of(node, self.state.outputs) <= segments.MAX_BYTES
+
+    def _start_segments(self) -> bool:
+        """Start segments of the inline nodes that are ready. True when the budget held some back."""
+        activation = self._scope.activation
+        while self._inline and self._may_start():
+            ready = [heapq.heappop(self._inline) for _ in range(min(segments.MAX_NODES, len(self._inline)))]
+            nodes = self._chosen([node for _, node in ready])
+            is_here = self._may_run_here()
+            budget_ms = activation.left_ms if is_here else REGULAR_MS
+            call = self._segment_runs.call(nodes, self.state.outputs, budget_ms)
+            size = len(orjson.dumps(call))
+            if not scheduler.budget([size], self._scope.in_flight, activation.started, activation.spent):
+                for item in ready:
+                    heapq.heappush(self._inline, item)
+                return self._scope.in_flight < scheduler.MAX_IN_FLIGHT
+            activation.started, activation.spent = activation.started + 1, activation.spent + size
+            inside = {node.id for node in nodes}
+            for item in ready:
+                if item[1] not in inside:
+                    heapq.heappush(self._inline, item)
+            self._begin_segment(call, tuple(node for _, node in ready if node in inside), is_here)
+        return False
+
+    def _chosen(self, ready: list[NodeId]) -> list[PlannedNode]:
+        outputs = self.state.outputs
+
+        def may_join(node: PlannedNode) -> bool:
+            return node.id not in self._alone and segments.may_be_fused(node)
+
+        return segments.choose(
+            self.plan, self._progress.waiting, ready, may_join, lambda node: segments.weight_of(node, outputs)
+        )
+
+    def _may_run_here(self) -> bool:
+        """Only when nothing else is under way in this workflow: what ends meanwhile would wait for it, and a replay
+        could see the two ends in another order."""
+        return not (self._running or self._repeated) and self._scope.activation.may_run_here()
+
+    def _begin_segment(self, call: dict[str, Any], ready: tuple[NodeId, ...], is_here: bool) -> None:
+        first = ready[0]
+        task = self._segment_runs.start_here(call) if is_here else self._segment_runs.start(call)
+        if is_here:
+            self._scope.activation.begin_segment(task)
+        self._segments[first] = Segment(ready, is_here)
+        self._running[first] = task
+        self._scope.in_flight += 1
+        task.add_done_callback(lambda _: self._ended.append(first))
+
+    def _finish_segment(self, segment: Segment, task: asyncio.Future[Any]) -> None:
+        self._scope.in_flight -= 1
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        result: dict[str, Any] = {"nodes": {}, "ms": segments.LOCAL_MS} if error is not None else task.result()
+        if segment.is_here:
+            self._scope.activation.end_segment(result["ms"], len(orjson.dumps(result["nodes"])))
+        if error is not None:
+            if self._scope.interrupted:
+                return
+            self._alone.update(dict.fromkeys(segment.ready, 1 if segment.is_here else MAX_ATTEMPTS))
+        for node_id, outcome in result["nodes"].items():
+            self._take_outcome(self.plan.by_id[NodeId(node_id)], outcome)
+        self._push(tuple(node for node in segment.ready if node not in self.state.table))
+
+    def _take_outcome(self, node: PlannedNode, outcome: dict[str, Any]) -> None:
+        """Record how a node of a segment ended, as if it had run by itself."""
+        if "again" in outcome:
+            self._alone[node.id] = outcome["attempt"]
+            return
+        scheduler.started(self.plan, self._progress, node.id)
+        self.state.move(node.id, NodeStatus.RUNNING, startedAt=outcome["startedAt"])
+        if "error" in outcome:
+            self._fail(node, outcome["error"], outcome["attempt"])
+        else:
+            self._record_result(node, NodeResult(outcome["outputs"], outcome["attempt"]))
+        self.state.table[node.id]["endedAt"] = outcome["endedAt"]
 
     # --- one node -------------------------------------------------------------------------------------------------
 
@@ -201,7 +319,7 @@ class Interpreter:
         begun = self.state.table.get(node.id, {}).get("startedAt") or now()
         self.state.move(node.id, NodeStatus.RUNNING, startedAt=begun)
         if node.placement != "workflow":
-            self._follow(node, self._runs.start(node, inputs, size))
+            self._follow(node, self._runs.start(node, inputs, size, self._alone.get(node.id, 0)))
             return
         self._tell(node.id, "NODE_EXECUTING", {"attempt": 1})
         given = self._decide(node, inputs)
@@ -233,9 +351,7 @@ class Interpreter:
 
     def _end_without_running(self, node: PlannedNode, inputs: dict[str, Any] | Missing) -> None:
         if isinstance(inputs, Missing):
-            slots = ", ".join(repr(slot) for slot in inputs.slots)
-            message = f"node {node.id!r} got no value for required input {slots}; connect it or give it a value"
-            self._fail(node, {"message": message, "code": "missing_input", "retryable": False}, attempts=0)
+            self._fail(node, {"message": inputs.of(node.id), "code": "missing_input", "retryable": False}, attempts=0)
             return
         bypass = node.bypass or {}
         given = node_values.bypass_outputs(bypass, inputs)
@@ -251,6 +367,10 @@ class Interpreter:
         """Record how a node's task ended."""
         if self._repeated and self._scope.in_flight >= scheduler.MAX_IN_FLIGHT:
             self._scope.wake_all()  # another graph may use the room
+        segment = self._segments.pop(node.id, None)
+        if segment is not None:
+            self._finish_segment(segment, task)
+            return
         self._scope.in_flight -= not self._controls.waits(node)
         if self._runs.follows(node):
             self._consuming -= 1
@@ -328,12 +448,11 @@ class Interpreter:
         return dict(counts)
 
 
-def history_is_full(is_busy: Callable[[], bool]) -> bool:
-    """May nothing new start in this history? Already when a new one is suggested, if nothing is under way."""
-    info = workflow.info()
-    if info.is_continue_as_new_suggested() and not is_busy():
+def history_is_full(history: History, is_busy: Callable[[], bool]) -> bool:
+    """May nothing new start in it? Already when a new one is suggested, if nothing is under way."""
+    if history.is_long and not is_busy():
         return True
-    return info.get_current_history_length() > DRAIN_EVENTS or info.get_current_history_size() > DRAIN_BYTES
+    return history.events > DRAIN_EVENTS or history.bytes > DRAIN_BYTES
 
 
 def flat(table: Mapping[NodeId, Mapping[str, Any]], place: Place) -> tuple[dict[str, dict[str, Any]], list[Any]]:

@@ -11,7 +11,7 @@ TOTAL_PER_TIMEOUT = 3.0
 
 def leaves_segment(node: DocumentNode, definition: NodeDefinition) -> bool:
     """An inline node with wishes of its own runs as an activity of its own."""
-    wishes = (node.retry, node.timeout_seconds, node.queue)
+    wishes = (node.retry, node.timeout_seconds, node.queue, node.cache or None)
     return definition.placement == "inline" and any(wish is not None for wish in wishes)
 
 

@@ -48,13 +48,17 @@ class NodeRuns:
         """Does it read a stream while it comes?"""
         return node.id in self._followers
 
-    def start(self, node: PlannedNode, inputs: dict[str, Any], size: int) -> asyncio.Task[dict[str, Any]]:
-        """`size`: bytes of JSON of all inputs together."""
+    def start(
+        self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int = 0
+    ) -> asyncio.Task[dict[str, Any]]:
+        """`size`: bytes of JSON of all inputs together. `attempts` were made elsewhere."""
         if size <= MAX_INLINE_INPUTS and node.queue is None:
-            return self._activity(node, inputs)
-        return asyncio.create_task(self._with_care(node, inputs, size))
+            return self._activity(node, inputs, attempts)
+        return asyncio.create_task(self._with_care(node, inputs, size, attempts))
 
-    def _activity(self, node: PlannedNode, inputs: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
+    def _activity(
+        self, node: PlannedNode, inputs: dict[str, Any], attempts: int
+    ) -> workflow.ActivityHandle[dict[str, Any]]:
         retry = RetryPolicy(
             initial_interval=timedelta(seconds=node.initial_s),
             backoff_coefficient=node.backoff,
@@ -65,7 +69,7 @@ class NodeRuns:
         in_stream = self._is_in_stream(node)
         return workflow.start_activity(
             EXECUTE_NODE,
-            self._call(node, inputs).to_wire(),
+            self._call(node, inputs, attempts).to_wire(),
             task_queue=self._queue_of(node),
             result_type=dict,
             start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s),
@@ -86,7 +90,7 @@ class NodeRuns:
         """None is the run's own queue. Consumers wait in slots of their own, or they would starve their producers."""
         return f"{node.queue or workflow.info().task_queue}.streams" if self.follows(node) else node.queue
 
-    def _call(self, node: PlannedNode, inputs: dict[str, Any]) -> NodeCall:
+    def _call(self, node: PlannedNode, inputs: dict[str, Any], attempts: int) -> NodeCall:
         return NodeCall(
             run=self._scope.run,
             path=self._place.of(node.id),
@@ -98,7 +102,8 @@ class NodeRuns:
             seal={key: list(slot.seal) for key, slot in node.outputs.items() if slot.seal},
             streams=[key for key, slot in node.outputs.items() if slot.stream],
             collect_chunks=node.collect_chunks or node.id in self._place.lists,
-            max_failures=node.max_attempts,
+            base_attempt=attempts,
+            max_failures=max(1, node.max_attempts - min(attempts, 1)),
             non_retryable=list(node.non_retryable),
             run_user=self._scope.user_id,
             interface_inputs=interface_inputs(self._plan, self._place) if node.interface_values else {},
@@ -113,11 +118,11 @@ class NodeRuns:
         found = node_values.stream_inputs(self._plan, node)
         return {key: [self._place.of(path) if path else path for path in paths] for key, paths in found.items()}
 
-    async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int) -> dict[str, Any]:
+    async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int) -> dict[str, Any]:
         """A node with large inputs, or one whose queue may have no worker."""
         if size > MAX_INLINE_INPUTS:
             inputs = await stored(node, inputs)
-        handle = self._activity(node, inputs)
+        handle = self._activity(node, inputs, attempts)
         if node.queue is not None:
             await _watch_queue(self._queue_of(node) or node.queue, handle)
         return await handle

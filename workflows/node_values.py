@@ -3,75 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from nodes.number_text import number_text
-from workflows.plan import (
-    LIVE,
-    STREAMED,
-    UNDEFINED,
-    BypassSource,
-    Feed,
-    NodeId,
-    PlannedInput,
-    PlannedNode,
-    RunPlan,
-    SlotKey,
-)
-
-
-@dataclass(frozen=True)
-class Missing:
-    """Required slots that got no value at run time."""
-
-    slots: tuple[SlotKey, ...]
-
-
-Outputs = Mapping[NodeId, Mapping[str, Any]]
+from nodes.feeds import LIVE, UNDEFINED, Feed, Missing, Outputs, SlotKey, convert, values_of
+from workflows.plan import BypassSource, PlannedNode, RunPlan
 
 
 def inputs_for(node: PlannedNode, outputs: Outputs) -> dict[str, Any] | Missing:
-    """The values of a node whose sources have all ended. A slot that got nothing is absent.
-
-    A bypassed node has no required slots.
-    """
-    values: dict[str, Any] = {}
-    missing: list[SlotKey] = []
-    for key, planned in node.inputs.items():
-        value = _slot_value(planned, outputs)
-        if value is STREAMED:
-            continue
-        if value is not UNDEFINED:
-            values[key] = value
-        elif planned.required and node.bypass is None:
-            missing.append(key)
-    return Missing(tuple(missing)) if missing else values
-
-
-def _slot_value(planned: PlannedInput, outputs: Outputs) -> Any:
-    if planned.feeds and planned.multi:
-        gathered: list[Any] = []
-        for feed in planned.feeds:
-            value = feed_value(feed, outputs)
-            if feed.convert == "spread" and isinstance(value, list):
-                gathered += value
-            else:
-                gathered.append(None if value is UNDEFINED or value is STREAMED else value)
-        return gathered
-    if planned.feeds:
-        value = feed_value(planned.feeds[-1], outputs)
-        if value is not UNDEFINED:
-            return value
-    return planned.value if planned.has_value else UNDEFINED
-
-
-def feed_value(feed: Feed, outputs: Outputs) -> Any:
-    """What an edge brings: STREAMED for a live stream, UNDEFINED when the source gave nothing there."""
-    if feed.convert in LIVE:
-        return STREAMED
-    value = outputs.get(feed.node, {}).get(feed.slot, UNDEFINED)
-    return value if value is UNDEFINED else convert(value, feed.convert)
+    """The values of a node whose sources have all ended; a bypassed one has no required slots."""
+    return values_of(node.inputs, outputs, required=node.bypass is None)
 
 
 def stream_inputs(plan: RunPlan, node: PlannedNode) -> dict[str, list[str | None]]:
@@ -95,21 +35,6 @@ def _source_of(plan: RunPlan, feed: Feed) -> str | None:
         return feed.node
     inner = producer.origins.get(feed.slot)
     return f"{feed.node}/{inner}" if inner else ""
-
-
-def convert(value: Any, conversion: str) -> Any:
-    """Apply an edge's conversion. Text of numbers is JavaScript's (`1.0` is "1"), as the editor's users expect."""
-    if conversion == "collect_text":
-        return value.get("text", "") if isinstance(value, Mapping) else value
-    if conversion == "collect_chunks":
-        return value.get("items", []) if isinstance(value, Mapping) else value
-    if isinstance(value, bool):
-        return ("true" if value else "false") if conversion == "text" else value
-    if conversion == "text" and isinstance(value, int | float):
-        return number_text(value)
-    if conversion == "float" and isinstance(value, int):
-        return float(value)
-    return value
 
 
 def bypass_outputs(bypass: Mapping[SlotKey, BypassSource], inputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,58 +9,31 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Final, Literal, NewType
+from typing import Any, Literal
 
 import orjson
 
-PLAN_VERSION = 1
+from nodes.feeds import LIVE, STREAMED, UNDEFINED, Feed, NodeId, PlannedInput, SlotKey
+
+__all__ = [
+    "LIVE",
+    "STREAMED",
+    "UNDEFINED",
+    "BypassSource",
+    "Feed",
+    "InterfaceOutput",
+    "NodeId",
+    "PlannedInput",
+    "PlannedNode",
+    "PlannedOutput",
+    "RunPlan",
+    "SlotKey",
+]
+
+PLAN_VERSION = 2
+"""1: each inline node runs as an activity of its own. 2: they run in segments."""
 MAX_PLAN_BYTES = 1_000_000
 """Compressed size of a plan: two arguments of 1 MiB were measured to wedge a run."""
-
-NodeId = NewType("NodeId", str)
-SlotKey = NewType("SlotKey", str)
-
-
-class _Undefined:
-    """A slot that got nothing; unlike None, which is a value."""
-
-    def __repr__(self) -> str:
-        return "UNDEFINED"
-
-
-UNDEFINED: Final = _Undefined()
-STREAMED: Final = object()
-"""A slot whose value comes as a stream, while the node runs."""
-LIVE: Final = frozenset({"stream", "no_stream"})
-
-
-@dataclass(frozen=True)
-class Feed:
-    """One edge into a slot.
-
-    `convert` is a `nodes.definition.Conversion`, `stream` (the consumer follows the producer's stream while it comes),
-    `no_stream` (a stream that never has a chunk) or `spread` (the items of a list, each an item of a multi slot).
-    A `node` that begins with `/` is a path in the run: a producer outside this group.
-    """
-
-    node: NodeId
-    slot: SlotKey
-    convert: str = ""
-
-
-@dataclass(frozen=True)
-class PlannedInput:
-    """Where one input slot gets its value: the feeds first, then `value`, if there is one (`has_value`).
-
-    A single slot listens to its last feed only; a multi slot gathers all of them in this order.
-    `value` is JSON, a `{"$blob": ...}` reference, or holds `{"$secret": id}`.
-    """
-
-    feeds: tuple[Feed, ...] = ()
-    value: Any = None
-    has_value: bool = False
-    multi: bool = False
-    required: bool = False
 
 
 @dataclass(frozen=True)
@@ -256,12 +229,7 @@ def _compress(data: Any) -> bytes:
 
 
 def _node(raw: dict[str, Any]) -> PlannedNode:
-    inputs = {
-        SlotKey(key): PlannedInput(
-            **{**item, "feeds": tuple(Feed(NodeId(f[0]), SlotKey(f[1]), f[2]) for f in item.get("feeds", ()))}
-        )
-        for key, item in raw.get("inputs", {}).items()
-    }
+    inputs = {SlotKey(key): PlannedInput.from_wire(item) for key, item in raw.get("inputs", {}).items()}
     outputs = {
         SlotKey(key): PlannedOutput(**{**item, "seal": tuple(item.get("seal", ()))})
         for key, item in raw.get("outputs", {}).items()
@@ -289,21 +257,21 @@ def _node(raw: dict[str, Any]) -> PlannedNode:
 
 
 # Values of the user stay as they are: they hold no dataclasses and may be deep.
-_VALUES = frozenset({"value", "empty", "config", "interface_inputs", "groups"})
+_VALUES = frozenset({"empty", "config", "interface_inputs", "groups"})
 # An empty object as a value, or as the bypass of a node without outputs, is not the same as none.
-_EMPTY_COUNTS = frozenset({"value", "empty", "bypass"})
+_EMPTY_COUNTS = frozenset({"empty", "bypass"})
 
 
 _SPECS: dict[type, tuple[tuple[str, Any], ...]] = {
     kind: tuple((spec.name, spec.default) for spec in fields(kind))
-    for kind in (RunPlan, PlannedNode, PlannedInput, PlannedOutput, BypassSource, InterfaceOutput)
+    for kind in (RunPlan, PlannedNode, PlannedOutput, BypassSource, InterfaceOutput)
 }
 
 
 def _pack(item: Any) -> Any:
     """Dataclasses to objects without their default values: a plan of 10,000 nodes stays small."""
-    if isinstance(item, Feed):
-        return [item.node, item.slot, item.convert]
+    if isinstance(item, PlannedInput):
+        return item.to_wire()
     specs = _SPECS.get(type(item))
     if specs is not None:
         return {name: _packed(name, getattr(item, name)) for name, default in specs if _tells(item, name, default)}

@@ -13,8 +13,8 @@ import orjson
 from temporalio import workflow
 
 from nodes.call import LOAD_VALUE
+from nodes.feeds import convert
 from workflows.jobs import job, pieces_of, stored_pieces, unstoppable
-from workflows.node_values import convert
 from workflows.plan import RunPlan
 from workflows.repeat import Repeat
 from workflows.scope import Place, Scope

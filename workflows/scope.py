@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 
+from workflows.activation import Activation
 from workflows.sink import tell
 
 
@@ -53,34 +54,6 @@ class Wait:
     answer: dict[str, Any] | None = None
 
 
-MAX_NODES_BEGUN = 5_000
-
-
-class Activation:
-    """What this workflow task has begun so far, in all graphs together: each command of it travels in one message."""
-
-    def __init__(self) -> None:
-        self.started = 0
-        self.spent = 0
-        self._nodes = 0
-        self._at = -1
-
-    def look(self) -> Activation:
-        """Itself, counted anew when another workflow task has begun."""
-        at = workflow.info().get_current_history_length()
-        if at != self._at:
-            self._at, self.started, self.spent, self._nodes = at, 0, 0, 0
-        return self
-
-    def take(self, nodes: int) -> bool:
-        """May a graph of so many nodes begin in it? It blocks the worker meanwhile, which may last 2 s at most."""
-        self.look()
-        if self._nodes and self._nodes + nodes > MAX_NODES_BEGUN:
-            return False
-        self._nodes += nodes
-        return True
-
-
 class Scope:
     """One Temporal workflow: its run, what it was told, and what is under way in it.
 
@@ -113,14 +86,14 @@ class Scope:
 
     def hear(self, name: str, data: Any) -> None:
         """Keep an event that nobody waited for, for the rest of this workflow task."""
-        self._heard = (workflow.info().get_current_history_length(), [*self.heard_now, (name, data)])
+        self._heard = (self.activation.look().number, [*self.heard_now, (name, data)])
 
     @property
     def heard_now(self) -> list[tuple[str, Any]]:
         """The unheard events of this workflow task. One that is done anew, since its worker died, hears them before the
         waits begin that its users have been told of already."""
-        at, events = self._heard
-        return events if at == workflow.info().get_current_history_length() else []
+        number, events = self._heard
+        return events if number == self.activation.look().number else []
 
     def wake_all(self) -> None:
         for wake in list(self._listeners.values()):

@@ -290,9 +290,10 @@ async def test_a_queue_named_twice_or_the_own_one_is_polled_once(temporal: Clien
 async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...]) -> list[str]:
     client = await Client.connect(temporal.service_client.config.target_host, namespace=temporal.namespace)
     execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
+    segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     jobs: Any = SimpleNamespace(activities=tuple)
     settings = read_settings({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
-    workers = worker.build_workers(client, settings, execute, jobs)
+    workers = worker.build_workers(client, settings, execute, segments, jobs)
     return [item.task_queue for item in workers]
 
 

@@ -15,6 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from activities.execute_node import ExecuteNode
+from activities.execute_segment import ExecuteSegment
 from activities.gateway_link import GatewayLink
 from activities.jobs import EngineJobs
 from activities.services import RunSecrets
@@ -104,6 +105,7 @@ class Stack:
         link.start()
         # A connection of its own: one client has one worker per queue.
         client = await Client.connect(self.address, namespace=self.client.namespace)
+        execute = self.execute(link)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(link.stop, 0.5)
             yield await stack.enter_async_context(
@@ -112,7 +114,8 @@ class Stack:
                     task_queue=self.queue,
                     workflows=[GraphWorkflow],
                     activities=[
-                        self.execute(link).execute_node,
+                        execute.execute_node,
+                        ExecuteSegment(execute, link).execute_segment,
                         *EngineJobs(self.values, client).activities(),
                     ],
                     max_heartbeat_throttle_interval=timedelta(seconds=1),

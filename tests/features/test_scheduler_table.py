@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from nodes.feeds import Missing
 from workflows.graph_order import kahn_order
-from workflows.node_values import Missing, bypass_outputs, inputs_for
+from workflows.node_values import bypass_outputs, inputs_for
 from workflows.plan import BypassSource, Feed, NodeId, PlannedInput, PlannedNode, RunPlan, SlotKey
 from workflows.scheduler import begin, run_status, settle
 

@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.execute_node import ExecuteNode
+from activities.execute_segment import ExecuteSegment
 from activities.gateway_link import GatewayLink
 from activities.jobs import EngineJobs
 from activities.services import ServicesForRuns
@@ -118,7 +119,11 @@ class Stack:
             self.temporal,
             task_queue=self.queue,
             workflows=[GraphWorkflow],
-            activities=[execute.execute_node, *EngineJobs(values, self.temporal).activities()],
+            activities=[
+                execute.execute_node,
+                ExecuteSegment(execute, link).execute_segment,
+                *EngineJobs(values, self.temporal).activities(),
+            ],
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),
         )

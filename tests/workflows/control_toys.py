@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nodes.definition import Input, NodeDefinition, Output
+from nodes.feeds import Missing
 from nodes.library.control import approval, branch, delay, merge, switch, wait_for_event
 from tests.workflows.toy_graphs import compiled as compile_toys
 from tests.workflows.toy_graphs import node, toy
 from tests.workflows.toy_graphs import problems as problems_of
 from workflows import control
 from workflows.control import Given
-from workflows.node_values import Missing, bypass_outputs, inputs_for
+from workflows.node_values import bypass_outputs, inputs_for
 from workflows.plan import NodeId, PlannedNode, RunPlan
 from workflows.scheduler import ERROR_SLOT, End, begin, resumed, run_status, settle, started
 

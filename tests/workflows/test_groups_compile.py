@@ -11,12 +11,13 @@ import pytest
 
 from nodes.definition import Input, Output
 from nodes.errors import InvalidWorkflow, Problem
+from nodes.feeds import Missing
 from tests.workflows.toy_graphs import ToyCatalogue, edges, node, toy
 from workflows.binding import bound
 from workflows.compiler import Compiled, compile_document
 from workflows.document import WorkflowDocument, parse_document
 from workflows.node_runs import interface_inputs
-from workflows.node_values import Missing, inputs_for, interface_values
+from workflows.node_values import inputs_for, interface_values
 from workflows.plan import PlannedNode, RunPlan
 from workflows.scope import Place
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workflows.node_values import Missing, bypass_outputs, convert, inputs_for, interface_values
+from nodes.feeds import Missing, convert
+from workflows.node_values import bypass_outputs, inputs_for, interface_values
 from workflows.plan import (
     UNDEFINED,
     BypassSource,
@@ -84,7 +85,7 @@ def test_an_encoded_plan_names_its_version_and_leaves_defaults_out() -> None:
     plan = RunPlan((PlannedNode(NodeId("a"), "toy:A", inputs={SlotKey("x"): PlannedInput(value={}, has_value=True)}),))
     assert orjson.loads(zlib.decompress(plan.encode())) == {
         "nodes": [{"id": "a", "type": "toy:A", "inputs": {"x": {"value": {}, "has_value": True}}}],
-        "plan_version": 1,
+        "plan_version": 2,
     }
 
 

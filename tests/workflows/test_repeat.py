@@ -14,7 +14,7 @@ from nodes.errors import InvalidWorkflow
 from tests.workflows.repeat_bench import ANY, IN, WORK, Bench, Json, Player, each, loop, plan_of, stored
 from tests.workflows.toy_graphs import document, node
 from tests.workflows.toys import toy_worker, until_called
-from workflows import for_each, interpreter, repeater, scheduler, scope
+from workflows import activation, for_each, interpreter, repeater, scheduler
 
 
 @pytest.fixture
@@ -293,7 +293,7 @@ async def test_waiting_items_do_not_hold_up_a_new_history(player: Player, monkey
 async def test_many_items_that_need_no_worker_let_the_worker_breathe(
     player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scope, "MAX_NODES_BEGUN", 50)
+    monkeypatch.setattr(activation, "MAX_NODES_BEGUN", 50)
     monkeypatch.setattr(repeater, "SPILL_BYTES", 5_000)
     inner = stored([node("in", "core:GroupInput")], inputs=IN, outputs={"out": "in.item", "more": "in.more"})
     handle = await player.start(document([each("each", "inner", list(range(200)))]), inner=inner)
@@ -431,7 +431,7 @@ async def test_loop_without_end_meets_its_limit(player: Player, on_limit: str, s
 
 
 async def test_loop_without_activities_lets_the_worker_breathe(player: Player, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scope, "MAX_NODES_BEGUN", 20)
+    monkeypatch.setattr(activation, "MAX_NODES_BEGUN", 20)
     inner = stored([node("in", "core:GroupInput")], inputs=IN, outputs={"more": "in.item"})
     outer = loop("loop", "inner", {"item": 1}, conditionKey="more", maxIterations=100, onLimit="stop")
     result = await player.play(document([outer]), inner=inner)

@@ -16,6 +16,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.worker import Worker
 
 from activities.execute_node import ExecuteNode
+from activities.execute_segment import ExecuteSegment
 from activities.gateway_link import NullLink
 from activities.jobs import EngineJobs
 from activities.values import Values
@@ -92,7 +93,11 @@ class ToyWorker:
             client,
             task_queue=self.queue,
             workflows=[GraphWorkflow],
-            activities=[execute.execute_node, *EngineJobs(self.values, client).activities()],
+            activities=[
+                execute.execute_node,
+                ExecuteSegment(execute, link).execute_segment,
+                *EngineJobs(self.values, client).activities(),
+            ],
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),
         )

@@ -1,0 +1,163 @@
+"""The activity that runs a segment: inline nodes one after the other, each with an outcome of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from temporalio import activity
+
+from activities.attempt import Attempt
+from activities.execute_node import ExecuteNode
+from activities.gateway_link import GatewayLink
+from activities.heartbeat import Heartbeat
+from nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
+from nodes.errors import InvalidNode, NodeMustWait
+from nodes.feeds import Missing, PlannedInput, SlotKey, values_of
+
+BREATHE_MS = 10.0
+"""How long nodes that never wait may keep the worker's loop to themselves."""
+
+MAX_OUTPUTS = 256_000
+"""Bytes of JSON that one node may give in a segment: what a local activity returns is never refused, it wedges."""
+
+Outcome = dict[str, Any]
+
+
+class ExecuteSegment:
+    """Runs segments with the nodes and services of `execute`. Holds no state between calls.
+
+    A segment may run twice, when its worker dies: its nodes are pure, so what they say the second time is what they
+    said the first time, and the log drops it.
+    """
+
+    def __init__(self, execute: ExecuteNode, link: GatewayLink) -> None:
+        self._execute = execute
+        self._link = link
+
+    @activity.defn(name=EXECUTE_SEGMENT)
+    async def execute_segment(self, raw: dict[str, Any]) -> dict[str, Any]:
+        segment = _Segment(SegmentCall(**raw))
+        beat = Heartbeat()
+        if not activity.info().is_local:
+            beat.start()
+        try:
+            for node in segment.nodes:
+                if segment.is_used_up():
+                    break
+                if (values := segment.values(node)) is not None:
+                    segment.took(node, await self._run(segment, node, values, beat))
+                await segment.breathe()
+        except asyncio.CancelledError:
+            # What has been done and told stays; the interpreter knows what is left. Without anything done, another
+            # worker may as well begin.
+            if not segment.outcomes:
+                raise
+        finally:
+            beat.stop()
+        return {"nodes": segment.outcomes, "ms": round(segment.ms, 1)}
+
+    async def _run(
+        self, segment: _Segment, node: SegmentNode, values: dict[str, Any] | Missing, beat: Heartbeat
+    ) -> Outcome:
+        begun = _now()
+        if isinstance(values, Missing):
+            error = {"message": values.of(node.id), "code": "missing_input", "retryable": False}
+            return {"error": error, "attempt": 0, "startedAt": begun, "endedAt": begun}
+        attempt = Attempt(segment.node_call(node, values), beat, *self._execute.services_for(segment.call.run_user))
+        call, epoch = attempt.call, attempt.epoch
+        self._link.open(call.run, call.path, epoch, call.type)
+        outcome = await self._outcome(attempt)
+        if len(orjson.dumps(outcome.get("outputs"))) > MAX_OUTPUTS:
+            outcome = {"again": True}  # by itself, where the server refuses what is too large
+        if "outputs" in outcome:
+            self._link.say_complete(call.run, call.path, epoch, outcome["outputs"])
+        return {**outcome, "attempt": epoch[0], "startedAt": begun, "endedAt": _now()}
+
+    async def _outcome(self, attempt: Attempt) -> Outcome:
+        try:
+            return {"outputs": await self._execute.run_plain(attempt)}
+        except NodeMustWait:
+            return {"again": True}
+        except SystemExit:
+            return {"error": _described(attempt, InvalidNode("the node called exit()"))}
+        except Exception as error:
+            found = attempt.failed(error)
+            return {"error": _described(attempt, error)} if found.non_retryable else {"again": True}
+
+
+class _Segment:
+    """How far a segment is."""
+
+    def __init__(self, call: SegmentCall) -> None:
+        self.call = call
+        self.nodes = [SegmentNode(**node) for node in call.nodes]
+        self.outcomes: dict[str, Outcome] = {}
+        self._outputs: dict[Any, dict[str, Any]] = {**call.outputs}
+        self._inside = {node.id for node in self.nodes}
+        self._bytes = 0
+        self._began = self._breathed = time.monotonic()
+
+    @property
+    def ms(self) -> float:
+        return (time.monotonic() - self._began) * 1_000
+
+    def is_used_up(self) -> bool:
+        """Is the time or the room for outputs used up? Never before the first node has run."""
+        is_over = self.ms >= self.call.budget_ms or self._bytes >= self.call.budget_bytes
+        return bool(self.outcomes) and is_over
+
+    def values(self, node: SegmentNode) -> dict[str, Any] | Missing | None:
+        """The inputs of a node; None when something in this segment that it hangs on gave nothing."""
+        slots = {SlotKey(key): PlannedInput.from_wire(slot) for key, slot in node.inputs.items()}
+        sources = _sources(slots.values())
+        if any(source in self._inside and source not in self._outputs for source in sources):
+            return None
+        return values_of(slots, self._outputs)
+
+    def took(self, node: SegmentNode, outcome: Outcome) -> None:
+        self.outcomes[node.id] = outcome
+        if "outputs" in outcome:
+            self._outputs[node.id] = outcome["outputs"]
+            self._bytes += len(orjson.dumps(outcome["outputs"]))
+
+    def node_call(self, node: SegmentNode, values: dict[str, Any]) -> NodeCall:
+        call = self.call
+        return NodeCall(
+            run=call.run,
+            path=f"{call.place}/{node.id}" if call.place else node.id,
+            type=node.type,
+            inputs=values,
+            mode=node.mode,
+            config=node.config,
+            multi=[key for key, slot in node.inputs.items() if slot.get("multi")],
+            seal=node.seal,
+            max_failures=1 if node.is_last else 2,
+            non_retryable=node.non_retryable,
+            run_user=call.run_user,
+        )
+
+    async def breathe(self) -> None:
+        if (time.monotonic() - self._breathed) * 1_000 > BREATHE_MS:
+            await asyncio.sleep(0)
+            self._breathed = time.monotonic()
+
+
+def _sources(slots: Iterable[PlannedInput]) -> set[str]:
+    return {feed.node for slot in slots for feed in slot.feeds}
+
+
+def _described(attempt: Attempt, error: Exception) -> dict[str, Any]:
+    """A final failure as the run's table holds it."""
+    found = attempt.failed(error)
+    info = found.details[0] if found.details else {}
+    details = {"details": info["details"]} if info.get("details") else {}
+    return {"message": found.message, "code": found.type, "retryable": bool(info.get("retryable")), **details}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
