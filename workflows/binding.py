@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from workflows.plan import Feed, InterfaceOutput, NodeId, PlannedInput, PlannedNode, RunPlan, SlotKey
@@ -22,7 +23,7 @@ def bound(plan: RunPlan, streams: Streams, given: Collection[str] = ()) -> RunPl
         streams: Interface key to sources: a producer's path in the run, `""` (no chunks) or None (a whole value).
         given: Interface inputs that have a whole value.
     """
-    gates = {node.id for node in plan.nodes if node.interface_values}
+    gates = {link.id for link in plan.links if link.is_gate}
     binding = _Binding(gates, streams, frozenset(given))
     if not binding.concerns(plan):
         return plan
@@ -38,13 +39,14 @@ def bound(plan: RunPlan, streams: Streams, given: Collection[str] = ()) -> RunPl
 
 @dataclass(frozen=True)
 class _Binding:
-    gates: Collection[NodeId]
+    gates: AbstractSet[NodeId]
     streams: Streams
     given: Collection[str]
 
     def concerns(self, plan: RunPlan) -> bool:
         outputs = plan.interface_outputs.values()
-        return any(self._reads(node) for node in plan.nodes) or any(self._gives(output) for output in outputs)
+        behind = (link.id for link in plan.links if not self.gates.isdisjoint((*link.after, *link.beside)))
+        return any(self._reads(plan.by_id[node]) for node in behind) or any(map(self._gives, outputs))
 
     def _reads(self, node: PlannedNode) -> bool:
         return any(feed.node in self.gates and feed.convert in _OF_STREAM for feed in _feeds(node))

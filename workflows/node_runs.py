@@ -40,9 +40,7 @@ class NodeRuns:
         self._scope = scope
         self._place = place
         self._plan = plan
-        self._followers: AbstractSet[NodeId] = frozenset(
-            node.id for node in plan.nodes if node.beside or (node.interface_values and node.inputs)
-        )
+        self._followers: AbstractSet[NodeId] = frozenset(link.id for link in plan.links if link.follows)
 
     def follows(self, node: PlannedNode) -> bool:
         """Does it read a stream while it comes?"""

@@ -6,10 +6,10 @@ A plan is plain data, frozen into the run's input: what a run does never depends
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, overload
 
 import orjson
 
@@ -22,6 +22,7 @@ __all__ = [
     "BypassSource",
     "Feed",
     "InterfaceOutput",
+    "Link",
     "NodeId",
     "PlannedInput",
     "PlannedNode",
@@ -108,6 +109,72 @@ class PlannedNode:
     cached: bool = False
 
 
+class Link(NamedTuple):
+    """What of a node must be known before it runs: `PlannedNode` says what the fields mean."""
+
+    id: NodeId
+    after: Sequence[NodeId]
+    beside: Sequence[NodeId]
+    joins: bool
+    is_gate: bool
+    """It gives the graph's interface inputs."""
+    follows: bool
+    """It reads a stream while it comes."""
+
+    @classmethod
+    def of(cls, node: PlannedNode) -> Link:
+        follows = bool(node.beside) or (node.interface_values and bool(node.inputs))
+        return cls(node.id, node.after, node.beside, node.joins, node.interface_values, follows)
+
+
+class LazyNodes(Sequence[PlannedNode]):
+    """Nodes of a plan on the wire, each read when it is asked for: reading 10,000 at once would hold up a worker."""
+
+    def __init__(self, raw: Sequence[dict[str, Any]]) -> None:
+        self._raw: list[dict[str, Any] | None] = list(raw)
+        self._read: list[PlannedNode | None] = [None] * len(raw)
+        self._links = [_link(item) for item in raw]
+
+    def links(self) -> Sequence[Link]:
+        return self._links
+
+    @overload
+    def __getitem__(self, index: int) -> PlannedNode: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[PlannedNode]: ...
+    def __getitem__(self, index: int | slice) -> PlannedNode | Sequence[PlannedNode]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        node = self._read[index]
+        if node is None:
+            node = self._read[index] = _node(self._raw[index] or {})
+            self._raw[index] = None
+        return node
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any list
+
+
+class _ById(Mapping[NodeId, PlannedNode]):
+    def __init__(self, nodes: Sequence[PlannedNode], order: Mapping[NodeId, int]) -> None:
+        self._nodes = nodes
+        self._order = order
+
+    def __getitem__(self, id: NodeId) -> PlannedNode:
+        return self._nodes[self._order[id]]
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self._order)
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+
 @dataclass(frozen=True)
 class InterfaceOutput:
     """A named output of the workflow. `stream`: its chunks also go out as WORKFLOW_INTERFACE_YIELD.
@@ -140,7 +207,7 @@ class RunPlan:
         kept: Producers inside groups whose streams are consumed; paths, a `*` stands for the number of a repetition.
     """
 
-    nodes: tuple[PlannedNode, ...]
+    nodes: Sequence[PlannedNode]
     workflow_id: str | None = None
     workflow_name: str | None = None
     interface_inputs: Mapping[str, Any] = field(default_factory=dict)
@@ -151,28 +218,33 @@ class RunPlan:
     kept: tuple[str, ...] = ()
 
     @cached_property
+    def links(self) -> Sequence[Link]:
+        """How the nodes hang together, in their order; no node is read for it."""
+        return self.nodes.links() if isinstance(self.nodes, LazyNodes) else [Link.of(node) for node in self.nodes]
+
+    @cached_property
     def by_id(self) -> Mapping[NodeId, PlannedNode]:
-        return {node.id: node for node in self.nodes}
+        return _ById(self.nodes, self.order)
 
     @cached_property
     def order(self) -> Mapping[NodeId, int]:
-        return {node.id: index for index, node in enumerate(self.nodes)}
+        return {link.id: index for index, link in enumerate(self.links)}
 
     @cached_property
-    def successors(self) -> Mapping[NodeId, tuple[NodeId, ...]]:
-        found: dict[NodeId, list[NodeId]] = {node.id: [] for node in self.nodes}
-        for node in self.nodes:
-            for source in node.after:
-                found[source].append(node.id)
-        return {key: tuple(value) for key, value in found.items()}
+    def successors(self) -> Mapping[NodeId, Sequence[NodeId]]:
+        found: dict[NodeId, list[NodeId]] = {link.id: [] for link in self.links}
+        for link in self.links:
+            for source in link.after:
+                found[source].append(link.id)
+        return found
 
     @cached_property
     def consumers(self) -> Mapping[NodeId, tuple[NodeId, ...]]:
         """Producer to the nodes that consume its streams while they come."""
         found: dict[NodeId, list[NodeId]] = {}
-        for node in self.nodes:
-            for source in node.beside:
-                found.setdefault(source, []).append(node.id)
+        for link in self.links:
+            for source in link.beside:
+                found.setdefault(source, []).append(link.id)
         return {key: tuple(value) for key, value in found.items()}
 
     @property
@@ -193,7 +265,7 @@ class RunPlan:
     @classmethod
     def decode(cls, data: bytes) -> RunPlan:
         raw = orjson.loads(zlib.decompress(data))
-        nodes = tuple(_node(item) for item in raw.get("nodes", ()))
+        nodes = LazyNodes(raw.get("nodes", []))
         outputs = {key: InterfaceOutput(**item) for key, item in raw.get("interface_outputs", {}).items()}
         lists = {key: tuple(raw[key]) for key in ("interface_keys", "kept") if key in raw}
         return cls(**{**raw, **lists, "nodes": nodes, "interface_outputs": outputs})
@@ -226,6 +298,13 @@ class RunPlan:
 
 def _compress(data: Any) -> bytes:
     return zlib.compress(orjson.dumps(data), 6)
+
+
+def _link(raw: dict[str, Any]) -> Link:
+    beside = raw.get("beside", ())
+    is_gate = bool(raw.get("interface_values"))
+    joins = bool(raw.get("joins"))
+    return Link(raw["id"], raw.get("after", ()), beside, joins, is_gate, bool(beside) or (is_gate and "inputs" in raw))
 
 
 def _node(raw: dict[str, Any]) -> PlannedNode:
@@ -277,7 +356,7 @@ def _pack(item: Any) -> Any:
         return {name: _packed(name, getattr(item, name)) for name, default in specs if _tells(item, name, default)}
     if isinstance(item, Mapping):
         return {key: _pack(value) for key, value in item.items()}
-    if isinstance(item, tuple | list):
+    if isinstance(item, tuple | list | LazyNodes):
         return [_pack(value) for value in item]
     return item
 

@@ -63,7 +63,7 @@ class Settled:
 
 def begin(plan: RunPlan) -> tuple[Progress, tuple[NodeId, ...]]:
     """A fresh progress and the nodes that are ready at once, in order."""
-    progress = Progress({node.id: len(node.after) + len(node.beside) for node in plan.nodes})
+    progress = Progress({link.id: len(link.after) + len(link.beside) for link in plan.links})
     return progress, tuple(node for node, count in progress.waiting.items() if count == 0)
 
 
@@ -113,16 +113,18 @@ def resumed(plan: RunPlan, ends: Mapping[NodeId, End]) -> tuple[Progress, tuple[
     """The progress of a run of which these nodes are over, and what is ready now, in order."""
     progress = Progress({}, {node: end.outcome for node, end in ends.items()})
     ready = []
-    for node in plan.nodes:
-        if node.id in ends:
+    for link in plan.links:
+        if link.id in ends:
             continue
-        sources = (*node.after, *node.beside)
+        sources = (*link.after, *link.beside)
         waiting = sum(1 for source in sources if source not in ends)
-        if node.joins and any(_has_given(plan.by_id[source], node, ends.get(source)) for source in sources):
-            waiting = 0
-        progress.waiting[node.id] = waiting
+        if link.joins:
+            join = plan.by_id[link.id]
+            if any(_has_given(plan.by_id[source], join, ends.get(source)) for source in sources):
+                waiting = 0
+        progress.waiting[link.id] = waiting
         if waiting == 0:
-            ready.append(node.id)
+            ready.append(link.id)
     return progress, tuple(ready)
 
 
@@ -210,9 +212,10 @@ def unhandled(plan: RunPlan, outcome: Mapping[NodeId, str]) -> tuple[NodeId, ...
         return ()
     forgiven: set[NodeId] = set()
     found = []
-    for node in plan.nodes:
-        if outcome.get(node.id) != "error":
+    for node_id in plan.order:
+        if outcome.get(node_id) != "error":
             continue
+        node = plan.by_id[node_id]
         if node.continue_on_error or node.catches or not forgiven.isdisjoint(node.beside):
             forgiven.add(node.id)
         else:
