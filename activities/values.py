@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from nodes.call import INLINE_LIMIT, PREVIEW_CHARS, holds_marker, is_blob
+from nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob
 from nodes.definition import Input
 from nodes.errors import InvalidNode
 from nodes.node import Blobs, SecretRef
@@ -47,6 +47,8 @@ class Values:
         lists = set(multi)
         resolved: dict[str, Any] = {}
         for key, value in inputs.items():
+            if key in lists and isinstance(value, Mapping) and PIECES in value:
+                value = [item for piece in value[PIECES] for item in await self.resolve(piece)]
             if key in lists and isinstance(value, list):
                 items = [await self.resolve(item) for item in value]
                 resolved[key] = [_with_secrets(item, slots.get(key)) for item in items]

@@ -20,6 +20,9 @@ INLINE_LIMIT = 4096
 """Bytes of JSON up to which a value travels inline; larger ones are blobs."""
 PREVIEW_CHARS = 200
 
+PIECES = "$pieces"
+"""A multi slot with many elements: `{"$pieces": [reference, ...]}`, each of a stored list of elements."""
+
 JsonObject = dict[str, Any]
 
 
@@ -30,7 +33,7 @@ class NodeCall:
     Attributes:
         path: Node path in the run, `outer/inner` inside groups.
         inputs: Slot to value; a value is JSON, `{"$blob": ...}` or holds `{"$secret": id}` where declared.
-        multi: Slots whose value is a list that travels element by element.
+        multi: Slots whose value is a list that travels element by element, or in `PIECES`.
         seal: Output slot to inner keys (`[""]` for the whole value) that must leave as secret references.
         streams: Output slots that carry the node's chunks.
         collect_chunks: A consumer wants the list of chunks, not only the text.

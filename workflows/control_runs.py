@@ -17,7 +17,7 @@ from nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
 from workflows import control, repeat, waiting
 from workflows.control import Given
 from workflows.jobs import JSON, job, packed
-from workflows.node_runs import MAX_INLINE_INPUTS, NodeRuns, stored
+from workflows.node_runs import MAX_INLINE_INPUTS, NodeRuns, must_fit, stored
 from workflows.plan import NodeId, PlannedNode, RunPlan
 from workflows.scope import Place, RunStart, Scope, Wait
 
@@ -128,9 +128,11 @@ class ControlRuns:
         raise _failed(node, result)
 
     async def _child_result(self, node: PlannedNode, start: RunStart) -> dict[str, Any]:
+        plan = self._plan.group_bytes(node.group)
+        must_fit(node, start, beside=len(plan))
         child = await workflow.start_child_workflow(
             "GraphWorkflow",
-            args=[self._plan.group_bytes(node.group), replace(start, no_cache=self._scope.no_cache)],
+            args=[plan, replace(start, no_cache=self._scope.no_cache)],
             id=f"{self._scope.run}/{start.path}",
             result_type=dict,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -188,7 +190,7 @@ async def _say(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args
 
 async def _light(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
     """What a child workflow gets: it travels whole, so very much of it is stored apart."""
-    return await stored(node, inputs) if len(orjson.dumps(inputs)) > MAX_INLINE_INPUTS else inputs
+    return await stored(node, inputs, in_pieces=False) if len(orjson.dumps(inputs)) > MAX_INLINE_INPUTS else inputs
 
 
 def _failed(node: PlannedNode, result: Mapping[str, Any]) -> ApplicationError:

@@ -19,16 +19,20 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
-from nodes.call import EXECUTE_NODE, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
+from nodes.call import EXECUTE_NODE, PIECES, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
 from workflows import node_values
-from workflows.jobs import job
+from workflows.jobs import job, pieces_of
 from workflows.plan import NodeId, PlannedNode, RunPlan, SlotKey
 from workflows.scope import Place, Scope
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 MAX_INLINE_INPUTS = 256_000
 """Bytes of JSON that one node's inputs may have together before they are stored first."""
+MAX_MESSAGE_BYTES = 1_900_000
+"""JSON of one command's arguments: 2 MB were measured to wedge a run."""
 UNPOLLED_QUEUE_S = 60.0
+PIECES_SINCE = 2
+"""The first plan version whose multi slots travel in pieces."""
 STREAM_LIMIT = timedelta(hours=24)
 """A node at either end of a STREAM edge may wait this long; its own limit counts what it does not wait."""
 
@@ -48,10 +52,15 @@ class NodeRuns:
 
     def start(
         self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int = 0
-    ) -> asyncio.Task[dict[str, Any]]:
+    ) -> asyncio.Future[dict[str, Any]]:
         """`size`: bytes of JSON of all inputs together. `attempts` were made elsewhere."""
         if size <= MAX_INLINE_INPUTS and node.queue is None:
-            return self._activity(node, inputs, attempts)
+            try:
+                return self._activity(node, inputs, attempts)
+            except ApplicationError as error:
+                refused: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+                refused.set_exception(error)
+                return refused
         return asyncio.create_task(self._with_care(node, inputs, size, attempts))
 
     def _activity(
@@ -65,9 +74,11 @@ class NodeRuns:
             non_retryable_error_types=["PayloadsTooLarge"],
         )
         in_stream = self._is_in_stream(node)
+        call = self._call(node, inputs, attempts).to_wire()
+        must_fit(node, call)
         return workflow.start_activity(
             EXECUTE_NODE,
-            self._call(node, inputs, attempts).to_wire(),
+            call,
             task_queue=self._queue_of(node),
             result_type=dict,
             start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s),
@@ -119,11 +130,21 @@ class NodeRuns:
     async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int) -> dict[str, Any]:
         """A node with large inputs, or one whose queue may have no worker."""
         if size > MAX_INLINE_INPUTS:
-            inputs = await stored(node, inputs)
+            inputs = await stored(node, inputs, in_pieces=self._plan.plan_version >= PIECES_SINCE)
         handle = self._activity(node, inputs, attempts)
         if node.queue is not None:
             await _watch_queue(self._queue_of(node) or node.queue, handle)
         return await handle
+
+
+def must_fit(node: PlannedNode, message: Any, beside: int = 0) -> None:
+    """Raise ApplicationError when a message, with `beside` further bytes, is larger than the server takes: it would
+    refuse the workflow task again and again, and the run would stand still."""
+    size = len(orjson.dumps(message)) + beside
+    if size > MAX_MESSAGE_BYTES:
+        text = f"what node {node.id!r} is given takes {size} bytes in one message; the limit is {MAX_MESSAGE_BYTES}"
+        hint = "give it fewer or shorter settings and inputs"
+        raise ApplicationError(f"{text}; {hint}", type="value_too_large", non_retryable=True)
 
 
 def interface_inputs(plan: RunPlan, place: Place) -> dict[str, Any]:
@@ -132,8 +153,9 @@ def interface_inputs(plan: RunPlan, place: Place) -> dict[str, Any]:
     return {**plan.interface_inputs, **given}
 
 
-async def stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
-    """The same inputs with the heavier slots as blobs. Multi slots travel element by element."""
+async def stored(node: PlannedNode, inputs: dict[str, Any], *, in_pieces: bool) -> dict[str, Any]:
+    """The same inputs with the heavier slots as blobs. A multi slot travels in pieces: even references of its elements
+    would be too many for one message."""
     heavy = sorted(inputs, key=lambda key: len(orjson.dumps(inputs[key])), reverse=True)
     left = sum(len(orjson.dumps(value)) for value in inputs.values())
     result = dict(inputs)
@@ -142,8 +164,13 @@ async def stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
             break
         left -= len(orjson.dumps(inputs[key]))
         many = node.inputs[SlotKey(key)].multi and isinstance(inputs[key], list)
-        refs = await job(STORE_VALUES, inputs[key] if many else [inputs[key]], list)
-        result[key] = refs if many else refs[0]
+        if many and in_pieces:
+            result[key] = {PIECES: [(await job(STORE_VALUES, [piece], list))[0] for piece in pieces_of(inputs[key])]}
+        else:
+            values = inputs[key] if many else [inputs[key]]
+            must_fit(node, values)
+            refs = await job(STORE_VALUES, values, list)
+            result[key] = refs if many else refs[0]
     return result
 
 
