@@ -14,12 +14,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import orjson
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from activities.values import JSON_MIME
 from tests.conftest import start_server
 from tests.histories.shapes import DRAINED, INTERFACE, PLANS, SHAPES
+from tests.workflows.test_control_nodes_run import until_waiting
 from tests.workflows.toys import Toys, ToyWorker, toy_worker, until_called
+from workflows.graph_workflow import RunStart
 from workflows.plan import RunPlan
 
 FOLDER = Path(__file__).parent
@@ -35,12 +39,22 @@ def plan_of(name: str) -> RunPlan:
 async def record(worker: ToyWorker, toys: Toys, name: str) -> None:
     """Run a shape; keep the history of the run, of its children, and of every part of a chain of histories."""
     plan = plan_of(name)
-    handle = await worker.start(*plan.nodes, interface_outputs=plan.interface_outputs, groups=plan.groups)
+    begun = None
+    if name == "seeded":
+        table = {"a": {"status": "complete", "output": {"out": "a"}, "reused": True}}
+        begun = RunStart(state_refs=[await worker.values.store(orjson.dumps(table), JSON_MIME, "")])
+    handle = await worker.start(*plan.nodes, begun=begun, interface_outputs=plan.interface_outputs, groups=plan.groups)
     if name == "interrupted":
         await until_called(toys, "long")
         await handle.cancel()
+    if name == "approval":
+        await until_waiting(handle)
+        await handle.execute_update("answer", args=["ask", {"approved": True}])
+    if name == "wait_for_event":
+        await until_waiting(handle)
+        await handle.signal("event", args=["paid", {"amount": 1}])
     result = await handle.result()
-    wanted = {"caught": "complete", "error_skips": "error", "interrupted": "interrupted"}
+    wanted = {"caught": "complete", "error_skips": "error", "segments_beside": "error", "interrupted": "interrupted"}
     assert result["status"] == wanted.get(name, "complete"), (name, result)
     found = await histories(worker.client, handle)
     for number, history in enumerate(found):

@@ -17,6 +17,18 @@ SHAPES: Mapping[str, tuple[PlannedNode, ...]] = {
     "interrupted": (node("a"), node("long", "sleep", "a"), node("z", "echo", "long")),
     "wide": tuple(node(f"n{index}") for index in range(110)),
     "empty": (),
+    "segment": tuple(
+        node(f"n{index}", "echo", *([f"n{index - 1}"] if index else []), placement="inline") for index in range(60)
+    ),
+    "segments_beside": (
+        node("a", placement="inline"),
+        node("x", "echo", "a"),
+        node("b", "echo", "a", placement="inline"),
+        node("bad", "fail", "b", placement="inline"),
+        node("lost", "echo", "bad", placement="inline"),
+        node("j", "echo", "x", "b", placement="inline"),
+    ),
+    "seeded": (node("a"), node("b", "echo", "a", placement="inline"), node("c", "echo", "b")),
 }
 INTERFACE = {"out": InterfaceOutput("c", "out")}  # type: ignore[arg-type]
 
@@ -84,5 +96,14 @@ PLANS: Mapping[str, RunPlan] = {
     ),
 }  # fmt: skip
 """Graphs with control nodes and graphs below. Histories of children are kept beside, `<shape>.<number>.json`."""
+PLANS = {
+    **PLANS,
+    "approval": RunPlan(
+        (control("ask", "Approval", inputs={"data": "x"}), after("yes", "ask", "approved", placement="inline"))
+    ),
+    "wait_for_event": RunPlan(
+        (control("wait", "WaitForEvent", {"name": "paid"}), after("z", "wait", "data", placement="inline"))
+    ),
+}
 DRAINED = frozenset({"for_each", "loop"})
 """Recorded where the server suggests a new history early, so that they continue as new."""

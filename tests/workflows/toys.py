@@ -102,12 +102,14 @@ class ToyWorker:
             default_heartbeat_throttle_interval=timedelta(seconds=1),
         )
 
-    async def start(self, *nodes: PlannedNode, **plan: Any) -> WorkflowHandle[Any, dict[str, Any]]:
-        """Start a run of these nodes, as the gateway would."""
+    async def start(
+        self, *nodes: PlannedNode, begun: RunStart | None = None, **plan: Any
+    ) -> WorkflowHandle[Any, dict[str, Any]]:
+        """Start a run of these nodes, as the gateway would. `begun`: what it takes over."""
         tenant = SearchAttributePair(SearchAttributeKey.for_keyword("TenantId"), "default_user")
         return await self.client.start_workflow(
             "GraphWorkflow",
-            args=[RunPlan(nodes, **plan).encode(), RunStart()],
+            args=[RunPlan(nodes, **plan).encode(), begun or RunStart()],
             id=f"r-{uuid.uuid4()}",
             task_queue=self.queue,
             task_timeout=timedelta(seconds=5),
