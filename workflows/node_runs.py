@@ -31,8 +31,8 @@ MAX_INLINE_INPUTS = 256_000
 MAX_MESSAGE_BYTES = 1_900_000
 """JSON of one command's arguments: 2 MB were measured to wedge a run."""
 UNPOLLED_QUEUE_S = 60.0
-PIECES_SINCE = 2
-"""The first plan version whose multi slots travel in pieces."""
+PIECES_SINCE = NAMED_SINCE = 2
+"""The first plan version whose multi slots travel in pieces, and whose activities are named like their nodes."""
 STREAM_LIMIT = timedelta(hours=24)
 """A node at either end of a STREAM edge may wait this long; its own limit counts what it does not wait."""
 
@@ -79,6 +79,8 @@ class NodeRuns:
         return workflow.start_activity(
             EXECUTE_NODE,
             call,
+            # Named, so that a replay that starts another node here is noticed; the server only compares type and id.
+            activity_id=self._place.of(node.id) if self._plan.plan_version >= NAMED_SINCE else None,
             task_queue=self._queue_of(node),
             result_type=dict,
             start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s),

@@ -47,6 +47,7 @@ class SegmentRuns:
             EXECUTE_SEGMENT,
             call,
             result_type=dict,
+            activity_id=self._name(call),
             start_to_close_timeout=timedelta(seconds=5),
             schedule_to_close_timeout=timedelta(seconds=10),
             retry_policy=RetryPolicy(maximum_attempts=1),
@@ -54,11 +55,11 @@ class SegmentRuns:
 
     def start(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
         """By the server, on any worker."""
-        first = call["nodes"][0]["id"]
         return workflow.start_activity(
             EXECUTE_SEGMENT,
             call,
             result_type=dict,
+            activity_id=self._name(call),
             start_to_close_timeout=timedelta(seconds=60),
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RetryPolicy(
@@ -67,8 +68,12 @@ class SegmentRuns:
                 non_retryable_error_types=["PayloadsTooLarge"],
             ),
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=f"{len(call['nodes'])} inline nodes from {first}"[:200],
+            summary=f"{len(call['nodes'])} inline nodes",
         )
+
+    def _name(self, call: dict[str, Any]) -> str:
+        nodes = call["nodes"]
+        return f"{self._place.of(nodes[0]['id'])} +{len(nodes) - 1}"
 
 
 def _on_wire(node: PlannedNode) -> dict[str, Any]:
