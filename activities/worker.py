@@ -146,7 +146,7 @@ async def _serve(
     jobs = EngineJobs(values, client)
     max_age_s = settings.result_days * 86_400
     results = FolderResults(
-        settings.data_dir / "results", blobs.has, max_bytes=settings.result_bytes, max_age_s=max_age_s
+        settings.data_dir / "results", blobs.keep, max_bytes=settings.result_bytes, max_age_s=max_age_s
     )
     execute = ExecuteNode(catalogue, services, link, values, jobs.nudge, results)
     workers = build_workers(client, settings, execute, ExecuteSegment(execute, link), jobs)

@@ -256,6 +256,33 @@ def cancel(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> No
 
 
 @app.command()
+def delete(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Delete a run that has ended: its result, its events, and with the next 'gc' values that no other run has."""
+    _ask(lambda client: client.delete_run(run_id), data_dir, url)
+    _say(f"deleted run {run_id}")
+
+
+@app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be deleted.")] = False,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Delete stored values that no kept run, event or cached result refers to any more. Needs a running gateway.
+
+    The gateway does it by itself every hour. Values of the last hour, or since the oldest open run began, stay.
+    """
+    from gateway.tables import collected_line
+
+    found = _ask(lambda client: client.collect(dry_run=dry_run), data_dir, url)
+    if as_json:
+        _print_json(found)
+    else:
+        _say(collected_line(found))
+
+
+@app.command()
 def pause(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
     """Pause a run: what runs goes on, nothing new starts, until 'innkeeper resume'."""
     _say(_ask(lambda client: client.pause(run_id), data_dir, url)["message"])

@@ -42,6 +42,7 @@ REFUSED_CLOSE_CODES = frozenset({4400, 4401, 4403, 4404})
 """Any other means: come back (1012 the gateway restarts, 1013 it is full, 4408 we read too slowly)."""
 AWAY_STATUS = frozenset({502, 503, 504})
 _CONNECT_S = 5.0
+_COLLECTION_S = 3600.0
 _PIECE = 256 * 1024
 _PAGE = 1000
 _LASTING_S = 2 * _CONNECT_S
@@ -140,6 +141,23 @@ class GatewayClient:
         """Interrupt a run. Raises RunNotFound, RunNotActive (it has ended already)."""
         answer: dict[str, Any] = await self._call("DELETE", f"/api/interrupt/{_segment(run_id)}")
         return answer
+
+    async def delete_run(self, run_id: str) -> None:
+        """Delete a run that has ended: its result, its events, and in time the values that no other run has.
+
+        Raises:
+            RunNotFound: Also when this call was repeated after an outage, and had deleted it.
+            GatewayRefused: It has not ended (`run_still_active`).
+        """
+        await self._call("DELETE", f"/api/history/{_segment(run_id)}")
+
+    async def collect(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """Delete stored values that nothing refers to any more, or only count them; gives `deleted`, `deletedBytes`,
+        `kept`, `keptBytes`, ..."""
+        found: dict[str, Any] = await self._call(
+            "POST", "/api/gc", params={"dryRun": "true" if dry_run else "false"}, timeout=_COLLECTION_S
+        )
+        return found
 
     async def pause(self, run_id: str) -> dict[str, Any]:
         """Start no new node of a run; what runs goes on. Raises RunNotFound, RunNotActive (it has ended)."""

@@ -16,6 +16,7 @@ from starlette.requests import HTTPConnection
 from gateway.approvals import Approvals
 from gateway.client_socket import ClientSockets
 from gateway.closing import Closer
+from gateway.collection import Collector
 from gateway.control import RunControl
 from gateway.data_dir import DataDir
 from gateway.events.hub import Hub
@@ -42,6 +43,8 @@ from nodes.services.secrets import SecretStore, load_or_create_key
 logger = logging.getLogger("innkeeper.gateway")
 
 CLEANING_S = 600.0
+FIRST_COLLECTION_S = 120.0
+"""What a gateway takes up at its start comes first."""
 
 
 class StoreUnusable(InnkeeperError):
@@ -70,6 +73,7 @@ class Gateway:
     approvals: Approvals
     external_events: ExternalEvents
     clients: ClientSockets
+    collector: Collector
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:
@@ -92,6 +96,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
             gateway.runs.keep_starting(),
             gateway.control.recover(),
             _keep_clean(gateway),
+            _keep_collecting(gateway),
         ):
             stack.push_async_callback(_stop, asyncio.create_task(work))
         stack.push_async_callback(gateway.clients.close_all)
@@ -149,6 +154,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
         approvals=Approvals(store, journal, temporal),
         external_events=ExternalEvents(store, journal, temporal),
         clients=clients,
+        collector=Collector(
+            store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
+        ),
     )
 
 
@@ -182,18 +190,26 @@ async def _open_log(settings: Settings) -> EventLog:
 
 
 async def _keep_clean(gateway: Gateway) -> None:
-    """Delete the event logs of runs that ended long ago. Their results stay."""
+    """Delete the event logs of runs that ended long ago, whose results stay, and runs that ended even longer ago."""
     settings = gateway.settings
     while True:
         try:
+            if settings.run_days and (runs := await gateway.runs.delete_older(settings.run_days * 86_400)):
+                logger.info("runs deleted", extra={"event": "cleaned", "count": runs})
             gone = await gateway.log.delete_sealed(
                 max_age_s=settings.event_days * 86_400, max_bytes=settings.event_bytes
             )
             if gone:
                 logger.info("event logs deleted", extra={"event": "cleaned", "count": len(gone)})
         except Exception:
-            logger.exception("cleaning the event log failed", extra={"event": "clean_failed"})
+            logger.exception("deleting runs and event logs failed", extra={"event": "clean_failed"})
         await asyncio.sleep(CLEANING_S)
+
+
+async def _keep_collecting(gateway: Gateway) -> None:
+    every_s = gateway.settings.collect_every_s
+    if every_s:
+        await gateway.collector.keep_collecting(min(FIRST_COLLECTION_S, every_s), every_s)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

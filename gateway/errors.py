@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive, RunNotFound
+from nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive, RunNotFound, RunStillActive
 
 logger = logging.getLogger("innkeeper.gateway")
 
@@ -59,6 +59,7 @@ _STATUS: tuple[tuple[type[InnkeeperError], int], ...] = (
     (InvalidWorkflow, 422),
     (RunNotFound, 404),
     (RunNotActive, 409),
+    (RunStillActive, 409),
     (IdempotencyMismatch, 422),
     (TooLarge, 413),
     (NotFound, 404),

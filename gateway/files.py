@@ -16,14 +16,13 @@ from typing import Any, BinaryIO
 
 from gateway.errors import BadRequest, NotFound
 from nodes.errors import ResourceError
-from nodes.services.files import cannot_write
+from nodes.services.files import TEMPORARY_PREFIX, cannot_write
 from nodes.services.resources import FileInfo, FolderResources
 
 SCHEMES = ("user", "shared", "system")
 WRITABLE = frozenset({"user", "shared"})
 """`system://` is what the operator put there: it is read only."""
 MAX_LISTED = 10_000
-_DRAFT = ".new-"
 
 
 class FileExists(ResourceError):
@@ -145,7 +144,7 @@ class Draft:
         self._size = 0
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=root, prefix=_DRAFT)
+            handle, name = tempfile.mkstemp(dir=root, prefix=TEMPORARY_PREFIX)
         except OSError as error:
             raise cannot_write(error) from None
         self._stream = os.fdopen(handle, "wb")

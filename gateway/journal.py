@@ -96,6 +96,11 @@ class Journal:
         if messages:
             await self._writer.append(run, messages)
 
+    async def delete(self, run: str) -> None:
+        """Delete the log of a run that is sealed."""
+        await self.log.delete_run(run)
+        self._readings.pop(run, None)
+
     async def end(self, run: str, status: str, error_info: Mapping[str, Any] | None) -> None:
         """Announce the final status and seal the log: nothing follows."""
         await self._writer.close_run(run, [status_message(status, error_info)])

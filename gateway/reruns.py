@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from gateway.collection import hashes_in
 from gateway.ending import fact_of
 from gateway.errors import BadRequest, shown
 from gateway.events.fence import without_links
@@ -119,7 +120,10 @@ class Reruns:
                 "run the workflow anew"
             )
         try:
-            return RunPlan.decode(await self._blobs.get(row.plan_hash))
+            plan = RunPlan.decode(await self._blobs.get(row.plan_hash))
+            # The values that it was given are those of the new run, too, even if this one is deleted meanwhile.
+            await asyncio.to_thread(lambda: [self._blobs.keep(sha) for sha in hashes_in(orjson.dumps(plan.pack()))])
+            return plan
         except ResourceError as error:
             raise BaseUnusable(f"what run {row.id!r} ran is not kept any more ({error.message}); run it anew") from None
 
@@ -143,7 +147,7 @@ class Reruns:
             entry["reason"] = shown["reason"]
         if "output" in entry:
             output = without_links(entry.pop("output") or {})
-            if all(self._blobs.has(sha) for sha in blobs_in(output)):
+            if all(self._blobs.keep(sha) for sha in blobs_in(output)):
                 entry["output"] = output
         elif entry.get("status") in ("complete", "bypassed"):
             entry["output"] = {}  # results leave out what is empty

@@ -34,10 +34,10 @@ from gateway.projection import JsonObject, iso, nodes_for_clients
 from gateway.reruns import Reruns, answer_of, is_uncached, seeds_of
 from gateway.settings import Settings
 from gateway.store.models import RunRow
-from gateway.store.runs import ENDED, NewRun, RunStore, lineage, stored_result
+from gateway.store.runs import ENDED, NewRun, RunStore, lineage, now_ms, stored_result
 from gateway.submit import Gate, body_hash, interface_of, key_hash, log_meta
 from gateway.temporal import TemporalLink, is_away
-from nodes.errors import ResourceError, RunNotActive, RunNotFound
+from nodes.errors import ResourceError, RunNotActive, RunNotFound, RunStillActive
 from workflows.graph_workflow import RunStart
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -49,6 +49,8 @@ GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 MAX_SUMMARY_CHARS = 100
 RETRY_S = 2.0
+CLOSING_POLL_S = 0.05
+CLOSING_POLLS = 40
 PATIENCE_S = 1.0
 """How long a submission waits for Temporal: the gateway or Temporal may have started a moment ago."""
 
@@ -273,6 +275,37 @@ class Runs:
             elif error.status != RPCStatusCode.NOT_FOUND:  # not started yet, or just ended: who follows it knows
                 raise
         return f"run {run} is being interrupted"
+
+    # --- deleting -------------------------------------------------------------------------------------------------
+
+    async def delete(self, run: str) -> None:
+        """Forget a run that has ended: its result, its events and its Idempotency-Key. Values go with a later
+        collection.
+
+        Raises:
+            RunNotFound, RunStillActive.
+        """
+        row = await self._row(run)
+        for _ in range(CLOSING_POLLS):  # who saw the final status may be faster than the closing task's last note
+            if row.sealed or row.status not in ENDED:
+                break
+            await asyncio.sleep(CLOSING_POLL_S)
+            row = await self._row(run)
+        if not row.sealed:
+            raise RunStillActive(f"run {run!r} has not ended: interrupt it first ('innkeeper cancel {run}')")
+        # The row goes last: as long as it is there, a deletion that broke off is found and repeated.
+        await self._journal.delete(run)
+        await self._store.delete(run)
+
+    async def delete_older(self, age_s: float) -> int:
+        """Forget the runs that ended longer ago. Gives how many."""
+        count = 0
+        while runs := await self._store.ended_before(now_ms() - int(age_s * 1000)):
+            for run in runs:
+                await self._journal.delete(run)
+                await self._store.delete(run)
+            count += len(runs)
+        return count
 
     # --- inspecting -----------------------------------------------------------------------------------------------
 

@@ -43,6 +43,9 @@ class Settings:
         max_body_bytes, max_file_bytes: The largest request, and the largest file that is uploaded.
         send_timeout_s: A client that takes nothing for so long is disconnected; it may come back where it was.
         event_days, event_bytes: Event logs of ended runs are kept so long, and so much of them together.
+        run_days: Ended runs are kept so long, with their results and whatever belongs to them; 0 is for ever.
+        blob_grace_s: A stored value that nothing refers to is deleted at the earliest so long after it was written.
+        collect_every_s: Pause between two looks for such values; 0 looks only when asked ('innkeeper gc').
         full_sync: Acknowledged then also survives power loss, at the price of an fsync per commit.
     """
 
@@ -66,6 +69,9 @@ class Settings:
     send_timeout_s: float = 20.0
     event_days: float = 7.0
     event_bytes: int = 2_000_000_000
+    run_days: float = 0.0
+    blob_grace_s: float = 3600.0
+    collect_every_s: float = 3600.0
     log_level: str = "INFO"
 
     def __post_init__(self) -> None:
@@ -74,6 +80,9 @@ class Settings:
         _check_range("send_timeout_s", self.send_timeout_s, 0.01, 3600)
         _check_range("event_days", self.event_days, 0, 36_500)
         _check_range("event_bytes", self.event_bytes, 0, 2**50)
+        _check_range("run_days", self.run_days, 0, 36_500)
+        _check_range("blob_grace_s", self.blob_grace_s, 0, 31_536_000)
+        _check_range("collect_every_s", self.collect_every_s, 0, 31_536_000)
         _check_range("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
         _check_range("max_file_bytes", self.max_file_bytes, 1024, 2**40)
         if self.max_concurrent_runs is not None:
@@ -186,5 +195,8 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "max_file_bytes": int,
     "event_days": float,
     "event_bytes": int,
+    "run_days": float,
+    "blob_grace_s": float,
+    "collect_every_s": float,
     "full_sync": _boolean,
 }

@@ -118,6 +118,15 @@ def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
+def collected_line(found: Mapping[str, Any]) -> str:
+    """What a collection did, or would do, in a sentence."""
+    would = "would delete" if found.get("dryRun") else "deleted"
+    gone = f"{would} {found.get('deleted', 0):,} values ({found.get('deletedBytes', 0) / 1e6:,.1f} MB)"
+    stays = f"{found.get('kept', 0):,} ({found.get('keptBytes', 0) / 1e6:,.1f} MB) stay"
+    left = found.get("temporaries")
+    return f"{gone}; {stays}" + (f"; {left:,} unfinished files deleted" if left else "")
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for number, column in enumerate(columns):

@@ -157,6 +157,10 @@ class RunNotActive(RunError):
     code = "run_not_active"
 
 
+class RunStillActive(RunError):
+    code = "run_still_active"
+
+
 class ResourceError(InnkeeperError):
     """A resource (`user://`, `shared://`, `system://`), blob or secret is missing, too large or out of bounds."""
 

@@ -133,6 +133,15 @@ class EventLog(Protocol):
     async def delete_sealed(self, *, max_age_s: float, max_bytes: int) -> list[str]:
         """Delete sealed runs that are too old, then the oldest while all runs together hold more than `max_bytes`."""
 
+    async def delete_run(self, run: str) -> None:
+        """Delete all of a sealed run. One that is open, or unknown, is left as it is."""
+
+    async def raw_events(self, after: int = 0) -> tuple[int, list[bytes]]:
+        """Some of all stored bytes, of whatever runs: lines of events, and where to go on. No bytes: that was all.
+
+        Runs that were there at the first call are read whole, unless they are deleted meanwhile.
+        """
+
     async def stats(self) -> dict[str, int]:
         """`runs`, `open_runs`, `events` and `bytes` (of lines), `file_bytes`."""
 

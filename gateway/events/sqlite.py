@@ -25,6 +25,8 @@ from gateway.events.log import READ_BYTES, Batch, LogFormatMismatch, LogUnavaila
 
 FORMAT_VERSION = "1"
 
+_RAW_ROWS = 2_000
+
 T = TypeVar("T")
 
 _SCHEMA = """
@@ -122,6 +124,13 @@ class SqliteEventLog:
         while has_more:
             has_more = await self._threads.write(partial(_give_back, self._writer))
         return doomed
+
+    async def delete_run(self, run: str) -> None:
+        if (info := await self.run_info(run)) is not None and info.is_sealed:
+            await self._commit(partial(_delete, run=run))
+
+    async def raw_events(self, after: int = 0) -> tuple[int, list[bytes]]:
+        return await self._threads.read(lambda: _raw(self._reader, after))
 
     async def stats(self) -> dict[str, int]:
         return await self._threads.read(lambda: _stats(self._reader))
@@ -267,6 +276,19 @@ def _too_old_or_much(db: sqlite3.Connection, max_age_s: float, max_bytes: int) -
         doomed.append(run)
         total -= size
     return doomed
+
+
+def _raw(db: sqlite3.Connection, after: int) -> tuple[int, list[bytes]]:
+    bodies: list[bytes] = []
+    with contextlib.closing(db.execute("SELECT rowid, body FROM rows WHERE rowid>? ORDER BY rowid", (after,))) as rows:
+        size = 0
+        for number, body in rows:
+            after = number
+            bodies.append(body)
+            size += len(body)
+            if size >= READ_BYTES or len(bodies) >= _RAW_ROWS:
+                break
+    return after, bodies
 
 
 def _delete(db: sqlite3.Connection, run: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from gateway.context import Gateway, gateway_of
@@ -39,6 +39,11 @@ async def system_stats(request: Request) -> Response:
     return json_response({"maxConcurrentWorkflows": gateway.settings.max_concurrent_runs, **counts})
 
 
+@router.post("/api/gc", summary="Delete stored values that nothing refers to any more; dryRun only counts them")
+async def collect(request: Request, dry_run: bool = Query(False, alias="dryRun")) -> Response:
+    return json_response((await gateway_of(request).collector.collect(dry_run=dry_run)).to_json())
+
+
 @router.get("/metrics", summary="Prometheus text")
 async def metrics(request: Request) -> Response:
     gateway = gateway_of(request)
@@ -56,6 +61,9 @@ def _gauges(gateway: Gateway, counts: dict[str, int]) -> Iterator[str]:
         "workers_connected": len(gateway.workers.workers()),
         "temporal_reachable": int(gateway.temporal.reachable),
         "event_log_healthy": int(gateway.writer.healthy),
+        # As the last collection found them.
+        "blobs_kept": gateway.collector.last.kept,
+        "blob_bytes_kept": gateway.collector.last.kept_bytes,
     }
     for name, value in values.items():
         yield f"# TYPE innkeeper_{name} gauge"
@@ -68,6 +76,9 @@ def _counters(gateway: Gateway) -> Iterator[str]:
         yield f'innkeeper_runs_closed_total{{status="{status}"}} {count}'
     yield "# TYPE innkeeper_frames_sent_total counter"
     yield f"innkeeper_frames_sent_total {gateway.feed.frames_sent}"
+    for name, count in gateway.collector.counters.items():
+        yield f"# TYPE innkeeper_collection_{name}_total counter"
+        yield f"innkeeper_collection_{name}_total {count}"
     for name, count in sorted(gateway.writer.counters.items()):
         yield f"# TYPE innkeeper_log_{name}_total counter"
         yield f"innkeeper_log_{name}_total {count}"

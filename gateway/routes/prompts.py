@@ -77,6 +77,12 @@ async def history_entry(run: str, request: Request) -> Response:
     return await status(run, request)
 
 
+@router.delete("/history/{run}", summary="Delete an ended run: its result, its events, and in time its values")
+async def delete(run: str, request: Request) -> Response:
+    await gateway_of(request).runs.delete(run)
+    return Response(status_code=204)
+
+
 @router.delete("/interrupt/{run}", summary="Interrupt a run")
 @router.post("/interrupt/{run}", summary="Interrupt a run")
 async def interrupt(run: str, request: Request) -> Response:

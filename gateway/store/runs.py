@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
@@ -39,6 +39,21 @@ class NewRun:
     body_hash: str | None = None
     plan_hash: str | None = None
     rerun: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class HeldByRun:
+    """Where the row of a run may refer to stored values.
+
+    Attributes:
+        plan_hash: The blob of its plan, packed.
+        plain: JSON.
+        packed: JSON texts, each compressed by zlib.
+    """
+
+    plan_hash: str | None
+    plain: bytes
+    packed: tuple[bytes, ...]
 
 
 class RunStore:
@@ -128,6 +143,36 @@ class RunStore:
     async def active(self) -> Sequence[RunRow]:
         """Runs that wait or run, first come first."""
         return await self._many(RunRow.status.in_(("queued", "running")))
+
+    async def oldest_open(self) -> int | None:
+        """When the first of the runs was submitted whose log is still open (milliseconds since 1970)."""
+        async with self._sessions() as session:
+            return await session.scalar(select(func.min(RunRow.submitted_at)).where(RunRow.sealed.is_(False)))
+
+    async def ended_before(self, moment: int, limit: int = 100) -> Sequence[str]:
+        """Some runs that were over before a moment (milliseconds since 1970), first come first."""
+        query = select(RunRow.id).where(RunRow.sealed.is_(True), RunRow.ended_at < moment)
+        async with self._sessions() as session:
+            return (await session.scalars(query.order_by(RunRow.number).limit(limit))).all()
+
+    async def delete(self, run_id: str) -> bool:
+        """Forget a run that is over; False when there is none."""
+        query = delete(RunRow).where(RunRow.id == run_id, RunRow.sealed.is_(True))
+        async with self._sessions.begin() as session:
+            result = await session.execute(query)
+        return bool(getattr(result, "rowcount", 0))
+
+    async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
+        """Where some runs may refer to stored values, and the number to go on after. Nothing: these were all."""
+        columns = (RunRow.number, RunRow.plan_hash, RunRow.rerun, RunRow.plan, RunRow.result)
+        query = select(*columns).where(RunRow.number > after).order_by(RunRow.number).limit(limit)
+        async with self._sessions() as session:
+            rows = (await session.execute(query)).all()
+        held = [
+            HeldByRun(plan_hash, (rerun or "").encode(), tuple(data for data in packed if data is not None))
+            for _, plan_hash, rerun, *packed in rows
+        ]
+        return rows[-1][0] if rows else after, held
 
     async def active_counts(self) -> tuple[int, int]:
         """How many runs run, and how many wait in the queue."""

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from nodes.errors import ResourceError
 
+# The dot keeps it out of every listing if the process dies before the rename.
+TEMPORARY_PREFIX = ".new-"
+_TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[a-z0-9_]{8}")
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
+
+def write_atomic(
+    path: Path, data: bytes, *, durable: bool = False, rename_in: AbstractContextManager[None] | None = None
+) -> None:
     """Write a file of mode 0600 so that readers see the old content, the new, or none, but never a part.
 
-    `durable` waits for the disk, so that this holds after a loss of power too.
+    `durable` waits for the disk, so that this holds after a loss of power too. The file is put in its place within
+    `rename_in`, if there is one.
 
     Raises:
         ResourceError: The disk is full or not writable; `retryable`. The message names no path.
@@ -20,7 +30,8 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
     try:
         temporary = write_temporary(path.parent, data, durable=durable)
         try:
-            os.replace(temporary, path)
+            with rename_in or contextlib.nullcontext():
+                os.replace(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
@@ -31,8 +42,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = False) -> None:
 def write_temporary(folder: Path, data: bytes, *, durable: bool = False) -> Path:
     """Write a new file of mode 0600 into `folder`, which is made when it is not there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The dot keeps it out of every listing if the process dies before the rename.
-    handle, name = tempfile.mkstemp(dir=folder, prefix=".new-")
+    handle, name = tempfile.mkstemp(dir=folder, prefix=TEMPORARY_PREFIX)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
@@ -50,3 +60,17 @@ def cannot_write(error: OSError) -> ResourceError:
     refused = ResourceError(f"the data directory cannot be written: {error.strerror}", code="storage_failed")
     refused.retryable = True
     return refused
+
+
+def delete_temporaries(root: Path, before: float) -> int:
+    """Delete what killed writers left anywhere below a folder, if it was written to last before a time (seconds since
+    1970). Gives how many files that were."""
+    deleted = 0
+    for folder, _, names in os.walk(root):
+        for name in filter(_TEMPORARY.fullmatch, names):
+            path = Path(folder, name)
+            with contextlib.suppress(OSError):  # put in its place at last, or not ours
+                if path.lstat().st_mtime < before:
+                    path.unlink()
+                    deleted += 1
+    return deleted

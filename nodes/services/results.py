@@ -55,14 +55,14 @@ class FolderResults:
     """Results as files: `<root>/<user>/<two digits>/<key>`. Safe for many processes at once.
 
     Args:
-        has_blob: Is the stored value of this hash still there?
+        keep_blob: Keep the stored value of this hash, which somebody is about to use; False when it has gone.
         max_bytes: All results together; the oldest go first. 0: keep nothing.
         max_age_s: Older results are not given any more.
     """
 
-    def __init__(self, root: Path, has_blob: Callable[[str], bool], *, max_bytes: int, max_age_s: float) -> None:
+    def __init__(self, root: Path, keep_blob: Callable[[str], bool], *, max_bytes: int, max_age_s: float) -> None:
         self._root = root
-        self._has_blob = has_blob
+        self._keep_blob = keep_blob
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
         self._written = 0
@@ -87,7 +87,7 @@ class FolderResults:
         if not isinstance(found, dict) or found.get("user") != user or not isinstance(found.get("outputs"), dict):
             return None
         outputs: dict[str, Any] = found["outputs"]
-        return outputs if all(self._has_blob(sha) for sha in blobs_in(outputs)) else None
+        return outputs if all(self._keep_blob(sha) for sha in blobs_in(outputs)) else None
 
     def _put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None:
         try:

@@ -27,6 +27,27 @@ async def test_old_event_logs_are_deleted_from_the_start_on(stack: Any) -> None:
     await log.close()
 
 
+async def test_runs_are_kept_for_ever_unless_days_are_set(stack: Any) -> None:
+    greet = {"nodes": [{"id": "a", "fullType": "core:CreateMessage", "inputs": {"content": "Hi"}}], "edges": []}
+    async with stack.up() as http:
+        (ended,) = [(await http.post("/api/prompt", json={**greet, "wait": 10})).json()["promptId"]]
+    with_settings(stack, event_days=0)
+    async with stack.gateway(), stack.http() as http:
+        await asyncio.sleep(0.3)
+        assert (await http.get(f"/api/prompt/{ended}")).json()["status"] == "complete"
+    with_settings(stack, run_days=1e-6)
+    async with stack.gateway(), stack.http() as http:
+        waiting = await submit(http, greet)  # no worker: it stays open
+        async with asyncio.timeout(5):
+            while (await http.get(f"/api/prompt/{ended}")).status_code != 404:
+                await asyncio.sleep(0.02)
+        assert (await http.get(f"/api/prompt/{waiting}")).json()["status"] == "running"
+        assert (await http.get("/api/history")).json()["history"] == []
+        answer = await http.delete(f"/api/history/{waiting}")
+        assert (answer.status_code, answer.json()["code"]) == (409, "run_still_active")
+        assert (await http.delete(f"/api/history/{ended}")).status_code == 404
+
+
 async def test_log_of_a_run_knows_which_streams_nodes_consume(stack: Any) -> None:
     nodes = [{"id": "source", "fullType": "toys:Count"}, {"id": "relay", "fullType": "core:StreamSuffixRelay"}]
     ends = {"sourceHandle": "stream", "targetHandle": "inputStream"}

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
+import os
 import stat
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import pytest
 
 from nodes.errors import ResourceError
 from nodes.node import Blobs
+from nodes.services import blobs as module
 from nodes.services.blobs import FolderBlobs
 
 
@@ -31,10 +37,87 @@ def test_same_value_is_stored_once_even_at_the_same_moment(tmp_path: Path) -> No
     with ThreadPoolExecutor(8) as pool:
         names = list(pool.map(FolderBlobs(tmp_path).put_sync, [b"same" * 5000] * 20))
     assert len(set(names)) == 1
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"]
     assert [file.name for file in files] == [names[0]]
     assert files[0].parent.name == names[0][:2]
     assert stat.S_IMODE(files[0].stat().st_mode) == 0o600
+
+
+def aged(path: Path, seconds: float = 100) -> None:
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_value_that_is_stored_again_or_kept_is_new(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    sha256 = blobs.put_sync(b"value")
+    for again in (lambda: blobs.put_sync(b"value"), lambda: blobs.keep(sha256)):
+        aged(tmp_path / sha256[:2] / sha256)
+        again()
+        assert not blobs.delete(sha256, time.time() - 10)
+        assert blobs.get_sync(sha256) == b"value"
+    aged(tmp_path / sha256[:2] / sha256)
+    assert blobs.delete(sha256, time.time() - 10)
+    assert not blobs.delete(sha256, time.time() - 10)
+    assert not blobs.keep(sha256)
+    assert not blobs.keep("../../etc/passwd")
+
+
+def test_value_that_is_kept_in_the_moment_of_its_deletion_stays(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    sha256 = blobs.put_sync(b"value")
+    aged(tmp_path / sha256[:2] / sha256)
+    with ThreadPoolExecutor(1) as pool:
+        with blobs._locked(fcntl.LOCK_SH):
+            deletion = pool.submit(blobs.delete, sha256, time.time() - 10)
+            time.sleep(0.05)
+            assert not deletion.done()
+            os.utime(tmp_path / sha256[:2] / sha256)
+        assert deletion.result(5) is False
+    assert blobs.get_sync(sha256) == b"value"
+
+
+def test_value_that_goes_while_it_is_stored_again_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = FolderBlobs(tmp_path)
+    sha256 = blobs.put_sync(b"value")
+    aged(tmp_path / sha256[:2] / sha256)
+    holds = module._holds
+
+    def deleted_after_the_look(path: Path, data: bytes) -> bool:
+        return holds(path, data) and blobs.delete(sha256, time.time() - 10)
+
+    monkeypatch.setattr(module, "_holds", deleted_after_the_look)
+    assert blobs.put_sync(b"value") == sha256
+    assert blobs.get_sync(sha256) == b"value"
+
+
+PUTS = """
+import random, sys, time
+from pathlib import Path
+from nodes.services.blobs import FolderBlobs
+blobs = FolderBlobs(Path(sys.argv[1]))
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    began = time.time()
+    names = [blobs.put_sync(b"%d" % number) for number in range(5)]
+    found = [blobs.keep(name) for name in names]
+    assert all(found) or time.time() - began > 0.04
+    time.sleep(random.uniform(0, 0.12))
+"""
+
+
+def test_processes_that_store_and_delete_lose_nothing(tmp_path: Path) -> None:
+    blobs = FolderBlobs(tmp_path)
+    writers = [subprocess.Popen([sys.executable, "-c", PUTS, str(tmp_path)]) for _ in range(2)]
+    names = [hashlib.sha256(b"%d" % number).hexdigest() for number in range(5)]
+    deleted = 0
+    while any(writer.poll() is None for writer in writers):
+        deleted += sum(blobs.delete(name, time.time() - 0.05) for name in names)
+        time.sleep(0.001)
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert deleted > 10
 
 
 def test_limit_is_named_and_inclusive(tmp_path: Path) -> None:
