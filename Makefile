@@ -7,11 +7,11 @@ STAMP := .venv/.stamp
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
 
-.PHONY: help demo up test lint types format chaos bench clean
+.PHONY: help demo up test test-long lint types format chaos bench clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 demo: $(STAMP) ## Run examples/story.json: a live tree of nodes, the streamed text, the outputs
 	$(BIN)/innkeeper run examples/story.json
@@ -21,6 +21,9 @@ up: $(STAMP) ## Run everything on http://127.0.0.1:8090 until Ctrl-C
 
 test: $(STAMP) ## Run the tests
 	$(BIN)/pytest -n 2 --dist loadfile
+
+test-long: $(STAMP) ## Run the long forms of tests: 1,000 MB through one run, 5,000 items
+	BIG_VALUES_MB=1000 FOR_EACH_ITEMS=5000 $(BIN)/pytest -s tests/e2e/test_big_values.py tests/e2e/test_repeat_memory.py
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check $(CODE)

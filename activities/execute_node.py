@@ -15,8 +15,10 @@ from temporalio.exceptions import ApplicationError
 from activities.attempt import Attempt, SecretsOfRun, waits_so_far
 from activities.gateway_link import Answer, GatewayLink
 from activities.heartbeat import Heartbeat
+from activities.room import Room
+from activities.settings import INPUT_ROOM_MB
 from activities.stream import Collected, StreamInputs, StreamOutput
-from activities.values import Values, with_secrets
+from activities.values import Values, stored_bytes, with_secrets
 from nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from nodes.definition import Execute, Input, NodeDefinition
 from nodes.errors import InvalidNode, NodeMustWait
@@ -77,6 +79,7 @@ class ExecuteNode:
         values: Values,
         nudge: Nudge = _no_nudge,
         results: Results | None = None,
+        room: Room | None = None,
     ) -> None:
         self._catalogue = catalogue
         self.services_for = services_for
@@ -84,6 +87,7 @@ class ExecuteNode:
         self._values = values
         self._nudge = nudge
         self._results = results
+        self._room = room or Room(INPUT_ROOM_MB * 1_000_000)
 
     @activity.defn(name=EXECUTE_NODE)
     async def execute_node(self, raw: dict[str, Any]) -> dict[str, Any]:
@@ -150,12 +154,14 @@ class ExecuteNode:
             if (kept := await self._kept(call, key)) is not None:
                 return NodeResult(kept, epoch[0], await self._log_complete(attempt, kept, cached=True), cached=True)
             output = StreamOutput(self._link, attempt, answer, inputs, resume is not None)
-            execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
-            given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
-            if definition.interface_values:
-                outputs = await self._pack_interface(call, given)
-            else:
-                outputs = await self._pack(attempt, given, output.collected)
+            async with self._room.taken(_room_for(call)):
+                execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
+                given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
+                if definition.interface_values:
+                    outputs = await self._pack_interface(call, given)
+                else:
+                    outputs = await self._pack(attempt, given, output.collected)
+                del given  # it may be large, and the log may be slow
             await self._keep(attempt, key, outputs)
             end = bool(call.streams) and not output.collected.ended
             return NodeResult(outputs, epoch[0], await self._log_complete(attempt, outputs, end=end))
@@ -222,7 +228,7 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, call)
         inputs = await self._values.resolve_inputs(call.inputs, call.multi, slots)
         streams.put_into(inputs, slots, skip)
-        answer = execute(inputs, await self._context(attempt, settings))
+        answer = execute(inputs, self._context(attempt, settings))
         if isinstance(answer, AsyncGenerator):
             return await output.publish_all(answer) or {}
         return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
@@ -256,9 +262,8 @@ class ExecuteNode:
             packed["items"] = await self._values.pack(slot, collected.items)
         return packed
 
-    async def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
+    def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
-        interface = {key: await self._values.resolve(value) for key, value in call.interface_inputs.items()}
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,
@@ -268,7 +273,8 @@ class ExecuteNode:
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),
-            workflow_interface_inputs=interface,
+            # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
+            workflow_interface_inputs=call.interface_inputs,
             workflow_interface_outputs=call.interface_outputs,
             random=random.Random(f"{call.run}/{call.path}"),
             progress=self._progress(attempt),
@@ -305,6 +311,11 @@ async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
         for each in (task, watching):
             each.cancel()
         await asyncio.gather(task, watching, return_exceptions=True)
+
+
+def _room_for(call: NodeCall) -> int:
+    """Bytes of large inputs. A node of a stream never waits for room: who holds it might wait for the stream."""
+    return 0 if call.streams or call.stream_inputs else stored_bytes(call.inputs.values())
 
 
 def _effective(definition: NodeDefinition, call: NodeCall) -> tuple[Execute, Mapping[str, Input], Mapping[str, Input]]:

@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
 from activities.heartbeat import Heartbeat
-from activities.values import JSON_MIME, Values
+from activities.values import JSON_MIME, MAX_VALUE_BYTES, Values, stored_bytes
 from nodes.call import (
     EDIT_VALUE,
     GATHER_VALUES,
@@ -118,18 +118,20 @@ class EngineJobs:
         """Whole values of parts that were kept apart: the results of all items, or the state of a loop."""
         with _beating():
             if "state" in request:
+                _fit_together("the fields of the state", request["state"].values())
                 return {"state": await self._light({key: await self._whole(v) for key, v in request["state"].items()})}
-            outcomes: list[list[Any]] = []
-            for piece in request["pieces"]:
-                for index, outcome in await self._values.resolve(piece):
-                    outcomes.append([index, await self._whole_outcome(outcome)])
+            outcomes = [pair for piece in request["pieces"] for pair in await self._values.resolve(piece)]
             lists = listed(outcomes, request["on_error"], request.get("result_key", ""))
-            return {key: await self._light(value) for key, value in lists.items()}
+            results = await self._whole_results(lists["results"], bool(request.get("result_key")))
+            return {"results": await self._light(results), "errors": await self._light(lists["errors"])}
 
-    async def _whole_outcome(self, outcome: dict[str, Any]) -> dict[str, Any]:
-        if "outputs" not in outcome:
-            return outcome
-        return {"outputs": {key: await self._whole(value) for key, value in outcome["outputs"].items()}}
+    async def _whole_results(self, results: list[Any], is_one_each: bool) -> list[Any]:
+        """Results with the values behind their references; each is one value, or an object of them (or null)."""
+        values = results if is_one_each else [value for each in results for value in (each or {}).values()]
+        _fit_together("all results", values)
+        if is_one_each:
+            return [await self._whole(value) for value in results]
+        return [each and {key: await self._whole(value) for key, value in each.items()} for each in results]
 
     @activity.defn(name=EDIT_VALUE)
     async def edit_value(self, request: dict[str, Any]) -> Any:
@@ -184,6 +186,13 @@ def _beating() -> Iterator[None]:
         yield
     finally:
         heart.stop()
+
+
+def _fit_together(what: str, values: Iterable[Any]) -> None:
+    """Raises ApplicationError when one value of all these would be too large. Nothing was loaded by then."""
+    if (size := stored_bytes(values)) > MAX_VALUE_BYTES:
+        message = f"{what} are {size} bytes together, over the limit of {MAX_VALUE_BYTES}; write them to files"
+        raise ApplicationError(message, type="value_too_large", non_retryable=True)
 
 
 def workflows_around(run: str, paths: Iterable[str]) -> list[str]:

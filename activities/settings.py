@@ -9,6 +9,7 @@ from pathlib import Path
 from nodes.errors import InnkeeperError
 
 DEFAULT_QUEUE = "innkeeper"
+INPUT_ROOM_MB = 48
 
 
 class SettingsError(InnkeeperError):
@@ -36,6 +37,8 @@ class WorkerSettings:
         script_idle_s: An unused one ends after this time.
         max_resource_mb: Largest file that nodes read or write.
         max_response_mb: Largest answer that a node's request may get.
+        input_room_mb: Nodes with large inputs take turns when these are more than this together; what a worker needs
+            for them is a few times as much.
     """
 
     data_dir: Path
@@ -59,6 +62,7 @@ class WorkerSettings:
     script_idle_s: float = 60.0
     max_resource_mb: int = 32
     max_response_mb: int = 16
+    input_room_mb: int = INPUT_ROOM_MB
 
 
 def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
@@ -88,6 +92,7 @@ def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
         script_idle_s=get.number("SCRIPT_IDLE_S", defaults.script_idle_s),
         max_resource_mb=int(get.number("MAX_RESOURCE_MB", defaults.max_resource_mb, least=1)),
         max_response_mb=int(get.number("MAX_RESPONSE_MB", defaults.max_response_mb, least=1)),
+        input_room_mb=int(get.number("INPUT_ROOM_MB", defaults.input_room_mb, least=1)),
     )
 
 

@@ -10,7 +10,7 @@ import orjson
 
 from nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob
 from nodes.definition import Input
-from nodes.errors import InvalidNode
+from nodes.errors import InvalidNode, NodeInputError
 from nodes.node import Blobs, SecretRef
 
 JSON_MIME = "application/json"
@@ -43,7 +43,14 @@ class Values:
     async def resolve_inputs(
         self, inputs: Mapping[str, Any], multi: Iterable[str], slots: Mapping[str, Input]
     ) -> dict[str, Any]:
-        """All inputs of a node: references resolved, declared secrets as `SecretRef`."""
+        """All inputs of a node: references resolved, declared secrets as `SecretRef`.
+
+        Raises:
+            NodeInputError: They are too large together (`value_too_large`). None was loaded.
+        """
+        if (size := stored_bytes(inputs.values())) > MAX_VALUE_BYTES:
+            message = f"the inputs of this node are {size} bytes together, over the limit of {MAX_VALUE_BYTES}"
+            raise NodeInputError(f"{message}; give it less at once", code="value_too_large")
         lists = set(multi)
         resolved: dict[str, Any] = {}
         for key, value in inputs.items():
@@ -60,6 +67,9 @@ class Values:
         """The form in which an output travels. Raises NodeError when the value is not data."""
         if isinstance(value, bytes | bytearray | memoryview) and not seal:
             return await self.store(bytes(value), BYTES_MIME, f"{len(value)} bytes")
+        if isinstance(value, str) and len(value) > MAX_VALUE_BYTES:
+            # It would be too large in any encoding: no need to fill as much memory once more.
+            raise _too_large(f"a text of {len(value)} characters")
         sealed = await _sealed(slot, value, tuple(seal), sealer)
         # What the seal put in is a reference by intent; a marker anywhere else is a user's object.
         foreign = _without(sealed, tuple(seal))
@@ -72,9 +82,7 @@ class Values:
 
     async def store(self, data: bytes, mime: str, preview: str) -> dict[str, Any]:
         if len(data) > MAX_VALUE_BYTES:
-            raise InvalidNode(
-                f"a value of {len(data)} bytes is over the limit of {MAX_VALUE_BYTES}", code="value_too_large"
-            )
+            raise _too_large(f"a value of {len(data)} bytes")
         sha = await self._blobs.put(data)
         return {"$blob": sha, "size": len(data), "mime": mime, "preview": preview}
 
@@ -90,6 +98,16 @@ class Values:
             while self._cached > _CACHE_BYTES:
                 self._cached -= len(self._cache.popitem(last=False)[1])
         return data
+
+
+def stored_bytes(values: Iterable[Any]) -> int:
+    """What the stored values among these hold, and those in lists of them, without looking at any."""
+    items = [item for value in values for item in (value if isinstance(value, list) else (value,))]
+    return sum(int(item.get("size") or 0) for item in items if is_blob(item))
+
+
+def _too_large(what: str) -> InvalidNode:
+    return InvalidNode(f"{what} is over the limit of {MAX_VALUE_BYTES} bytes", code="value_too_large")
 
 
 def with_secrets(config: Mapping[str, Any], schema: Mapping[str, Input]) -> dict[str, Any]:

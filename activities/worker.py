@@ -23,6 +23,7 @@ from activities.execute_node import ExecuteNode
 from activities.execute_segment import ExecuteSegment
 from activities.gateway_link import GatewayLink, NullLink
 from activities.jobs import EngineJobs
+from activities.room import Room
 from activities.services import ServicesForRuns
 from activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
 from activities.sink import LinkSink
@@ -148,7 +149,8 @@ async def _serve(
     results = FolderResults(
         settings.data_dir / "results", blobs.keep, max_bytes=settings.result_bytes, max_age_s=max_age_s
     )
-    execute = ExecuteNode(catalogue, services, link, values, jobs.nudge, results)
+    room = Room(settings.input_room_mb * 1_000_000)
+    execute = ExecuteNode(catalogue, services, link, values, jobs.nudge, results, room)
     workers = build_workers(client, settings, execute, ExecuteSegment(execute, link), jobs)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)

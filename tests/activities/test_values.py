@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
-from activities.values import BYTES_MIME, Values
+from activities.jobs import EngineJobs
+from activities.values import BYTES_MIME, MAX_VALUE_BYTES, Values
 from nodes.call import INLINE_LIMIT
 from nodes.definition import Input
-from nodes.errors import InvalidNode, ResourceError
+from nodes.errors import InvalidNode, NodeInputError, ResourceError
 from nodes.node import SecretRef
 from nodes.services.blobs import FolderBlobs
 
@@ -330,3 +334,54 @@ async def test_the_cache_still_works_after_a_fan_out(values: Values, blobs: Coun
     for reference in others * 2:
         await values.resolve(reference)
     assert blobs.reads == reads + 3
+
+
+# --- sums and limits ----------------------------------------------------------------------------------------------
+
+
+def stored(size: int) -> dict[str, Any]:
+    return {"$blob": "a" * 64, "size": size, "mime": "application/json", "preview": ""}
+
+
+async def test_inputs_that_are_too_large_together_are_refused_before_one_is_loaded(
+    values: Values, blobs: CountingBlobs
+) -> None:
+    inputs = {"one": stored(MAX_VALUE_BYTES // 2), "many": [stored(MAX_VALUE_BYTES // 4)] * 2, "small": 1}
+    with pytest.raises(ResourceError):  # just within the limit: only then it is looked for
+        await values.resolve_inputs(inputs, ["many"], {})
+    reads = blobs.reads
+    with pytest.raises(NodeInputError, match=f"{MAX_VALUE_BYTES + 1} bytes .* limit of {MAX_VALUE_BYTES}") as caught:
+        await values.resolve_inputs({**inputs, "more": stored(1)}, ["many"], {})
+    assert (caught.value.code, caught.value.retryable, blobs.reads) == ("value_too_large", False, reads)
+
+
+async def test_text_over_the_limit_is_refused_before_it_is_encoded(
+    values: Values, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.values.MAX_VALUE_BYTES", 10_000)
+    for value, found in (("x" * 10_001, "10001 characters"), ("é" * 9_000, "18002 bytes"), (b"x" * 10_001, "10001")):
+        with pytest.raises(InvalidNode, match=f"{found}.* over the limit of 10000 bytes") as caught:
+            await values.pack("out", value)
+        assert caught.value.code == "value_too_large"
+    assert is_reference(await values.pack("out", "x" * 9_998))
+
+
+@pytest.mark.parametrize(("key", "count"), [("", 3), ("text", 3), ("text", 2)])
+async def test_results_of_all_items_that_are_too_large_together_are_refused(
+    values: Values, monkeypatch: pytest.MonkeyPatch, key: str, count: int
+) -> None:
+    big = await values.pack("text", "x" * 5_000)
+    outcomes = [[index, {"outputs": {"text": big, "other": big}}] for index in range(count)]
+    monkeypatch.setattr("activities.jobs.MAX_VALUE_BYTES", 10_004)
+    piece = await values.store(orjson.dumps([*outcomes, [count, {"error": {"code": "x"}}]]), "application/json", "")
+    request = {"pieces": [piece], "on_error": "collect", "result_key": key}
+    gather = EngineJobs(values, cast(Client, None)).gather_values
+    if count == 2:
+        found = await ActivityEnvironment().run(gather, request)
+        assert await values.resolve(found["results"]) == ["x" * 5_000] * 2 + [None]
+        assert found["errors"] == [{"code": "x"}]
+    else:
+        total = big["size"] * count * (1 if key else 2)
+        with pytest.raises(ApplicationError, match=f"all results are {total} bytes together.*limit of 10004") as caught:
+            await ActivityEnvironment().run(gather, request)
+        assert (caught.value.type, caught.value.non_retryable) == ("value_too_large", True)
