@@ -67,7 +67,7 @@ class Resources(Protocol):
 
 
 class Blobs(Protocol):
-    """Large values by content hash."""
+    """Large values by content hash. One is kept as long as an output that holds the hash, as a text, is kept."""
 
     async def put(self, data: bytes) -> str:
         """Store bytes, give back their sha256 in hex."""

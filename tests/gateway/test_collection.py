@@ -209,6 +209,19 @@ async def test_collection_that_cannot_read_deletes_nothing(tmp_path: Path) -> No
         assert len(here.there()) == 2
 
 
+async def test_unfinished_files_of_killed_writers_go_after_a_day(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        old, today, other = (tmp_path / "users" / "me" / name for name in (".new-abcd_123", ".new-00000000", "x.txt"))
+        old.parent.mkdir(parents=True)
+        for path, hours in ((old, 25), (today, 23), (other, 25)):
+            path.write_text("part of an upload")
+            os.utime(path, (time.time() - hours * 3600,) * 2)
+        assert (await here.collector.collect(dry_run=True)).temporaries == 0
+        assert old.exists()
+        assert (await here.collector.collect()).temporaries == 1
+        assert sorted(old.parent.iterdir()) == [today, other]
+
+
 GRAPHS = st.lists(st.tuples(st.sets(st.integers(0, 11), max_size=4), st.booleans()), min_size=1, max_size=8)
 INSIDE = st.dictionaries(st.integers(0, 11), st.sets(st.integers(0, 11), max_size=3), max_size=6)
 
