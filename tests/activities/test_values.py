@@ -13,12 +13,15 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from activities.execute_node import ExecuteNode
+from activities.gateway_link import NullLink
 from activities.jobs import EngineJobs
 from activities.values import BYTES_MIME, MAX_VALUE_BYTES, Values
-from nodes.call import INLINE_LIMIT
+from nodes.call import INLINE_LIMIT, NodeCall
 from nodes.definition import Input
 from nodes.errors import InvalidNode, NodeInputError, ResourceError
 from nodes.node import SecretRef
+from nodes.plugins import load_catalogue
 from nodes.services.blobs import FolderBlobs
 
 
@@ -385,3 +388,18 @@ async def test_results_of_all_items_that_are_too_large_together_are_refused(
         with pytest.raises(ApplicationError, match=f"all results are {total} bytes together.*limit of 10004") as caught:
             await ActivityEnvironment().run(gather, request)
         assert (caught.value.type, caught.value.non_retryable) == ("value_too_large", True)
+
+
+async def test_values_that_a_group_only_hands_on_are_not_loaded(values: Values, blobs: CountingBlobs) -> None:
+    given = {"large": await values.pack("large", "x" * 5_000), "small": 1}
+    link = NullLink()
+    link.start()
+
+    def services(user: str) -> Any:
+        return None, None
+
+    execute = ExecuteNode(load_catalogue(), services, link, values)
+    call = NodeCall("run", "g/in", "core:GroupInput", {}, interface_inputs=given)
+    result = await ActivityEnvironment().run(execute.execute_node, call.to_wire())
+    await link.stop()
+    assert (result["outputs"], blobs.reads) == (given, 0)
