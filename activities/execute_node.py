@@ -123,7 +123,7 @@ class ExecuteNode:
         definition = self._definition(attempt.call)
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
-        answer = execute(inputs, await self._context(attempt, settings))
+        answer = execute(inputs, self._context(attempt, settings))
         if isinstance(answer, AsyncGenerator):
             raise InvalidNode("an inline node must not yield; use placement 'activity'")
         return await self._pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine

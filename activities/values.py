@@ -48,20 +48,25 @@ class Values:
         Raises:
             NodeInputError: They are too large together (`value_too_large`). None was loaded.
         """
+        lists = set(multi)
+        inputs = {key: await self._whole_list(value) if key in lists else value for key, value in inputs.items()}
         if (size := stored_bytes(inputs.values())) > MAX_VALUE_BYTES:
             message = f"the inputs of this node are {size} bytes together, over the limit of {MAX_VALUE_BYTES}"
             raise NodeInputError(f"{message}; give it less at once", code="value_too_large")
-        lists = set(multi)
         resolved: dict[str, Any] = {}
         for key, value in inputs.items():
-            if key in lists and isinstance(value, Mapping) and PIECES in value:
-                value = [item for piece in value[PIECES] for item in await self.resolve(piece)]
             if key in lists and isinstance(value, list):
                 items = [await self.resolve(item) for item in value]
                 resolved[key] = [_with_secrets(item, slots.get(key)) for item in items]
             else:
                 resolved[key] = _with_secrets(await self.resolve(value), slots.get(key))
         return resolved
+
+    async def _whole_list(self, value: Any) -> Any:
+        """The elements of a multi slot that came in pieces; each may still be a reference."""
+        if not (isinstance(value, Mapping) and PIECES in value):
+            return value
+        return [item for piece in value[PIECES] for item in await self.resolve(piece)]
 
     async def pack(self, slot: str, value: Any, seal: Iterable[str] = (), sealer: Sealer | None = None) -> Any:
         """The form in which an output travels. Raises NodeError when the value is not data."""
