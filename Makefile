@@ -6,6 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
+SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help demo up test test-long lint types format chaos bench clean
 .DEFAULT_GOAL := help
@@ -20,10 +21,11 @@ up: $(STAMP) ## Run everything on http://127.0.0.1:8090 until Ctrl-C
 	$(BIN)/innkeeper up
 
 test: $(STAMP) ## Run the tests
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest $(SPREAD)
 
-test-long: $(STAMP) ## Run the long forms of tests: 1,000 MB through one run, 5,000 items
-	BIG_VALUES_MB=1000 FOR_EACH_ITEMS=5000 $(BIN)/pytest -s tests/e2e/test_big_values.py tests/e2e/test_repeat_memory.py
+test-long: $(STAMP) ## Run the tests in their long form: many examples at random, 10,000 nodes, 1,000 MB, 5,000 items
+	TESTS_LONG=1 FOR_EACH_ITEMS=5000 BIG_VALUES_MB=1000 LARGE_NODES=10000 LARGE_ACTIVITIES=20000 REPLAY_RUNS=200 \
+		$(BIN)/pytest $(SPREAD)
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check $(CODE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
 import socket
 import sysconfig
@@ -14,6 +16,26 @@ from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
 
 from gateway.temporal_server import DYNAMIC_CONFIG
+from tests.effort import LONG, use_profile
+
+use_profile()
+
+TESTS = Path(__file__).parent
+
+FIRST = ("crash", "e2e", "vectors", "activities", "workflows", "gateway")
+"""Folders whose tests take longest, so that no process is left alone with them at the end."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, for its fixtures; files that share a stack are marked as one group."""
+    slow = [item for item in items if item.get_closest_marker("slow") and not LONG]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
 
 
 def temporal_binary() -> str:
@@ -26,9 +48,12 @@ def temporal_binary() -> str:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on and that no outgoing connection is given: those get theirs from 32768 on."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.SystemRandom().randrange(20_000, 32_000)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 async def start_server(**config: int) -> WorkflowEnvironment:

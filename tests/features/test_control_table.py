@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.workflows.control_toys import Driver, compiled, fork, step
 from tests.workflows.toy_graphs import node
 from workflows.control import Given
@@ -318,7 +319,7 @@ def _outputs(item: Json) -> list[str]:
     return [*known.get(item["fullType"], ["out"]), "$error"]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(graphs(), st.data())
 def test_every_node_ends_once_whatever_the_order(graph: tuple[RunPlan, set[str]], data: st.DataObject) -> None:
     plan, fails = graph
@@ -344,7 +345,7 @@ def _has_dead_source(plan: RunPlan, ends: Mapping[Any, Any], name: Any) -> bool:
     return False
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(graphs(), st.data())
 def test_a_run_that_goes_on_from_any_point_ends_as_if_it_had_not_stopped(
     graph: tuple[RunPlan, set[str]], data: st.DataObject

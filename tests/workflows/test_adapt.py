@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.definition import Input, Output
 from nodes.errors import InvalidWorkflow, Problem
+from tests.effort import examples
 from tests.workflows.test_groups_compile import MORE, STREAM, TEXT, flow, group
 from tests.workflows.toy_graphs import ToyCatalogue, node, toy
 from workflows.adapt import AdaptedWorkflows, adapt_slots
@@ -176,7 +177,7 @@ EDGES = st.lists(st.tuples(st.sampled_from(SOURCES), st.sampled_from(TARGETS)), 
 SIDE: dict[str, Any] = {"old": TEXT, "new": HOLLOW}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(EDGES)
 def test_adapting_again_changes_nothing(ends: list[tuple[str, str]]) -> None:
     nodes = [

@@ -5,10 +5,11 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.feeds import Missing, convert
+from tests.effort import examples
 from workflows.node_values import bypass_outputs, inputs_for, interface_values
 from workflows.plan import (
     UNDEFINED,
@@ -75,7 +76,7 @@ PLANS = st.builds(
 )
 
 
-@settings(max_examples=50, deadline=None, database=None)
+@examples(50)
 @given(PLANS)
 def test_a_plan_survives_encoding(plan: RunPlan) -> None:
     assert RunPlan.decode(plan.encode()) == plan

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.events.fence import (
@@ -28,6 +28,7 @@ from gateway.events.fence import (
     status_message,
 )
 from gateway.events.log import StoredEvent, encode
+from tests.effort import examples
 
 
 @dataclass
@@ -385,7 +386,7 @@ def test_finished_node_is_not_resumed() -> None:
     assert log.send(resumed((2, 0))).answer == {"s": "finished", "outputs": {"out": "x"}}
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.data())
 def test_relay_that_resumes_shows_every_reader_one_stream(data: st.DataObject) -> None:
     """Attempts die at any chunk; their input may begin anew; readers come at any time and keep their place."""
@@ -500,7 +501,7 @@ def _streams(message: Mapping[str, Any]) -> bool:
     return message["t"] in ("chunk", "gap")
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(st.data(), attempts(), st.booleans())
 def test_any_interleaving_of_attempts_and_resends_leaves_one_story(
     data: st.DataObject, sources: list[list[dict[str, Any]]], has_interface: bool
@@ -520,7 +521,7 @@ def test_any_interleaving_of_attempts_and_resends_leaves_one_story(
     assert fold(log.stored(), log.meta) == log.state
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.data(), attempts())
 def test_state_folded_in_the_middle_decides_the_same(data: st.DataObject, sources: list[list[dict[str, Any]]]) -> None:
     """A gateway that restarts between any two messages goes on as if it had not."""

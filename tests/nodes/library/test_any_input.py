@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.definition import Input, Mode, NodeDefinition
@@ -16,6 +16,7 @@ from nodes.node import Chunk, Route
 from nodes.plugins import load_catalogue
 from nodes.services.function_call import to_json
 from nodes.testing import MemoryChannels, collect, memory_services
+from tests.effort import examples
 
 MARK = "Kolibri"
 """A word of a user's text, which no message may repeat."""
@@ -121,7 +122,7 @@ FILES = st.one_of(
 
 
 @pytest.mark.parametrize(("definition", "mode"), list(variants()))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60)
 @given(data=st.data())
 def test_node_gives_outputs_or_says_what_is_wrong(
     definition: NodeDefinition, mode: str | None, data: st.DataObject

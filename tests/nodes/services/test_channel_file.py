@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.node import SecretRef
 from nodes.services.channel_file import MAX_FILE_BYTES, ChannelFile, read_channels
 from nodes.services.channels import ChannelConfig
+from tests.effort import examples
 
 KEY = "sk-canary-1234567890abcdef"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "channels.yaml"
@@ -170,14 +171,14 @@ def test_a_file_with_thousands_of_problems_tells_the_first() -> None:
     assert len(read("channels:\n" + "- 1\n" * 2000).problems) == 50
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.one_of(st.binary(max_size=200), st.text("abc:-[]{}&*!#|>%@`'\"\n 0123.$~?,\t", max_size=120).map(str.encode)))
 def test_no_bytes_crash_the_reader(data: bytes) -> None:
     found = read_channels(data)
     assert (found.config is None) == bool(found.errors)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.dictionaries(
         st.sampled_from(["id", "baseUrl", "apiKey", "supportedModels", "weight", "createdAt", "disabled", "priority"]),

@@ -12,7 +12,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.cards import read_card
@@ -21,6 +21,7 @@ from nodes.tavern.cards.png import MAX_CHUNKS, SIGNATURE, decode_base64, write_p
 from nodes.tavern.cards.reading import read_card_json
 from nodes.tavern.documents import MAX_TEXT_BYTES, parse_json
 from nodes.tavern.environment import FormatError
+from tests.effort import examples
 
 Chunk = tuple[str, bytes]
 CARD: dict[str, Any] = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Mira", "odd": {"x": [None]}}}
@@ -281,7 +282,7 @@ def test_numbers_beyond_64_bits_become_floats() -> None:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.binary(max_size=40))
 def test_base64_of_any_bytes_comes_back(data: bytes) -> None:
     encoded = base64.b64encode(data)
@@ -305,7 +306,7 @@ SEEDS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     st.sampled_from(SEEDS),
     st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), max_size=6),
@@ -321,7 +322,7 @@ def test_any_damage_gives_a_card_or_a_format_error(seed: bytes, changes: list[tu
         json.dumps(card.raw).encode()
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.sampled_from([b"", SIGNATURE, b"PK\3\4", b"\xff\xd8\xff\0", b"{", b"- "]), st.binary(max_size=80))
 def test_any_bytes_give_a_card_or_a_format_error(start: bytes, rest: bytes) -> None:
     for name in ("", "card.yaml", "card.charx"):

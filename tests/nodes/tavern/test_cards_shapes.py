@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.cards import DepthPrompt, normalise, to_v2, to_v3, validate
 from nodes.tavern.environment import FormatError
+from tests.effort import examples
 
 V1: dict[str, Any] = {
     "name": "Mira",
@@ -216,7 +217,7 @@ KEYS = [*V2_DATA, "spec", "spec_version", "data", "fav", "character_book", "char
 any_card = st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=4), json_values, max_size=8)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(any_card, st.booleans(), any_card)
 def test_any_object_can_be_normalised_and_lifted(raw: dict[str, Any], has_data: bool, data: dict[str, Any]) -> None:
     raw = {**raw, "data": data} if has_data else raw

@@ -8,12 +8,13 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.cards import for_export, read_card, write_png
 from nodes.tavern.cards.png import read_png, write_png_file
 from nodes.tavern.environment import FormatError
+from tests.effort import examples
 
 HEAD = [("IHDR", b"\0" * 13), ("IDAT", b"pixels")]
 END = ("IEND", b"")
@@ -75,7 +76,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.dictionaries(texts, values, max_size=4), st.dictionaries(texts, values, max_size=4))
 def test_any_card_survives_writing_and_reading_with_all_its_keys(top: dict[str, Any], data: dict[str, Any]) -> None:
     raw = {**top, "data": data}

@@ -6,11 +6,12 @@ import contextlib
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.errors import InnkeeperError
 from nodes.tavern.context.builder import build
+from tests.effort import examples
 
 MESSAGE_KEYS = ("role", "content", "mes", "name", "is_user")
 PRESET_KEYS = ("prompts", "prompt_order", "order", "identifier", "enabled", "extensions", "data", "spec")
@@ -34,7 +35,7 @@ SLOTS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.fixed_dictionaries({}, optional=SLOTS))
 def test_any_inputs_give_messages_or_a_reason(inputs: dict[str, Any]) -> None:
     with contextlib.suppress(InnkeeperError):
@@ -43,7 +44,7 @@ def test_any_inputs_give_messages_or_a_reason(inputs: dict[str, Any]) -> None:
         json.dumps(result, allow_nan=False)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.sampled_from(sorted(SLOTS)), JSON, OBJECT)
 def test_one_odd_slot_among_sound_ones(slot: str, value: Any, state: dict[str, Any]) -> None:
     inputs = {"presetData": {"prompts": []}, "historyMessages": [{"role": "user", "content": "x"}]}

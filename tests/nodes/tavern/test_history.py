@@ -7,11 +7,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.environment import FormatError
 from nodes.tavern.history import ChatLog, ChatMessage, depths, from_value, read_log, sent_at, write_log
+from tests.effort import examples
 
 HEADER: dict[str, Any] = {
     "user_name": "unused",
@@ -235,7 +236,7 @@ scalars = st.none() | st.booleans() | st.integers(-(2**60), 2**60) | st.text(max
 records = st.dictionaries(st.text(max_size=6), scalars, max_size=4)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.lists(st.tuples(records, st.booleans(), st.text(max_size=12)), min_size=1, max_size=5))
 def test_any_jsonl_chat_survives_reading_and_writing(lines: list[tuple[dict[str, Any], bool, str]]) -> None:
     messages = [{**rest, "name": "N", "is_user": is_user, "mes": text} for rest, is_user, text in lines]
@@ -243,7 +244,7 @@ def test_any_jsonl_chat_survives_reading_and_writing(lines: list[tuple[dict[str,
     assert write_log(read_log(data)) == data
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.binary(max_size=60)
     | st.recursive(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.environment import BadPattern, JsMatch, PatternTimeout
 from nodes.tavern.js_regex import engine
+from tests.effort import examples
 
 ANSWERS = [
     ("a.c", "", "abc a\nc", "<abc> a\nc"),
@@ -208,7 +209,7 @@ def test_pattern_without_end_is_stopped_at_its_limit(source: str, text: str) -> 
     start = time.monotonic()
     with pytest.raises(PatternTimeout) as caught:
         engine(limit_s=0.05).compile(source).replace(text, shown)
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 10  # without a limit: for ever
     assert caught.value.details["seconds"] >= 0.05
     assert not caught.value.retryable
 
@@ -251,7 +252,7 @@ def test_oversized_pattern_is_refused(source: str) -> None:
 PIECES = st.sampled_from([*"ab1()[]{}|*+?.^$\\/-,:=!<>n😀éſ", "(?:", "(?<n>", "(?<=", "\\d", "\\b", "\\u{61}", "\\1"])
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(
     st.lists(PIECES, max_size=14).map("".join) | st.text(max_size=10),
     st.sets(st.sampled_from("dgimsuvy")).map("".join) | st.text(max_size=2),

@@ -8,11 +8,12 @@ import time
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroLimit, MacroMessage, Macros
 from nodes.tavern.macros.expansion import BUILT_IN
+from tests.effort import examples
 
 Engine = Literal["new", "legacy"]
 
@@ -33,7 +34,7 @@ def _environment() -> MacroEnvironment:
 
 @pytest.mark.parametrize("engine", ["new", "legacy"])
 def test_any_text_gives_a_text_or_the_limit(engine: Engine) -> None:
-    @settings(max_examples=150, deadline=None)
+    @examples(150)
     @given(_TEXTS)
     def check(text: str) -> None:
         try:
@@ -45,14 +46,14 @@ def test_any_text_gives_a_text_or_the_limit(engine: Engine) -> None:
     check()
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet=st.characters(exclude_characters="{}<>")))
 def test_text_without_braces_and_markers_is_unchanged(text: str) -> None:
     assert Macros(_environment())(text) == text
     assert Macros(_environment(), engine="legacy")(text) == text
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet=st.characters(exclude_characters="\\")), st.text(alphabet="abc"))
 def test_values_come_out_as_they_went_in(value: str, around: str) -> None:
     if "{{trim}}" in value.lower():
@@ -61,7 +62,7 @@ def test_values_come_out_as_they_went_in(value: str, around: str) -> None:
     assert Macros(environment)(f"{around}{{{{user}}}}{around}") == f"{around}{value}{around}"
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet=st.characters(exclude_characters="{}<>\\:")), st.text("abcXYZ09", min_size=1))
 def test_a_variable_set_by_a_macro_is_the_text_trimmed(value: str, name: str) -> None:
     environment = MacroEnvironment()
@@ -96,4 +97,4 @@ def test_hostile_text_ends_soon(text: str, engine: Engine) -> None:
     started = time.process_time()
     with contextlib.suppress(MacroLimit):
         Macros(_environment(), engine=engine)(text)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 20  # work that grows with the square of these takes minutes

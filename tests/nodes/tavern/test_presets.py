@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.errors import InnkeeperError
 from nodes.tavern.environment import FormatError
 from nodes.tavern.presets import DEFAULT_ORDER, MARKERS, Preset, load_preset, parameters, read_preset, without_secrets
+from tests.effort import examples
 
 
 def order_of(preset: Preset) -> list[str]:
@@ -172,7 +173,7 @@ RAW = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(RAW)
 def test_any_object_is_read_or_refused_with_a_reason(raw: dict[str, Any]) -> None:
     preset = read_preset(raw)
@@ -180,7 +181,7 @@ def test_any_object_is_read_or_refused_with_a_reason(raw: dict[str, Any]) -> Non
     json.dumps(preset.parameters, allow_nan=False)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_read_or_refused_with_a_reason(data: bytes) -> None:
     with contextlib.suppress(InnkeeperError):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.macros import MacroEnvironment, Macros
@@ -16,6 +16,7 @@ from nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
 from nodes.tavern.prompts.examples import Line
 from nodes.tavern.prompts.message import BEFORE_MAIN, IN_MAIN, ContextTooSmall, Message, Note, Sizer, Turn
 from nodes.tavern.prompts.squash import squash
+from tests.effort import examples
 
 HISTORY = [Turn("assistant", "a1", "Bot", 0), Turn("user", "u2", "Ann", 1), Turn("assistant", "a3", "Bot", 2)]
 
@@ -296,7 +297,7 @@ PROMPTS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(TURNS, PROMPTS, st.integers(0, 150), st.booleans(), st.booleans())
 def test_tokens_stay_within_the_budget_and_messages_in_order(
     turns: list[Turn], prompts: list[dict[str, Any]], tokens: int, pin: bool, squashed: bool
@@ -333,7 +334,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(MESSAGES)
 def test_squash_is_idempotent_and_loses_no_text(messages: list[Message]) -> None:
     once = squash(messages, Sizer(len))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.prompts.post_processing import MODES, PLACEHOLDER, Names, post_process
+from tests.effort import examples
 
 NAMES = Names("Ann", "Bot", ("Zoe",))
 MESSAGES = st.lists(
@@ -20,7 +21,7 @@ MESSAGES = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(MESSAGES, st.sampled_from(MODES))
 def test_every_mode_keeps_its_promise(messages: list[dict[str, Any]], mode: str) -> None:
     before = [dict(message) for message in messages]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.environment import BadPattern, FormatError, PatternTimeout
@@ -24,6 +24,7 @@ from nodes.tavern.regex_scripts import (
     compile_find,
     read_scripts,
 )
+from tests.effort import examples
 
 HARD = "/(?:a|a)*c/"
 ENDLESS = "a" * 60 + "bc"
@@ -288,7 +289,7 @@ JSON = st.recursive(
 FIELDS = ("id", "scriptName", "findRegex", "replaceString", "trimStrings", "placement", "substituteRegex", "minDepth")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON), st.text(max_size=10))
 def test_any_object_can_be_read_and_run(raw: dict[str, Any], text: str) -> None:
     scripts, _ = read_scripts({"findRegex": "a", **raw})

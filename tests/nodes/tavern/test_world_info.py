@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.environment import BadPattern, PatternTimeout
@@ -25,6 +25,7 @@ from nodes.tavern.world_info import (
     activate,
     read_book,
 )
+from tests.effort import examples
 
 PLAIN = Settings(depth=2, recursive=False, match_whole_words=False)
 RECURSIVE = replace(PLAIN, recursive=True)
@@ -574,7 +575,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(
     st.lists(ENTRIES, max_size=8),
     st.lists(TEXTS, max_size=3),

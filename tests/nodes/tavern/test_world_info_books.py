@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.tavern.environment import FormatError
@@ -23,6 +23,7 @@ from nodes.tavern.world_info import (
 )
 from nodes.tavern.world_info.book_file import read_book_file
 from nodes.tavern.world_info.keys import split_keys, split_regex
+from tests.effort import examples
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "world_book.json"
 
@@ -191,7 +192,7 @@ SOME = {
 }
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.fixed_dictionaries({}, optional=SOME), max_size=4))
 def test_book_through_a_character_book_and_back_is_the_same(entries: list[dict[str, Any]]) -> None:
     raw: dict[str, Any] = {"name": "b", "entries": {str(uid): {"uid": uid, **one} for uid, one in enumerate(entries)}}
@@ -212,7 +213,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(VALUES, st.booleans())
 def test_any_value_is_a_book_or_refused(value: Any, sillytavern: bool) -> None:
     try:
@@ -222,7 +223,7 @@ def test_any_value_is_a_book_or_refused(value: Any, sillytavern: bool) -> None:
     assert len({one.uid for one in book.entries}) == len(book.entries)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     st.binary(max_size=60) | VALUES.map(lambda value: json.dumps(value).encode()), st.sampled_from(["b.json", "b.yml"])
 )

@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -20,6 +20,7 @@ from nodes.library.files.images import FORMATS, MAX_PIXELS, read_image, write_im
 from nodes.services.scripts import ScriptProcesses
 from nodes.tavern.environment import FormatError
 from nodes.testing import MemoryResources, memory_services, run_node
+from tests.effort import examples
 
 
 def drawn(format: str = "PNG", mode: str = "RGB", size: tuple[int, int] = (3, 2), **options: Any) -> bytes:
@@ -170,7 +171,7 @@ def test_nodes_write_below_user_only() -> None:
         save(uri(drawn()), "shared://a.png")
 
 
-@settings(max_examples=120, deadline=None)
+@examples(120)
 @given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "WEBP"]))
 def test_damaged_files_are_read_or_refused(data: st.DataObject, format: str) -> None:
     image = bytearray(drawn(format, size=(20, 20)))

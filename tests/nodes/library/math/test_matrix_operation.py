@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.checks import check_definition
@@ -11,6 +11,7 @@ from nodes.errors import NodeInputError
 from nodes.library.math.matrices import MAX_ELEMENTS
 from nodes.library.math.matrix_operation import definition
 from nodes.testing import run_node
+from tests.effort import examples
 
 HILBERT = [[1 / (row + column + 1) for column in range(12)] for row in range(12)]
 
@@ -125,7 +126,7 @@ SQUARES = st.integers(1, 4).flatmap(
 
 
 @given(SQUARES)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_a_matrix_times_its_inverse_is_one(matrix: list[list[int]]) -> None:
     if compute("det", matrix=matrix) == 0:
         with pytest.raises(NodeInputError, match="singular"):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.errors import InnkeeperError, NodeError, NodeInputError
@@ -15,6 +15,7 @@ from nodes.library.utilities.json_extract import EXTRACT, definition
 from nodes.library.utilities.json_search import extract
 from nodes.services.scripts import ScriptProcesses
 from nodes.testing import run_node
+from tests.effort import examples
 
 DATA = {"items": [{"name": "a", "price": 3}, {"name": "b", "price": 9}], "n": 1.0, "no": False, "nothing": None}
 
@@ -121,7 +122,7 @@ def test_nesting_without_end_is_refused(expression: str, data: Any) -> None:
     assert caught.value.code == "too_deep"
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(alphabet="ab.[]*?|&@`'\"(){}:,!<>=0 \\-", max_size=30))
 def test_any_expression_gives_a_result_or_an_error_of_ours(expression: str) -> None:
     with contextlib.suppress(InnkeeperError):
