@@ -15,6 +15,9 @@ SOFT_ERRORS_ARE_HARD = {
 }
 """File to reason; the nodes of the file that answered with an error text must fail."""
 
+ASKED_AGAIN = {"openai_http_500_retries"}
+"""Of these the files whose node fails only after all its attempts."""
+
 SLOWED = {
     "interrupt_during_stream": 10,  # a stream of 0.2 s is over before an interruption could arrive
 }

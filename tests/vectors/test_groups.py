@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.vectors.test_vectors import FOLDER, _load, _target, check_interface, check_outputs, stack
+from tests.vectors.test_vectors import FOLDER, _load, _target, check_interface, check_outputs
 
-__all__ = ["stack"]
+pytestmark = pytest.mark.xdist_group("vectors")
 
 FILES = sorted(FOLDER.glob("group_*.json"))
 REFUSED = {

@@ -6,30 +6,30 @@ The folder is `tests/vectors/data`, or `VECTORS_DIR`. Files whose graphs use nod
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from gateway.local import LocalStack, StackOptions
-from nodes.node import SecretRef
-from nodes.services.channel_file import CHANNELS_FILE
-from nodes.services.secrets import SecretStore, load_or_create_key
+from nodes.definition import Retry
+from nodes.errors import InvalidWorkflow
+from nodes.plugins import load_catalogue
+from tests.effort import LONG
 from tests.vectors.compare import is_rejected, is_stream, same, same_chunks
-from tests.vectors.deviations import EXTRA_OUTPUTS, OUR_OUTPUTS, SLOWED, SOFT_ERRORS_ARE_HARD
-from tests.vectors.model_server import ModelServer, model_server
+from tests.vectors.deviations import ASKED_AGAIN, EXTRA_OUTPUTS, OUR_OUTPUTS, SLOWED, SOFT_ERRORS_ARE_HARD
+from tests.vectors.stack import PLUGINS, Stack
+from workflows.compiler import compile_document
+from workflows.document import parse_document
+from workflows.plan import RunPlan
 
 FOLDER = Path(os.environ.get("VECTORS_DIR") or Path(__file__).parent / "data")
-PLUGINS = Path(__file__).parents[1] / "plugins"
+CATALOGUE = load_catalogue([PLUGINS])
 FILES = sorted(FOLDER.glob("*.json"))
-ENVIRONMENT = {"OPENAI_API_BASE": "https://env.host", "OPENAI_API_KEY": "envkey"}
 BUILT = {
     "core:APISettings",
     "core:ApplyRegex",
@@ -57,93 +57,7 @@ BUILT = {
     "core:TextMerge",
     "core:WorldBookLoader",
 }
-
-
-class Stack:
-    """A running stack and a client of it."""
-
-    def __init__(self, local: LocalStack, http: httpx.AsyncClient, data: Path, models: ModelServer) -> None:
-        self.local, self.http, self.data, self.models = local, http, data, models
-        self._secrets = SecretStore(data / "secrets", load_or_create_key(data, {}))
-
-    def write_files(self, files: dict[str, Any]) -> None:
-        for path, content in files.items():
-            scheme, _, inner = path.partition("://")
-            file = self.data / ("users/default_user" if scheme == "user" else scheme) / inner
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content.encode() if isinstance(content, str) else base64.b64decode(content["base64"]))
-
-    def write_channels(self, channels: list[dict[str, Any]] | None) -> None:
-        """The channels of the run's user as the operator's file, their keys stored; without any there is no file."""
-        file = self.data / CHANNELS_FILE
-        mine = [channel for channel in channels or () if channel.get("userId") in (None, "default_user")]
-        if not mine:
-            file.unlink(missing_ok=True)
-            return
-        for channel in mine:
-            if key := channel.pop("apiKey", ""):
-                channel["apiKey"] = self._secrets.put(key, "operator").to_json()
-        file.write_text(json.dumps({"channels": mine}).replace("{{LLM_BASE}}", self.models.url))
-
-    async def submit(self, payload: Any) -> httpx.Response:
-        return await self.http.post("/api/prompt", json=payload)
-
-    async def events(self, run: str, interrupt: list[Any] | None = None) -> list[dict[str, Any]]:
-        """All events of a run up to its final status; interrupts it at the event `[type, node, nth]`."""
-        seen: list[dict[str, Any]] = []
-        async with self.http.stream("GET", f"/api/prompt/{run}/events") as answer:
-            async for line in answer.aiter_lines():
-                if line.startswith("data:"):
-                    seen.append(json.loads(line[5:]))
-                    if interrupt and _matches(seen, interrupt):
-                        interrupt = None
-                        await self.http.delete(f"/api/interrupt/{run}")
-        return seen
-
-    async def status(self, run: str) -> dict[str, Any]:
-        return (await self.http.get(f"/api/prompt/{run}")).json()  # type: ignore[no-any-return]
-
-    async def resolved(self, run: str, path: str, value: Any, slot: str) -> Any:
-        """The value behind references: blobs by their URL, secrets from the store."""
-        if isinstance(value, dict) and isinstance(value.get("$blob"), str):
-            answer = await self.http.get(f"/api/prompt/{run}/outputs/{path}/{slot}")
-            return answer.json()
-        return self._revealed(value)
-
-    def _revealed(self, value: Any) -> Any:
-        if isinstance(value, dict) and isinstance(value.get("$secret"), str):
-            name = value["$secret"]
-            if name.startswith("env:"):
-                return ENVIRONMENT[name.removeprefix("env:")]
-            return self._secrets.load(SecretRef(name)).value
-        if isinstance(value, dict):
-            return {key: self._revealed(item) for key, item in value.items()}
-        return value
-
-
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
-    data = tmp_path_factory.mktemp("stack")
-    options = StackOptions(data, plugins=(PLUGINS,), env=ENVIRONMENT)
-    async with (
-        model_server() as models,
-        LocalStack(options) as local,
-        httpx.AsyncClient(base_url=local.url, timeout=60) as http,
-    ):
-        yield Stack(local, http, data, models)
-
-
-def _matches(seen: list[dict[str, Any]], when: list[Any]) -> bool:
-    kind, node, nth = when[0], when[1], when[2] if len(when) > 2 else 1
-    last = seen[-1]
-    if last["type"] != kind or _node_of(last) != node:
-        return False
-    return sum(1 for event in seen if event["type"] == kind and _node_of(event) == node) >= nth
-
-
-def _node_of(event: dict[str, Any]) -> str | None:
-    payload = event["payload"]
-    return payload.get("nodeId") or payload.get("sourceNodeId")
+pytestmark = pytest.mark.xdist_group("vectors")
 
 
 def _load(file: Path) -> dict[str, Any]:
@@ -178,23 +92,44 @@ def worker_stopped(stack: Stack) -> Any:
 RUNNABLE = [file for file in FILES if _load(file).get("kind") != "scheduler" and not file.stem.startswith("group_")]
 """Groups are played by test_groups.py, in their stored form: their payloads show the defects of another flattening."""
 
+STORED = [file for file in RUNNABLE if _load(file).get("storageRunnable")]
+PLAYED = [(file, "payload") for file in RUNNABLE] + [(file, "storage") for file in (STORED if LONG else STORED[::4])]
+"""Stored forms are compiled to the same plans, which test_both_forms_are_one_plan sees to, so some runs of them do."""
 
-@pytest.mark.parametrize("form", ["payload", "storage"])
-@pytest.mark.parametrize("file", RUNNABLE, ids=[file.stem for file in RUNNABLE])
+
+@pytest.mark.parametrize("file", STORED, ids=[file.stem for file in STORED])
+def test_both_forms_are_one_plan(file: Path) -> None:
+    """What a run does is in its plan: of a stored document only the name is added."""
+    vector = _load(file)
+    if missing := _missing_types(vector):
+        pytest.skip(f"needs node types that are not built yet: {', '.join(sorted(missing))}")
+    assert _compiled(vector["storage"]) == _compiled(vector["payload"])
+
+
+def _compiled(raw: dict[str, Any]) -> RunPlan | list[tuple[str, ...]]:
+    """The plan, without its name, or what is wrong with the document."""
+    try:
+        document = parse_document(raw)
+        return replace(compile_document(document, CATALOGUE, secret_id=str).plan, workflow_name=None)
+    except InvalidWorkflow as refused:
+        return [(problem.code, problem.node or "", problem.slot or "") for problem in refused.problems]
+
+
+@pytest.mark.parametrize(("file", "form"), PLAYED, ids=[f"{file.stem}-{form}" for file, form in PLAYED])
 async def test_recorded_run(stack: Stack, file: Path, form: str) -> None:
     vector = _load(file)
     if missing := _missing_types(vector):
         pytest.skip(f"needs node types that are not built yet: {', '.join(sorted(missing))}")
-    if form == "storage" and not vector["storageRunnable"]:
-        pytest.skip("recorded as not runnable in stored form")
     document = json.loads(json.dumps(vector[form]).replace("{{LLM_BASE}}", stack.models.url))
     stack.write_files(vector.get("files") or {})
     stack.write_channels(None if vector.get("noServices") else vector.get("channels"))
     _slow_down(document, SLOWED.get(file.stem, 1))
     exchanges = (vector.get("sane") or {}).get("llm") or vector.get("llm") or []
-    # A node that fails asks again as often as it may; what was recorded asked once.
+    # A node that fails asks again as often as it may, here without long pauses; what was recorded asked once.
     fails = file.stem in SOFT_ERRORS_ARE_HARD or _target(vector)["status"] == "error"
     stack.models.play(exchanges * 4 if fails else exchanges)
+    for node in document["nodes"] if fails else ():
+        node["retry"] = {"initialSeconds": 0.05}
     interrupt = (vector.get("interrupt") or {}).get("when")
     if interrupt == "before_first_node":
         with worker_stopped(stack):
@@ -227,7 +162,10 @@ async def check_run(stack: Stack, name: str, vector: dict[str, Any], run: str, e
     status = await stack.status(run)
     if name in SOFT_ERRORS_ARE_HARD:
         assert status["status"] == "error"
-        assert "error" in {entry["status"] for entry in status["nodeStatus"].values()}
+        failed = [entry for entry in status["nodeStatus"].values() if entry["status"] == "error"]
+        assert failed
+        if name in ASKED_AGAIN:
+            assert [entry["attempts"] for entry in failed] == [Retry().maximum_attempts]
         return
     assert status["status"] == target["status"], status
     assert stack.models.unmatched == []

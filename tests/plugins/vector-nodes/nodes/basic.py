@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from nodes.definition import Input, NodeDefinition, Output, Retry
@@ -23,7 +24,11 @@ async def fail(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
 
 
 async def sleep(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
-    await asyncio.sleep(inputs["ms"] / 1000)
+    """Sleep so long or, with a gate, until there is a file of that name."""
+    if not inputs["gate"]:
+        await asyncio.sleep(inputs["ms"] / 1000)
+    while inputs["gate"] and not Path(inputs["gate"]).exists():
+        await asyncio.sleep(0.01)
     return {"out": "slept"}
 
 
@@ -85,7 +90,11 @@ definitions = [
         category="test",
         display_name="Sleep",
         description="Waits some milliseconds.",
-        inputs={"ms": Input("INTEGER", config={"default": 100}), "after": Input("WILDCARD")},
+        inputs={
+            "ms": Input("INTEGER", config={"default": 100}),
+            "after": Input("WILDCARD"),
+            "gate": Input("STRING", config={"default": ""}),
+        },
         outputs={"out": Output("STRING")},
         execute=sleep,
     ),
