@@ -136,6 +136,7 @@ class Faults:
 
     async def rage(self, seconds: float) -> None:
         """One fault after the other; at the end nothing is frozen any more."""
+        self._begun = time.monotonic()
         thawing: list[asyncio.Task[None]] = []
         try:
             for fault in self._shuffled((self._kill_worker, self._kill_gateway, self._cut)):

@@ -22,7 +22,7 @@ from gateway.local import LocalStack, StackOptions
 from tests.crash.slow_model import TEXT, SlowModel, slow_model
 from tests.crash.viewer import TERMINAL, Viewer
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.crash, pytest.mark.timeout(180)]
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 Event = dict[str, Any]
@@ -92,11 +92,10 @@ def _edge(source: str, target: str) -> Event:
     }
 
 
-@pytest.fixture(scope="module")
-async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
-    folder = tmp_path_factory.mktemp("crash")
-    async with slow_model() as model, LocalStack(StackOptions(folder / "data", plugins=(PLUGINS,))) as stack:
-        yield Bench(stack, model, folder / "trace.txt")
+@pytest.fixture
+async def bench(stack: LocalStack, tmp_path: Path) -> AsyncIterator[Bench]:
+    async with slow_model() as model:
+        yield Bench(stack, model, tmp_path / "trace.txt")
 
 
 async def _watched_run(bench: Bench, when: When, kill: tuple[str, ...]) -> tuple[str, Viewer, Viewer]:

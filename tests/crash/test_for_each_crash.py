@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ from gateway.client import GatewayClient
 from gateway.local import LocalStack, StackOptions
 from tests.e2e.test_groups import GATE, SINK, Library
 from tests.e2e.test_streams import graph, node
+from tests.effort import LONG
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.crash, pytest.mark.timeout(180)]
 PLUGINS = Path(__file__).parents[1] / "plugins"
-ITEMS, AT_ONCE, KILL_AT = 200, 8, 90
+ITEMS, AT_ONCE, KILL_AT = (200, 8, 90) if LONG else (80, 8, 30)
 
 Json = dict[str, Any]
 
@@ -28,18 +28,12 @@ def options(folder: Path) -> StackOptions:
     return StackOptions(folder / "data", plugins=(PLUGINS,))
 
 
-@pytest.fixture
-async def stack(tmp_path: Path) -> AsyncIterator[LocalStack]:
-    async with LocalStack(options(tmp_path)) as stack:
-        yield stack
-
-
 def each(stack: LocalStack, folder: Path) -> Json:
-    """A run of `work` for each item; `work` leaves a line in a file each time it runs."""
+    """A run of `work` for each item; `work` leaves a line in a file of the folder each time it runs."""
     count = node("w", "crash-nodes:Count", file=str(folder / "trace.txt"), seconds=0.05)
     slot = {"dataFlowType": "STRING"}
     inner = graph([GATE, count, SINK], "in.item > w.text", "w.text > go.text")
-    Library(stack, folder / "data").store("work", inner, {"item": slot}, {"text": slot})
+    Library(stack, stack.options.data_dir).store("work", inner, {"item": slot}, {"text": slot})
     outer = node("each", "core:ForEach", items=[f"i{index}" for index in range(ITEMS)])
     outer["configValues"] = {"referencedWorkflowId": "work", "concurrency": AT_ONCE, "resultKey": "text"}
     mapped = {"all": {"sourceNodeId": "each", "sourceSlotKey": "results"}}

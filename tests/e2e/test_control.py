@@ -6,29 +6,28 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from gateway.local import LocalStack
 from nodes.errors import InnkeeperError
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.xdist_group("e2e")
 
 Json = dict[str, Any]
 ASK = {"id": "asks", "name": "Asks", "edges": [], "nodes": [{"id": "ask", "type": "core:Approval"}]}
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
-    data = tmp_path_factory.mktemp("control")
+@pytest.fixture
+def stack(shared: tuple[LocalStack, Path]) -> LocalStack:
+    stack, data = shared
     library = data / "shared" / "library" / "workflows"
-    library.mkdir(parents=True)
+    library.mkdir(parents=True, exist_ok=True)
     (library / "asks.json").write_text(json.dumps(ASK))
-    async with LocalStack(StackOptions(data)) as stack:
-        yield stack
+    return stack
 
 
 def node(id: str, type: str, config: Json | None = None, **inputs: Any) -> Json:
@@ -87,7 +86,7 @@ async def test_approvals_outlive_a_worker_and_are_answered_once_wherever_they_ar
     nodes = [node("here", "Approval", data={"n": 1}), node("g", "NodeGroup", asks), node("h", "NodeGroup", asks)]
     async with GatewayClient(stack.url) as one, GatewayClient(stack.url) as other:
         run = await one.submit({"nodes": nodes, "edges": []})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(await one.approvals(run)) < 3:
                 await asyncio.sleep(0.05)
         await until(one, run, "waiting")

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from gateway.local import LocalStack
 from nodes.plugins import load_catalogue
 from tests.e2e import library_cases
 from tests.e2e.library_cases.case import Case
 from tests.e2e.library_cases.web import Web, web_server
 
+pytestmark = pytest.mark.xdist_group("e2e")
 Json = dict[str, Any]
 CASES = [
     case
@@ -33,19 +34,9 @@ async def web() -> AsyncIterator[Web]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("library")
-
-
-@pytest.fixture(scope="module")
-async def stack(data: Path) -> AsyncIterator[LocalStack]:
-    async with LocalStack(StackOptions(data, env={"INNKEEPER_ALLOW_LOOPBACK": "1"})) as stack:
-        yield stack
-
-
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_node_gives_its_outputs(stack: LocalStack, data: Path, web: Web, case: Case) -> None:
+async def test_node_gives_its_outputs(shared: tuple[LocalStack, Path], web: Web, case: Case) -> None:
+    stack, data = shared
     names = {"{{BASE}}": stack.url, "{{WEB}}": web.url}
     for path, content in case.files.items():
         # The operator's own files name addresses too; those of users stay as they are.

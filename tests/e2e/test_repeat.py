@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from gateway.local import LocalStack
 from tests.crash.viewer import Viewer
 from tests.e2e.test_groups import GATE, SINK, Library
-from tests.e2e.test_streams import PLUGINS, Json, graph, node
+from tests.e2e.test_streams import Json, graph, node
 
+pytestmark = pytest.mark.xdist_group("e2e")
 ANY = {"dataFlowType": "WILDCARD"}
 
 
-@pytest.fixture(scope="module")
-async def library(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Library]:
-    folder = tmp_path_factory.mktemp("repeat")
-    async with LocalStack(StackOptions(folder, plugins=(PLUGINS,))) as stack:
-        yield Library(stack, folder)
+@pytest.fixture
+def library(shared: tuple[LocalStack, Path]) -> Library:
+    return Library(*shared)
 
 
 def repeated(kind: str, id: str, workflow: str, inputs: Json, **config: object) -> Json:
@@ -29,7 +28,7 @@ def repeated(kind: str, id: str, workflow: str, inputs: Json, **config: object) 
 
 async def watched(library: Library, document: Json) -> tuple[list[Json], Json]:
     """All events of a run to its end, and the final status."""
-    async with GatewayClient(library.stack.url) as client, asyncio.timeout(20):
+    async with GatewayClient(library.stack.url) as client, asyncio.timeout(60):
         run = await client.submit(document)
         return [event async for event in client.events(run)], await client.status(run)
 
@@ -77,7 +76,7 @@ async def test_delays_and_approvals_wait_in_items(library: Library) -> None:
     library.store("ask", inner, {"item": ANY}, {"out": ANY})
     client = await library.temporal()
     viewer = Viewer()
-    async with GatewayClient(library.stack.url) as gateway, asyncio.timeout(30):
+    async with GatewayClient(library.stack.url) as gateway, asyncio.timeout(60):
         run = await gateway.submit(graph([repeated("ForEach", "each", "ask", {"items": ["a", "b"]})]))
         async for event in gateway.events(run):
             viewer.apply(event)

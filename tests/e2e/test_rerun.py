@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,10 @@ from typing import Any
 import pytest
 
 from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
-from tests.e2e.test_streams import PLUGINS, Json, graph, words
+from gateway.local import LocalStack
+from tests.e2e.test_streams import Json, graph, words
 
+pytestmark = pytest.mark.xdist_group("e2e")
 INTERFACE = {"in": {"key": "in", "dataFlowType": "STRING", "config": {"default": "x"}}}
 
 
@@ -60,21 +60,14 @@ class Bench:
 
     async def submit(self, body: Json) -> Json:
         """The answer to a submission, after the run has ended, with the full status in it."""
-        async with GatewayClient(self.stack.url) as client, asyncio.timeout(30):
+        async with GatewayClient(self.stack.url) as client, asyncio.timeout(60):
             answer: Json = await client._call("POST", "/api/prompt", json={**body, "wait": 25})
             return answer
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[LocalStack, Path]]:
-    folder = tmp_path_factory.mktemp("rerun")
-    async with LocalStack(StackOptions(folder, plugins=(PLUGINS,))) as stack:
-        yield stack, folder
-
-
 @pytest.fixture
-def bench(stack: tuple[LocalStack, Path], tmp_path: Path) -> Bench:
-    return Bench(*stack, tmp_path / "executed")
+def bench(shared: tuple[LocalStack, Path], tmp_path: Path) -> Bench:
+    return Bench(*shared, tmp_path / "executed")
 
 
 def states(status: Json) -> dict[str, str]:
@@ -145,7 +138,7 @@ async def test_from_a_node_on_with_other_inputs_and_only_to_a_target(bench: Benc
 async def test_running_and_interrupted_runs_are_bases_too(bench: Bench) -> None:
     slow = bench.counted("b", seconds=20)
     body = bench.chain(bench.counted("a", text="A"), slow, bench.counted("c"))
-    async with GatewayClient(bench.stack.url) as client, asyncio.timeout(20):
+    async with GatewayClient(bench.stack.url) as client, asyncio.timeout(60):
         run = await client.submit(body)
         async for event in client.events(run):
             if event["type"] == "NODE_EXECUTING" and event["payload"]["nodeId"] == "b":
@@ -249,7 +242,7 @@ async def test_rerun_survives_the_death_of_worker_and_gateway(bench: Bench) -> N
     body = bench.chain(bench.counted("a"), bench.counted("b"), bench.counted("c", seconds=0.7))
     base = (await bench.submit(body))["promptId"]
     assert bench.executed() == ["a", "b", "c"]
-    async with GatewayClient(bench.stack.url) as client, asyncio.timeout(30):
+    async with GatewayClient(bench.stack.url) as client, asyncio.timeout(60):
         answer = await client._call("POST", "/api/prompt", json={"baseRun": base, "fromNode": "c"})
         seen = []
         async for event in client.events(answer["promptId"]):

@@ -13,6 +13,7 @@ import pytest
 from gateway.client import GatewayClient
 from gateway.local import LocalStack, StackOptions
 from tests.crash.viewer import Viewer
+from tests.effort import LONG
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 SLOTS = 10
@@ -45,7 +46,7 @@ def words(count: int) -> str:
     return "".join(f"w{index} " for index in range(count))
 
 
-async def run(stack: LocalStack, document: Json, timeout_s: float = 30) -> tuple[Viewer, Json]:
+async def run(stack: LocalStack, document: Json, timeout_s: float = 60) -> tuple[Viewer, Json]:
     """Run to the end; gives what a viewer saw and the final status."""
     viewer = Viewer()
     async with GatewayClient(stack.url) as client, asyncio.timeout(timeout_s):
@@ -152,7 +153,7 @@ async def test_a_reader_that_stops_early_does_not_stop_the_others(stack: LocalSt
 async def test_an_interrupted_run_stops_both_ends(stack: LocalStack) -> None:
     document = graph([node("s", "Words", count=10_000, delay=0.05), node("r", "Take")], "s.out > r.stream")
     viewer = Viewer()
-    async with GatewayClient(stack.url) as client, asyncio.timeout(20):
+    async with GatewayClient(stack.url) as client, asyncio.timeout(60):
         id = await client.submit(document)
         asked = 0.0
         async for event in client.events(id):
@@ -164,7 +165,7 @@ async def test_an_interrupted_run_stops_both_ends(stack: LocalStack) -> None:
         status = await client.status(id)
     assert status["status"] == "interrupted"
     assert outcome(status) == {"s": "interrupted", "r": "interrupted"}
-    assert took < 5
+    assert took < 30  # left alone it would go on for minutes
 
 
 async def test_a_consumer_that_also_needs_its_producers_result_reads_the_log(stack: LocalStack) -> None:
@@ -183,7 +184,7 @@ async def test_more_waiting_consumers_than_slots_and_a_429_for_every_producer(st
         *(f"s.out > r{index}.stream" for index in range(3)),
     )
     async with GatewayClient(stack.url) as client, asyncio.timeout(100):
-        ids = await asyncio.gather(*(client.submit(document) for _ in range(50)))
+        ids = await asyncio.gather(*(client.submit(document) for _ in range(50 if LONG else 20)))
         results = await asyncio.gather(*(client.wait(id) for id in ids))
     assert {result["status"] for result in results} == {"complete"}
     assert {result["nodeStatus"]["r2"]["output"]["text"] for result in results} == {words(5)}
