@@ -18,7 +18,7 @@ MAX_FRAME = 8_000_000
 Message = dict[str, Any]
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait for a condition, and say so in time when it never comes true."""
     deadline = asyncio.get_running_loop().time() + timeout_s
     while not condition():

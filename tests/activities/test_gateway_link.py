@@ -87,7 +87,7 @@ async def test_a_chunk_over_the_frame_limit_does_not_block_the_worker(gateway: F
     with pytest.raises(InvalidNode, match="over the limit"):
         link.chunk("r", "big", FIRST, 0, text("x" * (MAX_FRAME + 1_000)))
     # Another node must not wait behind a frame that the gateway will never take.
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         assert await link.complete("r", "other", FIRST, {}, end=False)
 
 
@@ -231,7 +231,7 @@ async def test_a_later_attempt_waits_at_most_the_flush_timeout_for_a_silent_gate
     gateway: FakeGateway, link: GatewayLink
 ) -> None:
     gateway.holds = lambda message: True
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         assert (await link.ask_open("r", "a", (2, 0), "t:x")).status == "away"
 
 
@@ -278,11 +278,11 @@ async def test_nobody_waits_longer_than_the_flush_timeout(gateway: FakeGateway, 
     await link.connected.wait()
     await gateway.stop()
     began = asyncio.get_running_loop().time()
-    waiting = [link.complete("r", f"n{number}", FIRST, {}, end=False) for number in range(5)]
+    waiting = [link.complete("r", f"n{number}", FIRST, {}, end=False) for number in range(40)]
     asked, *logged = await asyncio.gather(link.ask_open("r", "x", (2, 0), "t:x"), *waiting)
-    assert logged == [False] * 5
+    assert logged == [False] * 40
     assert asked.status == "away"
-    assert 0.2 < asyncio.get_running_loop().time() - began < 1.5
+    assert 0.2 < asyncio.get_running_loop().time() - began < 6  # one after the other they would wait 12 s
 
 
 async def test_during_a_long_outage_nobody_waits_at_all(gateway: FakeGateway, link: GatewayLink) -> None:
@@ -293,7 +293,7 @@ async def test_during_a_long_outage_nobody_waits_at_all(gateway: FakeGateway, li
     for number in range(50):
         assert not await link.complete("r", f"n{number}", FIRST, {}, end=False)
         assert (await link.ask_open("r", f"o{number}", (2, 0), "t:x")).status == "away"
-    assert asyncio.get_running_loop().time() - began < 0.1
+    assert asyncio.get_running_loop().time() - began < 6  # of the 30 s of all their timeouts
 
 
 async def test_after_the_outage_everything_arrives_and_waiting_is_back(gateway: FakeGateway, link: GatewayLink) -> None:
@@ -336,7 +336,7 @@ async def test_a_wrong_token_counts_as_an_outage(gateway: FakeGateway) -> None:
     link = GatewayLink(gateway.url, "wrong", "worker-1", flush_timeout_s=0.2)
     link.start()
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(30):
             assert not await link.complete("r", "a", FIRST, {}, end=False)
     finally:
         await link.stop(drain_s=0)
@@ -347,8 +347,9 @@ async def test_a_gateway_that_closes_at_once_is_not_called_all_the_time(gateway:
     link = GatewayLink(gateway.url, "wrong", "worker-1", flush_timeout_s=0.2)
     link.start()
     await asyncio.sleep(1.5)
+    await until(lambda: gateway.tries >= 2)
     await link.stop(drain_s=0)
-    assert 2 <= gateway.tries <= 8  # 0.05 + 0.1 + 0.2 + 0.4 + 0.8 s
+    assert gateway.tries <= 8  # 0.05 + 0.1 + 0.2 + 0.4 + 0.8 s
 
 
 async def test_a_wrong_token_is_told_to_the_operator(gateway: FakeGateway, caplog: pytest.LogCaptureFixture) -> None:
@@ -365,7 +366,7 @@ async def test_a_frame_it_cannot_read_does_not_end_the_link(gateway: FakeGateway
     await until(lambda: bool(gateway.connections))
     await gateway.connections[0].socket.send(b"not json")
     await asyncio.sleep(0.1)
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         assert await link.complete("r", "a", FIRST, {}, end=False)
 
 
@@ -500,7 +501,7 @@ async def test_stop_does_not_hang_on_a_silent_or_absent_gateway(
     if not silent:
         await gateway.stop()
     link.open("r", "a", FIRST, "t:x")
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         await link.stop(drain_s=0.2)
 
 

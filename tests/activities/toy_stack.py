@@ -135,7 +135,7 @@ class Stack:
 
     async def run(self, *nodes: PlannedNode, **plan: Any) -> dict[str, Any]:
         """The node table of a run of these nodes."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             result = await (await self.start(*nodes, **plan)).result()
         table: dict[str, Any] = result["nodes"]
         return table

@@ -17,10 +17,10 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
 
 
 async def test_runs_without_streams_finish_and_those_with_streams_wait(tmp_path: Path) -> None:
-    trace = str(tmp_path / "trace.txt")
-    steps = [node(f"n{index}", "crash-nodes:Count", file=trace, seconds=1.0) for index in range(3)]
+    trace, gate = str(tmp_path / "trace.txt"), tmp_path / "the gateway is away"
+    steps = [node(f"n{index}", "crash-nodes:Count", file=trace, gate=str(gate)) for index in range(3)]
     plain = graph(steps, "n0.text > n1.text", "n1.text > n2.text")
-    streams = graph([node("s", "Words", count=40, delay=0.05), node("r", "Take")], "s.out > r.stream")
+    streams = graph([node("s", "Words", count=40, gate=str(gate)), node("r", "Take")], "s.out > r.stream")
     options = StackOptions(tmp_path / "data", plugins=(PLUGINS,), env={"INNKEEPER_FLUSH_TIMEOUT_S": "1"})
     viewer = Viewer()
     async with LocalStack(options) as stack, asyncio.timeout(90):
@@ -34,6 +34,7 @@ async def test_runs_without_streams_finish_and_those_with_streams_wait(tmp_path:
                     break
         gateway = stack._supervisor.children["gateway"]  # type: ignore[union-attr]
         await gateway.stop()
+        gate.touch()
         result = await temporal.get_workflow_handle(plain_run).result()
         assert result["status"] == "complete"
         assert any(entry.get("unlogged") for entry in result["nodes"].values())

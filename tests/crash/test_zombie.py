@@ -96,7 +96,7 @@ async def test_zombie_is_seen_by_nobody_and_asks_the_model_no_more(tmp_path: Pat
             model.allow(AFTER)  # it finds them in its socket when it wakes, and has no reason to stop
         finally:
             os.kill(zombie, signal.SIGCONT)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await model.left.wait()
         asked = model.requests
         model.allow(len(WORDS))

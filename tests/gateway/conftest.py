@@ -94,7 +94,7 @@ class Stack:
         # The duplicate is closed with the server; the port stays ours for the next one.
         task = asyncio.create_task(server._serve([self._sock.dup()]))
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not server.started:
                     assert not task.done(), "the gateway did not start"
                     await asyncio.sleep(0.01)
@@ -150,7 +150,7 @@ class Stack:
 
 
 async def until_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await http.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.02)
 

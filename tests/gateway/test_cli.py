@@ -298,7 +298,7 @@ def test_ctrl_c_can_be_taken_over_for_a_while() -> None:
         pressed = asyncio.Event()
         with stopping.interrupts(pressed.set):
             os.kill(os.getpid(), 2)
-            await asyncio.wait_for(pressed.wait(), 5)
+            await asyncio.wait_for(pressed.wait(), 30)
         return 7
 
     stopping = Stopping()
@@ -312,7 +312,7 @@ async def test_the_question_takes_one_letter(monkeypatch: pytest.MonkeyPatch, ty
         monkeypatch.setattr("sys.stdin", terminal)
         keyboard.write(typed.encode())
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        assert await asyncio.wait_for(run_file.ask(asyncio.Event(), never), 5) == choice
+        assert await asyncio.wait_for(run_file.ask(asyncio.Event(), never), 30) == choice
 
 
 async def test_without_a_terminal_ctrl_c_means_stop_watching(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def subscribed(log_id: str) -> dict[str, Any]:
 
 
 async def seen(url: str, after: int = 0) -> list[tuple[int | None, str]]:
-    async with asyncio.timeout(10), GatewayClient(url, patience_s=1) as client:
+    async with asyncio.timeout(30), GatewayClient(url, patience_s=1) as client:
         return [(item.get("seq"), item["type"]) async for item in client.events("r", after)]
 
 
@@ -129,7 +129,7 @@ async def test_reader_that_is_sent_away_comes_back_where_it_was(code: int) -> No
 async def test_place_can_be_kept_and_gone_back_to() -> None:
     first = says({"promptId": "r", "after": 0}, subscribed("A"), event(1), event(2), event(3))
     again = says({"promptId": "r", "after": 2, "logId": "A"}, subscribed("A"), event(3), final(4))
-    async with serving(talk(first, again)) as url, asyncio.timeout(10), GatewayClient(url) as client:
+    async with serving(talk(first, again)) as url, asyncio.timeout(30), GatewayClient(url) as client:
         events = client.events("r")
         assert [(await anext(events))["seq"], (await anext(events))["seq"]] == [1, 2]
         await events.aclose()

@@ -40,7 +40,7 @@ async def say(socket: ClientConnection, kind: str, **payload: Any) -> None:
 
 async def hear(socket: ClientConnection, kind: str) -> Json:
     """The next message of this type; others are passed over."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             frame: Json = json.loads(await socket.recv())
             if frame["type"] == kind:
@@ -50,7 +50,7 @@ async def hear(socket: ClientConnection, kind: str) -> Json:
 async def hear_run(socket: ClientConnection, run: str) -> list[Json]:
     """All events of a run up to its final status."""
     events = []
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while True:
             frame = json.loads(await socket.recv())
             if frame["seq"] is not None and frame["payload"].get("promptId") == run:
@@ -215,7 +215,7 @@ async def test_subscribing_again_and_again_ends_what_came_before(shared: Any, ht
         for batch in (False, True, False, True, False):
             await say(socket, "SUBSCRIBE", promptId=run, batch=batch)
         frames: list[Json] = []
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(30):
             while not frames or not is_final(frames[-1]):
                 found = json.loads(await socket.recv())
                 frames += found if isinstance(found, list) else [found]

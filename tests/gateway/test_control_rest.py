@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -69,7 +70,7 @@ async def submit(http: httpx.AsyncClient, body: Json) -> str:
     return str(answer.json()["promptId"])
 
 
-async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 15) -> Json:
+async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
     async with asyncio.timeout(timeout_s):
         while (answer := (await http.get(f"/api/prompt/{run}")).json())["status"] not in statuses:
             await asyncio.sleep(0.02)
@@ -78,7 +79,7 @@ async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: fl
 
 async def until_open(http: httpx.AsyncClient, run: str, count: int = 1) -> list[Json]:
     """The open approvals of a run, once there are so many."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while len(found := await approvals_of(http, run, status="open")) < count:
             await asyncio.sleep(0.02)
     return found
@@ -109,16 +110,29 @@ def refused(response: httpx.Response) -> tuple[int, str]:
 # --- pause and resume ---------------------------------------------------------------------------------------------
 
 
-async def test_paused_run_starts_nothing_new_until_it_is_resumed(http: httpx.AsyncClient) -> None:
-    run = await submit(http, graph([node("a", "Hold", seconds=0.4), node("b", "Say")], "a.text > b.text"))
+async def until_complete(http: httpx.AsyncClient, run: str, *paths: str) -> None:
+    """Wait until these nodes are."""
+    async with asyncio.timeout(30):
+        while True:
+            nodes = (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]
+            if all(nodes.get(path, {}).get("status") == "complete" for path in paths):
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """What nodes of type Hold wait for."""
+    return tmp_path / "gate"
+
+
+async def test_paused_run_starts_nothing_new_until_it_is_resumed(http: httpx.AsyncClient, gate: Path) -> None:
+    run = await submit(http, graph([node("a", "Hold", gate=str(gate)), node("b", "Say")], "a.text > b.text"))
     for _ in range(2):
         paused = await http.post(f"/api/prompt/{run}/pause")
         assert (paused.status_code, paused.json()["status"]) == (200, "paused")
-    async with asyncio.timeout(10):
-        while (status := (await http.get(f"/api/prompt/{run}")).json())["nodeStatus"].get("a", {}).get(
-            "status"
-        ) != "complete":
-            await asyncio.sleep(0.02)
+    gate.touch()
+    await until_complete(http, run, "a")
     await asyncio.sleep(0.3)
     status = (await http.get(f"/api/prompt/{run}")).json()
     assert status["status"] == "paused"
@@ -142,9 +156,9 @@ async def test_paused_run_can_be_interrupted(http: httpx.AsyncClient) -> None:
         assert refused(await http.post(f"/api/prompt/nope/{verb}")) == (404, "run_not_found")
 
 
-async def test_pause_holds_inside_a_group_and_a_repetition(shared: Any, http: httpx.AsyncClient) -> None:
+async def test_pause_holds_inside_a_group_and_a_repetition(shared: Any, http: httpx.AsyncClient, gate: Path) -> None:
     inner = graph(
-        [node("hold", "Hold", seconds=0.3), node("say", "Say")],
+        [node("hold", "Hold", gate=str(gate)), node("say", "Say")],
         "hold.text > say.text",
         interfaceInputs={"item": {"key": "item", "dataFlowType": "WILDCARD"}},
         interfaceOutputs={"text": {"key": "text", "dataFlowType": "STRING"}},
@@ -157,11 +171,18 @@ async def test_pause_holds_inside_a_group_and_a_repetition(shared: Any, http: ht
         ]
     )
     run = await submit(http, body)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not {"g/hold", "each/0/hold"} <= (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"].keys():
             await asyncio.sleep(0.02)
     await http.post(f"/api/prompt/{run}/pause")
-    await asyncio.sleep(0.8)
+    async with asyncio.timeout(30):
+        for path in ("g", "each"):  # the wish reaches them a moment after the answer
+            child = shared.temporal.get_workflow_handle(f"{run}/{path}")
+            while (await child.query("status"))["status"] != "paused":
+                await asyncio.sleep(0.02)
+    gate.touch()
+    await until_complete(http, run, "g/hold", "each/0/hold")
+    await asyncio.sleep(0.3)
     nodes = (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]
     assert {path: entry["status"] for path, entry in nodes.items()} == {
         "g": "running",
@@ -173,10 +194,10 @@ async def test_pause_holds_inside_a_group_and_a_repetition(shared: Any, http: ht
     assert (await until(http, run, "complete"))["nodeStatus"]["each/1/say"]["status"] == "complete"
 
 
-async def test_paused_run_in_the_queue_keeps_its_place_and_is_passed_by(stack: Any) -> None:
+async def test_paused_run_in_the_queue_keeps_its_place_and_is_passed_by(stack: Any, gate: Path) -> None:
     stack.settings = stack.settings.__class__(**{**stack.settings.__dict__, "max_concurrent_runs": 1})
     async with stack.up() as http:
-        first = await submit(http, graph([node("a", "Hold", seconds=0.5)]))
+        first = await submit(http, graph([node("a", "Hold", gate=str(gate))]))
         second = await submit(http, graph([node("a", "Say")]))
         third = await submit(http, graph([node("a", "Say")]))
         await http.post(f"/api/prompt/{second}/pause")
@@ -184,6 +205,7 @@ async def test_paused_run_in_the_queue_keeps_its_place_and_is_passed_by(stack: A
             "paused",
             "queued",
         ]
+        gate.touch()
         await until(http, third, "complete")
         assert (await http.get(f"/api/prompt/{second}")).json()["status"] == "paused"
         assert refused(await http.post(f"/api/prompt/{second}/events", json={"name": "x"})) == (409, "run_not_active")
@@ -193,17 +215,21 @@ async def test_paused_run_in_the_queue_keeps_its_place_and_is_passed_by(stack: A
         await until(http, first, "complete")
 
 
-async def test_what_was_asked_for_while_the_gateway_was_dying_is_done_by_the_next(stack: Any) -> None:
+async def test_what_was_asked_for_while_the_gateway_was_dying_is_done_by_the_next(stack: Any, gate: Path) -> None:
     """Written down, but neither Temporal nor the log know."""
     async with stack.worker(), stack.http() as http:
         async with stack.gateway():
             await stack_ready(http)
-            run = await submit(http, graph([node("a", "Hold", seconds=1), node("b", "Say")], "a.text > b.text"))
+            run = await submit(http, graph([node("a", "Hold", gate=str(gate)), node("b", "Say")], "a.text > b.text"))
             await until(http, run, "running")
         await _write_paused(stack, run, True)
         async with stack.gateway():
             await until_said(http, run, "paused")
-            assert (await http.get(f"/api/prompt/{run}")).json()["status"] == "paused"
+            gate.touch()
+            await until_complete(http, run, "a")
+            await asyncio.sleep(0.3)
+            status = (await http.get(f"/api/prompt/{run}")).json()
+            assert (status["status"], "b" in status["nodeStatus"]) == ("paused", False)
         await _write_paused(stack, run, False)
         async with stack.gateway():
             await until(http, run, "complete")
@@ -220,14 +246,14 @@ async def _write_paused(stack: Any, run: str, paused: bool) -> None:
 
 
 async def until_said(http: httpx.AsyncClient, run: str, status: str) -> None:
-    async with asyncio.timeout(10), http.stream("GET", f"/api/prompt/{run}/events") as answer:
+    async with asyncio.timeout(30), http.stream("GET", f"/api/prompt/{run}/events") as answer:
         async for line in answer.aiter_lines():
             if line.startswith("data: ") and json.loads(line[6:])["payload"].get("status") == status:
                 return
 
 
 async def stack_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await http.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.02)
 
@@ -319,7 +345,7 @@ async def test_answer_that_does_not_fit_is_refused_and_nothing_is_lost(
 
 
 async def test_answers_to_nothing_say_what_there_is(http: httpx.AsyncClient) -> None:
-    run = await submit(http, asking(1, timeoutSeconds=0.3) | {})
+    run = await submit(http, asking())
     assert refused(await answer(http, "nope", "ask0", approved=True)) == (404, "run_not_found")
     assert refused(await answer(http, run, "nope", approved=False)) == (404, "approval_not_found")
     assert refused(await answer(http, run, "deep/" * 400 + "x", approved=False)) == (404, "approval_not_found")
@@ -330,13 +356,14 @@ async def test_answers_to_nothing_say_what_there_is(http: httpx.AsyncClient) -> 
     assert (await http.post(f"/api/prompt/{run}/pause", headers=foreign)).status_code == 403
     assert (await http.get("/api/prompt/nope/approvals")).status_code == 404
     assert (await http.get("/api/approvals", params={"cursor": "x"})).status_code == 400
-    await until(http, run, "complete")
+    await http.post(f"/api/prompt/{run}/interrupt")
+    await until(http, run, "interrupted")
 
 
 async def test_answer_after_the_time_limit_is_told_so(http: httpx.AsyncClient) -> None:
     late = node("late", "core:Approval", {"timeoutSeconds": 0.1}, data="x")
     run = await submit(http, graph([late, node("open", "core:Approval", data="y")]))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await approvals_of(http, run, status="closed"):
             await asyncio.sleep(0.02)
     assert refused(await answer(http, run, "late", approved=True)) == (409, "approval_closed")
@@ -395,7 +422,7 @@ async def test_open_approvals_come_in_pages(http: httpx.AsyncClient) -> None:
         await until_open(http, run, 2)
     found: list[tuple[str, str]] = []
     cursor: str | None = None
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             query = {"limit": "1"} | ({"cursor": cursor} if cursor else {})
             page = (await http.get("/api/approvals", params=query)).json()
@@ -415,13 +442,14 @@ async def test_open_approvals_come_in_pages(http: httpx.AsyncClient) -> None:
 async def test_answer_without_a_worker_gives_up_in_time_and_the_run_still_waits(
     stack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(approvals, "ANSWER_S", 0.5)
     async with stack.gateway(), stack.http() as http:
         async with stack.worker():
             await stack_ready(http)
             run = await submit(http, asking())
             await until_open(http, run)
-        assert refused(await answer(http, run, "ask0", approved=False)) == (503, "worker_unavailable")
+        with monkeypatch.context() as hasty:
+            hasty.setattr(approvals, "ANSWER_S", 0.5)
+            assert refused(await answer(http, run, "ask0", approved=False)) == (503, "worker_unavailable")
         async with stack.worker():
             await answer(http, run, "ask0", approved=False)
             await until(http, run, "complete")

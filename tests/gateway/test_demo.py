@@ -120,7 +120,7 @@ async def test_a_huge_prompt_gives_a_bounded_answer(client: httpx.AsyncClient) -
 async def test_the_pace_is_chosen_by_model_name_or_field(client: httpx.AsyncClient, pace: dict[str, Any]) -> None:
     began = time.monotonic()
     await ask(client, **pace)
-    assert 0.14 < time.monotonic() - began < 5
+    assert time.monotonic() - began > 0.14
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any, cast
 
@@ -36,7 +37,7 @@ async def running(client: Client, calm: float = 1e9) -> AsyncIterator[Outbox]:
     box = Outbox(client.send, feed)
     task = asyncio.create_task(box.run())
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             yield box
     finally:
         task.cancel()
@@ -115,10 +116,12 @@ async def test_busy_gateway_sends_one_frame_for_all_subscriptions_of_a_client_ea
             await box.put([b"1"], batch=True)
 
     async with running(client, calm=0) as box:
+        begun = time.monotonic()
         tasks = [asyncio.create_task(subscription(box)) for _ in range(20)]
         await asyncio.sleep(0.3)
+        lasted = time.monotonic() - begun
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    assert 5 <= len(client.got) <= 12
+    assert 2 <= len(client.got) <= lasted / 0.03 + 2
     assert {len(array) for array in client.got[1:]} == {20}

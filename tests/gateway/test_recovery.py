@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,7 +40,7 @@ async def submit(http: httpx.AsyncClient, body: Json) -> str:
     return str(answer.json()["promptId"])
 
 
-async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 15) -> Json:
+async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
     async with asyncio.timeout(timeout_s):
         while True:
             answer: Json = (await http.get(f"/api/prompt/{run}")).json()
@@ -49,7 +50,7 @@ async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: fl
 
 
 async def until_executing(http: httpx.AsyncClient, run: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while "n" not in (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]:
             await asyncio.sleep(0.02)
 
@@ -90,12 +91,14 @@ async def test_run_goes_on_through_a_restart_of_the_gateway(stack: Any) -> None:
     assert "differs" not in result
 
 
-async def test_run_that_ended_while_the_gateway_was_away_is_closed_after_it(stack: Any) -> None:
+async def test_run_that_ended_while_the_gateway_was_away_is_closed_after_it(stack: Any, tmp_path: Path) -> None:
+    gate = tmp_path / "the gateway is away"
     async with stack.worker(), stack.http() as http:
         async with stack.gateway():
             await stack_ready(http)
-            run = await submit(http, single("Hold", seconds=0.5))
+            run = await submit(http, single("Hold", gate=str(gate)))
             await until_executing(http, run)
+        gate.touch()
         await stack.temporal.get_workflow_handle(run).result()
         async with stack.gateway():
             result = await until(http, run, "complete")
@@ -205,7 +208,7 @@ async def test_gateway_serves_while_temporal_is_away(stack: Any) -> None:
 
 async def test_slow_client_is_sent_away_and_can_come_back(stack: Any) -> None:
     with_settings(stack, send_timeout_s=0.3)
-    async with stack.up() as http, asyncio.timeout(20):
+    async with stack.up() as http, asyncio.timeout(30):
         run = await submit(http, {"nodes": long_streams(), "edges": []})
         await until(http, run, "complete")
         # It reads until its small buffer is full, and then no more: the kernel's buffers hold less than 18 MB.
@@ -233,7 +236,7 @@ async def test_connection_of_a_client_that_never_reads_is_thrown_away(
 ) -> None:
     monkeypatch.setattr(server, "ABORT_S", 0.3)
     with_settings(stack, send_timeout_s=0.2)
-    async with stack.up() as http, asyncio.timeout(20):
+    async with stack.up() as http, asyncio.timeout(30):
         run = await submit(http, {"nodes": long_streams(), "edges": []})
         await until(http, run, "complete")
         upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -280,7 +283,7 @@ async def everything(sock: socket.socket) -> bytes:
 
 
 async def until_metric(http: httpx.AsyncClient, line: str) -> str:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             text = (await http.get("/metrics")).text
             if line in text.splitlines():
@@ -289,6 +292,6 @@ async def until_metric(http: httpx.AsyncClient, line: str) -> str:
 
 
 async def stack_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await http.get("/readyz")).status_code != 200:
             await asyncio.sleep(0.02)

@@ -131,7 +131,7 @@ async def test_rerun_waits_in_the_queue_and_begins_after_a_restart(stack: Stack)
         async with stack.gateway(), stack.http() as http:
             await until_ready(http)
             await http.delete(f"/api/interrupt/{holder}")
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(30):
                 while (status := (await http.get(f"/api/prompt/{waiting['promptId']}")).json())["status"] != "complete":
                     await asyncio.sleep(0.05)
     assert status["nodeStatus"]["a"]["reused"] is True

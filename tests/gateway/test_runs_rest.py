@@ -198,7 +198,7 @@ async def test_secret_is_kept_out_of_everything_a_client_can_read(http: httpx.As
 
 
 async def until_node(http: httpx.AsyncClient, run_id: str, path: str, status: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             nodes = (await http.get(f"/api/prompt/{run_id}")).json()["nodeStatus"]
             if nodes.get(path, {}).get("status") == status:
@@ -207,7 +207,7 @@ async def until_node(http: httpx.AsyncClient, run_id: str, path: str, status: st
 
 
 async def until_status(http: httpx.AsyncClient, run_id: str, status: str) -> Json:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while True:
             answer: Json = (await http.get(f"/api/prompt/{run_id}")).json()
             if answer["status"] == status:

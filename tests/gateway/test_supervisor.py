@@ -51,14 +51,14 @@ def python(name: str, code: str, *arguments: str, stop_s: float = 5.0) -> ChildS
     return ChildSpec(name, (sys.executable, "-c", code, *arguments), stop_s=stop_s)
 
 
-async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 30.0) -> None:
     async with asyncio.timeout(seconds):
         while not true():
             await asyncio.sleep(0.01)
 
 
 def still_running(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=5)
+    _, alive = psutil.wait_procs(processes, timeout=20)
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
@@ -86,7 +86,7 @@ async def test_child_that_ignores_sigterm_is_killed_after_its_time(tmp_path: Pat
     processes = _family(child)
     begun = time.monotonic()
     await child.stop()
-    assert time.monotonic() - begun < 2
+    assert time.monotonic() - begun < 4.5  # by default it is given 5 s
     assert still_running(processes) == []
 
 

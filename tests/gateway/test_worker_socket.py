@@ -24,7 +24,7 @@ TOKEN = "a worker's token"
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if condition():
             return
         await asyncio.sleep(0.005)
@@ -91,7 +91,7 @@ class Worker:
         await self.socket.send(frame if isinstance(frame, bytes | str) else orjson.dumps(frame))
 
     async def receive(self) -> None:
-        frame = orjson.loads(await asyncio.wait_for(self.socket.recv(), 5))
+        frame = orjson.loads(await asyncio.wait_for(self.socket.recv(), 30))
         self.replies.update(frame.get("replies", {}))
         self.acked = frame.get("ack", self.acked)
         self.blocks.extend(frame.get("streams", []))

@@ -164,13 +164,13 @@ def test_groups_that_double_are_counted_and_not_walked() -> None:
     for level in range(1, 64):
         stored[f"w{level}"] = flow([group("a", f"w{level - 1}"), group("b", f"w{level - 1}")])
     tracemalloc.start()
-    began = time.monotonic()
+    began = time.process_time()
     found = problems(flow([group("g", "w63")]), stored)
-    took, (_, peak) = time.monotonic() - began, tracemalloc.get_traced_memory()
+    took, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert codes(found) == [("too_many_nodes", None)]
     assert len(found[0].message) < 200
-    assert took < 2
+    assert took < 20  # walked, they would never end
     assert peak < 20_000_000
 
 
@@ -379,9 +379,9 @@ def stream_nest(levels: int) -> dict[str, WorkflowDocument]:
 def test_a_stream_out_of_60_levels_is_led_to_its_producer_in_no_time() -> None:
     document = flow([node("m", "Emit"), group("g", "w59"), node("r", "Relay"), node("q", "Relay")], "m.out > g.s",
                     "g.s > r.stream", "g.t > q.stream")  # fmt: skip
-    began = time.monotonic()
+    began = time.process_time()
     plan = compiled(document, stream_nest(60)).plan
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 20
     deep = "/".join(["g"] * 60)
     assert set(plan.kept_streams) == {"m", f"{deep}/r", f"{deep}/m"}
     assert planned(plan, "r").beside == ("g",)

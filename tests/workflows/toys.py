@@ -126,6 +126,6 @@ async def toy_worker(client: Client, toys: Toys, folder: Path) -> AsyncIterator[
 
 async def until_called(toys: Toys, name: str) -> None:
     """Wait until a node has begun."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while name not in toys.calls:
             await asyncio.sleep(0.02)

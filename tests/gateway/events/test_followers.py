@@ -55,7 +55,7 @@ class Worker:
         """The next frame with something in it."""
         while not (blocks := self.followers.take(max_bytes)):
             self._woken.clear()
-            await asyncio.wait_for(self._woken.wait(), 5)
+            await asyncio.wait_for(self._woken.wait(), 30)
         parsed = [orjson.loads(block) for block in blocks]
         for block in parsed:
             self.consumers[block["id"]].take(block)
@@ -377,6 +377,6 @@ async def test_any_order_of_events_gives_every_follower_the_same_stream(
         worker.followers.got(id, worker.consumers[id].next)
 
     pumping = asyncio.create_task(pump())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(produce(path) for path in paths), *(consume(number) for number in range(12)))
     pumping.cancel()

@@ -138,7 +138,7 @@ async def test_followers_see_the_end_of_a_closed_run(log: SqliteEventLog) -> Non
     following = asyncio.create_task(follow())
     await writer.append("r", [opened(), chunk(0)])
     await writer.close_run("r", [status_message("complete")])
-    assert await asyncio.wait_for(following, 2) == [1, 2, 3]
+    assert await asyncio.wait_for(following, 30) == [1, 2, 3]
     await writer.stop()
 
 
@@ -206,7 +206,7 @@ async def test_full_disk_acknowledges_nothing_and_recovers(log: SqliteEventLog, 
     assert not waiting.done()
     assert await log.last_seq("r") == 2
     await _limit_pages(log, 100_000)
-    assert await asyncio.wait_for(waiting, 5) == [None, None]
+    assert await asyncio.wait_for(waiting, 30) == [None, None]
     assert writer.healthy
     assert [event.seq for event in await log.read("r")] == [1, 2, 3, 4, 5]
     assert writer.counters["commit_failures"] >= 1
@@ -228,7 +228,7 @@ async def test_full_queue_makes_readers_wait(log: SqliteEventLog) -> None:
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(writer.room(), 0.02)
     await writer.start()
-    await asyncio.wait_for(writer.room(), 2)
+    await asyncio.wait_for(writer.room(), 30)
     await writer.stop()
     assert await types(log) == ["NODE_EXECUTING"]
 
@@ -246,6 +246,6 @@ async def test_deleted_run_is_forgotten(log: SqliteEventLog, writer: LogWriter) 
     await writer.append("r", [opened()])
     await log.seal("r")
     await log.delete_sealed(max_age_s=0, max_bytes=0)
-    assert await asyncio.wait_for(writer.append("r", [chunk(0)]), 5) == [None]
+    assert await asyncio.wait_for(writer.append("r", [chunk(0)]), 30) == [None]
     assert writer.counters["unknown_run"] == 1
     assert writer.healthy

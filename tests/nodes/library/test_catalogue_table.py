@@ -414,6 +414,6 @@ def test_inline_node_is_quick_with_much_to_do(type: str) -> None:
 
 
 def seconds(node: NodeDefinition, inputs: dict[str, Any]) -> float:
-    started = time.perf_counter()
+    started = time.thread_time()
     run_node(node, inputs)
-    return time.perf_counter() - started
+    return time.thread_time() - started

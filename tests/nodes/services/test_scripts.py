@@ -92,7 +92,7 @@ async def test_endless_loop_is_ended_in_time_and_the_next_call_works(make: Make)
     await scripts.call("nodes.toys:pid", {})
     started = time.monotonic()
     error = await failed(scripts, "forever", timeout_s=0.2)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert isinstance(error, NodeTimeout)
     assert (error.code, error.retryable) == ("timeout", False)
     assert "'nodes.toys:forever' ran longer than 0.2 s" in error.message
@@ -268,29 +268,29 @@ async def test_so_many_run_at_once_and_the_others_wait(make: Make) -> None:
     pids = await asyncio.gather(*(scripts.call("nodes.toys:pid", {}) for _ in range(20)))
     assert 1 <= len(set(pids)) <= 2
     started = time.monotonic()
-    # The time to wait for a turn is not the time to run.
-    await asyncio.gather(*(scripts.call("nodes.toys:sleep", {"seconds": 0.2}, timeout_s=0.35) for _ in range(4)))
-    assert 0.4 <= time.monotonic() - started < 1.5
+    # The time to wait for a turn is not the time to run: the last two wait longer than they may run.
+    await asyncio.gather(*(scripts.call("nodes.toys:sleep", {"seconds": 0.4}, timeout_s=1.2) for _ in range(8)))
+    assert time.monotonic() - started >= 1.6
 
 
 async def test_waiting_is_bounded(make: Make) -> None:
     scripts = make(wait_s=0.1)
-    slow = asyncio.create_task(scripts.call("nodes.toys:sleep", {"seconds": 0.5}))
+    slow = asyncio.create_task(scripts.call("nodes.toys:sleep", {"seconds": 1.5}))
     await asyncio.sleep(0.05)
     error = await failed(scripts, "pid")
     assert (error.code, error.retryable) == ("scripts_busy", True)
-    assert await slow == 0.5
+    assert await slow == 1.5
 
 
 async def test_unused_process_ends_and_a_used_one_stays(make: Make) -> None:
-    scripts = make(idle_s=0.15)
+    scripts = make(idle_s=1.0)
     first = await scripts.call("nodes.toys:pid", {})
-    await asyncio.sleep(0.08)
-    assert await scripts.call("nodes.toys:pid", {}) == first
-    await asyncio.sleep(0.1)
-    assert psutil.pid_exists(first)
-    await asyncio.sleep(0.2)
-    assert not psutil.pid_exists(first)
+    for _ in range(2):  # together longer than it may be idle
+        await asyncio.sleep(0.55)
+        assert await scripts.call("nodes.toys:pid", {}) == first
+    async with asyncio.timeout(30):
+        while psutil.pid_exists(first):
+            await asyncio.sleep(0.02)
     assert await scripts.call("nodes.toys:count", {}) == 1
 
 
@@ -301,7 +301,7 @@ async def test_closing_ends_calls_that_are_under_way(make: Make) -> None:
     started = time.monotonic()
     await scripts.aclose()
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 15  # they may run for 30 s
     assert {error.code for error in results if isinstance(error, NodeError)} == {"script_died", "scripts_closed"}
     assert children() <= before
     with pytest.raises(NodeError, match="stopping"):
@@ -329,7 +329,7 @@ def test_process_dies_with_its_killed_parent() -> None:
         time.sleep(0.2)
         assert child.is_running()
         os.kill(parent.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 20
     while child.is_running() and child.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE

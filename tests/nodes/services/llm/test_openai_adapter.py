@@ -351,7 +351,7 @@ async def test_closing_the_stream_ends_the_request_at_the_provider() -> None:
         stream = llm.stream(ask(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"))
         assert (await anext(stream)).content == "a"
         await stream.aclose()  # type: ignore[attr-defined]
-        await asyncio.wait_for(gone.wait(), 2)
+        await asyncio.wait_for(gone.wait(), 30)
 
 
 async def test_a_refused_address_is_told_as_such(serve: Any) -> None:

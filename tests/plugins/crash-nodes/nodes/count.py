@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any
 
 from nodes.definition import Input, NodeDefinition, Output, Retry
@@ -16,6 +17,8 @@ async def execute(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any
     os.write(file, line)
     os.close(file)
     await asyncio.sleep(inputs["seconds"])
+    while inputs["gate"] and not Path(inputs["gate"]).exists():
+        await asyncio.sleep(0.01)
     return {"text": f"{inputs.get('text') or ''}[{context.node_id}]"}
 
 
@@ -23,11 +26,12 @@ definition = NodeDefinition(
     type="Count",
     category="test",
     display_name="Count",
-    description="Writes a line to a file, waits, and passes its text on.",
+    description="Writes a line to a file, waits (for a time, and for another file), and passes its text on.",
     inputs={
         "file": Input("STRING", required=True),
         "text": Input("STRING"),
         "seconds": Input("FLOAT", config={"default": 0.0}),
+        "gate": Input("STRING", config={"default": ""}),
     },
     outputs={"text": Output("STRING")},
     execute=execute,

@@ -1,9 +1,10 @@
-"""A producer: `w0 w1 ...`, one chunk each; it can wait first, fail, or say an error on its way."""
+"""A producer: `w0 w1 ...`, one chunk each; it can wait first, fail, say an error, or after ten wait for a file."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from nodes.definition import Input, NodeDefinition, Output, Retry
@@ -20,6 +21,8 @@ async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator
         if index == inputs["fail_at"] and context.attempt <= inputs["failures"]:
             raise NodeError(f"stumbled at {index}")
         yield Chunk("text_chunk", f"w{index} ")
+        while inputs["gate"] and index == 9 and not Path(inputs["gate"]).exists():
+            await asyncio.sleep(0.01)
         await asyncio.sleep(inputs["delay"])
     yield Outputs({"count": inputs["count"]})
 
@@ -36,6 +39,7 @@ definition = NodeDefinition(
         "fail_at": Input("INTEGER", config={"default": -1}),
         "failures": Input("INTEGER", config={"default": 0}),
         "error_at": Input("INTEGER", config={"default": -1}),
+        "gate": Input("STRING", config={"default": ""}),
         "begin": Input("WILDCARD"),
     },
     outputs={"out": Output("STRING", is_stream=True), "count": Output("INTEGER")},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
@@ -27,7 +28,11 @@ async def fail(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 async def hold(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
-    await asyncio.sleep(inputs["seconds"])
+    """Wait until there is a file of this name, or so many seconds without one."""
+    if not inputs["gate"]:
+        await asyncio.sleep(inputs["seconds"])
+    while inputs["gate"] and not Path(inputs["gate"]).exists():
+        await asyncio.sleep(0.01)
     return {"text": "held"}
 
 
@@ -58,7 +63,12 @@ definitions = [
     _node("Say", say, TEXT_IN, TEXT_OUT, bypass_behavior=BypassBehavior(pass_through={"text": "text"})),
     _node("Shout", shout, {**TEXT_IN, "times": Input("INTEGER", config={"default": 1})}, TEXT_OUT),
     _node("Fail", fail, TEXT_IN, TEXT_OUT),
-    _node("Hold", hold, {"seconds": Input("FLOAT", config={"default": 30})}, TEXT_OUT),
+    _node(
+        "Hold",
+        hold,
+        {"seconds": Input("FLOAT", config={"default": 30}), "gate": Input("STRING", config={"default": ""})},
+        TEXT_OUT,
+    ),
     _node(
         "Count",
         count,
