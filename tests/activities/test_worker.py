@@ -19,8 +19,8 @@ from temporalio.client import Client, WorkflowHandle
 
 from activities import worker
 from activities.settings import SettingsError, WorkerSettings, read_settings
+from gateway.temporal_server import free_port
 from tests.activities.fake_gateway import TOKEN, FakeGateway, until
-from tests.conftest import free_port
 from workflows.graph_workflow import TASK_QUEUE, RunStart
 from workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
 

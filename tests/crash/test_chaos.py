@@ -14,7 +14,7 @@ import pytest
 
 from gateway.client import GatewayClient
 from gateway.local import LocalStack, StackOptions
-from tests.conftest import free_port
+from gateway.temporal_server import free_port
 from tests.crash.chaos import NODES, Faults, Story, StreamViewer, story, watch
 from tests.crash.chaos_proxy import proxy_to
 from tests.crash.slow_model import SlowModel, slow_model

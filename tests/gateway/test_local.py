@@ -25,6 +25,7 @@ from gateway.temporal_server import (
     ServerMissing,
     TemporalServer,
     find_binary,
+    free_port,
 )
 
 
@@ -44,6 +45,15 @@ async def test_server_is_tuned_and_comes_back_on_its_port_with_its_data(tmp_path
             await supervisor.stop()
     assert ports[0] == ports[1]
     assert (data.temporal / "temporal.db").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_port_of_the_server_is_none_that_an_outgoing_connection_is_given() -> None:
+    """Between its choice and its use, and while the server is started again, anybody's connection could take it."""
+    first, last = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    if first <= 20_000:
+        pytest.skip("this system keeps no range apart")
+    assert not {free_port() for _ in range(30)} & set(range(first, last + 1))
 
 
 async def _check_namespace(client: Client) -> None:
