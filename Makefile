@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
-SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo up test test-long lint types format chaos bench clean
 .DEFAULT_GOAL := help

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
 import shutil
 import socket
 import sysconfig
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
+from xdist.scheduler import LoadScopeScheduling
 
-from gateway.temporal_server import DYNAMIC_CONFIG
+from gateway.temporal_server import DYNAMIC_CONFIG, free_port
 from tests.effort import LONG, use_profile
 
 use_profile()
@@ -24,18 +24,34 @@ TESTS = Path(__file__).parent
 
 FIRST = ("crash", "e2e", "vectors", "activities", "workflows", "gateway")
 """Folders whose tests take longest, so that no process is left alone with them at the end."""
+SHARERS = {
+    "tests/crash": ("crash", "for_each_crash"),
+    "tests/e2e": ("groups", "repeat", "control", "rerun", "library"),
+    "tests/vectors": ("vectors", "groups"),
+}
+"""Folder to the files that share its stack."""
+GROUPS = {f"{folder}/test_{name}.py": folder for folder, names in SHARERS.items() for name in names}
+
+
+class Spread(LoadScopeScheduling):
+    """Keeps the tests of a file in one process, for its fixtures, and those of files that share a stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return GROUPS.get(file, file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
+    return Spread(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of a file in one process, for its fixtures; files that share a stack are marked as one group."""
+    """Leave out what is slow, unless this is the long form; what takes longest comes first."""
     slow = [item for item in items if item.get_closest_marker("slow") and not LONG]
     config.hook.pytest_deselected(items=slow)
-    items[:] = [item for item in items if item not in slow]
     places = {name: place for place, name in enumerate(FIRST)}
-    items.sort(key=lambda item: places.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
+    left = [item for item in items if item not in slow]
+    items[:] = sorted(left, key=lambda item: places.get(item.path.relative_to(TESTS).parts[0], len(FIRST)))
 
 
 def temporal_binary() -> str:
@@ -47,20 +63,12 @@ def temporal_binary() -> str:
     return found
 
 
-def free_port() -> int:
-    """A port that nobody listens on and that no outgoing connection is given: those get theirs from 32768 on."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            port = random.SystemRandom().randrange(20_000, 32_000)
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 async def start_server(**config: int) -> WorkflowEnvironment:
     """A real, tuned Temporal server in memory, with our search attributes. `config` adds to its dynamic config."""
     settings = {**DYNAMIC_CONFIG, **config}
     flags = [item for key, value in settings.items() for item in ("--dynamic-config-value", f"{key}={value}")]
     return await WorkflowEnvironment.start_local(
+        port=free_port(),
         dev_server_existing_path=temporal_binary(),
         dev_server_extra_args=flags,
         dev_server_log_level="error",

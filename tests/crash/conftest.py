@@ -1,4 +1,4 @@
-"""One stack for the files that kill only some of its processes, which it starts again; they are marked as one group."""
+"""One stack for the files that kill only some of its processes, which it starts again; SHARERS names them."""
 
 from __future__ import annotations
 

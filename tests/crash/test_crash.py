@@ -22,7 +22,7 @@ from gateway.local import LocalStack, StackOptions
 from tests.crash.slow_model import TEXT, SlowModel, slow_model
 from tests.crash.viewer import TERMINAL, Viewer
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 Event = dict[str, Any]

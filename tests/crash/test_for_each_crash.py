@@ -17,7 +17,7 @@ from tests.e2e.test_groups import GATE, SINK, Library
 from tests.e2e.test_streams import graph, node
 from tests.effort import LONG
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 PLUGINS = Path(__file__).parents[1] / "plugins"
 ITEMS, AT_ONCE, KILL_AT = (200, 8, 90) if LONG else (80, 8, 30)
 

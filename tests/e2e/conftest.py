@@ -14,7 +14,7 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 
 @pytest.fixture(scope="package")
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[LocalStack, Path]]:
-    """A running stack and its data directory. Files with it are marked as one group, so that one process has it."""
+    """A running stack and its data directory. SHARERS of tests/conftest.py names the files that use it."""
     folder = tmp_path_factory.mktemp("shared")
     options = StackOptions(folder, plugins=(PLUGINS,), env={"INNKEEPER_ALLOW_LOOPBACK": "1"})
     async with LocalStack(options) as stack:

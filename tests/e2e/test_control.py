@@ -15,8 +15,6 @@ from gateway.client import GatewayClient
 from gateway.local import LocalStack
 from nodes.errors import InnkeeperError
 
-pytestmark = pytest.mark.xdist_group("e2e")
-
 Json = dict[str, Any]
 ASK = {"id": "asks", "name": "Asks", "edges": [], "nodes": [{"id": "ask", "type": "core:Approval"}]}
 

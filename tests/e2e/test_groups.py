@@ -18,7 +18,6 @@ from tests.crash.viewer import Viewer
 from tests.e2e.test_secrets import TYPED, found_in, layers, provider
 from tests.e2e.test_streams import Json, graph, node, outcome, words
 
-pytestmark = pytest.mark.xdist_group("e2e")
 STREAM = {"dataFlowType": "STRING", "isStream": True}
 TEXT = {"dataFlowType": "STRING"}
 OBJECT = {"dataFlowType": "OBJECT"}

@@ -19,7 +19,6 @@ from tests.e2e import library_cases
 from tests.e2e.library_cases.case import Case
 from tests.e2e.library_cases.web import Web, web_server
 
-pytestmark = pytest.mark.xdist_group("e2e")
 Json = dict[str, Any]
 CASES = [
     case

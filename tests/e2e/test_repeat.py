@@ -13,7 +13,6 @@ from tests.crash.viewer import Viewer
 from tests.e2e.test_groups import GATE, SINK, Library
 from tests.e2e.test_streams import Json, graph, node
 
-pytestmark = pytest.mark.xdist_group("e2e")
 ANY = {"dataFlowType": "WILDCARD"}
 
 

@@ -17,7 +17,6 @@ from gateway.client import GatewayClient
 from gateway.local import LocalStack
 from tests.e2e.test_streams import Json, graph, words
 
-pytestmark = pytest.mark.xdist_group("e2e")
 INTERFACE = {"in": {"key": "in", "dataFlowType": "STRING", "config": {"default": "x"}}}
 
 

@@ -1,4 +1,4 @@
-"""One stack for all recorded runs; the files that use it are marked as one group."""
+"""One stack for all recorded runs; SHARERS of tests/conftest.py names the files that use it."""
 
 from __future__ import annotations
 

@@ -10,8 +10,6 @@ import pytest
 
 from tests.vectors.test_vectors import FOLDER, _load, _target, check_interface, check_outputs
 
-pytestmark = pytest.mark.xdist_group("vectors")
-
 FILES = sorted(FOLDER.glob("group_*.json"))
 REFUSED = {
     "group_missing_reference": ("g", "group_not_found"),

@@ -57,7 +57,6 @@ BUILT = {
     "core:TextMerge",
     "core:WorldBookLoader",
 }
-pytestmark = pytest.mark.xdist_group("vectors")
 
 
 def _load(file: Path) -> dict[str, Any]:
