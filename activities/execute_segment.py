@@ -52,6 +52,10 @@ class ExecuteSegment:
                 if (values := segment.values(node)) is not None:
                     segment.took(node, await self._run(segment, node, values, beat))
                 await segment.breathe()
+            # Where it goes by the server, the few ms until all is logged do not matter. What a local one says last may
+            # die with this worker: the replay in another one says it again.
+            if not activity.info().is_local:
+                await self._link.acknowledged(segment.last_message)
         except asyncio.CancelledError:
             # What has been done and told stays; the interpreter knows what is left. Without anything done, another
             # worker may as well begin.
@@ -75,7 +79,7 @@ class ExecuteSegment:
         if len(orjson.dumps(outcome.get("outputs"))) > MAX_OUTPUTS:
             outcome = {"again": True}  # by itself, where the server refuses what is too large
         if "outputs" in outcome:
-            self._link.say_complete(call.run, call.path, epoch, outcome["outputs"])
+            segment.last_message = self._link.say_complete(call.run, call.path, epoch, outcome["outputs"])
         return {**outcome, "attempt": epoch[0], "startedAt": begun, "endedAt": _now()}
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
@@ -97,6 +101,7 @@ class _Segment:
         self.call = call
         self.nodes = [SegmentNode(**node) for node in call.nodes]
         self.outcomes: dict[str, Outcome] = {}
+        self.last_message = 0
         self._outputs: dict[Any, dict[str, Any]] = {**call.outputs}
         self._inside = {node.id for node in self.nodes}
         self._bytes = 0

@@ -203,16 +203,16 @@ class GatewayLink:
         """
         self.close_stream(run, path, epoch)
         n = self.say_complete(run, path, epoch, outputs, end=end, cached=cached)
-        logged = await self._acknowledged(n)
+        logged = await self.acknowledged(n)
         while must and not logged:
             await self.connected.wait()
-            logged = await self._acknowledged(n)
+            logged = await self.acknowledged(n)
         return logged
 
     def say_complete(
         self, run: str, path: str, epoch: Epoch, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
     ) -> int:
-        """Send NODE_COMPLETE of a node that gave no chunks, and wait for nothing."""
+        """Send NODE_COMPLETE, and wait for nothing; gives the number to wait for (`acknowledged`)."""
         message = {"t": "complete", "run": run, "path": path, "epoch": epoch, "outputs": outputs, "end": end}
         return self._send({**message, "cached": True} if cached else message)
 
@@ -271,7 +271,7 @@ class GatewayLink:
         if self._out.messages and self.connected.is_set():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(drain_s):
-                    await self._acknowledged(self._out.messages[-1].n)
+                    await self.acknowledged(self._out.messages[-1].n)
         if self._give_up is not None:
             self._give_up.cancel()
         if self._task is not None:
@@ -416,7 +416,8 @@ class GatewayLink:
             if stream.pending <= 0 and stream.gap_from is None:
                 self._streams.pop(message.stream or ("", "", (0, 0)))
 
-    async def _acknowledged(self, n: int) -> bool:
+    async def acknowledged(self, n: int) -> bool:
+        """Wait until message `n` is logged; False when the gateway is away too long to wait for."""
         if n <= self._acked:
             return True
         if self._away:

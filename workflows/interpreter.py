@@ -312,6 +312,8 @@ class Interpreter:
             self._fail(node, outcome["error"], outcome["attempt"])
         else:
             self._record_result(node, NodeResult(outcome["outputs"], outcome["attempt"]))
+            if workflow.unsafe.is_replaying():  # the worker that ran it may have died before it was heard
+                self._tell(node.id, "NODE_COMPLETE", {"output": outcome["outputs"], "attempt": outcome["attempt"]})
         self.state.table[node.id]["endedAt"] = outcome["endedAt"]
 
     # --- one node -------------------------------------------------------------------------------------------------

@@ -313,3 +313,15 @@ async def test_a_new_history_begins_between_segments(
     assert result["counts"] == {"complete": 30}
     assert toys.calls == [f"n{i}" for i in range(30)]  # each once, across the histories
     assert (await handle.describe()).run_id != handle.first_execution_run_id
+
+
+async def test_what_a_segment_did_is_told_again_in_a_replay(
+    worker: ToyWorker, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker that ran it may have died before the gateway heard of it."""
+    told: list[tuple[str, str]] = []
+    handle = await worker.start(inline("a"), node("b", "echo", "a"))
+    await handle.result()
+    monkeypatch.setattr("workflows.scope.tell", lambda run, path, type, payload: told.append((path, type)))
+    await Replayer(workflows=[GraphWorkflow]).replay_workflow(await handle.fetch_history())
+    assert told == [("a", "NODE_COMPLETE")]
