@@ -12,7 +12,7 @@ SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 demo: $(STAMP) ## Run examples/story.json: a live tree of nodes, the streamed text, the outputs
 	$(BIN)/innkeeper run examples/story.json
@@ -41,10 +41,8 @@ format: $(STAMP) ## Format the code and sort imports
 chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming runs for a minute
 	CHAOS_SECONDS=60 CHAOS_RUNS=20 $(BIN)/pytest tests/crash/test_chaos.py
 
-bench: $(STAMP) ## Measure, beside hand-written Temporal workflows and a stream path without a log
+bench: $(STAMP) ## Measure everything, beside what is written by hand
 	$(BIN)/python -m tests.benchmarks
-	$(BIN)/python -m tests.benchmarks.streams
-	$(BIN)/python -m tests.benchmarks.formats
 
 clean: ## Remove the environment and all caches; data in .innkeeper stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

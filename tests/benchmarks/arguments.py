@@ -1,40 +1,43 @@
-"""The command line that the benchmarks of rows share."""
+"""The command line that the benchmarks share, and how they begin and end."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any
+
+from rich.console import Console
+
+from gateway.signals import Stopping
+from nodes.errors import InnkeeperError
+from tests.benchmarks.report import WIDTH
 
 
-class Keyed(Protocol):
-    @property
-    def key(self) -> str: ...
-
-
-R = TypeVar("R", bound=Keyed)
-
-
-def parser(module: str, description: str | None, rows: Sequence[Keyed], rounds: int) -> argparse.ArgumentParser:
-    """`[--rows a,b] [--rounds N] [file]`; `rounds` is the default."""
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """`[--rounds N] [file]`."""
     made = argparse.ArgumentParser(prog=f"python -m {module}", description=description)
     made.add_argument("file", nargs="?", type=Path, help="where to write the figures as JSON")
-    keys = ", ".join(row.key for row in rows)
-    made.add_argument("--rows", type=_rows_of(rows), default=tuple(rows), help=f"{keys} (default: all)")
-    made.add_argument("--rounds", type=_rounds, default=rounds, help=f"samples per row and side (default: {rounds})")
+    made.add_argument("--rounds", type=_rounds, help="samples per row and side (default: of each row its own number)")
     return made
 
 
-def _rows_of(rows: Sequence[R]) -> Callable[[str], tuple[R, ...]]:
-    known = {row.key: row for row in rows}
+def add_keys(made: argparse.ArgumentParser, name: str, families: Mapping[str, Sequence[str]]) -> None:
+    """An option `name` that takes keys, or names of families of keys, with commas between; default: all keys."""
+    known = {key: (key,) for keys in families.values() for key in keys}
+    words = {**known, **{family: tuple(keys) for family, keys in families.items()}}
+    made.add_argument(f"--{name}", type=_keys_of(name, words), default=tuple(known), help=f"{', '.join(words)} (all)")
 
-    def read(text: str) -> tuple[R, ...]:
-        keys = [key.strip() for key in text.split(",")]
-        unknown = [key for key in keys if key not in known]
+
+def _keys_of(name: str, words: Mapping[str, Sequence[str]]) -> Callable[[str], tuple[str, ...]]:
+    def read(text: str) -> tuple[str, ...]:
+        asked = [word.strip() for word in text.split(",")]
+        unknown = [word for word in asked if word not in words]
         if unknown:
-            raise argparse.ArgumentTypeError(f"no row {unknown[0]!r}; there are {', '.join(known)}")
-        return tuple(known[key] for key in keys)
+            what = name.removesuffix("s")
+            raise argparse.ArgumentTypeError(f"no {what} {unknown[0]!r}; there are {', '.join(words)}")
+        return tuple(dict.fromkeys(key for word in asked for key in words[word]))
 
     return read
 
@@ -43,3 +46,21 @@ def _rounds(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of rounds; give 1 or more")
     return int(text)
+
+
+def console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
+
+
+def say(text: str) -> None:
+    """One line of progress."""
+    print(f"... {text}", file=sys.stderr, flush=True)
+
+
+def run(work: Coroutine[Any, Any, int]) -> int:
+    """Run it to its exit code; on Ctrl-C and SIGTERM everything that was started is stopped first."""
+    try:
+        return Stopping().run(work)
+    except InnkeeperError as error:
+        print(error.message, file=sys.stderr)
+        return 1

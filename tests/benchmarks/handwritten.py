@@ -19,9 +19,12 @@ from temporalio.worker import Worker
 
 TASK_QUEUE = "handwritten"
 CHAIN, FAN_OUT, EMPTY = "HandwrittenChain", "HandwrittenFanOut", "HandwrittenEmpty"
+LOCAL = "HandwrittenLocal"
 CHILD, CHILDREN, ITEMS = "HandwrittenChild", "HandwrittenChildren", "HandwrittenItems"
-STEP = "handwritten_step"
+STEP, ALL = "handwritten_step", "handwritten_all"
 AT_ONCE = 8
+MOST_AT_ONCE = 1_000
+"""Activities of one workflow that are open together; Temporal refuses more than 2,000."""
 PER_HISTORY = 1_000
 """Items after which the loop continues as new: 3 events each stay below what Temporal suggests as the end."""
 _THROTTLE = timedelta(seconds=1)
@@ -30,6 +33,15 @@ _THROTTLE = timedelta(seconds=1)
 @activity.defn(name=STEP)
 async def step(inputs: dict[str, str]) -> dict[str, str]:
     return {"text": inputs["text"]}
+
+
+@activity.defn(name=ALL)
+async def all_steps(length: int) -> dict[str, str]:
+    """What `length` steps do, one after the other."""
+    found = {"text": "x"}
+    for _ in range(length):
+        found = await step(found)
+    return found
 
 
 def _start_step(text: str) -> workflow.ActivityHandle[dict[str, str]]:
@@ -53,11 +65,27 @@ class Chain:
         return length
 
 
+@workflow.defn(name=LOCAL, sandboxed=False)
+class Local:
+    """One local activity that does all: the least that the work of a chain can cost, durable only as a whole."""
+
+    @workflow.run
+    async def run(self, length: int) -> int:
+        await workflow.execute_local_activity(
+            ALL, length, result_type=dict, start_to_close_timeout=timedelta(seconds=30)
+        )
+        return length
+
+
 @workflow.defn(name=FAN_OUT, sandboxed=False)
 class FanOut:
     @workflow.run
     async def run(self, width: int) -> int:
-        return len(await asyncio.gather(*(_start_step("x") for _ in range(width))))
+        done = 0
+        while done < width:
+            count = min(MOST_AT_ONCE, width - done)
+            done += len(await asyncio.gather(*(_start_step("x") for _ in range(count))))
+        return done
 
 
 @workflow.defn(name=EMPTY, sandboxed=False)
@@ -115,8 +143,8 @@ async def serve(address: str, namespace: str) -> None:
     worker = Worker(
         client,
         task_queue=TASK_QUEUE,
-        workflows=[Chain, FanOut, Empty, Child, Children, Items],
-        activities=[step],
+        workflows=[Chain, Local, FanOut, Empty, Child, Children, Items],
+        activities=[step, all_steps],
         workflow_task_executor=ThreadPoolExecutor(4),
         max_concurrent_activities=200,
         max_eager_activity_reservations_per_workflow_task=100,

@@ -36,7 +36,7 @@ class Load:
 class Row:
     """One line of the table. `side`: `off` is the engine alone, `on` the whole way through the gateway.
 
-    `limit` is the ratio to hold; None is reported only.
+    `limit` is the ratio to hold; None is reported only. `each_ms` is what one of `Load.size` pieces may take.
     """
 
     key: str
@@ -44,17 +44,22 @@ class Row:
     load: str
     side: str
     limit: float | None
+    each_ms: float | None = None
 
 
-def chain(length: int) -> Document:
-    """Nodes in a row, each with the text of the one before."""
-    edges = [_edge(number, number + 1) for number in range(length - 1)]
-    return {"nodes": [_node(number) for number in range(length)], "edges": edges}
+STEP, INLINE = "bench:Step", "bench:Inline"
+"""The same node, placed as an activity of its own and inline."""
 
 
-def fan_out(width: int) -> Document:
+def chain(length: int, full_type: str = STEP, prefix: str = "n") -> Document:
+    """Nodes in a row, each with the text of the one before; `prefix` begins their ids."""
+    edges = [_edge(number, number + 1, prefix) for number in range(length - 1)]
+    return {"nodes": [_node(number, full_type, prefix) for number in range(length)], "edges": edges}
+
+
+def fan_out(width: int, full_type: str = STEP) -> Document:
     """Independent nodes."""
-    return {"nodes": [_node(number) for number in range(width)], "edges": []}
+    return {"nodes": [_node(number, full_type) for number in range(width)], "edges": []}
 
 
 def groups(count: int) -> Document:
@@ -81,17 +86,19 @@ def _stored_step() -> Document:
     return {"id": "step", "nodes": nodes, "edges": [edge], **interface}
 
 
-def _node(number: int) -> Document:
-    return {"id": f"n{number}", "fullType": "bench:Step"}
+def _node(number: int, full_type: str = STEP, prefix: str = "n") -> Document:
+    return {"id": f"{prefix}{number}", "fullType": full_type}
 
 
-def _edge(source: int, target: int) -> Document:
-    ends = {"sourceNodeId": f"n{source}", "sourceHandle": "text", "targetNodeId": f"n{target}", "targetHandle": "text"}
-    return {"id": f"e{target}", **ends}
+def _edge(source: int, target: int, prefix: str = "n") -> Document:
+    ends = {"sourceNodeId": f"{prefix}{source}", "targetNodeId": f"{prefix}{target}"}
+    return {"id": f"{prefix}-e{target}", **ends, "sourceHandle": "text", "targetHandle": "text"}
 
 
 LOADS = {
     "chain": Load(chain(50), handwritten.CHAIN, 50),
+    "inline": Load(chain(50, INLINE), handwritten.CHAIN, 50),
+    "inline-local": Load(chain(50, INLINE), handwritten.LOCAL, 50),
     "fanout": Load(fan_out(100), handwritten.FAN_OUT, 100),
     "runs": Load(chain(5), handwritten.CHAIN, 5, at_once=50),
     "groups": Load(groups(20), handwritten.CHILDREN, 20, nodes=60, library={"step": _stored_step()}),
@@ -101,10 +108,13 @@ LOADS = {
 ROWS = (
     Row("chain-on", "chain of 50 activity nodes, events on", "chain", "on", 1.3),
     Row("chain-off", "chain of 50 activity nodes, events off", "chain", "off", 1.1),
+    Row("chain-inline", "chain of 50 inline nodes, events on; by hand 50 activities", "inline", "on", None),
+    Row("chain-inline-off", "the same, events off", "inline", "off", None),
+    Row("chain-inline-local", "the same, events on; by hand one local activity", "inline-local", "on", None),
     Row("fanout-on", "fan-out of 100 activity nodes, events on", "fanout", "on", 1.5),
     Row("fanout-off", "fan-out of 100 activity nodes, events off", "fanout", "off", 1.2),
     Row("runs-on", "50 concurrent runs of 5 nodes, events on", "runs", "on", 1.3),
-    Row("groups", "20 groups of one node in a row, events off", "groups", "off", 1.3),
+    Row("groups", "20 groups of one node in a row, events off", "groups", "off", 1.3, each_ms=100),
     Row("each", "ForEach of 2,000 items of one node, events off", "each", "off", 1.5),
     Row("empty", "empty workflow, median of 20", "empty", "off", 1.2),
     Row("empty-on", "empty workflow through the gateway", "empty", "on", None),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -34,19 +34,6 @@ class Sample:
     cpu: float
 
 
-@dataclass(frozen=True)
-class Spread:
-    """Median, least and greatest of several figures."""
-
-    median: float
-    least: float
-    greatest: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        return cls(median(values), min(values), max(values))
-
-
 @dataclass
 class Measured:
     """All samples of one load: side to samples, one per round. Calibration in ms, before and after."""
@@ -55,40 +42,28 @@ class Measured:
     before: float = 0.0
     after: float = 0.0
 
-    def wall(self, side: str) -> Spread:
-        return Spread.of([sample.wall for sample in self.samples[side]])
+    def walls(self, side: str) -> list[float]:
+        return [sample.wall for sample in self.samples[side]]
 
-    def own(self, side: str) -> Spread:
-        return Spread.of([sample.own for sample in self.samples[side]])
-
-    def ratio(self, side: str, base: str) -> Spread:
-        """Of walls, round by round: what slowed both sides of a round down cancels out."""
-        return Spread.of([ours.wall / theirs.wall for ours, theirs in self._pairs(side, base)])
-
-    def own_ratio(self, side: str, base: str) -> Spread:
-        return Spread.of([ours.own / theirs.own for ours, theirs in self._pairs(side, base)])
+    def owns(self, side: str) -> list[float]:
+        return [sample.own for sample in self.samples[side]]
 
     def cpu_ratio(self, side: str, base: str) -> float:
         """Of all rounds together: the system counts processor time in ticks of 10 ms."""
         ours, theirs = (sum(sample.cpu for sample in self.samples[name]) for name in (side, base))
         return ours / theirs
 
-    def _pairs(self, side: str, base: str) -> list[tuple[Sample, Sample]]:
-        return list(zip(self.samples[side], self.samples[base], strict=True))
 
-
-async def measure(load: Load, sides: Mapping[str, Side], rounds: int, tick: Callable[[], None]) -> Measured:
+async def measure(load: Load, sides: Mapping[str, Side], rounds: int) -> Measured:
     """Warm up, then measure each side once per round, in turning order."""
     for side in sides.values():
         await _sample(load, side, times=1)
-        tick()
     found = Measured({name: [] for name in sides}, before=calibrate())
     names = list(sides)
     for number in range(rounds):
         turn = number % len(names)
         for name in names[turn:] + names[:turn]:
             found.samples[name].append(await _sample(load, sides[name], times=load.times))
-            tick()
     found.after = calibrate()
     return found
 

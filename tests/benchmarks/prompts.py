@@ -1,10 +1,9 @@
-"""How long a prompt with a history of 500 messages takes to put together."""
+"""Putting a prompt with a history of 500 messages together."""
 
 from __future__ import annotations
 
 import random
-import statistics
-import time
+from collections.abc import Callable
 
 from nodes.tavern.macros import MacroEnvironment, Macros
 from nodes.tavern.presets import read_preset
@@ -14,19 +13,13 @@ from nodes.tavern.prompts.message import Note, Turn
 from nodes.tavern.prompts.tokens import estimate
 
 MESSAGES = 500
-AIM_S = 0.100
 _WORDS = ("lamp", "storm", "harbour", "{{user}}", "log", "stair", "tide", "{{char}}", "kettle", "rope")
 
 
-def measure(rounds: int = 9) -> float:
-    """Seconds for one assembly (median): macros in every message, 40 prompts, 10 notes, examples, all of it fitting."""
+def assembling() -> Callable[[], object]:
+    """Makes one prompt: macros in every message, 40 prompts, 10 notes, examples, all of it fitting."""
     parts = sample()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        assembled(parts)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return lambda: assembled(parts)
 
 
 def assembled(parts: Parts) -> Assembly:

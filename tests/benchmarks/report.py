@@ -1,150 +1,208 @@
-"""What was measured, for people and for machines."""
+"""One table for all that is measured, for people and, as JSON, for machines."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from gateway.temporal_server import find_binary
-from tests.benchmarks.loads import Row
-from tests.benchmarks.measure import Measured, Spread
 
-HAND = "hand"
-COLUMNS = (
-    "ours ms",
-    "by hand ms",
-    "ratio",
-    "min..max",
-    "best",
-    "limit",
-    "verdict",
-    "inside",
-    "CPU",
-    "loop ms",
-)
+WIDTH = 190
+"""Of the table where it is not read on a terminal."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, least and greatest of several figures."""
+
+    median: float
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(median(values), min(values), max(values))
+
+    @classmethod
+    def of_ratios(cls, ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+        """Round by round: what slowed both sides of a round down cancels out."""
+        return cls.of([our / their for our, their in zip(ours, theirs, strict=True)])
+
+    def __truediv__(self, by: float) -> Spread:
+        return Spread(self.median / by, self.least / by, self.greatest / by)
+
+    def to_json(self) -> dict[str, float]:
+        return {"median": self.median, "min": self.least, "max": self.greatest}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One limit in words, and whether it holds."""
+
+    text: str
+    holds: bool
+
+
+def at_most(what: str, value: float, limit: float | None, unit: str = "") -> tuple[Check, ...]:
+    """No check without a limit."""
+    if limit is None:
+        return ()
+    return (Check(f"{what} <= {number(limit)} {unit}".strip(), value <= limit),)
+
+
+def at_least(what: str, value: float, limit: float | None, unit: str = "") -> tuple[Check, ...]:
+    if limit is None:
+        return ()
+    return (Check(f"{what} >= {number(limit)} {unit}".strip(), value >= limit),)
 
 
 @dataclass(frozen=True)
 class Line:
-    """One row with its figures. `own_ratio` compares start to close inside Temporal, without HTTP and waiting."""
+    """One row with its figures.
 
-    row: Row
+    Attributes:
+        unit: Of `ours` and `base`.
+        base: The counterpart, where there is one.
+        ratio: Ours / counterpart, of each round.
+        further: Figures that only explain, by name.
+        calibration: The calibration loop before and after, in ms.
+        samples: All that was measured, for the file.
+    """
+
+    key: str
+    title: str
+    unit: str
     ours: Spread
-    handwritten: Spread
-    ratio: Spread
-    own_ratio: Spread
-    own_ours: Spread
-    own_handwritten: Spread
-    cpu_ratio: float
     calibration: tuple[float, float]
-
-    @classmethod
-    def of(cls, row: Row, measured: Measured) -> Line:
-        return cls(
-            row=row,
-            ours=measured.wall(row.side),
-            handwritten=measured.wall(HAND),
-            ratio=measured.ratio(row.side, HAND),
-            own_ratio=measured.own_ratio(row.side, HAND),
-            own_ours=measured.own(row.side),
-            own_handwritten=measured.own(HAND),
-            cpu_ratio=measured.cpu_ratio(row.side, HAND),
-            calibration=(measured.before, measured.after),
-        )
+    base: Spread | None = None
+    ratio: Spread | None = None
+    checks: tuple[Check, ...] = ()
+    further: Mapping[str, float] = field(default_factory=dict)
+    samples: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
-    def best(self) -> float:
-        """Ratio of the quickest samples, which other programs on the machine disturb least."""
-        return self.ours.least / self.handwritten.least
+    def broken(self) -> tuple[str, ...]:
+        """The limits that do not hold."""
+        return tuple(check.text for check in self.checks if not check.holds)
 
     @property
     def verdict(self) -> str:
-        if self.row.limit is None:
+        if not self.checks:
             return "-"
-        return "holds" if self.ratio.median <= self.row.limit else "over"
+        return "over" if self.broken else "holds"
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "row": self.row.key,
-            "title": self.row.title,
-            "oursMs": self.ours.median,
-            "handwrittenMs": self.handwritten.median,
-            "ratio": self.ratio.median,
-            "limit": self.row.limit,
+            "row": self.key,
+            "title": self.title,
+            "unit": self.unit,
+            "ours": self.ours.to_json(),
+            "base": self.base and self.base.to_json(),
+            "ratio": self.ratio and self.ratio.to_json(),
+            "limits": [check.text for check in self.checks],
+            "broken": list(self.broken),
             "verdict": self.verdict,
-            "ratioSpread": [self.ratio.least, self.ratio.greatest],
-            "bestRatio": self.best,
-            "cpuRatio": self.cpu_ratio,
-            "insideTemporal": {
-                "oursMs": self.own_ours.median,
-                "handwrittenMs": self.own_handwritten.median,
-                "ratio": self.own_ratio.median,
-                "ratioSpread": [self.own_ratio.least, self.own_ratio.greatest],
-            },
+            "further": dict(self.further),
             "calibrationMs": list(self.calibration),
+            "samples": {side: list(found) for side, found in self.samples.items()},
         }
 
 
-def show(lines: Sequence[Line], rounds: int, console: Console) -> None:
-    """Print the table; below it how even the machine was."""
-    table = Table(title=f"Beside handwritten Temporal workflows, medians of {rounds} rounds")
-    table.add_column("row")
-    for name in COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
+Say = Callable[[str], None]
+"""Takes one line about what is measured now."""
+Done = Callable[[Line], None]
+"""Takes a row as soon as it is measured, so that it is not lost when a later one fails."""
+
+
+def show(lines: Sequence[Line], title: str, console: Console, *, ours: str = "ours", base: str = "by hand") -> None:
+    """Print the table; below it how even the machine was. `ours` and `base` head the two columns of figures."""
+    table = Table(title=title)
+    table.add_column("row", no_wrap=True)
+    table.add_column("what")
+    for name in ("unit", f"{ours} (min..max)", f"{base} (min..max)", "ratio (min..max)"):
+        table.add_column(name, justify="right")
+    for name in ("limit", "verdict", "further"):
+        table.add_column(name)
+    table.add_column("loop ms", justify="right", no_wrap=True)
     for line in lines:
-        table.add_row(*_cells(line))
+        table.add_row(*cells(line))
     console.print(table)
-    console.print(_noise(lines))
+    console.print(noise(lines))
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    colour = {"holds": "green", "over": "red"}.get(line.verdict, "default")
+def cells(line: Line) -> tuple[str, ...]:
+    """A line as text, one cell per column."""
     return (
-        line.row.title,
-        f"{line.ours.median:.1f}",
-        f"{line.handwritten.median:.1f}",
-        f"{line.ratio.median:.2f}",
-        f"{line.ratio.least:.2f}..{line.ratio.greatest:.2f}",
-        f"{line.best:.2f}",
-        "-" if line.row.limit is None else f"{line.row.limit:.1f}",
-        f"[{colour}]{line.verdict}[/]",
-        f"{line.own_ratio.median:.2f}",
-        f"{line.cpu_ratio:.2f}",
+        line.key,
+        line.title,
+        line.unit,
+        ranged(line.ours),
+        ranged(line.base),
+        ranged(line.ratio),
+        ", ".join(check.text for check in line.checks) or "-",
+        _verdict(line),
+        ", ".join(f"{name} {number(value)}" for name, value in line.further.items()),
         "{:.1f} / {:.1f}".format(*line.calibration),
     )
 
 
-def _noise(lines: Sequence[Line]) -> str:
+def _verdict(line: Line) -> str:
+    if line.broken and len(line.checks) > 1:
+        return f"[red]over: {', '.join(line.broken)}[/]"
+    colour = {"holds": "green", "over": "red"}.get(line.verdict, "default")
+    return f"[{colour}]{line.verdict}[/]"
+
+
+def ranged(spread: Spread | None) -> str:
+    """`12.3 (11.0..14.1)`; `-` for nothing, one figure alone when it was measured once."""
+    if spread is None:
+        return "-"
+    if spread.least == spread.greatest:
+        return number(spread.median)
+    return f"{number(spread.median)} ({number(spread.least)}..{number(spread.greatest)})"
+
+
+def number(value: float) -> str:
+    """Three figures, or all of a whole number."""
+    if not math.isfinite(value):
+        return "-"
+    if value == int(value) or abs(value) >= 1_000:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 2 - (abs(value) >= 10) - (abs(value) >= 100))}f}"
+
+
+def noise(lines: Sequence[Line]) -> str:
     loops = [figure for line in lines for figure in line.calibration]
     return (
-        "ratio, min..max: of each round, by wall time. best: the quickest samples. inside: start to close "
-        "as Temporal recorded it. CPU: of all processes.\n"
+        "Medians; ratio: ours / counterpart, of each round.\n"
         f"The calibration loop (before / after each load) took {min(loops):.1f} to {max(loops):.1f} ms, "
         f"{max(loops) / min(loops):.2f}x; a calm machine stays below 1.1x."
     )
 
 
-def write(path: Path, lines: Sequence[Line], measured: Mapping[str, Measured], rounds: int) -> None:
-    """Write the same as JSON, with every sample. Milliseconds throughout."""
-    samples = {
-        load: {side: [asdict(sample) for sample in found] for side, found in one.samples.items()}
-        for load, one in measured.items()
-    }
-    report = {"machine": _machine(), "rounds": rounds, "rows": [line.to_json() for line in lines], "samples": samples}
+def rows_json(lines: Sequence[Line]) -> dict[str, Any]:
+    """The table for the file, with every sample."""
+    return {"rows": [line.to_json() for line in lines]}
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Write figures as JSON, with what they were measured on."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=2) + "\n")
+    path.write_text(json.dumps({"machine": machine(), **content}, indent=2) + "\n")
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
         "system": platform.platform(),

@@ -24,6 +24,10 @@ TASK_TIMEOUT = timedelta(seconds=5)
 
 
 class Side(Protocol):
+    """`client` is of the namespace in which its runs are."""
+
+    client: Client
+
     async def run(self, load: Load) -> Handle:
         """Start one run and wait for its result. Raises RuntimeError when that is not what it should be."""
 
@@ -35,10 +39,10 @@ class Handwritten:
     """Plain Temporal."""
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self.client = client
 
     async def run(self, load: Load) -> Handle:
-        handle: Handle = await self._client.start_workflow(
+        handle: Handle = await self.client.start_workflow(
             load.workflow,
             load.size,
             id=secrets.token_hex(10),
@@ -57,13 +61,13 @@ class EventsOff:
     """Our workflow and worker, without a gateway: compiled beforehand and started by Temporal's client."""
 
     def __init__(self, client: Client, catalogue: Catalogue, blobs: FolderBlobs) -> None:
-        self._client = client
+        self.client = client
         self._catalogue = catalogue
         self._blobs = blobs
         self._plans: dict[Load, bytes] = {}
 
     async def run(self, load: Load) -> Handle:
-        handle: Handle = await self._client.start_workflow(
+        handle: Handle = await self.client.start_workflow(
             "GraphWorkflow",
             args=[await self._plan(load), RunStart()],
             id=secrets.token_hex(10),
@@ -91,14 +95,14 @@ class EventsOn:
     """The whole product: submitted over HTTP, compiled, stored, run with every event acknowledged."""
 
     def __init__(self, client: Client, http: httpx.AsyncClient) -> None:
-        self._client = client
+        self.client = client
         self._http = http
 
     async def run(self, load: Load) -> Handle:
         answer = await self._http.post("/api/prompt", content=orjson.dumps(load.document))
         if answer.status_code != 200:
             raise RuntimeError(f"POST /api/prompt was answered with {answer.status_code}: {answer.text[:500]}")
-        handle: Handle = self._client.get_workflow_handle(answer.json()["promptId"])
+        handle: Handle = self.client.get_workflow_handle(answer.json()["promptId"])
         _check(_is_whole(await handle.result(), load), handle)
         return handle
 

@@ -50,7 +50,7 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
             address = await stack.enter_async_context(_server(folder / "data"))
         client = await _connect(address, NAMESPACE)
         off = await _namespace(client, OFF_NAMESPACE)
-        await stack.enter_async_context(_children(folder, _workers(address, folder)))
+        await stack.enter_async_context(children(folder, _workers(address, folder)))
         async with asyncio.timeout(READY_S):
             await _polled(client, handwritten.TASK_QUEUE)
             await _polled(off, TASK_QUEUE)
@@ -68,18 +68,19 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
 async def _server(folder: Path) -> AsyncIterator[str]:
     """A Temporal server alone, with the flags and the file of the embedded one; gives its address."""
     server = TemporalServer(DataDir.open(folder))
-    async with _children(server.logs, {"temporal": server.spec()}):
+    async with children(server.logs, {"temporal": server.spec()}):
         async with asyncio.timeout(READY_S):
             await server.ready()
         yield server.address
 
 
 @contextlib.asynccontextmanager
-async def _children(logs: Path, specs: Mapping[str, ChildSpec]) -> AsyncIterator[None]:
+async def children(logs: Path, specs: Mapping[str, ChildSpec]) -> AsyncIterator[Supervisor]:
+    """Processes that run for as long as the block lasts, and end with us in whatever way we end."""
     supervisor = Supervisor(logs)
     try:
         await supervisor.start(list(specs.values()))
-        yield
+        yield supervisor
     finally:
         await supervisor.stop()
 

@@ -1,4 +1,4 @@
-"""Measure streams beside the shortest way by hand: `python -m tests.benchmarks.streams [--rows ...] [FILE.json]`.
+"""The rows of streams, beside the shortest way by hand.
 
 By hand, a Temporal activity sends each chunk over one WebSocket to a small Starlette process that passes it on to the
 client, without a log: nothing survives anything. The ratio is the price of durability.
@@ -8,24 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import signal
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median
 from time import monotonic
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from gateway.temporal_server import free_port
-from nodes.errors import InnkeeperError
-from tests.benchmarks.arguments import parser
 from tests.benchmarks.measure import calibrate
+from tests.benchmarks.report import Check, Done, Line, Say, Spread, at_least, at_most
 from tests.benchmarks.streams_measure import Meter, Tally, Usage
 from tests.benchmarks.streams_sides import Flow, Side, stream_sides
 
@@ -34,13 +26,20 @@ SECONDS = 5.0
 WARM_S = 1.0
 READY_S = 45.0
 LEAD_S = 0.5
+ROUNDS = 3
 COUNT = int(SECONDS / PACE_S)
 TICKS = Flow(COUNT, PACE_S)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What to hold. `above_ms` is how much slower than by hand, `cores` of the gateway, `least_per_s` of a relay."""
+    """What to hold.
+
+    Attributes:
+        above_ms: How much slower the middle may be than by hand.
+        cores: Of the gateway.
+        least_per_s: Chunks of a relay.
+    """
 
     p50_ms: float | None = None
     p99_ms: float | None = None
@@ -79,7 +78,7 @@ ROWS = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """One side of a row, medians of the rounds; what was lost or misplaced in all of them together."""
+    """One side of a row in one round. `p50_ms` and `p99_ms` are None for a stream at full speed."""
 
     p50_ms: float | None
     p99_ms: float | None
@@ -88,102 +87,17 @@ class Outcome:
     misplaced: int
     usage: Mapping[str, Usage]
 
-    @classmethod
-    def of(cls, rounds: Sequence[Outcome]) -> Outcome:
-        names = rounds[0].usage
-        return cls(
-            _median([each.p50_ms for each in rounds]),
-            _median([each.p99_ms for each in rounds]),
-            median(each.per_s for each in rounds),
-            sum(each.lost for each in rounds),
-            sum(each.misplaced for each in rounds),
-            {
-                name: Usage(
-                    fmean(each.usage[name].cores for each in rounds), max(each.usage[name].megabytes for each in rounds)
-                )
-                for name in names
-            },
-        )
 
-
-@dataclass(frozen=True)
-class Line:
-    """A row with its figures. `broken` says in words which limits do not hold."""
-
-    row: Row
-    ours: Outcome
-    hand: Outcome
-    calibration_ms: tuple[float, float]
-    broken: tuple[str, ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "broken", tuple(self._broken()))
-
-    @property
-    def ratio(self) -> float:
-        """Ours / by hand: of the middle delays, or of the time a chunk takes at full speed."""
-        if self.ours.p50_ms is None or self.hand.p50_ms is None:
-            return self.hand.per_s / self.ours.per_s
-        return self.ours.p50_ms / self.hand.p50_ms
-
-    def _broken(self) -> list[str]:
-        limits, ours = self.row.limits, self.ours
-        delay, late = ours.p50_ms or 0.0, ours.p99_ms or 0.0
-        above, cores = delay - (self.hand.p50_ms or 0.0), ours.usage["gateway"].cores
-        checks = {
-            f"p50 <= {limits.p50_ms} ms": limits.p50_ms is None or delay <= limits.p50_ms,
-            f"p99 <= {limits.p99_ms} ms": limits.p99_ms is None or late <= limits.p99_ms,
-            f"p50 <= {limits.ratio} x by hand": limits.ratio is None or self.ratio <= limits.ratio,
-            f"p50 <= by hand + {limits.above_ms} ms": limits.above_ms is None or above <= limits.above_ms,
-            f"gateway <= {limits.cores} core": limits.cores is None or cores <= limits.cores,
-            f">= {limits.least_per_s} chunks/s": limits.least_per_s is None or ours.per_s >= limits.least_per_s,
-            "none lost": ours.lost == 0,
-            "each in its place": ours.misplaced == 0,
-        }
-        return [name for name, holds in checks.items() if not holds]
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "row": self.row.key,
-            "title": self.row.title,
-            "ratio": self.ratio,
-            "broken": list(self.broken),
-            "ours": asdict(self.ours),
-            "hand": asdict(self.hand),
-            "calibrationMs": list(self.calibration_ms),
-        }
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the chosen rows. Exit code 0 when they were measured, whatever the verdicts."""
-    chosen = parser("tests.benchmarks.streams", __doc__, ROWS, 1).parse_args(arguments)
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    try:
-        lines = asyncio.run(_measure(chosen.rows, chosen.rounds))
-    except InnkeeperError as error:
-        print(error.message, file=sys.stderr)
-        return 1
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        return 130
-    show(lines, chosen.rounds, console)
-    if chosen.file is not None:
-        chosen.file.write_text(json.dumps([line.to_json() for line in lines], indent=1) + "\n")
-        console.print(f"written to {chosen.file}")
-    return 0
-
-
-async def _measure(rows: Sequence[Row], rounds: int) -> list[Line]:
-    """Start everything, measure row by row, stop everything, on Ctrl-C and SIGTERM too."""
-    task = asyncio.current_task()
-    assert task is not None
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: Done) -> None:
+    """Start everything, measure row by row, stop everything."""
     with tempfile.TemporaryDirectory(prefix="innkeeper-streams-") as name:
         folder = Path(name)
         async with stream_sides(folder, free_port()) as sides:
             for side in sides.values():
                 await _sample(side, Row("warm", "", Flow(25, PACE_S, relay=True)), folder)
-            return [await _line(row, sides, rounds, folder) for row in rows]
+            for row in rows:
+                say(row.key)
+                done(await _line(row, sides, rounds or ROUNDS, folder))
 
 
 async def _line(row: Row, sides: Mapping[str, Side], rounds: int, folder: Path) -> Line:
@@ -193,8 +107,57 @@ async def _line(row: Row, sides: Mapping[str, Side], rounds: int, folder: Path) 
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
             found[name].append(await _sample(sides[name], row, folder))
-            print(f"{row.key}: {name} {number + 1}/{rounds}", file=sys.stderr)
-    return Line(row, Outcome.of(found["ours"]), Outcome.of(found["hand"]), (before, calibrate()))
+    return line_of(row, found["ours"], found["hand"], (before, calibrate()))
+
+
+def line_of(row: Row, ours: Sequence[Outcome], hand: Sequence[Outcome], calibration: tuple[float, float]) -> Line:
+    """Middle delays in ms, or chunks per second at full speed; then the ratio is still that of times.
+
+    What was lost or misplaced in all rounds together counts.
+    """
+    paced = row.flow.pause > 0
+    figures, counterpart = ([_figure(each) for each in side] for side in (ours, hand))
+    ratio = Spread.of_ratios(figures, counterpart) if paced else Spread.of_ratios(counterpart, figures)
+    late = {} if not paced else {"p99": median(map(_late, ours)), "p99 by hand": median(map(_late, hand))}
+    cores = fmean(each.usage["gateway"].cores for each in ours)
+    lost = {"lost": float(sum(each.lost for each in ours)), "lost by hand": float(sum(each.lost for each in hand))}
+    return Line(
+        key=row.key,
+        title=row.title,
+        unit="ms p50" if paced else "chunks/s",
+        ours=Spread.of(figures),
+        base=Spread.of(counterpart),
+        ratio=ratio,
+        checks=_checks(row, ours, hand, ratio.median, cores),
+        further={**late, **(lost if paced else {}), "gateway cores": cores},
+        calibration=calibration,
+        samples={"ours": [asdict(each) for each in ours], "hand": [asdict(each) for each in hand]},
+    )
+
+
+def _checks(
+    row: Row, ours: Sequence[Outcome], hand: Sequence[Outcome], ratio: float, cores: float
+) -> tuple[Check, ...]:
+    limits = row.limits
+    middle, by_hand = median(map(_figure, ours)), median(map(_figure, hand))
+    return (
+        *at_most("p50", middle, limits.p50_ms, "ms"),
+        *at_most("p99", median(map(_late, ours)), limits.p99_ms, "ms"),
+        *at_most("ratio", ratio, limits.ratio),
+        *at_most("p50 - by hand", middle - by_hand, limits.above_ms, "ms"),
+        *at_most("gateway", cores, limits.cores, "core"),
+        *at_least("speed", middle, limits.least_per_s, "chunks/s"),
+        *(() if not row.flow.pause else (Check("none lost", not any(each.lost for each in ours)),)),
+        *(() if not row.flow.pause else (Check("in order", not any(each.misplaced for each in ours)),)),
+    )
+
+
+def _figure(outcome: Outcome) -> float:
+    return outcome.per_s if outcome.p50_ms is None else outcome.p50_ms
+
+
+def _late(outcome: Outcome) -> float:
+    return outcome.p99_ms or 0.0
 
 
 async def _sample(side: Side, row: Row, folder: Path) -> Outcome:
@@ -243,50 +206,3 @@ def _tell(go: Path, begin: float) -> None:
     draft = go.with_suffix(".draft")
     draft.write_text(str(begin))
     draft.rename(go)
-
-
-def show(lines: Sequence[Line], rounds: int, console: Console) -> None:
-    """Print the figures, then what each process took."""
-    table = Table(title=f"Streams of {1 / PACE_S:g} chunks/s, logged first, beside the way by hand; {rounds} round(s)")
-    for name in ("row", "", "ours", "by hand", "ratio", "lost", "verdict", "loop ms"):
-        table.add_column(name, justify="left" if name in ("row", "", "verdict") else "right")
-    for line in lines:
-        colour = "red" if line.broken else "green"
-        verdict = f"[{colour}]{'over: ' + ', '.join(line.broken) if line.broken else 'holds'}[/]"
-        lost = f"{line.ours.lost} / {line.hand.lost}"
-        loop = "{:.0f} {:.0f}".format(*line.calibration_ms)
-        figures = (_figures(line.ours), _figures(line.hand), f"{line.ratio:.2f}")
-        table.add_row(line.row.key, line.row.title, *figures, lost, verdict, loop)
-    console.print(table)
-    console.print(_processes(lines))
-
-
-def _figures(outcome: Outcome) -> str:
-    if outcome.p50_ms is None or outcome.p99_ms is None:
-        return f"{outcome.per_s:,.0f}/s"
-    return f"p50 {outcome.p50_ms:.2f}\np99 {outcome.p99_ms:.2f} ms"
-
-
-def _processes(lines: Sequence[Line]) -> Table:
-    table = Table(title="Processes: cores, MB")
-    names = {"ours": list(lines[0].ours.usage), "hand": list(lines[0].hand.usage)}
-    table.add_column("row")
-    for side, found in names.items():
-        for name in found:
-            table.add_column(f"{name}\n({side})", justify="right")
-    for line in lines:
-        usages = [
-            *(line.ours.usage[name] for name in names["ours"]),
-            *(line.hand.usage[name] for name in names["hand"]),
-        ]
-        table.add_row(line.row.key, *(f"{each.cores:.2f}, {each.megabytes:.0f}" for each in usages))
-    return table
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return median(known) if known else None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,22 @@
+"""bench:Inline: gives its text on, inline."""
+
+from __future__ import annotations
+
+from nodes.definition import Input, NodeDefinition, Output
+from nodes.node import Inputs, NodeContext
+
+
+async def inline(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+    return {"text": inputs["text"]}
+
+
+definition = NodeDefinition(
+    type="Inline",
+    category="Benchmarks",
+    display_name="Inline",
+    description="Gives the text it got, without an activity of its own.",
+    inputs={"text": Input("STRING", config={"default": "x"})},
+    outputs={"text": Output("STRING")},
+    execute=inline,
+    placement="inline",
+)
