@@ -4,11 +4,12 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo $$name; break; }; done)
 BIN := .venv/bin
 STAMP := .venv/.stamp
+PEERS := .venv-peers
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lint types format chaos bench clean
+.PHONY: help demo up test test-long lint types format chaos bench bench-peers clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -44,8 +45,11 @@ chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming ru
 bench: $(STAMP) ## Measure everything, beside what is written by hand
 	$(BIN)/python -m tests.benchmarks
 
-clean: ## Remove the environment and all caches; data in .innkeeper stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an environment of their own
+	$(BIN)/python -m tests.benchmarks.peers
+
+clean: ## Remove the environments and all caches; data in .innkeeper stays
+	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
@@ -54,4 +58,9 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(PEERS)/.stamp: tests/benchmarks/peers/requirements.txt | $(STAMP)
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
