@@ -9,7 +9,7 @@ PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lint types format chaos bench bench-peers clean
+.PHONY: help demo up test test-long lint types format chaos bench bench-peers bench-growth clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -47,6 +47,9 @@ bench: $(STAMP) ## Measure everything, beside what is written by hand
 
 bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an environment of their own
 	$(BIN)/python -m tests.benchmarks.peers
+
+bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there are more of them
+	$(BIN)/python -m tests.benchmarks.growth
 
 clean: ## Remove the environments and all caches; data in .innkeeper stays
 	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -11,8 +11,9 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.events.followers import Followers
@@ -25,8 +26,19 @@ HOLD_MS = 100.0
 EVENTS_PER_ROW = 5
 RESUMES = 200
 AT_ONCE = 50
+CLIENT, CONSUMER, WORKER = "client resumes", "consumer follows again", "first message after a restart"
 
 Resume = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Resumes:
+    """One log. `taken_ms`: for each kind of resume how long each of them took, sorted."""
+
+    megabytes: float
+    filled_s: float
+    opened_ms: float
+    taken_ms: Mapping[str, Sequence[float]]
 
 
 def main() -> None:
@@ -35,52 +47,75 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="innkeeper-log-") as folder:
-        asyncio.run(_measure(Path(folder) / "events.db", chosen.events, chosen.runs))
+        found = asyncio.run(measure(Path(folder) / "events.db", chosen.events, chosen.runs))
+    print(f"{chosen.events:,} events over {chosen.runs} runs, {found.megabytes:.0f} MB, in {found.filled_s:.1f} s")
+    print(f"opened in {found.opened_ms:.1f} ms")
+    for name, taken in found.taken_ms.items():
+        p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
+        verdict = "holds" if taken[-1] <= HOLD_MS else "TOO SLOW"
+        print(f"{name:36} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   max {taken[-1]:6.1f} ms   {verdict}")
 
 
-async def _measure(path: Path, events: int, runs: int) -> None:
+async def measure(path: Path, events: int, runs: int) -> Resumes:
+    """Fill a log at `path` and resume from it."""
     names = [f"run-{number}" for number in range(runs)]
     per_run = events // runs
     started = time.perf_counter()
     await _fill(path, names, per_run)
-    size_mb = path.stat().st_size / 1e6
-    print(f"{per_run * runs:,} events over {runs} runs, {size_mb:.0f} MB, in {time.perf_counter() - started:.1f} s")
+    filled_s = time.perf_counter() - started
+    megabytes = path.stat().st_size / 1e6
     started = time.perf_counter()
-    log = await SqliteEventLog.open(path)
-    print(f"opened in {(time.perf_counter() - started) * 1000:.1f} ms")
+    async with _opened(path) as log:
+        opened_ms = (time.perf_counter() - started) * 1000
+        async with _writer(log) as (writer, hub):
+            taken = await _all_taken_ms(writer, hub, names, per_run)
+    return Resumes(megabytes, filled_s, opened_ms, taken)
+
+
+async def _all_taken_ms(writer: LogWriter, hub: Hub, names: list[str], per_run: int) -> dict[str, list[float]]:
+    """Each kind of resume, at random places of random runs."""
     dice = random.Random(7)
-    async with _writer(log) as (writer, hub):
 
-        async def client(run: str) -> None:
-            async for _ in hub.follow(run, dice.randrange(per_run)):
-                break
+    async def client(run: str) -> None:
+        async for _ in hub.follow(run, dice.randrange(per_run)):
+            break
 
-        async def consumer(run: str) -> None:
-            await _first_block(writer, run, dice.randrange(per_run - 2))
+    async def consumer(run: str) -> None:
+        await _first_block(writer, run, dice.randrange(per_run - 2))
 
-        async def worker(run: str) -> None:
-            await writer.append(run, [{"t": "open", "path": "n", "epoch": [1, 0]}])
+    async def worker(run: str) -> None:
+        await writer.append(run, [{"t": "open", "path": "n", "epoch": [1, 0]}])
 
-        await _row("client resumes", client, names, dice, 1)
-        await _row("consumer follows again", consumer, names, dice, 1)
-        await _row("first message after a restart", worker, names, dice, 1, each_once=True)
-        await _row("client resumes, 50 at once", client, names, dice, AT_ONCE)
-        await writer.create_run("busy", {})
-        writing = asyncio.create_task(_write(writer))
-        await _row("client resumes, under load", client, names, dice, 1)
-        await _row("consumer follows again, under load", consumer, names, dice, 1)
-        writing.cancel()
-    await log.close()
+    taken = {
+        CLIENT: await _taken_ms(client, dice.choices(names, k=RESUMES), 1),
+        CONSUMER: await _taken_ms(consumer, dice.choices(names, k=RESUMES), 1),
+        WORKER: await _taken_ms(worker, dice.sample(names, len(names)), 1),
+        "client resumes, 50 at once": await _taken_ms(client, dice.choices(names, k=RESUMES), AT_ONCE),
+    }
+    await writer.create_run("busy", {})
+    writing = asyncio.create_task(_write(writer))
+    taken["client resumes, under load"] = await _taken_ms(client, dice.choices(names, k=RESUMES), 1)
+    taken["consumer follows again, under load"] = await _taken_ms(consumer, dice.choices(names, k=RESUMES), 1)
+    writing.cancel()
+    return taken
 
 
 async def _fill(path: Path, names: list[str], per_run: int) -> None:
+    async with _opened(path) as log:
+        for name in names:
+            await log.create_run(name, {})
+        for first in range(1, per_run + 1, EVENTS_PER_ROW):
+            seqs = range(first, min(first + EVENTS_PER_ROW, per_run + 1))
+            await log.append([Batch(name, first, [_line(name, seq) for seq in seqs]) for name in names])
+
+
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[EventLog]:
     log = await SqliteEventLog.open(path)
-    for name in names:
-        await log.create_run(name, {})
-    for first in range(1, per_run + 1, EVENTS_PER_ROW):
-        seqs = range(first, min(first + EVENTS_PER_ROW, per_run + 1))
-        await log.append([Batch(name, first, [_line(name, seq) for seq in seqs]) for name in names])
-    await log.close()
+    try:
+        yield log
+    finally:
+        await log.close()
 
 
 def _line(run: str, seq: int) -> bytes:
@@ -130,9 +165,7 @@ async def _write(writer: LogWriter) -> None:
         await asyncio.sleep(0.005)
 
 
-async def _row(
-    name: str, resume: Resume, runs: list[str], dice: random.Random, at_once: int, *, each_once: bool = False
-) -> None:
+async def _taken_ms(resume: Resume, order: Sequence[str], at_once: int) -> list[float]:
     taken: list[float] = []
 
     async def one(run: str) -> None:
@@ -140,13 +173,9 @@ async def _row(
         await resume(run)
         taken.append((time.perf_counter() - started) * 1000)
 
-    order = dice.sample(runs, len(runs)) if each_once else dice.choices(runs, k=RESUMES)
     for start in range(0, len(order), at_once):
         await asyncio.gather(*(one(run) for run in order[start : start + at_once]))
-    taken.sort()
-    p50, p99 = taken[len(taken) // 2], taken[int(len(taken) * 0.99)]
-    verdict = "holds" if taken[-1] <= HOLD_MS else "TOO SLOW"
-    print(f"{name:36} p50 {p50:6.1f} ms   p99 {p99:6.1f} ms   max {taken[-1]:6.1f} ms   {verdict}")
+    return sorted(taken)
 
 
 if __name__ == "__main__":
