@@ -25,7 +25,7 @@ from gateway.local import LocalStack, StackOptions
 from gateway.supervisor import ChildSpec
 from tests.benchmarks.loads import Document, chain, fan_out
 from tests.benchmarks.measure import calibrate
-from tests.benchmarks.report import Done, Line, Say, Spread, at_most
+from tests.benchmarks.report import Done, Line, Say, Spread, at_most, may_take_too_long
 from tests.benchmarks.stack import PLUGINS, children
 
 ROUNDS = 3
@@ -107,15 +107,12 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
         if not chosen:
             return
         say(", ".join(chosen))
-        before = calibrate()
-        try:
+        with may_take_too_long(", ".join(chosen), say):
+            before = calibrate()
             found = await work()
-        except TimeoutError:  # the rows behind it can still be measured
-            say(f"{', '.join(chosen)}: left out, it took too long")
-            return
-        loops = (before, calibrate())
-        for key in chosen:
-            done(line_of(wanted[key], found[key], loops))
+            loops = (before, calibrate())
+            for key in chosen:
+                done(line_of(wanted[key], found[key], loops))
 
     times = rounds or ROUNDS
     with tempfile.TemporaryDirectory(prefix="innkeeper-product-") as name:

@@ -6,7 +6,8 @@ import json
 import math
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -123,6 +124,15 @@ Say = Callable[[str], None]
 """Takes one line about what is measured now."""
 Done = Callable[[Line], None]
 """Takes a row as soon as it is measured, so that it is not lost when a later one fails."""
+
+
+@contextmanager
+def may_take_too_long(what: str, say: Say) -> Iterator[None]:
+    """A row that runs into its time limit is left out, and those behind it are still measured."""
+    try:
+        yield
+    except TimeoutError:
+        say(f"{what}: left out, it took too long")
 
 
 def show(lines: Sequence[Line], title: str, console: Console, *, ours: str = "ours", base: str = "by hand") -> None:

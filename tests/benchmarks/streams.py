@@ -17,7 +17,7 @@ from time import monotonic
 
 from gateway.temporal_server import free_port
 from tests.benchmarks.measure import calibrate
-from tests.benchmarks.report import Check, Done, Line, Say, Spread, at_least, at_most
+from tests.benchmarks.report import Check, Done, Line, Say, Spread, at_least, at_most, may_take_too_long
 from tests.benchmarks.streams_measure import Meter, Tally, Usage
 from tests.benchmarks.streams_sides import Flow, Side, stream_sides
 
@@ -97,7 +97,8 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
                 await _sample(side, Row("warm", "", Flow(25, PACE_S, relay=True)), folder)
             for row in rows:
                 say(row.key)
-                done(await _line(row, sides, rounds or ROUNDS, folder))
+                with may_take_too_long(row.key, say):
+                    done(await _line(row, sides, rounds or ROUNDS, folder))
 
 
 async def _line(row: Row, sides: Mapping[str, Side], rounds: int, folder: Path) -> Line:

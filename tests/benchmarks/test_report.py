@@ -12,7 +12,19 @@ from tests.benchmarks import product, streams
 from tests.benchmarks.engine import line_of
 from tests.benchmarks.loads import ROWS
 from tests.benchmarks.measure import Measured, Sample
-from tests.benchmarks.report import Check, Line, Spread, at_least, at_most, cells, number, ranged, rows_json, write
+from tests.benchmarks.report import (
+    Check,
+    Line,
+    Spread,
+    at_least,
+    at_most,
+    cells,
+    may_take_too_long,
+    number,
+    ranged,
+    rows_json,
+    write,
+)
 from tests.benchmarks.streams_measure import Usage
 
 CHAIN_OFF = next(row for row in ROWS if row.key == "chain-off")
@@ -143,6 +155,20 @@ def test_report_file_names_row_figures_limit_verdict_and_samples(tmp_path: Path)
         "verdict": "over",
     }
     assert row["samples"]["hand"] == [{"wall": 100, "own": 100, "cpu": 200}]
+
+
+def test_row_that_takes_too_long_is_said_and_others_follow() -> None:
+    said: list[str] = []
+
+    def fail(error: type[Exception]) -> None:
+        raise error
+
+    with may_take_too_long("ws-200", said.append):
+        fail(TimeoutError)
+    assert said == ["ws-200: left out, it took too long"]
+
+    with pytest.raises(RuntimeError), may_take_too_long("ws-200", said.append):
+        fail(RuntimeError)
 
 
 def test_unknown_row_is_refused_with_the_rows_there_are(capsys: pytest.CaptureFixture[str]) -> None:
