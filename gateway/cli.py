@@ -54,7 +54,14 @@ Plugins = Annotated[
 ]
 Host = Annotated[str, typer.Option(envvar="INNKEEPER_HOST", help="The address to listen on.")]
 Port = Annotated[int, typer.Option(envvar="INNKEEPER_PORT", min=0, max=65535, help="The port; 0 takes a free one.")]
-Workers = Annotated[int, typer.Option(envvar="INNKEEPER_WORKERS", min=1, max=64, help="Number of worker processes.")]
+Workers = Annotated[
+    int,
+    typer.Option("--workers", envvar="INNKEEPER_WORKER_PROCESSES", min=1, max=64, help="Number of worker processes."),
+]
+Processes = Annotated[
+    int,
+    typer.Option("--processes", envvar="INNKEEPER_WORKER_PROCESSES", min=1, max=64, help="Number of worker processes."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Temporal = Annotated[
     str | None,
@@ -424,8 +431,9 @@ def worker(
     temporal: Temporal = None,
     url: Url = None,
     plugins: Plugins = None,
+    processes: Processes = 1,
 ) -> None:
-    """Run one more worker process; without addresses it joins what runs on the data directory."""
+    """Run one or more further worker processes; without addresses they join what runs on the data directory."""
     from gateway.data_dir import holder_of
 
     holder = holder_of(_folder(data_dir)) or {}
@@ -435,8 +443,18 @@ def worker(
         "INNKEEPER_GATEWAY_URL": url or os.environ.get("INNKEEPER_GATEWAY_URL") or holder.get("address"),
         "INNKEEPER_PLUGINS": _path_list(plugins),
     }
-    # Another program takes our place: gateway code must not import what runs nodes.
-    os.execve(sys.executable, [sys.executable, "-P", "-m", "activities.worker"], {**os.environ, **_known(env)})
+    # A program of its own: gateway code must not import what runs nodes.
+    command = (sys.executable, "-P", "-m", "activities.worker")
+    whole_env = {**os.environ, **_known(env)}
+    if processes == 1:
+        os.execve(command[0], command, whole_env)
+    from gateway.signals import Stopping
+    from gateway.worker_processes import keep_workers
+
+    _log_to_stderr()
+    stopping = Stopping()
+    code = stopping.run(keep_workers(processes, command, whole_env))
+    raise typer.Exit(0 if stopping.signal is not None else code)  # being stopped is how it ends
 
 
 @app.command()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from nodes.errors import InnkeeperError
 
@@ -28,6 +28,8 @@ CALM_S = 10.0
 MAX_EARLY_EXITS = 3
 TRIM_EVERY_S = 10.0
 _CANNOT_START = 127
+_KILLED = 128
+"""A child on a leash that watches it gives this plus the signal; without, the code is the negative signal."""
 
 _LEASH = str(Path(__file__).with_name("leash.py"))
 
@@ -43,27 +45,28 @@ class ChildSpec:
     """A process to keep running.
 
     Attributes:
-        name: Its name in logs; its output goes to `<logs>/<name>.log`.
+        name: Its name in logs; its output goes to `<logs>/<name>.log`, without a folder of logs to ours.
         command: Absolute path of the program, then its arguments.
         env: Its whole environment; None: ours.
         pass_fds: Open files it inherits.
-        stop_s: Seconds between SIGTERM and SIGKILL.
+        stop_s: Seconds between SIGTERM and SIGKILL; None: it may take the time it takes.
     """
 
     name: str
     command: Sequence[str]
     env: Mapping[str, str] | None = None
     pass_fds: tuple[int, ...] = ()
-    stop_s: float = 5.0
+    stop_s: float | None = 5.0
 
 
 class Child:
     """One supervised process. `early_exit` is set when it cannot be kept running before `is_settled`."""
 
-    def __init__(self, spec: ChildSpec, logs: Path, *, tied_by_kernel: bool = sys.platform == "linux") -> None:
+    def __init__(self, spec: ChildSpec, logs: Path | None, *, tied_by_kernel: bool = sys.platform == "linux") -> None:
         self.spec = spec
-        self.log_file = logs / f"{spec.name}.log"
+        self.log_file = logs / f"{spec.name}.log" if logs is not None else None
         self.restarts = 0
+        self._own_exits = 0
         self.is_settled = False
         self.early_exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tied_by_kernel = tied_by_kernel
@@ -101,7 +104,9 @@ class Child:
         self._signal(signal.SIGKILL)
 
     def last_line(self) -> str:
-        """The last line it wrote, for an error message."""
+        """The last line it wrote, for an error message; empty without a log, for then it was seen already."""
+        if self.log_file is None:
+            return ""
         try:
             tail = self.log_file.read_bytes()[-4096:].decode(errors="replace")
         except OSError:
@@ -134,7 +139,9 @@ class Child:
     def _note_exit(self, code: int) -> None:
         self.restarts += 1
         logger.warning("%s ended with code %s and is started again", self.spec.name, code)
-        too_often = self.restarts >= MAX_EARLY_EXITS and not self.is_settled
+        # Who was killed by a signal may run the next time; who ends by itself will not.
+        self._own_exits += 0 <= code < _KILLED
+        too_often = self._own_exits >= MAX_EARLY_EXITS and not self.is_settled
         if too_often and not self.early_exit.done():
             self.early_exit.set_result(code)
 
@@ -152,11 +159,10 @@ class Child:
             self._signal(signal.SIGTERM)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        trim_log(self.log_file)
         spec, life_line = self.spec, _life_line()
         leash = ["exec", str(os.getpid())] if self._tied_by_kernel else ["watch", str(life_line)]
         inherited = spec.pass_fds if self._tied_by_kernel else (*spec.pass_fds, life_line)
-        with self.log_file.open("ab") as log:
+        with self._output() as log:
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", _LEASH, *leash),
                 *spec.command,
@@ -167,6 +173,13 @@ class Child:
                 pass_fds=inherited,
                 start_new_session=True,
             )
+
+    def _output(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+        """The end of its log, cut when it has grown too long; None: it writes where we do."""
+        if self.log_file is None:
+            return contextlib.nullcontext()
+        trim_log(self.log_file)
+        return self.log_file.open("ab")
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process is not None:
@@ -182,9 +195,9 @@ def _life_line() -> int:
 
 
 class Supervisor:
-    """Several children that start together and stop in stages."""
+    """Several children that start together and stop in stages. Without a folder for logs they write where we do."""
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path | None) -> None:
         self._logs = logs
         self._trimmer: asyncio.Task[None] | None = None
         self.children: dict[str, Child] = {}
@@ -228,13 +241,15 @@ class Supervisor:
         while True:
             await asyncio.sleep(TRIM_EVERY_S)
             for child in self.children.values():
-                trim_log(child.log_file)
+                if child.log_file is not None:
+                    trim_log(child.log_file)
 
 
 def _cannot_start(child: Child) -> StackError:
     said = child.last_line()
+    where = f" (log: {child.log_file})" if child.log_file is not None else ""
     return StackError(
-        f"{child.spec.name} does not start{': ' + said if said else ''} (log: {child.log_file})",
+        f"{child.spec.name} does not start{': ' + said if said else ''}{where}",
         details={"part": child.spec.name},
     )
 

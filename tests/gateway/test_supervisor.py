@@ -120,6 +120,23 @@ async def test_child_that_never_runs_is_told_with_its_last_words(tmp_path: Path)
     await supervisor.stop()
 
 
+async def test_child_that_is_killed_early_again_and_again_still_counts_as_one_that_runs(tmp_path: Path) -> None:
+    supervisor = Supervisor(None)
+    await supervisor.start([python("sleeper", SLEEP)])
+    child = supervisor.children["sleeper"]
+    ready = asyncio.Event()
+    waiting = asyncio.create_task(supervisor.ready(ready.wait()))
+    for kills in range(1, 5):
+        pid = child.pid
+        assert pid is not None
+        os.killpg(pid, signal.SIGKILL)
+        await until(lambda pid=pid: child.pid not in (None, pid))  # type: ignore[misc]
+        assert child.restarts == kills
+    ready.set()
+    await waiting
+    await supervisor.stop()
+
+
 async def test_a_long_log_is_cut_while_its_writer_keeps_it_open(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     with path.open("ab", buffering=0) as writer:
