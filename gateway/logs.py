@@ -24,6 +24,8 @@ _PATTERNS = (
         r"\1\2" + MASK,
     ),
 )
+# Every match of the patterns holds one of these: most texts hold none, and asking that is much cheaper.
+_SIGNS = ("bearer", "basic", "sk-", "pk-", "rk-", "key", "token", "secret", "password", "authorization")
 _FIELDS = ("event", "run", "node", "status", "code", "reference", "attempt", "where", "count")
 
 
@@ -42,13 +44,16 @@ class Redact(logging.Filter):
         self._known = tuple(value for value in known if value)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = self._clean(record.getMessage())
+        record.msg = record.getMessage()
         record.args = None
-        for name in _FIELDS:
-            value = getattr(record, name, None)
-            if isinstance(value, str):
-                setattr(record, name, self._clean(value))
+        texts = {name: value for name in ("msg", *_FIELDS) if isinstance(value := getattr(record, name, None), str)}
+        if self._is_suspect("\n".join(texts.values())):
+            vars(record).update({name: self._clean(text) for name, text in texts.items()})
         return True
+
+    def _is_suspect(self, text: str) -> bool:
+        folded = text.casefold()
+        return any(sign in folded for sign in _SIGNS) or any(value in text for value in self._known)
 
     def _clean(self, text: str) -> str:
         for value in self._known:

@@ -220,6 +220,10 @@ def test_worker_token_that_everybody_knows_is_refused(tmp_path: Path) -> None:
         "api_key=canary1234",
         "used sk-canary1234 there",
         "the known-canary value",
+        "PASSWORD: canary",
+        "proxy-auth BASIC canary==",
+        "pa\u017f\u017fword=canary",  # what ignores case takes the long s for an s
+        "to\u212aen=canary",
     ],
 )
 def test_log_lines_hold_no_secrets(text: str) -> None:
