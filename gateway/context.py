@@ -9,7 +9,6 @@ import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
@@ -29,7 +28,7 @@ from gateway.narrator import NarratedLog
 from gateway.reruns import Reruns
 from gateway.runs import Runs
 from gateway.settings import Settings, worker_token
-from gateway.store.database import ensure_schema, open_engine, sqlite_url
+from gateway.store.database import UnknownSchema, ensure_schema, open_engine, sqlite_url
 from gateway.store.runs import RunStore
 from gateway.submit import Gate
 from gateway.temporal import TemporalLink
@@ -165,10 +164,10 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> R
     stack.push_async_callback(engine.dispose)
     try:
         await ensure_schema(engine)
-    except CommandError as error:
+    except UnknownSchema as error:
         raise StoreUnusable(
-            f"{str(settings.store_path)!r} was written by another version ({error}): use that version, or restore a "
-            "backup of the file"
+            f"{str(settings.store_path)!r} was written by another version ({error.message}): use that version, "
+            "or restore a backup of the file"
         ) from error
     except SQLAlchemyError as error:
         reason = getattr(error, "orig", None) or type(error).__name__
@@ -176,7 +175,9 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> R
             f"{str(settings.store_path)!r} cannot be opened ({reason}): make it readable and writable, restore a "
             "backup, or move it away (this gateway then forgets its runs)"
         ) from error
-    return RunStore(engine)
+    store = RunStore(engine)
+    stack.push_async_callback(store.aclose)
+    return store
 
 
 async def _open_log(settings: Settings) -> EventLog:

@@ -13,7 +13,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from gateway.store.database import alembic_config, ensure_schema, open_engine, sqlite_url
+from gateway.store.database import NEWEST, alembic_config, ensure_schema, open_engine, sqlite_url
 from gateway.store.models import Base
 from gateway.store.runs import NewRun, RunStore, stored_result
 
@@ -51,6 +51,27 @@ async def test_empty_file_gets_the_schema_and_its_version_at_once(engine: AsyncE
     async with engine.connect() as connection:
         assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == "0003"
         assert (await connection.execute(text("pragma journal_mode"))).scalar() == "wal"
+
+
+async def test_the_version_that_new_stores_get_is_that_of_the_last_migration(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
+        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == NEWEST
+
+
+async def test_older_store_is_migrated_and_keeps_its_runs(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "0001"))
+        columns = "id, user_id, status, interrupt_requested, sealed, submitted_at, interface, warnings"
+        await connection.execute(
+            text(f"insert into runs({columns}) values('r', 'u', 'complete', 0, 1, 5, '{{}}', '[]')")
+        )
+    await ensure_schema(engine)
+    row = await RunStore(engine).get("r")
+    assert row is not None
+    assert (row.submitted_at, row.paused, row.preview) == (5, False, False)
+    async with engine.connect() as connection:
+        assert await connection.run_sync(_differences) == []
 
 
 async def test_two_submissions_with_one_key_make_one_run(runs: RunStore) -> None:

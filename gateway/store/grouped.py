@@ -1,0 +1,101 @@
+"""Writes of many tasks in one transaction: what comes while one is being committed goes into the next.
+
+SQLite has one writer at a time. Tasks that write each for itself wait for each other in its busy handler, and each pays
+for a transaction; here they share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+P = TypeVar("P")
+R = TypeVar("R")
+Kind = Callable[[AsyncConnection, Sequence[P]], Awaitable[Sequence[R]]]
+"""Does one kind of write for many at once; gives as many results, in order."""
+
+MAX_GROUP = 200
+"""Others wait for the whole group, and a process that dies loses what was not committed of it."""
+
+
+@dataclass(eq=False)
+class _Write:
+    kind: Kind[Any, Any]
+    what: Any
+    done: asyncio.Future[Any]
+
+
+class GroupedWrites:
+    """The only writer of a database in this process. What `write` has returned from is committed."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._waiting: list[_Write] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def write(self, kind: Kind[P, R], what: P) -> R:
+        """Do a write together with others, and give its result once it is committed.
+
+        A caller that is cancelled meanwhile does not take its write back. Raises what the database raises, and only to
+        whom it concerns: a write that breaks a rule of integrity spoils none beside it.
+        """
+        done: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Write(kind, what, done))
+        if self._task is None:
+            self._task = asyncio.create_task(self._work(), name="store-writer")
+        return await done
+
+    async def settled(self) -> None:
+        """Wait until nothing is being written."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:MAX_GROUP], self._waiting[MAX_GROUP:]
+                await self._write(group)
+        finally:
+            self._task = None
+
+    async def _write(self, group: Sequence[_Write]) -> None:
+        try:
+            results = await self._commit(group)
+        except Exception as error:
+            # The database being away or full concerns all of them, anything else perhaps one alone.
+            if len(group) == 1 or isinstance(error, OperationalError):
+                _fail(group, error)
+                return
+            for each in group:
+                await self._write([each])
+        except BaseException:  # this task is cancelled: the loop ends, and nobody may wait for what will not come
+            for each in group:
+                each.done.cancel()
+            raise
+        else:
+            for each, result in zip(group, results, strict=True):
+                if not each.done.done():
+                    each.done.set_result(result)
+
+    async def _commit(self, group: Sequence[_Write]) -> list[Any]:
+        """Kind by kind, since one statement does many; whoever needs an order waits for the first write to return."""
+        results: dict[_Write, Any] = {}
+        kinds: dict[Kind[Any, Any], list[_Write]] = {}
+        for each in group:
+            kinds.setdefault(each.kind, []).append(each)
+        async with self._engine.begin() as connection:
+            for kind, same in kinds.items():
+                given = await kind(connection, [each.what for each in same])
+                results.update(zip(same, given, strict=True))
+        return [results[each] for each in group]
+
+
+def _fail(group: Sequence[_Write], error: Exception) -> None:
+    for each in group:
+        if not each.done.done():
+            each.done.set_exception(error)
