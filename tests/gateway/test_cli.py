@@ -7,6 +7,8 @@ import io
 import json
 import os
 import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -320,3 +322,21 @@ async def test_without_a_terminal_ctrl_c_means_stop_watching(monkeypatch: pytest
         monkeypatch.setattr("sys.stdin", nothing)
         never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         assert await run_file.ask(asyncio.Event(), never) == "stop"
+
+
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("from gateway.cli import app; app(['--help'])", "fastapi sqlalchemy openai temporalio httpx"),
+        ("from gateway.cli import app; app(['version'])", "fastapi sqlalchemy openai temporalio httpx"),
+        ("import gateway.app", "alembic openai numpy PIL"),
+        ("import activities.worker", "fastapi sqlalchemy openai numpy PIL"),
+    ],
+    ids=["help", "version", "gateway", "worker"],
+)
+def test_nothing_is_loaded_that_is_not_needed_at_the_start(code: str, heavy: str) -> None:
+    told = f"import atexit, sys\natexit.register(lambda: print('loaded:', *sys.modules))\n{code}"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, timeout=100, check=False)
+    loaded = done.stdout.partition("loaded:")[2].split()
+    assert loaded, done.stderr
+    assert set(heavy.split()) & set(loaded) == set()
