@@ -242,7 +242,8 @@ class Interpreter:
     def _start_segments(self) -> bool:
         """Start segments of the inline nodes that are ready. True when the budget held some back."""
         activation = self._scope.activation
-        while self._inline and self._may_start():
+        # What begins beside a cancel request is cancelled before it is sent; a local segment would run all the same.
+        while self._inline and self._may_start() and workflow.cancellation_reason() is None:
             ready = [heapq.heappop(self._inline) for _ in range(min(segments.MAX_NODES, len(self._inline)))]
             nodes = self._chosen([node for _, node in ready])
             is_here = self._may_run_here()

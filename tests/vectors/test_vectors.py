@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -77,15 +76,11 @@ def _slow_down(document: dict[str, Any], factor: int) -> None:
             values["delay"] *= factor
 
 
-@contextmanager
-def worker_stopped(stack: Stack) -> Any:
-    """Hold the worker still, so that an interruption comes before the first node for certain."""
-    pid = stack.local.pids()["worker-1"]
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
+async def worker_away(stack: Stack) -> None:
+    """Have no worker for a moment, so that an interruption comes before the first node for certain: the next one needs
+    seconds to start. One that was only stopped would be given the run all the same."""
+    os.kill(stack.local.pids()["worker-1"], signal.SIGKILL)
+    await asyncio.sleep(0.3)  # until the server knows
 
 
 RUNNABLE = [file for file in FILES if _load(file).get("kind") != "scheduler" and not file.stem.startswith("group_")]
@@ -131,9 +126,9 @@ async def test_recorded_run(stack: Stack, file: Path, form: str) -> None:
         node["retry"] = {"initialSeconds": 0.05}
     interrupt = (vector.get("interrupt") or {}).get("when")
     if interrupt == "before_first_node":
-        with worker_stopped(stack):
-            answer = await stack.submit(document)
-            await stack.http.delete(f"/api/interrupt/{answer.json()['promptId']}")
+        await worker_away(stack)
+        answer = await stack.submit(document)
+        await stack.http.delete(f"/api/interrupt/{answer.json()['promptId']}")
         interrupt = None
     else:
         answer = await stack.submit(document)

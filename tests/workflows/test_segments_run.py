@@ -325,3 +325,13 @@ async def test_what_a_segment_did_is_told_again_in_a_replay(
     monkeypatch.setattr("workflows.scope.tell", lambda run, path, type, payload: told.append((path, type)))
     await Replayer(workflows=[GraphWorkflow]).replay_workflow(await handle.fetch_history())
     assert told == [("a", "NODE_COMPLETE")]
+
+
+async def test_a_run_cancelled_before_it_began_runs_no_segment(temporal: Client, toys: Toys, tmp_path: Path) -> None:
+    worker = ToyWorker(temporal, toys, tmp_path)
+    handle = await worker.start(*chain(3))
+    await handle.cancel()
+    async with worker.worker:
+        result, _ = await ended(handle)
+    assert statuses(result) == {f"n{i}": "interrupted" for i in range(3)}
+    assert toys.calls == []

@@ -25,9 +25,10 @@ async def fail(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
 
 async def sleep(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     """Sleep so long or, with a gate, until there is a file of that name."""
-    if not inputs["gate"]:
+    gate = inputs.get("gate")
+    if not gate:
         await asyncio.sleep(inputs["ms"] / 1000)
-    while inputs["gate"] and not Path(inputs["gate"]).exists():
+    while gate and not Path(gate).exists():
         await asyncio.sleep(0.01)
     return {"out": "slept"}
 
