@@ -234,6 +234,14 @@ async def test_result_of_a_deterministic_node_serves_the_next_run(bench: Bench) 
     assert sorted(bench.executed()) == ["p", "q", "q"]
 
 
+async def test_template_that_picks_at_random_is_never_remembered(bench: Bench) -> None:
+    template = "{% for _ in range(9) %}{{ range(10000) | random }} {% endfor %}"
+    node = {"id": "t", "fullType": "core:Template", "inputs": {"template": template}}
+    runs = [await bench.submit(graph([node])) for _ in range(2)]
+    assert [states(run) for run in runs] == [{"t": "complete"}, {"t": "complete"}]
+    assert len({run["nodeStatus"]["t"]["output"]["text"] for run in runs}) == 2
+
+
 # --- crashes ------------------------------------------------------------------------------------------------------
 
 

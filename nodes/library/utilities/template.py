@@ -101,6 +101,6 @@ definition = NodeDefinition(
         )
     },
     execute=template,
-    deterministic=True,
+    # Not deterministic: a text may come in that uses the filter `random`.
     timeout_s=120,
 )
