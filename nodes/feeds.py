@@ -74,14 +74,18 @@ class PlannedInput:
 
 @dataclass(frozen=True)
 class Missing:
-    """Required slots that got no value at run time."""
+    """Required slots that got no value at run time, each with the edge that brought none, if there is one."""
 
-    slots: tuple[SlotKey, ...]
+    slots: tuple[tuple[SlotKey, Feed | None], ...]
 
     def of(self, node: str) -> str:
         """What users read about it."""
-        slots = ", ".join(repr(slot) for slot in self.slots)
-        return f"node {node!r} got no value for required input {slots}; connect it or give it a value"
+        slots = ", ".join(repr(slot) + _from(feed) for slot, feed in self.slots)
+        return f"node {node!r} got no value for required input {slots}; give it one, or connect it to what has one"
+
+
+def _from(feed: Feed | None) -> str:
+    return f" (output {feed.slot!r} of node {feed.node!r} gave none)" if feed else ""
 
 
 Outputs = Mapping[NodeId, Mapping[str, Any]]
@@ -96,7 +100,7 @@ def values_of(
         required: False for a node that will not run: nothing is missing then.
     """
     values: dict[str, Any] = {}
-    missing: list[SlotKey] = []
+    missing: list[tuple[SlotKey, Feed | None]] = []
     for key, planned in slots.items():
         value = _slot_value(planned, outputs)
         if value is STREAMED:
@@ -104,7 +108,7 @@ def values_of(
         if value is not UNDEFINED:
             values[key] = value
         elif planned.required and required:
-            missing.append(key)
+            missing.append((key, planned.feeds[-1] if planned.feeds else None))
     return Missing(tuple(missing)) if missing else values
 
 

@@ -100,7 +100,7 @@ class Graph:
         found += validate.cycle_problems(self.ids, self.edges)
         found += validate.interface_problems(self.document, is_run=self.style is None)
         for node_id, node in self.nodes.items():
-            found += validate.node_problems(node, self.inputs[node_id])
+            found += validate.node_problems(node, self.inputs[node_id], self.into[node_id])
             found += bypass_problems(node)
             found += cache_warnings(node)
             found += self.groups.problems(node, root_id)

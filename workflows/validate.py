@@ -121,16 +121,42 @@ def unknown_type_problem(node: DocumentNode, catalogue: Catalogue, known: list[s
     return Problem("unknown_node_type", message, node=node.id)
 
 
-def node_problems(node: ResolvedNode, inputs: PlannedInputs) -> list[Problem]:
-    """Everything about one node that needs no other node."""
+def node_problems(node: ResolvedNode, inputs: PlannedInputs, wires: Iterable[Wire]) -> list[Problem]:
+    """Everything about one node and what it gets."""
     problems = mode_problems(node) + config_problems(node) + override_problems(node.node) + preset_warnings(node)
-    return problems if node.node.bypassed else problems + missing_inputs(node, inputs)
+    return problems if node.node.bypassed else problems + missing_inputs(node, inputs, wires)
 
 
-def missing_inputs(node: ResolvedNode, inputs: Mapping[Any, PlannedInput]) -> list[Problem]:
-    remedy = "connect it or give it a value"
-    empty = [key for key, slot in inputs.items() if slot.required and not slot.feeds and not slot.has_value]
-    return [Problem("missing_input", _missing(node, f"input {key!r}", remedy), node=node.id, slot=key) for key in empty]
+def missing_inputs(node: ResolvedNode, inputs: Mapping[Any, PlannedInput], wires: Iterable[Wire]) -> list[Problem]:
+    """Required inputs without a value: no edge brings one, or the only edge that counts leaves a lost output."""
+    lost = {(item.edge.source, item.edge.source_handle): item.source for item in wires if _gives_nothing(item)}
+    bare = {key: slot for key, slot in inputs.items() if slot.required and not slot.has_value}
+    remedies = {key: _remedy(slot, lost) for key, slot in bare.items()}
+    return [
+        Problem("missing_input", _missing(node, f"input {key!r}", remedy), node=node.id, slot=key)
+        for key, remedy in remedies.items()
+        if remedy
+    ]
+
+
+def _remedy(slot: PlannedInput, lost: Mapping[tuple[str, str], ResolvedNode]) -> str:
+    """What to do about a required slot without a value of its own; "" when an edge may bring one.
+
+    `lost` are outputs that do not exist, with their nodes.
+    """
+    if not slot.feeds:
+        return "connect it or give it a value"
+    feed = slot.feeds[-1]
+    source = lost.get((feed.node, feed.slot))
+    if source is None or slot.multi:
+        return ""
+    found = f"its edge comes from output {feed.slot!r} of node {source.id!r}"
+    return f"{found}, whose outputs are {_names(list(source.outputs))}; connect one of these, or give it a value"
+
+
+def _gives_nothing(wire: Wire) -> bool:
+    """Does the edge leave an output that its node does not have?"""
+    return wire.output is None and not wire.source.takes_any_slot
 
 
 def _missing(node: ResolvedNode, what: str, remedy: str) -> str:
@@ -286,7 +312,7 @@ def _mismatch(wire: Wire, output: Output, input: Input) -> Problem:
 
 def _unknown_slots(wire: Wire) -> list[Problem]:
     problems = []
-    if wire.output is None and not wire.source.takes_any_slot:
+    if _gives_nothing(wire):
         found = f"node {wire.source.id!r} has no output {wire.edge.source_handle!r}"
         message = f"edge {wire.edge.id!r}: {found}; outputs are {_names(list(wire.source.outputs))}"
         problems.append(Problem(

@@ -284,6 +284,16 @@ def test_edges_to_slots_that_a_group_has_lost_are_named() -> None:
     assert "outputs are 'r'" in found[1].message
 
 
+def test_an_output_that_a_group_has_lost_is_an_error_where_nothing_else_gives_a_required_value() -> None:
+    stored = {"a": flow([GATE, SINK], "in.v > go.r", inputs={"v": TEXT}, outputs={"r": TEXT})}
+    found = problems(flow([group("g", "a"), node("n", "Need")], "g.gone > n.a"), stored)
+    wrong = [problem for problem in found if problem.level == "error"]
+    assert [(problem.code, problem.node, problem.slot) for problem in wrong] == [("missing_input", "n", "a")]
+    assert "output 'gone' of node 'g', whose outputs are 'r'" in wrong[0].message
+    typed = problems(flow([group("g", "a"), node("n", "Need", {"a": "x"})], "g.gone > n.a"), stored)
+    assert [problem.level for problem in typed] == ["warning"]
+
+
 def test_a_stream_that_no_longer_fits_is_an_error() -> None:
     stored = {"a": flow([GATE, SINK], "in.v > go.r", inputs={"v": STREAM}, outputs={"r": STREAM})}
     found = problems(flow([group("g", "a"), node("l", "List")], "g.r > l.x"), stored)

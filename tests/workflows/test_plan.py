@@ -151,9 +151,9 @@ def test_inputs_for_one_slot(slot: PlannedInput, expected: Any) -> None:
 
 def test_inputs_for_names_every_required_slot_without_a_value() -> None:
     lost = PlannedInput((feed("a", "lost"),), required=True)
-    assert inputs_for(given_node(x=lost, y=PlannedInput((feed("a"),)), z=lost), OUTPUTS) == Missing(
-        (SlotKey("x"), SlotKey("z"))
-    )
+    missing = inputs_for(given_node(x=lost, y=PlannedInput((feed("a"),)), z=lost), OUTPUTS)
+    assert missing == Missing(((SlotKey("x"), feed("a", "lost")), (SlotKey("z"), feed("a", "lost"))))
+    assert "'x' (output 'lost' of node 'a' gave none)" in missing.of("n")
 
 
 def test_bypass_gives_each_input_once_unless_it_is_shared() -> None:
