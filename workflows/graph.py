@@ -25,6 +25,7 @@ from workflows.plan import (
 )
 from workflows.repeat_checks import repeat_problems
 from workflows.resolve import Catalogue, ResolvedNode, Wire, resolve_node, wire
+from workflows.secret_checks import readable_secrets
 from workflows.slots import PlannedInputs, plan_inputs
 from workflows.streams_plan import Origin, StreamOrigins
 
@@ -103,6 +104,7 @@ class Graph:
             found += validate.node_problems(node, self.inputs[node_id], self.into[node_id])
             found += bypass_problems(node)
             found += cache_warnings(node)
+            found += readable_secrets(node)
             found += self.groups.problems(node, root_id)
             found += repeat_problems(node, self.groups.document(reference_of(node) or ""))
             found += control_problems(node, self.inputs[node_id], self.into[node_id])

@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nodes.definition import Input, NodeDefinition, Output
+from nodes.errors import NodeInputError
 from nodes.library.utilities.text import is_truthy
 from nodes.node import Inputs, NodeContext
 
@@ -16,6 +17,9 @@ async def api_settings(inputs: Inputs, context: NodeContext) -> dict[str, dict[s
     """Bundle an endpoint and its key. The key stays a reference: this node never sees its value.
 
     With `use_env_vars`, OPENAI_API_BASE and OPENAI_API_KEY of the operator win over the inputs where they are set.
+
+    Raises:
+        NodeInputError: A user name or password stands in `base_url`, which is no place for a secret.
     """
     use_env_vars = is_truthy(inputs.get("use_env_vars"))
     base_url, api_key = inputs.get("base_url"), inputs.get("api_key")
@@ -36,6 +40,8 @@ def _with_version(base_url: Any, context: NodeContext) -> Any:
         # The value stays out of the log: it may hold a key.
         context.logger.warning("base_url is not an http or https URL; it is used as it is")
         return base_url
+    if not origin and "@" in urlsplit(base_url).netloc:
+        raise NodeInputError("'base_url' holds a user name or password, which would stay readable; use 'api_key'")
     return f"{origin}/v1" if origin else base_url
 
 

@@ -48,6 +48,8 @@ def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
     base_url, api_key = settings.get("base_url"), settings.get("api_key")
     if not isinstance(base_url, str) or not base_url.strip():
         raise NodeInputError("'api_settings' has no 'base_url'; it looks like 'https://host/v1'")
+    if "@" in base_url.partition("//")[2].partition("/")[0] and not _DOUBTFUL.search(base_url):
+        raise NodeInputError("'api_settings': 'base_url' holds a user name or password; use 'api_key'")
     if not isinstance(api_key, str | SecretRef | None):
         raise NodeInputError("'api_settings': 'api_key' must be a text")
     return base_url.strip(), api_key or ""

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from nodes.errors import NodeInputError
 from nodes.library.llm_test.api_settings import definition
 from nodes.node import SecretRef
 from nodes.testing import MemorySecrets, memory_services, run_node
@@ -46,6 +47,12 @@ def settings(inputs: dict[str, Any], secrets: MemorySecrets | None = None) -> di
 )
 def test_an_address_without_a_path_gets_v1(given: str | None, used: str | None) -> None:
     assert settings({"base_url": given})["base_url"] == used
+
+
+def test_an_address_with_a_password_that_would_be_used_is_refused_and_not_repeated() -> None:
+    with pytest.raises(NodeInputError, match="'base_url' holds a user name or password") as caught:
+        settings({"base_url": "https://me:canary@api.example.com/v1"})
+    assert "canary" not in caught.value.message
 
 
 def test_the_defaults() -> None:

@@ -143,6 +143,7 @@ def test_bytes_of_an_image_become_a_data_uri_of_their_kind() -> None:
         ({"temperature": float("nan")}, "'temperature' must be a number"),
         ({"max_tokens": True}, "'max_tokens' must be a number"),
         ({"api_settings": None}, "'api_settings' must be an object"),
+        ({"api_settings": {"base_url": "https://me:pw@host.example/v1"}}, "holds a user name or password"),
         ({"api_settings": {}}, "no 'base_url'"),
         ({"api_settings": {**SETTINGS, "base_url": "api.example.com"}}, "not an http or https URL"),
         ({"api_settings": {**SETTINGS, "base_url": "http://good.com\\@evil.com/v1"}}, "not an http or https URL"),
