@@ -185,7 +185,7 @@ def _read_books(inputs: Inputs, card: Card, settings: ContextSettings, warnings:
         character=(*own, *by_source.get("character", ())),
     )
     base = book_settings((*given, *own), Settings()) if settings.use_book_settings else Settings()
-    return books, read_settings(settings.world_info, base)
+    return books, read_settings(settings.world_info, base, warnings)
 
 
 def _book(raw: Any, place: str, warnings: list[str]) -> tuple[WorldBook, ...]:

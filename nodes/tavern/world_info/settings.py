@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
@@ -57,16 +58,33 @@ class Settings:
 
 _PREFIX = "world_info_"
 _TYPES = {item.name: item.type for item in fields(Settings)}
+_NAMES = {
+    **{name: name for name in _TYPES},
+    **{re.sub("_(.)", lambda match: match[1].upper(), name): name for name in _TYPES},
+    "scanDepth": "depth",
+    "scan_depth": "depth",
+}
+_ELSEWHERE = frozenset({"world_info", "overflow_alert", "charLore", "globalSelect"})
+"""What SillyTavern keeps beside these settings, about its own screen and files."""
 
 
-def read_settings(raw: Mapping[str, Any], base: Settings | None = None) -> Settings:
-    """Settings by SillyTavern's names (`world_info_depth`) or ours (`depth`) over `base`; other keys are left out.
+def read_settings(raw: Mapping[str, Any], base: Settings | None = None, warnings: list[str] | None = None) -> Settings:
+    """Settings by SillyTavern's names (`world_info_depth`) or ours (`depth`, `budgetCap`) over `base`.
+
+    Args:
+        warnings: Gets one for every name that is not known; it is left out.
 
     Raises:
         FormatError: A value has the wrong type.
     """
-    known = {key.removeprefix(_PREFIX): value for key, value in raw.items() if isinstance(key, str)}
-    values = {name: _checked(name, known[name]) for name in _TYPES if name in known}
+    values = {}
+    for key, value in raw.items():
+        short = key.removeprefix(_PREFIX)
+        name = _NAMES.get(short)
+        if name is not None:
+            values[name] = _checked(name, value)
+        elif short not in _ELSEWHERE and warnings is not None:
+            warnings.append(f"there is no world info setting {key[:50]!r}; settings are {', '.join(sorted(_TYPES))}")
     return replace(base or Settings(), **values)
 
 

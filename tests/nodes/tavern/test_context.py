@@ -197,7 +197,16 @@ def test_world_info_settings_are_used() -> None:
     inputs = {"presetData": preset("worldInfoBefore"), "worldBookData": book(entry("old"))}
     inputs["historyMessages"] = history("old", "x", "y", "z")
     assert texts(built(**inputs)) == ""
-    assert texts(built(**inputs, settings={"worldInfo": {"world_info_depth": 4}})) == "s:W"
+    for name in ("world_info_depth", "depth", "scanDepth", "scan_depth"):
+        assert texts(built(**inputs, settings={"worldInfo": {name: 4}})) == "s:W", name
+
+
+def test_unknown_world_info_settings_are_a_warning_that_lists_the_known_ones() -> None:
+    raw = {"deepness": 4, "world_info_overflow_alert": False, "budgetCap": 5}
+    warnings = built(presetData=preset("chatHistory"), settings={"worldInfo": raw})["report"]["warnings"]
+    (warning,) = (text for text in warnings if "world info setting" in text)
+    assert "'deepness'" in warning
+    assert "budget_cap, case_sensitive" in warning
 
 
 def test_chance_is_the_seed_s() -> None:
