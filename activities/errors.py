@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from nodes.errors import InnkeeperError, ProviderError
 
 MAX_MESSAGE = 2_000
+SHORT_SECRET_CHARS = 6
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|ghp|xox[a-z])[-_][A-Za-z0-9_\-]{8,}|(?i:bearer)\s+[A-Za-z0-9._\-]{8,}")
 
 
@@ -20,13 +21,20 @@ def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
     if isinstance(value, str):
         # The longest first: one that is part of another would leave the rest of it.
         for secret in sorted(filter(None, secrets), key=len, reverse=True):
-            value = value.replace(secret, "***")
+            value = _without(secret, value)
         return _KEY_LIKE.sub("***", value)
     if isinstance(value, Mapping):
         return {redact(str(key), secrets): redact(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
         return [redact(item, secrets) for item in value]
     return value if value is None or isinstance(value, bool | int | float) else redact(str(value), secrets)
+
+
+def _without(secret: str, text: str) -> str:
+    """A short secret only where it stands by itself: it may be a letter of every other word."""
+    if len(secret) >= SHORT_SECRET_CHARS:
+        return text.replace(secret, "***")
+    return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
 
 
 def failure(

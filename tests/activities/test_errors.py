@@ -144,3 +144,9 @@ def test_the_longer_of_two_overlapping_secrets_goes_whole() -> None:
 
 def test_empty_secrets_change_nothing() -> None:
     assert redact("text", [""]) == "text"
+
+
+def test_short_secret_goes_where_it_stands_by_itself_and_words_stay() -> None:
+    assert redact("the key 'e' is refused; see e=e.", ["e"]) == "the key '***' is refused; see ***=***."
+    assert redact("the server refused ab1x and Xab1", ["ab1"]) == "the server refused ab1x and Xab1"
+    assert redact("prefixcanary", ["canary"]) == "prefix***"
