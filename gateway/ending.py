@@ -181,9 +181,14 @@ def error_info(ending: Ending, nodes: Mapping[str, JsonObject]) -> JsonObject | 
     if not failed:
         return {"message": "the run failed", "code": "run_failed"}
     causes = _causes(failed, nodes)
-    first = f"node {causes[0]['nodeId']!r} failed: {causes[0]['message']}"
+    first = _sentence(causes[0]["nodeId"], str(causes[0]["message"]))
     message = first if len(causes) == 1 else f"{len(causes)} nodes failed; first: {first}"
     return {"message": message, "code": causes[0]["code"] or "node_failed", **listed}
+
+
+def _sentence(path: str, message: str) -> str:
+    """Some messages name their node themselves."""
+    return message if message.startswith(f"node {path!r}") else f"node {path!r} failed: {message}"
 
 
 def _causes(failed: list[JsonObject], nodes: Mapping[str, JsonObject]) -> list[JsonObject]:

@@ -103,7 +103,10 @@ def _inputs_of(body: JsonObject) -> Mapping[str, Any]:
     return inputs or {}
 
 
-def read_body(data: bytes) -> JsonObject:
+WORKFLOW = "a workflow, a payload, or {workflowId, inputs}"
+
+
+def read_body(data: bytes, what: str = WORKFLOW) -> JsonObject:
     """The JSON object a client sent.
 
     Raises:
@@ -111,7 +114,7 @@ def read_body(data: bytes) -> JsonObject:
     """
     body = load_json(data)
     if not isinstance(body, dict):
-        raise BadRequest("the body must be a JSON object: a workflow, a payload, or {workflowId, inputs}")
+        raise BadRequest(f"the body must be a JSON object: {what}")
     return body
 
 

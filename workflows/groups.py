@@ -77,6 +77,7 @@ class Groups:
     _compiling: set[str] = field(default_factory=set)
     _sound: dict[str, bool] = field(default_factory=dict)
     _told: set[tuple[str, Problem]] = field(default_factory=set)
+    _ways: dict[Problem, tuple[tuple[str, ...], str]] = field(default_factory=dict)
 
     def document(self, workflow_id: str) -> WorkflowDocument | None:
         """A stored workflow; None when there is none, or when it cannot be read."""
@@ -139,7 +140,16 @@ class Groups:
         # The same workflow may be used as a group and for each item of a list: what both find is told once.
         fresh = [problem for problem in found if (workflow_id, problem) not in self._told]
         self._told.update((workflow_id, problem) for problem in fresh)
-        return [_inside(node, workflow_id, problem) for problem in fresh]
+        return [self._inside(node, workflow_id, problem) for problem in fresh]
+
+    def _inside(self, node: ResolvedNode, workflow_id: str, problem: Problem) -> Problem:
+        """A problem of the workflow that a node runs, as a problem of that node."""
+        chain, bare = self._ways.get(problem, ((), problem.message))
+        chain = (workflow_id, *chain)
+        path = f"{node.id}/{problem.node}" if problem.node else node.id
+        told = replace(problem, node=path, message=f"{_way(chain)}: {bare}")
+        self._ways[told] = chain, bare
+        return told
 
     # --- plans ----------------------------------------------------------------------------------------------------
 
@@ -223,6 +233,8 @@ def _recursion(node: ResolvedNode, chain: list[str]) -> Problem:
     return Problem("group_recursion", message, node=node.id, slot=REFERENCE)
 
 
-def _inside(node: ResolvedNode, workflow_id: str, problem: Problem) -> Problem:
-    path = f"{node.id}/{problem.node}" if problem.node else node.id
-    return replace(problem, node=path, message=f"in workflow {workflow_id!r}: {problem.message}")
+def _way(chain: tuple[str, ...]) -> str:
+    """Where a problem is, from the outermost workflow to the innermost: of many levels the first and the last."""
+    if len(chain) > 3:
+        return f"in workflow {chain[0]!r}, {len(chain) - 1} levels below it in workflow {chain[-1]!r}"
+    return ": ".join(f"in workflow {name!r}" for name in chain)

@@ -18,6 +18,8 @@ router = APIRouter(prefix="/api", tags=["control"])
 
 MAX_ANSWER_BYTES = 256_000
 MAX_PAGE = 500
+AN_ANSWER = "{approved, values?, comment?, by?}"
+AN_EVENT = "{name, data?}"
 MAX_NUMBER = 2**63 - 1
 
 
@@ -88,13 +90,15 @@ async def answer(run: str, approval: str, request: Request) -> Response:
     data = await request.body()
     if len(data) > MAX_ANSWER_BYTES:
         raise TooLarge(f"an answer has at most {MAX_ANSWER_BYTES} bytes, this one has {len(data)}")
-    counted = await gateway_of(request).approvals.answer(run, approval, read_body(data), idempotency_key(request))
+    counted = await gateway_of(request).approvals.answer(
+        run, approval, read_body(data, AN_ANSWER), idempotency_key(request)
+    )
     return json_response({"success": True, "promptId": run, "approvalId": approval, "answer": counted})
 
 
 @router.post("/prompt/{run}/events", openapi_extra=EVENT, summary="Tell one run that something happened")
 async def post_event(run: str, request: Request) -> Response:
-    event = read_event(read_body(await request.body()))
+    event = read_event(read_body(await request.body(), AN_EVENT))
     told = await gateway_of(request).external_events.post(run, event)
     message = "" if told["waiting"] else f"no node of the run is known to wait for {event.name!r} now"
     return json_response({"success": True, **told, **({"message": message} if message else {})})
@@ -102,7 +106,7 @@ async def post_event(run: str, request: Request) -> Response:
 
 @router.post("/events", openapi_extra=EVENT, summary="Tell every run that waits for it that something happened")
 async def broadcast_event(request: Request) -> Response:
-    event = read_event(read_body(await request.body()))
+    event = read_event(read_body(await request.body(), AN_EVENT))
     told = await gateway_of(request).external_events.broadcast(event)
     return json_response({"success": not told.get("missed"), **told})
 

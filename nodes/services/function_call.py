@@ -45,11 +45,12 @@ def error_of_call(name: str, error: Exception) -> InnkeeperError:
     """
     if isinstance(error, InnkeeperError):
         return error
+    message, code = f"the work failed: {type(error).__name__}", "script_failed"
     if isinstance(error, MemoryError):
-        return NodeError(f"{name!r} needed more memory than it may have", code=OUT_OF_MEMORY, retryable=False)
-    if isinstance(error, RecursionError):
-        return NodeError(f"{name!r} met a value that is nested too deeply", code="too_deep", retryable=False)
-    return NodeError(f"{name!r} failed: {type(error).__name__}", code="script_failed", retryable=False)
+        message, code = "the work needed more memory than it may have", OUT_OF_MEMORY
+    elif isinstance(error, RecursionError):
+        message, code = "a value is nested too deeply", "too_deep"
+    return NodeError(message, code=code, details={"function": name}, retryable=False)
 
 
 def to_json(value: Any) -> bytes:

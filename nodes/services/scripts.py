@@ -157,6 +157,11 @@ class _Request:
         self.data = data
         self.timeout_s = timeout_s
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """For whoever looks after the node type; its users know no functions."""
+        return {"function": self.function}
+
     def frame(self, max_bytes: int) -> tuple[bytes, bytes]:
         """Lengths and header, and the data."""
         told = {"function": self.function, "arguments": dict(self.arguments), "timeout_s": self.timeout_s}
@@ -221,14 +226,14 @@ class _Child:
             # An error comes at once when there is no such function.
             return _checked(answer or self._receive(channel, time.monotonic() + request.timeout_s))
         except TimeoutError:
-            message = f"{request.function!r} ran longer than {request.timeout_s:g} s and was ended"
-            raise NodeTimeout(message, retryable=False) from None
+            message = f"the work took longer than {request.timeout_s:g} s and was ended"
+            raise NodeTimeout(message, details=request.details, retryable=False) from None
         except (OSError, EOFError):
-            message = f"the process of {request.function!r} ended unexpectedly; it may have needed too much memory"
-            raise NodeError(message, code="script_died", retryable=False) from None
+            message = "the process that did the work ended unexpectedly; it may have needed too much memory"
+            raise NodeError(message, code="script_died", details=request.details, retryable=False) from None
         except (ValueError, RecursionError):
-            message = f"the process of {request.function!r} sent an answer that cannot be read"
-            raise NodeError(message, code="script_died", retryable=False) from None
+            message = "the process that did the work sent an answer that cannot be read"
+            raise NodeError(message, code="script_died", details=request.details, retryable=False) from None
 
     def _started(self) -> socket.socket:
         if self._socket is None:

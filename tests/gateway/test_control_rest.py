@@ -352,6 +352,9 @@ async def test_answers_to_nothing_say_what_there_is(http: httpx.AsyncClient) -> 
     large = await http.post(f"/api/prompt/{run}/approvals/ask0", content=b" " * 300_000)
     assert refused(large) == (413, "too_large")
     assert refused(await http.post(f"/api/prompt/{run}/approvals/ask0", content=b"[]")) == (400, "bad_request")
+    for url, fields in ((f"/api/prompt/{run}/approvals/ask0", "approved"), ("/api/events", "name")):
+        message = (await http.post(url, content=b"[]")).json()["error"]
+        assert f"a JSON object: {{{fields}" in message
     foreign = {"Origin": "https://elsewhere.example"}
     assert (await http.post(f"/api/prompt/{run}/pause", headers=foreign)).status_code == 403
     assert (await http.get("/api/prompt/nope/approvals")).status_code == 404

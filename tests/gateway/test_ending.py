@@ -96,6 +96,8 @@ def test_error_names_the_failed_nodes_or_the_run_itself() -> None:
     listed = [{"nodeId": "x", "code": "c", "message": "boom"}]
     info = error_info(Ending("error", {}, {}), failed)
     assert info == {"message": "node 'x' failed: boom", "code": "c", "nodes": listed}
+    told = {"x": {"status": "error", "error": {"message": "node 'x': 'seconds' must be a number", "code": "c"}}}
+    assert (error_info(Ending("error", {}, {}), told) or {})["message"] == "node 'x': 'seconds' must be a number"
     own = {"message": "too long", "code": "timeout"}
     assert error_info(Ending("error", {}, {}, own), failed) == {**own, "nodes": listed}
     assert error_info(Ending("complete"), failed) is None

@@ -193,6 +193,13 @@ def test_what_is_wrong_inside_is_told_once_with_its_path() -> None:
     assert found[1].message.startswith("in workflow 'a': in workflow 'b': ")
 
 
+def test_what_is_wrong_far_below_names_the_first_and_the_last_workflow() -> None:
+    stored = {f"w{level}": flow([group("i", f"w{level + 1}")]) for level in range(60)}
+    (found,) = problems(flow([group("g", "w0")]), {**stored, "w60": flow([node("y", "Need")])})
+    assert found.message.startswith("in workflow 'w0', 60 levels below it in workflow 'w60': node 'y'")
+    assert found.node == "/".join(["g", *["i"] * 60, "y"])
+
+
 def test_boxes_of_the_editor_inside_do_not_matter() -> None:
     stored = {"a": flow([node("f", "Frame"), node("e", "Echo")])}
     plan = compiled(flow([group("g", "a")]), stored).plan

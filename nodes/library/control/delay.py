@@ -5,6 +5,9 @@ from __future__ import annotations
 from nodes.definition import BypassBehavior, Input, NodeDefinition
 from nodes.library.control.settings import VALUE_IN, VALUE_OUT
 
+MAX_DELAY_S = 10 * 366 * 86_400
+"""Ten years, as the wait itself reads it: more is a mistake in the unit."""
+
 delay = NodeDefinition(
     type="Delay",
     category="Control",
@@ -17,7 +20,7 @@ delay = NodeDefinition(
             "FLOAT",
             display_name="Seconds",
             required=True,
-            config={"default": 1, "min": 0, "max": 315_576_000},
+            config={"default": 1, "min": 0, "max": MAX_DELAY_S},
         ),
     },
     outputs={"value": VALUE_OUT},

@@ -14,6 +14,7 @@ from nodes.library.llm.parameters import STREAM, number_of
 from nodes.library.utilities.text import is_truthy
 from nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
 from nodes.services.hosts import host_of
+from nodes.tavern.documents import kind_of
 
 _SAMPLING = ("temperature", "max_tokens", "top_p")
 _NOT_PARAMETERS = frozenset({"model", "messages", "stream"})
@@ -124,7 +125,7 @@ async def _key(route: Route, context: NodeContext) -> str:
 def _wish(inputs: Inputs, context: NodeContext) -> ModelWish:
     model_id = inputs.get("activated_model_id")
     if not isinstance(model_id, str | None):
-        raise NodeInputError(f"'activated_model_id' must be a text, found {type(model_id).__name__}")
+        raise NodeInputError(f"'activated_model_id' must be a text, found {kind_of(model_id)}")
     if model_id and model_id.strip():
         return ModelWish(model_id.strip())
     capabilities = context.config_values.get("required_capabilities") or ""
@@ -148,7 +149,7 @@ def _given_parameters(value: Any) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise NodeInputError(f"'parameters' must be an object or its JSON text, found {type(value).__name__}")
+        raise NodeInputError(f"'parameters' must be an object or its JSON text, found {kind_of(value)}")
     try:
         json.dumps(value, allow_nan=False)
     except (ValueError, TypeError, RecursionError):

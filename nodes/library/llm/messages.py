@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nodes.errors import NodeInputError
+from nodes.tavern.documents import kind_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -26,7 +27,7 @@ def read_history(value: Any, slot: str) -> list[dict[str, Any]]:
     if isinstance(items, Mapping):
         items = [items]
     if not isinstance(items, list):
-        raise NodeInputError(f"{slot!r} must be a list of messages or its JSON text, found {type(items).__name__}")
+        raise NodeInputError(f"{slot!r} must be a list of messages or its JSON text, found {kind_of(items)}")
     return [_check(item, slot, index) for index, item in enumerate(items)]
 
 

@@ -7,6 +7,7 @@ import math
 from nodes.definition import Input
 from nodes.errors import NodeInputError
 from nodes.node import Inputs
+from nodes.tavern.documents import kind_of
 
 STREAM = Input(
     "BOOLEAN",
@@ -22,6 +23,6 @@ def number_of(inputs: Inputs, slot: str) -> int | float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise NodeInputError(f"{slot!r} must be a number, found {type(value).__name__}")
+        raise NodeInputError(f"{slot!r} must be a number, found {kind_of(value)}")
     # JSON from a browser may say 512.0, which providers refuse where they want a whole number.
     return int(value) if value == int(value) else value

@@ -9,6 +9,7 @@ from typing import Any
 from nodes.definition import Input
 from nodes.errors import InnkeeperError, NodeInputError
 from nodes.node import NodeContext
+from nodes.tavern.documents import kind_of
 
 MAX_PATH_CHARS = 1024
 _EXAMPLE = "'user://library/file.json'"
@@ -47,7 +48,7 @@ def chosen_path(context: NodeContext, key: str, kind: str) -> str:
     if path is None or (isinstance(path, str) and not path.strip()):
         raise NodeInputError(f"failed to load {kind}: no file is chosen; set {key!r} to a path such as {_EXAMPLE}")
     if not isinstance(path, str):
-        raise NodeInputError(f"failed to load {kind}: {key!r} must be a text, found {type(path).__name__}")
+        raise NodeInputError(f"failed to load {kind}: {key!r} must be a text, found {kind_of(path)}")
     if len(path) > MAX_PATH_CHARS:
         raise NodeInputError(f"failed to load {kind}: {key!r} is longer than {MAX_PATH_CHARS} characters")
     return path.strip()

@@ -13,13 +13,12 @@ async def load_world_book(inputs: Inputs, context: NodeContext) -> dict[str, Any
     """Read a world book: SillyTavern's world info, a character book, a card with one, or another tool's book.
 
     The book comes out as it stands in the file; core:ContextBuilder understands all of these shapes. `.yaml` and
-    `.yml` are read as YAML, everything else as JSON. What is odd about it is logged; a file that holds something else
-    is refused by core:ContextBuilder, not here.
+    `.yml` are read as YAML, everything else as JSON. What is odd about it is logged.
 
     Raises:
         NodeInputError: No file is chosen.
         ResourceError: The file is missing, too large or out of bounds.
-        FormatError: The file is not JSON or YAML.
+        FormatError: The file is not JSON or YAML, or holds no book.
     """
     reader = "nodes.tavern.world_info.book_file:read_book_file"
     book = await load(context, "worldBookResource", "world book", reader)

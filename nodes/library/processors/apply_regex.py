@@ -5,6 +5,7 @@ from __future__ import annotations
 from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
 from nodes.errors import NodeInputError
 from nodes.node import Inputs, NodeContext
+from nodes.tavern.documents import kind_of
 from nodes.tavern.regex_rules import TOTAL_S, collect_rules
 
 
@@ -23,7 +24,7 @@ async def apply_regex(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     """
     text = inputs.get("inputText")
     if not isinstance(text, str):
-        raise NodeInputError(f"input 'inputText' must be a text, found {type(text).__name__}")
+        raise NodeInputError(f"input 'inputText' must be a text, found {kind_of(text)}")
     rules, warnings = collect_rules(inputs.get("inlineRegexRules"), inputs.get("regexRules"))
     for warning in warnings:
         context.logger.warning(warning)

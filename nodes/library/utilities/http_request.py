@@ -13,6 +13,7 @@ from nodes.errors import NodeError, NodeInputError, ProviderError
 from nodes.library.utilities.text import dump_json, is_truthy, to_text
 from nodes.node import HttpRequest, HttpResponse, Inputs, NodeContext, SecretRef
 from nodes.services.web import METHODS, REPEATABLE_METHODS, check_url
+from nodes.tavern.documents import kind_of
 
 READ_BODY = "nodes.library.utilities.http_body:read_body"
 MAX_TIMEOUT_S = 300.0
@@ -112,10 +113,10 @@ def _headers(headers: Any) -> dict[str, str]:
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):
-        raise NodeInputError(f"'headers' must be an object of texts, found {type(headers).__name__}")
+        raise NodeInputError(f"'headers' must be an object of texts, found {kind_of(headers)}")
     for name, value in headers.items():
         if not isinstance(value, str | int | float):
-            raise NodeInputError(f"header {name!r} must be a text, found {type(value).__name__}")
+            raise NodeInputError(f"header {name!r} must be a text, found {kind_of(value)}")
     return {str(name): to_text(value) for name, value in headers.items()}
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 from nodes.errors import NodeInputError
 from nodes.node import Chunk, Inputs
+from nodes.tavern.documents import kind_of
 
 
 def stream_of(inputs: Inputs, slot: str) -> AsyncIterator[Chunk]:
@@ -18,5 +19,5 @@ def stream_of(inputs: Inputs, slot: str) -> AsyncIterator[Chunk]:
         raise NodeInputError(f"{slot!r} has no stream; connect an output to it")
     value = inputs[slot]
     if not isinstance(value, AsyncIterator):
-        raise NodeInputError(f"{slot!r} must be a stream, found {type(value).__name__}")
+        raise NodeInputError(f"{slot!r} must be a stream, found {kind_of(value)}")
     return value

@@ -10,6 +10,7 @@ from nodes.definition import Input, NodeDefinition, Output
 from nodes.errors import NodeInputError
 from nodes.library.utilities.text import to_text
 from nodes.node import Inputs, NodeContext
+from nodes.tavern.documents import kind_of
 
 RENDER = "nodes.library.utilities.template_text:render"
 TIME_LIMIT_S = 10.0
@@ -53,7 +54,7 @@ def _values(inputs: Inputs) -> dict[str, Any]:
     if values is None:
         values = {}
     if not isinstance(values, Mapping):
-        raise NodeInputError(f"'values' must be an object, found {type(values).__name__}")
+        raise NodeInputError(f"'values' must be an object, found {kind_of(values)}")
     given = {"input": inputs["input"]} if inputs.get("input") is not None else {}
     return {**given, **values}
 

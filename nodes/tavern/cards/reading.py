@@ -14,6 +14,7 @@ from nodes.tavern.environment import FormatError
 from nodes.tavern.yaml_text import parse_yaml
 
 Kind = Literal["png", "json", "yaml", "charx"]
+_PICTURES = ("png", "apng", "jpg", "jpeg", "gif", "webp", "bmp")
 _UTF8_BOM, _UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -71,7 +72,7 @@ def kind_of_file(data: bytes, name: str = "") -> Kind:
     # A JPEG may have a CHARX behind it.
     if data.startswith(b"PK\3\4") or (_is_binary(data) and is_zip(data)):
         return "charx"
-    if picture := _picture(data) if _is_binary(data) else "":
+    if picture := _picture(data) if ending in _PICTURES or _is_binary(data) else "":
         raise FormatError(f"this is a {picture}; character data lives only in PNG, JSON, YAML and CHARX files")
     if ending == "charx":
         raise FormatError("this is no CHARX file: it is not a ZIP archive")

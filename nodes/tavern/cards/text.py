@@ -100,6 +100,9 @@ def _unpacked(found: TextChunk) -> CardText:
     if b"\0" in packed:
         raise FormatError(f"the text of the {keyword} chunk holds a NUL at byte {packed.index(0)}")
     data, foreign = decode_base64(packed)
+    text = decode(data).text
+    if not text.lstrip().startswith("{") and (foreign or "\ufffd" in text):
+        raise FormatError(f"the text of the {keyword} chunk is not the base64 of a JSON object")
     if foreign:
         warnings.append(f"{foreign} characters of the {keyword} chunk are foreign to base64 and were skipped")
     return _decoded(data, found, warnings)

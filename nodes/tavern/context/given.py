@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -105,7 +106,8 @@ def macro_environment(
 
 
 def _read_preset(inputs: Inputs, settings: ContextSettings, warnings: list[str]) -> Preset:
-    preset = read_preset(inputs.get("presetData") or None)
+    with _named("presetData"):
+        preset = read_preset(inputs.get("presetData") or None)
     warnings += preset.warnings
     if inputs.get("maxContext") is not None:
         preset = replace(preset, max_context=whole_number(inputs["maxContext"], "'maxContext'", 1))
@@ -118,9 +120,21 @@ def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
         return Card()
     if not isinstance(raw, Mapping):
         raise FormatError(f"'characterData' must be a card, found {kind_of(raw)}")
-    card = normalise(raw)
+    with _named("characterData"):
+        card = normalise(raw)
     warnings += card.warnings
     return card
+
+
+@contextmanager
+def _named(place: str) -> Iterator[None]:
+    """What is wrong inside is told with the input it is about."""
+    try:
+        yield
+    except FormatError as error:
+        if repr(place) in error.message:
+            raise
+        raise FormatError(f"{place!r}: {error.message}") from None
 
 
 def _user_name(value: Any) -> str:
@@ -146,7 +160,8 @@ def _read_scripts(
     scripts: list[tuple[str, RegexScript]] = []
     for source, raw, may_run in sources:
         if raw and may_run:
-            found, odd = read_scripts(raw)
+            with _named("regexScripts" if source == "regexScripts" else f"{source}Data"):
+                found, odd = read_scripts(raw)
             warnings += odd
             scripts += [(source, script) for script in found]
         elif raw:
@@ -192,6 +207,7 @@ def _book(raw: Any, place: str, warnings: list[str]) -> tuple[WorldBook, ...]:
     if not raw:
         return ()
     name = raw.get("name") if isinstance(raw, Mapping) else None
-    book = read_book(raw, name if isinstance(name, str) and name else place)
+    with _named(place):
+        book = read_book(raw, name if isinstance(name, str) and name else place)
     warnings += [f"world book {book.name!r}: {warning}" for warning in book.warnings]
     return (book,)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
+from nodes.tavern.documents import kind_of
 from nodes.tavern.environment import FormatError
 from nodes.tavern.world_info.conversion import in_order, renumbered
 from nodes.tavern.world_info.entry import Entry, number, read_entry
@@ -64,7 +65,7 @@ def _numbered(found: list[tuple[str, Any]], warnings: list[str]) -> Iterator[tup
     free = _free_numbers(set(wished))
     for (key, raw), uid in zip(found, wished, strict=True):
         if not isinstance(raw, Mapping):
-            warnings.append(f"entry {key!r} is {type(raw).__name__}, not an object; left out")
+            warnings.append(f"entry {key!r} is {kind_of(raw)}, not an object; left out")
             continue
         if uid is None or uid in used:
             uid = next(free)

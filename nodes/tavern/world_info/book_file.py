@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from nodes.tavern.cards.png import SIGNATURE
 from nodes.tavern.documents import decode, parse_json
 from nodes.tavern.environment import FormatError
 from nodes.tavern.world_info.book import read_book
@@ -19,14 +20,15 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 def read_book_file(name: str, data: bytes = b"") -> dict[str, Any]:
     """The book of a JSON or YAML file as `{"raw", "warnings"}`; `raw` is the value as it stands in the file.
 
-    A value that is no book is given as it is, with a warning: whoever uses it as one refuses it. Bytes of a JSON file
-    that are not UTF-8 become U+FFFD.
+    Bytes of a JSON file that are not UTF-8 become U+FFFD.
 
     Raises:
-        FormatError: Neither JSON nor, by the ending of its name, YAML.
+        FormatError: Neither JSON nor, by the ending of its name, YAML; or a value of none of the known shapes.
     """
     if not data.strip():
         raise FormatError("the file is empty")
+    if data.startswith(SIGNATURE):
+        raise FormatError("this is a PNG image: load it with core:CharacterCardLoader; a card brings its book along")
     if name.lower().endswith((".yaml", ".yml")):
         raw = load_yaml(data)
         _keep_keys_as_written(raw, yaml.compose(data.decode("utf-8-sig"), Loader=_Loader))
@@ -37,10 +39,7 @@ def read_book_file(name: str, data: bytes = b"") -> dict[str, Any]:
 
 
 def _warnings(raw: Any, name: str) -> list[str]:
-    try:
-        return list(read_book(raw, name).warnings[:MAX_WARNINGS])
-    except FormatError as error:
-        return [error.message]
+    return list(read_book(raw, name).warnings[:MAX_WARNINGS])
 
 
 def _keep_keys_as_written(value: Any, node: yaml.Node | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from nodes.tavern.documents import kind_of
 from nodes.tavern.environment import FormatError
 from nodes.tavern.world_info.entry import flag
 
@@ -93,7 +94,7 @@ def to_world_info(book: Mapping[str, Any], *, sillytavern: bool = False) -> dict
 def entry_list(book: Mapping[str, Any]) -> list[Any]:
     raws = book.get("entries")
     if not isinstance(raws, list):
-        raise FormatError(f"the character book's 'entries' is {type(raws).__name__}; it must be a list")
+        raise FormatError(f"the character book's 'entries' is {kind_of(raws)}; it must be a list")
     return raws
 
 
@@ -108,7 +109,7 @@ def to_character_book(world_info: Mapping[str, Any], *, name: str = "", sillytav
     """
     entries = world_info.get("entries")
     if not isinstance(entries, Mapping):
-        raise FormatError(f"the world info's 'entries' is {type(entries).__name__}; it must be an object")
+        raise FormatError(f"the world info's 'entries' is {kind_of(entries)}; it must be an object")
     title = world_info.get("name") if isinstance(world_info.get("name"), str) else ""
     if sillytavern:
         return {"entries": [_as_sillytavern(raw) for raw in mappings(entries)], "name": name or title}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any
 
+from nodes.tavern.documents import kind_of
 from nodes.tavern.environment import FormatError
 from nodes.tavern.world_info.book import WorldBook
 
@@ -91,7 +92,7 @@ def read_settings(raw: Mapping[str, Any], base: Settings | None = None, warnings
 def _checked(name: str, value: Any) -> Any:
     if _TYPES[name] == "bool":
         if not isinstance(value, bool):
-            raise FormatError(f"world info setting {name!r} is {type(value).__name__}; it must be true or false")
+            raise FormatError(f"world info setting {name!r} is {kind_of(value)}; it must be true or false")
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
         raise FormatError(f"world info setting {name!r} must be a number from 0 to 1000000000")

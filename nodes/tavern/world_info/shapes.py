@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from nodes.tavern.documents import kind_of
 from nodes.tavern.environment import FormatError
 from nodes.tavern.world_info.conversion import entry_list, to_world_info
 from nodes.tavern.world_info.keys import split_keys
@@ -27,7 +28,8 @@ def as_world_info(raw: Any, *, sillytavern: bool = False) -> Mapping[str, Any]:
         values = list(entries.values())
         return to_world_info({**book, "entries": values}) if _has(values, "keys") and not _has(values, "key") else book
     if not isinstance(entries, list):
-        raise FormatError(f"the book's 'entries' is {type(entries).__name__}; known are {KNOWN}")
+        found = f"its 'entries' is {kind_of(entries)}" if "entries" in book else "it has no 'entries'"
+        raise FormatError(f"this is no world book: {found}; known are {KNOWN}")
     if _has(entries, "key") and not _has(entries, "keys"):
         return {**book, "entries": {str(index): entry for index, entry in enumerate(entries)}}
     return to_world_info(book, sillytavern=sillytavern)
@@ -38,7 +40,7 @@ def _inner(raw: Any) -> Mapping[str, Any]:
     if isinstance(raw, list):
         return {"entries": raw}
     if not isinstance(raw, Mapping):
-        raise FormatError(f"the book is {type(raw).__name__}; known are {KNOWN}")
+        raise FormatError(f"this is no world book but {kind_of(raw)}; known are {KNOWN}")
     data = raw.get("data")
     if raw.get("spec") == "lorebook_v3" and isinstance(data, Mapping):
         return data

@@ -95,7 +95,8 @@ async def test_endless_loop_is_ended_in_time_and_the_next_call_works(make: Make)
     assert time.monotonic() - started < 5
     assert isinstance(error, NodeTimeout)
     assert (error.code, error.retryable) == ("timeout", False)
-    assert "'nodes.toys:forever' ran longer than 0.2 s" in error.message
+    assert error.message == "the work took longer than 0.2 s and was ended"
+    assert error.details == {"function": "nodes.toys:forever"}
     assert isinstance(await failed(scripts, "deaf", timeout_s=0.2), NodeTimeout)
     assert await scripts.call("nodes.toys:echo", {"value": 1}) == 1
 
@@ -210,7 +211,7 @@ async def test_errors_of_others_are_told_without_their_words(make: Make) -> None
     error = await failed(scripts, "fail", kind="foreign")
     assert isinstance(error, NodeError)
     assert (error.code, error.retryable) == ("script_failed", False)
-    assert error.message == "'nodes.toys:fail' failed: KeyError"
+    assert error.message == "the work failed: KeyError"
     assert isinstance(await failed(scripts, "not_json"), InvalidNode)
     assert (await failed(scripts, "echo", valu=1)).code == "script_failed"
     assert await scripts.call("nodes.toys:count", {}) == 1

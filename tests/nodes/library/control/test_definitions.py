@@ -6,6 +6,7 @@ import pytest
 
 from nodes.definition import BypassBehavior, NodeDefinition
 from nodes.library.control import approval, branch, delay, merge, switch, wait_for_event
+from workflows.waiting import MAX_WAIT_S
 
 ALL = (
     approval.definition,
@@ -54,3 +55,7 @@ def test_switch_has_an_output_for_each_case(cases: object, count: int) -> None:
 
 def test_switch_without_settings_has_its_default_way() -> None:
     assert list(switch.outputs_of({})) == ["default"]
+
+
+def test_longest_delay_of_the_catalogue_is_the_one_that_waits_allow() -> None:
+    assert delay.delay.inputs["seconds"].config["max"] == MAX_WAIT_S

@@ -39,8 +39,8 @@ def test_a_history_is_read_in_every_form(value: Any, messages: list[Any]) -> Non
     [
         ("{oops", "not valid JSON at character 1"),
         ("[" * 100_000, "JSON|deep"),
-        (5, "found int"),
-        ('"text"', "found str"),
+        (5, "found a number"),
+        ('"text"', "found a text"),
         ([HI, {"role": "user"}], "item 1 is no message"),
         ([5], "item 0 is no message"),
         ([{"role": "emperor", "content": "x"}], "item 0 has an unknown role"),

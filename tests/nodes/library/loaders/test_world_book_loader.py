@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 import pytest
@@ -31,10 +30,18 @@ def test_yaml_book_keeps_its_keys_as_text() -> None:
     assert load(data, "user://b.yaml") == expected
 
 
-def test_what_is_no_book_passes_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert load(b'{"a": 1}') == {"a": 1}
-    assert "'entries'" in caplog.text
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b'{"x": 1}', "it has no 'entries'"),
+        (b'{"entries": 5}', "its 'entries' is a number"),
+        (b'"book"', "no world book but a text"),
+        (b"\x89PNG\r\n\x1a\n....", "load it with core:CharacterCardLoader"),
+    ],
+)
+def test_what_is_no_book_is_refused_with_what_was_found(data: bytes, words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        load(data)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"a": NaN}', b"[1,]"])

@@ -75,7 +75,7 @@ def test_bad_pattern_or_flags_fail_the_node_and_name_the_rule(bad: dict[str, Any
 
 
 def test_text_must_be_a_text() -> None:
-    with pytest.raises(NodeInputError, match="found int"):
+    with pytest.raises(NodeInputError, match="found a number"):
         applied(1)
 
 

@@ -87,7 +87,7 @@ async def test_what_came_before_a_failure_is_passed_on_and_the_failure_flies(rel
 def test_without_a_stream_the_input_is_named(relay: NodeDefinition) -> None:
     with pytest.raises(NodeInputError, match="inputStream"):
         collect(relay, {})
-    with pytest.raises(NodeInputError, match="'inputStream' must be a stream, found str"):
+    with pytest.raises(NodeInputError, match="'inputStream' must be a stream, found a text"):
         collect(relay, {"inputStream": "a text"})
 
 
