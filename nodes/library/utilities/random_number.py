@@ -21,20 +21,21 @@ _LABELS = {FIXED: "Fixed", INCREMENT: "Increment", DECREMENT: "Decrement", RANDO
 async def random_number(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     """Apply the mode to `value`, once, and give the number it comes to: the `value` of the next run.
 
-    Counting stops at the ends of the range, 0 and 4294967295, and drops fractions. A fixed value passes as it is,
-    without any check. A mode that does not exist is random. Random numbers follow from run and node: the same when
-    the node has to run again.
+    Counting stops at the ends of the range, 0 and 4294967295, and drops fractions. A fixed value passes as it is when
+    it reads as a number, also beyond the range, and null passes. A mode that does not exist is random. Random numbers
+    follow from run and node: the same when the node has to run again.
 
     Example:
         >>> run_node(definition, {"mode": "增加", "value": 41})
         {'number': 42}
 
     Raises:
-        NodeInputError: `value` is to be counted and is no number.
+        NodeInputError: `value` is to be kept or counted and is no number.
     """
     value = inputs.get("value", 0)
     mode = _mode(inputs.get("mode"))
     if mode == FIXED:
+        number_in(value, "value")
         return {"number": value}
     if mode in _STEPS:
         return {"number": _stepped(number_in(value, "value"), _STEPS[mode])}

@@ -47,9 +47,11 @@ def test_counting_goes_one_step_and_stops_at_the_ends(mode: str, value: Any, res
     assert number(mode=mode, value=value) == result
 
 
-def test_what_cannot_be_counted_fails() -> None:
+@pytest.mark.parametrize("mode", ["增加", "固定", None])
+@pytest.mark.parametrize("value", ["abc", {"a": 1}])
+def test_what_is_no_number_fails(mode: str | None, value: Any) -> None:
     with pytest.raises(NodeInputError, match="'value' is not a number"):
-        number(mode="增加", value="abc")
+        number(mode=mode, value=value)
 
 
 @pytest.mark.parametrize("mode", ["随机", "random", "no such mode", 3])
