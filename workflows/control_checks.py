@@ -168,6 +168,20 @@ def _event(node: ResolvedNode, inputs: PlannedInputs) -> Iterable[Complaint]:
             yield "filter", f"has an unknown operator for {str(key)[:50]!r}; operators are {_OPERATORS}"
 
 
+def _each(node: ResolvedNode, inputs: PlannedInputs) -> Iterable[Complaint]:
+    yield from _must_be("items", list | tuple, "a list", inputs)
+
+
+def _loop(node: ResolvedNode, inputs: PlannedInputs) -> Iterable[Complaint]:
+    yield from _must_be("state", Mapping, "an object", inputs)
+
+
+def _must_be(key: str, expected: Any, words: str, inputs: PlannedInputs) -> Iterable[Complaint]:
+    slot = inputs.get(SlotKey(key))
+    if slot is not None and slot.has_value and not slot.feeds and not isinstance(slot.value, expected):
+        yield key, f"must be {words}, found {kind(slot.value)}"
+
+
 def _reads(key: str, read: Callable[[Any], float]) -> Callable[[ResolvedNode, PlannedInputs], Iterable[Complaint]]:
     """Reads the value typed into a slot as the wait itself will."""
 
@@ -188,6 +202,8 @@ _CHECKS: dict[str, Callable[[ResolvedNode, PlannedInputs], Iterable[Complaint]]]
     "core:Merge": _merge,
     "core:Approval": _approval,
     "core:WaitForEvent": _event,
+    "core:ForEach": _each,
+    "core:Loop": _loop,
     "core:Delay": _reads("seconds", waiting.seconds_of),
     "core:WaitUntil": _reads("time", waiting.moment_of),
 }

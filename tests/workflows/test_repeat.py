@@ -475,6 +475,9 @@ def test_wrong_settings_are_problems_at_submit(bench: Bench) -> None:
         problems(bench, loop("l", "work", {}, conditionKey="out", maxIterations=0)),
         problems(bench, loop("l", "work", {}, conditionKey="out", maxIterations=2.5)),
         problems(bench, each("e", "nowhere", [])),
+        problems(bench, each("e", "work", "a, b")),
+        problems(bench, each("e", "work", {"a": 1})),
+        problems(bench, loop("l", "work", [1], conditionKey="out")),
     ]
     assert found == [
         [("unknown_slot", "itemKey")],
@@ -486,6 +489,9 @@ def test_wrong_settings_are_problems_at_submit(bench: Bench) -> None:
         [("invalid_config", "maxIterations")],
         [("invalid_config", "maxIterations")],
         [("group_not_found", "referencedWorkflowId")],
+        [("invalid_input", "items")],
+        [("invalid_input", "items")],
+        [("invalid_input", "state")],
     ]
 
 
