@@ -8,9 +8,9 @@ import mimetypes
 import re
 from email.utils import formatdate
 from typing import BinaryIO
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from gateway.context import gateway_of
@@ -19,9 +19,19 @@ from gateway.files import MAX_LISTED, UserFiles, logical_path, pieces
 from gateway.outputs import BINARY_MIME, SAFE_HEADERS
 from nodes.services.resources import FileInfo
 
-router = APIRouter(prefix="/api/files", tags=["files"])
 
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+def _utf8_path(request: Request) -> None:
+    """What is not UTF-8 has become U+FFFD in the path that routes see: another name than was asked for."""
+    try:
+        unquote_to_bytes(request.scope.get("raw_path", b"")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadRequest("the path holds bytes that are not UTF-8 (such as %ff); names are UTF-8") from None
+
+
+router = APIRouter(prefix="/api/files", tags=["files"], dependencies=[Depends(_utf8_path)])
+
+# As many digits as Python reads: a range beyond any size is still one.
+_RANGE = re.compile(r"bytes=(\d{0,4000})-(\d{0,4000})", re.ASCII)
 _WRITE_AT_ONCE = 1024 * 1024
 Limit = Query(1000, ge=1, le=MAX_LISTED, description="At most so many files.")
 After = Query("", max_length=2000, description="Only files whose paths come after this one: the last of a page.")
