@@ -191,6 +191,7 @@ class PlainView:
         self._console = console
         self._watched = Watched(names)
         self._pending: dict[str, str] = {}
+        self._voices: set[str] = set()
         self._tenths: dict[str, int] = {}
 
     def __enter__(self) -> Self:
@@ -206,10 +207,10 @@ class PlainView:
         self._watched.apply(event)
         kind, payload = event["type"], event["payload"]
         if kind == "NODE_YIELD":
+            self._voices |= {payload["sourceNodeId"]} if chunk_text(payload) else set()
             self._text(payload["sourceNodeId"], chunk_text(payload))
         elif kind == "NODE_STREAM_RESET":
-            self._pending.pop(payload["nodeId"], None)
-            self._line(f"{payload['nodeId']}: starts again, its text so far is void")
+            self._reset(payload["nodeId"])
         elif kind == LOG_RESTARTED:
             self._pending.clear()
             self._line("the gateway's log was begun anew: what was shown so far is void")
@@ -226,6 +227,13 @@ class PlainView:
     def finish(self, result: Mapping[str, Any]) -> None:
         self._flush()
         self._console.print(Group(*outcome(result)))
+
+    def _reset(self, path: str) -> None:
+        """Every retry begins with one; only of a node that has said something there is text to take back."""
+        self._pending.pop(path, None)
+        if path in self._voices:
+            self._voices.discard(path)
+            self._line(f"{path}: starts again, its text so far is void")
 
     def _fact(self, kind: str, path: str) -> None:
         """Of thousands of items only what failed or asks somebody is told; their counts come with the progress."""

@@ -78,6 +78,15 @@ def test_plain_view_says_every_fact_once_and_voids_a_lost_attempt() -> None:
     assert lines[-2:] == ["Once", "upon"]
 
 
+def test_plain_view_takes_nothing_back_from_a_node_that_said_nothing() -> None:
+    target, file = console()
+    with PlainView(target, NAMES) as view:
+        for kind in ("NODE_EXECUTING", "NODE_STREAM_RESET", "NODE_EXECUTING"):
+            view.show(event(kind, nodeId="b", attempt=2))
+    assert "attempt 2" in file.getvalue()
+    assert "void" not in file.getvalue()
+
+
 def test_live_view_ends_with_the_tree_the_error_and_each_text_once() -> None:
     target, file = console(terminal=True)
     text = shown(LiveView(target, NAMES, "Story"), file)
