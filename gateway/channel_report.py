@@ -22,11 +22,15 @@ _OWNER = "operator"
 
 @dataclass(frozen=True)
 class ChannelState:
-    """A channel, its key (`set`, `none`, or what is the matter with it), and what its server says."""
+    """A channel, its key (`set`, `none`, or what is the matter with it), and what its server says.
+
+    `is_reached` is False when its server was asked and gave no list of models.
+    """
 
     channel: Channel
     key: str
     server: str = ""
+    is_reached: bool = True
 
     def to_json(self) -> dict[str, Any]:
         data = self.channel.model_dump(mode="json", by_alias=True, exclude={"api_key"})
@@ -46,6 +50,10 @@ class ChannelReport:
     @property
     def is_usable(self) -> bool:
         return not any(problem.level == "error" for problem in self.problems)
+
+    @property
+    def is_reached(self) -> bool:
+        return all(state.is_reached for state in self.channels)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -114,24 +122,28 @@ def _store(data_dir: Path, environ: Mapping[str, str]) -> SecretStore:
 
 async def _ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[str, str]) -> ChannelReport:
     answers = await asyncio.gather(*(_server_state(state.channel, data_dir, environ) for state in report.channels))
-    states = tuple(replace(state, server=answer) for state, answer in zip(report.channels, answers, strict=True))
+    states = tuple(
+        replace(state, server=told, is_reached=reached)
+        for state, (told, reached) in zip(report.channels, answers, strict=True)
+    )
     return replace(report, channels=states)
 
 
-async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, str]) -> str:
+async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, str]) -> tuple[str, bool]:
+    """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
     from nodes.services.http import AddressPolicy
     from nodes.services.llm import built_in_adapters
 
     if channel.disabled:
-        return "not asked: disabled"
+        return "not asked: disabled", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
     try:
         adapter = built_in_adapters().make(channel.adapter_type, policy)
         async with aclosing(adapter), asyncio.timeout(CHECK_S):
             models = await adapter.list_models(channel.base_url, _key(channel, data_dir, environ))
     except TimeoutError:
-        return f"no answer within {CHECK_S:.0f} s"
+        return f"no answer within {CHECK_S:.0f} s", False
     except InnkeeperError as error:
-        return error.message
-    return f"{len(models)} models"
+        return error.message, False
+    return f"{len(models)} models", True

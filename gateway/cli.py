@@ -194,7 +194,10 @@ def channels(
     ] = False,
     data_dir: DataDirectory = None,
 ) -> None:
-    """Show the language models that workflows may use: channels.yaml of the data directory. Exit code 2: an error."""
+    """Show the language models that workflows may use: channels.yaml of the data directory.
+
+    Exit code 2: an error in it, or, with --check, a server that cannot be reached.
+    """
     from gateway.channel_report import ask_servers, report_channels, store_key
 
     folder = _folder(data_dir)
@@ -209,7 +212,7 @@ def channels(
         _print_json(report.to_json())
     else:
         _print_channels(report)
-    raise typer.Exit(0 if report.is_usable else INVALID)
+    raise typer.Exit(0 if report.is_usable and report.is_reached else INVALID)
 
 
 @app.command()
@@ -412,7 +415,7 @@ def list_files(
     url: Url = None,
 ) -> None:
     """List the files below a folder: user:// (yours), shared:// or system://. Needs a running gateway."""
-    from gateway.file_commands import list_below
+    from gateway.file_commands import list_below, upload_hint
     from gateway.tables import files_table
 
     found = _ask(lambda client: list_below(client, prefix), data_dir, url)
@@ -421,7 +424,7 @@ def list_files(
     elif found:
         _console().print(files_table(found))
     else:
-        line = f"there are no files below {prefix!r}: 'innkeeper put FILE {prefix}' uploads one"
+        line = f"there are no files below {prefix!r}{upload_hint(prefix)}"
         _console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
 
 

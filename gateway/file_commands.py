@@ -88,3 +88,11 @@ async def _download(client: GatewayClient, logical_path: str, target: Path) -> i
 async def list_below(client: GatewayClient, prefix: str) -> list[dict[str, Any]]:
     """All files below a folder."""
     return await client.list_files(prefix)
+
+
+def upload_hint(prefix: str) -> str:
+    """How to get a first file into an empty folder; nobody uploads to `system://`, which is the operator's."""
+    if prefix.startswith("system:"):
+        return "; the operator puts them there"
+    folder = prefix if prefix.endswith("/") else f"{prefix}/"
+    return f": 'innkeeper put FILE {folder}' uploads one"

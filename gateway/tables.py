@@ -66,24 +66,22 @@ def files_table(files: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def channels_table(states: Iterable[ChannelState]) -> Table:
-    """The channels of the operator."""
-    table = _table("channel", "address", "", "adapter", "models", "key", "server")
+    """The channels of the operator; what is long stands in lines below each other, for narrow terminals."""
+    table = _table("channel", "address", "state")
     for state in states:
         channel = state.channel
-        use = Text("disabled", "yellow") if channel.disabled else Text("enabled", "green")
-        models = ", ".join(channel.supported_models) or "all"
-        key = _text(state.key)
-        key.stylize("" if state.key in ("set", "none") else "red")
-        table.add_row(
-            _text(channel.id),
-            _text(channel.base_url),
-            use,
-            _text(channel.adapter_type),
-            _text(models),
-            key,
-            _text(state.server),
-        )
+        table.add_row(_text(channel.id), _text(channel.base_url), Text("\n").join(_channel_lines(state)))
     return table
+
+
+def _channel_lines(state: ChannelState) -> Iterable[Text]:
+    channel = state.channel
+    use = Text("disabled", "yellow") if channel.disabled else Text("enabled", "green")
+    yield use + _text(f", {channel.adapter_type}")
+    yield _text(f"models: {', '.join(channel.supported_models) or 'all'}")
+    yield Text("key: ") + _text(state.key, "" if state.key in ("set", "none") else "red")
+    if state.server:
+        yield Text("server: ") + _text(state.server, "" if state.is_reached else "red")
 
 
 def models_table(models: Iterable[Model]) -> Table:
@@ -135,9 +133,9 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _text(value: Any) -> Text:
+def _text(value: Any, style: str = "") -> Text:
     # Never as markup: names and messages may hold square brackets.
-    return Text(clean(str(value if value is not None else "")))
+    return Text(clean(str(value if value is not None else "")), style)
 
 
 def _local_time(moment: Any) -> str:

@@ -116,3 +116,20 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     answers: list[Any] = [state.server for state in report.channels]
     assert "cannot be reached" in answers[0]
     assert answers[1] == "not asked: disabled"
+    assert [state.is_reached for state in report.channels] == [False, True]
+
+
+def test_check_ends_with_2_when_a_server_is_away_and_fits_80_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    sock = listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+    sock.close()
+    write(f"channels:\n- id: my-channel\n  baseUrl: {address}\n  supportedModels: [one, two]\n")
+    assert channels(monkeypatch) == 0
+    assert channels(monkeypatch, "--check") == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    for whole in (f"my-channel  {address}  enabled, openai", "models: one, two", "key: none", "server: "):
+        assert any(whole in line for line in lines), whole

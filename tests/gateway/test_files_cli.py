@@ -89,7 +89,11 @@ async def test_get_replaces_no_file_unless_told_and_leaves_nothing_of_a_failure(
 async def test_empty_folder_says_how_to_fill_it(innkeeper: Innkeeper) -> None:
     code, out, err = await innkeeper("ls", "shared://nothing/here")
     assert (code, out) == (0, b"")
-    assert "innkeeper put" in err
+    assert "'innkeeper put FILE shared://nothing/here/' uploads one" in err
+    code, out, err = await innkeeper("ls", "system://")
+    assert (code, out) == (0, b"")
+    assert "the operator puts them there" in err
+    assert "innkeeper put" not in err
 
 
 @pytest.mark.parametrize(
