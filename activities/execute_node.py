@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
 from typing import Any, Protocol, TypeVar
 
 from temporalio import activity
@@ -278,7 +278,7 @@ class ExecuteNode:
             workflow_interface_outputs=call.interface_outputs,
             random=random.Random(f"{call.run}/{call.path}"),
             progress=self._progress(attempt),
-            logger=log,
+            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.epoch[0]}),
             is_cancelled=activity.is_cancelled,
         )
 
@@ -296,6 +296,13 @@ class ExecuteNode:
                 loop.call_soon_threadsafe(self._link.progress, call.run, call.path, epoch, value, maximum)
 
         return progress
+
+
+class _NodeLog(logging.LoggerAdapter[logging.Logger]):
+    """Adds to each line which run and node it is of, to what the node says itself in `extra`."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
 async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

@@ -221,7 +221,9 @@ class NodeContext:
     workflow_interface_outputs: Mapping[str, Any] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
     progress: Callable[[float, float], None] = lambda value, maximum: None
-    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("innkeeper.node"))
+    logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = field(
+        default_factory=lambda: logging.getLogger("innkeeper.node")
+    )
     is_cancelled: Callable[[], bool] = lambda: False
 
     @property

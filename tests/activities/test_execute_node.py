@@ -690,3 +690,19 @@ async def test_what_a_stream_says_is_in_history_as_the_output_only(
     ]
     assert sum(data.count(b"one two three") for data in activity) == 1
     assert (await all_bytes(handle)).count(b"one two three") == 2  # and in the result of the run
+
+
+async def test_log_lines_of_a_node_say_run_node_and_attempt(
+    stack: Stack, toys: Toys, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def warn(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        context.logger.warning("odd: %d", 5, extra={"mine": 1})
+        return {"out": 1}
+
+    toys.add("warn", warn)
+    async with stack.worker():
+        handle = await stack.start(batch("w", "warn"))
+        await handle.result()
+    (line,) = (record for record in caplog.records if record.getMessage() == "odd: 5")
+    told = {name: vars(line)[name] for name in ("run", "node", "attempt", "mine")}
+    assert told == {"run": handle.id, "node": "w", "attempt": 1, "mine": 1}
