@@ -7,7 +7,7 @@ STAMP := .venv/.stamp
 PEERS := .venv-peers
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) tests
-SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo up test test-long lint types format chaos bench bench-peers bench-growth clean
 .DEFAULT_GOAL := help
@@ -40,7 +40,7 @@ format: $(STAMP) ## Format the code and sort imports
 	$(BIN)/ruff format $(CODE)
 
 chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming runs for a minute
-	CHAOS_SECONDS=60 CHAOS_RUNS=20 $(BIN)/pytest tests/crash/test_chaos.py
+	TESTS_LONG=1 CHAOS_SECONDS=60 CHAOS_RUNS=20 $(BIN)/pytest tests/crash/test_chaos.py
 
 bench: $(STAMP) ## Measure everything, beside what is written by hand
 	$(BIN)/python -m tests.benchmarks

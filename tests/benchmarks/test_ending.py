@@ -24,6 +24,7 @@ RUNNING = ("start-dev", "activities.worker")
         ("idle", signal.SIGKILL, -signal.SIGKILL),
     ],
 )
+@pytest.mark.slow
 def test_nothing_is_left_of_a_benchmark_that_is_stopped(
     row: str, number: signal.Signals, code: int, tmp_path: Path
 ) -> None:

@@ -26,7 +26,7 @@ SEED = int(os.environ.get("CHAOS_SEED", "20250607"))
 SETTLE_S = 75.0
 """After the last fault: restarts, heartbeat timeouts, and the longest stream once more from its beginning."""
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(SECONDS + SETTLE_S + 60)]
+pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(SECONDS + SETTLE_S + 60)]
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 

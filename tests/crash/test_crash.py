@@ -154,7 +154,15 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("moment", "victims"), CASES, ids=[f"{'+'.join(who)}-{when}" for when, who in CASES])
+LONG_FORM = (("in_a_node", ("worker-1",)), ("in_a_node", ("temporal",)), ("after_a_node", ("gateway", "worker-1")))
+"""Of these each victim and each moment is tried by others, too."""
+
+
+@pytest.mark.parametrize(
+    ("moment", "victims"),
+    [pytest.param(*case, marks=[pytest.mark.slow] if case in LONG_FORM else []) for case in CASES],
+    ids=[f"{'+'.join(who)}-{when}" for when, who in CASES],
+)
 async def test_run_ends_as_if_nothing_had_happened(bench: Bench, moment: str, victims: tuple[str, ...]) -> None:
     logged: set[str] = set()
 

@@ -76,6 +76,7 @@ async def test_killed_worker_runs_no_finished_item_again(stack: LocalStack, tmp_
         await check(client, run, tmp_path, done)
 
 
+@pytest.mark.slow  # waits and streams are tried this way at each change
 async def test_stack_started_again_goes_on_with_the_items_left(tmp_path: Path) -> None:
     async with LocalStack(options(tmp_path)) as stack, GatewayClient(stack.url) as client:
         run = await client.submit(each(stack, tmp_path))

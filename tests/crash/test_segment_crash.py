@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -65,21 +66,34 @@ async def check(client: GatewayClient, run: str, trace: Path) -> None:
     assert len(lines) > NODES, "nothing ran twice, so that nothing was tried"
 
 
-@pytest.mark.parametrize(("beside", "at"), [(False, "n1"), (True, "n5")], ids=["in_the_workflow_task", "by_the_server"])
-async def test_segment_of_a_killed_worker_is_repeated_with_equal_results(tmp_path: Path, beside: bool, at: str) -> None:
+@pytest.fixture(scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
+    folder = tmp_path_factory.mktemp("segments")
+    async with LocalStack(StackOptions(folder / "data", plugins=(PLUGINS,))) as started:
+        yield started
+
+
+@pytest.mark.parametrize(
+    ("beside", "at"),
+    [
+        pytest.param(False, "n1", id="in_the_workflow_task"),
+        pytest.param(True, "n5", id="by_the_server", marks=pytest.mark.slow),  # that is how everything dies below
+    ],
+)
+async def test_segment_of_a_killed_worker_is_repeated_with_equal_results(
+    stack: LocalStack, tmp_path: Path, beside: bool, at: str
+) -> None:
     trace = tmp_path / "trace.txt"
-    options = StackOptions(tmp_path / "data", plugins=(PLUGINS,))
-    async with LocalStack(options) as stack, GatewayClient(stack.url) as client:
+    async with GatewayClient(stack.url) as client:
         run = await client.submit(graph(trace, beside=beside))
         await until_begun(trace, at)
         os.kill(stack.pids()["worker-1"], signal.SIGKILL)
         await check(client, run, trace)
 
 
-async def test_segment_outlives_the_death_of_everything(tmp_path: Path) -> None:
+async def test_segment_outlives_the_death_of_everything(stack: LocalStack, tmp_path: Path) -> None:
     trace = tmp_path / "trace.txt"
-    options = StackOptions(tmp_path / "data", plugins=(PLUGINS,))
-    async with LocalStack(options) as stack, GatewayClient(stack.url) as client:
+    async with GatewayClient(stack.url) as client:
         run = await client.submit(graph(trace, beside=True))
         await until_begun(trace, "n3")
         for pid in stack.pids().values():

@@ -101,7 +101,7 @@ async def test_each_process_is_a_worker_of_its_own_and_a_killed_one_comes_back(s
     await connected(stack, 0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
 async def test_no_worker_is_left_when_the_command_ends(stack: LocalStack, number: int) -> None:
     with started(*INNKEEPER, stack.options.data_dir, INNKEEPER_WORKER_PROCESSES="2") as processes:
         await connected(stack, 2)
@@ -113,6 +113,7 @@ async def test_no_worker_is_left_when_the_command_ends(stack: LocalStack, number
     await connected(stack, 0)
 
 
+@pytest.mark.slow
 async def test_no_worker_is_left_when_what_supervises_the_command_is_killed(stack: LocalStack) -> None:
     command = (*INNKEEPER, stack.options.data_dir, "--processes", 2)
     with started(sys.executable, "-c", SUPERVISED, *command) as supervisor:
@@ -124,6 +125,7 @@ async def test_no_worker_is_left_when_what_supervises_the_command_is_killed(stac
     await connected(stack, 0)
 
 
+@pytest.mark.slow
 async def test_workers_that_cannot_start_end_the_command_with_their_reason(tmp_path: Path) -> None:
     command = (*INNKEEPER, tmp_path, "--processes", 2)
     with started(*command, INNKEEPER_MAX_ACTIVITIES="none") as processes:
