@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from activities.attempt import Attempt
 from activities.execute_node import ExecuteNode
@@ -21,9 +22,6 @@ from nodes.feeds import Missing, PlannedInput, SlotKey, values_of
 
 BREATHE_MS = 10.0
 """How long nodes that never wait may keep the worker's loop to themselves."""
-
-MAX_OUTPUTS = 256_000
-"""Bytes of JSON that one node may give in a segment: what a local activity returns is never refused, it wedges."""
 
 Outcome = dict[str, Any]
 
@@ -76,7 +74,7 @@ class ExecuteSegment:
         call, epoch = attempt.call, attempt.epoch
         self._link.open(call.run, call.path, epoch, call.type)
         outcome = await self._outcome(attempt)
-        if len(orjson.dumps(outcome.get("outputs"))) > MAX_OUTPUTS:
+        if "outputs" in outcome and not segment.has_room_for(outcome["outputs"]):
             outcome = {"again": True}  # by itself, where the server refuses what is too large
         if "outputs" in outcome:
             segment.last_message = self._link.say_complete(call.run, call.path, epoch, outcome["outputs"])
@@ -88,10 +86,10 @@ class ExecuteSegment:
         except NodeMustWait:
             return {"again": True}
         except SystemExit:
-            return {"error": _described(attempt, InvalidNode("the node called exit()"))}
+            return {"error": _described(attempt.failed(InvalidNode("the node called exit()")))}
         except Exception as error:
             found = attempt.failed(error)
-            return {"error": _described(attempt, error)} if found.non_retryable else {"again": True}
+            return {"error": _described(found)} if found.non_retryable else {"again": True}
 
 
 class _Segment:
@@ -128,7 +126,14 @@ class _Segment:
         self.outcomes[node.id] = outcome
         if "outputs" in outcome:
             self._outputs[node.id] = outcome["outputs"]
-            self._bytes += len(orjson.dumps(outcome["outputs"]))
+
+    def has_room_for(self, outputs: dict[str, Any]) -> bool:
+        """Is what one node gave little enough? Then it is counted."""
+        size = len(orjson.dumps(outputs))
+        if size > self.call.budget_bytes:
+            return False
+        self._bytes += size
+        return True
 
     def node_call(self, node: SegmentNode, values: dict[str, Any]) -> NodeCall:
         call = self.call
@@ -156,9 +161,8 @@ def _sources(slots: Iterable[PlannedInput]) -> set[str]:
     return {feed.node for slot in slots for feed in slot.feeds}
 
 
-def _described(attempt: Attempt, error: Exception) -> dict[str, Any]:
+def _described(found: ApplicationError) -> dict[str, Any]:
     """A final failure as the run's table holds it."""
-    found = attempt.failed(error)
     info = found.details[0] if found.details else {}
     details = {"details": info["details"]} if info.get("details") else {}
     return {"message": found.message, "code": found.type, "retryable": bool(info.get("retryable")), **details}

@@ -125,7 +125,8 @@ class SegmentCall:
         place: Node path of the graph; `""` for the run itself.
         nodes: `SegmentNode`s on the wire, each behind those it reads.
         outputs: What nodes outside have given, as far as it is read: node to slot to value.
-        budget_ms, budget_bytes: No further node begins when they are used up.
+        budget_ms, budget_bytes: No further node begins when they are used up. A single node that gives more than
+            `budget_bytes` of JSON runs by itself: what a local activity returns is never refused, it wedges.
     """
 
     run: str

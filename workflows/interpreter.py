@@ -235,9 +235,10 @@ class Interpreter:
     # --- segments -------------------------------------------------------------------------------------------------
 
     def _may_be_fused(self, node: PlannedNode) -> bool:
-        if not self._fuses or node.id in self._alone or not segments.may_be_fused(node):
-            return False
-        return segments.weight_of(node, self.state.outputs) <= segments.MAX_BYTES
+        return self._may_join(node) and segments.weight_of(node, self.state.outputs) <= segments.MAX_BYTES
+
+    def _may_join(self, node: PlannedNode) -> bool:
+        return self._fuses and node.id not in self._alone and segments.may_be_fused(node)
 
     def _start_segments(self) -> bool:
         """Start segments of the inline nodes that are ready. True when the budget held some back."""
@@ -265,12 +266,8 @@ class Interpreter:
 
     def _chosen(self, ready: list[NodeId]) -> list[PlannedNode]:
         outputs = self.state.outputs
-
-        def may_join(node: PlannedNode) -> bool:
-            return node.id not in self._alone and segments.may_be_fused(node)
-
         return segments.choose(
-            self.plan, self._progress.waiting, ready, may_join, lambda node: segments.weight_of(node, outputs)
+            self.plan, self._progress.waiting, ready, self._may_join, lambda node: segments.weight_of(node, outputs)
         )
 
     def _may_run_here(self) -> bool:

@@ -19,7 +19,6 @@ from workflows.scope import Place, Scope
 MAX_ATTEMPTS = 3
 """Of a segment by the server; then its nodes run one by one, each with attempts of its own."""
 REGULAR_MS = 2_000.0
-MAX_OUTPUT_BYTES = 256_000
 
 
 class SegmentRuns:
@@ -38,7 +37,6 @@ class SegmentRuns:
             outputs=segments.given_from_outside(nodes, outputs),
             run_user=self._scope.user_id,
             budget_ms=budget_ms,
-            budget_bytes=MAX_OUTPUT_BYTES,
         ).to_wire()
 
     def start_here(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
