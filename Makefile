@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PEERS := .venv-peers
 PACKAGES := nodes workflows activities gateway
-CODE := $(PACKAGES) tests
+CODE := $(PACKAGES) src tests
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo up test test-long lint types format chaos bench bench-peers bench-growth clean
@@ -33,7 +33,7 @@ lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff format --check $(CODE)
 
 types: $(STAMP) ## Check types
-	$(BIN)/mypy $(addprefix -p ,$(PACKAGES))
+	$(BIN)/mypy -p innkeeper
 
 format: $(STAMP) ## Format the code and sort imports
 	$(BIN)/ruff check --fix $(CODE)

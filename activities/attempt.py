@@ -12,12 +12,12 @@ from typing import Any, Protocol
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.errors import MAX_MESSAGE, failure, redact
-from activities.follower import Epoch
-from activities.heartbeat import Heartbeat
-from nodes.call import NodeCall
-from nodes.errors import NodeMustWait, NodeTimeout
-from nodes.node import SecretRef, Secrets, Services
+from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
+from innkeeper.activities.follower import Epoch
+from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.nodes.call import NodeCall
+from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
+from innkeeper.nodes.node import SecretRef, Secrets, Services
 
 
 class SecretsOfRun(Secrets, Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.errors import InnkeeperError, ProviderError
 
 MAX_MESSAGE = 2_000
 SHORT_SECRET_CHARS = 6

@@ -12,18 +12,18 @@ from typing import Any, Protocol, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.attempt import Attempt, SecretsOfRun, waits_so_far
-from activities.gateway_link import Answer, GatewayLink
-from activities.heartbeat import Heartbeat
-from activities.room import Room
-from activities.settings import INPUT_ROOM_MB
-from activities.stream import Collected, StreamInputs, StreamOutput
-from activities.values import Values, stored_bytes, with_secrets
-from nodes.call import EXECUTE_NODE, NodeCall, NodeResult
-from nodes.definition import Execute, Input, NodeDefinition
-from nodes.errors import InvalidNode, NodeMustWait
-from nodes.node import NodeContext, Services
-from nodes.services.results import result_key
+from innkeeper.activities.attempt import Attempt, SecretsOfRun, waits_so_far
+from innkeeper.activities.gateway_link import Answer, GatewayLink
+from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.memory_budget import Room
+from innkeeper.activities.settings import INPUT_ROOM_MB
+from innkeeper.activities.stream import Collected, StreamInputs, StreamOutput
+from innkeeper.activities.values import Values, stored_bytes, with_secrets
+from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
+from innkeeper.nodes.definition import Execute, Input, NodeDefinition
+from innkeeper.nodes.errors import InvalidNode, NodeMustWait
+from innkeeper.nodes.node import NodeContext, Services
+from innkeeper.nodes.services.results import result_key
 
 log = logging.getLogger("innkeeper.node")
 

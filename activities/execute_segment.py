@@ -12,13 +12,13 @@ import orjson
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.attempt import Attempt
-from activities.execute_node import ExecuteNode
-from activities.gateway_link import GatewayLink
-from activities.heartbeat import Heartbeat
-from nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
-from nodes.errors import InvalidNode, NodeMustWait
-from nodes.feeds import Missing, PlannedInput, SlotKey, values_of
+from innkeeper.activities.attempt import Attempt
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
+from innkeeper.nodes.errors import InvalidNode, NodeMustWait
+from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
 
 BREATHE_MS = 10.0
 """How long nodes that never wait may keep the worker's loop to themselves."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from nodes.errors import NodeError
-from nodes.node import Chunk
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import Chunk
 
 Epoch = tuple[int, int]
 REPORT_EVERY = 250

@@ -15,8 +15,8 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from activities.follower import Epoch, Follower
-from nodes.errors import InvalidNode
+from innkeeper.activities.follower import Epoch, Follower
+from innkeeper.nodes.errors import InvalidNode
 
 log = logging.getLogger("innkeeper.link")
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
-from activities.settings import WorkerSettings
-from nodes.node import Blobs, SecretRef, Services
-from nodes.services.channel_book import ChannelBook, VouchedHosts
-from nodes.services.http import AddressPolicy
-from nodes.services.llm import DispatchingLlm, built_in_adapters
-from nodes.services.resources import FolderResources
-from nodes.services.scripts import ScriptProcesses
-from nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
-from nodes.services.web import GuardedHttp
+from innkeeper.activities.settings import WorkerSettings
+from innkeeper.nodes.node import Blobs, SecretRef, Services
+from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm import DispatchingLlm, built_in_adapters
+from innkeeper.nodes.services.resources import FolderResources
+from innkeeper.nodes.services.scripts import ScriptProcesses
+from innkeeper.nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
+from innkeeper.nodes.services.web import GuardedHttp
 
 MEGABYTE = 1024 * 1024
 

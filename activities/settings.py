@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError
 
 DEFAULT_QUEUE = "innkeeper"
 INPUT_ROOM_MB = 48

@@ -9,13 +9,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from activities.attempt import Attempt
-from activities.errors import redact
-from activities.follower import ChunksOf, Epoch, Follower, Reader, one_chunk
-from activities.gateway_link import Answer, GatewayLink
-from nodes.definition import Input
-from nodes.errors import InvalidNode, NodeError, NodeMustWait
-from nodes.node import Chunk, Outputs
+from innkeeper.activities.attempt import Attempt
+from innkeeper.activities.errors import redact
+from innkeeper.activities.follower import ChunksOf, Epoch, Follower, Reader, one_chunk
+from innkeeper.activities.gateway_link import Answer, GatewayLink
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import InvalidNode, NodeError, NodeMustWait
+from innkeeper.nodes.node import Chunk, Outputs
 
 MAX_COLLECTED_CHARS = 64_000_000
 OPEN_PATIENCE_S = 5.0

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 
 import orjson
 
-from nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob
-from nodes.definition import Input
-from nodes.errors import InvalidNode, NodeInputError
-from nodes.node import Blobs, SecretRef
+from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import InvalidNode, NodeInputError
+from innkeeper.nodes.node import Blobs, SecretRef
 
 JSON_MIME = "application/json"
 BYTES_MIME = "application/octet-stream"

@@ -19,22 +19,22 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from activities.execute_node import ExecuteNode
-from activities.execute_segment import ExecuteSegment
-from activities.gateway_link import GatewayLink, NullLink
-from activities.jobs import EngineJobs
-from activities.room import Room
-from activities.services import ServicesForRuns
-from activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
-from activities.sink import LinkSink
-from activities.values import Values
-from nodes.errors import InnkeeperError
-from nodes.plugins import Catalogue, load_catalogue
-from nodes.services.blobs import FolderBlobs
-from nodes.services.results import FolderResults
-from workflows.connection import connect_config
-from workflows.graph_workflow import GraphWorkflow
-from workflows.sink import install_sink
+from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.event_sink import LinkSink
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.execute_segment import ExecuteSegment
+from innkeeper.activities.gateway_link import GatewayLink, NullLink
+from innkeeper.activities.memory_budget import Room
+from innkeeper.activities.services import ServicesForRuns
+from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
+from innkeeper.activities.values import Values
+from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.plugins import Catalogue, load_catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.results import FolderResults
+from innkeeper.workflows.connection import connect_config
+from innkeeper.workflows.engine.event_sink import install_sink
+from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 
 log = logging.getLogger("innkeeper.worker")
 

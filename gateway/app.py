@@ -9,11 +9,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import errors
-from gateway.context import open_gateway
-from gateway.routes import control, demo, events, files, health, nodes, prompts, workflows
-from gateway.security import AccessToken, BodyLimit, HostGuard
-from gateway.settings import Settings
+from innkeeper.gateway import errors
+from innkeeper.gateway.api import control, demo, events, files, health, nodes, prompts, workflows
+from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
+from innkeeper.gateway.container import open_gateway
+from innkeeper.gateway.settings import Settings
 
 
 class GatewayApp:

@@ -30,8 +30,8 @@ import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from gateway.settings import is_loopback
-from nodes.errors import InnkeeperError, InvalidWorkflow, Problem, RunNotActive, RunNotFound
+from innkeeper.gateway.settings import is_loopback
+from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem, RunNotActive, RunNotFound
 
 Event = dict[str, Any]
 ENDED = frozenset({"complete", "error", "interrupted"})

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive, RunNotFound, RunStillActive
+from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive, RunNotFound, RunStillActive
 
 logger = logging.getLogger("innkeeper.gateway")
 

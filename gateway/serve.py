@@ -12,10 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError
 
 if TYPE_CHECKING:
-    from gateway.settings import Settings
+    from innkeeper.gateway.settings import Settings
 
 logger = logging.getLogger("innkeeper.gateway")
 
@@ -36,8 +36,8 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     """
     import uvicorn
 
-    from gateway.app import create_app
-    from gateway.server import server_config
+    from innkeeper.gateway.app import create_app
+    from innkeeper.gateway.process.uvicorn_config import server_config
 
     app = create_app(settings)
     try:
@@ -49,7 +49,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 
 def _reason(failure: Exception) -> InnkeeperError:
-    from gateway.errors import internal_error
+    from innkeeper.gateway.errors import internal_error
 
     if isinstance(failure, InnkeeperError):
         return failure
@@ -73,9 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(fd: int | None, held: contextlib.ExitStack) -> None:
-    from gateway.listen import listen, url_of
-    from gateway.logs import configure
-    from gateway.settings import Settings, worker_token
+    from innkeeper.gateway.process.listening_socket import listen, url_of
+    from innkeeper.gateway.process.logging import configure
+    from innkeeper.gateway.settings import Settings, worker_token
 
     settings = Settings.load()
     if fd is not None:
@@ -100,7 +100,7 @@ def _allow_many_files() -> None:
 
 def _hold_data_dir(settings: Settings, url: str, held: contextlib.ExitStack) -> None:
     """A gateway of its own holds the data directory itself; under a supervisor, the supervisor does."""
-    from gateway.data_dir import DataDir, DataLock
+    from innkeeper.gateway.process.data_dir import DataDir, DataLock
 
     lock = DataLock.acquire(DataDir.open(settings.data_dir))
     held.callback(lock.release)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from nodes.errors import InnkeeperError
-from nodes.services.resources import MAX_RESOURCE_BYTES
+from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.services.resources import MAX_RESOURCE_BYTES
 
 PREFIX = "INNKEEPER_"
 TRUE_WORDS = frozenset({"1", "true", "yes", "on"})

@@ -1,0 +1,4 @@
+"""Imported as `innkeeper.nodes` only: under a second name its classes would exist twice."""
+
+if __name__ != "innkeeper.nodes":
+    raise ImportError("write 'innkeeper.nodes' in place of 'nodes'")

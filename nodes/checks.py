@@ -8,8 +8,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from nodes.definition import DATA_FLOW_TYPES, BypassBehavior, Input, Mode, NodeDefinition, Output
-from nodes.errors import PluginLoadError
+from innkeeper.nodes.definition import DATA_FLOW_TYPES, BypassBehavior, Input, Mode, NodeDefinition, Output
+from innkeeper.nodes.errors import PluginLoadError
 
 _NAME = re.compile(r"[^\s:/]+")
 _SUB_HANDLE = re.compile(r"__\d+$")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NewType
 
-from nodes.number_text import number_text
+from innkeeper.nodes.number_text import number_text
 
 NodeId = NewType("NodeId", str)
 SlotKey = NewType("SlotKey", str)

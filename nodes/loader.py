@@ -14,10 +14,10 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-from nodes.definition import NodeDefinition
-from nodes.errors import InnkeeperError, PluginLoadError
-from nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
-from nodes.registration import Registration, collect_registrations
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.errors import InnkeeperError, PluginLoadError
+from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
+from innkeeper.nodes.registration import Registration, collect_registrations
 
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 _REGISTERED = "__innkeeper_registrations__"
@@ -165,7 +165,7 @@ def _package_for(root: Path) -> str:
     with equal file names do not meet, and a reload runs the code anew.
     """
     if root.is_relative_to(LIBRARY_ROOT):
-        return ".".join(("nodes", *root.relative_to(LIBRARY_ROOT.parent).parts))
+        return ".".join(("innkeeper", "nodes", *root.relative_to(LIBRARY_ROOT.parent).parts))
     words = re.sub(r"\W", "_", root.name)
     name = f"innkeeper_nodes_{next(_package_numbers)}_{words}"
     init = root / "__init__.py"

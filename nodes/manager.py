@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodes.checks import check_definition
-from nodes.definition import NodeDefinition
-from nodes.errors import DuplicateNodeType, PluginLoadError
+from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.errors import DuplicateNodeType, PluginLoadError
 
 CORE = "core"
 UNKNOWN = "unknown"

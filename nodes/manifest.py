@@ -10,7 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic.alias_generators import to_camel
 
-from nodes.errors import PluginLoadError
+from innkeeper.nodes.errors import PluginLoadError
 
 MANIFEST = "plugin.yaml"
 MAX_MANIFEST_BYTES = 64 * 1024

@@ -1,7 +1,7 @@
 """For tests of nodes, ours and those of plugin authors: run one node by itself, with services that live in memory.
 
 Example:
-    >>> from nodes.library.utilities.text_merge import definition
+    >>> from innkeeper.nodes.library.utilities.text_merge import definition
     >>> run_node(definition, {"text_inputs": ["a", "b"], "separator": "-"})
     {'merged_text': 'a-b'}
 """
@@ -15,9 +15,9 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition
-from nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
-from nodes.node import (
+from innkeeper.nodes.definition import Input, NodeDefinition
+from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
+from innkeeper.nodes.node import (
     Channels,
     ChatRequest,
     ChatResponse,
@@ -34,7 +34,7 @@ from nodes.node import (
     SecretRef,
     Services,
 )
-from nodes.services.function_call import call_function, error_of_call, from_json, to_json
+from innkeeper.nodes.services.function_call import call_function, error_of_call, from_json, to_json
 
 
 class MemorySecrets:

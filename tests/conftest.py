@@ -15,7 +15,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.testing import WorkflowEnvironment
 from xdist.scheduler import LoadScopeScheduling
 
-from gateway.temporal_server import DYNAMIC_CONFIG, free_port
+from innkeeper.gateway.process.temporal_server import DYNAMIC_CONFIG, free_port
 from tests.effort import LONG, use_profile
 
 use_profile()

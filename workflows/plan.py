@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, overload
 
 import orjson
 
-from nodes.feeds import LIVE, STREAMED, UNDEFINED, Feed, NodeId, PlannedInput, SlotKey
+from innkeeper.nodes.feeds import LIVE, STREAMED, UNDEFINED, Feed, NodeId, PlannedInput, SlotKey
 
 __all__ = [
     "LIVE",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from nodes.tavern.cards import write_png
+from innkeeper.nodes.tavern.cards import write_png
 
 FOLDER = Path(__file__).parent
 WIDTH, HEIGHT = 400, 600

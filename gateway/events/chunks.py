@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from gateway.events.fence import EXECUTING, YIELD, Event
-from gateway.events.log import EventLog, StoredEvent
+from innkeeper.gateway.events.fence import EXECUTING, YIELD, Event
+from innkeeper.gateway.events.log import EventLog, StoredEvent
 
 PAGE = 1000
 _BEGINS = b'"type":"%s"' % EXECUTING.encode()

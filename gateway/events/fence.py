@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 import orjson
 
-from gateway.events.activity import Activity
-from nodes.errors import InnkeeperError
+from innkeeper.gateway.events.activity import Activity
+from innkeeper.nodes.errors import InnkeeperError
 
 Event = dict[str, Any]
 Message = Mapping[str, Any]

@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from gateway.events.chunks import Found, Place, read_chunks
-from gateway.events.fence import Epoch
-from gateway.events.log import EventLog, LogUnavailable
-from gateway.events.streams import CLOSED, RETRY_S, Streams
-from nodes.errors import InnkeeperError
+from innkeeper.gateway.events.chunks import Found, Place, read_chunks
+from innkeeper.gateway.events.fence import Epoch
+from innkeeper.gateway.events.log import EventLog, LogUnavailable
+from innkeeper.gateway.events.streams import CLOSED, RETRY_S, Streams
+from innkeeper.nodes.errors import InnkeeperError
 
 WINDOW_CHUNKS = 1000
 WINDOW_BYTES = 1_000_000

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 
-from gateway.events.log import EventLog
-from nodes.errors import RunError, RunNotFound
+from innkeeper.gateway.events.log import EventLog
+from innkeeper.nodes.errors import RunError, RunNotFound
 
 RING_FRAMES = 1024
 RING_BYTES = 4_000_000

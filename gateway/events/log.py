@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import orjson
 
-from nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError
 
 READ_BYTES = 1_000_000
 """A page of events stops growing here: a read must not hold the memory of a large run."""

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from gateway.events.log import READ_BYTES, Batch, LogFormatMismatch, LogUnavailable, RunInfo, StoredEvent
+from innkeeper.gateway.events.log import READ_BYTES, Batch, LogFormatMismatch, LogUnavailable, RunInfo, StoredEvent
 
 FORMAT_VERSION = "1"
 

@@ -16,9 +16,19 @@ from typing import Any
 
 import orjson
 
-from gateway.events.chunks import PAGE, Place, read_chunks
-from gateway.events.fence import ERROR, EXECUTING, STATUS, STATUS_RANK, TERMINAL, YIELD, Epoch, Event, StoredText
-from gateway.events.log import EventLog, LogUnavailable
+from innkeeper.gateway.events.chunks import PAGE, Place, read_chunks
+from innkeeper.gateway.events.fence import (
+    ERROR,
+    EXECUTING,
+    STATUS,
+    STATUS_RANK,
+    TERMINAL,
+    YIELD,
+    Epoch,
+    Event,
+    StoredText,
+)
+from innkeeper.gateway.events.log import EventLog, LogUnavailable
 
 RING_CHUNKS = 2048
 RING_BYTES = 1_000_000

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.events.fence import (
+from innkeeper.gateway.events.fence import (
     FENCED,
     Answer,
     Decision,
@@ -23,9 +23,9 @@ from gateway.events.fence import (
     decide,
     fact_message,
 )
-from gateway.events.hub import Hub
-from gateway.events.log import Batch, EventLog, LogUnavailable, encode, frame_of
-from gateway.events.streams import Streams
+from innkeeper.gateway.events.hub import Hub
+from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, encode, frame_of
+from innkeeper.gateway.events.streams import Streams
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
 
-from gateway.store.grouped import GroupedWrites
-from gateway.store.models import RunRow
+from innkeeper.gateway.store.models import RunRow
+from innkeeper.gateway.store.write_batcher import GroupedWrites
 
 ENDED = ("complete", "error", "interrupted")
 

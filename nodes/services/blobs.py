@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from nodes.errors import ResourceError
-from nodes.services.files import write_atomic
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.services.files import write_atomic
 
 MAX_BLOB_BYTES = 256 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -9,12 +9,12 @@ import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from nodes.errors import ProviderError, ResourceError
-from nodes.node import ModelWish, Route, SecretRef
-from nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
-from nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, route
-from nodes.services.hosts import same_host
-from nodes.services.secrets import SecretStore
+from innkeeper.nodes.errors import ProviderError, ResourceError
+from innkeeper.nodes.node import ModelWish, Route, SecretRef
+from innkeeper.nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, route
+from innkeeper.nodes.services.hosts import same_host
+from innkeeper.nodes.services.secrets import SecretStore
 
 _REFERENCE = "channel:"
 _ENVIRONMENT = "env:"

@@ -10,7 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, Model, Routing
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, Model, Routing
 
 CHANNELS_FILE = "channels.yaml"
 MAX_FILE_BYTES = 256 * 1024

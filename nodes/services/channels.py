@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from nodes.errors import ProviderError
-from nodes.node import ModelWish, Route, SecretRef
-from nodes.services.hosts import host_of
+from innkeeper.nodes.errors import ProviderError
+from innkeeper.nodes.node import ModelWish, Route, SecretRef
+from innkeeper.nodes.services.hosts import host_of
 
 BUILT_IN_ADAPTERS = ("openai",)
 MAX_NAMED = 12

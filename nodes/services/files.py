@@ -9,7 +9,7 @@ import tempfile
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from nodes.errors import ResourceError
+from innkeeper.nodes.errors import ResourceError
 
 # The dot keeps it out of every listing if the process dies before the rename.
 TEMPORARY_PREFIX = ".new-"

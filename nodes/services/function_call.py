@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from nodes.errors import InnkeeperError, InvalidNode, NodeError
+from innkeeper.nodes.errors import InnkeeperError, InvalidNode, NodeError
 
 # Marks what orjson would read otherwise than it was: great whole numbers as floats.
 _SLOW = b" "
@@ -26,8 +26,8 @@ def call_function(name: str, arguments: Mapping[str, Any], data: bytes = b"") ->
 def find_function(name: str) -> Callable[..., Any]:
     """A public function by `module:name`, of the module that defines it. Raises InvalidNode when there is none."""
     module, _, attribute = name.partition(":")
-    if not module.startswith("nodes.") or not attribute or attribute.startswith("_"):
-        raise InvalidNode(f"{name!r} cannot be called by name; it looks like 'nodes.package.module:function'")
+    if not module.startswith("innkeeper.nodes.") or not attribute or attribute.startswith("_"):
+        raise InvalidNode(f"{name!r} cannot be called by name; it looks like 'innkeeper.nodes.package.module:function'")
     try:
         function = getattr(import_module(module), attribute)
     except (ImportError, AttributeError):

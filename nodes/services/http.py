@@ -17,7 +17,7 @@ from typing import Literal
 import httpcore2
 import httpx2
 
-from nodes.errors import RequestRefused, ResourceError
+from innkeeper.nodes.errors import RequestRefused, ResourceError
 
 AddressKind = Literal["public", "loopback", "private", "metadata", "link-local", "multicast", "unspecified", "reserved"]
 Address = IPv4Address | IPv6Address

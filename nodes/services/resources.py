@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from nodes.errors import ResourceError
-from nodes.services.files import cannot_write, write_atomic
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.services.files import cannot_write, write_atomic
 
 MAX_RESOURCE_BYTES = 32 * 1024 * 1024
 MAX_LISTED = 10_000

@@ -14,9 +14,9 @@ from typing import Any
 
 import orjson
 
-from nodes.call import NodeCall
-from nodes.errors import ResourceError
-from nodes.services.files import write_atomic
+from innkeeper.nodes.call import NodeCall
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.services.files import write_atomic
 
 log = logging.getLogger("innkeeper.results")
 

@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import nodes.errors
-import nodes.tavern.environment
-from nodes.errors import InnkeeperError, NodeError, NodeInputError, NodeTimeout
-from nodes.services.function_call import from_json, to_json
-from nodes.services.scripts_child import ANSWER, REQUEST
+import innkeeper
+from innkeeper.nodes import errors as node_errors
+from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError, NodeTimeout
+from innkeeper.nodes.services.function_call import from_json, to_json
+from innkeeper.nodes.services.scripts_child import ANSWER, REQUEST
+from innkeeper.nodes.tavern import environment
 
 MAX_BYTES = 64 * 1024 * 1024
 """Of a request, and of an answer."""
@@ -261,13 +262,22 @@ class _Child:
 def _start(theirs: socket.socket, memory_mb: int, max_bytes: int) -> subprocess.Popen[bytes]:
     numbers = (os.getpid(), memory_mb, max_bytes)
     # -P: the folder of the module holds an http.py, which must not hide Python's. -S: the paths are ours already.
-    command = [sys.executable, "-P", "-s", "-S", "-B", "-m", "nodes.services.scripts_child", *map(str, numbers)]
+    command = [
+        sys.executable,
+        "-P",
+        "-s",
+        "-S",
+        "-B",
+        "-m",
+        "innkeeper.nodes.services.scripts_child",
+        *map(str, numbers),
+    ]
     nothing = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=theirs.fileno(), stdout=nothing, stderr=nothing, env=_environment(), cwd="/")
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(nodes.errors.__file__).parents[1])
+    root = str(Path(innkeeper.__file__).parents[1])
     paths = [root, *(path for path in sys.path if path and path != root)]
     return {
         **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
@@ -305,7 +315,7 @@ def _checked(answer: bytearray) -> Mapping[str, Any]:
 def _known_errors() -> dict[str, type[InnkeeperError]]:
     """Error classes that a message and a code are enough to make."""
     plain = (InnkeeperError.__init__, NodeError.__init__)
-    modules = (nodes.errors, nodes.tavern.environment)
+    modules = (node_errors, environment)
     found = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
     return {kind.__name__: kind for kind in found if issubclass(kind, InnkeeperError) and kind.__init__ in plain}
 

@@ -17,8 +17,15 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.errors import InnkeeperError, NodeError
-from nodes.services.function_call import OUT_OF_MEMORY, call_function, error_of_call, find_function, from_json, to_json
+from innkeeper.nodes.errors import InnkeeperError, NodeError
+from innkeeper.nodes.services.function_call import (
+    OUT_OF_MEMORY,
+    call_function,
+    error_of_call,
+    find_function,
+    from_json,
+    to_json,
+)
 
 REQUEST = struct.Struct(">II")
 ANSWER = struct.Struct(">I")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
-from nodes.errors import ResourceError
-from nodes.node import SecretRef
-from nodes.services.files import cannot_write, write_atomic, write_temporary
-from nodes.services.hosts import host_of, same_host
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.services.files import cannot_write, write_atomic, write_temporary
+from innkeeper.nodes.services.hosts import host_of, same_host
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
 KEY_FILE = "secret.key"

@@ -10,13 +10,13 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from nodes.errors import NodeInputError, ProviderError
-from nodes.node import HttpRequest, HttpResponse
+from innkeeper.nodes.errors import NodeInputError, ProviderError
+from innkeeper.nodes.node import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     import httpx2
 
-    from nodes.services.http import AddressPolicy
+    from innkeeper.nodes.services.http import AddressPolicy
 
 MAX_RESPONSE_BYTES = 16 * 1024 * 1024
 MAX_REDIRECTS = 5
@@ -96,7 +96,7 @@ class GuardedHttp:
         if self._client is None:
             import httpx2
 
-            from nodes.services.http import GuardedTransport
+            from innkeeper.nodes.services.http import GuardedTransport
 
             self._client = httpx2.AsyncClient(
                 transport=GuardedTransport(self._policy, max_response_bytes=self._limit),

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.environment import FormatError
 
 MAX_TEXT_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 100

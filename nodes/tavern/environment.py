@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nodes.errors import NodeError, NodeInputError
+from innkeeper.nodes.errors import NodeError, NodeInputError
 
 Draw = Callable[[], float]
 """A random number, 0 <= number < 1."""

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from nodes.tavern.documents import decode, kind_of, parse_json
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
+from innkeeper.nodes.tavern.environment import FormatError
 
 Json = Mapping[str, Any]
 Role = Literal["system", "user", "assistant"]

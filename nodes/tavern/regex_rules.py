@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nodes.tavern.environment import BadPattern, FormatError, JsMatch, JsRegexes, PatternTimeout
-from nodes.tavern.js_regex import engine
-from nodes.tavern.regex_script import MAX_SCRIPTS, read_scripts, script_items
-from nodes.tavern.regex_scripts import MAX_TEXT, ResultTooLong, replace_bounded, run_script
-from nodes.tavern.yaml_text import load_json_or_yaml
+from innkeeper.nodes.tavern.environment import BadPattern, FormatError, JsMatch, JsRegexes, PatternTimeout
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.regex_script import MAX_SCRIPTS, read_scripts, script_items
+from innkeeper.nodes.tavern.regex_scripts import MAX_TEXT, ResultTooLong, replace_bounded, run_script
+from innkeeper.nodes.tavern.yaml_text import load_json_or_yaml
 
 TOTAL_S = 8.0
 _TOKEN = re.compile(r"\$(?:([$&`'])|([0-9]{1,2})|<([^>]*)>)")

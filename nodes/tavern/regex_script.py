@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nodes.tavern.documents import parse_json
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import parse_json
+from innkeeper.nodes.tavern.environment import FormatError
 
 USER_INPUT, AI_OUTPUT, SLASH_COMMAND, WORLD_INFO, REASONING = 1, 2, 3, 5, 6
 PLACEMENTS = (USER_INPUT, AI_OUTPUT, SLASH_COMMAND, WORLD_INFO, REASONING)

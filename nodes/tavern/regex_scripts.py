@@ -7,8 +7,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from nodes.tavern.environment import BadPattern, Expand, FormatError, JsMatch, JsPattern, JsRegexes, PatternTimeout
-from nodes.tavern.regex_script import (
+from innkeeper.nodes.tavern.environment import (
+    BadPattern,
+    Expand,
+    FormatError,
+    JsMatch,
+    JsPattern,
+    JsRegexes,
+    PatternTimeout,
+)
+from innkeeper.nodes.tavern.regex_script import (
     AI_OUTPUT,
     FIRST_LINE,
     MAX_SCRIPTS,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from nodes.tavern.documents import MAX_DEPTH, MAX_INTEGER, SURROGATE, parse_json, too_deep
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import MAX_DEPTH, MAX_INTEGER, SURROGATE, parse_json, too_deep
+from innkeeper.nodes.tavern.environment import FormatError
 
 MAX_BYTES = 8 * 1024 * 1024
 MAX_YAML_VALUES = 500_000

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.gateway_link import GatewayLink
-from gateway.temporal_server import free_port
-from nodes.services.secrets import SecretStore, load_or_create_key
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.gateway.process.temporal_server import free_port
+from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 from tests.activities.fake_gateway import TOKEN, FakeGateway
 from tests.activities.toy_stack import Stack, Toys
 

@@ -9,9 +9,9 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.attempt import Attempt
-from activities.heartbeat import Heartbeat
-from nodes.call import NodeCall
+from innkeeper.activities.attempt import Attempt
+from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.nodes.call import NodeCall
 
 
 class NoSecrets:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationErrorCategory
 
-from activities.errors import MAX_MESSAGE, failure, redact
-from nodes.errors import InvalidNode, NodeError, NodeInputError, NodeTimeout, ProviderError, ResourceError
+from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
+from innkeeper.nodes.errors import InvalidNode, NodeError, NodeInputError, NodeTimeout, ProviderError, ResourceError
 
 
 def reported(error: Exception, **options: Any) -> Any:

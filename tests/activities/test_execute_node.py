@@ -14,14 +14,14 @@ from temporalio.client import WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.gateway_link import GatewayLink
-from nodes.call import NodeCall, NodeResult
-from nodes.definition import Input, Mode
-from nodes.errors import NodeError, NodeMustWait, ProviderError
-from nodes.node import Chunk, NodeContext, Outputs, SecretRef
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.nodes.call import NodeCall, NodeResult
+from innkeeper.nodes.definition import Input, Mode
+from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
+from innkeeper.nodes.node import Chunk, NodeContext, Outputs, SecretRef
+from innkeeper.workflows.plan import Feed, PlannedInput, PlannedOutput
 from tests.activities.fake_gateway import FakeGateway, until
 from tests.activities.toy_stack import USER, Stack, Toys, batch, stream
-from workflows.plan import Feed, PlannedInput, PlannedOutput
 
 CANARY = "canary-0123456789-abcdef"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from nodes.definition import Input
-from nodes.node import NodeContext, SecretRef
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.node import NodeContext, SecretRef
+from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput
 from tests.activities.fake_gateway import FakeGateway, until
 from tests.activities.toy_stack import Stack, Toys, batch
-from workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput
 
 CANARY = "canary-0123456789-abcdef"
 Json = dict[str, Any]

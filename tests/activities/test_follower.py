@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from activities.follower import Follower, StreamFailed, one_chunk
-from nodes.node import Chunk
+from innkeeper.activities.follower import Follower, StreamFailed, one_chunk
+from innkeeper.nodes.node import Chunk
 
 
 class Line:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from activities import gateway_link
-from activities.gateway_link import Answer, GatewayLink, NullLink
-from nodes.errors import InvalidNode
+from innkeeper.activities import gateway_link
+from innkeeper.activities.gateway_link import Answer, GatewayLink, NullLink
+from innkeeper.nodes.errors import InvalidNode
 from tests.activities.fake_gateway import MAX_FRAME, TOKEN, FakeGateway, until
 
 FIRST = (1, 0)

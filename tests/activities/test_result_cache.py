@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from activities.execute_node import ExecuteNode
-from activities.gateway_link import NullLink
-from activities.values import Values
-from nodes.call import NodeCall
-from nodes.node import NodeContext, Outputs, SecretRef
-from nodes.services.blobs import FolderBlobs
-from nodes.services.results import SWEEP_EVERY, FolderResults, result_key
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.gateway_link import NullLink
+from innkeeper.activities.values import Values
+from innkeeper.nodes.call import NodeCall
+from innkeeper.nodes.node import NodeContext, Outputs, SecretRef
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.results import SWEEP_EVERY, FolderResults, result_key
 from tests.activities.toy_stack import Toys
 
 BLOB = {"$blob": "a" * 64, "size": 9, "mime": "application/json", "preview": "x"}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from activities.services import ServicesForRuns
-from activities.settings import read_settings
-from nodes.errors import InnkeeperError, RequestRefused
-from nodes.node import ChatRequest, HttpRequest
-from nodes.testing import MemoryBlobs
+from innkeeper.activities.services import ServicesForRuns
+from innkeeper.activities.settings import read_settings
+from innkeeper.nodes.errors import InnkeeperError, RequestRefused
+from innkeeper.nodes.node import ChatRequest, HttpRequest
+from innkeeper.nodes.testing import MemoryBlobs
 
 NOBODY_THERE = "http://127.0.0.1:9"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from activities.settings import SettingsError, WorkerSettings, read_settings
+from innkeeper.activities.settings import SettingsError, WorkerSettings, read_settings
 
 
 def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:

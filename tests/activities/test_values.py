@@ -13,16 +13,16 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.execute_node import ExecuteNode
-from activities.gateway_link import NullLink
-from activities.jobs import EngineJobs
-from activities.values import BYTES_MIME, MAX_VALUE_BYTES, Values
-from nodes.call import INLINE_LIMIT, NodeCall
-from nodes.definition import Input
-from nodes.errors import InvalidNode, NodeInputError, ResourceError
-from nodes.node import SecretRef
-from nodes.plugins import load_catalogue
-from nodes.services.blobs import FolderBlobs
+from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.gateway_link import NullLink
+from innkeeper.activities.values import BYTES_MIME, MAX_VALUE_BYTES, Values
+from innkeeper.nodes.call import INLINE_LIMIT, NodeCall
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import InvalidNode, NodeInputError, ResourceError
+from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
 
 
 class CountingBlobs(FolderBlobs):
@@ -361,7 +361,7 @@ async def test_inputs_that_are_too_large_together_are_refused_before_one_is_load
 async def test_text_over_the_limit_is_refused_before_it_is_encoded(
     values: Values, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.values.MAX_VALUE_BYTES", 10_000)
+    monkeypatch.setattr("innkeeper.activities.values.MAX_VALUE_BYTES", 10_000)
     for value, found in (("x" * 10_001, "10001 characters"), ("é" * 9_000, "18002 bytes"), (b"x" * 10_001, "10001")):
         with pytest.raises(InvalidNode, match=f"{found}.* over the limit of 10000 bytes") as caught:
             await values.pack("out", value)
@@ -375,7 +375,7 @@ async def test_results_of_all_items_that_are_too_large_together_are_refused(
 ) -> None:
     big = await values.pack("text", "x" * 5_000)
     outcomes = [[index, {"outputs": {"text": big, "other": big}}] for index in range(count)]
-    monkeypatch.setattr("activities.jobs.MAX_VALUE_BYTES", 10_004)
+    monkeypatch.setattr("innkeeper.activities.engine_activities.MAX_VALUE_BYTES", 10_004)
     piece = await values.store(orjson.dumps([*outcomes, [count, {"error": {"code": "x"}}]]), "application/json", "")
     request = {"pieces": [piece], "on_error": "collect", "result_key": key}
     gather = EngineJobs(values, cast(Client, None)).gather_values

@@ -17,17 +17,17 @@ import orjson
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
-from activities import worker
-from activities.settings import SettingsError, WorkerSettings, read_settings
-from gateway.temporal_server import free_port
+from innkeeper.activities import worker
+from innkeeper.activities.settings import SettingsError, WorkerSettings, read_settings
+from innkeeper.gateway.process.temporal_server import free_port
+from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
+from innkeeper.workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
 from tests.activities.fake_gateway import TOKEN, FakeGateway, until
-from workflows.graph_workflow import TASK_QUEUE, RunStart
-from workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
 
 PLUGIN = """
 import asyncio
 
-from nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.definition import NodeDefinition, Output
 
 
 async def hang(inputs, context):
@@ -106,7 +106,7 @@ async def process(environ: dict[str, str]) -> AsyncIterator[Process]:
     inner = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "activities.worker",
+        "innkeeper.activities.worker",
         env=environ,
         cwd=Path(__file__).parents[2],
         stdout=asyncio.subprocess.DEVNULL,

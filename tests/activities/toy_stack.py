@@ -14,19 +14,19 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from activities.execute_node import ExecuteNode
-from activities.execute_segment import ExecuteSegment
-from activities.gateway_link import GatewayLink
-from activities.jobs import EngineJobs
-from activities.services import RunSecrets
-from activities.values import Values
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.node import NodeContext, Services
-from nodes.services.blobs import FolderBlobs
-from nodes.services.secrets import SecretStore, UserSecrets
+from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.execute_segment import ExecuteSegment
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.services import RunSecrets
+from innkeeper.activities.values import Values
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.node import NodeContext, Services
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.secrets import SecretStore, UserSecrets
+from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
+from innkeeper.workflows.plan import PlannedNode, PlannedOutput, RunPlan
 from tests.activities.fake_gateway import TOKEN, FakeGateway
-from workflows.graph_workflow import GraphWorkflow, RunStart
-from workflows.plan import PlannedNode, PlannedOutput, RunPlan
 
 Execute = Callable[[dict[str, Any], NodeContext], Any]
 USER = "default_user"

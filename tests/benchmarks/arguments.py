@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from gateway.signals import Stopping
-from nodes.errors import InnkeeperError
+from innkeeper.gateway.cli.signals import Stopping
+from innkeeper.nodes.errors import InnkeeperError
 from tests.benchmarks.report import WIDTH
 
 

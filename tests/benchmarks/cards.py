@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from nodes.tavern.cards import read_card, write_png
-from nodes.tavern.cards.png import write_png_file
+from innkeeper.nodes.tavern.cards import read_card, write_png
+from innkeeper.nodes.tavern.cards.png import write_png_file
 
 BYTES = 2 * 1024 * 1024
 

@@ -9,8 +9,8 @@ import resource
 import time
 from collections.abc import Callable
 
-from nodes.tavern.environment import PatternTimeout
-from nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.environment import PatternTimeout
+from innkeeper.nodes.tavern.js_regex import engine
 
 TEXT = "".join(f"The quick brown fox jumps over the lazy dog {number}. " for number in range(400))
 HARD = (

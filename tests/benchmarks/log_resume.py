@@ -16,11 +16,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.events.followers import Followers
-from gateway.events.hub import Hub
-from gateway.events.log import Batch, EventLog, encode
-from gateway.events.sqlite import SqliteEventLog
-from gateway.events.writer import LogWriter
+from innkeeper.gateway.events.followers import Followers
+from innkeeper.gateway.events.hub import Hub
+from innkeeper.gateway.events.log import Batch, EventLog, encode
+from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.writer import LogWriter
 
 HOLD_MS = 100.0
 EVENTS_PER_ROW = 5

@@ -20,9 +20,9 @@ from typing import Any
 
 import psutil
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
-from gateway.supervisor import ChildSpec
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.supervisor import ChildSpec
 from tests.benchmarks.loads import Document, chain, fan_out
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.report import Done, Line, Say, Spread, at_most, may_take_too_long
@@ -33,7 +33,7 @@ READY_S = 60.0
 SETTLE_S = 5.0
 IDLE_S = 20.0
 STREAM_NODES = PLUGINS.parents[1] / "plugins"
-WORDS = {"server": "start-dev", "gateway": "gateway.serve", "worker": "activities.worker"}
+WORDS = {"server": "start-dev", "gateway": "innkeeper.gateway.serve", "worker": "innkeeper.activities.worker"}
 """A word of the command of each process that `innkeeper up` supervises."""
 SLOTS = 10
 RUNS = 50
@@ -151,7 +151,9 @@ async def up(folder: Path) -> AsyncIterator[Product]:
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("INNKEEPER_", "TEMPORAL_"))}
     arguments = ("up", "--port", "0", "--data-dir", str(folder / "data"), "--plugins", str(PLUGINS))
     # Longer than it gives its own children to stop.
-    spec = ChildSpec("up", (sys.executable, "-P", "-m", "gateway.entry", *arguments), environment, stop_s=20)
+    spec = ChildSpec(
+        "up", (sys.executable, "-P", "-m", "innkeeper.gateway.cli.main", *arguments), environment, stop_s=20
+    )
     began = monotonic()
     async with children(folder, {"up": spec}) as supervisor:
         async with asyncio.timeout(READY_S):

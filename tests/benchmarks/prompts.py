@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from nodes.tavern.macros import MacroEnvironment, Macros
-from nodes.tavern.presets import read_preset
-from nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
-from nodes.tavern.prompts.examples import Line
-from nodes.tavern.prompts.message import Note, Turn
-from nodes.tavern.prompts.tokens import estimate
+from innkeeper.nodes.tavern.macros import MacroEnvironment, Macros
+from innkeeper.nodes.tavern.presets import read_preset
+from innkeeper.nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
+from innkeeper.nodes.tavern.prompts.examples import Line
+from innkeeper.nodes.tavern.prompts.message import Note, Turn
+from innkeeper.nodes.tavern.prompts.tokens import estimate
 
 MESSAGES = 500
 _WORDS = ("lamp", "storm", "harbour", "{{user}}", "log", "stair", "tide", "{{char}}", "kettle", "rope")

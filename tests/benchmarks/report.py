@@ -17,7 +17,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gateway.temporal_server import find_binary
+from innkeeper.gateway.process.temporal_server import find_binary
 
 WIDTH = 190
 """Of the table where it is not read on a terminal."""

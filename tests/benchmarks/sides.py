@@ -11,13 +11,13 @@ import httpx
 import orjson
 from temporalio.client import Client, WorkflowHandle
 
-from nodes.plugins import Catalogue
-from nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.plugins import Catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.workflows.compiler.compile import compile_document
+from innkeeper.workflows.document.model import parse_document
+from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
 from tests.benchmarks import handwritten
 from tests.benchmarks.loads import Load
-from workflows.compiler import compile_document
-from workflows.document import parse_document
-from workflows.graph_workflow import TASK_QUEUE, RunStart
 
 Handle = WorkflowHandle[Any, Any]
 TASK_TIMEOUT = timedelta(seconds=5)

@@ -18,15 +18,15 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Register
 from temporalio.client import Client
 from temporalio.service import GrpcCompression, RPCError
 
-from gateway.data_dir import DataDir
-from gateway.local import LocalStack, StackOptions
-from gateway.supervisor import ChildSpec, Supervisor
-from gateway.temporal_server import NAMESPACE, TemporalServer
-from nodes.plugins import load_catalogue
-from nodes.services.blobs import FolderBlobs
+from innkeeper.gateway.process.data_dir import DataDir
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
+from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer
+from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE
 from tests.benchmarks import handwritten
 from tests.benchmarks.sides import EventsOff, EventsOn, Handwritten, Side
-from workflows.graph_workflow import TASK_QUEUE
 
 HERE = Path(__file__).resolve().parent
 PLUGINS = HERE / "plugins"
@@ -97,7 +97,7 @@ def _workers(address: str, folder: Path) -> dict[str, ChildSpec]:
     }
     yardstick = (sys.executable, str(HERE / "handwritten.py"), address, NAMESPACE)
     return {
-        "off": ChildSpec("worker-off", (sys.executable, "-P", "-m", "activities.worker"), environment),
+        "off": ChildSpec("worker-off", (sys.executable, "-P", "-m", "innkeeper.activities.worker"), environment),
         "hand": ChildSpec("worker-handwritten", yardstick),
     }
 

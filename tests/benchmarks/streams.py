@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean, median
 from time import monotonic
 
-from gateway.temporal_server import free_port
+from innkeeper.gateway.process.temporal_server import free_port
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.report import Check, Done, Line, Say, Spread, at_least, at_most, may_take_too_long
 from tests.benchmarks.streams_measure import Meter, Tally, Usage

@@ -19,9 +19,9 @@ from temporalio.client import Client
 from temporalio.service import GrpcCompression
 from websockets.asyncio.client import connect
 
-from gateway.local import LocalStack, StackOptions
-from gateway.supervisor import ChildSpec, Supervisor
-from gateway.temporal_server import NAMESPACE, wait_for_pollers
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
+from innkeeper.gateway.process.temporal_server import NAMESPACE, wait_for_pollers
 from tests.benchmarks import streams_hand
 
 HERE = Path(__file__).resolve().parent

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 START_S, END_S = 60.0, 30.0
-RUNNING = ("start-dev", "activities.worker")
+RUNNING = ("start-dev", "innkeeper.activities.worker")
 
 
 @pytest.mark.parametrize(

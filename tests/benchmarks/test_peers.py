@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError
 from tests.benchmarks.peers.__main__ import LOADS, lines_of
 from tests.benchmarks.peers.process import Peer
 from tests.benchmarks.report import Spread

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from nodes.tavern.js_regex import engine
-from nodes.tavern.world_info import Books, Scan, ScanMessage, Settings, activate, read_book
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.world_info import Books, Scan, ScanMessage, Settings, activate, read_book
 
 ENTRIES = 10_000
 MESSAGES = 200

@@ -13,8 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.chaos_proxy import Proxy
 from tests.crash.slow_model import TEXT, WORDS, SlowModel
 from tests.crash.viewer import Viewer

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
-from gateway.temporal_server import free_port
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.temporal_server import free_port
 from tests.crash.chaos import NODES, Faults, Story, StreamViewer, story, watch
 from tests.crash.chaos_proxy import proxy_to
 from tests.crash.slow_model import SlowModel, slow_model

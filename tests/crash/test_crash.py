@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.crash.slow_model import TEXT, SlowModel, slow_model
 from tests.crash.viewer import TERMINAL, Viewer
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.e2e.test_groups import GATE, SINK, Library
 from tests.e2e.test_streams import graph, node
 from tests.effort import LONG

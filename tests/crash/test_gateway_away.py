@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.crash.viewer import Viewer
 from tests.e2e.test_streams import PLUGINS, graph, node, words
 

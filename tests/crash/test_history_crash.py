@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
-from gateway import temporal_server
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process import temporal_server
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.crash.viewer import Viewer
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.crash.viewer import Viewer
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(150)]

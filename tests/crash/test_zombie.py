@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.crash.chaos import StreamViewer
 from tests.crash.slow_model import TEXT, WORDS, SlowModel
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.e2e.test_repeat_memory import Peak
 from tests.e2e.test_streams import Json, graph, node
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from gateway.client import GatewayClient, GatewayRefused
-from gateway.local import LocalStack, StackOptions
-from nodes.errors import RunNotFound
+from innkeeper.gateway.client import GatewayClient, GatewayRefused
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.nodes.errors import RunNotFound
 from tests.e2e.test_control import until
 from tests.e2e.test_streams import PLUGINS, Json, graph, node
 
@@ -72,7 +72,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
 
 
 async def innkeeper(bench: Bench, *arguments: str) -> str:
-    command = (sys.executable, "-m", "gateway.cli", *arguments, "--data-dir", str(bench.data))
+    command = (sys.executable, "-m", "innkeeper.gateway.cli.commands", *arguments, "--data-dir", str(bench.data))
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert process.returncode == 0, output

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack
-from nodes.errors import InnkeeperError
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack
+from innkeeper.nodes.errors import InnkeeperError
 
 Json = dict[str, Any]
 ASK = {"id": "asks", "name": "Asks", "edges": [], "nodes": [{"id": "ask", "type": "core:Approval"}]}

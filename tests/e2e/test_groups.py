@@ -12,8 +12,8 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.viewer import Viewer
 from tests.e2e.test_secrets import TYPED, found_in, layers, provider
 from tests.e2e.test_streams import Json, graph, node, outcome, words
@@ -296,11 +296,13 @@ async def test_a_run_that_is_terminated_takes_its_groups_with_it(library: Librar
     store_words(library)
     temporal = await library.temporal()
     viewer = Viewer()
+    terminated = False
     async with GatewayClient(library.stack.url) as client, asyncio.timeout(60):
         id = await client.submit(graph([group("w", "words2", count=10_000, delay=0.02)]))
         async for event in client.events(id):
             viewer.apply(event)
-            if len(viewer.chunks.get("w/g/w", ())) == 3:
+            if not terminated and len(viewer.chunks.get("w/g/w", ())) >= 3:
+                terminated = True
                 await temporal.get_workflow_handle(id).terminate("by hand")
         status = await client.status(id)
         child = await temporal.get_workflow_handle(f"{id}/w/g").result()

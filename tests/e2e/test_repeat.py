@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.viewer import Viewer
 from tests.e2e.test_groups import GATE, SINK, Library
 from tests.e2e.test_streams import Json, graph, node

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.e2e.test_groups import Library
 from tests.e2e.test_repeat import repeated, store_join
 from tests.e2e.test_streams import graph

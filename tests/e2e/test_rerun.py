@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.e2e.test_streams import Json, graph, words
 
 INTERFACE = {"in": {"key": "in", "dataFlowType": "STRING", "config": {"default": "x"}}}

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from temporalio.client import Client
 
-from gateway.client import GatewayClient
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 
 TYPED = "sk-canary-typed-4f1c9b7e2d"
 INNER = "canary inner +/ key 81c7"

@@ -17,9 +17,9 @@ import httpx
 import psutil
 import pytest
 
-from gateway.data_dir import holder_of
+from innkeeper.gateway.process.data_dir import holder_of
 
-INNKEEPER = (sys.executable, "-m", "gateway.cli")
+INNKEEPER = (sys.executable, "-m", "innkeeper.gateway.cli.commands")
 STORY = Path(__file__).resolve().parents[2] / "examples" / "story.json"
 GREETING: dict[str, Any] = {
     "id": "greeting",
@@ -51,7 +51,7 @@ class Up:
 
     def children(self) -> dict[str, psutil.Process]:
         """The processes it supervises, by a word of their command."""
-        words = ("start-dev", "gateway.serve", "activities.worker")
+        words = ("start-dev", "innkeeper.gateway.serve", "innkeeper.activities.worker")
         found = {}
         for child in psutil.Process(self.process.pid).children(recursive=True):
             for word in words:
@@ -129,7 +129,7 @@ def check_life_of(up: Up, greeting: Path) -> None:
     assert first_run.returncode == 0, first_run.stderr
     run_id = _result(first_run)["promptId"]
 
-    for word in ("start-dev", "activities.worker", "gateway.serve"):
+    for word in ("start-dev", "innkeeper.activities.worker", "innkeeper.gateway.serve"):
         children[word].kill()
     again = innkeeper("run", greeting, "--data-dir", up.data, "--json")
     assert again.returncode == 0, again.stderr

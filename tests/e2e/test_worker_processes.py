@@ -16,12 +16,12 @@ import httpx
 import psutil
 import pytest
 
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 
-INNKEEPER = (sys.executable, "-m", "gateway.cli", "worker", "--data-dir")
+INNKEEPER = (sys.executable, "-m", "innkeeper.gateway.cli.commands", "worker", "--data-dir")
 SUPERVISED = """
 import asyncio, sys
-from gateway.supervisor import ChildSpec, Supervisor
+from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
 async def main():
     await Supervisor(None).start([ChildSpec("workers", tuple(sys.argv[1:]))])
     await asyncio.sleep(60)
@@ -52,7 +52,7 @@ def started(*command: object, **env: str) -> Iterator[subprocess.Popen[str]]:
 def workers_below(pid: int) -> list[psutil.Process]:
     try:
         below = psutil.Process(pid).children(recursive=True)
-        return [child for child in below if "activities.worker" in child.cmdline()]
+        return [child for child in below if "innkeeper.activities.worker" in child.cmdline()]
     except psutil.NoSuchProcess:
         return []
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from innkeeper.workflows.engine.control import Given
+from innkeeper.workflows.engine.node_values import interface_values
+from innkeeper.workflows.plan import RunPlan
 from tests.effort import examples
-from tests.workflows.control_toys import Driver, compiled, fork, step
+from tests.workflows.engine.control_toys import Driver, compiled, fork, step
 from tests.workflows.toy_graphs import node
-from workflows.control import Given
-from workflows.node_values import interface_values
-from workflows.plan import RunPlan
 
 NOT_TAKEN, NO_ERROR, UPSTREAM = "skipped branch_not_taken", "skipped no_error", "skipped upstream_error"
 Json = dict[str, Any]

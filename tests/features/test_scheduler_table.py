@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from nodes.feeds import Missing
-from workflows.graph_order import kahn_order
-from workflows.node_values import bypass_outputs, inputs_for
-from workflows.plan import BypassSource, Feed, NodeId, PlannedInput, PlannedNode, RunPlan, SlotKey
-from workflows.scheduler import begin, run_status, settle
+from innkeeper.nodes.feeds import Missing
+from innkeeper.workflows.compiler.graph_order import kahn_order
+from innkeeper.workflows.engine.node_values import bypass_outputs, inputs_for
+from innkeeper.workflows.engine.scheduler import begin, run_status, settle
+from innkeeper.workflows.plan import BypassSource, Feed, NodeId, PlannedInput, PlannedNode, RunPlan, SlotKey
 
 IN, OUT = SlotKey("in"), SlotKey("out")
 

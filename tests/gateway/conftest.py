@@ -17,22 +17,22 @@ import uvicorn
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.execute_node import ExecuteNode
-from activities.execute_segment import ExecuteSegment
-from activities.gateway_link import GatewayLink
-from activities.jobs import EngineJobs
-from activities.services import ServicesForRuns
-from activities.settings import WorkerSettings
-from activities.sink import LinkSink
-from activities.values import Values
-from gateway.app import create_app
-from gateway.listen import listen
-from gateway.server import server_config
-from gateway.settings import Settings, worker_token
-from nodes.plugins import load_catalogue
-from nodes.services.blobs import FolderBlobs
-from workflows.graph_workflow import GraphWorkflow
-from workflows.sink import install_sink
+from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.event_sink import LinkSink
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.execute_segment import ExecuteSegment
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.services import ServicesForRuns
+from innkeeper.activities.settings import WorkerSettings
+from innkeeper.activities.values import Values
+from innkeeper.gateway.app import create_app
+from innkeeper.gateway.process.listening_socket import listen
+from innkeeper.gateway.process.uvicorn_config import server_config
+from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.workflows.engine.event_sink import install_sink
+from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 
 PLUGINS = Path(__file__).parent / "plugins"
 

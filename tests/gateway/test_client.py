@@ -17,9 +17,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from gateway.client import GatewayAway, GatewayClient, GatewayRefused, InvalidAddress
-from gateway.listen import listen, url_of
-from nodes.errors import InvalidWorkflow, RunNotActive, RunNotFound
+from innkeeper.gateway.client import GatewayAway, GatewayClient, GatewayRefused, InvalidAddress
+from innkeeper.gateway.process.listening_socket import listen, url_of
+from innkeeper.nodes.errors import InvalidWorkflow, RunNotActive, RunNotFound
 
 Talk = Callable[[WebSocket, dict[str, Any]], Awaitable[None]]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import serve
-from gateway.listen import listen
-from gateway.settings import Settings
-from nodes.errors import InnkeeperError
+from innkeeper.gateway import serve
+from innkeeper.gateway.process.listening_socket import listen
+from innkeeper.gateway.settings import Settings
+from innkeeper.nodes.errors import InnkeeperError
 
 
 def damaged(name: str) -> Callable[[Path], object]:
@@ -59,7 +59,7 @@ def test_bug_at_the_start_is_named_by_its_reference(tmp_path: Path, monkeypatch:
     def broken(*_: object) -> None:
         raise TypeError("secret detail")
 
-    monkeypatch.setattr("gateway.context.load_catalogue", broken)
+    monkeypatch.setattr("innkeeper.gateway.container.load_catalogue", broken)
     with listen("127.0.0.1", 0) as sock, pytest.raises(serve.CannotStart, match="reference") as refused:
         serve.serve(Settings(data_dir=tmp_path, temporal_address="127.0.0.1:9"), sock)
     assert "secret" not in refused.value.message
@@ -68,7 +68,7 @@ def test_bug_at_the_start_is_named_by_its_reference(tmp_path: Path, monkeypatch:
 def test_process_that_cannot_start_ends_with_the_sentence_and_without_traceback(tmp_path: Path) -> None:
     damaged("events.db")(tmp_path)
     env = {**os.environ, "INNKEEPER_PORT": "0", "INNKEEPER_DATA_DIR": str(tmp_path)}
-    command = [sys.executable, "-m", "gateway.serve"]
+    command = [sys.executable, "-m", "innkeeper.gateway.serve"]
     ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     assert "cannot be opened" in ended.stderr.splitlines()[-1]

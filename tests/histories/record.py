@@ -18,13 +18,13 @@ import orjson
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from activities.values import JSON_MIME
+from innkeeper.activities.values import JSON_MIME
+from innkeeper.workflows.engine.graph_workflow import RunStart
+from innkeeper.workflows.plan import RunPlan
 from tests.conftest import start_server
 from tests.histories.shapes import DRAINED, INTERFACE, PLANS, SHAPES
-from tests.workflows.test_control_nodes_run import until_waiting
+from tests.workflows.engine.test_control_runs import until_waiting
 from tests.workflows.toys import Toys, ToyWorker, toy_worker, until_called
-from workflows.graph_workflow import RunStart
-from workflows.plan import RunPlan
 
 FOLDER = Path(__file__).parent
 SUGGEST = "limit.historyCount.suggestContinueAsNew"

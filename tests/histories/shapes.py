@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from innkeeper.workflows.plan import (
+    BypassSource,
+    Feed,
+    InterfaceOutput,
+    PlannedInput,
+    PlannedNode,
+    PlannedOutput,
+    RunPlan,
+)
 from tests.workflows.toys import node
-from workflows.plan import BypassSource, Feed, InterfaceOutput, PlannedInput, PlannedNode, PlannedOutput, RunPlan
 
 SHAPES: Mapping[str, tuple[PlannedNode, ...]] = {
     "chain": (node("a"), node("b", "echo", "a"), node("c", "echo", "b")),

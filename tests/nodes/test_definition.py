@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.definition import (
+from innkeeper.nodes.definition import (
     DATA_FLOW_TYPES,
     BypassBehavior,
     Input,

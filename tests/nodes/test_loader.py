@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from textwrap import dedent
 
-from nodes.loader import NodeLoader
-from nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
+from innkeeper.nodes.loader import NodeLoader
+from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
 
 HEAD = """
-from nodes.definition import NodeDefinition
-from nodes.registration import create_node_registerer
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.registration import create_node_registerer
 
 async def execute(inputs, context):
     return {}
@@ -164,5 +164,5 @@ def test_library_comes_through_the_same_door_as_modules_of_the_package() -> None
     node = manager.get_node("core:TextMerge")
     assert node is not None
     assert node.execute is not None
-    assert node.execute.__module__.startswith("nodes.library.")
+    assert node.execute.__module__.startswith("innkeeper.nodes.library.")
     assert load(LIBRARY_ROOT)[1].nodes == report.nodes

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from nodes.manager import NodeManager
-from nodes.manifest import MAX_MANIFEST_BYTES
-from nodes.plugins import Catalogue, PluginStatus, load_catalogue
+from innkeeper.nodes.manager import NodeManager
+from innkeeper.nodes.manifest import MAX_MANIFEST_BYTES
+from innkeeper.nodes.plugins import Catalogue, PluginStatus, load_catalogue
 
 NODE = """
-from nodes.definition import NodeDefinition
+from innkeeper.nodes.definition import NodeDefinition
 
 async def execute(inputs, context):
     return {{}}

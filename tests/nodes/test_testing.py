@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from nodes.definition import Input, Mode, NodeDefinition, Output
-from nodes.errors import NodeError
-from nodes.node import Chunk, Inputs, NodeContext, Outputs
-from nodes.testing import collect, collect_async, run_node, text_of
+from innkeeper.nodes.definition import Input, Mode, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext, Outputs
+from innkeeper.nodes.testing import collect, collect_async, run_node, text_of
 
 
 def definition(execute: object, **fields: object) -> NodeDefinition:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.vectors.model_server import model_server
 from tests.vectors.stack import ENVIRONMENT, PLUGINS, Stack
 

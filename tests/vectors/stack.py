@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from gateway.local import LocalStack
-from nodes.node import SecretRef
-from nodes.services.channel_file import CHANNELS_FILE
-from nodes.services.secrets import SecretStore, load_or_create_key
+from innkeeper.gateway.process.local_stack import LocalStack
+from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.services.channel_file import CHANNELS_FILE
+from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 from tests.vectors.model_server import ModelServer
 
 PLUGINS = Path(__file__).parents[1] / "plugins"

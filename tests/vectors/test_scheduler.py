@@ -18,7 +18,7 @@ import httpx
 import pytest
 from websockets.asyncio.client import connect
 
-from gateway.local import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 
 FOLDER = Path(os.environ.get("VECTORS_DIR") or Path(__file__).parent / "data")
 FILES = [file for file in sorted(FOLDER.glob("scheduler_*.json")) if "interrupt" not in file.stem]

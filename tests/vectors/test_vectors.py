@@ -15,16 +15,16 @@ from typing import Any
 
 import pytest
 
-from nodes.definition import Retry
-from nodes.errors import InvalidWorkflow
-from nodes.plugins import load_catalogue
+from innkeeper.nodes.definition import Retry
+from innkeeper.nodes.errors import InvalidWorkflow
+from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.workflows.compiler.compile import compile_document
+from innkeeper.workflows.document.model import parse_document
+from innkeeper.workflows.plan import RunPlan
 from tests.effort import LONG
 from tests.vectors.compare import is_rejected, is_stream, same, same_chunks
 from tests.vectors.deviations import ASKED_AGAIN, EXTRA_OUTPUTS, OUR_OUTPUTS, SLOWED, SOFT_ERRORS_ARE_HARD
 from tests.vectors.stack import PLUGINS, Stack
-from workflows.compiler import compile_document
-from workflows.document import parse_document
-from workflows.plan import RunPlan
 
 FOLDER = Path(os.environ.get("VECTORS_DIR") or Path(__file__).parent / "data")
 CATALOGUE = load_catalogue([PLUGINS])

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.feeds import Missing, convert
-from tests.effort import examples
-from workflows.node_values import bypass_outputs, inputs_for, interface_values
-from workflows.plan import (
+from innkeeper.nodes.feeds import Missing, convert
+from innkeeper.workflows.engine.node_values import bypass_outputs, inputs_for, interface_values
+from innkeeper.workflows.engine.scheduler import budget, run_status
+from innkeeper.workflows.plan import (
     UNDEFINED,
     BypassSource,
     Feed,
@@ -23,7 +23,7 @@ from workflows.plan import (
     RunPlan,
     SlotKey,
 )
-from workflows.scheduler import budget, run_status
+from tests.effort import examples
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)

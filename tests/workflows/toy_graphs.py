@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output, Retry
-from nodes.errors import InvalidWorkflow, Problem
-from workflows.compiler import Compiled, compile_document
-from workflows.document import WorkflowDocument, parse_document
+from innkeeper.nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.workflows.compiler.compile import Compiled, compile_document
+from innkeeper.workflows.document.model import WorkflowDocument, parse_document
 
 HOLLOW = ("BehaviorConvertible",)
 

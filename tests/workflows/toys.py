@@ -15,17 +15,17 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import Worker
 
-from activities.execute_node import ExecuteNode
-from activities.execute_segment import ExecuteSegment
-from activities.gateway_link import NullLink
-from activities.jobs import EngineJobs
-from activities.values import Values
-from nodes.definition import NodeDefinition, Output
-from nodes.errors import NodeError
-from nodes.node import NodeContext, SecretRef
-from nodes.services.blobs import FolderBlobs
-from workflows.graph_workflow import GraphWorkflow, RunStart
-from workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput, RunPlan
+from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.execute_node import ExecuteNode
+from innkeeper.activities.execute_segment import ExecuteSegment
+from innkeeper.activities.gateway_link import NullLink
+from innkeeper.activities.values import Values
+from innkeeper.nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import NodeContext, SecretRef
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
+from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput, RunPlan
 
 Execute = Callable[[dict[str, Any], NodeContext], Any]
 

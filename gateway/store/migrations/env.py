@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from gateway.store.models import Base
+from innkeeper.gateway.store.models import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

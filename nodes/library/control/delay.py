@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition
-from nodes.library.control.settings import VALUE_IN, VALUE_OUT
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition
+from innkeeper.nodes.library.control.settings import VALUE_IN, VALUE_OUT
 
 MAX_DELAY_S = 10 * 366 * 86_400
 """Ten years, as the wait itself reads it: more is a mistake in the unit."""

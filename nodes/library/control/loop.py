@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.library.control.settings import REFERENCED_WORKFLOW
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.library.control.settings import REFERENCED_WORKFLOW
 
 definition = NodeDefinition(
     type="Loop",

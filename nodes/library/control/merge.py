@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, NodeDefinition
-from nodes.library.control.settings import VALUE_OUT
+from innkeeper.nodes.definition import Input, NodeDefinition
+from innkeeper.nodes.library.control.settings import VALUE_OUT
 
 definition = NodeDefinition(
     type="Merge",

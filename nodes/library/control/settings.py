@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, Output
+from innkeeper.nodes.definition import Input, Output
 
 REFERENCED_WORKFLOW = Input(
     "STRING",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
 
 MAX_CASES = 100
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.control.settings import TIMEOUT
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.control.settings import TIMEOUT
 
 definition = NodeDefinition(
     type="WaitForEvent",

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.environment import FormatError
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import NodeDefinition, Output
-from nodes.library.files.images import FORMATS
-from nodes.library.loaders.resource import load, resource_item
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.library.files.images import FORMATS
+from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def load_image(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -17,7 +17,9 @@ async def load_image(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         NodeInputError: No file is chosen, or it is no such image (`invalid_format`).
         ResourceError: The file is missing, too large or out of bounds.
     """
-    outputs: dict[str, Any] = await load(context, "imageResource", "image", "nodes.library.files.images:read_image")
+    outputs: dict[str, Any] = await load(
+        context, "imageResource", "image", "innkeeper.nodes.library.files.images:read_image"
+    )
     return outputs
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input
-from nodes.errors import NodeInputError
-from nodes.library.loaders.resource import MAX_PATH_CHARS
-from nodes.node import Inputs
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.loaders.resource import MAX_PATH_CHARS
+from innkeeper.nodes.node import Inputs
 
 
 def path_input(placeholder: str) -> Input:

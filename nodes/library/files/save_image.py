@@ -7,13 +7,13 @@ import base64
 import posixpath
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.library.files.images import FORMATS
-from nodes.library.files.paths import path_input, target_path
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.files.images import FORMATS
+from innkeeper.nodes.library.files.paths import path_input, target_path
+from innkeeper.nodes.node import Inputs, NodeContext
 
-WRITE_IMAGE = "nodes.library.files.images:write_image"
+WRITE_IMAGE = "innkeeper.nodes.library.files.images:write_image"
 TIMEOUT_S = 60.0
 
 

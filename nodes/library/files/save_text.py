@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.library.files.paths import path_input, target_path
-from nodes.library.utilities.text import to_text
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.files.paths import path_input, target_path
+from innkeeper.nodes.library.utilities.text import to_text
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def save_text(inputs: Inputs, context: NodeContext) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from nodes.definition import NodeDefinition, Output
-from nodes.node import Chunk, Inputs, NodeContext, Outputs
+from innkeeper.nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext, Outputs
 
 
 async def group_input(inputs: Inputs, context: NodeContext) -> Outputs:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, NodeDefinition
-from nodes.node import Inputs, NodeContext, Outputs
+from innkeeper.nodes.definition import Input, NodeDefinition
+from innkeeper.nodes.node import Inputs, NodeContext, Outputs
 
 
 async def group_output(inputs: Inputs, context: NodeContext) -> Outputs:

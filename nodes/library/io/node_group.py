@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import NodeDefinition
-from nodes.library.control.settings import REFERENCED_WORKFLOW
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.library.control.settings import REFERENCED_WORKFLOW
 
 definition = NodeDefinition(
     type="NodeGroup",

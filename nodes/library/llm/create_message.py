@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.library.utilities.text import dump_json, is_truthy
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.library.utilities.text import dump_json, is_truthy
+from innkeeper.nodes.node import Inputs, NodeContext
 
 _ROLES = tuple({"value": role, "label": role} for role in ("system", "user", "assistant"))
 

@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
-from nodes.library.llm.messages import read_history
-from nodes.library.llm.parameters import STREAM, number_of
-from nodes.library.utilities.text import is_truthy
-from nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
-from nodes.services.hosts import host_of
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
+from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.library.llm.parameters import STREAM, number_of
+from innkeeper.nodes.library.utilities.text import is_truthy
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
+from innkeeper.nodes.services.hosts import host_of
+from innkeeper.nodes.tavern.documents import kind_of
 
 _SAMPLING = ("temperature", "max_tokens", "top_p")
 _NOT_PARAMETERS = frozenset({"model", "messages", "stream"})

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.llm.messages import is_message
-from nodes.library.utilities.text import dump_json
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.llm.messages import is_message
+from innkeeper.nodes.library.utilities.text import dump_json
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def merge_messages(inputs: Inputs, context: NodeContext) -> dict[str, str]:

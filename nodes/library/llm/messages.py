@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.errors import NodeInputError
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.tavern.documents import kind_of
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 

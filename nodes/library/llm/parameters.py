@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from nodes.definition import Input
-from nodes.errors import NodeInputError
-from nodes.node import Inputs
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.node import Inputs
+from innkeeper.nodes.tavern.documents import kind_of
 
 STREAM = Input(
     "BOOLEAN",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.library.utilities.text import is_truthy
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.utilities.text import is_truthy
+from innkeeper.nodes.node import Inputs, NodeContext
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 

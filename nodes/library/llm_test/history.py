@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.math.numbers import trim
-from nodes.library.utilities.text import dump_json, is_truthy, to_text
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.math.numbers import trim
+from innkeeper.nodes.library.utilities.text import dump_json, is_truthy, to_text
+from innkeeper.nodes.node import Inputs, NodeContext
 
 _TURNS = (1, 2, 3, 4)
 _ROLES = tuple({"value": role, "label": role} for role in ("user", "assistant", "system"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from nodes.errors import NodeInputError
+from innkeeper.nodes.errors import NodeInputError
 
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"))
 

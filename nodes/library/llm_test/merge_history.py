@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.utilities.text import dump_json, is_truthy
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.utilities.text import dump_json, is_truthy
+from innkeeper.nodes.node import Inputs, NodeContext
 
 _SLOTS = ("history1", "history2", "history3", "history4")
 

@@ -6,15 +6,15 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, cast
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import InnkeeperError, NodeInputError
-from nodes.library.llm.messages import read_history
-from nodes.library.llm.parameters import STREAM
-from nodes.library.llm_test.images import user_message
-from nodes.library.llm_test.request import chat_request
-from nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
-from nodes.library.utilities.text import is_truthy, to_text
-from nodes.node import ChatRequest, Chunk, Inputs, NodeContext, Outputs
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import InnkeeperError, NodeInputError
+from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.library.llm.parameters import STREAM
+from innkeeper.nodes.library.llm_test.images import user_message
+from innkeeper.nodes.library.llm_test.request import chat_request
+from innkeeper.nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
+from innkeeper.nodes.library.utilities.text import is_truthy, to_text
+from innkeeper.nodes.node import ChatRequest, Chunk, Inputs, NodeContext, Outputs
 
 _MODELS = ("deepseek-chat", "chatgpt-4o-latest", "claude-sonnet-4-20250514", "gemini-2.5-flash-preview-05-20")
 

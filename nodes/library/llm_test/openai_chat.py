@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import NodeInputError
-from nodes.library.llm.messages import read_history
-from nodes.library.llm_test.images import user_message
-from nodes.library.llm_test.request import chat_request
-from nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
-from nodes.library.math.numbers import trim
-from nodes.library.utilities.text import dump_json, to_text
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.library.llm_test.images import user_message
+from innkeeper.nodes.library.llm_test.request import chat_request
+from innkeeper.nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
+from innkeeper.nodes.library.math.numbers import trim
+from innkeeper.nodes.library.utilities.text import dump_json, to_text
+from innkeeper.nodes.node import Inputs, NodeContext
 
 Messages = list[dict[str, Any]]
 _RULE = "-" * 40

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from nodes.errors import NodeInputError
-from nodes.library.llm.parameters import number_of
-from nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
-from nodes.services.hosts import host_of
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.llm.parameters import number_of
+from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
+from innkeeper.nodes.services.hosts import host_of
 
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
 

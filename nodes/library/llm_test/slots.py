@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input
+from innkeeper.nodes.definition import Input
 
 API_SETTINGS = Input(
     "OBJECT",

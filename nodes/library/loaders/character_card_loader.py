@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import NodeDefinition, Output
-from nodes.library.loaders.resource import load, resource_item
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def load_card(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -20,7 +20,7 @@ async def load_card(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file holds no card.
     """
-    card = await load(context, "cardResource", "character card", "nodes.tavern.cards.reading:read_card_json")
+    card = await load(context, "cardResource", "character card", "innkeeper.nodes.tavern.cards.reading:read_card_json")
     for warning in card["warnings"]:
         context.logger.warning("character card %r: %s", context.config_values["cardResource"], warning)
     return {"characterData": card["raw"]}

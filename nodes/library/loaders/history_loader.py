@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import BypassBehavior, NodeDefinition, Output
-from nodes.library.loaders.resource import load, resource_item
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, NodeDefinition, Output
+from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def load_history(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -21,7 +21,9 @@ async def load_history(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file holds no chat.
     """
-    log = await load(context, "historyResource", "chat history", "nodes.tavern.history.reading:read_messages_json")
+    log = await load(
+        context, "historyResource", "chat history", "innkeeper.nodes.tavern.history.reading:read_messages_json"
+    )
     for warning in log["warnings"]:
         context.logger.warning("chat history %r: %s", context.config_values["historyResource"], warning)
     return {"historyMessages": log["messages"]}

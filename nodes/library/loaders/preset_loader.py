@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import NodeDefinition, Output
-from nodes.library.loaders.resource import load, resource_item
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def load_preset(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -20,7 +20,7 @@ async def load_preset(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file is no JSON object, or a text-completion preset.
     """
-    preset = await load(context, "presetResource", "preset", "nodes.tavern.presets:load_preset")
+    preset = await load(context, "presetResource", "preset", "innkeeper.nodes.tavern.presets:load_preset")
     for warning in preset["warnings"]:
         context.logger.warning("preset %r: %s", context.config_values["presetResource"], warning)
     return {"presetData": preset["raw"]}

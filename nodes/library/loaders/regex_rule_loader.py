@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import BypassBehavior, NodeDefinition, Output
-from nodes.library.loaders.resource import load, resource_item
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, NodeDefinition, Output
+from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def load_rules(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -19,7 +19,7 @@ async def load_rules(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file is not JSON or YAML, or holds something else.
     """
-    rules = await load(context, "ruleResource", "regex rules", "nodes.tavern.regex_rules:read_rules")
+    rules = await load(context, "ruleResource", "regex rules", "innkeeper.nodes.tavern.regex_rules:read_rules")
     return {"regexRules": rules}
 
 

@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nodes.definition import Input
-from nodes.errors import InnkeeperError, NodeInputError
-from nodes.node import NodeContext
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import InnkeeperError, NodeInputError
+from innkeeper.nodes.node import NodeContext
+from innkeeper.nodes.tavern.documents import kind_of
 
 MAX_PATH_CHARS = 1024
 _EXAMPLE = "'user://library/file.json'"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import NodeDefinition, Output
-from nodes.library.loaders.resource import load, resource_item
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import NodeDefinition, Output
+from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def load_world_book(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -20,7 +20,7 @@ async def load_world_book(inputs: Inputs, context: NodeContext) -> dict[str, Any
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file is not JSON or YAML, or holds no book.
     """
-    reader = "nodes.tavern.world_info.book_file:read_book_file"
+    reader = "innkeeper.nodes.tavern.world_info.book_file:read_book_file"
     book = await load(context, "worldBookResource", "world book", reader)
     for warning in book["warnings"]:
         context.logger.warning("world book %r: %s", context.config_values["worldBookResource"], warning)

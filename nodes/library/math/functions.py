@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from nodes.errors import NodeInputError
+from innkeeper.nodes.errors import NodeInputError
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from nodes.errors import NodeInputError
-from nodes.library.math.matrices import check_size
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.math.matrices import check_size
 
 if TYPE_CHECKING:
-    from nodes.library.math.matrices import Array
+    from innkeeper.nodes.library.math.matrices import Array
 
 _EXACT_SIZE = 8
 """Up to this size fractions decide: exact results of whole numbers, and no doubt whether a matrix is singular."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.library.math.functions import OPERATIONS, Operation
-from nodes.library.math.numbers import number_in, shortest
-from nodes.library.math.settings import OPERATION_KEY, operation_setting
-from nodes.library.utilities.text import is_truthy
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.math.functions import OPERATIONS, Operation
+from innkeeper.nodes.library.math.numbers import number_in, shortest
+from innkeeper.nodes.library.math.settings import OPERATION_KEY, operation_setting
+from innkeeper.nodes.library.utilities.text import is_truthy
+from innkeeper.nodes.node import Inputs, NodeContext
 
 _BY_ID = {operation.id: operation for operation in OPERATIONS}
 DEFAULT_MODE = "add"

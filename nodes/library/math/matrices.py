@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nodes.errors import NodeInputError
-from nodes.library.math.numbers import shortest, to_number
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.math.numbers import shortest, to_number
 
 if TYPE_CHECKING:
     import numpy

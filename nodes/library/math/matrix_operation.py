@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
-from nodes.library.math import linear
-from nodes.library.math.matrices import read_matrix, write_matrix
-from nodes.library.math.settings import OPERATION_KEY, operation_setting
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
+from innkeeper.nodes.library.math import linear
+from innkeeper.nodes.library.math.matrices import read_matrix, write_matrix
+from innkeeper.nodes.library.math.settings import OPERATION_KEY, operation_setting
+from innkeeper.nodes.node import Inputs, NodeContext
 
 DEFAULT_MODE = "add"
 _FUNCTIONS: dict[str, Callable[..., Any]] = {

@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any
 
-from nodes.errors import NodeInputError
+from innkeeper.nodes.errors import NodeInputError
 
 _SPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")

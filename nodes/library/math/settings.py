@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nodes.definition import Input
+from innkeeper.nodes.definition import Input
 
 OPERATION_KEY = "operationMode"
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.node import Inputs, NodeContext
-from nodes.tavern.documents import kind_of
-from nodes.tavern.regex_rules import TOTAL_S, collect_rules
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.node import Inputs, NodeContext
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.regex_rules import TOTAL_S, collect_rules
 
 
 async def apply_regex(inputs: Inputs, context: NodeContext) -> dict[str, str]:
@@ -31,7 +31,9 @@ async def apply_regex(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     if not rules:
         return {"outputText": text}
     call = {"text": text, "rules": rules}
-    result = await context.services.scripts.call("nodes.tavern.regex_rules:apply_rules", call, timeout_s=TOTAL_S + 2)
+    result = await context.services.scripts.call(
+        "innkeeper.nodes.tavern.regex_rules:apply_rules", call, timeout_s=TOTAL_S + 2
+    )
     return {"outputText": result}
 
 

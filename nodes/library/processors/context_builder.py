@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.node import Inputs, NodeContext
 
 DEFAULT_TIMEOUT_S = 30.0
 MAX_TIMEOUT_S = 240.0
@@ -31,7 +31,7 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     seed = inputs.get("seed")
     given = {key: inputs.get(key) for key in definition.inputs if key != "seed" and inputs.get(key) is not None}
     result = await context.services.scripts.call(
-        "nodes.tavern.context.builder:build",
+        "innkeeper.nodes.tavern.context.builder:build",
         {
             "inputs": given,
             "seed": str(context.random.getrandbits(64)) if seed is None or seed == "" else str(seed),

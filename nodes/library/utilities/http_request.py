@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import NodeError, NodeInputError, ProviderError
-from nodes.library.utilities.text import dump_json, is_truthy, to_text
-from nodes.node import HttpRequest, HttpResponse, Inputs, NodeContext, SecretRef
-from nodes.services.web import METHODS, REPEATABLE_METHODS, check_url
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError
+from innkeeper.nodes.library.utilities.text import dump_json, is_truthy, to_text
+from innkeeper.nodes.node import HttpRequest, HttpResponse, Inputs, NodeContext, SecretRef
+from innkeeper.nodes.services.web import METHODS, REPEATABLE_METHODS, check_url
+from innkeeper.nodes.tavern.documents import kind_of
 
-READ_BODY = "nodes.library.utilities.http_body:read_body"
+READ_BODY = "innkeeper.nodes.library.utilities.http_body:read_body"
 MAX_TIMEOUT_S = 300.0
 MAX_WAIT_S = 300.0
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})

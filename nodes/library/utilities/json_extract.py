@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.node import Inputs, NodeContext
 
-EXTRACT = "nodes.library.utilities.json_search:extract"
+EXTRACT = "innkeeper.nodes.library.utilities.json_search:extract"
 TIMEOUT_S = 10.0
 
 

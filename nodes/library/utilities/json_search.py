@@ -6,9 +6,9 @@ import json
 import warnings
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nodes.errors import NodeInputError
-from nodes.library.utilities.text import to_text
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.utilities.text import to_text
+from innkeeper.nodes.tavern.environment import FormatError
 
 if TYPE_CHECKING:
     from jmespath.exceptions import JMESPathError

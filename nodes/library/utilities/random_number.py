@@ -7,9 +7,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.math.numbers import number_in
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.math.numbers import number_in
+from innkeeper.nodes.node import Inputs, NodeContext
 
 MAX_VALUE = 2**32 - 1
 FIXED, INCREMENT, DECREMENT, RANDOM = "固定", "增加", "减少", "随机"

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.errors import NodeInputError, NodeTimeout
-from nodes.library.utilities.stream_input import stream_of
-from nodes.node import Chunk, Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError, NodeTimeout
+from innkeeper.nodes.library.utilities.stream_input import stream_of
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext
 
 CONCATENATE, COLLECT = "concatenate_text", "collect_chunks_array"
 

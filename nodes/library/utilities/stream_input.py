@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from nodes.errors import NodeInputError
-from nodes.node import Chunk, Inputs
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.node import Chunk, Inputs
+from innkeeper.nodes.tavern.documents import kind_of
 
 
 def stream_of(inputs: Inputs, slot: str) -> AsyncIterator[Chunk]:

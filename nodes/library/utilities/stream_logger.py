@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.utilities.stream_input import stream_of
-from nodes.library.utilities.text import dump_json
-from nodes.node import Chunk, Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.utilities.stream_input import stream_of
+from innkeeper.nodes.library.utilities.text import dump_json
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext
 
 SUMMARY_CHARS = 100
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.library.utilities.stream_input import stream_of
-from nodes.library.utilities.text import parse_escapes, to_text
-from nodes.node import Chunk, Inputs, NodeContext
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.library.utilities.stream_input import stream_of
+from innkeeper.nodes.library.utilities.text import parse_escapes, to_text
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext
 
 
 async def stream_suffix_relay(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk]:

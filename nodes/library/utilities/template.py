@@ -6,13 +6,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.errors import NodeInputError
-from nodes.library.utilities.text import to_text
-from nodes.node import Inputs, NodeContext
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.utilities.text import to_text
+from innkeeper.nodes.node import Inputs, NodeContext
+from innkeeper.nodes.tavern.documents import kind_of
 
-RENDER = "nodes.library.utilities.template_text:render"
+RENDER = "innkeeper.nodes.library.utilities.template_text:render"
 TIME_LIMIT_S = 10.0
 MAX_TIME_LIMIT_S = 60.0
 

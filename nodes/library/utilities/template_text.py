@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nodes.errors import NodeInputError
-from nodes.library.utilities.text import to_text
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.utilities.text import to_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment, StrictUndefined, Template

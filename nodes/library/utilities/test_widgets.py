@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.node import Inputs, NodeContext
 
 _OUTPUTS = {
     "string_input": "string_output",

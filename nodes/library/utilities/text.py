@@ -7,7 +7,7 @@ import math
 import re
 from typing import Any
 
-from nodes.number_text import number_text
+from innkeeper.nodes.number_text import number_text
 
 _ESCAPE = re.compile(r"""\\([ntr"'\\])""")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.library.utilities.text import parse_escapes, to_text
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.library.utilities.text import parse_escapes, to_text
+from innkeeper.nodes.node import Inputs, NodeContext
 
 # Two characters, as typed into the field: it is read as a line break when the node runs.
 DEFAULT_SEPARATOR = "\\n"

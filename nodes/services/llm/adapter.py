@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 
 
 class LlmAdapter(Protocol):

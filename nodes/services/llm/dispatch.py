@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from nodes.node import ChatRequest, ChatResponse, Chunk
-from nodes.services.http import AddressPolicy
-from nodes.services.llm.adapter import LlmAdapter
-from nodes.services.llm.registry import AdapterRegistry
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm.adapter import LlmAdapter
+from innkeeper.nodes.services.llm.registry import AdapterRegistry
 
 
 class DispatchingLlm:

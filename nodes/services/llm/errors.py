@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from nodes.errors import NodeError, NodeMustWait, ProviderError
+from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
 
 ErrorCode = Literal[
     "authentication_error",

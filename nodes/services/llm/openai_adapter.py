@@ -11,15 +11,15 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from nodes.errors import NodeInputError, ResourceError
-from nodes.node import ChatRequest, ChatResponse, Chunk
-from nodes.services.llm import errors
+from innkeeper.nodes.errors import NodeInputError, ResourceError
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.llm import errors
 
 if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
 
-    from nodes.services.http import AddressPolicy
+    from innkeeper.nodes.services.http import AddressPolicy
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 CONNECT_TIMEOUT_S = 15.0
@@ -148,7 +148,7 @@ class OpenAIAdapter:
         if self._http is None:
             import httpx2
 
-            from nodes.services.http import GuardedTransport
+            from innkeeper.nodes.services.http import GuardedTransport
 
             self._http = httpx2.AsyncClient(
                 transport=GuardedTransport(self._policy),

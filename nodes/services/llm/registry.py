@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from nodes.errors import ProviderError
-from nodes.services.http import AddressPolicy
-from nodes.services.llm.adapter import LlmAdapter
-from nodes.services.llm.openai_adapter import OpenAIAdapter
+from innkeeper.nodes.errors import ProviderError
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm.adapter import LlmAdapter
+from innkeeper.nodes.services.llm.openai_adapter import OpenAIAdapter
 
 log = logging.getLogger("innkeeper.llm")
 

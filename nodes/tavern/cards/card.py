@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from nodes.tavern.cards.shapes import fields_of
-from nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.cards.shapes import fields_of
+from innkeeper.nodes.tavern.documents import kind_of
 
 _TEXTS = (
     "nickname",

@@ -8,8 +8,8 @@ import struct
 import zipfile
 import zlib
 
-from nodes.tavern.documents import MAX_TEXT_BYTES
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import MAX_TEXT_BYTES
+from innkeeper.nodes.tavern.environment import FormatError
 
 CARD = "card.json"
 MAX_FILES = 10_000

@@ -9,8 +9,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nodes.tavern.documents import MAX_TEXT_BYTES
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import MAX_TEXT_BYTES
+from innkeeper.nodes.tavern.environment import FormatError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 50_000

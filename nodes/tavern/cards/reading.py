@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nodes.tavern.cards.charx import is_zip, read_charx
-from nodes.tavern.cards.png import SIGNATURE, read_png
-from nodes.tavern.cards.text import CardText, card_texts, damaged
-from nodes.tavern.documents import decode, kind_of, parse_json
-from nodes.tavern.environment import FormatError
-from nodes.tavern.yaml_text import parse_yaml
+from innkeeper.nodes.tavern.cards.charx import is_zip, read_charx
+from innkeeper.nodes.tavern.cards.png import SIGNATURE, read_png
+from innkeeper.nodes.tavern.cards.text import CardText, card_texts, damaged
+from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.yaml_text import parse_yaml
 
 Kind = Literal["png", "json", "yaml", "charx"]
 _PICTURES = ("png", "apng", "jpg", "jpeg", "gif", "webp", "bmp")

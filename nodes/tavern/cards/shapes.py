@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
 
 V2, V3 = "chara_card_v2", "chara_card_v3"
 V1_KEYS = ("name", "description", "personality", "scenario", "first_mes", "mes_example")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from nodes.tavern.cards.png import Chunk, Png, TextChunk, decode_base64, keyword_of, text_chunk
-from nodes.tavern.documents import decode
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.cards.png import Chunk, Png, TextChunk, decode_base64, keyword_of, text_chunk
+from innkeeper.nodes.tavern.documents import decode
+from innkeeper.nodes.tavern.environment import FormatError
 
 KEYWORDS = ("ccv3", "chara")
 _KINDS = ("tEXt", "zTXt", "iTXt")

@@ -8,11 +8,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.tavern.cards.png import Chunk, Png, read_png, write_png_file
-from nodes.tavern.cards.shapes import V3
-from nodes.tavern.cards.text import is_card_chunk
-from nodes.tavern.documents import check_depth, kind_of, parse_json
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.cards.png import Chunk, Png, read_png, write_png_file
+from innkeeper.nodes.tavern.cards.shapes import V3
+from innkeeper.nodes.tavern.cards.text import is_card_chunk
+from innkeeper.nodes.tavern.documents import check_depth, kind_of, parse_json
+from innkeeper.nodes.tavern.environment import FormatError
 
 
 def write_png(png: bytes, raw: Mapping[str, Any] | str) -> bytes:

@@ -7,21 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nodes.tavern.context.chat import ChatLine, visible
-from nodes.tavern.context.given import Given, macro_environment, read_given
-from nodes.tavern.context.people import AT_DEPTH, IN_PROMPT, NOTE_BOTTOM, NOTE_TOP
-from nodes.tavern.context.plain import build_plain, is_plain
-from nodes.tavern.context.report import full_report
-from nodes.tavern.context.scripts import PromptScripts
-from nodes.tavern.context.settings import ContextSettings, read_context_settings, read_time
-from nodes.tavern.js_regex import engine
-from nodes.tavern.macros import Macros
-from nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
-from nodes.tavern.prompts.examples import Line, Speakers, read_block, split_examples
-from nodes.tavern.prompts.message import Note, Turn
-from nodes.tavern.prompts.post_processing import Names, post_process
-from nodes.tavern.prompts.tokens import counter
-from nodes.tavern.world_info import Activation, Scan, ScanMessage, ScanTexts, activate
+from innkeeper.nodes.tavern.context.chat import ChatLine, visible
+from innkeeper.nodes.tavern.context.given import Given, macro_environment, read_given
+from innkeeper.nodes.tavern.context.people import AT_DEPTH, IN_PROMPT, NOTE_BOTTOM, NOTE_TOP
+from innkeeper.nodes.tavern.context.plain import build_plain, is_plain
+from innkeeper.nodes.tavern.context.report import full_report
+from innkeeper.nodes.tavern.context.scripts import PromptScripts
+from innkeeper.nodes.tavern.context.settings import ContextSettings, read_context_settings, read_time
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.macros import Macros
+from innkeeper.nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
+from innkeeper.nodes.tavern.prompts.examples import Line, Speakers, read_block, split_examples
+from innkeeper.nodes.tavern.prompts.message import Note, Turn
+from innkeeper.nodes.tavern.prompts.post_processing import Names, post_process
+from innkeeper.nodes.tavern.prompts.tokens import counter
+from innkeeper.nodes.tavern.world_info import Activation, Scan, ScanMessage, ScanTexts, activate
 
 MESSAGE_OVERHEAD = 3
 """Tokens that chat models count for each message beside its text."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.tavern.documents import parse_json
-from nodes.tavern.history import ChatMessage, from_value
-from nodes.tavern.macros import MacroMessage
+from innkeeper.nodes.tavern.documents import parse_json
+from innkeeper.nodes.tavern.history import ChatMessage, from_value
+from innkeeper.nodes.tavern.macros import MacroMessage
 
 _KEPT = ("tool_calls", "tool_call_id")
 """Fields of a message that providers need beside its text."""

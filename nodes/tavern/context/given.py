@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from nodes.tavern.cards import Card, normalise
-from nodes.tavern.context.chat import ChatLine, read_chat
-from nodes.tavern.context.people import AuthorsNote, Persona, read_note, read_persona
-from nodes.tavern.context.settings import ContextSettings, whole_number
-from nodes.tavern.context.state import ChatState, read_state
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import Draw, FormatError
-from nodes.tavern.macros import CardFields, Chat, MacroEnvironment
-from nodes.tavern.presets import Preset, read_preset
-from nodes.tavern.regex_script import RegexScript, read_scripts
-from nodes.tavern.world_info import Books, Settings, WorldBook, book_settings, read_book, read_settings
+from innkeeper.nodes.tavern.cards import Card, normalise
+from innkeeper.nodes.tavern.context.chat import ChatLine, read_chat
+from innkeeper.nodes.tavern.context.people import AuthorsNote, Persona, read_note, read_persona
+from innkeeper.nodes.tavern.context.settings import ContextSettings, whole_number
+from innkeeper.nodes.tavern.context.state import ChatState, read_state
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import Draw, FormatError
+from innkeeper.nodes.tavern.macros import CardFields, Chat, MacroEnvironment
+from innkeeper.nodes.tavern.presets import Preset, read_preset
+from innkeeper.nodes.tavern.regex_script import RegexScript, read_scripts
+from innkeeper.nodes.tavern.world_info import Books, Settings, WorldBook, book_settings, read_book, read_settings
 
 Inputs = Mapping[str, Any]
 DEFAULT_USER = "User"

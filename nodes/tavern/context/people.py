@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nodes.tavern.context.settings import whole_number
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
-from nodes.tavern.prompts.message import BEFORE_MAIN, IN_CHAT, IN_MAIN
+from innkeeper.nodes.tavern.context.settings import whole_number
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.prompts.message import BEFORE_MAIN, IN_CHAT, IN_MAIN
 
 IN_PROMPT, NOTE_TOP, NOTE_BOTTOM, AT_DEPTH, NOWHERE = 0, 2, 3, 4, 9
 ROLES = ("system", "user", "assistant")

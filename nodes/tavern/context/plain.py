@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.tavern.cards import normalise
-from nodes.tavern.context.chat import is_message, parsed, read_chat
-from nodes.tavern.environment import FormatError
-from nodes.tavern.presets import is_chat_preset, is_text_completion_preset
+from innkeeper.nodes.tavern.cards import normalise
+from innkeeper.nodes.tavern.context.chat import is_message, parsed, read_chat
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.presets import is_chat_preset, is_text_completion_preset
 
 Json = Mapping[str, Any]
 FURTHER = (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.tavern.presets import Preset
-from nodes.tavern.prompts.assembly import Assembly, Cut
-from nodes.tavern.prompts.message import Message
-from nodes.tavern.world_info import Activation
+from innkeeper.nodes.tavern.presets import Preset
+from innkeeper.nodes.tavern.prompts.assembly import Assembly, Cut
+from innkeeper.nodes.tavern.prompts.message import Message
+from innkeeper.nodes.tavern.world_info import Activation
 
 MAX_INACTIVE = 1_000
 """World info entries told of that did not fire; a book of thousands would drown the rest."""

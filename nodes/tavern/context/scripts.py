@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nodes.tavern.context.chat import ChatLine
-from nodes.tavern.environment import Expand, JsRegexes
-from nodes.tavern.regex_script import AI_OUTPUT, USER_INPUT, WORLD_INFO, RegexScript
-from nodes.tavern.regex_scripts import ScriptReport, Stage, apply_scripts
+from innkeeper.nodes.tavern.context.chat import ChatLine
+from innkeeper.nodes.tavern.environment import Expand, JsRegexes
+from innkeeper.nodes.tavern.regex_script import AI_OUTPUT, USER_INPUT, WORLD_INFO, RegexScript
+from innkeeper.nodes.tavern.regex_scripts import ScriptReport, Stage, apply_scripts
 
 
 @dataclass

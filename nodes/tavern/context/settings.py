@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
-from nodes.tavern.prompts.assembly import GENERATION_TYPES
-from nodes.tavern.prompts.post_processing import ALIASES, MODES
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.prompts.assembly import GENERATION_TYPES
+from innkeeper.nodes.tavern.prompts.post_processing import ALIASES, MODES
 
 EXPAND_HISTORY = ("user", "all", "none")
 BUILD_MODES = ("auto", "assemble", "plain")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
 
 
 @dataclass(frozen=True)

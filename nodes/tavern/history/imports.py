@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from nodes.tavern.history.log import ChatLog, ChatMessage, is_true, rest_of, text_of
+from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, is_true, rest_of, text_of
 
 _INPUT, _OUTPUT = "{{[INPUT]}}", "{{[OUTPUT]}}"
 _HIDDEN_START = "<|BEGIN-VISIBLE-CHAT|>"

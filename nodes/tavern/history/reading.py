@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from nodes.tavern.documents import decode, kind_of, parse_json
-from nodes.tavern.environment import FormatError
-from nodes.tavern.history.imports import import_chat
-from nodes.tavern.history.log import ChatLog, ChatMessage, content_text, is_openai, is_true, rest_of, text_of
+from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.history.imports import import_chat
+from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, content_text, is_openai, is_true, rest_of, text_of
 
 MAX_MESSAGES = 100_000
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.tavern.environment import FormatError
-from nodes.tavern.history.log import ChatLog, ChatMessage, text_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, text_of
 
 
 def write_log(log: ChatLog) -> bytes:

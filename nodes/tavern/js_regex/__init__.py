@@ -8,6 +8,6 @@ Where answers differ from a JavaScript engine:
 - Half a character that a replacement leaves alone becomes U+FFFD.
 """
 
-from nodes.tavern.js_regex.engine import engine
+from innkeeper.nodes.tavern.js_regex.engine import engine
 
 __all__ = ["engine"]

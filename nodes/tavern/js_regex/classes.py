@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.tavern.js_regex.characters import CharSet, with_other_cases
-from nodes.tavern.js_regex.escapes import Reader, read_escape
+from innkeeper.nodes.tavern.js_regex.characters import CharSet, with_other_cases
+from innkeeper.nodes.tavern.js_regex.escapes import Reader, read_escape
 
 
 def read_class(reader: Reader) -> str:

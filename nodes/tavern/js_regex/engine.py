@@ -11,9 +11,9 @@ from typing import Any
 
 import regex
 
-from nodes.tavern.environment import BadPattern, JsMatch, JsPattern, JsRegexes, PatternTimeout
-from nodes.tavern.js_regex.translate import Translated, translate
-from nodes.tavern.js_regex.units import is_wide, narrow, pair_ends, widen
+from innkeeper.nodes.tavern.environment import BadPattern, JsMatch, JsPattern, JsRegexes, PatternTimeout
+from innkeeper.nodes.tavern.js_regex.translate import Translated, translate
+from innkeeper.nodes.tavern.js_regex.units import is_wide, narrow, pair_ends, widen
 
 MAX_CACHED = 20_000
 _MAX_COMPILED = 4_000

@@ -8,8 +8,8 @@ from functools import cache
 
 import regex
 
-from nodes.tavern.js_regex.characters import DIGITS, SPACE, WORD, WORD_FOLDED, CharSet, Ranges, complement
-from nodes.tavern.js_regex.scan import Groups, refuse
+from innkeeper.nodes.tavern.js_regex.characters import DIGITS, SPACE, WORD, WORD_FOLDED, CharSet, Ranges, complement
+from innkeeper.nodes.tavern.js_regex.scan import Groups, refuse
 
 _CONTROLS = {"f": 0x0C, "n": 0x0A, "r": 0x0D, "t": 0x09, "v": 0x0B}
 _SYNTAX = frozenset("^$\\.*+?()[]{}|/")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from nodes.tavern.environment import BadPattern
-from nodes.tavern.js_regex.units import narrow
+from innkeeper.nodes.tavern.environment import BadPattern
+from innkeeper.nodes.tavern.js_regex.units import narrow
 
 MAX_GROUPS = 1_000
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodes.tavern.js_regex.characters import CharSet, char_text, with_other_cases
-from nodes.tavern.js_regex.classes import folded
-from nodes.tavern.js_regex.escapes import Reader, read_escape
+from innkeeper.nodes.tavern.js_regex.characters import CharSet, char_text, with_other_cases
+from innkeeper.nodes.tavern.js_regex.classes import folded
+from innkeeper.nodes.tavern.js_regex.escapes import Reader, read_escape
 
 _DOUBLED = tuple(mark * 2 for mark in "&!#$%*+,.:;<=>?@^`~")
 _RESERVED = frozenset("()[]{}/-|")

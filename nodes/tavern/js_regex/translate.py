@@ -7,13 +7,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nodes.tavern.environment import BadPattern
-from nodes.tavern.js_regex.characters import LINE_ENDS, WORD_FOLDED, CharSet, char_text, complement, with_other_cases
-from nodes.tavern.js_regex.classes import folded, read_class
-from nodes.tavern.js_regex.escapes import Reader, read_escape
-from nodes.tavern.js_regex.scan import group_name, refuse, scan_groups
-from nodes.tavern.js_regex.set_classes import read_set_class
-from nodes.tavern.js_regex.units import widen
+from innkeeper.nodes.tavern.environment import BadPattern
+from innkeeper.nodes.tavern.js_regex.characters import (
+    LINE_ENDS,
+    WORD_FOLDED,
+    CharSet,
+    char_text,
+    complement,
+    with_other_cases,
+)
+from innkeeper.nodes.tavern.js_regex.classes import folded, read_class
+from innkeeper.nodes.tavern.js_regex.escapes import Reader, read_escape
+from innkeeper.nodes.tavern.js_regex.scan import group_name, refuse, scan_groups
+from innkeeper.nodes.tavern.js_regex.set_classes import read_set_class
+from innkeeper.nodes.tavern.js_regex.units import widen
 
 FLAGS = "dgimsuvy"
 MAX_PATTERN = 64 * 1024

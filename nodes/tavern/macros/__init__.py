@@ -1,7 +1,7 @@
 """Macros of the SillyTavern community: `{{user}}`, variables, conditions, dice, dates, and the older text markers."""
 
-from nodes.tavern.macros.engine import Macros
-from nodes.tavern.macros.environment import (
+from innkeeper.nodes.tavern.macros.engine import Macros
+from innkeeper.nodes.tavern.macros.environment import (
     CardFields,
     Chat,
     MacroEnvironment,

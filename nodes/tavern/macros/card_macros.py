@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 
-from nodes.tavern.macros.definitions import Call, Macro
-from nodes.tavern.macros.environment import CardFields, MacroEnvironment, MacroMessage
+from innkeeper.nodes.tavern.macros.definitions import Call, Macro
+from innkeeper.nodes.tavern.macros.environment import CardFields, MacroEnvironment, MacroMessage
 
 _START = re.compile("<START>", re.IGNORECASE)
 

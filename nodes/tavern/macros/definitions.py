@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from nodes.tavern.macros.environment import MacroEnvironment
+from innkeeper.nodes.tavern.macros.environment import MacroEnvironment
 
 ANY = 1_000_000
 

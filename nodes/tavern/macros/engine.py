@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nodes.tavern.macros.environment import MacroEnvironment
-from nodes.tavern.macros.expansion import Budget, Expansion
-from nodes.tavern.macros.legacy import expand_legacy
+from innkeeper.nodes.tavern.macros.environment import MacroEnvironment
+from innkeeper.nodes.tavern.macros.expansion import Budget, Expansion
+from innkeeper.nodes.tavern.macros.legacy import expand_legacy
 
 Engine = Literal["new", "legacy"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from nodes.tavern.environment import Draw, FormatError
+from innkeeper.nodes.tavern.environment import Draw, FormatError
 
 Variables = dict[str, Any]
 """Variables by name: text as set by a macro, numbers as counted by one, whatever else an import brought."""

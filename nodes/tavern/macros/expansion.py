@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nodes.tavern.macros import card_macros, text_macros, variable_macros, variables
-from nodes.tavern.macros.definitions import ANY, Call, Macro
-from nodes.tavern.macros.environment import MacroEnvironment, MacroLimit, MacroLimits, Variables
-from nodes.tavern.macros.syntax import (
+from innkeeper.nodes.tavern.macros import card_macros, text_macros, variable_macros, variables
+from innkeeper.nodes.tavern.macros.definitions import ANY, Call, Macro
+from innkeeper.nodes.tavern.macros.environment import MacroEnvironment, MacroLimit, MacroLimits, Variables
+from innkeeper.nodes.tavern.macros.syntax import (
     COMMENT,
     Braces,
     Expression,

@@ -6,12 +6,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from nodes.tavern.macros import card_macros, text_macros, variables
-from nodes.tavern.macros.dates import format_date
-from nodes.tavern.macros.definitions import Call, local_time
-from nodes.tavern.macros.environment import MacroEnvironment, Variables
-from nodes.tavern.macros.syntax import replace_markers
-from nodes.tavern.macros.text_macros import choices, draw_index, idle, pick, remove_trims, roll, time_difference
+from innkeeper.nodes.tavern.macros import card_macros, text_macros, variables
+from innkeeper.nodes.tavern.macros.dates import format_date
+from innkeeper.nodes.tavern.macros.definitions import Call, local_time
+from innkeeper.nodes.tavern.macros.environment import MacroEnvironment, Variables
+from innkeeper.nodes.tavern.macros.syntax import replace_markers
+from innkeeper.nodes.tavern.macros.text_macros import (
+    choices,
+    draw_index,
+    idle,
+    pick,
+    remove_trims,
+    roll,
+    time_difference,
+)
 
 
 class Meter(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from nodes.number_text import number_text
+from innkeeper.nodes.number_text import number_text
 
 _DECIMAL = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\Z", re.ASCII)
 _INFINITY = re.compile(r"[+-]?Infinity\Z")

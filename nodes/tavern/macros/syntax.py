@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from nodes.tavern.macros.environment import MacroLimit
+from innkeeper.nodes.tavern.macros.environment import MacroLimit
 
 _BRACES = re.compile(r"\\\{(?!\{)|\\\}|\{\{+|\}\}+")
 _FLAGS = re.compile(r"\s*(?:[!?~>#/]\s*)*")

@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections.abc import Callable
 
-from nodes.tavern.macros.dates import format_date, humanise, parse_date, shifted
-from nodes.tavern.macros.definitions import ANY, Call, Macro, local_time
-from nodes.tavern.macros.environment import MacroEnvironment, MacroLimit
+from innkeeper.nodes.tavern.macros.dates import format_date, humanise, parse_date, shifted
+from innkeeper.nodes.tavern.macros.definitions import ANY, Call, Macro, local_time
+from innkeeper.nodes.tavern.macros.environment import MacroEnvironment, MacroLimit
 
 _COUNT = re.compile(r"\d{1,12}\Z", re.ASCII)
 _DICE = re.compile(r"([1-9]\d{0,8})?d([1-9]\d{0,8})([+-]\d{1,9})?\Z", re.IGNORECASE | re.ASCII)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from nodes.tavern.macros import variables
-from nodes.tavern.macros.definitions import Call, Macro
-from nodes.tavern.macros.environment import MacroEnvironment, Variables
+from innkeeper.nodes.tavern.macros import variables
+from innkeeper.nodes.tavern.macros.definitions import Call, Macro
+from innkeeper.nodes.tavern.macros.environment import MacroEnvironment, Variables
 
 Scope = Callable[[MacroEnvironment], Variables]
 Action = Callable[[Variables, Call], str | None]

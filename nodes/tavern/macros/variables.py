@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from nodes.number_text import number_text
-from nodes.tavern.macros.environment import MacroLimit, Variables
-from nodes.tavern.macros.numbers import storable, to_number, trim
+from innkeeper.nodes.number_text import number_text
+from innkeeper.nodes.tavern.macros.environment import MacroLimit, Variables
+from innkeeper.nodes.tavern.macros.numbers import storable, to_number, trim
 
 _MAX_LIST = 10_000
 

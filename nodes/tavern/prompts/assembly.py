@@ -11,13 +11,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from nodes.tavern.environment import CountTokens, Expand
-from nodes.tavern.presets import BUILT_IN, MARKERS, Preset, Prompt
-from nodes.tavern.prompts.budget import Budget
-from nodes.tavern.prompts.examples import Line
-from nodes.tavern.prompts.injections import InChat, Injection, injections, merged
-from nodes.tavern.prompts.message import BEFORE_MAIN, IN_MAIN, Message, Note, Sizer, Turn
-from nodes.tavern.prompts.squash import squash
+from innkeeper.nodes.tavern.environment import CountTokens, Expand
+from innkeeper.nodes.tavern.presets import BUILT_IN, MARKERS, Preset, Prompt
+from innkeeper.nodes.tavern.prompts.budget import Budget
+from innkeeper.nodes.tavern.prompts.examples import Line
+from innkeeper.nodes.tavern.prompts.injections import InChat, Injection, injections, merged
+from innkeeper.nodes.tavern.prompts.message import BEFORE_MAIN, IN_MAIN, Message, Note, Sizer, Turn
+from innkeeper.nodes.tavern.prompts.squash import squash
 
 GENERATION_TYPES = ("normal", "continue", "impersonate", "swipe", "regenerate", "quiet")
 FILLED = ("worldInfoBefore", "worldInfoAfter", "charDescription", "charPersonality", "scenario", "personaDescription")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nodes.tavern.prompts.message import ContextTooSmall, Message
+from innkeeper.nodes.tavern.prompts.message import ContextTooSmall, Message
 
 REPLY_PRIMING = 3
 """Tokens that every reply starts with."""

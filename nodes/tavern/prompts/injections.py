@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TypeVar
 
-from nodes.tavern.environment import Expand
-from nodes.tavern.prompts.message import IN_CHAT, Note
+from innkeeper.nodes.tavern.environment import Expand
+from innkeeper.nodes.tavern.prompts.message import IN_CHAT, Note
 
 T = TypeVar("T")
 

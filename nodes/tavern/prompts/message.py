@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.errors import NodeError
-from nodes.tavern.environment import CountTokens, Expand
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.tavern.environment import CountTokens, Expand
 
 IN_MAIN, IN_CHAT, BEFORE_MAIN = 0, 1, 2
 """Places of a note: at the end of the main prompt's group, in the chat at a depth, at the start of that group."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from nodes.tavern.prompts.message import Message, Sizer
+from innkeeper.nodes.tavern.prompts.message import Message, Sizer
 
 
 def squash(messages: Iterable[Message], sizer: Sizer) -> list[Message]:

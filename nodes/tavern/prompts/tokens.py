@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from nodes.tavern.environment import CountTokens
+from innkeeper.nodes.tavern.environment import CountTokens
 
 CHARACTERS_PER_TOKEN = 3.35
 DEFAULT_ENCODING = "o200k_base"

@@ -4,13 +4,13 @@
 Random numbers, token counts, regular expressions, macros and the state of timed effects are passed in.
 """
 
-from nodes.tavern.world_info.activation import activate
-from nodes.tavern.world_info.book import WorldBook, read_book
-from nodes.tavern.world_info.conversion import to_character_book, to_world_info
-from nodes.tavern.world_info.entry import Entry, Logic, Position
-from nodes.tavern.world_info.result import Activation, ActiveEntry, DepthGroup, EntryReport, Example, Reason
-from nodes.tavern.world_info.scan import Books, Scan, ScanMessage, ScanTexts
-from nodes.tavern.world_info.settings import Settings, Strategy, book_settings, read_settings
+from innkeeper.nodes.tavern.world_info.activation import activate
+from innkeeper.nodes.tavern.world_info.book import WorldBook, read_book
+from innkeeper.nodes.tavern.world_info.conversion import to_character_book, to_world_info
+from innkeeper.nodes.tavern.world_info.entry import Entry, Logic, Position
+from innkeeper.nodes.tavern.world_info.result import Activation, ActiveEntry, DepthGroup, EntryReport, Example, Reason
+from innkeeper.nodes.tavern.world_info.scan import Books, Scan, ScanMessage, ScanTexts
+from innkeeper.nodes.tavern.world_info.settings import Settings, Strategy, book_settings, read_settings
 
 __all__ = [
     "Activation",

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from functools import cached_property
 
-from nodes.tavern.world_info.budget import Budget, budget_of
-from nodes.tavern.world_info.candidates import Candidate, candidates_of
-from nodes.tavern.world_info.filters import standing_reason
-from nodes.tavern.world_info.groups import GroupContest
-from nodes.tavern.world_info.insertion import insert
-from nodes.tavern.world_info.key_test import KeyTest
-from nodes.tavern.world_info.keys import JS_SPACE, Probe
-from nodes.tavern.world_info.matching import KeyIndex, TextPool
-from nodes.tavern.world_info.result import Activation, ActiveEntry, EntryReport, Reason
-from nodes.tavern.world_info.scan import Scan, ScanTexts
-from nodes.tavern.world_info.timed import TimedEffects
+from innkeeper.nodes.tavern.world_info.budget import Budget, budget_of
+from innkeeper.nodes.tavern.world_info.candidates import Candidate, candidates_of
+from innkeeper.nodes.tavern.world_info.filters import standing_reason
+from innkeeper.nodes.tavern.world_info.groups import GroupContest
+from innkeeper.nodes.tavern.world_info.insertion import insert
+from innkeeper.nodes.tavern.world_info.key_test import KeyTest
+from innkeeper.nodes.tavern.world_info.keys import JS_SPACE, Probe
+from innkeeper.nodes.tavern.world_info.matching import KeyIndex, TextPool
+from innkeeper.nodes.tavern.world_info.result import Activation, ActiveEntry, EntryReport, Reason
+from innkeeper.nodes.tavern.world_info.scan import Scan, ScanTexts
+from innkeeper.nodes.tavern.world_info.timed import TimedEffects
 
 
 def activate(scan: Scan) -> Activation:

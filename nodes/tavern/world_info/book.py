@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
-from nodes.tavern.world_info.conversion import in_order, renumbered
-from nodes.tavern.world_info.entry import Entry, number, read_entry
-from nodes.tavern.world_info.shapes import as_world_info
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.world_info.conversion import in_order, renumbered
+from innkeeper.nodes.tavern.world_info.entry import Entry, number, read_entry
+from innkeeper.nodes.tavern.world_info.shapes import as_world_info
 
 MAX_ENTRIES = 50_000
 

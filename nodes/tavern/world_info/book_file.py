@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from nodes.tavern.cards.png import SIGNATURE
-from nodes.tavern.documents import decode, parse_json
-from nodes.tavern.environment import FormatError
-from nodes.tavern.world_info.book import read_book
-from nodes.tavern.yaml_text import load_yaml
+from innkeeper.nodes.tavern.cards.png import SIGNATURE
+from innkeeper.nodes.tavern.documents import decode, parse_json
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.world_info.book import read_book
+from innkeeper.nodes.tavern.yaml_text import load_yaml
 
 MAX_WARNINGS = 20
 _KEY_FIELDS = {"key", "keysecondary", "keys", "secondary_keys", "keywords", "secondkey"}

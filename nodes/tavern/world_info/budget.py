@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from nodes.tavern.environment import CountTokens
-from nodes.tavern.world_info.settings import Settings
+from innkeeper.nodes.tavern.environment import CountTokens
+from innkeeper.nodes.tavern.world_info.settings import Settings
 
 
 def budget_of(settings: Settings, max_context: int) -> int:

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain, count
 
-from nodes.tavern.environment import JsPattern
-from nodes.tavern.world_info.book import WorldBook
-from nodes.tavern.world_info.decorators import ACTIVATE, DONT_ACTIVATE, Orders, is_v3, obey, split_decorators
-from nodes.tavern.world_info.entry import Entry
-from nodes.tavern.world_info.keys import JS_SPACE, Probe, split_regex
-from nodes.tavern.world_info.matching import MARK
-from nodes.tavern.world_info.result import Reason
-from nodes.tavern.world_info.scan import Books, Scan
-from nodes.tavern.world_info.settings import Settings, Strategy
+from innkeeper.nodes.tavern.environment import JsPattern
+from innkeeper.nodes.tavern.world_info.book import WorldBook
+from innkeeper.nodes.tavern.world_info.decorators import ACTIVATE, DONT_ACTIVATE, Orders, is_v3, obey, split_decorators
+from innkeeper.nodes.tavern.world_info.entry import Entry
+from innkeeper.nodes.tavern.world_info.keys import JS_SPACE, Probe, split_regex
+from innkeeper.nodes.tavern.world_info.matching import MARK
+from innkeeper.nodes.tavern.world_info.result import Reason
+from innkeeper.nodes.tavern.world_info.scan import Books, Scan
+from innkeeper.nodes.tavern.world_info.settings import Settings, Strategy
 
 
 @dataclass(slots=True)

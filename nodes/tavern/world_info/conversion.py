@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
-from nodes.tavern.world_info.entry import flag
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.world_info.entry import flag
 
 KEPT = "innkeeper"
 

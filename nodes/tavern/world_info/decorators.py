@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nodes.tavern.world_info.entry import Entry, Position, number
-from nodes.tavern.world_info.keys import split_keys
+from innkeeper.nodes.tavern.world_info.entry import Entry, Position, number
+from innkeeper.nodes.tavern.world_info.keys import split_keys
 
 ACTIVATE = "@@activate"
 DONT_ACTIVATE = "@@dont_activate"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from nodes.tavern.world_info.keys import key_texts, number_text
+from innkeeper.nodes.tavern.world_info.keys import key_texts, number_text
 
 
 class Position(IntEnum):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nodes.tavern.world_info.candidates import Candidate
-from nodes.tavern.world_info.entry import CharacterFilter, Entry
-from nodes.tavern.world_info.result import Reason
-from nodes.tavern.world_info.scan import Scan
-from nodes.tavern.world_info.timed import TimedEffects
+from innkeeper.nodes.tavern.world_info.candidates import Candidate
+from innkeeper.nodes.tavern.world_info.entry import CharacterFilter, Entry
+from innkeeper.nodes.tavern.world_info.result import Reason
+from innkeeper.nodes.tavern.world_info.scan import Scan
+from innkeeper.nodes.tavern.world_info.timed import TimedEffects
 
 
 def standing_reason(candidate: Candidate, scan: Scan, timed: TimedEffects, resting: frozenset[str]) -> Reason | None:

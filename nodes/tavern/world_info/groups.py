@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from nodes.tavern.environment import Draw
-from nodes.tavern.world_info.candidates import Candidate
-from nodes.tavern.world_info.conversion import is_index
-from nodes.tavern.world_info.key_test import KeyTest
-from nodes.tavern.world_info.result import Reason
+from innkeeper.nodes.tavern.environment import Draw
+from innkeeper.nodes.tavern.world_info.candidates import Candidate
+from innkeeper.nodes.tavern.world_info.conversion import is_index
+from innkeeper.nodes.tavern.world_info.key_test import KeyTest
+from innkeeper.nodes.tavern.world_info.result import Reason
 
 Sticky = Callable[[Candidate], bool]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.tavern.world_info.candidates import Candidate
-from nodes.tavern.world_info.entry import DEFAULT_DEPTH, Position
-from nodes.tavern.world_info.result import DepthGroup, Example
+from innkeeper.nodes.tavern.world_info.candidates import Candidate
+from innkeeper.nodes.tavern.world_info.entry import DEFAULT_DEPTH, Position
+from innkeeper.nodes.tavern.world_info.result import DepthGroup, Example
 
 PromptScripts = Callable[[str, int | None], str]
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from nodes.tavern.environment import JsPattern, PatternTimeout
-from nodes.tavern.world_info.candidates import Candidate, Key, SlowKey, matching_of, ready_key
-from nodes.tavern.world_info.entry import Entry, Logic
-from nodes.tavern.world_info.keys import Probe, parse_key
-from nodes.tavern.world_info.matching import TextPool
-from nodes.tavern.world_info.scan import Scan
+from innkeeper.nodes.tavern.environment import JsPattern, PatternTimeout
+from innkeeper.nodes.tavern.world_info.candidates import Candidate, Key, SlowKey, matching_of, ready_key
+from innkeeper.nodes.tavern.world_info.entry import Entry, Logic
+from innkeeper.nodes.tavern.world_info.keys import Probe, parse_key
+from innkeeper.nodes.tavern.world_info.matching import TextPool
+from innkeeper.nodes.tavern.world_info.scan import Scan
 
 MAX_TIMEOUTS = 3
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from nodes.tavern.environment import BadPattern, JsPattern, JsRegexes
+from innkeeper.nodes.tavern.environment import BadPattern, JsPattern, JsRegexes
 
 # White space as JavaScript's trim and \s know it.
 JS_SPACE = "\t\n\v\f\r \u00a0\u1680\u2028\u2029\u202f\u205f\u3000\ufeff" + "".join(map(chr, range(0x2000, 0x200B)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
-from nodes.tavern.world_info.keys import Probe, words_of
+from innkeeper.nodes.tavern.world_info.keys import Probe, words_of
 
 MAX_SCAN_DEPTH = 1000
 MARK = "\x01"

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from nodes.tavern.world_info.entry import Entry
+from innkeeper.nodes.tavern.world_info.entry import Entry
 
 ROLE_NAMES = {0: "system", 1: "user", 2: "assistant"}
 

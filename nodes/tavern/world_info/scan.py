@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nodes.tavern.environment import CountTokens, Draw, Expand, JsRegexes
-from nodes.tavern.world_info.book import WorldBook
-from nodes.tavern.world_info.settings import Settings
+from innkeeper.nodes.tavern.environment import CountTokens, Draw, Expand, JsRegexes
+from innkeeper.nodes.tavern.world_info.book import WorldBook
+from innkeeper.nodes.tavern.world_info.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
-from nodes.tavern.world_info.book import WorldBook
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.world_info.book import WorldBook
 
 
 class Strategy(IntEnum):

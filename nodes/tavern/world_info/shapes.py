@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from nodes.tavern.documents import kind_of
-from nodes.tavern.environment import FormatError
-from nodes.tavern.world_info.conversion import entry_list, to_world_info
-from nodes.tavern.world_info.keys import split_keys
+from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.world_info.conversion import entry_list, to_world_info
+from innkeeper.nodes.tavern.world_info.keys import split_keys
 
 KNOWN = "SillyTavern world info, a character book, a card with one, or a book of Novel AI, Agnai or RisuAI"
 

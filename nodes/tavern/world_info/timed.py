@@ -12,7 +12,7 @@ from dataclasses import fields
 from hashlib import blake2b
 from typing import Any, Literal
 
-from nodes.tavern.world_info.entry import Entry, number
+from innkeeper.nodes.tavern.world_info.entry import Entry, number
 
 Effect = dict[str, Any]
 Kind = Literal["sticky", "cooldown"]

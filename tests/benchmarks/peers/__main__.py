@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError
 from tests.benchmarks import report
 from tests.benchmarks.arguments import add_keys, console, parser, run, say
 from tests.benchmarks.loads import INLINE, STEP, Load, chain, fan_out

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError
 
 ANSWER_S = 300.0
 STOP_S = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nodes.tavern.cards.png import write_png_file
+from innkeeper.nodes.tavern.cards.png import write_png_file
 from tests.e2e.library_cases.case import Case
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "cards" / "wenna.png"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.events.log import Batch, EventLog, LogUnavailable, encode
+from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, encode
 
 
 def line(seq: int, text: str = "x", **internal: object) -> bytes:

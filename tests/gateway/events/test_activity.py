@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.events.activity import Activity
+from innkeeper.gateway.events.activity import Activity
 
 
 def activity(*events: tuple[str, str] | tuple[str, str, dict[str, Any]]) -> Activity:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.events.fence import (
+from innkeeper.gateway.events.fence import (
     FENCED,
     GAP_SPAN,
     MAX_RESUMED_TEXT,
@@ -27,7 +27,7 @@ from gateway.events.fence import (
     interface_outputs_message,
     status_message,
 )
-from gateway.events.log import StoredEvent, encode
+from innkeeper.gateway.events.log import StoredEvent, encode
 from tests.effort import examples
 
 

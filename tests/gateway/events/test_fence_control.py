@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.events.fence import RunLogState, decide, fact_message, fold, resumed_message, status_message
+from innkeeper.gateway.events.fence import RunLogState, decide, fact_message, fold, resumed_message, status_message
 
 Json = dict[str, Any]
 

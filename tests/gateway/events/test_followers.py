@@ -11,14 +11,14 @@ from typing import Any
 import orjson
 import pytest
 
-from gateway.events import followers as followers_module
-from gateway.events import streams as streams_module
-from gateway.events.fence import StoredText, fact_message, status_message
-from gateway.events.followers import MAX_FOLLOWS, WINDOW_BYTES, WINDOW_CHUNKS, Followers, TooManyFollows
-from gateway.events.hub import Hub
-from gateway.events.sqlite import SqliteEventLog
-from gateway.events.streams import RING_BYTES, RING_CHUNKS
-from gateway.events.writer import LogWriter
+from innkeeper.gateway.events import followers as followers_module
+from innkeeper.gateway.events import streams as streams_module
+from innkeeper.gateway.events.fence import StoredText, fact_message, status_message
+from innkeeper.gateway.events.followers import MAX_FOLLOWS, WINDOW_BYTES, WINDOW_CHUNKS, Followers, TooManyFollows
+from innkeeper.gateway.events.hub import Hub
+from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.streams import RING_BYTES, RING_CHUNKS
+from innkeeper.gateway.events.writer import LogWriter
 
 Block = dict[str, Any]
 
@@ -329,7 +329,7 @@ async def test_any_order_of_events_gives_every_follower_the_same_stream(
     ):
         for name, value in limits.items():
             monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr("gateway.events.chunks.PAGE", 7)
+    monkeypatch.setattr("innkeeper.gateway.events.chunks.PAGE", 7)
     dice = random.Random(seed)
     paths = ["p", "q", "s"]
     told: dict[str, list[str]] = {}

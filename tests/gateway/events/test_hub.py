@@ -8,10 +8,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from gateway.events.hub import RING_FRAMES, AfterBeyondEnd, Hub
-from gateway.events.log import Batch, encode, frame_of
-from gateway.events.sqlite import SqliteEventLog
-from nodes.errors import RunNotFound
+from innkeeper.gateway.events.hub import RING_FRAMES, AfterBeyondEnd, Hub
+from innkeeper.gateway.events.log import Batch, encode, frame_of
+from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.nodes.errors import RunNotFound
 
 
 class Stage:

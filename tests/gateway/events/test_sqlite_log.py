@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.events.log import EventLog, LogFormatMismatch, LogUnavailable
-from gateway.events.sqlite import SqliteEventLog, boot_id
+from innkeeper.gateway.events.log import EventLog, LogFormatMismatch, LogUnavailable
+from innkeeper.gateway.events.sqlite import SqliteEventLog, boot_id
 from tests.gateway.events.event_log_conformance import EventLogConformance, batch, read_all
 
 
@@ -28,9 +28,9 @@ class TestSqliteEventLogWithFullSync(EventLogConformance):
 CHILD = """
 import asyncio, sys
 from pathlib import Path
-from gateway.events.hub import Hub
-from gateway.events.sqlite import SqliteEventLog
-from gateway.events.writer import LogWriter
+from innkeeper.gateway.events.hub import Hub
+from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.writer import LogWriter
 
 async def main():
     log = await SqliteEventLog.open(Path(sys.argv[1]))

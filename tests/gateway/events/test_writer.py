@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.events.fence import (
+from innkeeper.gateway.events.fence import (
     FENCED,
     MalformedMessage,
     ProtocolError,
@@ -15,10 +15,10 @@ from gateway.events.fence import (
     interface_outputs_message,
     status_message,
 )
-from gateway.events.hub import Hub
-from gateway.events.log import EventLog
-from gateway.events.sqlite import SqliteEventLog
-from gateway.events.writer import LogWriter, Result, Source
+from innkeeper.gateway.events.hub import Hub
+from innkeeper.gateway.events.log import EventLog
+from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.writer import LogWriter, Result, Source
 
 
 def opened(attempt: int = 1, path: str = "n") -> dict[str, Any]:

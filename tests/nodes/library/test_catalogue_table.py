@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from nodes.checks import check_definition
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.plugins import load_catalogue
-from nodes.testing import run_node
+from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.testing import run_node
 
 TABLE: dict[str, str] = {
     "GroupInput": """

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-import nodes.library
-from nodes.definition import NodeDefinition
-from nodes.testing import collect, run_node
+from innkeeper.nodes import library
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.testing import collect, run_node
 
 MODULES = [
-    "nodes.testing",
-    *(found.name for found in pkgutil.walk_packages(nodes.library.__path__, "nodes.library.") if not found.ispkg),
+    "innkeeper.nodes.testing",
+    *(found.name for found in pkgutil.walk_packages(library.__path__, "innkeeper.nodes.library.") if not found.ispkg),
 ]
 FILES = sorted((Path(__file__).parents[3] / "examples").glob("*.json"))
 EXAMPLES = [path for path in FILES if '"nodes"' in path.read_text("utf-8")]

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from nodes.errors import NodeMustWait, ProviderError, ResourceError
-from nodes.tavern.environment import BadPattern
+from innkeeper.nodes.errors import NodeMustWait, ProviderError, ResourceError
+from innkeeper.nodes.tavern.environment import BadPattern
 
 calls = 0
 

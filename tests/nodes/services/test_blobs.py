@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from nodes.errors import ResourceError
-from nodes.node import Blobs
-from nodes.services import blobs as module
-from nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.node import Blobs
+from innkeeper.nodes.services import blobs as module
+from innkeeper.nodes.services.blobs import FolderBlobs
 
 
 def code_of(caught: pytest.ExceptionInfo[ResourceError]) -> str:
@@ -96,7 +96,7 @@ def test_value_that_goes_while_it_is_stored_again_is_written_anew(
 PUTS = """
 import random, sys, time
 from pathlib import Path
-from nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.blobs import FolderBlobs
 blobs = FolderBlobs(Path(sys.argv[1]))
 end = time.monotonic() + 2
 while time.monotonic() < end:

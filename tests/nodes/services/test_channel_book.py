@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from nodes.errors import ProviderError, RequestRefused, ResourceError
-from nodes.node import ModelWish, Route, SecretRef
-from nodes.services.channel_book import ChannelBook, VouchedHosts, read_channel_file
-from nodes.services.http import AddressPolicy
-from nodes.services.secrets import SecretStore
+from innkeeper.nodes.errors import ProviderError, RequestRefused, ResourceError
+from innkeeper.nodes.node import ModelWish, Route, SecretRef
+from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts, read_channel_file
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.secrets import SecretStore
 
 WISH = ModelWish("m")
 

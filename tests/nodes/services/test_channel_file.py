@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.node import SecretRef
-from nodes.services.channel_file import MAX_FILE_BYTES, ChannelFile, read_channels
-from nodes.services.channels import ChannelConfig
+from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.services.channel_file import MAX_FILE_BYTES, ChannelFile, read_channels
+from innkeeper.nodes.services.channels import ChannelConfig
 from tests.effort import examples
 
 KEY = "sk-canary-1234567890abcdef"

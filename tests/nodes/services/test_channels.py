@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import ProviderError
-from nodes.node import ModelWish, SecretRef
-from nodes.services.channels import ChannelConfig, route
+from innkeeper.nodes.errors import ProviderError
+from innkeeper.nodes.node import ModelWish, SecretRef
+from innkeeper.nodes.services.channels import ChannelConfig, route
 
 URL = "https://host/v1"
 

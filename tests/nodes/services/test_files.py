@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from nodes.services.files import delete_temporaries, write_temporary
+from innkeeper.nodes.services.files import delete_temporaries, write_temporary
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from nodes.services.files import write_temporary
+from innkeeper.nodes.services.files import write_temporary
 write_temporary(Path(sys.argv[1]), b"x")
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -19,8 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from nodes.errors import RequestRefused, ResourceError
-from nodes.services.http import AddressPolicy, GuardedTransport, address_kind
+from innkeeper.nodes.errors import RequestRefused, ResourceError
+from innkeeper.nodes.services.http import AddressPolicy, GuardedTransport, address_kind
 
 
 @asynccontextmanager

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import ResourceError
-from nodes.node import Resources
-from nodes.services.resources import FolderResources
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.node import Resources
+from innkeeper.nodes.services.resources import FolderResources
 
 
 def data_dir(tmp_path: Path) -> Path:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from nodes.errors import ResourceError
-from nodes.node import SecretRef, Secrets
-from nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.node import SecretRef, Secrets
+from innkeeper.nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
 
 KEY = b"k" * 43
 CANARY = "sk-canary-1234567890"
@@ -218,7 +218,7 @@ def test_short_key_is_refused(tmp_path: Path, text: str) -> None:
 
 def test_processes_that_start_together_agree_on_one_key(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from nodes.services.secrets import load_or_create_key;"
+        "import sys; from pathlib import Path; from innkeeper.nodes.services.secrets import load_or_create_key;"
         "sys.stdin.readline(); print(load_or_create_key(Path(sys.argv[1]), {}).decode())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "data")]

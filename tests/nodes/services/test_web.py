@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import InnkeeperError, NodeInputError, ProviderError, RequestRefused, ResourceError
-from nodes.node import Http, HttpRequest
-from nodes.services.http import AddressPolicy
-from nodes.services.web import GuardedHttp, check_url
+from innkeeper.nodes.errors import InnkeeperError, NodeInputError, ProviderError, RequestRefused, ResourceError
+from innkeeper.nodes.node import Http, HttpRequest
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.web import GuardedHttp, check_url
 
 LOCAL = AddressPolicy(allow_loopback=True)
 Seen = list[tuple[str, dict[str, str], bytes]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from nodes.tavern.cards import normalise, read_card, validate
+from innkeeper.nodes.tavern.cards import normalise, read_card, validate
 
 FOLDER = Path(__file__).parents[3] / "examples" / "cards"
 

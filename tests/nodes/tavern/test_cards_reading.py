@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.cards import read_card
-from nodes.tavern.cards.charx import MAX_FILES
-from nodes.tavern.cards.png import MAX_CHUNKS, SIGNATURE, decode_base64, write_png_file
-from nodes.tavern.cards.reading import read_card_json
-from nodes.tavern.documents import MAX_TEXT_BYTES, parse_json
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.cards import read_card
+from innkeeper.nodes.tavern.cards.charx import MAX_FILES
+from innkeeper.nodes.tavern.cards.png import MAX_CHUNKS, SIGNATURE, decode_base64, write_png_file
+from innkeeper.nodes.tavern.cards.reading import read_card_json
+from innkeeper.nodes.tavern.documents import MAX_TEXT_BYTES, parse_json
+from innkeeper.nodes.tavern.environment import FormatError
 from tests.effort import examples
 
 Chunk = tuple[str, bytes]

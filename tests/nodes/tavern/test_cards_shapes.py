@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.cards import DepthPrompt, normalise, to_v2, to_v3, validate
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.cards import DepthPrompt, normalise, to_v2, to_v3, validate
+from innkeeper.nodes.tavern.environment import FormatError
 from tests.effort import examples
 
 V1: dict[str, Any] = {

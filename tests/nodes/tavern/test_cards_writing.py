@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.cards import for_export, read_card, write_png
-from nodes.tavern.cards.png import read_png, write_png_file
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.cards import for_export, read_card, write_png
+from innkeeper.nodes.tavern.cards.png import read_png, write_png_file
+from innkeeper.nodes.tavern.environment import FormatError
 from tests.effort import examples
 
 HEAD = [("IHDR", b"\0" * 13), ("IDAT", b"pixels")]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.context.builder import build
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.context.builder import build
+from innkeeper.nodes.tavern.environment import FormatError
 
 NOW = "2030-01-31T14:05:00+00:00"
 ORDER = ("main", "worldInfoBefore", "charDescription", "scenario", "dialogueExamples", "chatHistory", "jailbreak")

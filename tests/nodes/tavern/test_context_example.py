@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from nodes.tavern.cards.reading import read_card_json
-from nodes.tavern.context.builder import build
-from nodes.tavern.presets import load_preset, read_preset
-from nodes.tavern.regex_script import read_scripts
+from innkeeper.nodes.tavern.cards.reading import read_card_json
+from innkeeper.nodes.tavern.context.builder import build
+from innkeeper.nodes.tavern.presets import load_preset, read_preset
+from innkeeper.nodes.tavern.regex_script import read_scripts
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 CHAT = json.loads((EXAMPLES / "chat.json").read_text())

@@ -9,8 +9,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.errors import InnkeeperError
-from nodes.tavern.context.builder import build
+from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.tavern.context.builder import build
 from tests.effort import examples
 
 MESSAGE_KEYS = ("role", "content", "mes", "name", "is_user")

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.environment import FormatError
-from nodes.tavern.history import ChatLog, ChatMessage, depths, from_value, read_log, sent_at, write_log
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.history import ChatLog, ChatMessage, depths, from_value, read_log, sent_at, write_log
 from tests.effort import examples
 
 HEADER: dict[str, Any] = {

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.environment import BadPattern, JsMatch, PatternTimeout
-from nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.environment import BadPattern, JsMatch, PatternTimeout
+from innkeeper.nodes.tavern.js_regex import engine
 from tests.effort import examples
 
 ANSWERS = [

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from nodes.number_text import number_text
-from nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroLimit, MacroLimits, MacroMessage, Macros
-from nodes.tavern.macros.numbers import to_number
+from innkeeper.nodes.number_text import number_text
+from innkeeper.nodes.tavern.macros import (
+    CardFields,
+    Chat,
+    MacroEnvironment,
+    MacroLimit,
+    MacroLimits,
+    MacroMessage,
+    Macros,
+)
+from innkeeper.nodes.tavern.macros.numbers import to_number
 
 _NOW = datetime(2025, 3, 7, 14, 5, 9, 123456, tzinfo=UTC)
 _CHAT = Chat(

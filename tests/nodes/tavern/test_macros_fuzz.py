@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroLimit, MacroMessage, Macros
-from nodes.tavern.macros.expansion import BUILT_IN
+from innkeeper.nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroLimit, MacroMessage, Macros
+from innkeeper.nodes.tavern.macros.expansion import BUILT_IN
 from tests.effort import examples
 
 Engine = Literal["new", "legacy"]

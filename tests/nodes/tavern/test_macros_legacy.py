@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroLimit, MacroLimits, MacroMessage, Macros
+from innkeeper.nodes.tavern.macros import (
+    CardFields,
+    Chat,
+    MacroEnvironment,
+    MacroLimit,
+    MacroLimits,
+    MacroMessage,
+    Macros,
+)
 
 
 def _expand(text: str, *, original: str | None = None, **given: Any) -> str:

@@ -10,9 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.errors import InnkeeperError
-from nodes.tavern.environment import FormatError
-from nodes.tavern.presets import DEFAULT_ORDER, MARKERS, Preset, load_preset, parameters, read_preset, without_secrets
+from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.presets import (
+    DEFAULT_ORDER,
+    MARKERS,
+    Preset,
+    load_preset,
+    parameters,
+    read_preset,
+    without_secrets,
+)
 from tests.effort import examples
 
 

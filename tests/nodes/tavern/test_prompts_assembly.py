@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.macros import MacroEnvironment, Macros
-from nodes.tavern.presets import Preset, read_preset
-from nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
-from nodes.tavern.prompts.examples import Line
-from nodes.tavern.prompts.message import BEFORE_MAIN, IN_MAIN, ContextTooSmall, Message, Note, Sizer, Turn
-from nodes.tavern.prompts.squash import squash
+from innkeeper.nodes.tavern.macros import MacroEnvironment, Macros
+from innkeeper.nodes.tavern.presets import Preset, read_preset
+from innkeeper.nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
+from innkeeper.nodes.tavern.prompts.examples import Line
+from innkeeper.nodes.tavern.prompts.message import BEFORE_MAIN, IN_MAIN, ContextTooSmall, Message, Note, Sizer, Turn
+from innkeeper.nodes.tavern.prompts.squash import squash
 from tests.effort import examples
 
 HISTORY = [Turn("assistant", "a1", "Bot", 0), Turn("user", "u2", "Ann", 1), Turn("assistant", "a3", "Bot", 2)]

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.prompts.post_processing import MODES, PLACEHOLDER, Names, post_process
+from innkeeper.nodes.tavern.prompts.post_processing import MODES, PLACEHOLDER, Names, post_process
 from tests.effort import examples
 
 NAMES = Names("Ann", "Bot", ("Zoe",))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tiktoken
 
-from nodes.tavern.prompts import tokens
-from nodes.tavern.prompts.tokens import counter, estimate
+from innkeeper.nodes.tavern.prompts import tokens
+from innkeeper.nodes.tavern.prompts.tokens import counter, estimate
 
 
 def test_estimate_rounds_up() -> None:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.environment import BadPattern, FormatError, PatternTimeout
-from nodes.tavern.js_regex import engine
-from nodes.tavern.regex_scripts import (
+from innkeeper.nodes.tavern.environment import BadPattern, FormatError, PatternTimeout
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.regex_scripts import (
     AI_OUTPUT,
     MAX_SCRIPTS,
     MAX_TEXT,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.environment import BadPattern, PatternTimeout
-from nodes.tavern.js_regex import engine
-from nodes.tavern.world_info import (
+from innkeeper.nodes.tavern.environment import BadPattern, PatternTimeout
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.world_info import (
     Activation,
     Books,
     Reason,

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.environment import FormatError
-from nodes.tavern.js_regex import engine
-from nodes.tavern.world_info import (
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.world_info import (
     Settings,
     WorldBook,
     book_settings,
@@ -21,8 +21,8 @@ from nodes.tavern.world_info import (
     to_character_book,
     to_world_info,
 )
-from nodes.tavern.world_info.book_file import read_book_file
-from nodes.tavern.world_info.keys import split_keys, split_regex
+from innkeeper.nodes.tavern.world_info.book_file import read_book_file
+from innkeeper.nodes.tavern.world_info.keys import split_keys, split_regex
 from tests.effort import examples
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "world_book.json"

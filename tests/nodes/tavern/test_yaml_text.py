@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.tavern.environment import FormatError
-from nodes.tavern.yaml_text import MAX_BYTES, load_json_or_yaml, load_yaml
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.yaml_text import MAX_BYTES, load_json_or_yaml, load_yaml
 from tests.effort import examples
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.tavern.world_info import to_character_book, to_world_info
+from innkeeper.nodes.tavern.world_info import to_character_book, to_world_info
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 
 

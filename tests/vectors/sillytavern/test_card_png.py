@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.cards import read_card, to_v2, validate
-from nodes.tavern.cards.png import read_png
-from nodes.tavern.cards.text import CardText, card_texts
-from nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.cards import read_card, to_v2, validate
+from innkeeper.nodes.tavern.cards.png import read_png
+from innkeeper.nodes.tavern.cards.text import CardText, card_texts
+from innkeeper.nodes.tavern.environment import FormatError
 from tests.vectors.sillytavern.deviations_card_png import DEVIATIONS
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from nodes.tavern.cards import read_card, write_png
-from nodes.tavern.cards.png import read_png
+from innkeeper.nodes.tavern.cards import read_card, write_png
+from innkeeper.nodes.tavern.cards.png import read_png
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.tavern.macros import MacroEnvironment, Macros
-from nodes.tavern.prompts.examples import Speakers, read_block, split_examples
+from innkeeper.nodes.tavern.macros import MacroEnvironment, Macros
+from innkeeper.nodes.tavern.prompts.examples import Speakers, read_block, split_examples
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 
 

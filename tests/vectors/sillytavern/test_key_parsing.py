@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.tavern.js_regex import engine
-from nodes.tavern.world_info.keys import parse_key, split_keys, split_regex
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.world_info.keys import parse_key, split_keys, split_regex
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 
 

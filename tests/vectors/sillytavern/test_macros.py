@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroMessage, Macros
-from nodes.tavern.macros.engine import Engine
+from innkeeper.nodes.tavern.macros import CardFields, Chat, MacroEnvironment, MacroMessage, Macros
+from innkeeper.nodes.tavern.macros.engine import Engine
 from tests.vectors.sillytavern.deviations_macros import DEVIATIONS
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.macros import CardFields, MacroEnvironment, Macros
-from nodes.tavern.presets import read_preset
-from nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
-from nodes.tavern.prompts.examples import Speakers, read_block, split_examples
-from nodes.tavern.prompts.message import ContextTooSmall, Note, Turn
+from innkeeper.nodes.tavern.macros import CardFields, MacroEnvironment, Macros
+from innkeeper.nodes.tavern.presets import read_preset
+from innkeeper.nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
+from innkeeper.nodes.tavern.prompts.examples import Speakers, read_block, split_examples
+from innkeeper.nodes.tavern.prompts.message import ContextTooSmall, Note, Turn
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 
 ROLES = ("system", "user", "assistant")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.tavern.prompts.post_processing import Names, post_process
+from innkeeper.nodes.tavern.prompts.post_processing import Names, post_process
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.js_regex import engine
-from nodes.tavern.macros import MacroEnvironment, Macros
-from nodes.tavern.regex_scripts import Stage, apply_scripts, read_scripts
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.macros import MacroEnvironment, Macros
+from innkeeper.nodes.tavern.regex_scripts import Stage, apply_scripts, read_scripts
 from tests.vectors.sillytavern.deviations_regex_scripts import DEVIATIONS, OURS
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 

@@ -7,9 +7,18 @@ from typing import Any
 
 import pytest
 
-from nodes.tavern.js_regex import engine
-from nodes.tavern.regex_scripts import apply_scripts, read_scripts
-from nodes.tavern.world_info import Activation, Books, Scan, ScanMessage, ScanTexts, activate, read_book, read_settings
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.regex_scripts import apply_scripts, read_scripts
+from innkeeper.nodes.tavern.world_info import (
+    Activation,
+    Books,
+    Scan,
+    ScanMessage,
+    ScanTexts,
+    activate,
+    read_book,
+    read_settings,
+)
 from tests.vectors.sillytavern.deviations_world_info import DEVIATIONS
 from tests.vectors.sillytavern.recorded import Case, load, name_of
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from nodes.definition import BypassBehavior, NodeDefinition
-from nodes.library.control import approval, branch, delay, merge, switch, wait_for_event
-from workflows.waiting import MAX_WAIT_S
+from innkeeper.nodes.definition import BypassBehavior, NodeDefinition
+from innkeeper.nodes.library.control import approval, branch, delay, merge, switch, wait_for_event
+from innkeeper.workflows.engine.waiting import MAX_WAIT_S
 
 ALL = (
     approval.definition,

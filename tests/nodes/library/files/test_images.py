@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from nodes.errors import InnkeeperError, NodeError, NodeInputError, ResourceError
-from nodes.library.files import load_image, save_image
-from nodes.library.files.images import FORMATS, MAX_PIXELS, read_image, write_image
-from nodes.services.scripts import ScriptProcesses
-from nodes.tavern.environment import FormatError
-from nodes.testing import MemoryResources, memory_services, run_node
+from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError, ResourceError
+from innkeeper.nodes.library.files import load_image, save_image
+from innkeeper.nodes.library.files.images import FORMATS, MAX_PIXELS, read_image, write_image
+from innkeeper.nodes.services.scripts import ScriptProcesses
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.testing import MemoryResources, memory_services, run_node
 from tests.effort import examples
 
 
@@ -189,11 +189,13 @@ async def test_largest_allowed_image_fits_into_the_process() -> None:
     scripts = ScriptProcesses(1)
     side = int(MAX_PIXELS**0.5)
     large = drawn("PNG", "RGBA", (side, side))
-    found = await scripts.call("nodes.library.files.images:read_image", {"name": "a"}, data=large, timeout_s=30)
+    found = await scripts.call(
+        "innkeeper.nodes.library.files.images:read_image", {"name": "a"}, data=large, timeout_s=30
+    )
     assert found["width"] == side
     small = ScriptProcesses(1, 64)
     with pytest.raises(InnkeeperError) as caught:
-        await small.call("nodes.library.files.images:read_image", {"name": "a"}, data=large, timeout_s=30)
+        await small.call("innkeeper.nodes.library.files.images:read_image", {"name": "a"}, data=large, timeout_s=30)
     assert isinstance(caught.value, NodeError)
     assert caught.value.retryable is False
     await scripts.aclose()

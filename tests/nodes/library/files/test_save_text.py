@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, ResourceError
-from nodes.library.files.save_text import definition
-from nodes.testing import MemoryResources, memory_services, run_node
+from innkeeper.nodes.errors import NodeInputError, ResourceError
+from innkeeper.nodes.library.files.save_text import definition
+from innkeeper.nodes.testing import MemoryResources, memory_services, run_node
 
 
 def save(text: Any, path: Any = "user://notes/a.txt") -> tuple[dict[str, Any], dict[str, bytes]]:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from nodes.library.io import group_input, group_output
-from nodes.testing import run_node
+from innkeeper.nodes.library.io import group_input, group_output
+from innkeeper.nodes.testing import run_node
 
 
 def test_group_input_gives_the_interface_inputs_and_nothing_else() -> None:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, NodeMustWait, ProviderError
-from nodes.library.llm.generic_llm_request import definition
-from nodes.node import ChatRequest, ChatResponse, Chunk, ModelWish, NodeContext, Route
-from nodes.testing import MemoryChannels, MemorySecrets, ToyLlm, collect, memory_services
+from innkeeper.nodes.errors import NodeInputError, NodeMustWait, ProviderError
+from innkeeper.nodes.library.llm.generic_llm_request import definition
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, ModelWish, NodeContext, Route
+from innkeeper.nodes.testing import MemoryChannels, MemorySecrets, ToyLlm, collect, memory_services
 
 MESSAGES = '[{"role":"user","content":"alpha beta"}]'
 USAGE = {"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 2}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError
-from nodes.library.llm import create_message, merge_messages
-from nodes.library.llm.messages import read_history
-from nodes.testing import run_node
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.llm import create_message, merge_messages
+from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.testing import run_node
 
 HI = {"role": "user", "content": "hi"}
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError
-from nodes.library.llm_test.api_settings import definition
-from nodes.node import SecretRef
-from nodes.testing import MemorySecrets, memory_services, run_node
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.llm_test.api_settings import definition
+from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.testing import MemorySecrets, memory_services, run_node
 
 OPERATOR = {"environment": {"OPENAI_API_KEY": "envkey"}, "settings": {"OPENAI_API_BASE": "https://env.host"}}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from nodes.library.llm_test import history, merge_history
-from nodes.testing import run_node
+from innkeeper.nodes.library.llm_test import history, merge_history
+from innkeeper.nodes.testing import run_node
 
 ONE = [{"role": "user", "content": "1", "extra": True}]
 TWO = [{"role": "assistant", "content": "2"}]

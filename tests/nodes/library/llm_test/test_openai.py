@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, ProviderError
-from nodes.library.llm_test.openai import definition
-from nodes.node import ChatRequest, Chunk, NodeContext
-from nodes.testing import MemorySecrets, ToyLlm, collect, memory_services
+from innkeeper.nodes.errors import NodeInputError, ProviderError
+from innkeeper.nodes.library.llm_test.openai import definition
+from innkeeper.nodes.node import ChatRequest, Chunk, NodeContext
+from innkeeper.nodes.testing import MemorySecrets, ToyLlm, collect, memory_services
 
 SETTINGS = {"base_url": "https://api.example.com/v1", "api_key": "sk-test", "use_env_vars": False}
 PNG = b"\x89PNG\r\n\x1a\n rest"

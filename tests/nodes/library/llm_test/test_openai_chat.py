@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, ProviderError
-from nodes.library.llm_test import openai
-from nodes.library.llm_test.openai_chat import definition
-from nodes.node import ChatRequest
-from nodes.testing import MemorySecrets, ToyLlm, collect, memory_services, run_node
+from innkeeper.nodes.errors import NodeInputError, ProviderError
+from innkeeper.nodes.library.llm_test import openai
+from innkeeper.nodes.library.llm_test.openai_chat import definition
+from innkeeper.nodes.node import ChatRequest
+from innkeeper.nodes.testing import MemorySecrets, ToyLlm, collect, memory_services, run_node
 
 SETTINGS = {"base_url": "https://api.example.com/v1", "api_key": "sk-test", "use_env_vars": False}
 BEFORE = [{"role": "user", "content": "H"}, {"role": "assistant", "content": "A"}]

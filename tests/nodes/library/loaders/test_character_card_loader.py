@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeError, NodeInputError, ResourceError
-from nodes.library.loaders.character_card_loader import definition
-from nodes.tavern.cards import write_png
-from nodes.tavern.cards.png import write_png_file
-from nodes.tavern.environment import FormatError
-from nodes.testing import memory_services, run_node
+from innkeeper.nodes.errors import NodeError, NodeInputError, ResourceError
+from innkeeper.nodes.library.loaders.character_card_loader import definition
+from innkeeper.nodes.tavern.cards import write_png
+from innkeeper.nodes.tavern.cards.png import write_png_file
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.testing import memory_services, run_node
 
 PATH = "user://library/cards/mira.png"
 CARD: dict[str, Any] = {"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Mira", "odd": [1, None]}}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, ResourceError
-from nodes.library.loaders.history_loader import definition
-from nodes.tavern.environment import FormatError
-from nodes.testing import memory_services, run_node
+from innkeeper.nodes.errors import NodeInputError, ResourceError
+from innkeeper.nodes.library.loaders.history_loader import definition
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.testing import memory_services, run_node
 
 PATH = "shared://library/h.json"
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, ResourceError
-from nodes.library.loaders.regex_rule_loader import definition
-from nodes.tavern.environment import FormatError
-from nodes.testing import memory_services, run_node
+from innkeeper.nodes.errors import NodeInputError, ResourceError
+from innkeeper.nodes.library.loaders.regex_rule_loader import definition
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.testing import memory_services, run_node
 
 RULE = {"name": "r", "pattern": "a", "replacement": "b", "own": [1]}
 SCRIPT = {"scriptName": "s", "findRegex": "/a/g", "replaceString": "b", "placement": [2], "own": 1}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError, ResourceError
-from nodes.library.loaders.world_book_loader import definition
-from nodes.tavern.environment import FormatError
-from nodes.testing import memory_services, run_node
+from innkeeper.nodes.errors import NodeInputError, ResourceError
+from innkeeper.nodes.library.loaders.world_book_loader import definition
+from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.testing import memory_services, run_node
 
 BOOK = {"entries": {"0": {"uid": 0, "key": ["fog"], "content": "Fog.", "odd": None}}, "name": "Coast", "x": [1.5]}
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from nodes.checks import check_definition
-from nodes.errors import NodeInputError
-from nodes.library.math.math_operation import definition
-from nodes.testing import run_node
+from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.math.math_operation import definition
+from innkeeper.nodes.testing import run_node
 
 
 def compute(mode: str, **inputs: Any) -> Any:

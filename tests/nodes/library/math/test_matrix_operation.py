@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.checks import check_definition
-from nodes.errors import NodeInputError
-from nodes.library.math.matrices import MAX_ELEMENTS
-from nodes.library.math.matrix_operation import definition
-from nodes.testing import run_node
+from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.math.matrices import MAX_ELEMENTS
+from innkeeper.nodes.library.math.matrix_operation import definition
+from innkeeper.nodes.testing import run_node
 from tests.effort import examples
 
 HILBERT = [[1 / (row + column + 1) for column in range(12)] for row in range(12)]

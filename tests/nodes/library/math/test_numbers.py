@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.errors import NodeInputError
-from nodes.library.math.numbers import number_in, shortest, to_number, trim
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.math.numbers import number_in, shortest, to_number, trim
 
 
 @pytest.mark.parametrize(

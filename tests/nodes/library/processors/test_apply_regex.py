@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError
-from nodes.library.processors.apply_regex import definition
-from nodes.tavern import regex_rules
-from nodes.tavern.environment import BadPattern, FormatError, PatternTimeout
-from nodes.tavern.js_regex import engine
-from nodes.tavern.regex_scripts import MAX_SCRIPTS, MAX_TEXT
-from nodes.testing import run_node
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.processors.apply_regex import definition
+from innkeeper.nodes.tavern import regex_rules
+from innkeeper.nodes.tavern.environment import BadPattern, FormatError, PatternTimeout
+from innkeeper.nodes.tavern.js_regex import engine
+from innkeeper.nodes.tavern.regex_scripts import MAX_SCRIPTS, MAX_TEXT
+from innkeeper.nodes.testing import run_node
 
 
 def applied(text: Any, inline: Any = None, loaded: Any = None) -> str:

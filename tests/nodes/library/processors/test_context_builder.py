@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeError, NodeInputError
-from nodes.library.processors.context_builder import definition
-from nodes.testing import DirectScripts, memory_services, run_node
+from innkeeper.nodes.errors import NodeError, NodeInputError
+from innkeeper.nodes.library.processors.context_builder import definition
+from innkeeper.nodes.testing import DirectScripts, memory_services, run_node
 
 PRESET = {
     "prompts": [{"identifier": "main", "content": "{{roll:1d1000000}}", "system_prompt": True}],

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import pytest
 
-from nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
-from nodes.library.utilities.http_body import read_body
-from nodes.library.utilities.http_request import definition, http_request
-from nodes.node import HttpRequest, HttpResponse, NodeContext
-from nodes.testing import MemorySecrets, ToyHttp, memory_services, run_node
+from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
+from innkeeper.nodes.library.utilities.http_body import read_body
+from innkeeper.nodes.library.utilities.http_request import definition, http_request
+from innkeeper.nodes.node import HttpRequest, HttpResponse, NodeContext
+from innkeeper.nodes.testing import MemorySecrets, ToyHttp, memory_services, run_node
 
 URL = "https://web.example/path"
 

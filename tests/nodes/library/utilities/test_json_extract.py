@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.errors import InnkeeperError, NodeError, NodeInputError
-from nodes.library.utilities.json_extract import EXTRACT, definition
-from nodes.library.utilities.json_search import extract
-from nodes.services.scripts import ScriptProcesses
-from nodes.testing import run_node
+from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError
+from innkeeper.nodes.library.utilities.json_extract import EXTRACT, definition
+from innkeeper.nodes.library.utilities.json_search import extract
+from innkeeper.nodes.services.scripts import ScriptProcesses
+from innkeeper.nodes.testing import run_node
 from tests.effort import examples
 
 DATA = {"items": [{"name": "a", "price": 3}, {"name": "b", "price": 9}], "n": 1.0, "no": False, "nothing": None}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError
-from nodes.library.utilities import random_number
-from nodes.library.utilities.random_number import MAX_VALUE, definition
-from nodes.testing import run_node
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.utilities import random_number
+from innkeeper.nodes.library.utilities.random_number import MAX_VALUE, definition
+from innkeeper.nodes.testing import run_node
 
 SCRIPT = Path(random_number.__file__).parent / "client-scripts" / "RandomNumberNode.js"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeError, NodeInputError, NodeTimeout
-from nodes.library.utilities.stream_aggregator import definition
-from nodes.node import Chunk
-from nodes.testing import collect_async, run_node
+from innkeeper.nodes.errors import NodeError, NodeInputError, NodeTimeout
+from innkeeper.nodes.library.utilities.stream_aggregator import definition
+from innkeeper.nodes.node import Chunk
+from innkeeper.nodes.testing import collect_async, run_node
 
 STREAM = [
     Chunk("text_chunk", "a", {"n": 1}),

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from nodes.definition import NodeDefinition
-from nodes.errors import NodeError, NodeInputError
-from nodes.library.utilities import stream_logger, stream_suffix_relay
-from nodes.node import Chunk, NodeContext
-from nodes.testing import collect, collect_async, memory_services
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.errors import NodeError, NodeInputError
+from innkeeper.nodes.library.utilities import stream_logger, stream_suffix_relay
+from innkeeper.nodes.node import Chunk, NodeContext
+from innkeeper.nodes.testing import collect, collect_async, memory_services
 
 RELAYS = [stream_logger.definition, stream_suffix_relay.definition]
 SUFFIX = stream_suffix_relay.definition

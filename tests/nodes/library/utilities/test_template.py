@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeError, NodeInputError, NodeTimeout
-from nodes.library.utilities import template_text
-from nodes.library.utilities.template import RENDER, definition
-from nodes.services.scripts import ScriptProcesses
-from nodes.testing import run_node
+from innkeeper.nodes.errors import NodeError, NodeInputError, NodeTimeout
+from innkeeper.nodes.library.utilities import template_text
+from innkeeper.nodes.library.utilities.template import RENDER, definition
+from innkeeper.nodes.services.scripts import ScriptProcesses
+from innkeeper.nodes.testing import run_node
 
 
 def fill(template: str, values: Any = None, **inputs: Any) -> str:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from nodes.library.utilities.test_widgets import definition
-from nodes.testing import run_node
+from innkeeper.nodes.library.utilities.test_widgets import definition
+from innkeeper.nodes.testing import run_node
 
 OUTPUT_OF = dict(zip(definition.inputs, definition.outputs, strict=False))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from nodes.library.utilities.text import is_truthy, parse_escapes, to_text
+from innkeeper.nodes.library.utilities.text import is_truthy, parse_escapes, to_text
 
 
 @pytest.mark.parametrize(

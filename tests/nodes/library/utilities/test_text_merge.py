@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from nodes.errors import NodeInputError
-from nodes.library.utilities.text_merge import definition
-from nodes.testing import run_node
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.utilities.text_merge import definition
+from innkeeper.nodes.testing import run_node
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from gateway.routes.demo import router as demo_router
-from nodes.errors import ProviderError, RequestRefused
-from nodes.node import ChatRequest, ChatResponse, Chunk
-from nodes.services.http import AddressPolicy
-from nodes.services.llm import AdapterRegistry, AdapterType, DispatchingLlm, OpenAIAdapter, built_in_adapters
+from innkeeper.gateway.api.demo import router as demo_router
+from innkeeper.nodes.errors import ProviderError, RequestRefused
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm import AdapterRegistry, AdapterType, DispatchingLlm, OpenAIAdapter, built_in_adapters
 
 NOWHERE = AddressPolicy()
 HERE = AddressPolicy(allow_loopback=True)

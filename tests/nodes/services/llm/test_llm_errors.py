@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nodes.errors import NodeMustWait, ProviderError
-from nodes.services.llm.errors import status_error, stream_error
+from innkeeper.nodes.errors import NodeMustWait, ProviderError
+from innkeeper.nodes.services.llm.errors import status_error, stream_error
 
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 

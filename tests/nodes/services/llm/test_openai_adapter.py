@@ -14,11 +14,11 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
-from gateway.routes.demo import router as demo_router
-from nodes.errors import NodeError, NodeInputError, NodeMustWait, ProviderError, RequestRefused
-from nodes.node import ChatRequest, Chunk
-from nodes.services.http import AddressPolicy
-from nodes.services.llm import OpenAIAdapter
+from innkeeper.gateway.api.demo import router as demo_router
+from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait, ProviderError, RequestRefused
+from innkeeper.nodes.node import ChatRequest, Chunk
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm import OpenAIAdapter
 
 KEY = "sk-canary-1234567890abcdef"
 PROMPT = "my secret diary"

@@ -6,8 +6,8 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.node import ChatRequest, Chunk, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.node import ChatRequest, Chunk, NodeContext
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk]:

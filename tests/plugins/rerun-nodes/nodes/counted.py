@@ -6,9 +6,9 @@ import asyncio
 import os
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.errors import NodeError
-from nodes.node import NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import NodeContext
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.node import Chunk, NodeContext, Outputs
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.node import Chunk, NodeContext, Outputs
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk | Outputs]:

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import NodeError, NodeMustWait
-from nodes.node import Chunk, NodeContext, Outputs
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import NodeError, NodeMustWait
+from innkeeper.nodes.node import Chunk, NodeContext, Outputs
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk | Outputs]:

@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import NodeError
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def give_value(inputs: Inputs, context: NodeContext) -> dict[str, Any]:

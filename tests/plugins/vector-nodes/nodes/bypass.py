@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.node import Inputs, NodeContext
-from nodes.node import Outputs as LastWord
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.node import Inputs, NodeContext
+from innkeeper.nodes.node import Outputs as LastWord
 
 _INPUTS = {
     "s": Input("STRING"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from nodes.definition import Input, NodeDefinition, Output, Retry
-from nodes.errors import NodeError
-from nodes.node import Chunk, Inputs, NodeContext, Outputs
+from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext, Outputs
 
 _INPUTS = {
     "count": Input("INTEGER", config={"default": 3}),

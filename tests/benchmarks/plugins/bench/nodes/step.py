@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.node import Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.node import Inputs, NodeContext
 
 
 async def step(inputs: Inputs, context: NodeContext) -> dict[str, str]:

@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from nodes.definition import Input, NodeDefinition, Output
-from nodes.node import Chunk, Inputs, NodeContext
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext
 
 YIELD_EVERY = 50
 

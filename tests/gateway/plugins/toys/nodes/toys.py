@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from nodes.errors import NodeError
-from nodes.node import Chunk, Outputs
+from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import Chunk, Outputs
 
 TEXT_IN = {"text": Input("STRING", config={"default": "hi"})}
 TEXT_OUT = {"text": Output("STRING")}

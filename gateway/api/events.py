@@ -1,0 +1,104 @@
+"""A run's events over HTTP (SSE), and the two WebSockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import Response, StreamingResponse
+from starlette.types import Message, Send
+from starlette.websockets import WebSocket
+
+from innkeeper.gateway.container import gateway_of
+from innkeeper.gateway.events.hub import Frames
+from innkeeper.gateway.realtime.reader import Feed
+
+logger = logging.getLogger("innkeeper.gateway.clients")
+router = APIRouter(tags=["events"])
+
+KEEP_ALIVE_S = 15.0
+FRAMES_PER_PIECE = 64
+_EVENT_ID = re.compile(r"(?P<log>.+):(?P<seq>\d{1,18})")
+_TYPE = re.compile(rb'"type":"([A-Za-z_-]+)"')
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+@router.get("/api/prompt/{run}/events", summary="Events of a run (SSE); goes on behind Last-Event-ID or `after`")
+async def events(run: str, request: Request, after: int = Query(0, ge=0)) -> Response:
+    gateway = gateway_of(request)
+    feed, log_id = gateway.feed, None
+    if (seen := _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))) is not None:
+        log_id, after = seen["log"], int(seen["seq"])
+    place = await feed.place(run, after, log_id)
+    if place.is_done:
+        # The one answer after which an EventSource does not connect again.
+        return Response(status_code=204)
+    body = event_stream(feed, run, place.after, place.log_id)
+    return EventStream(body, gateway.settings.send_timeout_s)
+
+
+class EventStream(StreamingResponse):
+    """A stream that ends when its reader takes nothing for too long; an EventSource then comes back where it was."""
+
+    def __init__(self, events: AsyncGenerator[bytes, None], send_timeout_s: float) -> None:
+        super().__init__(events, media_type="text/event-stream", headers=HEADERS)
+        self._events = events
+        self._send_timeout_s = send_timeout_s
+
+    async def stream_response(self, send: Send) -> None:
+        async def patient(message: Message) -> None:
+            async with asyncio.timeout(self._send_timeout_s):
+                await send(message)
+
+        try:
+            async with contextlib.aclosing(self._events):
+                await super().stream_response(patient)
+        except TimeoutError:
+            # No close code here: the connection just ends, in the middle of the answer.
+            logger.info("a reader of events took nothing for too long", extra={"event": "slow_reader"})
+
+
+async def event_stream(feed: Feed, run: str, after: int, log_id: str) -> AsyncGenerator[bytes, None]:
+    """The events of a run as SSE, with a comment when nothing happened for a while."""
+    yield b"retry: 1000\n\n"
+    async with contextlib.aclosing(feed.follow(run, after)) as pages:
+        waiting: asyncio.Future[Frames] = asyncio.ensure_future(anext(pages))
+        try:
+            while True:
+                done, _ = await asyncio.wait({waiting}, timeout=KEEP_ALIVE_S)
+                if not done:
+                    yield b": still here\n\n"
+                    continue
+                since = time.monotonic()
+                try:
+                    page = waiting.result()
+                except StopAsyncIteration:
+                    return
+                for start in range(0, len(page), FRAMES_PER_PIECE):
+                    yield b"".join(_sse(log_id, *item) for item in page[start : start + FRAMES_PER_PIECE])
+                await feed.sent(len(page), since)
+                waiting = asyncio.ensure_future(anext(pages))
+        finally:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+
+def _sse(log_id: str, seq: int, frame: bytes) -> bytes:
+    found = _TYPE.search(frame)
+    kind = found[1] if found else b"message"
+    return b"id: %s:%d\nevent: %s\ndata: %s\n\n" % (log_id.encode(), seq, kind, frame)
+
+
+@router.websocket("/ws")
+async def clients(websocket: WebSocket) -> None:
+    await gateway_of(websocket).clients.handle(websocket)
+
+
+@router.websocket("/internal/worker")
+async def workers(websocket: WebSocket) -> None:
+    await gateway_of(websocket).workers.handle(websocket)

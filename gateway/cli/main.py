@@ -1,0 +1,19 @@
+"""The console script: nothing is imported before Ctrl-C is taken care of; the command line takes a while to load."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C while it is still loading ends quietly, too."""
+    try:
+        from innkeeper.gateway.cli.commands import main as run
+
+        run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,355 @@
+"""`innkeeper run FILE`: read a document, find a gateway or start one, submit, show the run until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from innkeeper.gateway.cli.live_view import JsonView, LiveView, PlainView, View, node_names
+from innkeeper.gateway.cli.signals import Stopping
+from innkeeper.gateway.cli.tables import problems_table
+from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, warnings_of
+from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, holder_of
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
+from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
+
+DEFAULT_URL = "http://127.0.0.1:8090"
+DEMO_PATH = "/demo/v1"
+DEMO_INPUT = "base_url"
+INTERRUPTED = 130
+STARTING_S = 30.0
+MAX_NAMED = 20
+"""Nodes of one kind that are listed by name."""
+QUESTION = "\n[s] stop watching (the run goes on)   [i] interrupt the run   [Enter] go on watching: "
+Choice = Literal["stop", "interrupt", "watch"]
+
+
+class UsageError(InnkeeperError):
+    """Options that do not go together."""
+
+    code = "usage"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the user asked for. `data_dir` and `url` are None where the user named none."""
+
+    file: Path
+    inputs: Sequence[str] = ()
+    as_json: bool = False
+    detach: bool = False
+    data_dir: Path | None = None
+    url: str | None = None
+    token: str | None = field(default=None, repr=False)
+    plugins: tuple[Path, ...] = ()
+
+
+# --- the document -------------------------------------------------------------------------------------------------
+
+
+def read_document(file: Path) -> dict[str, Any]:
+    """A workflow file.
+
+    Raises:
+        InvalidWorkflow: Not JSON (with line and column), not an object, or over the limits.
+    """
+    try:
+        with file.open("rb") as opened:
+            # A device or a pipe may have no end.
+            document = load_json(opened.read(DEFAULT_LIMITS.max_bytes + 1))
+    except OSError as error:
+        raise UsageError(f"cannot read {str(file)!r} ({error.strerror}): check the path") from error
+    if not isinstance(document, dict):
+        raise InvalidWorkflow([Problem("invalid_document", "a workflow file holds one JSON object")])
+    return document
+
+
+def parse_inputs(pairs: Sequence[str], document: Mapping[str, Any]) -> dict[str, Any]:
+    """`key=value` options as values: JSON where it is JSON, else text. Inputs of type STRING take plain words as text.
+
+    Raises:
+        UsageError: No `=`, or a key that is no input of the document.
+    """
+    slots = _input_slots(document)
+    values = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key or not _is_text(pair):
+            raise UsageError(f"--input {pair!r} is not understood: write --input name=value, in UTF-8")
+        if "nodes" in document and key not in slots:
+            known = ", ".join(repr(name) for name in slots) or "none"
+            raise UsageError(f"the workflow has no input {key!r}: its inputs are {known}")
+        values[key] = value_of_argument(text, slots.get(key))
+    return values
+
+
+def _input_slots(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs a document declares; none where that part of it is malformed, which the gateway tells in full."""
+    slots = document.get("interfaceInputs")
+    return slots if isinstance(slots, Mapping) else {}
+
+
+def _is_text(argument: str) -> bool:
+    # Bytes of a command line that are no characters come as halves of characters, which JSON does not take.
+    return not any("\ud800" <= character <= "\udfff" for character in argument)
+
+
+def value_of_argument(text: str, slot: Any) -> Any:
+    """The value that somebody typed for a slot: JSON where it is JSON, else text."""
+    # A title like 1984 is text, if text is what the input takes.
+    if isinstance(slot, Mapping) and slot.get("dataFlowType") == "STRING" and not text.startswith('"'):
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def with_demo_address(document: Mapping[str, Any], values: Mapping[str, Any], url: str) -> dict[str, Any]:
+    """The values, with the demo model's real address where the document names it at the default one."""
+    slot = _input_slots(document).get(DEMO_INPUT)
+    config = slot.get("config") if isinstance(slot, Mapping) else None
+    default = config.get("default") if isinstance(config, Mapping) else None
+    if default != DEFAULT_URL + DEMO_PATH or DEMO_INPUT in values:
+        return dict(values)
+    return {**values, DEMO_INPUT: url + DEMO_PATH}
+
+
+def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with values for its inputs beside it, where the gateway looks for them."""
+    given = document.get("inputs")
+    if not values or not isinstance(given, Mapping | None):
+        return document
+    return {**document, "inputs": {**(given or {}), **values}}
+
+
+# --- the gateway --------------------------------------------------------------------------------------------------
+
+
+async def find_gateway(data_dir: Path | None, url: str | None, *, temporary: bool = False) -> str | None:
+    """The gateway to use: the one named, else the one of the data directory, else the one at the default address.
+
+    None when there is none and one may be started.
+
+    Args:
+        temporary: One that lasts only as long as somebody else's run will do, too.
+
+    Raises:
+        GatewayAway: The one that was named does not answer.
+        InvalidAddress: What was named is no address.
+    """
+    if url is not None:
+        async with GatewayClient(checked_url(url)) as client:
+            if not await client.is_up():
+                raise GatewayAway(f"no gateway answers at {url}: check the address, or leave --url away")
+            return client.url
+    holder = holder_of(data_dir or DEFAULT_DATA_DIR)
+    # A run of ours cannot rely on a stack that lasts only as long as somebody else's.
+    if holder and holder.get("address") and (temporary or not holder.get("temporary")):
+        return await _when_up(str(holder["address"]))
+    if data_dir is None and await status_of(DEFAULT_URL, "/healthz") == 200:
+        return DEFAULT_URL
+    return None
+
+
+async def need_gateway(data_dir: Path | None, url: str | None) -> str:
+    """Like `find_gateway`, where nothing may be started."""
+    found = await find_gateway(data_dir, url, temporary=True)
+    if found is None:
+        raise GatewayAway("no gateway is running here: start one with 'innkeeper up', or name one with --url")
+    return found
+
+
+async def _when_up(address: str) -> str:
+    try:
+        async with asyncio.timeout(STARTING_S):
+            await answers(address, "/healthz")
+    except TimeoutError:
+        raise GatewayAway(f"the gateway at {address} does not answer: look into its logs, or start it again") from None
+    return address
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+
+
+async def run_file(options: RunOptions, console: Console, notes: Console, stopping: Stopping) -> int:
+    """Run a file and give the exit code: 0 complete, 1 error or interrupted, 130 after Ctrl-C.
+
+    Args:
+        console: Takes the run.
+        notes: Takes what is said about it.
+    """
+    document = read_document(options.file)
+    values = parse_inputs(options.inputs, document)
+
+    def body(url: str) -> Mapping[str, Any]:
+        return with_values(document, with_demo_address(document, values, url))
+
+    return await run_body(options, document, body, console, notes, stopping)
+
+
+async def run_body(
+    options: RunOptions,
+    document: Mapping[str, Any],
+    body: Callable[[str], Mapping[str, Any]],
+    console: Console,
+    notes: Console,
+    stopping: Stopping,
+) -> int:
+    """Submit what `body` makes for the gateway's address, and show the run; gives the exit code.
+
+    Args:
+        document: Says how its nodes are called.
+    """
+    url = await find_gateway(options.data_dir, options.url)
+    if url is None and options.detach:
+        raise UsageError("--detach needs a gateway that stays: start one with 'innkeeper up' first")
+    async with contextlib.AsyncExitStack() as opened:
+        is_ours = url is None
+        if url is None:
+            notes.print("no gateway is running: starting one for this run", style="dim")
+            stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
+            url = stack.url
+        client = await opened.enter_async_context(GatewayClient(url, options.token))
+        answer = await client.submit_for_answer(body(url))
+        run_id = str(answer["promptId"])
+        if warnings := warnings_of(answer):
+            notes.print(problems_table(warnings))
+        if "reused" in answer:
+            notes.print(takeover_words(answer), style="dim", markup=False, highlight=False)
+        if options.detach:
+            console.print(json.dumps({"promptId": run_id}) if options.as_json else run_id, soft_wrap=True)
+            return 0
+        with _view(options, document, run_id, console) as view:
+            return await _Follow(client, run_id, view, notes, is_ours).until_end(stopping)
+
+
+def takeover_words(answer: Mapping[str, Any]) -> str:
+    """What a run takes over, and what it runs itself, by the answer to its submission."""
+    counts = answer.get("counts") or {}
+    kinds = (("taken over", "reused"), ("shown as they were", "stale"), ("left out", "leftOut"), ("to run", "runs"))
+    told = []
+    for words, key in kinds:
+        nodes = [str(node) for node in answer.get(key) or ()]
+        if nodes or key in ("reused", "runs"):
+            more = ", ..." if counts.get(key, 0) > MAX_NAMED else ""
+            told.append(f"{words}: {', '.join(nodes[:MAX_NAMED]) or 'nothing'}{more}")
+    return "; ".join(told)
+
+
+def _own_stack(options: RunOptions) -> StackOptions:
+    return StackOptions(options.data_dir or DEFAULT_DATA_DIR, plugins=options.plugins, temporary=True)
+
+
+def _view(options: RunOptions, document: Mapping[str, Any], run_id: str, console: Console) -> View:
+    if options.as_json:
+        return JsonView(console)
+    names = node_names(document)
+    if not console.is_terminal:
+        return PlainView(console, names)
+    return LiveView(console, names, f"{document.get('name') or options.file.stem}  {run_id}")
+
+
+class _Follow:
+    """One run that somebody watches."""
+
+    def __init__(self, client: GatewayClient, run_id: str, view: View, notes: Console, is_ours: bool) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._view = view
+        self._notes = notes
+        self._is_ours = is_ours
+        self._interrupt = asyncio.Event()
+        self._is_interrupting = False
+
+    async def until_end(self, stopping: Stopping) -> int:
+        watching = asyncio.create_task(self._watch())
+        try:
+            with stopping.interrupts(self._interrupt.set):
+                while not await self._ended_first(watching):
+                    if await self._asked(watching) == "stop":
+                        self._say_it_goes_on()
+                        return INTERRUPTED
+            await watching
+        except GatewayAway as error:
+            raise GatewayAway(f"{error.message}. The run {self._run_id} is kept") from error
+        finally:
+            watching.cancel()
+        return await self._end()
+
+    async def _watch(self) -> None:
+        async for event in self._client.events(self._run_id):
+            self._view.show(event)
+
+    async def _ended_first(self, watching: asyncio.Task[None]) -> bool:
+        """Wait for the run's end or Ctrl-C; did the run end?"""
+        ctrl_c = asyncio.create_task(self._interrupt.wait())
+        await asyncio.wait({watching, ctrl_c}, return_when=asyncio.FIRST_COMPLETED)
+        ctrl_c.cancel()
+        self._interrupt.clear()
+        return watching.done()
+
+    async def _asked(self, watching: asyncio.Task[None]) -> Choice:
+        with self._view.paused():
+            choice = await ask(self._interrupt, watching)
+        if choice == "interrupt":
+            self._is_interrupting = True
+            await self._client.cancel(self._run_id)
+            self._notes.print("interrupting the run", style="dim")
+        return choice
+
+    def _say_it_goes_on(self) -> None:
+        goes_on = "is kept and goes on when 'innkeeper up' runs here" if self._is_ours else "goes on"
+        self._notes.print(f"The run {self._run_id} {goes_on}: innkeeper show {self._run_id}", highlight=False)
+
+    async def _end(self) -> int:
+        result = await self._client.status(self._run_id)
+        self._view.finish(result)
+        if self._is_interrupting:
+            return INTERRUPTED
+        return 0 if result.get("status") == "complete" else 1
+
+
+async def ask(ctrl_c: asyncio.Event, watching: asyncio.Future[None]) -> Choice:
+    """Ask what Ctrl-C meant. Without a terminal, or with another Ctrl-C, it means: stop watching."""
+    if not sys.stdin.isatty():
+        return "stop"
+    sys.stderr.write(QUESTION)
+    sys.stderr.flush()
+    line: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    again = asyncio.create_task(ctrl_c.wait())
+    events: list[asyncio.Future[Any]] = [line, again, watching]
+    with _reading_line(line):
+        await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
+    pressed_again = again.done()
+    again.cancel()
+    if line.done():
+        answers: dict[str, Choice] = {"s": "stop", "i": "interrupt"}
+        return answers.get(line.result().strip().lower()[:1], "watch")
+    return "stop" if pressed_again else "watch"
+
+
+@contextlib.contextmanager
+def _reading_line(line: asyncio.Future[str]) -> Iterator[None]:
+    """Give `line` the next line of the terminal. A thread that waits in input() could not be stopped."""
+    loop, terminal = asyncio.get_running_loop(), sys.stdin.fileno()
+
+    def read() -> None:
+        if not line.done():
+            line.set_result(os.read(terminal, 1024).decode(errors="replace"))
+
+    loop.add_reader(terminal, read)
+    try:
+        yield
+    finally:
+        loop.remove_reader(terminal)

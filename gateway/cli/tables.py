@@ -1,0 +1,150 @@
+"""Tables of the command line."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from innkeeper.gateway.cli.live_view import ICONS, PENDING, clean
+from innkeeper.gateway.cli.run_tree import wait_words
+from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.errors import Problem
+
+if TYPE_CHECKING:
+    from innkeeper.gateway.cli.channels_command import ChannelState
+    from innkeeper.nodes.services.channel_file import FileProblem
+    from innkeeper.nodes.services.channels import Model
+
+
+def problems_table(problems: Sequence[Problem]) -> Table:
+    """What is wrong with a document, errors first."""
+    table = _table("", "code", "where", "problem")
+    for problem in sorted(problems, key=lambda item: item.level != "error"):
+        mark = Text("error", "red") if problem.level == "error" else Text("warning", "yellow")
+        table.add_row(mark, problem.code, _text(_place(problem)), _text(problem.message))
+    return table
+
+
+def _place(problem: Problem) -> str:
+    parts = (("node", problem.node), ("slot", problem.slot), ("edge", problem.edge))
+    return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
+
+
+def nodes_table(definitions: Iterable[NodeDefinition]) -> Table:
+    """The node types of a catalogue."""
+    table = _table("type", "name", "inputs", "outputs", "what it does")
+    for node in definitions:
+        inputs, outputs = ", ".join(node.inputs), ", ".join(node.outputs)
+        table.add_row(*map(_text, (node.full_type, node.display_name, inputs, outputs, node.description)))
+    return table
+
+
+def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
+    """Runs, as the gateway lists them."""
+    table = _table("run", "status", "workflow", "submitted", "duration")
+    for run in runs:
+        name = run.get("workflowName") or run.get("workflowId") or ""
+        duration = run.get("durationMs")
+        took = f"{duration / 1000:.1f} s" if isinstance(duration, int | float) else ""
+        status = str(run.get("status", ""))
+        style = ICONS.get(status, ("", ""))[1]
+        moment = _local_time(run.get("submittedAt"))
+        table.add_row(_text(run.get("promptId")), Text(status, style), _text(name), moment, took)
+    return table
+
+
+def files_table(files: Iterable[Mapping[str, Any]]) -> Table:
+    """Files, as the gateway lists them."""
+    table = _table("path", "bytes", "modified")
+    for file in files:
+        table.add_row(_text(file.get("path")), f"{file.get('size', 0):,}", _local_time(file.get("modifiedAt")))
+    return table
+
+
+def channels_table(states: Iterable[ChannelState]) -> Table:
+    """The channels of the operator; what is long stands in lines below each other, for narrow terminals."""
+    table = _table("channel", "address", "state")
+    for state in states:
+        channel = state.channel
+        table.add_row(_text(channel.id), _text(channel.base_url), Text("\n").join(_channel_lines(state)))
+    return table
+
+
+def _channel_lines(state: ChannelState) -> Iterable[Text]:
+    channel = state.channel
+    use = Text("disabled", "yellow") if channel.disabled else Text("enabled", "green")
+    yield use + _text(f", {channel.adapter_type}")
+    yield _text(f"models: {', '.join(channel.supported_models) or 'all'}")
+    yield Text("key: ") + _text(state.key, "" if state.key in ("set", "none") else "red")
+    if state.server:
+        yield Text("server: ") + _text(state.server, "" if state.is_reached else "red")
+
+
+def models_table(models: Iterable[Model]) -> Table:
+    """The models that can be chosen by what they can do."""
+    table = _table("model", "name", "type", "capabilities", "tags", "default")
+    for model in models:
+        words = (model.model_id, model.display_name, model.model_type, ", ".join(sorted(model.offers)))
+        table.add_row(*map(_text, (*words, ", ".join(model.tags), "yes" if model.default else "")))
+    return table
+
+
+def file_problems_table(problems: Iterable[FileProblem]) -> Table:
+    """What is wrong with a file, errors first."""
+    table = _table("", "line", "problem")
+    for problem in problems:
+        mark = Text("error", "red") if problem.level == "error" else Text("warning", "yellow")
+        table.add_row(mark, str(problem.line or ""), _text(problem.message))
+    return table
+
+
+def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
+    """The nodes of one run."""
+    table = _table("", "node", "status", "attempts", "reason")
+    for path, state in nodes.items():
+        status = str(state.get("status", PENDING))
+        icon, style = ICONS.get(status, ("?", ""))
+        error = state.get("error")
+        message = error.get("message", "") if isinstance(error, Mapping) else error or state.get("reason") or ""
+        if isinstance(wait := state.get("wait"), Mapping):
+            message = wait_words(wait)
+        table.add_row(Text(icon, style), _text(path), status, _text(state.get("attempts", "")), _text(message))
+    return table
+
+
+def collected_line(found: Mapping[str, Any]) -> str:
+    """What a collection did, or would do, in a sentence."""
+    would = "would delete" if found.get("dryRun") else "deleted"
+    gone = f"{would} {found.get('deleted', 0):,} values ({found.get('deletedBytes', 0) / 1e6:,.1f} MB)"
+    stays = f"{found.get('kept', 0):,} ({found.get('keptBytes', 0) / 1e6:,.1f} MB) stay"
+    left = found.get("temporaries")
+    return f"{gone}; {stays}" + (f"; {left:,} unfinished files deleted" if left else "")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for number, column in enumerate(columns):
+        # The first two are names that people copy: never broken over lines.
+        table.add_column(column, overflow="fold", no_wrap=number < 2)
+    return table
+
+
+def _text(value: Any, style: str = "") -> Text:
+    # Never as markup: names and messages may hold square brackets.
+    return Text(clean(str(value if value is not None else "")), style)
+
+
+def _local_time(moment: Any) -> str:
+    """A moment of the gateway (ISO 8601 or milliseconds since 1970) on the clock of this machine."""
+    try:
+        if isinstance(moment, int | float):
+            found = datetime.datetime.fromtimestamp(moment / 1000)
+        else:
+            found = datetime.datetime.fromisoformat(str(moment)).astimezone()
+    except (ValueError, OverflowError):
+        return ""
+    return found.strftime("%Y-%m-%d %H:%M:%S")

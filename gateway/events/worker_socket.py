@@ -1,0 +1,363 @@
+"""The gateway's end of the worker socket: takes the workers' messages, acknowledges what is committed, answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredText
+from innkeeper.gateway.events.followers import Followers, TooManyFollows
+from innkeeper.gateway.events.writer import LogWriter, Result, Source
+
+logger = logging.getLogger(__name__)
+
+MAX_FRAME_BYTES = 8_000_000
+MAX_UNCOMMITTED_BYTES = 16_000_000
+MESSAGES_PER_SUBMISSION = 250
+MAX_PENDING_ANSWERS = 2000
+REMEMBERED_WORKERS = 256
+FRAME_BYTES = 1_000_000
+"""Answers and blocks of streams are each gathered up to here; the next frame takes the rest."""
+MAX_NAME_CHARS = 200
+MAX_PATH_CHARS = 2000
+
+MALFORMED = 4400
+WRONG_TOKEN = 4401
+OUT_OF_ORDER = 4409
+TOO_LARGE = 1009
+RESTARTING = 1012
+
+
+@dataclass(frozen=True)
+class WorkerInfo:
+    """A connected worker process. `connected_ms`: since when, milliseconds since 1970."""
+
+    worker: str
+    queues: tuple[str, ...]
+    connected_ms: int
+
+
+class _Refused(Exception):
+    """The connection ends with this code."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+@dataclass(eq=False)
+class _Session:
+    """One connection: what is owed to the worker, and how much of it is not committed yet."""
+
+    websocket: WebSocket
+    info: WorkerInfo
+    source: Source
+    followers: Followers
+    owes: asyncio.Event
+    ack: int | None = None
+    replies: dict[str, Any] = field(default_factory=dict)
+    fenced: dict[tuple[Any, ...], None] = field(default_factory=dict)
+    drain: int | None = None
+    drained: int = 0
+    close: tuple[int, str] | None = None
+    is_over: bool = False
+    uncommitted_bytes: int = 0
+    progressed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take_frame(self) -> dict[str, Any]:
+        """Everything owed but answers, as one frame."""
+        frame: dict[str, Any] = {}
+        # An acknowledgement says that the answers are there as well: after a lost connection nobody asks again.
+        if self.ack is not None and not self.replies:
+            frame["ack"], self.ack = self.ack, None
+        if self.fenced:
+            frame["fenced"], self.fenced = [[run, path, epoch] for run, path, *epoch in self.fenced], {}
+        if self.drain is not None:
+            frame["drain"], self.drain = self.drain, None
+        if self.close is None and (blocks := self.followers.take(FRAME_BYTES)):
+            frame["streams"] = [orjson.Fragment(block) for block in blocks]
+        if not self.replies and (self.close is not None or not self.followers.has_more):
+            self.owes.clear()
+        self.progressed.set()
+        return frame
+
+
+class WorkerSockets:
+    """All worker connections of this gateway.
+
+    Args:
+        token: What a worker must show in `Authorization: Bearer`.
+        max_uncommitted: Bytes of one connection that may wait for their commit before its next frame is read.
+    """
+
+    def __init__(
+        self,
+        writer: LogWriter,
+        token: str,
+        *,
+        max_frame: int = MAX_FRAME_BYTES,
+        max_uncommitted: int = MAX_UNCOMMITTED_BYTES,
+    ) -> None:
+        self._writer, self._token = writer, token
+        self._max_frame, self._max_uncommitted = max_frame, max_uncommitted
+        self._sessions: set[_Session] = set()
+        self._sources: OrderedDict[str, Source] = OrderedDict()
+        self._drains = 0
+        self._drained = asyncio.Event()
+
+    def workers(self) -> list[WorkerInfo]:
+        """Connected workers, oldest connection first."""
+        return sorted((session.info for session in self._sessions), key=lambda info: info.connected_ms)
+
+    async def handle(self, websocket: WebSocket) -> None:
+        """Serve one connection until it ends. Serve it with `ws_max_size` of at least 8 MB and without compression."""
+        # Only an accepted connection can be closed with a code of our own.
+        await websocket.accept()
+        try:
+            self._check_token(websocket)
+            session = await self._hello(websocket)
+        except WebSocketDisconnect:
+            return
+        except _Refused as refused:
+            await _close(websocket, refused.code, refused.reason)
+            return
+        await self._serve(session)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Have every connected worker send what it holds, and wait until that is in the log.
+
+        Returns:
+            False when a worker had not answered in time. One that disconnects is not waited for.
+        """
+        self._drains += 1
+        wanted = self._drains
+        asked = set(self._sessions)
+        for session in asked:
+            # Higher tokens imply the lower ones: a later answer stands behind everything queued before.
+            session.drain = wanted
+            session.owes.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self._missing(asked, wanted):
+                    await self._drained.wait()
+        return not self._missing(asked, wanted)
+
+    def close_all(self) -> None:
+        """Tell every worker that the gateway restarts."""
+        for session in self._sessions:
+            _end(session, RESTARTING, "the gateway restarts")
+
+    # --- one connection -------------------------------------------------------------------------------------------
+
+    def _check_token(self, websocket: WebSocket) -> None:
+        given = websocket.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            raise _Refused(WRONG_TOKEN, "wrong worker token")
+
+    async def _hello(self, websocket: WebSocket) -> _Session:
+        frame, _ = await self._frame(websocket)
+        hello = frame.get("hello")
+        if not isinstance(hello, dict) or not isinstance(hello.get("worker"), str):
+            raise _Refused(MALFORMED, "the first frame must be a hello with the worker's id")
+        queues = tuple(str(queue) for queue in hello.get("queues") or ())
+        info = WorkerInfo(hello["worker"], queues, time.time_ns() // 1_000_000)
+        owes = asyncio.Event()
+        followers = Followers(self._writer.streams, self._writer.log, owes.set)
+        return _Session(websocket, info, self._source(info.worker), followers, owes)
+
+    def _source(self, worker: str) -> Source:
+        """A fresh connection that remembers where the worker's earlier ones stumbled."""
+        before = self._sources.pop(worker, Source())
+        self._sources[worker] = Source(before.suspects, before.lost)
+        while len(self._sources) > REMEMBERED_WORKERS:
+            self._sources.popitem(last=False)
+        return self._sources[worker]
+
+    async def _serve(self, session: _Session) -> None:
+        self._sessions.add(session)
+        # Says that we are here and listen: until then a worker counts the gateway as away.
+        session.ack = 0
+        session.owes.set()
+        logger.info("worker %s connected", session.info.worker)
+        sender = asyncio.create_task(self._send(session))
+        try:
+            await self._read(session)
+        except WebSocketDisconnect:
+            pass
+        except _Refused as refused:
+            _end(session, refused.code, refused.reason)
+            await sender
+        finally:
+            sender.cancel()
+            session.followers.close()
+            self._sessions.discard(session)
+            self._notify_drains()
+            logger.info("worker %s disconnected", session.info.worker)
+
+    async def _read(self, session: _Session) -> None:
+        while True:
+            frame, size = await self._frame(session.websocket)
+            messages = frame.get("m", [])
+            if not isinstance(messages, list) or not all(_is_message(message) for message in messages):
+                raise _Refused(MALFORMED, "a message needs t, n and run")
+            self._submit(session, messages, size)
+            _change_follows(session.followers, frame)
+            await self._writer.room()
+            while self._is_behind(session):
+                session.progressed.clear()
+                await session.progressed.wait()
+
+    def _is_behind(self, session: _Session) -> bool:
+        """Memory is bounded: what is not committed and what the worker does not fetch hold up its next frame."""
+        unsent = len(session.replies) > MAX_PENDING_ANSWERS and not session.is_over
+        return unsent or session.uncommitted_bytes > self._max_uncommitted
+
+    async def _frame(self, websocket: WebSocket) -> tuple[dict[str, Any], int]:
+        received = await websocket.receive()
+        if received["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(received.get("code", 1006))
+        data = received.get("bytes") or b""
+        if len(data) > self._max_frame:
+            raise _Refused(TOO_LARGE, f"a frame may have {self._max_frame} bytes")
+        try:
+            frame = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise _Refused(MALFORMED, "a frame must be one JSON object, sent as binary") from error
+        if not isinstance(frame, dict):
+            raise _Refused(MALFORMED, "a frame must be one JSON object")
+        return frame, len(data)
+
+    def _submit(self, session: _Session, messages: Sequence[dict[str, Any]], size: int) -> None:
+        """In slices, so that a large frame neither holds the loop for long nor waits for its last message."""
+        for start in range(0, len(messages), MESSAGES_PER_SUBMISSION):
+            part = messages[start : start + MESSAGES_PER_SUBMISSION]
+            share = size * len(part) // len(messages)
+            session.uncommitted_bytes += share
+            done = partial(self._committed, session, part, share)
+            self._writer.submit(part, done, size=share, source=session.source)
+
+    def _committed(
+        self, session: _Session, messages: Sequence[dict[str, Any]], size: int, results: Sequence[Result]
+    ) -> None:
+        session.uncommitted_bytes -= size
+        for message, result in zip(messages, results, strict=False):
+            if isinstance(result, ProtocolError):
+                code = MALFORMED if isinstance(result, MalformedMessage) else OUT_OF_ORDER
+                _end(session, code, result.message)
+                break
+            self._answer(session, message, result)
+        session.owes.set()
+        session.progressed.set()
+
+    def _answer(self, session: _Session, message: dict[str, Any], result: Result) -> None:
+        session.ack = message["n"]
+        if message["t"] == "drained":
+            session.drained = max(session.drained, message.get("token") or 0)
+            self._notify_drains()
+        elif message["t"] == "open" and message.get("reply"):
+            session.replies[str(message["n"])] = result
+        elif result is FENCED and "epoch" in message:
+            session.fenced[(message["run"], message["path"], *message["epoch"])] = None
+
+    async def _send(self, session: _Session) -> None:
+        """Send what is owed, as one frame at a time; ends the connection when that is owed."""
+        try:
+            # Whatever closes the connection also sets `owes`: the last answers go out before it.
+            while not session.is_over:
+                await session.owes.wait()
+                replies = await self._replies(session)
+                frame = session.take_frame()
+                if replies:
+                    frame["replies"] = replies
+                if frame:
+                    await session.websocket.send_bytes(orjson.dumps(frame))
+                if session.close is not None and not session.owes.is_set():
+                    await _close(session.websocket, *session.close)
+                    session.is_over = True
+        except (WebSocketDisconnect, RuntimeError):
+            logger.debug("worker %s left before its answer", session.info.worker)
+        finally:
+            session.is_over = True
+            session.progressed.set()
+
+    async def _replies(self, session: _Session) -> dict[str, Any]:
+        """Answers, in order, as many as fit in one frame. Texts are read only now, one at a time: they may be large."""
+        replies: dict[str, Any] = {}
+        size = 0
+        while session.replies and size < FRAME_BYTES:
+            n = next(iter(session.replies))
+            answer = session.replies[n]
+            if isinstance(text := answer.get("text"), StoredText):
+                answer = {**answer, "text": await self._writer.streams.text(text)}
+            encoded = orjson.dumps(answer)
+            replies[n] = orjson.Fragment(encoded)
+            size += len(encoded)
+            del session.replies[n]
+        return replies
+
+    # --- drains ---------------------------------------------------------------------------------------------------
+
+    def _missing(self, asked: set[_Session], wanted: int) -> bool:
+        return any(session.drained < wanted for session in asked & self._sessions)
+
+    def _notify_drains(self) -> None:
+        self._drained.set()
+        self._drained = asyncio.Event()
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or type(message.get("n")) is not int:
+        return False
+    kind = message.get("t")
+    return isinstance(kind, str) and (kind == "drained" or isinstance(message.get("run"), str))
+
+
+def _change_follows(followers: Followers, frame: Mapping[str, Any]) -> None:
+    try:
+        for item in frame.get("follow", ()):
+            origin, next = item.get("origin"), item.get("next", 0)
+            origin = None if origin is None else (_count(origin[0]), _count(origin[1]))
+            run, path = _name(item["run"]), _name(item["path"], MAX_PATH_CHARS)
+            followers.follow(_name(item["id"]), run, path, origin, _count(next))
+        for id in frame.get("unfollow", ()):
+            followers.unfollow(_name(id))
+        for id, next in frame.get("got", ()):
+            followers.got(_name(id), _count(next))
+    except TooManyFollows as error:
+        raise _Refused(MALFORMED, error.message) from error
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise _Refused(MALFORMED, f"follow, unfollow or got cannot be read: {type(error).__name__}") from error
+
+
+def _name(value: Any, most: int = MAX_NAME_CHARS) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        raise ValueError(f"expected a text of at most {most} characters")
+    return value
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError("expected an integer from 0")
+    return value
+
+
+def _end(session: _Session, code: int, reason: str) -> None:
+    session.close = session.close or (code, reason)
+    session.owes.set()
+
+
+async def _close(websocket: WebSocket, code: int, reason: str) -> None:
+    # The reason of a close frame has at most 123 bytes.
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
+        await websocket.close(code, reason.encode()[:120].decode(errors="ignore"))

@@ -1,0 +1,208 @@
+"""The data directory: its layout, and the one lock on it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from innkeeper.nodes.errors import InnkeeperError
+
+DEFAULT_DATA_DIR = Path(".innkeeper")
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"}
+)
+_LEFTOVER_S = 5.0
+
+
+class DataDirError(InnkeeperError):
+    """The data directory cannot be used."""
+
+    code = "data_directory_unusable"
+
+
+class DataDirInUse(DataDirError):
+    """Another process holds the data directory. `details` has its `pid` and `address`, when it told them."""
+
+    code = "data_directory_in_use"
+
+
+@dataclass(frozen=True)
+class DataDir:
+    """Paths below one data directory. `DataDir.open` makes it and says whether it can be used."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> DataDir:
+        """Create what is missing.
+
+        Raises:
+            DataDirError: Not writable, not a directory, or on a network file system.
+        """
+        data = cls(root.expanduser().absolute())
+        try:
+            _make_private(data.root)
+            for folder in (data.logs, data.temporal, data.root / "shared" / "library" / "workflows"):
+                folder.mkdir(parents=True, exist_ok=True)
+            _prove_writable(data.root)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise DataDirError(
+                f"cannot write to the data directory {str(data.root)!r} ({reason}): "
+                "make it writable or choose another one with --data-dir"
+            ) from error
+        _refuse_network_file_system(data.root)
+        return data
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def temporal(self) -> Path:
+        return self.root / "temporal"
+
+    @property
+    def port_file(self) -> Path:
+        """Port of a gateway that may take any."""
+        return self.root / "port"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.root / "lock"
+
+
+def _make_private(root: Path) -> None:
+    """The directory holds keys: nobody else reads one that we make."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o700, exist_ok=True)
+
+
+def _prove_writable(root: Path) -> None:
+    # os.access() says yes to root on a read-only mount, so write something.
+    probe = root / f".probe-{os.getpid()}-{secrets.token_hex(4)}"
+    probe.touch()
+    probe.unlink()
+
+
+def _refuse_network_file_system(root: Path) -> None:
+    kind = file_system_of(root)
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise DataDirError(
+            f"the data directory {str(root)!r} is on a network file system ({kind}), where locks and databases are not "
+            "safe: choose a local folder with --data-dir"
+        )
+
+
+def file_system_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """Type of the file system that `path` is on (`ext4`, `nfs4`); None where the system does not tell."""
+    try:
+        lines = mounts.read_text().splitlines()
+    except OSError:
+        return None
+    where = path.resolve()
+    found: tuple[int, str] | None = None
+    for line in lines:
+        fields = line.split(" ")
+        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
+        # Of several mounts on one point the last one is the one that is seen.
+        if where.is_relative_to(point) and (found is None or len(point.parts) >= found[0]):
+            found = len(point.parts), fields[fields.index("-") + 1]
+    return found[1] if found else None
+
+
+class DataLock:
+    """The lock on a data directory, held until `release` or until the last process that inherited `fd` has ended.
+
+    Its file tells others who holds it: JSON with `pid`, `address`, `temporal` and versions.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    @classmethod
+    def acquire(cls, data: DataDir) -> DataLock:
+        """Take the lock; waits a few seconds for children of a killed holder to end.
+
+        Raises:
+            DataDirInUse: A living process holds it.
+        """
+        fd = os.open(data.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _LEFTOVER_S
+        while not _try_lock(fd):
+            holder = _read_facts(fd)
+            if _is_alive(holder.get("pid")) or time.monotonic() > deadline:
+                os.close(fd)
+                raise _in_use(data, holder)
+            time.sleep(0.05)
+        lock = cls(fd)
+        lock.tell({"pid": os.getpid()})
+        return lock
+
+    def tell(self, facts: dict[str, Any]) -> None:
+        """Replace what the lock file says of its holder."""
+        text = json.dumps(facts).encode()
+        os.pwrite(self.fd, text, 0)
+        os.ftruncate(self.fd, len(text))
+
+    def release(self) -> None:
+        os.ftruncate(self.fd, 0)
+        os.close(self.fd)
+
+
+def holder_of(root: Path) -> dict[str, Any] | None:
+    """What the holder of a data directory tells of itself; None when nobody holds it."""
+    try:
+        fd = os.open(root.expanduser() / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return None if _try_lock(fd, fcntl.LOCK_SH) else _read_facts(fd)
+    finally:
+        os.close(fd)
+
+
+def _try_lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read_facts(fd: int) -> dict[str, Any]:
+    try:
+        facts = json.loads(os.pread(fd, 65536, 0))
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _is_alive(pid: Any) -> bool:
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _in_use(data: DataDir, holder: dict[str, Any]) -> DataDirInUse:
+    pid, address = holder.get("pid"), holder.get("address")
+    who = f"process {pid}" if pid else "another process"
+    where = f" at {address}" if address else ""
+    return DataDirInUse(
+        f"the data directory {str(data.root)!r} is in use by {who}{where}: "
+        "use that one, stop it, or choose another directory with --data-dir",
+        details={"pid": pid, "address": address},
+    )

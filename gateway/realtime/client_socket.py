@@ -1,0 +1,272 @@
+"""The WebSocket of clients: submit, interrupt, and follow any number of runs. A socket that closes changes no run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import orjson
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from innkeeper.gateway.errors import (
+    WS_TOO_FAST,
+    WS_TOO_MANY,
+    WS_TOO_SLOW,
+    BadRequest,
+    body_of,
+    internal_error,
+    shown,
+    status_of,
+)
+from innkeeper.gateway.realtime.reader import Feed
+from innkeeper.gateway.realtime.send_queue import Outbox
+from innkeeper.gateway.runs.service import Runs
+from innkeeper.gateway.store.runs import now_ms
+from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
+from innkeeper.workflows.document.model import load_json
+
+logger = logging.getLogger("innkeeper.gateway.clients")
+
+MAX_CLIENTS = 2000
+MAX_SUBSCRIPTIONS = 200
+MAX_NAME_CHARS = 200
+BURST_MESSAGES = 200
+MESSAGES_PER_S = 50.0
+CLOSE_TIMEOUT_S = 5.0
+GOING_AWAY = 1012
+UNHANDLED = frozenset({"load_workflow", "save_workflow", "list_workflows", "get_node_definitions", "reload_backend"})
+
+
+class ClientSockets:
+    """All client connections of this gateway."""
+
+    def __init__(self, runs: Runs, feed: Feed, *, user: str, send_timeout_s: float) -> None:
+        self._runs = runs
+        self._feed = feed
+        self._user = user
+        self._send_timeout_s = send_timeout_s
+        self._clients: set[_Client] = set()
+
+    @property
+    def count(self) -> int:
+        return len(self._clients)
+
+    async def handle(self, websocket: WebSocket) -> None:
+        """Serve one connection until it ends."""
+        await websocket.accept()
+        if len(self._clients) >= MAX_CLIENTS:
+            await websocket.close(WS_TOO_MANY, f"{MAX_CLIENTS} clients are connected: try again later")
+            return
+        client = _Client(websocket, self._runs, self._feed, self._user, self._send_timeout_s)
+        self._clients.add(client)
+        try:
+            await client.serve()
+        finally:
+            self._clients.discard(client)
+
+    def broadcast(self, kind: str, payload: Mapping[str, Any]) -> None:
+        """Tell every client. Nobody waits for a slow one."""
+        frame = _frame(kind, payload)
+        for client in self._clients:
+            client.outbox.announce(kind, frame)
+
+    async def close_all(self) -> None:
+        await asyncio.gather(*(client.close(GOING_AWAY, "the gateway restarts") for client in list(self._clients)))
+
+
+class _Client:
+    def __init__(self, websocket: WebSocket, runs: Runs, feed: Feed, user: str, send_timeout_s: float) -> None:
+        self._websocket = websocket
+        self._runs = runs
+        self._feed = feed
+        self._user = user
+        self._send_timeout_s = send_timeout_s
+        self.outbox = Outbox(self._send, feed)
+        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._closing = False
+        self._closed = asyncio.Event()
+        self._credit = float(BURST_MESSAGES)
+        self._credit_at = time.monotonic()
+        self._handlers: dict[str, Callable[[dict[str, Any], dict[str, Any]], Awaitable[None]]] = {
+            "PROMPT_REQUEST": self._prompt_request,
+            "INTERRUPT_REQUEST": self._interrupt_request,
+            "SUBSCRIBE": self._subscribe,
+            "UNSUBSCRIBE": self._unsubscribe,
+            "button_click": self._button_click,
+        }
+
+    async def serve(self) -> None:
+        reading = asyncio.create_task(self._read())
+        writing = asyncio.create_task(self.outbox.run())
+        closing = asyncio.create_task(self._closed.wait())
+        try:
+            await asyncio.wait({reading, writing, closing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._closing = True
+            tasks = [reading, writing, closing, *self._subscriptions.values()]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def _send(self, texts: Iterable[str]) -> None:
+        """Send messages in order. A client that takes none for too long is sent away; its place is not lost."""
+        try:
+            async with asyncio.timeout(self._send_timeout_s):
+                for text in texts:
+                    if self._closing:
+                        return
+                    await self._websocket.send({"type": "websocket.send", "text": text})
+        except TimeoutError:
+            await self.close(WS_TOO_SLOW, "too slow: come back with SUBSCRIBE and after")
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            self._closing = True
+            self._closed.set()
+
+    async def close(self, code: int, reason: str) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        with contextlib.suppress(TimeoutError, WebSocketDisconnect, RuntimeError, OSError):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._websocket.close(code, reason)
+        # Only now: this wakes `serve`, which cancels whoever called us.
+        self._closed.set()
+
+    async def _send_error(self, error: InnkeeperError, about: Mapping[str, Any]) -> None:
+        body = internal_error(error) if status_of(error) == 500 else body_of(error)
+        await self.outbox.put([_frame("error", {"message": body.pop("error"), **body, **about})])
+
+    # --- receiving ------------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            message = await self._websocket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if not self._may_speak():
+                await self.close(WS_TOO_FAST, f"more than {MESSAGES_PER_S:g} messages per second")
+                return
+            await self._handle(message.get("text") or message.get("bytes") or b"")
+
+    def _may_speak(self) -> bool:
+        now = time.monotonic()
+        self._credit = min(BURST_MESSAGES, self._credit + (now - self._credit_at) * MESSAGES_PER_S) - 1
+        self._credit_at = now
+        return self._credit >= 0
+
+    async def _handle(self, data: str | bytes) -> None:
+        about: dict[str, Any] = {}
+        try:
+            frame = _parse(data)
+            payload = frame["payload"]
+            about = _about(frame, payload)
+            await self._handler(frame["type"])(payload, about)
+        except InnkeeperError as error:
+            await self._send_error(error, about)
+        except Exception as error:
+            body = internal_error(error)
+            await self.outbox.put([_frame("error", {"message": body.pop("error"), **body, **about})])
+
+    def _handler(self, kind: str) -> Callable[[dict[str, Any], dict[str, Any]], Awaitable[None]]:
+        handler = self._handlers.get(kind)
+        if handler is None:
+            known = ", ".join(self._handlers)
+            what = "has no handler here" if kind in UNHANDLED else "is unknown"
+            raise BadRequest(f"message type {shown(kind)} {what}; types are {known}", code="unknown_message_type")
+        return handler
+
+    # --- messages -------------------------------------------------------------------------------------------------
+
+    async def _prompt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        accepted = await self._runs.submit(payload, self._user)
+        echo = {"requestId": about["requestId"]} if "requestId" in about else {}
+        await self.outbox.put([_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
+        self._follow(accepted.run, 0, batch=False)
+
+    async def _interrupt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        await self._runs.interrupt(_text(payload, "promptId"))
+
+    async def _subscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        run, after, log_id = _text(payload, "promptId"), payload.get("after", 0), payload.get("logId")
+        if type(after) is not int or after < 0:
+            raise BadRequest("'after' must be the seq of the last event you have, or 0")
+        if run not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise BadRequest(f"one socket follows at most {MAX_SUBSCRIPTIONS} runs", code="too_many_subscriptions")
+        place = await self._feed.place(run, after, log_id if isinstance(log_id, str) else None)
+        self._stop_following(run)
+        told = {"promptId": run, "logId": place.log_id, "after": place.after, "lastSeq": place.last_seq}
+        # Through the outbox: what an earlier subscription still sends comes before it.
+        await self.outbox.put([_frame("SUBSCRIBED", told)])
+        self._follow(run, place.after, batch=payload.get("batch") is True)
+
+    async def _unsubscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        self._stop_following(_text(payload, "promptId"))
+
+    async def _button_click(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        node, button = str(payload.get("nodeId"))[:200], str(payload.get("buttonName"))[:200]
+        logger.info("button %s", button, extra={"event": "button_click", "node": node})
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    def _follow(self, run: str, after: int, *, batch: bool) -> None:
+        self._stop_following(run)
+        task = asyncio.create_task(self._pump(run, after, batch))
+        self._subscriptions[run] = task
+
+        def forget(done: asyncio.Task[None]) -> None:
+            if self._subscriptions.get(run) is done:
+                del self._subscriptions[run]
+
+        task.add_done_callback(forget)
+
+    def _stop_following(self, run: str) -> None:
+        task = self._subscriptions.pop(run, None)
+        if task is not None:
+            task.cancel()
+
+    async def _pump(self, run: str, after: int, batch: bool) -> None:
+        """Send a run's events. The cursor only moves on when a page was taken: no queue grows here."""
+        try:
+            async with contextlib.aclosing(self._feed.follow(run, after)) as pages:
+                async for page in pages:
+                    await self.outbox.put([frame for _, frame in page], batch=batch)
+        except InnkeeperError as error:
+            await self._send_error(error, {"promptId": run})
+
+
+def _parse(data: str | bytes) -> dict[str, Any]:
+    try:
+        frame = load_json(data.encode() if isinstance(data, str) else data)
+    except InvalidWorkflow as error:
+        raise BadRequest(error.problems[0].message, code=error.problems[0].code) from None
+    if not isinstance(frame, dict) or not isinstance(frame.get("type"), str):
+        raise BadRequest("a message is a JSON object with 'type' and 'payload'")
+    payload = frame.get("payload")
+    if payload is not None and not isinstance(payload, dict):
+        raise BadRequest("'payload' must be an object")
+    return {**frame, "payload": payload or {}}
+
+
+def _about(frame: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What an answer is about, as the client called it."""
+    named = {**payload, "requestId": frame.get("requestId", payload.get("requestId"))}
+    about = {key: named.get(key) for key in ("promptId", "requestId")}
+    return {key: name for key, name in about.items() if isinstance(name, str) and len(name) <= MAX_NAME_CHARS}
+
+
+def _text(payload: Mapping[str, Any], key: str) -> str:
+    value = payload.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadRequest(f"{key!r} is missing")
+    return value
+
+
+def _frame(kind: str, payload: Mapping[str, Any]) -> bytes:
+    """A message of the gateway itself: it belongs to no log, so it has no number."""
+    return orjson.dumps({"seq": None, "ts": now_ms(), "type": kind, "payload": payload})

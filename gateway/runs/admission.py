@@ -1,0 +1,154 @@
+"""From what a client sends to a plan that can run: the gate every run passes once."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from innkeeper.gateway.errors import BadRequest
+from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.nodes.errors import Problem
+from innkeeper.nodes.plugins import Catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.secrets import SecretStore
+from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
+from innkeeper.workflows.compiler.compile import Compiled, compile_document
+from innkeeper.workflows.compiler.literals import Literals
+from innkeeper.workflows.compiler.new_inputs import with_new_inputs
+from innkeeper.workflows.document.model import WorkflowDocument, load_json, parse_document, with_inputs
+from innkeeper.workflows.plan import RunPlan
+
+JsonObject = dict[str, Any]
+ENVELOPE = (
+    "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache",
+)  # fmt: skip
+"""Keys beside a document that are about the submission, not the graph."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A compiled document with every warning, those of its reading included."""
+
+    compiled: Compiled
+    warnings: tuple[Problem, ...]
+
+
+class Gate:
+    """Reads, compiles and admits documents."""
+
+    def __init__(
+        self, catalogue: Catalogue, workflows: WorkflowFiles, blobs: FolderBlobs, secrets: SecretStore
+    ) -> None:
+        self._catalogue = catalogue
+        self._workflows = workflows
+        self._blobs = blobs
+        self._secrets = secrets
+
+    async def check(self, body: JsonObject, user: str) -> Checked:
+        """Compile without keeping anything.
+
+        Raises:
+            InvalidWorkflow: With every problem.
+            NotFound: `{workflowId}` names no stored workflow.
+        """
+        return await self._compiled(body, user, lambda value: hashlib.sha256(value.encode()).hexdigest())
+
+    async def admit(self, body: JsonObject, user: str) -> Checked:
+        """Compile, and keep the secrets and large values that the plan only refers to."""
+        checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
+        await self._keep(checked.compiled)
+        return checked
+
+    async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
+        """The plan of an earlier run again, with other values for its interface inputs."""
+        literals = Literals(lambda value: self._secrets.ref_for(value, user).id, user)
+        plan, warnings = with_new_inputs(plan, _inputs_of({"inputs": inputs}), literals)
+        compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
+        await self._keep(compiled)
+        return Checked(compiled, warnings)
+
+    async def _keep(self, compiled: Compiled) -> None:
+        for secret in compiled.secrets:
+            await asyncio.to_thread(self._secrets.put, secret.value, secret.owner)
+        for data in compiled.blobs.values():
+            await self._blobs.put(data)
+
+    async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
+        # Thousands of nodes take a while: other clients must not wait for them.
+        return await asyncio.to_thread(self._compile, body, user, secret_id)
+
+    def _compile(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
+        load = AdaptedWorkflows(self._catalogue, self._workflows.load)
+        document, odd = adapt_slots(self._document(body), self._catalogue, load)
+        document, unknown = with_inputs(document, _inputs_of(body))
+        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
+        return Checked(compiled, (*odd, *unknown, *compiled.warnings))
+
+    def _document(self, body: JsonObject) -> WorkflowDocument:
+        raw: Any = {key: value for key, value in body.items() if key not in ENVELOPE}
+        if "nodes" not in raw and isinstance(raw.get("workflowId"), str):
+            raw = load_json(self._workflows.read(raw["workflowId"]))
+        return parse_document(raw)
+
+
+def _inputs_of(body: JsonObject) -> Mapping[str, Any]:
+    inputs = body.get("inputs")
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise BadRequest("'inputs' must be an object of interface input to value")
+    return inputs or {}
+
+
+WORKFLOW = "a workflow, a payload, or {workflowId, inputs}"
+
+
+def read_body(data: bytes, what: str = WORKFLOW) -> JsonObject:
+    """The JSON object a client sent.
+
+    Raises:
+        InvalidWorkflow: Not JSON (with the position), or over the limits.
+    """
+    body = load_json(data)
+    if not isinstance(body, dict):
+        raise BadRequest(f"the body must be a JSON object: {what}")
+    return body
+
+
+def body_hash(body: Mapping[str, Any]) -> str:
+    """Equal for bodies that ask for the same run, however their JSON is written."""
+    asked = {key: value for key, value in body.items() if key not in ("wait", "requestId")}
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def key_hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def interface_of(checked: Checked) -> JsonObject:
+    """What the gateway keeps of a plan to log and close its run (`RunRow.interface`)."""
+    plan = checked.compiled.plan
+    outputs = {
+        key: {
+            "node": source.node,
+            "producer": source.producer,
+            "slot": source.slot,
+            "stream": source.stream,
+            "streamed": (found := plan.by_id[source.node].outputs.get(source.slot)) is not None and found.stream,
+            "displayName": source.display_name,
+        }
+        for key, source in plan.interface_outputs.items()
+    }
+    return {"outputs": outputs, "keptStreams": list(plan.kept_streams)}
+
+
+def log_meta(interface: Mapping[str, Any]) -> JsonObject:
+    """What the event log must know of a run: whose chunks are also chunks of an output, and whose nobody may drop."""
+    streams: dict[str, list[list[str | None]]] = {}
+    for key, source in interface.get("outputs", {}).items():
+        if source["stream"]:
+            streams.setdefault(source.get("producer", source["node"]), []).append([key, source["displayName"]])
+    return {"interface_streams": streams, "kept_streams": interface.get("keptStreams", [])}

@@ -1,0 +1,323 @@
+"""Closing runs: follow each until the engine says it ended, complete its log, keep its result, seal."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.service import RPCError, RPCStatusCode
+
+from innkeeper.gateway.events.worker_socket import WorkerSockets
+from innkeeper.gateway.runs.admission import log_meta
+from innkeeper.gateway.runs.outcome import (
+    LOST,
+    Ending,
+    announced,
+    ending_of_failure,
+    error_info,
+    interface_outputs,
+    late_nodes,
+    merged_nodes,
+    missing_facts,
+)
+from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.gateway.runs.view import (
+    INTERFACE_NODE,
+    JsonObject,
+    RunView,
+    for_clients,
+    from_iso,
+    iso,
+    nodes_for_clients,
+)
+from innkeeper.gateway.store.models import RunRow
+from innkeeper.gateway.store.runs import ENDED, RunStore, lineage, now_ms
+from innkeeper.nodes.services.blobs import FolderBlobs
+
+logger = logging.getLogger("innkeeper.gateway.runs")
+
+MAX_WATCHED = 500
+"""Each watched run holds a long poll; the server allows some 1,200. Beyond this, visibility is asked instead."""
+VISIBILITY_S = 2.0
+VISIBILITY_OVERLAP_S = 60.0
+RETRY_S = 1.0
+LATE_POLL_S = 0.2
+NOTE_S = 0.1
+
+
+class Closer:
+    """One task per open run. Everything it does to a run may be done again without harm."""
+
+    def __init__(
+        self,
+        store: RunStore,
+        journal: Journal,
+        workers: WorkerSockets,
+        temporal: TemporalLink,
+        blobs: FolderBlobs,
+        *,
+        flush_timeout_s: float,
+        on_closed: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._workers = workers
+        self._temporal = temporal
+        self._blobs = blobs
+        self._flush_timeout_s = flush_timeout_s
+        self._on_closed = on_closed
+        self._ends = EndWatch(temporal)
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._to_note: list[str] = []
+        self._noting: asyncio.Task[None] | None = None
+        self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
+
+    @property
+    def following(self) -> int:
+        return len(self._tasks)
+
+    def follow(self, run: str) -> None:
+        """Close this run when it has ended. The run must have been handed to Temporal."""
+        self._spawn(run, self._close_at_end)
+
+    def _follow_again(self, run: str) -> None:
+        """Follow a run of an earlier process, which may have got as far as the final status."""
+
+        async def work(run: str) -> None:
+            if not await self._was_closed(run):
+                await self._close_at_end(run)
+
+        self._spawn(run, work)
+
+    def close_unstarted(self, run: str, ending: Ending) -> None:
+        """Close a run that Temporal never had."""
+
+        async def close(run: str) -> None:
+            await self._close(await self._row(run), ending)
+
+        self._spawn(run, close)
+
+    async def resume(self) -> None:
+        """After a restart: take up every run whose log is not sealed, those that still wait to be started apart."""
+        for row in await self._store.unsealed():
+            await self._journal.open(row.id, log_meta(orjson.loads(row.interface)))
+            if row.started_at is not None:
+                self._follow_again(row.id)
+            elif row.status in ENDED:
+                self.close_unstarted(row.id, Ending(row.status, {}))
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._ends.stop()
+        if self._noting is not None:
+            await self._noting
+        if self._to_note:
+            await self._store.mark_sealed(*self._to_note)
+
+    def _spawn(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
+        if run not in self._tasks:
+            task = asyncio.create_task(self._persist(run, work), name=f"close-{run}")
+            self._tasks[run] = task
+            task.add_done_callback(lambda _: self._tasks.pop(run, None))
+
+    async def _persist(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
+        """A run that is not closed keeps its readers waiting for ever: try until it works."""
+        while True:
+            try:
+                await work(run)
+                break
+            except Exception:
+                logger.exception("closing a run failed", extra={"event": "close_failed", "run": run})
+                await asyncio.sleep(RETRY_S)
+        await self._on_closed()
+
+    async def _close_at_end(self, run: str) -> None:
+        row = await self._store.mark_started(run)
+        await self._close(row, await self._ending(row))
+
+    async def _was_closed(self, run: str) -> bool:
+        """Did an earlier process get as far as the final status? Then only the seal is missing."""
+        row, view = await self._row(run), await self._journal.view(run)
+        if not view.is_final or row.result is None:
+            return False
+        await self._journal.end(run, str(view.status), view.error_info)
+        self._sealed(run)
+        return True
+
+    # --- waiting for the end --------------------------------------------------------------------------------------
+
+    async def _ending(self, row: RunRow) -> Ending:
+        run = row.id
+        while True:
+            client = await self._temporal.wait()
+            handle = client.get_workflow_handle(run)
+            try:
+                if row.interrupt_requested:
+                    # Asked before Temporal had the run, or while it was away.
+                    await handle.cancel()
+                return await self._read(await self._ends.result(handle))
+            except WorkflowFailureError as failure:
+                row = await self._row(run)
+                return await ending_of_failure(handle, failure, interrupted=row.interrupt_requested)
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:
+                    return LOST
+                if not is_away(error):
+                    raise
+                self._temporal.lost()
+                await asyncio.sleep(RETRY_S)
+                row = await self._row(run)
+
+    async def _read(self, result: JsonObject) -> Ending:
+        nodes = result.get("nodes")
+        if nodes is None and result.get("nodes_ref"):
+            nodes = orjson.loads(await self._blobs.get(result["nodes_ref"]["$blob"]))
+        return Ending(result["status"], result.get("outputs") or {}, nodes or {}, result.get("error"))
+
+    # --- closing --------------------------------------------------------------------------------------------------
+
+    async def _close(self, row: RunRow, ending: Ending) -> None:
+        run = row.id
+        interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
+        view = await self._flushed(run, ending)
+        outputs = interface_outputs(interface, ending, view)
+        shown = None if ending.status == "interrupted" else announced(interface, outputs, ending.nodes)
+        await self._journal.complete_missing(run, list(missing_facts(ending, view)), shown)
+        view = await self._journal.view(run)
+        result = full_result(row, ending, view, outputs)
+        # The result first: whoever reads the final status may ask for it at once.
+        await self._store.close(run, ending.status, from_iso(result["completedAt"]), result)
+        await self._journal.end(run, ending.status, result.get("errorInfo"))
+        self._sealed(run)
+        self.closed[ending.status] = self.closed.get(ending.status, 0) + 1
+
+    def _sealed(self, run: str) -> None:
+        """Note that nothing is left to do, soon and for many runs at once: without the note it is only done again."""
+        self._to_note.append(run)
+        if self._noting is None or self._noting.done():
+            self._noting = asyncio.create_task(self._note_sealed(), name="note-sealed")
+
+    async def _note_sealed(self) -> None:
+        await asyncio.sleep(NOTE_S)
+        runs, self._to_note = self._to_note, []
+        try:
+            await self._store.mark_sealed(*runs)
+        except Exception:
+            logger.exception("noting sealed runs failed", extra={"event": "note_failed", "count": len(runs)})
+
+    async def _flushed(self, run: str, ending: Ending) -> RunView:
+        """The log's view once connected workers have drained, and workers that are away had time to come back."""
+        deadline = time.monotonic() + self._flush_timeout_s
+        await self._workers.drain(self._flush_timeout_s)
+        view = await self._journal.view(run)
+        while late_nodes(ending, view) and (left := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(LATE_POLL_S, left))
+            await self._workers.drain(left)
+            view = await self._journal.view(run)
+        return view
+
+    async def _row(self, run: str) -> RunRow:
+        row = await self._store.get(run)
+        assert row is not None, "a run that is followed is in the store"
+        return row
+
+
+def full_result(row: RunRow, ending: Ending, view: RunView, outputs: JsonObject) -> JsonObject:
+    """What is kept of a run and shown by `GET /api/prompt/{id}` after its end."""
+    nodes, differs = merged_nodes(ending, view)
+    ended_at = _ended_at(row, nodes)
+    result: JsonObject = {
+        "promptId": row.id,
+        "status": ending.status,
+        "workflowId": row.workflow_id,
+        "workflowName": row.workflow_name,
+        **lineage(row),
+        "submittedAt": iso(row.submitted_at),
+        "startedAt": iso(row.started_at) if row.started_at else None,
+        "completedAt": iso(ended_at),
+        "durationMs": ended_at - (row.started_at or row.submitted_at),
+        "outputs": for_clients(row.id, INTERFACE_NODE, outputs),
+        "nodeStatus": nodes_for_clients(row.id, nodes),
+        "errorInfo": error_info(ending, nodes),
+    }
+    if differs:
+        result["differs"] = differs
+    return {key: value for key, value in result.items() if value is not None}
+
+
+def _ended_at(row: RunRow, nodes: dict[str, JsonObject]) -> int:
+    """Now, or, for a run that ended while no gateway looked, when its last node did."""
+    now = now_ms()
+    ends = [from_iso(node["endedAt"]) for node in nodes.values() if node.get("endedAt")]
+    last = max(ends, default=now)
+    watched = now - last < 60_000
+    return max(now if watched else last, row.started_at or row.submitted_at)
+
+
+class EndWatch:
+    """Waits for workflows to end: up to MAX_WATCHED by long poll, the others by asking visibility now and then."""
+
+    def __init__(self, temporal: TemporalLink) -> None:
+        self._temporal = temporal
+        self._watched = 0
+        self._others: dict[str, asyncio.Event] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    async def result(self, handle: WorkflowHandle[Any, Any]) -> JsonObject:
+        """The workflow's result. Raises what `handle.result()` raises."""
+        if self._watched >= MAX_WATCHED:
+            await self._turn(handle.id)
+        self._watched += 1
+        try:
+            result: JsonObject = await handle.result()
+            return result
+        finally:
+            self._watched -= 1
+            if self._others:
+                next(iter(self._others.values())).set()
+
+    async def stop(self) -> None:
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+
+    async def _turn(self, run: str) -> None:
+        """Wait until the run has ended by what visibility says, or a long poll is free for it."""
+        turn = self._others.setdefault(run, asyncio.Event())
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(), name="visibility-poll")
+        try:
+            await turn.wait()
+        finally:
+            self._others.pop(run, None)
+
+    async def _poll(self) -> None:
+        since = time.time() - VISIBILITY_OVERLAP_S
+        while self._others:
+            await asyncio.sleep(VISIBILITY_S)
+            asked = time.time()
+            try:
+                await self._ask(await self._temporal.wait(), since)
+            except RPCError as error:
+                logger.warning("visibility query failed", extra={"event": "visibility", "code": str(error.status)})
+                continue
+            # Visibility lags behind: look at the last minute again.
+            since = asked - VISIBILITY_OVERLAP_S
+
+    async def _ask(self, client: Client, since: float) -> None:
+        moment = datetime.datetime.fromtimestamp(since, datetime.UTC).isoformat(timespec="seconds")
+        closed = f"WorkflowType='GraphWorkflow' AND ExecutionStatus != 'Running' AND CloseTime > '{moment}'"
+        async for execution in client.list_workflows(closed):
+            turn = self._others.get(execution.id)
+            if turn is not None:
+                turn.set()

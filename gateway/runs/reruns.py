@@ -1,0 +1,330 @@
+"""Runs that take over what an earlier run has finished: read the wish, look at the base, write down what is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from innkeeper.gateway.errors import BadRequest, shown
+from innkeeper.gateway.events.fence import without_links
+from innkeeper.gateway.runs.admission import Checked, Gate
+from innkeeper.gateway.runs.outcome import fact_of
+from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.view import JsonObject
+from innkeeper.gateway.storage.garbage_collector import hashes_in
+from innkeeper.gateway.store.models import RunRow
+from innkeeper.gateway.store.runs import RunStore, stored_result
+from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
+from innkeeper.nodes.plugins import Catalogue
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.results import blobs_in
+from innkeeper.workflows.compiler.rerun import Base, Takeover, Way, Wish, take_over
+from innkeeper.workflows.engine.state import RunState
+from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
+
+MAX_LISTED = 1_000
+"""Node ids of one kind in an answer."""
+MAX_ID_CHARS = 64
+FACTS_AT_ONCE = 500
+
+Fact = tuple[str, str, JsonObject]
+
+
+class BaseUnusable(RunError):
+    """The run that another one wants to start from cannot be one."""
+
+    code = "base_unusable"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a submission asks beside its graph and inputs."""
+
+    base: str | None = None
+    wish: Wish = field(default_factory=Wish)
+    no_cache: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        return self == Asked()
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """A run that may start. `rerun` is what the store keeps of where it comes from; None for a plain run.
+
+    Its keys: `baseRun`, `reused`, `stale`, `leftOut`, `runs` (node ids, at most 1,000 each), `counts` of them, `seeds`
+    (references of the node table it begins with), `preview`, `noCache`; those that say nothing are absent.
+    """
+
+    checked: Checked
+    rerun: JsonObject | None = None
+
+
+class Reruns:
+    """Makes runs out of runs."""
+
+    def __init__(self, store: RunStore, journal: Journal, gate: Gate, catalogue: Catalogue, blobs: FolderBlobs) -> None:
+        self._store = store
+        self._journal = journal
+        self._gate = gate
+        self._catalogue = catalogue
+        self._blobs = blobs
+
+    async def admit(self, body: JsonObject, user: str) -> Admitted:
+        """Compile what was sent, or take the base's own plan, and decide what the new run does itself.
+
+        Raises:
+            InvalidWorkflow: Problems of the graph, or unknown nodes in the wish.
+            BadRequest: Keys that are not understood together.
+            RunNotFound: There is no run `baseRun`.
+            BaseUnusable: It cannot be taken as a base.
+        """
+        asked = read_wish(body)
+        if asked.is_plain:
+            return Admitted(await self._gate.admit(body, user))
+        row = await self._row(asked.base, user) if asked.base else None
+        before = await self._plan(row) if row else None
+        if before is None or "nodes" in body or isinstance(body.get("workflowId"), str):
+            checked = await self._gate.admit(body, user)
+        else:
+            checked = await self._gate.admit_plan(before, body.get("inputs"), user)
+        plan = checked.compiled.plan
+        entries = await self._entries(row, before) if row and before else {}
+        base = Base(before, entries) if before else None
+        taken = await asyncio.to_thread(take_over, plan, base, asked.wish, self._is_unsafe(plan))
+        seeds = await self._store_seeds(taken, entries)
+        return Admitted(checked, _written(asked, taken, seeds))
+
+    async def keep_plan(self, encoded: bytes) -> str:
+        """Keep a run's plan, so that it can be a base. Gives its hash."""
+        return await self._blobs.put(encoded)
+
+    # --- the base -------------------------------------------------------------------------------------------------
+
+    async def _row(self, run: str, user: str) -> RunRow:
+        row = await self._store.get(run)
+        if row is None or row.user_id != user:
+            raise RunNotFound(f"there is no run {shown(run)} to start from: 'innkeeper runs' lists them")
+        return row
+
+    async def _plan(self, row: RunRow) -> RunPlan:
+        if row.plan_hash is None:
+            raise BaseUnusable(
+                f"run {row.id!r} is from a version that did not keep what it ran: nothing can be taken over; "
+                "run the workflow anew"
+            )
+        try:
+            plan = RunPlan.decode(await self._blobs.get(row.plan_hash))
+            # The values that it was given are those of the new run, too, even if this one is deleted meanwhile.
+            await asyncio.to_thread(lambda: [self._blobs.keep(sha) for sha in hashes_in(orjson.dumps(plan.pack()))])
+            return plan
+        except ResourceError as error:
+            raise BaseUnusable(f"what run {row.id!r} ran is not kept any more ({error.message}); run it anew") from None
+
+    async def _entries(self, row: RunRow, plan: RunPlan) -> dict[str, JsonObject]:
+        """What is known of the base's nodes: its result, or, while it runs, its log so far. Entries whose values have
+        gone come without output."""
+        result = stored_result(row)
+        if result is None:
+            nodes: Mapping[str, JsonObject] = (await self._journal.view(row.id)).nodes
+        else:
+            nodes = result["nodeStatus"]
+            if _wants_lists(plan):
+                nodes = _with_lists(nodes, (await self._journal.view(row.id)).nodes)
+        return await asyncio.to_thread(lambda: {path: self._entry(entry) for path, entry in nodes.items()})
+
+    def _entry(self, shown: JsonObject) -> JsonObject:
+        entry = dict(shown)
+        if entry.get("status") == "skipped" and entry.pop("reason", None) == "bypassed":
+            entry["status"] = "bypassed"
+        elif "reason" in shown:
+            entry["reason"] = shown["reason"]
+        if "output" in entry:
+            output = without_links(entry.pop("output") or {})
+            if all(self._blobs.keep(sha) for sha in blobs_in(output)):
+                entry["output"] = output
+        elif entry.get("status") in ("complete", "bypassed"):
+            entry["output"] = {}  # results leave out what is empty
+        return entry
+
+    # --- previews -------------------------------------------------------------------------------------------------
+
+    def _is_unsafe(self, plan: RunPlan) -> Callable[[PlannedNode], bool]:
+        """Does a node, or one of the graph it runs, do something outside?"""
+        groups: dict[str, bool] = {}
+
+        def type_is(kind: str) -> bool:
+            definition = self._catalogue.get_node(kind)
+            return definition is None or definition.runs_not_in_preview
+
+        def group_is(group: str) -> bool:
+            if group not in groups:
+                inner = plan.groups[group].get("nodes", ())
+                groups[group] = False  # a group never holds itself
+                groups[group] = any(
+                    node.get("bypass") is None
+                    and (type_is(node["type"]) or bool(node.get("group") and group_is(node["group"])))
+                    for node in inner
+                )
+            return groups[group]
+
+        return lambda node: type_is(node.type) or bool(node.group and group_is(node.group))
+
+    # --- what the run begins with ---------------------------------------------------------------------------------
+
+    async def _store_seeds(self, taken: Takeover, entries: Mapping[str, JsonObject]) -> list[JsonObject]:
+        """Store the node table that the run begins with; gives references."""
+        below = _below(entries, set(taken.origins.values()))
+        table: dict[NodeId, dict[str, Any]] = {}
+        for node, seed in taken.seeds.items():
+            inner = below.get(taken.origins.get(node, NodeId("")), {})
+            table[node] = {**seed, "below": [await self._store_below(node, inner)]} if inner else dict(seed)
+        return [await self._put(piece) for piece in RunState(table).pieces()]
+
+    async def _store_below(self, node: str, inner: Mapping[str, JsonObject]) -> JsonObject:
+        rows = {f"{node}/{path}": _inner_row(entry) for path, entry in inner.items()}
+        counts = Counter(str(row["status"]) for row in rows.values())
+        return {"nodes": None, "refs": [await self._put(rows)], "counts": dict(counts)}
+
+    async def _put(self, value: Any) -> JsonObject:
+        data = orjson.dumps(value)
+        return {"$blob": await self._blobs.put(data), "size": len(data), "mime": "application/json", "preview": ""}
+
+    async def announce(self, row: RunRow) -> None:
+        """Tell the log what the run has not to do any more. It drops what it was told already."""
+        for ref in seeds_of(row):
+            table: dict[str, JsonObject] = orjson.loads(await self._blobs.get(ref["$blob"]))
+            facts = [fact async for fact in self._facts(table)]
+            for start in range(0, len(facts), FACTS_AT_ONCE):
+                await self._journal.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE], None)
+
+    async def _facts(self, table: Mapping[str, JsonObject]) -> AsyncIterator[Fact]:
+        for node, entry in table.items():
+            for below in entry.get("below", ()):
+                for ref in below["refs"]:
+                    rows: dict[str, JsonObject] = orjson.loads(await self._blobs.get(ref["$blob"]))
+                    for path, row in rows.items():
+                        yield path, *fact_of(row)
+            yield node, *fact_of(entry)
+
+
+# --- reading the wish -----------------------------------------------------------------------------------------------
+
+
+def read_wish(body: Mapping[str, Any]) -> Asked:
+    """The keys of a submission that are about what it takes over.
+
+    Raises:
+        BadRequest: One has the wrong type, or they do not go together.
+    """
+    base = body.get("baseRun")
+    if base is not None and not (isinstance(base, str) and 0 < len(base) <= MAX_ID_CHARS):
+        raise BadRequest("'baseRun' must be the id of a run")
+    preview, no_cache = _flag(body, "preview"), _flag(body, "noCache")
+    changed, start, targets = (_names(body, key) for key in ("changed", "fromNode", "targets"))
+    if preview and not (base and changed):
+        raise BadRequest("a preview needs 'baseRun', and in 'changed' the node that was changed")
+    if preview and (start or targets):
+        raise BadRequest("a preview runs what 'changed' affects: leave 'fromNode' and 'targets' away")
+    if changed and not preview:
+        raise BadRequest("'changed' is for previews: add \"preview\": true, or use 'fromNode'")
+    if start and not base:
+        raise BadRequest("'fromNode' needs 'baseRun': without a run to start from, everything runs anyway")
+    return Asked(base, Wish(changed or start, targets, preview), no_cache)
+
+
+def _flag(body: Mapping[str, Any], key: str) -> bool:
+    value = body.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise BadRequest(f"{key!r} must be true or false")
+    return bool(value)
+
+
+def _names(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """A node id, or a list of them."""
+    value = body.get(key)
+    names = [] if value is None else [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise BadRequest(f"{key!r} must be the id of a node, or a list of such ids")
+    return tuple(names)
+
+
+# --- what is kept of it ---------------------------------------------------------------------------------------------
+
+
+def _written(asked: Asked, taken: Takeover, seeds: list[JsonObject]) -> JsonObject:
+    lists = {
+        "reused": taken.of(Way.REUSED),
+        "stale": taken.of(Way.STALE),
+        "leftOut": taken.of(Way.LEFT_OUT),
+        "runs": taken.of(Way.RUNS),
+    }
+    shown = {key: nodes[:MAX_LISTED] for key, nodes in lists.items() if nodes or key in ("reused", "runs")}
+    facts = {"baseRun": asked.base, "preview": asked.wish.preview, "noCache": asked.no_cache, "seeds": seeds}
+    counts = {key: len(nodes) for key, nodes in lists.items() if nodes}
+    return {**shown, "counts": counts, **{key: value for key, value in facts.items() if value}}
+
+
+def answer_of(row: RunRow) -> JsonObject:
+    """What a submission is told of what is taken over."""
+    rerun = _rerun(row)
+    return {key: rerun[key] for key in ("baseRun", "reused", "stale", "leftOut", "runs", "counts") if key in rerun}
+
+
+def seeds_of(row: RunRow) -> Sequence[JsonObject]:
+    seeds: list[JsonObject] = _rerun(row).get("seeds", [])
+    return seeds
+
+
+def is_uncached(row: RunRow) -> bool:
+    return bool(_rerun(row).get("noCache"))
+
+
+def _rerun(row: RunRow) -> JsonObject:
+    return orjson.loads(row.rerun) if row.rerun else {}
+
+
+# --- the base's table -----------------------------------------------------------------------------------------------
+
+
+def _wants_lists(plan: RunPlan) -> bool:
+    return any(node.collect_chunks or node.lists for node in plan.nodes)
+
+
+def _with_lists(nodes: Mapping[str, JsonObject], logged: Mapping[str, JsonObject]) -> dict[str, JsonObject]:
+    """A result's nodes with the chunk lists of their streams, which results leave out, as long as the log has them."""
+    found = {}
+    for path, entry in nodes.items():
+        more = (logged.get(path) or {}).get("output") or {}
+        lists = {
+            slot: {**value, "items": more[slot]["items"]}
+            for slot, value in (entry.get("output") or {}).items()
+            if isinstance(value, Mapping) and "chunks" in value and _has_items(more.get(slot), value["chunks"])
+        }
+        found[path] = {**entry, "output": {**entry["output"], **lists}} if lists else entry
+    return found
+
+
+def _has_items(value: Any, chunks: Any) -> bool:
+    return isinstance(value, Mapping) and "items" in value and value.get("chunks") == chunks
+
+
+def _below(entries: Mapping[str, JsonObject], nodes: set[NodeId]) -> dict[NodeId, dict[str, JsonObject]]:
+    """What ran below these nodes: node to paths below it."""
+    found: dict[NodeId, dict[str, JsonObject]] = {}
+    for path, entry in entries.items():
+        top, slash, rest = path.partition("/")
+        if slash and top in nodes:
+            found.setdefault(NodeId(top), {})[rest] = entry
+    return found
+
+
+def _inner_row(entry: JsonObject) -> JsonObject:
+    kept = {key: value for key, value in entry.items() if key not in ("startedAt", "endedAt", "progress")}
+    return {**kept, "reused": True} if entry.get("status") in ("complete", "bypassed") else kept

@@ -1,0 +1,107 @@
+"""A run's event log as the rest of the gateway uses it: what it says, and the gateway's own entries."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from innkeeper.gateway.events.activity import Activity
+from innkeeper.gateway.events.fence import (
+    PAUSED,
+    Message,
+    fact_message,
+    interface_outputs_message,
+    resumed_message,
+    status_message,
+)
+from innkeeper.gateway.events.log import EventLog, LogUnavailable
+from innkeeper.gateway.events.writer import LogWriter
+from innkeeper.gateway.runs.view import RunView, apply
+
+PAGE = 1000
+KEPT_VIEWS = 200
+# A long stream is nearly all of a log and says nothing about states: its lines are not even parsed.
+_CHUNKS = (b'"type":"NODE_YIELD"', b'"type":"WORKFLOW_INTERFACE_YIELD"')
+
+
+@dataclass
+class _Reading:
+    view: RunView = field(default_factory=RunView)
+    seq: int = 0
+
+
+class Journal:
+    """Reads and writes the logs of runs."""
+
+    def __init__(self, log: EventLog, writer: LogWriter) -> None:
+        self.log = log
+        self._writer = writer
+        self._readings: OrderedDict[str, _Reading] = OrderedDict()
+
+    def check_writable(self) -> None:
+        """Raises LogUnavailable while nothing can be committed (disk full)."""
+        if self._writer.reason is not None:
+            raise LogUnavailable(f"{self._writer.reason}; nothing can be started until that is mended")
+
+    async def open(self, run: str, meta: Mapping[str, Any]) -> None:
+        """Make the log of a run, if there is none."""
+        await self._writer.create_run(run, meta)
+
+    async def begin(self, run: str, meta: Mapping[str, Any], status: str) -> None:
+        """Open the log of a run, if it is not, and announce its status, if that is news."""
+        await self.open(run, meta)
+        await self._writer.append(run, [status_message(status)])
+
+    async def view(self, run: str) -> RunView:
+        """The state of a run by its events. Only what is new since the last call is read."""
+        reading = self._readings.pop(run, None) or _Reading()
+        while page := await self.log.read(run, reading.seq, PAGE):
+            for event in page:
+                if not any(mark in event.line[:120] for mark in _CHUNKS):
+                    apply(reading.view, event.decode())
+            reading.seq = max(reading.seq, page[-1].seq)
+        self._readings[run] = reading
+        while len(self._readings) > KEPT_VIEWS:
+            self._readings.popitem(last=False)
+        return reading.view
+
+    async def activity(self, run: str) -> Activity:
+        """What a run does now. Cheap: nothing is read when the run has been heard of since the start."""
+        state = await self._writer.state(run)
+        return Activity() if state is None else state.activity
+
+    async def announced(self, run: str) -> str | None:
+        """The status that viewers were told last."""
+        state = await self._writer.state(run)
+        return None if state is None else state.status
+
+    async def announce(self, run: str, status: str) -> None:
+        """Tell viewers that a run is `paused`, or `queued` or `running` again."""
+        await self._writer.append(run, [status_message(status) if status == PAUSED else resumed_message(status)])
+
+    async def answered(self, run: str, path: str, answer: Mapping[str, Any]) -> None:
+        """Tell viewers of an answer to an approval, unless the worker was faster."""
+        payload = {"approvalId": path, "answer": answer}
+        await self._writer.append(run, [fact_message(path, "APPROVAL_ANSWERED", payload)])
+
+    async def complete_missing(
+        self, run: str, facts: Sequence[tuple[str, str, Mapping[str, Any]]], outputs: Mapping[str, Any] | None
+    ) -> None:
+        """Add terminal events `(path, type, payload)` of nodes that have none, then the run's outputs, if any."""
+        messages: list[Message] = [fact_message(*fact) for fact in facts]
+        if outputs is not None:
+            messages.append(interface_outputs_message(outputs))
+        if messages:
+            await self._writer.append(run, messages)
+
+    async def delete(self, run: str) -> None:
+        """Delete the log of a run that is sealed."""
+        await self.log.delete_run(run)
+        self._readings.pop(run, None)
+
+    async def end(self, run: str, status: str, error_info: Mapping[str, Any] | None) -> None:
+        """Announce the final status and seal the log: nothing follows."""
+        await self._writer.close_run(run, [status_message(status, error_info)])
+        self._readings.pop(run, None)

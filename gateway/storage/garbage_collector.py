@@ -1,0 +1,273 @@
+"""Collecting stored values that nothing refers to: mark what kept runs, their logs and the result cache hold, then
+delete the old rest.
+
+What is written, or kept (`FolderBlobs.keep`), while this goes on is younger than the horizon and stays whatever the
+marks say: so no writer ever waits for a collection, and one that is killed has done no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from innkeeper.gateway.events.log import EventLog
+from innkeeper.gateway.store.runs import HeldByRun, RunStore
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.files import delete_temporaries
+
+logger = logging.getLogger("innkeeper.gateway.collection")
+
+SLICE_S = 0.02
+"""Work in one go; then others have as much time."""
+CLOCK_S = 0.05
+"""Times of files come from a clock that lags some milliseconds behind."""
+TEMPORARY_S = 86_400.0
+"""A file that nobody has written to for so long is no upload any more."""
+LARGE_BYTES = 65_536
+"""What a larger value refers to is remembered until the next collection: content of one hash never changes."""
+# Any text that is a hash counts: a node may hand on what `blobs.put` gave it under a name of its own, or in JSON as
+# text. Too much that is kept is a little room on the disk, too little is a lost run.
+_HASH = re.compile(rb'"([0-9a-f]{64})["\\]')
+HASH_BYTES = 66
+"""Bytes that are looked at together to see a hash."""
+
+
+def hashes_in(text: bytes) -> Iterator[str]:
+    """All that JSON, whole or a part of it, may mean as a reference to a stored value."""
+    return (found.decode() for found in _HASH.findall(text))
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What a collection did, or would do. `bytes` count content, `temporaries` files that killed writers left.
+
+    Attributes:
+        deleted: Values deleted, as `deleted_bytes`; of the others `marked` are referred to, the rest is too young.
+    """
+
+    dry_run: bool
+    deleted: int = 0
+    deleted_bytes: int = 0
+    kept: int = 0
+    kept_bytes: int = 0
+    marked: int = 0
+    temporaries: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        names = {"dry_run": "dryRun", "deleted_bytes": "deletedBytes", "kept_bytes": "keptBytes"}
+        return {names.get(key, key): value for key, value in asdict(self).items()}
+
+
+@dataclass
+class Marks:
+    """Hashes that are referred to, and those of them that were not looked into yet."""
+
+    seen: set[bytes] = field(default_factory=set)
+    open: list[str] = field(default_factory=list)
+
+    def add(self, hashes: Iterable[str]) -> None:
+        for sha256 in hashes:
+            # Half the memory of the text.
+            if (digest := bytes.fromhex(sha256)) not in self.seen:
+                self.seen.add(digest)
+                self.open.append(sha256)
+
+    def __contains__(self, sha256: str) -> bool:
+        return bytes.fromhex(sha256) in self.seen
+
+
+class Collector:
+    """Collects the values of one data directory.
+
+    Args:
+        results: The folder of the result cache.
+        grace_s: A value is written before its reference is: one that is younger than this always stays.
+    """
+
+    def __init__(
+        self, store: RunStore, log: EventLog, blobs: FolderBlobs, *, data: Path, results: Path, grace_s: float
+    ) -> None:
+        self._store = store
+        self._log = log
+        self._blobs = blobs
+        self._data = data
+        self._results = results
+        self._grace_s = grace_s
+        self._one_at_a_time = asyncio.Lock()
+        self._inside_large: dict[str, tuple[str, ...]] = {}
+        self.counters = {"runs": 0, "blobs_deleted": 0, "bytes_deleted": 0}
+        self.last = Collected(dry_run=True)
+
+    async def collect(self, *, dry_run: bool = False) -> Collected:
+        """Delete values that nothing refers to any more; with `dry_run` only count them.
+
+        Raises:
+            LogUnavailable: The event log cannot be read. Nothing is deleted.
+        """
+        async with self._one_at_a_time:
+            # Before anything is read: what comes later is younger.
+            horizon = await self._horizon()
+            marks = await self._marked()
+            sweep = _Sweep(self._blobs, marks, horizon, dry_run)
+            await _drive(sweep.steps())
+            temporaries = 0
+            if not dry_run:
+                before = time.time() - TEMPORARY_S
+                temporaries = await asyncio.to_thread(delete_temporaries, self._data, before)
+            self.last = sweep.collected(temporaries)
+            self._count(self.last)
+            return self.last
+
+    async def keep_collecting(self, first_s: float, every_s: float) -> None:
+        """For ever: collect after `first_s`, then every `every_s`."""
+        pause_s = first_s
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = every_s
+            try:
+                found = await self.collect()
+                if found.deleted:
+                    logger.info("stored values collected", extra={"event": "collected", "count": found.deleted})
+            except Exception:
+                logger.exception("collecting stored values failed", extra={"event": "collection_failed"})
+
+    def _count(self, found: Collected) -> None:
+        self.counters["runs"] += 1
+        if not found.dry_run:
+            self.counters["blobs_deleted"] += found.deleted
+            self.counters["bytes_deleted"] += found.deleted_bytes
+
+    async def _horizon(self) -> float:
+        """Values written since then stay: references to them may be on their way in open runs, in Temporal alone."""
+        now = time.time()
+        opened = [info.created_ms for info in (await self._log.open_runs())[:1]]
+        if (submitted := await self._store.oldest_open()) is not None:
+            opened.append(submitted)
+        return min([now, *(moment / 1000 for moment in opened)]) - self._grace_s - CLOCK_S
+
+    # --- marking --------------------------------------------------------------------------------------------------
+
+    async def _marked(self) -> Marks:
+        marks = Marks()
+        await self._mark_runs(marks)
+        await self._mark_events(marks)
+        await _drive(self._mark_results(marks))
+        await _drive(self._mark_inside(marks))
+        self._inside_large = {sha: found for sha, found in self._inside_large.items() if sha in marks}
+        return marks
+
+    async def _mark_runs(self, marks: Marks) -> None:
+        after = 0
+        while True:
+            after, rows = await self._store.references(after)
+            if not rows:
+                return
+            for row in rows:
+                await _drive(self._mark_run(marks, row))
+
+    def _mark_run(self, marks: Marks, row: HeldByRun) -> Iterator[None]:
+        marks.add(hashes_in(row.plain))
+        for data in row.packed:
+            marks.add(hashes_in(zlib.decompress(data)))
+            yield
+        if (plan := row.plan_hash) is not None and plan not in marks:
+            marks.add([plan])
+            # A plan that is gone or damaged refers to nothing; its run can be no base, and says so when asked.
+            with contextlib.suppress(ResourceError, zlib.error):
+                marks.add(hashes_in(zlib.decompress(self._blobs.get_sync(plan))))
+            yield
+
+    async def _mark_events(self, marks: Marks) -> None:
+        after = 0
+        while True:
+            after, bodies = await self._log.raw_events(after)
+            if not bodies:
+                return
+            await _drive(_each(bodies, lambda body: marks.add(hashes_in(body))))
+
+    def _mark_results(self, marks: Marks) -> Iterator[None]:
+        for folder, _, names in os.walk(self._results):
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    marks.add(hashes_in(Path(folder, name).read_bytes()))
+                yield
+
+    def _mark_inside(self, marks: Marks) -> Iterator[None]:
+        """Values hold references, too: tables of nodes, outcomes of items, what a rerun begins with."""
+        while marks.open:
+            sha256 = marks.open.pop()
+            if sha256 not in self._inside_large:
+                yield from self._look_into(sha256, marks)
+            marks.add(self._inside_large.get(sha256, ()))
+
+    def _look_into(self, sha256: str, marks: Marks) -> Iterator[None]:
+        found: set[str] = set()
+        size = 0
+        for piece in self._blobs.pieces(sha256, HASH_BYTES):
+            found.update(hashes_in(piece))
+            size += len(piece)
+            yield
+        marks.add(found)
+        if size > LARGE_BYTES:
+            self._inside_large[sha256] = tuple(found)
+
+
+class _Sweep:
+    """The second half: what is neither marked nor young is deleted, if it still is old in that moment."""
+
+    def __init__(self, blobs: FolderBlobs, marks: Marks, horizon: float, dry_run: bool) -> None:
+        self._blobs = blobs
+        self._marks = marks
+        self._horizon = horizon
+        self._dry_run = dry_run
+        self._counts = dict.fromkeys(("deleted", "deleted_bytes", "kept", "kept_bytes", "marked"), 0)
+
+    def steps(self) -> Iterator[None]:
+        for folder in self._blobs.folders():
+            for blob in self._blobs.stored(folder):
+                is_marked = blob.sha256 in self._marks
+                is_gone = not is_marked and blob.written < self._horizon and self._delete(blob.sha256)
+                word = "deleted" if is_gone else "kept"
+                self._counts[word] += 1
+                self._counts[f"{word}_bytes"] += blob.size
+                self._counts["marked"] += is_marked
+                yield
+
+    def _delete(self, sha256: str) -> bool:
+        return self._dry_run or self._blobs.delete(sha256, self._horizon)
+
+    def collected(self, temporaries: int) -> Collected:
+        return Collected(self._dry_run, temporaries=temporaries, **self._counts)
+
+
+def _each(items: Iterable[Any], work: Any) -> Iterator[None]:
+    for item in items:
+        work(item)
+        yield
+
+
+async def _drive(steps: Iterator[None]) -> None:
+    """Take all steps, in threads, for at most half of the time: runs come first."""
+    while True:
+        began = time.perf_counter()
+        if await asyncio.to_thread(_are_done, steps):
+            return
+        await asyncio.sleep(time.perf_counter() - began)
+
+
+def _are_done(steps: Iterator[None]) -> bool:
+    deadline = time.perf_counter() + SLICE_S
+    while time.perf_counter() < deadline:
+        if next(steps, steps) is steps:
+            return True
+    return False

@@ -1,0 +1,232 @@
+"""Who may talk to the gateway, how much, and what errors look like. No run is needed for that."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from innkeeper.gateway import errors
+from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
+from innkeeper.gateway.errors import Shield, json_response
+from innkeeper.gateway.process.logging import JsonLines, Redact
+from innkeeper.gateway.settings import Settings, SettingsError, worker_token
+
+LIMIT = 1000
+
+
+async def echo_length(scope: Scope, receive: Receive, send: Send) -> None:
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    await json_response({"size": size})(scope, receive, send)
+
+
+def guarded(**options: Any) -> ASGIApp:
+    return HostGuard(echo_length, settings=Settings(**options))
+
+
+async def status(app: ASGIApp, path: str = "/", **headers: str) -> int:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8090") as client:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return (await client.get(path, headers=named)).status_code
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost:8090", 200),
+        ("127.0.0.1", 200),
+        ("[::1]:99", 200),
+        ("flows.example.org", 200),
+        ("evil.example.com", 403),
+        ("localhost.evil.com", 403),
+        ("127.0.0.1.evil.com", 403),
+        ("evil@localhost", 403),
+        ("localhost:80:80", 403),
+        ("", 403),
+    ],
+)
+async def test_only_our_hosts_are_served(host: str, expected: int) -> None:
+    assert await status(guarded(allowed_hosts=("flows.example.org",)), host=host) == expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        ("http://localhost:3000", 200),
+        ("https://app.example.org", 200),
+        ("https://evil.example.com", 403),
+        ("http://localhost.evil.com", 403),
+        ("null", 403),
+        ("file://", 403),
+    ],
+)
+async def test_only_our_origins_may_call(origin: str, expected: int) -> None:
+    assert await status(guarded(allowed_origins=("https://app.example.org",)), origin=origin) == expected
+
+
+async def test_token_is_asked_for_everywhere_but_healthz() -> None:
+    app = AccessToken(echo_length, token="right")
+    assert await status(app) == 401
+    assert await status(app, authorization="Bearer wrong") == 401
+    assert await status(app, authorization="Bearer right") == 200
+    assert await status(app, "/healthz") == 200
+    assert await status(app, "/api/nodes?token=right") == 401
+    assert await status(app, "/api/prompt/x/events?token=right") == 200
+
+
+async def test_body_over_the_limit_is_refused_also_without_a_length() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b"x" * 100
+
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(BodyLimit(echo_length, limit=LIMIT)), base_url="http://localhost"
+    ) as client:
+        assert (await client.post("/", content=b"x" * LIMIT)).json() == {"size": LIMIT}
+        for content in (b"x" * (LIMIT + 1), pieces()):
+            answer = await client.post("/", content=content)
+            assert answer.status_code == 413
+            assert answer.json()["details"] == {"limit": LIMIT, "unit": "bytes"}
+
+
+async def test_unexpected_error_tells_a_reference_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(scope: Scope, receive: Receive, send: Send) -> None:
+        raise ValueError("/srv/secret/path and sk-canary123456")
+
+    transport = httpx.ASGITransport(Shield(broken))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/")
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+    record = next(record for record in caplog.records if record.name == "innkeeper.gateway")
+    line = JsonLines().format(record)
+    assert orjson.loads(line)["reference"] == body["details"]["reference"]
+    assert "ValueError" in line
+    assert "canary" not in line
+
+
+async def test_bug_in_a_route_is_told_like_any_other_error() -> None:
+    app = FastAPI()
+    errors.install(app)
+
+    @app.get("/broken")
+    async def broken() -> None:
+        raise ValueError("/srv/secret")
+
+    transport = httpx.ASGITransport(Shield(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/broken")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+async def test_client_that_leaves_in_the_middle_of_its_request_is_no_error(
+    shared: Any, http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", shared.settings.port)
+    writer.write(b"POST /api/prompt HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500\r\n\r\n{")
+    await writer.drain()
+    await http.get("/healthz")
+    writer.close()
+    await writer.wait_closed()
+    for _ in range(5):
+        await http.get("/healthz")
+    assert [record.message for record in caplog.records if record.name == "innkeeper.gateway"] == []
+
+
+async def test_real_gateway_refuses_strangers_in_our_words(shared: Any, http: httpx.AsyncClient) -> None:
+    refused = await http.get("/api/nodes", headers={"Origin": "https://evil.example.com"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    missing = await http.get("/no/such/page")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    assert "'/no/such/page'" in missing.json()["error"]
+    assert (await http.put("/api/prompt")).json()["code"] == "method_not_allowed"
+    with pytest.raises(ConnectionClosed) as closed:
+        async with connect(shared.ws_url, proxy=None, origin="https://evil.example.com") as socket:
+            await socket.recv()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 4403
+
+
+# --- settings -----------------------------------------------------------------------------------------------------
+
+
+def test_arguments_come_before_the_environment() -> None:
+    environ = {"INNKEEPER_PORT": "1234", "INNKEEPER_FLUSH_TIMEOUT_S": "2.5", "INNKEEPER_ALLOWED_HOSTS": "a, b"}
+    settings = Settings.load(environ, port=99, host=None)
+    assert (settings.port, settings.flush_timeout_s, settings.allowed_hosts) == (99, 2.5, ("a", "b"))
+    assert settings.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"INNKEEPER_PORT": "web"}, "INNKEEPER_PORT='web'"),
+        ({"INNKEEPER_PORT": "70000"}, "between 0 and 65535"),
+        ({"INNKEEPER_MAX_CONCURRENT_RUNS": "0"}, "INNKEEPER_MAX_CONCURRENT_RUNS"),
+        ({"INNKEEPER_FULL_SYNC": "maybe"}, "true or false"),
+        ({"INNKEEPER_LOG_LEVEL": "silly"}, "INNKEEPER_LOG_LEVEL='silly'"),
+        ({"INNKEEPER_HOST": "0.0.0.0"}, "INNKEEPER_ACCESS_TOKEN"),
+    ],
+)
+def test_unusable_setting_is_named_with_its_value(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings.load(environ)
+
+
+def test_tokens_do_not_show_in_settings() -> None:
+    settings = Settings(host="0.0.0.0", access_token="canary", worker_token="canary")
+    assert "canary" not in repr(settings)
+
+
+def test_worker_token_is_made_once_and_private(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    token = worker_token(settings)
+    assert worker_token(settings) == token
+    assert (tmp_path / "worker.token").stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["worker.token"]
+
+
+def test_worker_token_that_everybody_knows_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "worker.token").write_text("\n")
+    with pytest.raises(SettingsError, match="is empty"):
+        worker_token(Settings(data_dir=tmp_path))
+
+
+# --- logs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Authorization: Bearer canary-abc.def",
+        "GET /ws?token=canary123",
+        '{"api_key": "canary1234"}',
+        "api_key=canary1234",
+        "used sk-canary1234 there",
+        "the known-canary value",
+        "PASSWORD: canary",
+        "proxy-auth BASIC canary==",
+        "pa\u017f\u017fword=canary",  # what ignores case takes the long s for an s
+        "to\u212aen=canary",
+    ],
+)
+def test_log_lines_hold_no_secrets(text: str) -> None:
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "%s", (text,), None)
+    Redact(("known-canary",)).filter(record)
+    assert "canary" not in JsonLines().format(record)

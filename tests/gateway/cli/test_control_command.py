@@ -1,0 +1,176 @@
+"""What the commands for pausing, approvals and events ask and say."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from innkeeper.gateway.cli.control_command import (
+    Answer,
+    answer,
+    approvals_table,
+    field_values,
+    hints_of_run,
+    hints_of_runs,
+    shown_nodes,
+    told,
+    wanted_event,
+)
+from innkeeper.gateway.cli.live_view import LiveView, PlainView
+from innkeeper.gateway.cli.run_command import UsageError
+
+FORM = [{"key": "title", "dataFlowType": "STRING"}, {"key": "count", "dataFlowType": "INTEGER"}]
+
+
+class FakeClient:
+    """Keeps what was answered."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.asked = [{"approvalId": name, "status": "open", "form": FORM} for name in nodes]
+        self.given: list[Any] = []
+
+    async def approvals(self, run: str) -> list[dict[str, Any]]:
+        return [*self.asked, {"approvalId": "old", "status": "answered"}]
+
+    async def answer(self, run: str, approval: str, approved: bool, **more: Any) -> None:
+        self.given.append((run, approval, approved, more))
+
+
+async def ask(client: FakeClient, given: Answer) -> str:
+    return await answer(client, given)  # type: ignore[arg-type]  # all it uses is there
+
+
+async def test_the_only_open_approval_needs_no_name() -> None:
+    client = FakeClient("g/ask")
+    said = await ask(client, Answer("r", None, True, ("title=1984", "count=3"), "fine", "me"))
+    assert said == "g/ask of run r is approved"
+    more = {"values": {"title": "1984", "count": 3}, "comment": "fine", "by": "me"}
+    assert client.given == [("r", "g/ask", True, more)]
+
+
+async def test_several_or_no_open_approvals_are_told() -> None:
+    with pytest.raises(UsageError, match="name one of them: a, b"):
+        await ask(FakeClient("a", "b"), Answer("r", None, True))
+    with pytest.raises(UsageError, match="no approval now"):
+        await ask(FakeClient(), Answer("r", None, True))
+    client = FakeClient("a", "b")
+    assert await ask(client, Answer("r", "b", False)) == "b of run r is rejected"
+    assert client.given[0][1:3] == ("b", False)
+
+
+@pytest.mark.parametrize("pair", ["title", "=x", "titel=x"])
+def test_field_that_is_none_is_refused(pair: str) -> None:
+    with pytest.raises(UsageError):
+        field_values([pair], FORM)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (("r", "paid", '{"n": 1}', False), ("r", "paid", {"n": 1})),
+        (("r", "paid", "plain words", False), ("r", "paid", "plain words")),
+        (("paid", None, "null", True), (None, "paid", None)),
+    ],
+)
+def test_event_goes_to_one_run_or_to_all(typed: Any, expected: Any) -> None:
+    run, name, data, to_all = typed
+    assert wanted_event(run, name, data, to_all=to_all) == expected
+
+
+@pytest.mark.parametrize("typed", [("r", None, False), (None, None, True), ("r", "paid", True)])
+def test_event_without_a_target_is_refused(typed: Any) -> None:
+    run, name, to_all = typed
+    with pytest.raises(UsageError):
+        wanted_event(run, name, "null", to_all=to_all)
+
+
+def test_who_got_an_event_is_told() -> None:
+    assert told({"name": "x", "runs": 1}) == "told 1 run that waits for 'x'"
+    assert told({"name": "x", "runs": 2, "missed": ["r"]}).endswith("1 could not be told: try again")
+    assert "2 of its nodes" in told({"name": "x", "promptId": "r", "waiting": 2})
+    assert "no node" in told({"name": "x", "promptId": "r", "waiting": 0})
+
+
+def test_table_of_approvals_shows_what_is_asked_and_what_was_said() -> None:
+    file = io.StringIO()
+    asked = {"promptId": "r", "approvalId": "a", "status": "open", "form": FORM, "data": {"n": 1}}
+    over = {**asked, "approvalId": "b", "status": "answered", "answer": {"approved": False, "by": "me"}}
+    Console(file=file, width=200).print(approvals_table([asked, over]))
+    text = file.getvalue()
+    assert "title, count" in text
+    assert '{"n": 1}' in text
+    assert "rejected by me" in text
+
+
+def test_hints_say_what_to_type() -> None:
+    wait = {"kind": "approval", "approvalId": "a"}
+    status = {"promptId": "r", "status": "waiting", "nodeStatus": {"a": {"status": "waiting", "wait": wait}}}
+    assert list(hints_of_run(status)) == ["to approve: innkeeper approve r a"]
+    runs = [{"promptId": "r", "status": "waiting", "openApprovals": 1}, {"promptId": "p", "status": "paused"}]
+    assert list(hints_of_runs(runs)) == [
+        "some runs wait for an approval: innkeeper approvals",
+        "run p is paused: innkeeper resume p",
+    ]
+
+
+def test_items_of_a_repetition_are_one_row() -> None:
+    done = {f"each/{number}/say": {"status": "complete"} for number in range(5000)}
+    nodes = {"each": {"status": "running"}, **done, "each/7/say": {"status": "error", "error": {"message": "no"}}}
+    shown = shown_nodes(nodes)
+    assert list(shown) == ["each", "each/7/say"]
+    assert shown["each"]["reason"] == "5000 begun, 1 failed"
+
+
+# --- views --------------------------------------------------------------------------------------------------------
+
+
+def event(type: str, node: str, **payload: Any) -> dict[str, Any]:
+    return {"seq": 1, "ts": 1_000, "type": type, "payload": {"promptId": "r", "nodeId": node, **payload}}
+
+
+def story() -> list[dict[str, Any]]:
+    """A repetition with an approval in it, and a group."""
+    running = {"promptId": "r", "status": "running"}
+    return [
+        {"seq": 1, "ts": 1_000, "type": "EXECUTION_STATUS_UPDATE", "payload": running},
+        event("NODE_EXECUTING", "each", attempt=1),
+        *(event("NODE_EXECUTING", f"each/{number}/say", attempt=1) for number in range(20)),
+        *(event("NODE_COMPLETE", f"each/{number}/say", output={}) for number in range(19)),
+        event("NODE_PROGRESS", "each", value=19, max=40),
+        event("APPROVAL_REQUIRED", "each/19/say", kind="approval", approvalId="each/19/say", until=None),
+        event("NODE_EXECUTING", "g", attempt=1),
+        event("NODE_EXECUTING", "g/w", attempt=1),
+        event("NODE_WAITING", "g/w", kind="event", name="paid", until=None),
+    ]
+
+
+def test_lines_fold_items_and_name_the_command() -> None:
+    file = io.StringIO()
+    with PlainView(Console(file=file, width=200), {"each": "core:ForEach"}) as view:
+        for item in story():
+            view.show(item)
+    lines = file.getvalue().splitlines()
+    assert "each: 19 of 40" in lines
+    assert "each/19/say: innkeeper approve r each/19/say" in lines
+    assert "g/w: waiting  for event 'paid'" in lines
+    assert not any(line.startswith("each/3/") for line in lines[2:])
+    assert len(lines) < 12
+
+
+def test_tree_folds_items_and_nests_groups() -> None:
+    file = io.StringIO()
+    target = Console(file=file, width=100, height=40, force_terminal=True, no_color=True, legacy_windows=False)
+    with LiveView(target, {"each": "core:ForEach"}, "Story") as view:
+        for item in story():
+            view.show(item)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", file.getvalue())
+    assert "Story  waiting" in text
+    assert "19/40  1 waiting" in text
+    assert "19/say" in text
+    assert "to approve: innkeeper approve r each/19/say" in text
+    assert "it waits for an event: innkeeper event r paid" in text
+    assert text.index("● g") < text.index("◐ w")

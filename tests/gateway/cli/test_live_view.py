@@ -1,0 +1,137 @@
+"""What is shown of a run, from its events."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from innkeeper.gateway.cli.live_view import JsonView, LiveView, PlainView, View, clean, node_names, output_text
+
+NAMES = {"a": "core:OpenAI", "b": "core:TextMerge"}
+_numbers = itertools.count(1)
+
+
+def event(kind: str, **payload: Any) -> dict[str, Any]:
+    return {"seq": next(_numbers), "ts": 1_000, "type": kind, "payload": {"promptId": "r", **payload}}
+
+
+def chunk(text: str, node: str = "a") -> dict[str, Any]:
+    content = {"type": "text_chunk", "content": text}
+    return event("NODE_YIELD", sourceNodeId=node, yieldedContent=content, isLastChunk=False)
+
+
+def story() -> Iterator[dict[str, Any]]:
+    """A stream that dies once, and a node that fails."""
+    yield event("EXECUTION_STATUS_UPDATE", status="running")
+    yield event("NODE_EXECUTING", nodeId="a", attempt=1)
+    yield chunk("Half a")
+    yield event("NODE_STREAM_RESET", nodeId="a", attempt=2)
+    yield event("NODE_EXECUTING", nodeId="a", attempt=2)
+    yield chunk("Once\nupon")
+    yield event("NODE_COMPLETE", nodeId="a", attempt=2, output={})
+    yield event("NODE_ERROR", nodeId="b", errorDetails={"message": "no [bold]luck[/bold]"}, attempts=4)
+    yield event("NODE_COMPLETE", nodeId="__WORKFLOW_INTERFACE_OUTPUTS__", output={"story": "Once\nupon"})
+    yield event("EXECUTION_STATUS_UPDATE", status="error")
+
+
+RESULT = {
+    "status": "error",
+    "outputs": {"story": "Once\nupon"},
+    "errorInfo": {"message": "1 node failed", "nodes": [{"nodeId": "b", "code": "timeout", "message": "late"}]},
+}
+
+
+def shown(view: View, file: io.StringIO) -> str:
+    with view:
+        for item in story():
+            view.show(item)
+        view.finish(RESULT)
+    return file.getvalue()
+
+
+def console(*, terminal: bool = False) -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, width=100, height=40, force_terminal=terminal, no_color=True, legacy_windows=False), file
+
+
+def test_plain_view_says_every_fact_once_and_voids_a_lost_attempt() -> None:
+    target, file = console()
+    lines = shown(PlainView(target, NAMES), file).splitlines()
+    assert lines[:8] == [
+        "run r: running",
+        "a: core:OpenAI  running",
+        "a: starts again, its text so far is void",
+        "a: core:OpenAI  running  attempt 2",
+        "a> Once",
+        "a> upon",
+        "a: core:OpenAI  complete  attempt 2  0.00 s",
+        "b: core:TextMerge  error  attempt 4  no [bold]luck[/bold]",
+    ]
+    assert "Half a" not in lines
+    assert "  b: late (timeout)" in lines
+    assert lines[-2:] == ["Once", "upon"]
+
+
+def test_plain_view_takes_nothing_back_from_a_node_that_said_nothing() -> None:
+    target, file = console()
+    with PlainView(target, NAMES) as view:
+        for kind in ("NODE_EXECUTING", "NODE_STREAM_RESET", "NODE_EXECUTING"):
+            view.show(event(kind, nodeId="b", attempt=2))
+    assert "attempt 2" in file.getvalue()
+    assert "void" not in file.getvalue()
+
+
+def test_live_view_ends_with_the_tree_the_error_and_each_text_once() -> None:
+    target, file = console(terminal=True)
+    text = shown(LiveView(target, NAMES, "Story"), file)
+    assert "✓" in text
+    assert "attempt 2" in text
+    assert "1 node failed" in text
+    assert text.rstrip().endswith("upon")
+    assert text.count("upon") == 1
+
+
+def test_live_view_of_a_huge_graph_fits_the_terminal() -> None:
+    target, file = console(terminal=True)
+    names = {f"n{number}": "core:TextMerge" for number in range(1000)}
+    with LiveView(target, names, "Huge") as view:
+        view.show(event("NODE_EXECUTING", nodeId="n777", attempt=1))
+    last = file.getvalue()
+    assert "n777" in last
+    assert "0 of 1000 nodes have ended" in last
+    assert "n778" not in last
+
+
+def test_json_view_prints_one_object_per_line_and_the_result_last() -> None:
+    target, file = console()
+    lines = [json.loads(line) for line in shown(JsonView(target), file).splitlines()]
+    assert [line["type"] for line in lines][:2] == ["EXECUTION_STATUS_UPDATE", "NODE_EXECUTING"]
+    assert lines[-1] == {"type": "RESULT", "payload": RESULT}
+
+
+def test_text_of_a_model_cannot_command_the_terminal() -> None:
+    assert clean("a\x1b]0;title\x07b\r\n\tc\x9b2J\u202e") == "a]0;titleb\n\tc2J"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("text", "text"),
+        ({"text": "streamed", "chunks": 3}, "streamed"),
+        ({"a": 1}, '{\n  "a": 1\n}'),
+        ({"$blob": "0" * 64, "size": 9000, "preview": "Once", "url": "/x"}, "Once… (9000 bytes, /x)"),
+    ],
+)
+def test_outputs_are_shown_as_people_read_them(value: Any, expected: str) -> None:
+    assert output_text(value) == expected
+
+
+def test_node_names_prefer_what_the_author_wrote() -> None:
+    nodes = [{"id": "x", "type": "core:OpenAI", "displayName": "Poet"}, {"id": "y", "fullType": "core:TextMerge"}, 7]
+    assert node_names({"nodes": nodes}) == {"x": "Poet", "y": "core:TextMerge"}

@@ -1,0 +1,96 @@
+"""The data directory: made, refused, and locked by one."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from innkeeper.gateway.process.data_dir import DataDir, DataDirError, DataDirInUse, DataLock, file_system_of, holder_of
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from innkeeper.gateway.process.data_dir import DataDir, DataLock
+lock = DataLock.acquire(DataDir.open(Path(sys.argv[1])))
+lock.tell({"pid": __import__("os").getpid(), "address": "http://127.0.0.1:1"})
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_open_makes_a_private_directory_with_its_folders(tmp_path: Path) -> None:
+    data = DataDir.open(tmp_path / "deep" / "data")
+    assert stat.S_IMODE(data.root.stat().st_mode) == 0o700
+    assert data.logs.is_dir()
+    assert (data.root / "shared" / "library" / "workflows").is_dir()
+    assert DataDir.open(data.root) == data
+
+
+def test_open_on_a_file_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(DataDirError, match=r"cannot write to the data directory .*--data-dir"):
+        DataDir.open(tmp_path / "data")
+
+
+def test_open_where_nothing_can_be_made_says_what_to_do() -> None:
+    with pytest.raises(DataDirError, match="cannot write to the data directory '/proc/innkeeper'"):
+        DataDir.open(Path("/proc/innkeeper"))
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/data/x", "nfs4"), ("/my dir/y", "cifs"), ("/other", "ext4")])
+def test_file_system_of_takes_the_deepest_mount(tmp_path: Path, path: str, kind: str) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
+        "30 21 0:40 / /data rw - nfs4 server:/export rw\n"
+        "31 21 0:41 / /my\\040dir rw - cifs //server/share rw\n"
+    )
+    assert file_system_of(Path(path), mounts) == kind
+
+
+def test_open_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("innkeeper.gateway.process.data_dir.file_system_of", lambda path: "nfs4")
+    with pytest.raises(DataDirError, match="network file system"):
+        DataDir.open(tmp_path)
+
+
+def test_second_holder_is_refused_with_pid_and_address_of_the_first(tmp_path: Path) -> None:
+    data = DataDir.open(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            holder.stdout.readline()
+            with pytest.raises(DataDirInUse, match=f"process {holder.pid} at http://127.0.0.1:1") as caught:
+                DataLock.acquire(data)
+            assert caught.value.details == {"pid": holder.pid, "address": "http://127.0.0.1:1"}
+            assert holder_of(tmp_path) == caught.value.details
+        finally:
+            holder.kill()
+    lock = DataLock.acquire(data)  # the lock of a killed holder is free at once
+    lock.release()
+    assert holder_of(tmp_path) is None
+
+
+def test_lock_waits_for_the_children_of_a_killed_holder(tmp_path: Path) -> None:
+    data = DataDir.open(tmp_path)
+    lock = DataLock.acquire(data)
+    lock.tell({"pid": _dead_pid()})
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(0.3)"], pass_fds=(lock.fd,)):
+        os.close(lock.fd)  # as if its holder had been killed: the child still has the file open
+        assert holder_of(tmp_path) is not None
+        DataLock.acquire(data).release()
+
+
+def test_holder_of_a_missing_directory_is_none(tmp_path: Path) -> None:
+    assert holder_of(tmp_path / "nothing") is None
+
+
+def _dead_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        pass
+    return process.pid

@@ -1,0 +1,111 @@
+"""Comparing the engine's word with the log's, without engine or log."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from innkeeper.gateway.runs.outcome import (
+    Ending,
+    announced,
+    error_info,
+    interface_outputs,
+    late_nodes,
+    merged_nodes,
+    missing_facts,
+)
+from innkeeper.gateway.runs.view import project
+
+Json = dict[str, Any]
+
+
+def event(type: str, **payload: Any) -> Json:
+    return {"seq": 1, "ts": 1_000, "type": type, "payload": {"promptId": "r", **payload}}
+
+
+COMPLETE = {"status": "complete", "output": {"o": 1}, "attempts": 1}
+
+
+def test_log_that_has_everything_needs_nothing() -> None:
+    view = project(
+        [event("NODE_EXECUTING", nodeId="a", attempt=1), event("NODE_COMPLETE", nodeId="a", output={"o": 1})]
+    )
+    ending = Ending("complete", {}, {"a": COMPLETE})
+    assert list(missing_facts(ending, view)) == []
+    assert late_nodes(ending, view) == []
+    assert merged_nodes(ending, view)[1] == []
+
+
+def test_missing_ends_are_taken_from_the_table_each_once() -> None:
+    table = {
+        "done": COMPLETE,
+        "bad": {"status": "error", "error": {"message": "m", "code": "c"}, "attempts": 4},
+        "skip": {"status": "skipped", "reason": "upstream_error", "cause": "bad"},
+        "by": {"status": "bypassed", "output": {"o": 2}},
+        "cut": {"status": "interrupted"},
+        "known": COMPLETE,
+    }
+    view = project([event("NODE_COMPLETE", nodeId="known", output={"o": 1})])
+    facts = {path: (kind, payload) for path, kind, payload in missing_facts(Ending("error", {}, table), view)}
+    assert facts == {
+        "done": ("NODE_COMPLETE", {"output": {"o": 1}, "attempt": 1}),
+        "bad": ("NODE_ERROR", {"errorDetails": {"message": "m", "code": "c"}, "attempts": 4}),
+        "skip": ("NODE_SKIPPED", {"reason": "upstream_error", "causeNodeId": "bad"}),
+        "by": ("NODE_BYPASSED", {"pseudoOutputs": {"o": 2}}),
+        "cut": ("NODE_INTERRUPTED", {}),
+    }
+    assert late_nodes(Ending("error", {}, table), view) == ["done"]
+
+
+def test_node_left_open_by_a_terminated_run_is_interrupted() -> None:
+    view = project([event("NODE_EXECUTING", nodeId="a", attempt=1)])
+    assert list(missing_facts(Ending("error"), view)) == [("a", "NODE_INTERRUPTED", {})]
+
+
+def test_where_log_and_engine_differ_the_engine_counts_and_the_result_says_so() -> None:
+    view = project(
+        [
+            event("NODE_COMPLETE", nodeId="a", output={"o": "logged"}),
+            event("NODE_COMPLETE", nodeId="b", output={"o": {"$blob": "s", "url": "/x"}}),
+        ]
+    )
+    table = {
+        "a": {**COMPLETE, "output": {"o": "other"}, "unlogged": True},
+        "b": {**COMPLETE, "output": {"o": {"$blob": "s"}}},
+    }
+    nodes, differs = merged_nodes(Ending("complete", {}, table), view)
+    assert differs == ["a"]
+    assert nodes["a"]["output"] == {"o": "other"}
+    assert "unlogged" not in nodes["a"]
+
+
+@pytest.mark.parametrize(
+    ("flagged", "result", "shown"),
+    [(True, {"text": "abc", "chunks": 3}, "stream_placeholder"), (False, "abc", "abc")],
+)
+def test_stream_outputs_follow_the_interface(flagged: bool, result: Any, shown: Any) -> None:
+    interface = {"k": {"node": "a", "slot": "s", "stream": flagged, "streamed": True, "displayName": None}}
+    ending = Ending("complete", {"k": {"text": "abc", "chunks": 3}})
+    outputs = interface_outputs(interface, ending, project([]))
+    assert outputs == {"k": result}
+    seen = announced(interface, outputs, {})["k"]
+    assert (seen["type"] if flagged else seen) == shown
+
+
+def test_outputs_of_a_run_the_engine_lost_come_from_the_log() -> None:
+    interface = {"k": {"node": "a", "slot": "s", "stream": False, "streamed": False, "displayName": None}}
+    view = project([event("NODE_COMPLETE", nodeId="a", output={"s": 5})])
+    assert interface_outputs(interface, Ending("error"), view) == {"k": 5}
+
+
+def test_error_names_the_failed_nodes_or_the_run_itself() -> None:
+    failed = {"x": {"status": "error", "error": {"message": "boom", "code": "c"}}, "y": {"status": "complete"}}
+    listed = [{"nodeId": "x", "code": "c", "message": "boom"}]
+    info = error_info(Ending("error", {}, {}), failed)
+    assert info == {"message": "node 'x' failed: boom", "code": "c", "nodes": listed}
+    told = {"x": {"status": "error", "error": {"message": "node 'x': 'seconds' must be a number", "code": "c"}}}
+    assert (error_info(Ending("error", {}, {}), told) or {})["message"] == "node 'x': 'seconds' must be a number"
+    own = {"message": "too long", "code": "timeout"}
+    assert error_info(Ending("error", {}, {}, own), failed) == {**own, "nodes": listed}
+    assert error_info(Ending("complete"), failed) is None

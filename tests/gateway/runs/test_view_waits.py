@@ -1,0 +1,81 @@
+"""Waiting nodes and approvals, as events tell them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from innkeeper.gateway.runs.outcome import Ending, error_info, merged_nodes, missing_facts
+from innkeeper.gateway.runs.view import project
+
+Json = dict[str, Any]
+FORM = [{"key": "title"}]
+
+
+def event(seq: int, type: str, **payload: Any) -> Json:
+    return {"seq": seq, "ts": 1_000 * seq, "type": type, "payload": {"promptId": "r", "nodeId": "a", **payload}}
+
+
+EXECUTING = event(1, "NODE_EXECUTING", attempt=1)
+REQUIRED = event(2, "APPROVAL_REQUIRED", kind="approval", approvalId="a", until=None, form=FORM, data="x")
+ANSWERED = event(3, "APPROVAL_ANSWERED", approvalId="a", answer={"approved": True, "values": {}})
+COMPLETE = event(4, "NODE_COMPLETE", output={"approved": "x"}, attempt=1)
+
+
+def test_node_that_waits_says_for_what() -> None:
+    waiting = event(2, "NODE_WAITING", kind="event", name="paid", until=None)
+    view = project([EXECUTING, waiting])
+    assert view.nodes["a"]["status"] == "waiting"
+    assert view.nodes["a"]["wait"] == {"kind": "event", "name": "paid", "until": None}
+    assert "wait" not in project([EXECUTING, waiting, COMPLETE]).nodes["a"]
+
+
+def test_approval_is_open_then_answered_or_closed() -> None:
+    (asked,) = project([EXECUTING, REQUIRED]).approvals.values()
+    assert (asked["status"], asked["form"], asked["data"], asked["seq"]) == ("open", FORM, "x", 2)
+    view = project([EXECUTING, REQUIRED, ANSWERED])
+    assert (view.approvals["a"]["status"], view.nodes["a"]["status"]) == ("answered", "running")
+    assert project([EXECUTING, REQUIRED, ANSWERED, COMPLETE]).approvals["a"]["answer"]["approved"] is True
+    ended = event(3, "NODE_INTERRUPTED")
+    assert project([EXECUTING, REQUIRED, ended]).approvals["a"]["status"] == "closed"
+
+
+def test_node_that_waited_when_its_run_was_ended_is_interrupted() -> None:
+    view = project([EXECUTING, REQUIRED])
+    assert list(missing_facts(Ending("error"), view)) == [("a", "NODE_INTERRUPTED", {})]
+    # A terminated run's table still says `waiting`: what the log says of the end counts.
+    table = {"a": {"status": "waiting"}}
+    assert list(missing_facts(Ending("error", None, table), view)) == [("a", "NODE_INTERRUPTED", {})]
+    nodes, differs = merged_nodes(
+        Ending("error", None, table), project([EXECUTING, REQUIRED, event(3, "NODE_INTERRUPTED")])
+    )
+    assert (nodes["a"]["status"], differs) == ("interrupted", [])
+
+
+def failed(message: str) -> Json:
+    return {"status": "error", "error": {"message": message, "code": "c"}}
+
+
+def sentence(nodes: Json) -> str:
+    info = error_info(Ending("error", {}, {}), nodes)
+    assert info is not None
+    assert len(info["nodes"]) == sum(node["status"] == "error" for node in nodes.values())
+    return str(info["message"])
+
+
+def test_failure_that_groups_hand_on_is_told_once() -> None:
+    nodes = {
+        "g": failed("node 'g/h': node 'g/h/x': boom"),
+        "g/h": failed("node 'g/h/x': boom"),
+        "g/h/x": failed("boom"),
+    }
+    assert sentence(nodes) == "node 'g/h/x' failed: boom"
+    assert sentence({**nodes, "y": failed("other")}) == "2 nodes failed; first: node 'g/h/x' failed: boom"
+
+
+def test_failure_that_went_no_further_is_not_why_the_run_failed() -> None:
+    nodes = {"each": {"status": "complete"}, "each/3/x": failed("left out"), "y": failed("boom")}
+    assert sentence(nodes) == "node 'y' failed: boom"
+
+
+def test_group_that_failed_by_itself_is_the_cause() -> None:
+    assert sentence({"loop": failed("too many rounds"), "loop/0/x": {"status": "complete"}}).startswith("node 'loop'")

@@ -1,0 +1,36 @@
+"""How often and how long a node may run: the document's wishes over its type's over the defaults."""
+
+from __future__ import annotations
+
+from innkeeper.nodes.definition import NodeDefinition, Retry
+from innkeeper.workflows.document.model import DocumentNode
+
+DEFAULT_TIMEOUT_S = 300.0
+TOTAL_PER_TIMEOUT = 3.0
+
+
+def leaves_segment(node: DocumentNode, definition: NodeDefinition) -> bool:
+    """An inline node with wishes of its own runs as an activity of its own."""
+    wishes = (node.retry, node.timeout_seconds, node.queue, node.cache or None)
+    return definition.placement == "inline" and any(wish is not None for wish in wishes)
+
+
+def retry_of(node: DocumentNode, definition: NodeDefinition) -> Retry:
+    """The document's wishes over the definition's over the defaults: 4 attempts, 2 with side effects."""
+    base = definition.retry or Retry(maximum_attempts=2 if definition.side_effects else 4)
+    wishes = {key: value for key, value in (node.retry or {}).items() if value is not None}
+    return Retry(
+        maximum_attempts=int(wishes.get("maximumAttempts", base.maximum_attempts)),
+        initial_seconds=float(wishes.get("initialSeconds", base.initial_seconds)),
+        backoff=float(wishes.get("backoff", base.backoff)),
+        maximum_seconds=float(wishes.get("maximumSeconds", base.maximum_seconds)),
+        non_retryable=tuple(wishes.get("nonRetryable", base.non_retryable)),
+    )
+
+
+def timeouts_of(node: DocumentNode, definition: NodeDefinition) -> tuple[float, float]:
+    """Seconds for one attempt and for all of them."""
+    if node.timeout_seconds is not None:
+        return float(node.timeout_seconds), TOTAL_PER_TIMEOUT * node.timeout_seconds
+    timeout_s = float(definition.timeout_s or DEFAULT_TIMEOUT_S)
+    return timeout_s, float(definition.total_timeout_s or TOTAL_PER_TIMEOUT * timeout_s)

@@ -1,0 +1,81 @@
+"""Keys and passwords typed where they are not kept secret: the run goes on, and whoever typed them is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import orjson
+
+from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import Problem
+from innkeeper.workflows.compiler.resolve import ResolvedNode
+from innkeeper.workflows.compiler.secrets_plan import secret_keys
+
+_KEY_HEADER = re.compile(
+    r"authorization|proxy-authorization|cookie|(.*[-_])?(api[-_]?key|key|token|secret|password|auth)", re.IGNORECASE
+)
+_KEY_PARAMETER = re.compile(
+    r"(.*[-_])?(api[-_]?key|key|token|secret|password|passwd|signature|sig|auth)", re.IGNORECASE
+)
+_MAX_HEADERS_TEXT = 100_000
+_READABLE = "what stands there is not kept secret: it stays readable in the run's history and events"
+
+
+def readable_secrets(node: ResolvedNode) -> list[Problem]:
+    """Warnings for what a document types into slots named `headers` and into addresses. Never with a value."""
+    typed = [(key, value, node.inputs) for key, value in node.node.inputs.items()]
+    typed += [(key, value, node.config_schema) for key, value in node.node.config.items()]
+    return [
+        Problem("readable_secret", f"node {node.id!r}: {what}", level="warning", node=node.id, slot=key)
+        for key, value, slots in typed
+        if (slot := slots.get(key)) is not None and not slot.secret
+        for what in _found(key, value, slot, _hidden_places(slots))
+    ]
+
+
+def _hidden_places(slots: Mapping[str, Input]) -> str:
+    """Where to put a secret of this node instead."""
+    hidden = [repr(key) for key, slot in slots.items() if slot.secret]
+    hidden += [f"{name!r} of {key!r}" for key, slot in slots.items() for name in slot.secret_keys]
+    return f"of this node only {', '.join(hidden)} is kept secret" if hidden else "this node keeps nothing secret"
+
+
+def _found(key: str, value: Any, slot: Input, hidden: str) -> Iterable[str]:
+    if key == "headers":
+        for name in _header_names(value):
+            yield f"the header {name[:50]!r} looks like a key, and {_READABLE}; {hidden}"
+    if "Url" in slot.match_categories:
+        for what in _in_address(value):
+            yield f"{key!r} holds {what}, and {_READABLE}; {hidden}"
+    if secret_keys(slot) and isinstance(value, Mapping):
+        for what in _in_address(value.get("base_url")):
+            yield f"'base_url' of {key!r} holds {what}, and {_READABLE}; {hidden}"
+
+
+def _header_names(headers: Any) -> list[str]:
+    if isinstance(headers, str) and len(headers) <= _MAX_HEADERS_TEXT:
+        try:
+            headers = orjson.loads(headers)
+        except orjson.JSONDecodeError:
+            return []
+    if not isinstance(headers, Mapping):
+        return []
+    return [name for name, value in headers.items() if value not in (None, "") and _KEY_HEADER.fullmatch(str(name))]
+
+
+def _in_address(url: Any) -> Iterable[str]:
+    """What in an http(s) address looks like a secret."""
+    if not isinstance(url, str) or not url.lstrip().lower().startswith(("http://", "https://")):
+        return
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return
+    if "@" in parts.netloc:
+        yield "a user name or password"
+    names = dict.fromkeys(name for name, value in parse_qsl(parts.query) if value and _KEY_PARAMETER.fullmatch(name))
+    for name in names:
+        yield f"the parameter {name[:50]!r}, which looks like a key"

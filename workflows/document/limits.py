@@ -1,0 +1,79 @@
+"""How large a document may be, and reading its JSON with a clear word on what is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from innkeeper.nodes.errors import InvalidWorkflow, Problem
+
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one document may hold. `max_depth` counts nested objects and lists, the outermost included."""
+
+    max_bytes: int = 10_000_000
+    max_depth: int = 100
+    max_nodes: int = 10_000
+    max_edges: int = 50_000
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def load_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
+    """Read JSON text within the limits.
+
+    Raises:
+        InvalidWorkflow: `malformed_json` with line and column, `document_too_large` or `document_too_deep`.
+    """
+    if len(data) > limits.max_bytes:
+        raise InvalidWorkflow([over_limit("document_too_large", "bytes", len(data), limits.max_bytes)])
+    try:
+        value = orjson.loads(data.removeprefix(_BOM))
+    except orjson.JSONDecodeError as error:
+        raise InvalidWorkflow([_unreadable(error, limits)]) from None
+    depth = json_depth(value)
+    if depth > limits.max_depth:
+        raise InvalidWorkflow([over_limit("document_too_deep", "levels", depth, limits.max_depth)])
+    return value
+
+
+def _unreadable(error: orjson.JSONDecodeError, limits: Limits) -> Problem:
+    if "depth limit" in error.msg:
+        return over_limit("document_too_deep", "levels", "over 1000", limits.max_depth)
+    place = f"line {error.lineno}, column {error.colno}"
+    return Problem("malformed_json", f"this is not JSON: {error.msg} at {place}")
+
+
+def over_limit(code: str, unit: str, found: int | str, allowed: int) -> Problem:
+    return Problem(code, f"the document has {found} {unit}; the limit is {allowed}")
+
+
+def json_depth(value: Any) -> int:
+    """How many objects and lists are nested in each other; 0 for a scalar."""
+    depth = 0
+    level = [value] if isinstance(value, dict | list) else []
+    while level:
+        depth += 1
+        level = [
+            child
+            for item in level
+            for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, dict | list)
+        ]
+    return depth
+
+
+def count_problems(nodes: int, edges: int, limits: Limits = DEFAULT_LIMITS) -> list[Problem]:
+    """What is said about a document with that many nodes and edges."""
+    problems = []
+    if nodes > limits.max_nodes:
+        problems.append(over_limit("too_many_nodes", "nodes", nodes, limits.max_nodes))
+    if edges > limits.max_edges:
+        problems.append(over_limit("too_many_edges", "edges", edges, limits.max_edges))
+    return problems

@@ -1,0 +1,66 @@
+"""Answers to approvals: is this one acceptable? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from temporalio.exceptions import ApplicationError
+
+from innkeeper.nodes.definition import Input
+from innkeeper.workflows.compiler.validate import value_complaint
+from innkeeper.workflows.engine.workflow_context import Scope
+
+MAX_COMMENT_CHARS = 10_000
+
+
+def check(scope: Scope, approval: str, answer: Any) -> None:
+    """Raises ApplicationError: nothing waits under this id, it was answered already, or the answer is no fit."""
+    wait = scope.waits.get(approval)
+    if wait is None or wait.kind != "approval":
+        if approval in scope.answered:
+            raise _refusal("approval_answered", f"approval {approval!r} was answered already")
+        raise _refusal("approval_not_found", f"nothing waits for an approval {approval!r}")
+    if wait.answer is not None:
+        raise _refusal("approval_answered", f"approval {approval!r} was answered already")
+    if not isinstance(answer, Mapping) or not isinstance(answer.get("approved"), bool):
+        raise _refusal("invalid_answer", "an answer is an object with 'approved': true or false")
+    for complaint in complaints(wait.form, answer):
+        raise _refusal("invalid_answer", f"approval {approval!r}: {complaint}")
+
+
+def complaints(form: list[dict[str, Any]], answer: Mapping[str, Any]) -> list[str]:
+    values = answer.get("values")
+    if values is None:
+        values = {}
+    if not isinstance(values, Mapping):
+        return ["'values' must be an object of field to value"]
+    comment = answer.get("comment")
+    found = [] if comment is None or isinstance(comment, str) else ["'comment' must be a text"]
+    fields = {str(item.get("key")): item for item in form}
+    known = ", ".join(map(repr, fields)) or "none"
+    found += [f"the form has no field {key!r}; fields are {known}" for key in values if key not in fields]
+    for key, item in fields.items():
+        if key in values and (wrong := value_complaint(values[key], _slot(item))):
+            found.append(f"field {key!r} {wrong}")
+        elif item.get("required") and answer.get("approved") and values.get(key) is None:
+            found.append(f"field {key!r} needs a value")
+    return found
+
+
+def _slot(item: Mapping[str, Any]) -> Input:
+    categories = tuple(str(name) for name in item.get("matchCategories") or ())
+    return Input(
+        str(item.get("dataFlowType", "WILDCARD")), match_categories=categories, config=item.get("config") or {}
+    )
+
+
+def normal(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of an answer that count."""
+    kept = {"approved": bool(answer["approved"]), "values": dict(answer.get("values") or {})}
+    more = {key: str(answer[key])[:MAX_COMMENT_CHARS] for key in ("comment", "by") if answer.get(key)}
+    return {**kept, **more}
+
+
+def _refusal(code: str, message: str) -> ApplicationError:
+    return ApplicationError(message, type=code, non_retryable=True)

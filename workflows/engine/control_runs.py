@@ -1,0 +1,226 @@
+"""Control nodes that take time: groups and repetitions in child workflows, timers, approvals, events."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ApplicationError
+
+from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
+from innkeeper.workflows.engine import control, iteration_state, waiting
+from innkeeper.workflows.engine.control import Given
+from innkeeper.workflows.engine.engine_activities import JSON, job, packed
+from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, must_fit, stored
+from innkeeper.workflows.engine.workflow_context import Place, RunStart, Scope, Wait
+from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
+
+Tell = Callable[[str, str, dict[str, Any]], None]
+Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[Given]]
+
+
+class ControlRuns:
+    """Runs the control nodes of one graph."""
+
+    def __init__(self, scope: Scope, place: Place, plan: RunPlan, runs: NodeRuns, tell: Tell) -> None:
+        self._scope = scope
+        self._place = place
+        self._plan = plan
+        self._runs = runs
+        self._tell = tell
+        self._known: dict[str, Run] = {
+            "core:NodeGroup": self._group,
+            "core:ForEach": self._each,
+            "core:Loop": self._loop,
+            **dict.fromkeys(waiting.BEGIN, self._wait),
+            **dict.fromkeys(control.DECISIONS, self._decide),
+        }
+
+    def knows(self, node: PlannedNode) -> bool:
+        return node.type in self._known
+
+    def waits(self, node: PlannedNode) -> bool:
+        """Does this node only wait: state, not work?"""
+        return node.type in waiting.BEGIN
+
+    def is_waiting(self, node: NodeId) -> bool:
+        wait = self._scope.waits.get(self._place.of(node))
+        return wait is not None and wait.answer is None
+
+    def resume(self, table: Mapping[NodeId, Mapping[str, Any]]) -> None:
+        """Know again who waits, and what was answered already. At once: an answer may be the first thing to come."""
+        for node, entry in table.items():
+            path = self._place.of(node)
+            if "wait" in entry:
+                self._scope.waits[path] = Wait(**entry["wait"])
+            elif waiting.was_answered(self._plan.by_id[node].type, entry):
+                self._scope.answered.add(path)
+
+    async def run(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+        """Run a node to its end. `entry` is its row of the node table, which keeps what must survive this history.
+
+        Raises:
+            ApplicationError: The node failed; type, message and details say why.
+        """
+        given = await self._known[node.type](node, inputs, entry)
+        return Given(await packed(self._scope, given.outputs), given.dead, given.reason)
+
+    async def _decide(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+        loaded = {**inputs, "value": await _loaded(inputs.get("value"))}
+        given = control.DECISIONS[node.type](loaded, node.config)
+        # What goes on is the reference that came in, not the value that was read.
+        return Given({slot: inputs.get("value") for slot in given.outputs}, given.dead, given.reason)
+
+    # --- graphs below ---------------------------------------------------------------------------------------------
+
+    async def _group(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+        streams = {
+            key: sources for key, sources in self._runs.sources(node).items() if any(s is not None for s in sources)
+        }
+        start = RunStart(
+            user_id=self._scope.user_id,
+            run=self._scope.run,
+            path=self._place.of(node.id),
+            inputs=await _light(node, inputs),
+            streams=streams,
+            kept=[*node.kept, *self._place.below(node.id, self._place.kept)],
+            lists=[*node.lists, *self._place.below(node.id, self._place.lists)],
+            paused=self._scope.paused,
+        )
+        result = await self._child(node, start, entry)
+        return Given(result["outputs"])
+
+    async def _each(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+        start = self._repetition(node, iteration_state.each_of(node, await _light(node, inputs)))
+        result = await self._child(node, start, entry)
+        return Given(result["outputs"])
+
+    async def _loop(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+        start = self._repetition(node, await iteration_state.loop_of(node, inputs))
+        result = await self._child(node, start, entry)
+        return Given(result["outputs"])
+
+    def _repetition(self, node: PlannedNode, what: dict[str, Any]) -> RunStart:
+        path = self._place.of(node.id)
+        return RunStart(self._scope.user_id, run=self._scope.run, path=path, repeat=what, paused=self._scope.paused)
+
+    async def _child(self, node: PlannedNode, start: RunStart, entry: dict[str, Any]) -> dict[str, Any]:
+        """Run the node's graph as a child workflow; raises what it failed with."""
+        try:
+            result = await self._child_result(node, start)
+        except BaseException:
+            # Whoever follows a stream of this group would wait for ever for a node that nobody will run any more.
+            for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
+                self._tell(f"{node.id}/{inner}", "NODE_INTERRUPTED", {})
+            raise
+        finally:
+            self._scope.children.pop(start.path, None)
+        below = {"nodes": result.get("nodes"), "refs": _listed(result.get("nodes_ref")), "counts": result["counts"]}
+        entry.setdefault("below", []).append(below)
+        if result["status"] == "complete":
+            return result
+        raise _failed(node, result)
+
+    async def _child_result(self, node: PlannedNode, start: RunStart) -> dict[str, Any]:
+        plan = self._plan.group_bytes(node.group)
+        must_fit(node, start, beside=len(plan))
+        child = await workflow.start_child_workflow(
+            "GraphWorkflow",
+            args=[plan, replace(start, no_cache=self._scope.no_cache)],
+            id=f"{self._scope.run}/{start.path}",
+            result_type=dict,
+            cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
+            parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
+            task_timeout=workflow.info().task_timeout,
+            retry_policy=RetryPolicy(maximum_attempts=1),
+            static_summary=f"{start.path}: {node.title or node.type}"[:200],
+        )
+        self._scope.children[start.path] = child
+        if self._scope.paused != start.paused:  # said while the child was starting
+            await _say(child, "pause", self._scope.paused)
+        for event in self._scope.heard_now:
+            await _say(child, "event", *event)
+        result: dict[str, Any] = await child
+        return result
+
+    # --- waiting --------------------------------------------------------------------------------------------------
+
+    async def _wait(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+        path = self._place.of(node.id)
+        wait = self._scope.waits.get(path)
+        if wait is None:
+            values = {key: await _loaded(value) for key, value in inputs.items() if key in waiting.LOADED}
+            wait = waiting.BEGIN[node.type](path, {**inputs, **values}, node.config, workflow.now().timestamp())
+            self._tell(node.id, *waiting.announcement(wait, inputs))
+            for name, data in self._scope.heard_now:
+                waiting.hear(wait, name, data)
+        entry["wait"] = waiting.stored(wait)
+        entry["status"] = "waiting"
+        self._scope.waits[path] = wait
+        try:
+            await self._until_answered(wait)
+        finally:
+            self._scope.waits.pop(path, None)
+            entry.pop("wait", None)
+        given = waiting.given(wait, await _edited(wait, inputs))
+        return Given(await _marked(given.outputs, waiting.SAID), given.dead, given.reason)
+
+    async def _until_answered(self, wait: Wait) -> None:
+        left = None if wait.deadline is None else max(0.0, wait.deadline - workflow.now().timestamp())
+        if left == 0.0:
+            return
+        try:
+            await workflow.wait_condition(
+                lambda: wait.answer is not None, timeout=None if left is None else timedelta(seconds=left)
+            )
+        except TimeoutError:
+            return
+
+
+async def _say(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
+    with contextlib.suppress(Exception):  # it has ended already: that is what counts
+        await child.signal(signal, args=list(args))
+
+
+async def _light(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
+    """What a child workflow gets: it travels whole, so very much of it is stored apart."""
+    return await stored(node, inputs, in_pieces=False) if len(orjson.dumps(inputs)) > MAX_INLINE_INPUTS else inputs
+
+
+def _failed(node: PlannedNode, result: Mapping[str, Any]) -> ApplicationError:
+    error = result.get("error") or {}
+    message = error.get("message") or f"the graph of node {node.id!r} was interrupted"
+    details = {"details": {key: error[key] for key in ("nodes",) if key in error}}
+    return ApplicationError(message, details, type=error.get("code") or "interrupted", non_retryable=True)
+
+
+def _listed(ref: Any) -> list[Any]:
+    return [] if ref is None else ref if isinstance(ref, list) else [ref]
+
+
+async def _edited(wait: Wait, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The inputs of an approval with what whoever answered has changed."""
+    values = (wait.answer or {}).get("values")
+    if not values:
+        return inputs
+    data = inputs.get("data")
+    if is_blob(data) or holds_marker(values):
+        return {**inputs, "data": await job(EDIT_VALUE, {"value": data, "values": values}, JSON)}
+    return {**inputs, "data": edited(data, values)}
+
+
+async def _marked(outputs: Mapping[str, Any], said: frozenset[str]) -> dict[str, Any]:
+    """The outputs; what users `said` is stored whole where it would be taken for a reference of ours."""
+    marked = [key for key in outputs if key in said and holds_marker(outputs[key])]
+    stored = {key: await job(EDIT_VALUE, {"values": {"data": outputs[key]}}, JSON) for key in marked}
+    return {**outputs, **stored}
+
+
+async def _loaded(value: Any) -> Any:
+    return await job(LOAD_VALUE, value, JSON) if is_blob(value) else value

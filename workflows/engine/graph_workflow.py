@@ -1,0 +1,233 @@
+"""The one Temporal workflow: a run, a group, or a repetition. It hears what users say and hands on what came out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import orjson
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+
+from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
+from innkeeper.workflows.engine import answers, interpreter, waiting
+from innkeeper.workflows.engine.activation import History
+from innkeeper.workflows.engine.engine_activities import job, pieces_of, stored_pieces, unstoppable
+from innkeeper.workflows.engine.for_each import ForEach
+from innkeeper.workflows.engine.interpreter import Interpreter
+from innkeeper.workflows.engine.iteration_runner import Repeater
+from innkeeper.workflows.engine.iteration_state import Repeat
+from innkeeper.workflows.engine.loop import Loop
+from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS
+from innkeeper.workflows.engine.state import FINAL
+from innkeeper.workflows.engine.workflow_context import Place, RunStart, Scope
+from innkeeper.workflows.plan import NodeId, RunPlan
+
+__all__ = ["TASK_QUEUE", "GraphWorkflow", "RunStart"]
+
+TASK_QUEUE = "innkeeper"
+TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
+RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
+MAX_INLINE_NODES = 200
+MAX_INLINE_BELOW = 32_000
+"""Bytes of JSON of a group's node table that its parent keeps in its own history."""
+
+
+@workflow.defn(name="GraphWorkflow", sandboxed=False)
+class GraphWorkflow:
+    """Runs one plan. Always returns a result (docs/internals.md), for failed and interrupted runs too."""
+
+    @workflow.init
+    def __init__(self, plan: bytes, start: RunStart) -> None:
+        self._plan_bytes = plan
+        self._start = start
+        self._plan = RunPlan.decode(plan)
+        self._scope = Scope(start.run or workflow.info().workflow_id, start.user_id)
+        self._scope.paused = start.paused
+        self._scope.no_cache = start.no_cache
+        self._is_loaded = not start.state_refs
+        self._graph: Interpreter | None = None
+        self._repeater: Repeater | None = None
+        if start.repeat is None:
+            streams = start.streams if start.run else None
+            place = Place(start.path, start.inputs, frozenset(start.kept), frozenset(start.lists))
+            self._graph = Interpreter(self._scope, self._plan, place, streams)
+        else:
+            self._repeater = self._make_repeater(Repeat(**start.repeat))
+
+    def _make_repeater(self, repeat: Repeat) -> Repeater:
+        return (ForEach if repeat.kind == "each" else Loop)(
+            self._scope,
+            self._start.path,
+            repeat,
+            lambda place: Interpreter(self._scope, self._plan, place, repeated=True),
+            size=len(self._plan.nodes),
+            must_drain=lambda: interpreter.history_is_full(History.now(), is_busy=lambda: False),
+        )
+
+    @workflow.run
+    async def run(self, plan: bytes, start: RunStart) -> dict[str, Any]:
+        try:
+            result = await (self._run_graph(self._graph) if self._graph else self._run_repetition())
+            await self._until_handled()
+            return result
+        except (asyncio.CancelledError, CancelledError, workflow.ContinueAsNewError):
+            raise
+        except Exception as bug:
+            # A plain exception would be retried as a task failure for ever; non-determinism never comes through here.
+            # A workflow that ended beside a segment of its own would never be done with it.
+            await workflow.wait_condition(lambda: self._scope.activation.is_still)
+            raise ApplicationError(
+                f"the interpreter failed: {type(bug).__name__}", type="internal_error", non_retryable=True
+            ) from bug
+
+    async def _until_handled(self) -> None:
+        """An answer that came too late is told so: what ends with its workflow tells nobody anything."""
+        if not workflow.all_handlers_finished():
+            with contextlib.suppress(asyncio.CancelledError):
+                await workflow.wait_condition(workflow.all_handlers_finished)
+
+    # --- what users ask and say -----------------------------------------------------------------------------------
+
+    @workflow.query
+    def status(self, offset: int = 0, limit: int = 200) -> dict[str, Any]:
+        """One page of the node table, in plan order of their beginning."""
+        table = self._who().table()[0]
+        counts: dict[str, int] = {}
+        for entry in table.values():
+            counts[entry["status"]] = counts.get(entry["status"], 0) + 1
+        return {
+            "status": "interrupting" if self._scope.interrupted else "paused" if self._scope.paused else "running",
+            "counts": counts,
+            "nodes": dict(list(table.items())[offset : offset + limit]),
+            "total": len(self._plan.nodes),
+        }
+
+    @workflow.signal
+    async def pause(self, paused: bool) -> None:
+        """Start no new node, or go on. What runs is not concerned."""
+        self._scope.activation.look()
+        self._scope.paused = paused
+        self._scope.wake_all()
+        await self._tell_children("pause", paused)
+
+    @workflow.signal
+    async def event(self, name: str, data: Any) -> None:
+        """Something happened that nodes may wait for."""
+        self._scope.activation.look()
+        await self._until_loaded()
+        if not [wait for wait in self._scope.waits.values() if waiting.hear(wait, name, data)]:
+            self._scope.hear(name, data)
+        self._scope.wake_all()  # events that nobody waits for fill the history too
+        await self._tell_children("event", name, data)
+
+    async def _tell_children(self, signal: str, *args: Any) -> None:
+        for child in list(self._scope.children.values()):
+            try:
+                await child.signal(signal, args=list(args))
+            except Exception:
+                continue  # it has just ended
+
+    async def _until_loaded(self) -> None:
+        """Until it is known who waits: what is said may be the first thing that comes to a new history."""
+        if not self._is_loaded:
+            await workflow.wait_condition(lambda: self._is_loaded)
+
+    @workflow.update
+    async def answer(self, approval: str, answer: Any) -> dict[str, Any]:
+        """Answer an approval: `{"approved", "values"?, "comment"?, "by"?}`."""
+        self._scope.activation.look()
+        await self._until_loaded()
+        if self._may_ask_soon(approval):
+            await workflow.sleep(0.05)
+        answers.check(self._scope, approval, answer)
+        wait = self._scope.waits[approval]
+        wait.answer = answers.normal(answer)
+        self._scope.answered.add(approval)
+        self._scope.tell(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
+        return wait.answer
+
+    @answer.validator
+    def _check_answer(self, approval: str, answer: Any) -> None:
+        if self._is_loaded and not self._may_ask_soon(approval):
+            answers.check(self._scope, approval, answer)
+
+    def _may_ask_soon(self, approval: str) -> bool:
+        """May the node begin in this very workflow task? One that is done anew, since its worker died, is answered
+        before it asks, although its users have been told already."""
+        node = self._plan.by_id.get(NodeId(str(approval).rpartition("/")[2]))
+        if (
+            node is None
+            or node.type != waiting.APPROVAL
+            or {approval} & (self._scope.waits.keys() | self._scope.answered)
+        ):
+            return False
+        return self._graph is None or self._graph.state.table.get(node.id, {}).get("status") not in FINAL
+
+    # --- the two ways to run --------------------------------------------------------------------------------------
+
+    async def _run_graph(self, graph: Interpreter) -> dict[str, Any]:
+        if self._start.state_refs:
+            table: dict[Any, Any] = {}
+            for ref in self._start.state_refs:
+                table.update(await unstoppable(self._scope, job(LOAD_VALUE, ref, dict)))
+            graph.resume(table)
+            self._is_loaded = True
+        await graph.run()
+        while graph.drained:
+            refs = await stored_pieces(self._scope, list(graph.state.pieces()))
+            if graph.is_still:
+                self._continue_as_new(state_refs=refs)
+            await graph.run()  # meanwhile somebody answered, or wants it to end
+        error = None if graph.status != "error" or not self._start.run else graph.failure
+        return await self._result(graph.status, graph.outputs, error)
+
+    async def _run_repetition(self) -> dict[str, Any]:
+        repeater = self._repeater
+        assert repeater is not None
+        try:
+            outputs = await repeater.run()
+        except (ApplicationError, ActivityError) as failure:
+            error = failure.cause if isinstance(failure, ActivityError) else failure
+            if not isinstance(error, ApplicationError):
+                raise
+            details = error.details[0].get("details", {}) if error.details else {}
+            return await self._result("error", {}, {**details, "message": error.message, "code": error.type})
+        if repeater.drained:
+            self._continue_as_new(repeat=repeater.repeat.to_json())
+        return await self._result("interrupted" if self._scope.interrupted else "complete", outputs, None)
+
+    def _continue_as_new(self, **changes: Any) -> None:
+        fields = {**self._start.__dict__, **changes, "paused": self._scope.paused}
+        workflow.continue_as_new(args=[self._plan_bytes, RunStart(**fields)])
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def _who(self) -> Interpreter | Repeater:
+        """What this workflow runs."""
+        assert self._graph is not None or self._repeater is not None
+        return self._graph or self._repeater  # type: ignore[return-value]  # one of the two
+
+    async def _result(self, status: str, outputs: dict[str, Any], error: dict[str, Any] | None) -> dict[str, Any]:
+        table, refs = self._who().table()
+        limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
+        inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit
+        nodes_ref = None if inline else await self._table_blob(table, refs)
+        # A run that completed says so by itself; only what Temporal would also call completed is marked. A server
+        # that knows TenantId, which the run was started with, knows RunStatus too.
+        if status != "complete" and workflow.info().typed_search_attributes.get(TENANT_ID) is not None:
+            workflow.upsert_search_attributes([RUN_STATUS.value_set(status)])
+        return {
+            "status": status,
+            "outputs": outputs,
+            "counts": self._who().counts(),
+            "nodes": table if inline else None,
+            "nodes_ref": nodes_ref,
+            **({"error": error} if error else {}),
+        }
+
+    async def _table_blob(self, table: dict[str, dict[str, Any]], refs: list[dict[str, Any]]) -> dict[str, Any]:
+        stored = await stored_pieces(self._scope, [dict(piece) for piece in pieces_of(list(table.items()))])
+        return await unstoppable(self._scope, job(MERGE_VALUES, [*stored, *refs], dict))

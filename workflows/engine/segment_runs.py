@@ -1,0 +1,87 @@
+"""How a segment runs: as a local activity when nothing else is under way, else as an activity like any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from innkeeper.nodes.call import EXECUTE_SEGMENT, SegmentCall, SegmentNode
+from innkeeper.nodes.feeds import Outputs
+from innkeeper.workflows.engine import segments
+from innkeeper.workflows.engine.node_runs import HEARTBEAT_TIMEOUT
+from innkeeper.workflows.engine.workflow_context import Place, Scope
+from innkeeper.workflows.plan import PlannedNode
+
+MAX_ATTEMPTS = 3
+"""Of a segment by the server; then its nodes run one by one, each with attempts of its own."""
+REGULAR_MS = 2_000.0
+
+
+class SegmentRuns:
+    """Starts the segments of one graph."""
+
+    def __init__(self, scope: Scope, place: Place) -> None:
+        self._scope = scope
+        self._place = place
+
+    def call(self, nodes: Sequence[PlannedNode], outputs: Outputs, budget_ms: float) -> dict[str, Any]:
+        """What the activity is told. `outputs`: of all nodes that have ended."""
+        return SegmentCall(
+            run=self._scope.run,
+            place=self._place.path,
+            nodes=[_on_wire(node) for node in nodes],
+            outputs=segments.given_from_outside(nodes, outputs),
+            run_user=self._scope.user_id,
+            budget_ms=budget_ms,
+        ).to_wire()
+
+    def start_here(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
+        """In the worker that has the workflow: no way to the server, but the workflow task stays open meanwhile."""
+        return workflow.start_local_activity(
+            EXECUTE_SEGMENT,
+            call,
+            result_type=dict,
+            activity_id=self._name(call),
+            start_to_close_timeout=timedelta(seconds=5),
+            schedule_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )
+
+    def start(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
+        """By the server, on any worker."""
+        return workflow.start_activity(
+            EXECUTE_SEGMENT,
+            call,
+            result_type=dict,
+            activity_id=self._name(call),
+            start_to_close_timeout=timedelta(seconds=60),
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(milliseconds=200),
+                maximum_attempts=MAX_ATTEMPTS,
+                non_retryable_error_types=["PayloadsTooLarge"],
+            ),
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=f"{len(call['nodes'])} inline nodes",
+        )
+
+    def _name(self, call: dict[str, Any]) -> str:
+        nodes = call["nodes"]
+        return f"{self._place.of(nodes[0]['id'])} +{len(nodes) - 1}"
+
+
+def _on_wire(node: PlannedNode) -> dict[str, Any]:
+    return SegmentNode(
+        id=node.id,
+        type=node.type,
+        mode=node.mode,
+        config=dict(node.config),
+        inputs={key: slot.to_wire() for key, slot in node.inputs.items()},
+        seal={key: list(slot.seal) for key, slot in node.outputs.items() if slot.seal},
+        non_retryable=list(node.non_retryable),
+        is_last=node.max_attempts <= 1,
+    ).to_wire()

@@ -1,0 +1,124 @@
+"""What all graphs that run in one Temporal workflow share, and how one of them was begun."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from temporalio import workflow
+
+from innkeeper.workflows.engine.activation import Activation
+from innkeeper.workflows.engine.event_sink import tell
+
+
+@dataclass(frozen=True)
+class RunStart:
+    """What a workflow is started with beside its plan. Only `user_id` (and seeds in `state_refs`) for a whole run.
+
+    Attributes:
+        state_refs: Blobs of the node table so far: before continue-as-new, or results that are taken over.
+        run: Id of the run that this group belongs to; `""`: this workflow is the run.
+        path: Path of the group node, `outer/inner`.
+        inputs: Interface inputs of the group.
+        streams: Interface inputs that are streams: producers' paths in the run, `""` (no chunks), None (in `inputs`).
+        kept, lists: Producers inside whose chunks, or chunk lists, are wanted outside; paths in the group.
+        repeat: The plan is run once for each item, or again and again (`workflows.repeat.Repeat` as an object).
+        waits: What waiting nodes wait for, node id to `Wait` as an object, before continue-as-new.
+        no_cache: Every node runs, whatever the result cache knows.
+    """
+
+    user_id: str = "default_user"
+    state_refs: list[dict[str, Any]] = field(default_factory=list)
+    run: str = ""
+    path: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    streams: dict[str, list[str | None]] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=list)
+    repeat: dict[str, Any] | None = None
+    paused: bool = False
+    no_cache: bool = False
+
+
+@dataclass
+class Wait:
+    """What a node waits for. `deadline` in seconds since 1970; None waits for ever. `answer` ends the wait."""
+
+    path: str
+    kind: str
+    deadline: float | None = None
+    name: str = ""
+    filter: dict[str, Any] = field(default_factory=dict)
+    form: list[dict[str, Any]] = field(default_factory=list)
+    answer: dict[str, Any] | None = None
+
+
+class Scope:
+    """One Temporal workflow: its run, what it was told, and what is under way in it.
+
+    Attributes:
+        activation: What began in the current workflow task.
+        held_back: A graph of several in this workflow has more to start than one workflow task may.
+    """
+
+    def __init__(self, run: str, user_id: str) -> None:
+        self.run = run
+        self.user_id = user_id
+        self.in_flight = 0
+        self.interrupted = False
+        self.paused = False
+        self.no_cache = False
+        self.waits: dict[str, Wait] = {}
+        self.answered: set[str] = set()
+        self._heard: tuple[int, list[tuple[str, Any]]] = (-1, [])
+        self.children: dict[str, workflow.ChildWorkflowHandle[Any, dict[str, Any]]] = {}
+        self.activation = Activation()
+        self.held_back = False
+        self._listeners: dict[int, Callable[[], None]] = {}
+        self._next = 0
+
+    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Have `wake` called when something was said to the whole run; gives the call that ends it."""
+        key, self._next = self._next, self._next + 1
+        self._listeners[key] = wake
+        return lambda: self._listeners.pop(key, None) and None
+
+    def hear(self, name: str, data: Any) -> None:
+        """Keep an event that nobody waited for, for the rest of this workflow task."""
+        self._heard = (self.activation.look().number, [*self.heard_now, (name, data)])
+
+    @property
+    def heard_now(self) -> list[tuple[str, Any]]:
+        """The unheard events of this workflow task. One that is done anew, since its worker died, hears them before the
+        waits begin that its users have been told of already."""
+        number, events = self._heard
+        return events if number == self.activation.look().number else []
+
+    def wake_all(self) -> None:
+        for wake in list(self._listeners.values()):
+            wake()
+
+    def tell(self, path: str, type: str, payload: dict[str, Any]) -> None:
+        tell(self.run, path, type, payload)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a graph runs: its own path in the run (`""` for the run itself) and what came in there."""
+
+    path: str = ""
+    inputs: dict[str, Any] = field(default_factory=dict)
+    kept: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
+
+    def of(self, node: str) -> str:
+        """A node's path in the run; a path that begins with `/` is one already."""
+        if node.startswith("/"):
+            return node[1:]
+        return f"{self.path}/{node}" if self.path else node
+
+    def below(self, node: str, names: frozenset[str]) -> list[str]:
+        """The part of `names` that lies inside a group node, relative to it."""
+        start = f"{node}/"
+        return [name.removeprefix(start) for name in sorted(names) if name.startswith(start)]
