@@ -37,14 +37,14 @@ class Attempt:
         restarted: Set when a stream that this node reads has begun anew.
     """
 
-    def __init__(self, call: NodeCall, beat: Heartbeat, services: Services, secrets: SecretsOfRun) -> None:
+    def __init__(self, call: NodeCall, heartbeat: Heartbeat, services: Services, secrets: SecretsOfRun) -> None:
         number = call.base_attempt + activity.info().attempt
         self.call = call
         self.epoch: Epoch = (number, 0)
-        self.beat = beat
+        self.heartbeat = heartbeat
         self.services = services
         self.secrets = secrets
-        self.failures = activity.info().attempt - 1 - beat.waits
+        self.failures = activity.info().attempt - 1 - heartbeat.waits
         self.restarted = asyncio.Event()
         self.fenced = False
         self._late = False
@@ -149,7 +149,7 @@ class Attempt:
 
     def _again(self, message: str, code: str, delay_s: float) -> ApplicationError:
         """A failure that is none: tried again after `delay_s` and counted as a wait."""
-        self.beat.count_wait()
+        self.heartbeat.count_wait()
         return ApplicationError(
             message,
             {"retryable": True},

@@ -44,7 +44,7 @@ POLL_AGE_S = 75.0
 """A long poll lasts 60 s: a poller not seen for longer is gone, though the server lists it for minutes."""
 
 
-class EngineJobs:
+class EngineActivities:
     def __init__(self, values: Values, client: Client) -> None:
         self._values = values
         self._client = client
@@ -150,7 +150,7 @@ class EngineJobs:
         newest = max((poller.last_access_time.ToSeconds() for poller in answer.pollers), default=0)
         return time.time() - newest < POLL_AGE_S
 
-    async def nudge(self, run: str, paths: Iterable[str]) -> None:
+    async def requery(self, run: str, paths: Iterable[str]) -> None:
         """Have a worker look at the workflows in which these nodes of a run stand, and at all around them: if the one
         that knew them has died, another replays them and tells their facts."""
         await asyncio.gather(*(self._look_at(workflow) for workflow in workflows_around(run, paths)))

@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError
 from innkeeper.activities.attempt import Attempt, SecretsOfRun, waits_so_far
 from innkeeper.activities.gateway_link import Answer, GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
-from innkeeper.activities.memory_budget import Room
+from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.activities.stream import Collected, StreamInputs, StreamOutput
 from innkeeper.activities.values import Values, stored_bytes, with_secrets
@@ -49,7 +49,7 @@ class Results(Protocol):
     async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None: ...
 
 
-Nudge = Callable[[str, Iterable[str]], Awaitable[None]]
+Requery = Callable[[str, Iterable[str]], Awaitable[None]]
 """Makes some worker look again at where some nodes of a run stand, so that what was told of them is told once more."""
 
 
@@ -64,7 +64,7 @@ class _BeganAnew(Exception):
     """A stream that the node reads has begun anew, so the node does too."""
 
 
-async def _no_nudge(run: str, paths: Iterable[str]) -> None:
+async def _no_requery(run: str, paths: Iterable[str]) -> None:
     pass
 
 
@@ -77,25 +77,25 @@ class ExecuteNode:
         services_for: ServicesFor,
         link: GatewayLink,
         values: Values,
-        nudge: Nudge = _no_nudge,
+        requery: Requery = _no_requery,
         results: Results | None = None,
-        room: Room | None = None,
+        memory_budget: MemoryBudget | None = None,
     ) -> None:
         self._catalogue = catalogue
         self.services_for = services_for
         self._link = link
         self._values = values
-        self._nudge = nudge
+        self._requery = requery
         self._results = results
-        self._room = room or Room(INPUT_ROOM_MB * 1_000_000)
+        self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
     @activity.defn(name=EXECUTE_NODE)
     async def execute_node(self, raw: dict[str, Any]) -> dict[str, Any]:
         # Plain objects on the wire: decoding a dataclass by its type hints was measured at 275 us, this at 9.
         call = NodeCall(**raw)
-        beat = Heartbeat(waits_so_far(activity.info().heartbeat_details))
-        attempt = Attempt(call, beat, *self.services_for(call.run_user))
-        beat.start()
+        heartbeat = Heartbeat(waits_so_far(activity.info().heartbeat_details))
+        attempt = Attempt(call, heartbeat, *self.services_for(call.run_user))
+        heartbeat.start()
         attempt.watch_time()
         try:
             return (await self._run(attempt)).to_wire()
@@ -112,7 +112,7 @@ class ExecuteNode:
             raise attempt.failed(error) from None
         finally:
             attempt.stop_watching()
-            beat.stop()
+            heartbeat.stop()
 
     async def run_plain(self, attempt: Attempt) -> dict[str, Any]:
         """The packed outputs of a node that neither reads nor gives streams, run here and now.
@@ -129,7 +129,7 @@ class ExecuteNode:
         return await self._pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
 
     async def _run(self, attempt: Attempt) -> NodeResult:
-        async with StreamInputs(self._link, attempt, self._nudge) as inputs:
+        async with StreamInputs(self._link, attempt, self._requery) as inputs:
             await inputs.opened()
             while True:
                 try:
@@ -154,7 +154,7 @@ class ExecuteNode:
             if (kept := await self._kept(call, key)) is not None:
                 return NodeResult(kept, epoch[0], await self._log_complete(attempt, kept, cached=True), cached=True)
             output = StreamOutput(self._link, attempt, answer, inputs, resume is not None)
-            async with self._room.taken(_room_for(call)):
+            async with self._memory_budget.taken(_room_for(call)):
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
                 given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
                 if definition.interface_values:
@@ -321,7 +321,7 @@ async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
 
 
 def _room_for(call: NodeCall) -> int:
-    """Bytes of large inputs. A node of a stream never waits for room: who holds it might wait for the stream."""
+    """Bytes of large inputs. A node of a stream never waits for memory: who holds it might wait for the stream."""
     return 0 if call.streams or call.stream_inputs else stored_bytes(call.inputs.values())
 
 

@@ -40,16 +40,16 @@ class ExecuteSegment:
     @activity.defn(name=EXECUTE_SEGMENT)
     async def execute_segment(self, raw: dict[str, Any]) -> dict[str, Any]:
         segment = _Segment(SegmentCall(**raw))
-        beat = Heartbeat()
+        heartbeat = Heartbeat()
         if not activity.info().is_local:
-            beat.start()
+            heartbeat.start()
         try:
             for node in segment.nodes:
                 if segment.is_used_up():
                     break
                 if (values := segment.values(node)) is not None:
-                    segment.took(node, await self._run(segment, node, values, beat))
-                await segment.breathe()
+                    segment.took(node, await self._run(segment, node, values, heartbeat))
+                await segment.yield_to_loop()
             # Where it goes by the server, the few ms until all is logged do not matter. What a local one says last may
             # die with this worker: the replay in another one says it again.
             if not activity.info().is_local:
@@ -60,17 +60,19 @@ class ExecuteSegment:
             if not segment.outcomes:
                 raise
         finally:
-            beat.stop()
+            heartbeat.stop()
         return {"nodes": segment.outcomes, "ms": round(segment.ms, 1)}
 
     async def _run(
-        self, segment: _Segment, node: SegmentNode, values: dict[str, Any] | Missing, beat: Heartbeat
+        self, segment: _Segment, node: SegmentNode, values: dict[str, Any] | Missing, heartbeat: Heartbeat
     ) -> Outcome:
         begun = _now()
         if isinstance(values, Missing):
             error = {"message": values.of(node.id), "code": "missing_input", "retryable": False}
             return {"error": error, "attempt": 0, "startedAt": begun, "endedAt": begun}
-        attempt = Attempt(segment.node_call(node, values), beat, *self._execute.services_for(segment.call.run_user))
+        attempt = Attempt(
+            segment.node_call(node, values), heartbeat, *self._execute.services_for(segment.call.run_user)
+        )
         call, epoch = attempt.call, attempt.epoch
         self._link.open(call.run, call.path, epoch, call.type)
         outcome = await self._outcome(attempt)
@@ -151,7 +153,7 @@ class _Segment:
             run_user=call.run_user,
         )
 
-    async def breathe(self) -> None:
+    async def yield_to_loop(self) -> None:
         if (time.monotonic() - self._breathed) * 1_000 > BREATHE_MS:
             await asyncio.sleep(0)
             self._breathed = time.monotonic()

@@ -10,7 +10,7 @@ SMALL_BYTES = 1_000_000
 """Who needs no more than this never waits."""
 
 
-class Room:
+class MemoryBudget:
     """Bytes that are handed out first come, first served; who asks for more than there are gets all of them."""
 
     def __init__(self, total: int) -> None:

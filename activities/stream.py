@@ -52,10 +52,10 @@ class Collected:
 class StreamInputs:
     """The streams a node reads. Use as an async context manager: what is followed is let go at the end."""
 
-    def __init__(self, link: GatewayLink, attempt: Attempt, nudge: Any) -> None:
+    def __init__(self, link: GatewayLink, attempt: Attempt, requery: Any) -> None:
         self._link = link
         self._attempt = attempt
-        self._nudge = nudge
+        self._requery = requery
         call = attempt.call
         paths = dict.fromkeys(path for sources in call.stream_inputs.values() for path in sources if path)
         self._followers: dict[str, Follower] = {path: link.follow(call.run, path, attempt.restarted) for path in paths}
@@ -134,7 +134,7 @@ class StreamInputs:
             before = sum(follower.received for follower in self._followers.values())
             await asyncio.sleep(IDLE_S)
             if before == sum(follower.received for follower in self._followers.values()):
-                await self._nudge(self._attempt.call.run, list(self._followers))
+                await self._requery(self._attempt.call.run, list(self._followers))
 
 
 class StreamOutput:
@@ -177,7 +177,7 @@ class StreamOutput:
         if chunk.type == "error_chunk":
             data = redact(data, self._attempt.secrets.revealed)
         self.collected.add(chunk)
-        self._attempt.beat.chunks = self.collected.count
+        self._attempt.heartbeat.chunks = self.collected.count
         used = self._inputs.used() if self._resumable else None
         self._link.chunk(call.run, call.path, self._attempt.epoch, index, data, used=used, keep=call.keep_chunks)
 

@@ -19,12 +19,12 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
-from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.event_sink import LinkSink
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.execute_segment import ExecuteSegment
 from innkeeper.activities.gateway_link import GatewayLink, NullLink
-from innkeeper.activities.memory_budget import Room
+from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
 from innkeeper.activities.values import Values
@@ -33,7 +33,7 @@ from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.results import FolderResults
 from innkeeper.workflows.connection import connect_config
-from innkeeper.workflows.engine.event_sink import install_sink
+from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 
 log = logging.getLogger("innkeeper.worker")
@@ -62,7 +62,11 @@ async def connect(settings: WorkerSettings, stop: asyncio.Event) -> Client | Non
 
 
 def build_workers(
-    client: Client, settings: WorkerSettings, execute: ExecuteNode, segments: ExecuteSegment, jobs: EngineJobs
+    client: Client,
+    settings: WorkerSettings,
+    execute: ExecuteNode,
+    segments: ExecuteSegment,
+    engine_activities: EngineActivities,
 ) -> tuple[Worker, ...]:
     """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
     common: dict[str, Any] = {
@@ -76,7 +80,7 @@ def build_workers(
         client,
         task_queue=DEFAULT_QUEUE,
         workflows=[GraphWorkflow],
-        activities=[execute.execute_node, segments.execute_segment, *jobs.activities()],
+        activities=[execute.execute_node, segments.execute_segment, *engine_activities.activities()],
         workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
         max_concurrent_activities=settings.max_activities,
         max_eager_activity_reservations_per_workflow_task=100,
@@ -144,19 +148,19 @@ async def _serve(
     values = Values(blobs)
     services = ServicesForRuns(settings, blobs, environ)
     link = build_link(settings)
-    jobs = EngineJobs(values, client)
+    engine_activities = EngineActivities(values, client)
     max_age_s = settings.result_days * 86_400
     results = FolderResults(
         settings.data_dir / "results", blobs.keep, max_bytes=settings.result_bytes, max_age_s=max_age_s
     )
-    room = Room(settings.input_room_mb * 1_000_000)
-    execute = ExecuteNode(catalogue, services, link, values, jobs.nudge, results, room)
-    workers = build_workers(client, settings, execute, ExecuteSegment(execute, link), jobs)
+    memory_budget = MemoryBudget(settings.input_room_mb * 1_000_000)
+    execute = ExecuteNode(catalogue, services, link, values, engine_activities.requery, results, memory_budget)
+    workers = build_workers(client, settings, execute, ExecuteSegment(execute, link), engine_activities)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()
         stack.push_async_callback(link.stop)
-        install_sink(LinkSink(link, asyncio.get_running_loop()))
+        install_event_sink(LinkSink(link, asyncio.get_running_loop()))
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stack.push_async_callback(_shut_down, workers, running)
         # Importing the provider's library takes most of a second: not in the first node that needs it.

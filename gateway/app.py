@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from innkeeper.gateway import errors
 from innkeeper.gateway.api import control, demo, events, files, health, nodes, prompts, workflows
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
-from innkeeper.gateway.container import open_gateway
+from innkeeper.gateway.container import open_container
 from innkeeper.gateway.settings import Settings
 
 
@@ -58,7 +58,7 @@ class GatewayApp:
         async def lifespan(app: FastAPI) -> AsyncIterator[None]:
             async with contextlib.AsyncExitStack() as stack:
                 try:
-                    app.state.gateway = await stack.enter_async_context(open_gateway(settings))
+                    app.state.container = await stack.enter_async_context(open_container(settings))
                 except Exception as error:
                     self.failure = error
                     raise

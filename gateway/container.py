@@ -19,18 +19,18 @@ from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.realtime.client_socket import ClientSockets
-from innkeeper.gateway.realtime.reader import Feed
-from innkeeper.gateway.runs.admission import Gate
+from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
-from innkeeper.gateway.runs.finisher import Closer
+from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.reruns import Reruns
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.settings import Settings, worker_token
-from innkeeper.gateway.storage.garbage_collector import Collector
+from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
@@ -53,42 +53,42 @@ class StoreUnusable(InnkeeperError):
 
 
 @dataclass(frozen=True)
-class Gateway:
+class Container:
     """The parts that routes use."""
 
     settings: Settings
     catalogue: Catalogue
     workflows: WorkflowFiles
-    gate: Gate
+    admission: Admission
     blobs: FolderBlobs
     log: EventLog
     writer: LogWriter
-    feed: Feed
+    reader: EventReader
     temporal: TemporalLink
     workers: WorkerSockets
-    closer: Closer
+    finisher: RunFinisher
     runs: Runs
     control: RunControl
     approvals: Approvals
     external_events: ExternalEvents
     clients: ClientSockets
-    collector: Collector
+    garbage_collector: GarbageCollector
 
 
-def gateway_of(connection: HTTPConnection) -> Gateway:
+def container_of(connection: HTTPConnection) -> Container:
     """The gateway that serves this request."""
-    gateway: Gateway = connection.app.state.gateway
+    gateway: Container = connection.app.state.container
     return gateway
 
 
 @contextlib.asynccontextmanager
-async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
+async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Put a gateway together, keep its tasks going, and take it apart in the opposite order."""
     async with contextlib.AsyncExitStack() as stack:
         gateway = await _compose(settings, stack)
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
-        await gateway.closer.resume()
-        stack.push_async_callback(gateway.closer.stop)
+        await gateway.finisher.resume()
+        stack.push_async_callback(gateway.finisher.stop)
         stack.push_async_callback(gateway.control.stop)
         for work in (
             gateway.temporal.watch(),
@@ -103,7 +103,7 @@ async def open_gateway(settings: Settings) -> AsyncIterator[Gateway]:
         yield gateway
 
 
-async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gateway:
+async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Container:
     data = DataDir.open(settings.data_dir)
     store = await _open_store(settings, stack)
     log = await _open_log(settings)
@@ -116,11 +116,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
     blobs = FolderBlobs(data.root / "blobs")
     secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
     workflows = WorkflowFiles.of(data.root)
-    gate = Gate(catalogue, workflows, blobs, secrets)
+    admission = Admission(catalogue, workflows, blobs, secrets)
     temporal = TemporalLink(settings)
     workers = WorkerSockets(writer, worker_token(settings))
-    journal = Journal(log, writer)
-    feed = Feed(log, hub)
+    run_log = RunLog(log, writer)
+    reader = EventReader(log, hub)
 
     async def run_closed() -> None:
         # First what the end left, then what follows from it: clients know this order from ComfyTavern.
@@ -129,31 +129,31 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Gate
         if settings.max_concurrent_runs is not None:
             runs.wake()
 
-    closer = Closer(
-        store, journal, workers, temporal, blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
+    finisher = RunFinisher(
+        store, run_log, workers, temporal, blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
     )
-    control = RunControl(store, journal, temporal, on_resumed=lambda: runs.wake())
-    reruns = Reruns(store, journal, gate, catalogue, blobs)
-    runs = Runs(settings, store, journal, gate, temporal, closer, control, reruns)
-    clients = ClientSockets(runs, feed, user=settings.user, send_timeout_s=settings.send_timeout_s)
-    return Gateway(
+    control = RunControl(store, run_log, temporal, on_resumed=lambda: runs.wake())
+    reruns = Reruns(store, run_log, admission, catalogue, blobs)
+    runs = Runs(settings, store, run_log, admission, temporal, finisher, control, reruns)
+    clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
+    return Container(
         settings=settings,
         catalogue=catalogue,
         workflows=workflows,
-        gate=gate,
+        admission=admission,
         blobs=blobs,
         log=log,
         writer=writer,
-        feed=feed,
+        reader=reader,
         temporal=temporal,
         workers=workers,
-        closer=closer,
+        finisher=finisher,
         runs=runs,
         control=control,
-        approvals=Approvals(store, journal, temporal),
-        external_events=ExternalEvents(store, journal, temporal),
+        approvals=Approvals(store, run_log, temporal),
+        external_events=ExternalEvents(store, run_log, temporal),
         clients=clients,
-        collector=Collector(
+        garbage_collector=GarbageCollector(
             store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
         ),
     )
@@ -190,7 +190,7 @@ async def _open_log(settings: Settings) -> EventLog:
         ) from error
 
 
-async def _keep_clean(gateway: Gateway) -> None:
+async def _keep_clean(gateway: Container) -> None:
     """Delete the event logs of runs that ended long ago, whose results stay, and runs that ended even longer ago."""
     settings = gateway.settings
     while True:
@@ -207,10 +207,10 @@ async def _keep_clean(gateway: Gateway) -> None:
         await asyncio.sleep(CLEANING_S)
 
 
-async def _keep_collecting(gateway: Gateway) -> None:
+async def _keep_collecting(gateway: Container) -> None:
     every_s = gateway.settings.collect_every_s
     if every_s:
-        await gateway.collector.keep_collecting(min(FIRST_COLLECTION_S, every_s), every_s)
+        await gateway.garbage_collector.keep_collecting(min(FIRST_COLLECTION_S, every_s), every_s)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from innkeeper.gateway.api.output_response import output_response
 from innkeeper.gateway.api.prompts import idempotency_key, interrupt
-from innkeeper.gateway.container import gateway_of
+from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, TooLarge, json_response
 from innkeeper.gateway.runs.admission import JsonObject, read_body
 from innkeeper.gateway.runs.external_events import read_event
@@ -45,13 +45,13 @@ EVENT = _takes(
 
 @router.post("/prompt/{run}/pause", summary="Start no new node of a run; what runs goes on")
 async def pause(run: str, request: Request) -> Response:
-    message = await gateway_of(request).control.pause(run)
+    message = await container_of(request).control.pause(run)
     return json_response({"success": True, "promptId": run, "status": "paused", "message": message})
 
 
 @router.post("/prompt/{run}/resume", summary="Let a paused run go on")
 async def resume(run: str, request: Request) -> Response:
-    message = await gateway_of(request).control.resume(run)
+    message = await container_of(request).control.resume(run)
     return json_response({"success": True, "promptId": run, "message": message})
 
 
@@ -66,7 +66,7 @@ async def approvals_of_run(
     cursor: int = Query(0, ge=0, le=MAX_NUMBER),
     limit: int = Query(100, ge=1, le=MAX_PAGE),
 ) -> Response:
-    found, following = await gateway_of(request).approvals.of_run(run, cursor, limit, status)
+    found, following = await container_of(request).approvals.of_run(run, cursor, limit, status)
     return json_response({"approvals": found, "nextCursor": following})
 
 
@@ -74,15 +74,15 @@ async def approvals_of_run(
 async def approvals(
     request: Request, cursor: str | None = None, limit: int = Query(100, ge=1, le=MAX_PAGE)
 ) -> Response:
-    found, following = await gateway_of(request).approvals.open(_place(cursor), limit)
+    found, following = await container_of(request).approvals.open(_place(cursor), limit)
     return json_response({"approvals": found, "nextCursor": following and f"{following[0]}.{following[1]}"})
 
 
 @router.get("/prompt/{run}/approvals/{approval:path}/data", summary="The whole of what is to be approved")
 async def approval_data(run: str, approval: str, request: Request) -> Response:
-    gateway = gateway_of(request)
-    found = await gateway.approvals.find(run, approval)
-    return await output_response(found.get("data"), gateway.blobs, request.headers.get("accept", ""))
+    container = container_of(request)
+    found = await container.approvals.find(run, approval)
+    return await output_response(found.get("data"), container.blobs, request.headers.get("accept", ""))
 
 
 @router.post("/prompt/{run}/approvals/{approval:path}", openapi_extra=ANSWER, summary="Answer an approval, once")
@@ -90,7 +90,7 @@ async def answer(run: str, approval: str, request: Request) -> Response:
     data = await request.body()
     if len(data) > MAX_ANSWER_BYTES:
         raise TooLarge(f"an answer has at most {MAX_ANSWER_BYTES} bytes, this one has {len(data)}")
-    counted = await gateway_of(request).approvals.answer(
+    counted = await container_of(request).approvals.answer(
         run, approval, read_body(data, AN_ANSWER), idempotency_key(request)
     )
     return json_response({"success": True, "promptId": run, "approvalId": approval, "answer": counted})
@@ -99,7 +99,7 @@ async def answer(run: str, approval: str, request: Request) -> Response:
 @router.post("/prompt/{run}/events", openapi_extra=EVENT, summary="Tell one run that something happened")
 async def post_event(run: str, request: Request) -> Response:
     event = read_event(read_body(await request.body(), AN_EVENT))
-    told = await gateway_of(request).external_events.post(run, event)
+    told = await container_of(request).external_events.post(run, event)
     message = "" if told["waiting"] else f"no node of the run is known to wait for {event.name!r} now"
     return json_response({"success": True, **told, **({"message": message} if message else {})})
 
@@ -107,7 +107,7 @@ async def post_event(run: str, request: Request) -> Response:
 @router.post("/events", openapi_extra=EVENT, summary="Tell every run that waits for it that something happened")
 async def broadcast_event(request: Request) -> Response:
     event = read_event(read_body(await request.body(), AN_EVENT))
-    told = await gateway_of(request).external_events.broadcast(event)
+    told = await container_of(request).external_events.broadcast(event)
     return json_response({"success": not told.get("missed"), **told})
 
 

@@ -19,7 +19,7 @@ MAX_BODY_BYTES = 1_000_000
 MAX_WORDS = 4_096
 DEFAULT_MODEL = "demo-storyteller"
 DEFAULT_WORDS_PER_SECOND = 25.0
-_MODEL = re.compile(r"(?P<name>[a-z-]+)(@(?P<pace>\d{1,5}(\.\d{1,3})?))?")
+_MODEL = re.compile(r"(?P<name>[a-z-]+)(@(?P<send_rate>\d{1,5}(\.\d{1,3})?))?")
 
 router = APIRouter(prefix="/demo/v1", tags=["demo"])
 
@@ -72,10 +72,10 @@ class _Answer:
         self._head = {"id": f"chatcmpl-demo-{time.time_ns():x}", "created": int(time.time()), "model": body.model}
 
     async def pieces(self) -> AsyncIterator[str]:
-        """The words at their pace, each but the first with the space before it."""
+        """The words at their own rate, each but the first with the space before it."""
         due = time.monotonic()
         for index, word in enumerate(self.words):
-            # Against a clock, so that the pace holds whatever the sending takes.
+            # Against a clock, so that the rate holds whatever the sending takes.
             due += self._pause_s
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             yield word if index == 0 else f" {word}"
@@ -156,8 +156,8 @@ def _model_and_pause(body: _ChatBody) -> tuple[str, float]:
             f"The model {body.model[:80]!r} does not exist; models are {known}, each also as NAME@WORDS_PER_SECOND."
         )
         raise _Refused(404, message, code="model_not_found", param="model")
-    pace = body.words_per_second
-    if pace is None:
-        pace = float(found["pace"]) if found["pace"] else DEFAULT_WORDS_PER_SECOND
+    send_rate = body.words_per_second
+    if send_rate is None:
+        send_rate = float(found["send_rate"]) if found["send_rate"] else DEFAULT_WORDS_PER_SECOND
     # 0 means as fast as possible.
-    return found["name"], 1 / pace if pace else 0.0
+    return found["name"], 1 / send_rate if send_rate else 0.0

@@ -14,9 +14,9 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 from starlette.websockets import WebSocket
 
-from innkeeper.gateway.container import gateway_of
+from innkeeper.gateway.container import container_of
 from innkeeper.gateway.events.hub import Frames
-from innkeeper.gateway.realtime.reader import Feed
+from innkeeper.gateway.realtime.reader import EventReader
 
 logger = logging.getLogger("innkeeper.gateway.clients")
 router = APIRouter(tags=["events"])
@@ -30,16 +30,16 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 @router.get("/api/prompt/{run}/events", summary="Events of a run (SSE); goes on behind Last-Event-ID or `after`")
 async def events(run: str, request: Request, after: int = Query(0, ge=0)) -> Response:
-    gateway = gateway_of(request)
-    feed, log_id = gateway.feed, None
+    container = container_of(request)
+    reader, log_id = container.reader, None
     if (seen := _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))) is not None:
         log_id, after = seen["log"], int(seen["seq"])
-    place = await feed.place(run, after, log_id)
+    place = await reader.place(run, after, log_id)
     if place.is_done:
         # The one answer after which an EventSource does not connect again.
         return Response(status_code=204)
-    body = event_stream(feed, run, place.after, place.log_id)
-    return EventStream(body, gateway.settings.send_timeout_s)
+    body = event_stream(reader, run, place.after, place.log_id)
+    return EventStream(body, container.settings.send_timeout_s)
 
 
 class EventStream(StreamingResponse):
@@ -63,10 +63,10 @@ class EventStream(StreamingResponse):
             logger.info("a reader of events took nothing for too long", extra={"event": "slow_reader"})
 
 
-async def event_stream(feed: Feed, run: str, after: int, log_id: str) -> AsyncGenerator[bytes, None]:
+async def event_stream(reader: EventReader, run: str, after: int, log_id: str) -> AsyncGenerator[bytes, None]:
     """The events of a run as SSE, with a comment when nothing happened for a while."""
     yield b"retry: 1000\n\n"
-    async with contextlib.aclosing(feed.follow(run, after)) as pages:
+    async with contextlib.aclosing(reader.follow(run, after)) as pages:
         waiting: asyncio.Future[Frames] = asyncio.ensure_future(anext(pages))
         try:
             while True:
@@ -81,7 +81,7 @@ async def event_stream(feed: Feed, run: str, after: int, log_id: str) -> AsyncGe
                     return
                 for start in range(0, len(page), FRAMES_PER_PIECE):
                     yield b"".join(_sse(log_id, *item) for item in page[start : start + FRAMES_PER_PIECE])
-                await feed.sent(len(page), since)
+                await reader.sent(len(page), since)
                 waiting = asyncio.ensure_future(anext(pages))
         finally:
             waiting.cancel()
@@ -96,9 +96,9 @@ def _sse(log_id: str, seq: int, frame: bytes) -> bytes:
 
 @router.websocket("/ws")
 async def clients(websocket: WebSocket) -> None:
-    await gateway_of(websocket).clients.handle(websocket)
+    await container_of(websocket).clients.handle(websocket)
 
 
 @router.websocket("/internal/worker")
 async def workers(websocket: WebSocket) -> None:
-    await gateway_of(websocket).workers.handle(websocket)
+    await container_of(websocket).workers.handle(websocket)

@@ -15,7 +15,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from innkeeper.gateway.api.file_transfer import MAX_LISTED, UserFiles, logical_path, pieces
 from innkeeper.gateway.api.output_response import BINARY_MIME, SAFE_HEADERS
-from innkeeper.gateway.container import gateway_of
+from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.nodes.services.resources import FileInfo
 
@@ -83,7 +83,7 @@ async def delete(scheme: str, path: str, request: Request) -> Response:
 
 
 def files_of(request: Request) -> UserFiles:
-    settings = gateway_of(request).settings
+    settings = container_of(request).settings
     return UserFiles(settings.data_dir, settings.user, settings.max_file_bytes)
 
 

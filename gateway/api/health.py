@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import PlainTextResponse, Response
 
-from innkeeper.gateway.container import Gateway, gateway_of
+from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import json_response
 
 router = APIRouter(tags=["health"])
@@ -20,11 +20,11 @@ async def healthz() -> Response:
 
 @router.get("/readyz", summary="Ready to run workflows; 503 with the reasons when not")
 async def readyz(request: Request) -> Response:
-    gateway = gateway_of(request)
-    workers = len(gateway.workers.workers())
+    container = container_of(request)
+    workers = len(container.workers.workers())
     checks = {
-        "log": "ok" if gateway.writer.healthy else gateway.writer.reason or "the event log does not write",
-        "temporal": "ok" if gateway.temporal.reachable else "Temporal does not answer",
+        "log": "ok" if container.writer.healthy else container.writer.reason or "the event log does not write",
+        "temporal": "ok" if container.temporal.reachable else "Temporal does not answer",
         "workers": "ok" if workers else "no worker is connected",
     }
     ready = set(checks.values()) == {"ok"}
@@ -34,51 +34,51 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/api/system_stats", summary="How many runs run and wait")
 async def system_stats(request: Request) -> Response:
-    gateway = gateway_of(request)
-    counts = await gateway.runs.queue_counts()
-    return json_response({"maxConcurrentWorkflows": gateway.settings.max_concurrent_runs, **counts})
+    container = container_of(request)
+    counts = await container.runs.queue_counts()
+    return json_response({"maxConcurrentWorkflows": container.settings.max_concurrent_runs, **counts})
 
 
 @router.post("/api/gc", summary="Delete stored values that nothing refers to any more; dryRun only counts them")
 async def collect(request: Request, dry_run: bool = Query(False, alias="dryRun")) -> Response:
-    return json_response((await gateway_of(request).collector.collect(dry_run=dry_run)).to_json())
+    return json_response((await container_of(request).garbage_collector.collect(dry_run=dry_run)).to_json())
 
 
 @router.get("/metrics", summary="Prometheus text")
 async def metrics(request: Request) -> Response:
-    gateway = gateway_of(request)
-    counts = await gateway.runs.queue_counts()
-    lines = [*_gauges(gateway, counts), *_counters(gateway)]
+    container = container_of(request)
+    counts = await container.runs.queue_counts()
+    lines = [*_gauges(container, counts), *_counters(container)]
     return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 
 
-def _gauges(gateway: Gateway, counts: dict[str, int]) -> Iterator[str]:
+def _gauges(container: Container, counts: dict[str, int]) -> Iterator[str]:
     values = {
         "runs_running": counts["runningExecutions"],
         "runs_queued": counts["pendingExecutions"],
-        "runs_followed": gateway.closer.following,
-        "clients_connected": gateway.clients.count,
-        "workers_connected": len(gateway.workers.workers()),
-        "temporal_reachable": int(gateway.temporal.reachable),
-        "event_log_healthy": int(gateway.writer.healthy),
+        "runs_followed": container.finisher.following,
+        "clients_connected": container.clients.count,
+        "workers_connected": len(container.workers.workers()),
+        "temporal_reachable": int(container.temporal.reachable),
+        "event_log_healthy": int(container.writer.healthy),
         # As the last collection found them.
-        "blobs_kept": gateway.collector.last.kept,
-        "blob_bytes_kept": gateway.collector.last.kept_bytes,
+        "blobs_kept": container.garbage_collector.last.kept,
+        "blob_bytes_kept": container.garbage_collector.last.kept_bytes,
     }
     for name, value in values.items():
         yield f"# TYPE innkeeper_{name} gauge"
         yield f"innkeeper_{name} {value}"
 
 
-def _counters(gateway: Gateway) -> Iterator[str]:
+def _counters(container: Container) -> Iterator[str]:
     yield "# TYPE innkeeper_runs_closed_total counter"
-    for status, count in gateway.closer.closed.items():
+    for status, count in container.finisher.closed.items():
         yield f'innkeeper_runs_closed_total{{status="{status}"}} {count}'
     yield "# TYPE innkeeper_frames_sent_total counter"
-    yield f"innkeeper_frames_sent_total {gateway.feed.frames_sent}"
-    for name, count in gateway.collector.counters.items():
+    yield f"innkeeper_frames_sent_total {container.reader.frames_sent}"
+    for name, count in container.garbage_collector.counters.items():
         yield f"# TYPE innkeeper_collection_{name}_total counter"
         yield f"innkeeper_collection_{name}_total {count}"
-    for name, count in sorted(gateway.writer.counters.items()):
+    for name, count in sorted(container.writer.counters.items()):
         yield f"# TYPE innkeeper_log_{name}_total counter"
         yield f"innkeeper_log_{name}_total {count}"

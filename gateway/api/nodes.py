@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from innkeeper.gateway.api.client_scripts import script_file
-from innkeeper.gateway.container import gateway_of
+from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotFound, json_response, shown
 from innkeeper.nodes.definition import NodeDefinition
 
@@ -15,7 +15,7 @@ router = APIRouter(prefix="/api", tags=["catalogue"])
 
 @router.get("/nodes", summary="All node types")
 async def nodes(request: Request) -> Response:
-    return json_response([node.to_json() for node in gateway_of(request).catalogue.get_definitions()])
+    return json_response([node.to_json() for node in container_of(request).catalogue.get_definitions()])
 
 
 @router.get("/nodes/{full_type}", summary="One node type by namespace:type")
@@ -33,11 +33,11 @@ async def client_script(namespace: str, type: str, path: str, request: Request) 
 
 @router.get("/plugins", summary="All plugins; those that failed with file and reason")
 async def plugins(request: Request) -> Response:
-    return json_response([plugin.to_json() for plugin in gateway_of(request).catalogue.plugins])
+    return json_response([plugin.to_json() for plugin in container_of(request).catalogue.plugins])
 
 
 def _found(full_type: str, request: Request) -> NodeDefinition:
-    found = gateway_of(request).catalogue.get_node(full_type)
+    found = container_of(request).catalogue.get_node(full_type)
     if found is None:
         raise NotFound(f"there is no node type {shown(full_type)}; GET /api/nodes lists them", code="unknown_node_type")
     return found

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from innkeeper.gateway.api.output_response import find_output, output_response
-from innkeeper.gateway.container import gateway_of
+from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, body_of, json_response, status_of
 from innkeeper.gateway.runs.admission import JsonObject, read_body
 from innkeeper.nodes.errors import RunError
@@ -33,31 +33,31 @@ BODY: dict[str, Any] = {
 
 @router.post("/prompt", openapi_extra=BODY, summary="Submit a run")
 async def submit(request: Request) -> Response:
-    gateway = gateway_of(request)
+    container = container_of(request)
     body = read_body(await request.body())
     wait_s = _wait_seconds(body.get("wait"))
-    accepted = await gateway.runs.submit(body, gateway.settings.user, idempotency_key(request))
+    accepted = await container.runs.submit(body, container.settings.user, idempotency_key(request))
     if wait_s is None:
         return json_response(accepted.to_json())
-    status = await gateway.runs.wait_for_end(accepted.run, wait_s, gateway.feed.follow)
+    status = await container.runs.wait_for_end(accepted.run, wait_s, container.reader.follow)
     return json_response({**status, **accepted.to_json()})
 
 
 @router.get("/prompt/{run}", summary="Full status of a run, running or ended")
 async def status(run: str, request: Request) -> Response:
-    return json_response(await gateway_of(request).runs.status(run))
+    return json_response(await container_of(request).runs.status(run))
 
 
 @router.get("/prompt/{run}/outputs/{place:path}", summary="One output value: <node path>/<slot>")
 async def output(run: str, place: str, request: Request) -> Response:
-    gateway = gateway_of(request)
-    value = find_output(await gateway.runs.status(run), place)
-    return await output_response(value, gateway.blobs, request.headers.get("accept", ""))
+    container = container_of(request)
+    value = find_output(await container.runs.status(run), place)
+    return await output_response(value, container.blobs, request.headers.get("accept", ""))
 
 
 @router.get("/executions", summary="Runs that run or wait now")
 async def executions(request: Request) -> Response:
-    return json_response(await gateway_of(request).runs.executions())
+    return json_response(await container_of(request).runs.executions())
 
 
 @router.get("/history", summary="Ended runs, newest first")
@@ -68,7 +68,7 @@ async def history(
     status: Literal["complete", "error", "interrupted"] | None = None,
     previews: bool = Query(False, description="List previews too"),
 ) -> Response:
-    runs, following = await gateway_of(request).runs.history(cursor, limit, status, previews=previews)
+    runs, following = await container_of(request).runs.history(cursor, limit, status, previews=previews)
     return json_response({"history": runs, "nextCursor": following})
 
 
@@ -79,7 +79,7 @@ async def history_entry(run: str, request: Request) -> Response:
 
 @router.delete("/history/{run}", summary="Delete an ended run: its result, its events, and in time its values")
 async def delete(run: str, request: Request) -> Response:
-    await gateway_of(request).runs.delete(run)
+    await container_of(request).runs.delete(run)
     return Response(status_code=204)
 
 
@@ -87,7 +87,7 @@ async def delete(run: str, request: Request) -> Response:
 @router.post("/interrupt/{run}", summary="Interrupt a run")
 async def interrupt(run: str, request: Request) -> Response:
     try:
-        message = await gateway_of(request).runs.interrupt(run)
+        message = await container_of(request).runs.interrupt(run)
     except RunError as error:
         body: JsonObject = {"success": False, "message": error.message, **body_of(error)}
         return json_response(body, status_of(error))

@@ -20,7 +20,7 @@ Event = dict[str, Any]
 Message = Mapping[str, Any]
 Epoch = tuple[int, int]
 Answer = dict[str, Any]
-Fate = Literal["logged", "resend", "fenced", "late"]
+Disposition = Literal["logged", "resend", "fenced", "late"]
 
 STATUS = "EXECUTION_STATUS_UPDATE"
 EXECUTING = "NODE_EXECUTING"
@@ -28,7 +28,7 @@ YIELD = "NODE_YIELD"
 COMPLETE = "NODE_COMPLETE"
 ERROR = "NODE_ERROR"
 PROGRESS = "NODE_PROGRESS"
-SAID = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED"})
+ANNOUNCED = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED"})
 """What the interpreter says of a node that waits."""
 INTERPRETED: Epoch = (0, 0)
 """The epoch of a node that the interpreter runs itself."""
@@ -73,7 +73,7 @@ class NodeLogState:
         input: Origin of the input stream this one can go on with; None when it cannot be resumed.
         used: How many chunks of that input the last chunk had consumed.
         text_bytes: Of the text so far; counted for streams that can be resumed.
-        said: Types of what the interpreter has said of a node that has not ended.
+        announced: Types of what the interpreter has announced of a node that has not ended.
         progress: The last value of NODE_PROGRESS.
     """
 
@@ -87,7 +87,7 @@ class NodeLogState:
     input: Epoch | None = None
     used: int = 0
     text_bytes: int = 0
-    said: tuple[str, ...] = ()
+    announced: tuple[str, ...] = ()
     progress: float = -1.0
 
 
@@ -135,8 +135,8 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
         _begin(node, event)
     elif kind == PROGRESS:
         node.progress = float(payload["value"])
-    elif kind in SAID:
-        node.said = (*node.said, kind)
+    elif kind in ANNOUNCED:
+        node.announced = (*node.announced, kind)
     elif kind in TERMINAL:
         node.terminal = kind
         node.outputs = without_links(payload["output"]) if kind == COMPLETE else None
@@ -188,12 +188,12 @@ class Decision:
         events: To be applied and committed, numbered.
         answer: For `open` always; for others only FENCED: the sender's attempt is no longer the one that counts. Of an
             open that resumes, `text` is a StoredText: whoever sends the answer puts the text in its place.
-        fate: `logged`, or why it was dropped: `resend` (the log has it), `fenced`, `late` (the run is closed).
+        disposition: `logged`, or why it was dropped: `resend` (the log has it), `fenced`, `late` (the run is closed).
     """
 
     events: tuple[Event, ...] = ()
     answer: Answer | None = None
-    fate: Fate = "logged"
+    disposition: Disposition = "logged"
 
 
 def decide(state: RunLogState, message: Message, now_ms: int) -> Decision:
@@ -247,13 +247,13 @@ def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal == COMPLETE:
         answer = {"s": "finished", "outputs": node.outputs}
-        return Decision(answer=answer, fate="late" if state.closed else "resend")
+        return Decision(answer=answer, disposition="late" if state.closed else "resend")
     if state.closed:
-        return Decision(answer=FENCED, fate="late")
+        return Decision(answer=FENCED, disposition="late")
     if node.terminal is not None or (node.epoch is not None and epoch < node.epoch):
-        return Decision(answer=FENCED, fate="fenced")
+        return Decision(answer=FENCED, disposition="fenced")
     if epoch == node.epoch:
-        return Decision(answer=_go_on(message, path, node), fate="resend")
+        return Decision(answer=_go_on(message, path, node), disposition="resend")
     goes_on = resume is not None and resume == node.input
     out = _Events(state, message["run"], now_ms)
     if node.epoch is not None and not goes_on:
@@ -280,7 +280,7 @@ def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if dropped is not None:
         return dropped
     if index < node.next:
-        return Decision(fate="resend")
+        return Decision(disposition="resend")
     _expect(path, index, node)
     out = _Events(state, message["run"], now_ms)
     if state.size > OPEN_RUN_BYTES and not _is_kept(path, state.meta.get("kept_streams", ())):
@@ -308,7 +308,7 @@ def _gap(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if dropped is not None:
         return dropped
     if last < node.next:
-        return Decision(fate="resend")
+        return Decision(disposition="resend")
     if first > node.next:
         _expect(path, first, node)
     out = _Events(state, message["run"], now_ms)
@@ -345,10 +345,10 @@ def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
 def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
     path, kind, payload = _text(message["path"]), message["type"], dict(message["payload"])
     if state.closed:
-        return Decision(fate="late")
+        return Decision(disposition="late")
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal is not None:
-        return Decision(fate="resend")
+        return Decision(disposition="resend")
     if kind not in TERMINAL:
         return _said(state, message, node, now_ms)
     for key in ("output", "pseudoOutputs"):
@@ -366,11 +366,11 @@ def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
 def _said(state: RunLogState, message: Message, node: NodeLogState, now_ms: int) -> Decision:
     """What the interpreter says of a node that goes on: said again in every replay, so each counts once."""
     path, kind, payload = message["path"], message["type"], message["payload"]
-    if kind not in (EXECUTING, PROGRESS, *SAID):
+    if kind not in (EXECUTING, PROGRESS, *ANNOUNCED):
         raise ValueError(f"{kind!r} is not told as a fact")
     known = {EXECUTING: node.epoch is not None, PROGRESS: kind == PROGRESS and payload["value"] <= node.progress}
-    if known.get(kind, kind in node.said):
-        return Decision(fate="resend")
+    if known.get(kind, kind in node.announced):
+        return Decision(disposition="resend")
     out = _Events(state, message["run"], now_ms)
     internal: dict[str, Any] = {"e": INTERPRETED} if kind == EXECUTING else {}
     if kind == "APPROVAL_REQUIRED":
@@ -382,9 +382,9 @@ def _said(state: RunLogState, message: Message, node: NodeLogState, now_ms: int)
 def _status(state: RunLogState, message: Message, now_ms: int) -> Decision:
     rank = STATUS_RANK[message["status"]]
     if state.closed:
-        return Decision(fate="late")
+        return Decision(disposition="late")
     if rank < 3 and not _is_news(state, message):
-        return Decision(fate="resend")
+        return Decision(disposition="resend")
     out = _Events(state, message["run"], now_ms)
     out.add(STATUS, {key: message[key] for key in ("status", "errorInfo") if key in message})
     return Decision(out.events())
@@ -412,11 +412,11 @@ _RULES: dict[str, Callable[[RunLogState, Message, int], Decision]] = {
 def _dropped(state: RunLogState, node: NodeLogState, path: str, epoch: Epoch) -> Decision | None:
     """Why a frame of this epoch is dropped, or None: it is of the epoch that counts."""
     if node.terminal == COMPLETE and epoch == node.epoch:
-        return Decision(fate="late" if state.closed else "resend")
+        return Decision(disposition="late" if state.closed else "resend")
     if state.closed:
-        return Decision(answer=FENCED, fate="late")
+        return Decision(answer=FENCED, disposition="late")
     if node.terminal is not None or (node.epoch is not None and epoch < node.epoch):
-        return Decision(answer=FENCED, fate="fenced")
+        return Decision(answer=FENCED, disposition="fenced")
     if epoch != node.epoch:
         raise ProtocolError(f"node {path!r}: epoch {list(epoch)} was never opened; the log has {node.epoch}")
     return None

@@ -10,7 +10,7 @@ PACE_S = 0.03
 WINDOW_S = 0.2
 
 
-class Pace:
+class SendRate:
     """Counts what the gateway writes to all its clients, and says how long each should wait.
 
     Up to `calm` events per second everything goes out at once; above, each client gets at most one frame per `pace_s`.

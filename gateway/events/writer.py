@@ -320,7 +320,7 @@ class LogWriter:
             encoded = [encode(event) for event in decision.events]
         except TypeError as error:
             raise MalformedMessage(f"an event cannot be written as JSON: {error}") from error
-        work.counts[decision.fate] += 1
+        work.counts[decision.disposition] += 1
         if not encoded:
             return
         _, lines = work.lines.setdefault(run, (decision.events[0]["seq"], []))

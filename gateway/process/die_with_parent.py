@@ -1,9 +1,9 @@
 """Runs a command that must not outlive its parent, even when the parent is killed with SIGKILL.
 
-A script of its own (`python -I -S leash.py ...`) that imports nothing of the project, so it costs 15 ms:
+A script of its own (`python -I -S die_with_parent.py ...`) that imports nothing of the project, so it costs 15 ms:
 
-    leash.py exec PARENT_PID COMMAND...    Linux: the kernel is asked to kill us with the parent, then we become COMMAND
-    leash.py watch PIPE_FD COMMAND...      elsewhere: we stay, and end COMMAND when the parent's end of the pipe closes
+    exec PARENT_PID COMMAND...    Linux: the kernel is asked to kill us with the parent, then we become COMMAND
+    watch PIPE_FD COMMAND...      elsewhere: we stay, and end COMMAND when the parent's end of the pipe closes
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ MAX_EARLY_EXITS = 3
 TRIM_EVERY_S = 10.0
 _CANNOT_START = 127
 _KILLED = 128
-"""A child on a leash that watches it gives this plus the signal; without, the code is the negative signal."""
+"""A child under a `watch` of die_with_parent gives this plus the signal; without, the code is the negative signal."""
 
-_LEASH = str(Path(__file__).with_name("die_with_parent.py"))
+_DIE_WITH_PARENT = str(Path(__file__).with_name("die_with_parent.py"))
 
 
 class StackError(InnkeeperError):
@@ -160,11 +160,11 @@ class Child:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         spec, life_line = self.spec, _life_line()
-        leash = ["exec", str(os.getpid())] if self._tied_by_kernel else ["watch", str(life_line)]
+        tie = ["exec", str(os.getpid())] if self._tied_by_kernel else ["watch", str(life_line)]
         inherited = spec.pass_fds if self._tied_by_kernel else (*spec.pass_fds, life_line)
         with self._output() as log:
             return await asyncio.create_subprocess_exec(
-                *(sys.executable, "-I", "-S", _LEASH, *leash),
+                *(sys.executable, "-I", "-S", _DIE_WITH_PARENT, *tie),
                 *spec.command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,

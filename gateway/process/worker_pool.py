@@ -1,7 +1,7 @@
 """Several worker processes for one command: `innkeeper worker --processes N`.
 
 Each is a worker of its own, to Temporal and to the gateway. They are children of a process that runs no nodes: it
-starts one again that died, hands a stop on and waits for them. When it is killed they end with it (`gateway.leash`).
+starts one again that died, hands a stop on and waits for them. When it is killed they end with it (`die_with_parent`).
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from innkeeper.gateway.errors import (
     shown,
     status_of,
 )
-from innkeeper.gateway.realtime.reader import Feed
-from innkeeper.gateway.realtime.send_queue import Outbox
+from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.realtime.send_queue import SendQueue
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
@@ -44,9 +44,9 @@ UNHANDLED = frozenset({"load_workflow", "save_workflow", "list_workflows", "get_
 class ClientSockets:
     """All client connections of this gateway."""
 
-    def __init__(self, runs: Runs, feed: Feed, *, user: str, send_timeout_s: float) -> None:
+    def __init__(self, runs: Runs, reader: EventReader, *, user: str, send_timeout_s: float) -> None:
         self._runs = runs
-        self._feed = feed
+        self._reader = reader
         self._user = user
         self._send_timeout_s = send_timeout_s
         self._clients: set[_Client] = set()
@@ -61,7 +61,7 @@ class ClientSockets:
         if len(self._clients) >= MAX_CLIENTS:
             await websocket.close(WS_TOO_MANY, f"{MAX_CLIENTS} clients are connected: try again later")
             return
-        client = _Client(websocket, self._runs, self._feed, self._user, self._send_timeout_s)
+        client = _Client(websocket, self._runs, self._reader, self._user, self._send_timeout_s)
         self._clients.add(client)
         try:
             await client.serve()
@@ -72,20 +72,20 @@ class ClientSockets:
         """Tell every client. Nobody waits for a slow one."""
         frame = _frame(kind, payload)
         for client in self._clients:
-            client.outbox.announce(kind, frame)
+            client.send_queue.announce(kind, frame)
 
     async def close_all(self) -> None:
         await asyncio.gather(*(client.close(GOING_AWAY, "the gateway restarts") for client in list(self._clients)))
 
 
 class _Client:
-    def __init__(self, websocket: WebSocket, runs: Runs, feed: Feed, user: str, send_timeout_s: float) -> None:
+    def __init__(self, websocket: WebSocket, runs: Runs, reader: EventReader, user: str, send_timeout_s: float) -> None:
         self._websocket = websocket
         self._runs = runs
-        self._feed = feed
+        self._reader = reader
         self._user = user
         self._send_timeout_s = send_timeout_s
-        self.outbox = Outbox(self._send, feed)
+        self.send_queue = SendQueue(self._send, reader)
         self._subscriptions: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         self._closed = asyncio.Event()
@@ -101,7 +101,7 @@ class _Client:
 
     async def serve(self) -> None:
         reading = asyncio.create_task(self._read())
-        writing = asyncio.create_task(self.outbox.run())
+        writing = asyncio.create_task(self.send_queue.run())
         closing = asyncio.create_task(self._closed.wait())
         try:
             await asyncio.wait({reading, writing, closing}, return_when=asyncio.FIRST_COMPLETED)
@@ -140,7 +140,7 @@ class _Client:
 
     async def _send_error(self, error: InnkeeperError, about: Mapping[str, Any]) -> None:
         body = internal_error(error) if status_of(error) == 500 else body_of(error)
-        await self.outbox.put([_frame("error", {"message": body.pop("error"), **body, **about})])
+        await self.send_queue.put([_frame("error", {"message": body.pop("error"), **body, **about})])
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class _Client:
             await self._send_error(error, about)
         except Exception as error:
             body = internal_error(error)
-            await self.outbox.put([_frame("error", {"message": body.pop("error"), **body, **about})])
+            await self.send_queue.put([_frame("error", {"message": body.pop("error"), **body, **about})])
 
     def _handler(self, kind: str) -> Callable[[dict[str, Any], dict[str, Any]], Awaitable[None]]:
         handler = self._handlers.get(kind)
@@ -186,7 +186,7 @@ class _Client:
     async def _prompt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         accepted = await self._runs.submit(payload, self._user)
         echo = {"requestId": about["requestId"]} if "requestId" in about else {}
-        await self.outbox.put([_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
+        await self.send_queue.put([_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
         self._follow(accepted.run, 0, batch=False)
 
     async def _interrupt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
@@ -198,11 +198,11 @@ class _Client:
             raise BadRequest("'after' must be the seq of the last event you have, or 0")
         if run not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise BadRequest(f"one socket follows at most {MAX_SUBSCRIPTIONS} runs", code="too_many_subscriptions")
-        place = await self._feed.place(run, after, log_id if isinstance(log_id, str) else None)
+        place = await self._reader.place(run, after, log_id if isinstance(log_id, str) else None)
         self._stop_following(run)
         told = {"promptId": run, "logId": place.log_id, "after": place.after, "lastSeq": place.last_seq}
-        # Through the outbox: what an earlier subscription still sends comes before it.
-        await self.outbox.put([_frame("SUBSCRIBED", told)])
+        # Through the queue: what an earlier subscription still sends comes before it.
+        await self.send_queue.put([_frame("SUBSCRIBED", told)])
         self._follow(run, place.after, batch=payload.get("batch") is True)
 
     async def _unsubscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
@@ -233,9 +233,9 @@ class _Client:
     async def _pump(self, run: str, after: int, batch: bool) -> None:
         """Send a run's events. The cursor only moves on when a page was taken: no queue grows here."""
         try:
-            async with contextlib.aclosing(self._feed.follow(run, after)) as pages:
+            async with contextlib.aclosing(self._reader.follow(run, after)) as pages:
                 async for page in pages:
-                    await self.outbox.put([frame for _, frame in page], batch=batch)
+                    await self.send_queue.put([frame for _, frame in page], batch=batch)
         except InnkeeperError as error:
             await self._send_error(error, {"promptId": run})
 

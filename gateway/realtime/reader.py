@@ -10,7 +10,7 @@ from typing import cast
 from innkeeper.gateway.errors import shown
 from innkeeper.gateway.events.hub import AfterBeyondEnd, Frames, Hub
 from innkeeper.gateway.events.log import EventLog
-from innkeeper.gateway.events.send_rate import Pace
+from innkeeper.gateway.events.send_rate import SendRate
 from innkeeper.nodes.errors import RunNotFound
 
 
@@ -29,17 +29,17 @@ class Place:
     is_done: bool
 
 
-class Feed:
+class EventReader:
     """Finds places and follows runs from there."""
 
-    def __init__(self, log: EventLog, hub: Hub, pace: Pace | None = None) -> None:
+    def __init__(self, log: EventLog, hub: Hub, send_rate: SendRate | None = None) -> None:
         self._log = log
         self._hub = hub
-        self._pace = pace or Pace()
+        self._send_rate = send_rate or SendRate()
 
     @property
     def frames_sent(self) -> int:
-        return self._pace.total
+        return self._send_rate.total
 
     async def place(self, run: str, after: int, log_id: str | None = None) -> Place:
         """Where a reader goes on. One that read another log (`log_id`) starts from 0.
@@ -67,6 +67,6 @@ class Feed:
         Args:
             since: When (monotonic) these began to go out.
         """
-        self._pace.frame_sent(frames)
-        if delay := self._pace.delay_s(since):
+        self._send_rate.frame_sent(frames)
+        if delay := self._send_rate.delay_s(since):
             await asyncio.sleep(delay)

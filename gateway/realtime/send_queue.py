@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from innkeeper.gateway.realtime.reader import Feed
+from innkeeper.gateway.realtime.reader import EventReader
 
 MESSAGES_PER_SEND = 64
 ARRAY_BYTES = 64_000
@@ -21,16 +21,16 @@ class _Page:
     batch: bool
 
 
-class Outbox:
+class SendQueue:
     """Sends pages in the order they came. Whoever puts one waits until it was sent, so each has one here at most.
 
     Args:
         send: Takes messages, in order, and waits as long as the client does not take them.
     """
 
-    def __init__(self, send: Callable[[Iterable[str]], Awaitable[None]], feed: Feed) -> None:
+    def __init__(self, send: Callable[[Iterable[str]], Awaitable[None]], reader: EventReader) -> None:
         self._send = send
-        self._feed = feed
+        self._reader = reader
         self._pages: list[_Page] = []
         self._news: dict[str, bytes] = {}
         self._filled = asyncio.Event()
@@ -57,7 +57,7 @@ class Outbox:
         self._filled.set()
 
     async def run(self) -> None:
-        """Send for ever. Everything that is ready goes out together, then the pace of the gateway is kept."""
+        """Send for ever. Everything that is ready goes out together, then the gateway's rate is kept."""
         while True:
             await self._filled.wait()
             # Subscriptions that were let go in the same moment have something in the next one: one frame for all.
@@ -71,7 +71,7 @@ class Outbox:
             # Each is made when its turn comes: a client that takes nothing holds one of them, not all.
             while (first := next(messages, None)) is not None:
                 await self._send(chain([first], islice(messages, MESSAGES_PER_SEND - 1)))
-            await self._feed.sent(sum(len(page.frames) for page in pages), since)
+            await self._reader.sent(sum(len(page.frames) for page in pages), since)
             turn.set()
 
 

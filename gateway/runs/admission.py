@@ -1,4 +1,4 @@
-"""From what a client sends to a plan that can run: the gate every run passes once."""
+"""From what a client sends to a plan that can run: the one way in for every run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Checked:
     warnings: tuple[Problem, ...]
 
 
-class Gate:
+class Admission:
     """Reads, compiles and admits documents."""
 
     def __init__(

@@ -14,7 +14,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import shown
 from innkeeper.gateway.runs.pausing import active_row, away
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.runs import RunStore
@@ -48,9 +48,9 @@ class WorkerAway(RunError):
 class Approvals:
     """All approvals of this gateway's runs."""
 
-    def __init__(self, store: RunStore, journal: Journal, temporal: TemporalLink) -> None:
+    def __init__(self, store: RunStore, run_log: RunLog, temporal: TemporalLink) -> None:
         self._store = store
-        self._journal = journal
+        self._run_log = run_log
         self._temporal = temporal
 
     # --- looking --------------------------------------------------------------------------------------------------
@@ -65,7 +65,7 @@ class Approvals:
             raise RunNotFound(f"there is no run {shown(run)}: 'innkeeper runs' or GET /api/history lists them")
         found = [
             item
-            for item in (await self._journal.view(run)).approvals.values()
+            for item in (await self._run_log.view(run)).approvals.values()
             if item["seq"] > after and status in (None, item["status"])
         ]
         return [_public(item) for item in found[:limit]], found[limit - 1]["seq"] if len(found) > limit else None
@@ -75,9 +75,9 @@ class Approvals:
         found: list[JsonObject] = []
         place = after
         for row in await self._store.active():
-            if row.number < after[0] or not (await self._journal.activity(row.id)).approvals:
+            if row.number < after[0] or not (await self._run_log.activity(row.id)).approvals:
                 continue
-            for item in (await self._journal.view(row.id)).approvals.values():
+            for item in (await self._run_log.view(row.id)).approvals.values():
                 if item["status"] != "open" or (row.number, item["seq"]) <= after:
                     continue
                 if len(found) == limit:
@@ -90,7 +90,7 @@ class Approvals:
         """One approval of a run, open or not. Raises RunNotFound, ApprovalRefused."""
         if await self._store.get(run) is None:
             raise RunNotFound(f"there is no run {shown(run)}")
-        found = (await self._journal.view(run)).approvals.get(approval)
+        found = (await self._run_log.view(run)).approvals.get(approval)
         if found is None:
             raise _not_found(run, approval)
         return found
@@ -155,7 +155,7 @@ class Approvals:
         if refusal.code != "approval_not_found":
             return refusal
         await active_row(self._store, run, "answered")  # it may just have ended
-        known = (await self._journal.view(run)).approvals.get(approval, {})
+        known = (await self._run_log.view(run)).approvals.get(approval, {})
         if known.get("status") == "answered":
             return ApprovalRefused(f"approval {shown(approval)} was answered already", code="approval_answered")
         if known.get("status") == "closed":
@@ -166,10 +166,10 @@ class Approvals:
 
     async def _announce(self, run: str, approval: str, answer: JsonObject) -> None:
         """The worker tells, too, but whoever answered may look at once."""
-        if approval in (await self._journal.view(run)).approvals:
+        if approval in (await self._run_log.view(run)).approvals:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANNOUNCING_S):
-                    await self._journal.answered(run, approval, answer)
+                    await self._run_log.answered(run, approval, answer)
 
 
 class _NoSuchWorkflow(Exception):

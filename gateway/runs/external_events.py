@@ -12,7 +12,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import BadRequest, EngineAway, TooLarge
 from innkeeper.gateway.runs.pausing import active_row, away
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.runs import RunStore
@@ -37,9 +37,9 @@ class ExternalEvent:
 class ExternalEvents:
     """Hands events on."""
 
-    def __init__(self, store: RunStore, journal: Journal, temporal: TemporalLink) -> None:
+    def __init__(self, store: RunStore, run_log: RunLog, temporal: TemporalLink) -> None:
         self._store = store
-        self._journal = journal
+        self._run_log = run_log
         self._temporal = temporal
 
     async def post(self, run: str, event: ExternalEvent) -> JsonObject:
@@ -49,7 +49,7 @@ class ExternalEvents:
             RunNotFound, RunNotActive, EngineAway.
         """
         row = await active_row(self._store, run, "told of events")
-        waiting = (await self._journal.activity(run)).waits_for(event.name)
+        waiting = (await self._run_log.activity(run)).waits_for(event.name)
         if row.status == "queued" or not await self._signal(run, event):
             raise RunNotActive(f"run {run!r} does not run now, so nothing in it waits for an event")
         return {"promptId": run, "name": event.name, "waiting": waiting}
@@ -62,7 +62,7 @@ class ExternalEvents:
         """
         await self._temporal.client()
         runs = [row.id for row in await self._store.active() if row.status == "running"]
-        waiting = [run for run in runs if (await self._journal.activity(run)).waits_for(event.name)]
+        waiting = [run for run in runs if (await self._run_log.activity(run)).waits_for(event.name)]
         places = asyncio.Semaphore(AT_ONCE)
 
         async def tell(run: str) -> bool:

@@ -17,7 +17,7 @@ from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.outcome import (
     LOST,
-    Ending,
+    RunOutcome,
     announced,
     ending_of_failure,
     error_info,
@@ -26,7 +26,7 @@ from innkeeper.gateway.runs.outcome import (
     merged_nodes,
     missing_facts,
 )
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.view import (
     INTERFACE_NODE,
@@ -52,13 +52,13 @@ LATE_POLL_S = 0.2
 NOTE_S = 0.1
 
 
-class Closer:
+class RunFinisher:
     """One task per open run. Everything it does to a run may be done again without harm."""
 
     def __init__(
         self,
         store: RunStore,
-        journal: Journal,
+        run_log: RunLog,
         workers: WorkerSockets,
         temporal: TemporalLink,
         blobs: FolderBlobs,
@@ -67,13 +67,13 @@ class Closer:
         on_closed: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
-        self._journal = journal
+        self._run_log = run_log
         self._workers = workers
         self._temporal = temporal
         self._blobs = blobs
         self._flush_timeout_s = flush_timeout_s
         self._on_closed = on_closed
-        self._ends = EndWatch(temporal)
+        self._ends = CompletionWatcher(temporal)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
@@ -96,22 +96,22 @@ class Closer:
 
         self._spawn(run, work)
 
-    def close_unstarted(self, run: str, ending: Ending) -> None:
+    def close_unstarted(self, run: str, outcome: RunOutcome) -> None:
         """Close a run that Temporal never had."""
 
         async def close(run: str) -> None:
-            await self._close(await self._row(run), ending)
+            await self._close(await self._row(run), outcome)
 
         self._spawn(run, close)
 
     async def resume(self) -> None:
         """After a restart: take up every run whose log is not sealed, those that still wait to be started apart."""
         for row in await self._store.unsealed():
-            await self._journal.open(row.id, log_meta(orjson.loads(row.interface)))
+            await self._run_log.open(row.id, log_meta(orjson.loads(row.interface)))
             if row.started_at is not None:
                 self._follow_again(row.id)
             elif row.status in ENDED:
-                self.close_unstarted(row.id, Ending(row.status, {}))
+                self.close_unstarted(row.id, RunOutcome(row.status, {}))
 
     async def stop(self) -> None:
         tasks = list(self._tasks.values())
@@ -147,16 +147,16 @@ class Closer:
 
     async def _was_closed(self, run: str) -> bool:
         """Did an earlier process get as far as the final status? Then only the seal is missing."""
-        row, view = await self._row(run), await self._journal.view(run)
+        row, view = await self._row(run), await self._run_log.view(run)
         if not view.is_final or row.result is None:
             return False
-        await self._journal.end(run, str(view.status), view.error_info)
+        await self._run_log.end(run, str(view.status), view.error_info)
         self._sealed(run)
         return True
 
     # --- waiting for the end --------------------------------------------------------------------------------------
 
-    async def _ending(self, row: RunRow) -> Ending:
+    async def _ending(self, row: RunRow) -> RunOutcome:
         run = row.id
         while True:
             client = await self._temporal.wait()
@@ -178,28 +178,28 @@ class Closer:
                 await asyncio.sleep(RETRY_S)
                 row = await self._row(run)
 
-    async def _read(self, result: JsonObject) -> Ending:
+    async def _read(self, result: JsonObject) -> RunOutcome:
         nodes = result.get("nodes")
         if nodes is None and result.get("nodes_ref"):
             nodes = orjson.loads(await self._blobs.get(result["nodes_ref"]["$blob"]))
-        return Ending(result["status"], result.get("outputs") or {}, nodes or {}, result.get("error"))
+        return RunOutcome(result["status"], result.get("outputs") or {}, nodes or {}, result.get("error"))
 
     # --- closing --------------------------------------------------------------------------------------------------
 
-    async def _close(self, row: RunRow, ending: Ending) -> None:
+    async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
         interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
-        view = await self._flushed(run, ending)
-        outputs = interface_outputs(interface, ending, view)
-        shown = None if ending.status == "interrupted" else announced(interface, outputs, ending.nodes)
-        await self._journal.complete_missing(run, list(missing_facts(ending, view)), shown)
-        view = await self._journal.view(run)
-        result = full_result(row, ending, view, outputs)
+        view = await self._flushed(run, outcome)
+        outputs = interface_outputs(interface, outcome, view)
+        shown = None if outcome.status == "interrupted" else announced(interface, outputs, outcome.nodes)
+        await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown)
+        view = await self._run_log.view(run)
+        result = full_result(row, outcome, view, outputs)
         # The result first: whoever reads the final status may ask for it at once.
-        await self._store.close(run, ending.status, from_iso(result["completedAt"]), result)
-        await self._journal.end(run, ending.status, result.get("errorInfo"))
+        await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result)
+        await self._run_log.end(run, outcome.status, result.get("errorInfo"))
         self._sealed(run)
-        self.closed[ending.status] = self.closed.get(ending.status, 0) + 1
+        self.closed[outcome.status] = self.closed.get(outcome.status, 0) + 1
 
     def _sealed(self, run: str) -> None:
         """Note that nothing is left to do, soon and for many runs at once: without the note it is only done again."""
@@ -215,15 +215,15 @@ class Closer:
         except Exception:
             logger.exception("noting sealed runs failed", extra={"event": "note_failed", "count": len(runs)})
 
-    async def _flushed(self, run: str, ending: Ending) -> RunView:
+    async def _flushed(self, run: str, outcome: RunOutcome) -> RunView:
         """The log's view once connected workers have drained, and workers that are away had time to come back."""
         deadline = time.monotonic() + self._flush_timeout_s
         await self._workers.drain(self._flush_timeout_s)
-        view = await self._journal.view(run)
-        while late_nodes(ending, view) and (left := deadline - time.monotonic()) > 0:
+        view = await self._run_log.view(run)
+        while late_nodes(outcome, view) and (left := deadline - time.monotonic()) > 0:
             await asyncio.sleep(min(LATE_POLL_S, left))
             await self._workers.drain(left)
-            view = await self._journal.view(run)
+            view = await self._run_log.view(run)
         return view
 
     async def _row(self, run: str) -> RunRow:
@@ -232,13 +232,13 @@ class Closer:
         return row
 
 
-def full_result(row: RunRow, ending: Ending, view: RunView, outputs: JsonObject) -> JsonObject:
+def full_result(row: RunRow, outcome: RunOutcome, view: RunView, outputs: JsonObject) -> JsonObject:
     """What is kept of a run and shown by `GET /api/prompt/{id}` after its end."""
-    nodes, differs = merged_nodes(ending, view)
+    nodes, differs = merged_nodes(outcome, view)
     ended_at = _ended_at(row, nodes)
     result: JsonObject = {
         "promptId": row.id,
-        "status": ending.status,
+        "status": outcome.status,
         "workflowId": row.workflow_id,
         "workflowName": row.workflow_name,
         **lineage(row),
@@ -248,7 +248,7 @@ def full_result(row: RunRow, ending: Ending, view: RunView, outputs: JsonObject)
         "durationMs": ended_at - (row.started_at or row.submitted_at),
         "outputs": for_clients(row.id, INTERFACE_NODE, outputs),
         "nodeStatus": nodes_for_clients(row.id, nodes),
-        "errorInfo": error_info(ending, nodes),
+        "errorInfo": error_info(outcome, nodes),
     }
     if differs:
         result["differs"] = differs
@@ -264,7 +264,7 @@ def _ended_at(row: RunRow, nodes: dict[str, JsonObject]) -> int:
     return max(now if watched else last, row.started_at or row.submitted_at)
 
 
-class EndWatch:
+class CompletionWatcher:
     """Waits for workflows to end: up to MAX_WATCHED by long poll, the others by asking visibility now and then."""
 
     def __init__(self, temporal: TemporalLink) -> None:

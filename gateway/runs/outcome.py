@@ -26,7 +26,7 @@ QUERY_TIMEOUT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunOutcome:
     """What the engine says of a run that ended.
 
     Attributes:
@@ -41,15 +41,15 @@ class Ending:
     error: JsonObject | None = None
 
 
-LOST = Ending("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
+LOST = RunOutcome("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
 
 
 async def ending_of_failure(
     handle: WorkflowHandle[Any, Any], failure: WorkflowFailureError, *, interrupted: bool
-) -> Ending:
+) -> RunOutcome:
     """The end of a workflow that did not return: terminated, timed out, cancelled, or failed by a bug of ours."""
     status, error = _failure(failure.cause, interrupted)
-    return Ending(status, None, await _table(handle), error)
+    return RunOutcome(status, None, await _table(handle), error)
 
 
 def _failure(cause: BaseException | None, interrupted: bool) -> tuple[str, JsonObject | None]:
@@ -76,18 +76,18 @@ async def _table(handle: WorkflowHandle[Any, Any]) -> dict[str, JsonObject]:
         return nodes
 
 
-def late_nodes(ending: Ending, view: RunView) -> list[str]:
+def late_nodes(outcome: RunOutcome, view: RunView) -> list[str]:
     """Nodes that completed although the log does not know: their worker still holds the events, or died with them."""
-    return [path for path, entry in ending.nodes.items() if entry["status"] == "complete" and path not in view.ended]
+    return [path for path, entry in outcome.nodes.items() if entry["status"] == "complete" and path not in view.ended]
 
 
-def missing_facts(ending: Ending, view: RunView) -> Iterator[tuple[str, str, JsonObject]]:
+def missing_facts(outcome: RunOutcome, view: RunView) -> Iterator[tuple[str, str, JsonObject]]:
     """Terminal events `(path, type, payload)` that the log lacks."""
-    for path, entry in ending.nodes.items():
+    for path, entry in outcome.nodes.items():
         if path not in view.ended:
             yield path, *fact_of(entry)
     for path, node in view.nodes.items():
-        if path not in view.ended and path not in ending.nodes and node.get("status") in UNFINISHED:
+        if path not in view.ended and path not in outcome.nodes and node.get("status") in UNFINISHED:
             yield path, "NODE_INTERRUPTED", {}
 
 
@@ -106,12 +106,12 @@ def fact_of(entry: Mapping[str, Any]) -> tuple[str, JsonObject]:
     return "NODE_INTERRUPTED", {}
 
 
-def interface_outputs(interface: Mapping[str, Any], ending: Ending, view: RunView) -> JsonObject:
+def interface_outputs(interface: Mapping[str, Any], outcome: RunOutcome, view: RunView) -> JsonObject:
     """The values of the run's outputs, streams as `{text, chunks}` where the interface says stream, else as text."""
     found = {}
     for key, source in interface.items():
-        if ending.outputs is not None:
-            present, value = key in ending.outputs, ending.outputs.get(key)
+        if outcome.outputs is not None:
+            present, value = key in outcome.outputs, outcome.outputs.get(key)
         else:
             output = without_links(view.nodes.get(source["node"], {}).get("output") or {})
             present, value = source["slot"] in output, output.get(source["slot"])
@@ -135,11 +135,11 @@ def _was_streamed(source: Mapping[str, Any], value: Any, nodes: Mapping[str, Map
     return source["stream"] and is_stream_value(value) and not nodes.get(source["node"], {}).get("reused")
 
 
-def merged_nodes(ending: Ending, view: RunView) -> tuple[dict[str, JsonObject], list[str]]:
+def merged_nodes(outcome: RunOutcome, view: RunView) -> tuple[dict[str, JsonObject], list[str]]:
     """The nodes of the result, and the paths where log and engine tell different stories (the engine's counts)."""
     nodes = {path: _clean(node) for path, node in view.nodes.items()}
     differs = []
-    for path, entry in ending.nodes.items():
+    for path, entry in outcome.nodes.items():
         told = _told(entry)
         logged = nodes.get(path)
         if logged is None:
@@ -166,9 +166,9 @@ def _differ(logged: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
     return bool((logged.get("output") or {}) != (told.get("output") or {}))
 
 
-def error_info(ending: Ending, nodes: Mapping[str, JsonObject]) -> JsonObject | None:
+def error_info(outcome: RunOutcome, nodes: Mapping[str, JsonObject]) -> JsonObject | None:
     """What the final status says of an error: the run's own, else its failed nodes."""
-    if ending.status != "error":
+    if outcome.status != "error":
         return None
     failed = [
         {"nodeId": path, "code": error.get("code"), "message": error.get("message")}
@@ -176,8 +176,8 @@ def error_info(ending: Ending, nodes: Mapping[str, JsonObject]) -> JsonObject | 
         if node.get("status") == "error" and isinstance(error := node.get("error") or {}, Mapping)
     ]
     listed: JsonObject = {"nodes": failed[:MAX_FAILED_LISTED]} if failed else {}
-    if ending.error is not None:
-        return {**ending.error, **listed}
+    if outcome.error is not None:
+        return {**outcome.error, **listed}
     if not failed:
         return {"message": "the run failed", "code": "run_failed"}
     causes = _causes(failed, nodes)

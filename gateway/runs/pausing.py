@@ -16,7 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway, shown
 from innkeeper.gateway.events.fence import PAUSED
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import ENDED, RunStore
@@ -34,10 +34,10 @@ class RunControl:
     """Pauses runs and resumes them."""
 
     def __init__(
-        self, store: RunStore, journal: Journal, temporal: TemporalLink, *, on_resumed: Callable[[], None]
+        self, store: RunStore, run_log: RunLog, temporal: TemporalLink, *, on_resumed: Callable[[], None]
     ) -> None:
         self._store = store
-        self._journal = journal
+        self._run_log = run_log
         self._temporal = temporal
         self._on_resumed = on_resumed
         self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
@@ -87,7 +87,7 @@ class RunControl:
     async def recover(self) -> None:
         """After a restart: take up the state of every open run, and what was asked for and not done."""
         for row in await self._store.active():
-            said = await self._journal.announced(row.id)
+            said = await self._run_log.announced(row.id)
             if bool(row.paused) != (said == PAUSED):
                 self.settle_soon(row.id)
 
@@ -116,14 +116,14 @@ class RunControl:
         if row is None or row.status in ENDED:
             self._asked.discard(run)
             return
-        wanted, said = PAUSED if row.paused else row.status, await self._journal.announced(run)
+        wanted, said = PAUSED if row.paused else row.status, await self._run_log.announced(run)
         if wanted == said or PAUSED not in (wanted, said):
             if row.started_at is not None:  # else whoever starts it may have read what was wanted before
                 self._asked.discard(run)
             return
         if row.status == "running" and not await self._signal(run, paused=row.paused):
             return  # not started yet: whoever starts it settles it. Or just ended
-        await self._journal.announce(run, wanted)
+        await self._run_log.announce(run, wanted)
         self._asked.discard(run)
 
     async def _signal(self, run: str, *, paused: bool) -> bool:

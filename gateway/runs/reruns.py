@@ -1,4 +1,4 @@
-"""Runs that take over what an earlier run has finished: read the wish, look at the base, write down what is taken."""
+"""Runs that take over what an earlier run has finished: read the request, look at the base, record what is taken."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest, shown
 from innkeeper.gateway.events.fence import without_links
-from innkeeper.gateway.runs.admission import Checked, Gate
+from innkeeper.gateway.runs.admission import Admission, Checked
 from innkeeper.gateway.runs.outcome import fact_of
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.storage.garbage_collector import hashes_in
 from innkeeper.gateway.store.models import RunRow
@@ -23,7 +23,7 @@ from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
 from innkeeper.nodes.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.results import blobs_in
-from innkeeper.workflows.compiler.rerun import Base, Takeover, Way, Wish, take_over
+from innkeeper.workflows.compiler.rerun import Base, NodeDisposition, RerunRequest, ReusePlan, plan_reuse
 from innkeeper.workflows.engine.state import RunState
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
@@ -46,7 +46,7 @@ class Asked:
     """What a submission asks beside its graph and inputs."""
 
     base: str | None = None
-    wish: Wish = field(default_factory=Wish)
+    request: RerunRequest = field(default_factory=RerunRequest)
     no_cache: bool = False
 
     @property
@@ -69,10 +69,12 @@ class Admitted:
 class Reruns:
     """Makes runs out of runs."""
 
-    def __init__(self, store: RunStore, journal: Journal, gate: Gate, catalogue: Catalogue, blobs: FolderBlobs) -> None:
+    def __init__(
+        self, store: RunStore, run_log: RunLog, admission: Admission, catalogue: Catalogue, blobs: FolderBlobs
+    ) -> None:
         self._store = store
-        self._journal = journal
-        self._gate = gate
+        self._run_log = run_log
+        self._admission = admission
         self._catalogue = catalogue
         self._blobs = blobs
 
@@ -80,24 +82,24 @@ class Reruns:
         """Compile what was sent, or take the base's own plan, and decide what the new run does itself.
 
         Raises:
-            InvalidWorkflow: Problems of the graph, or unknown nodes in the wish.
+            InvalidWorkflow: Problems of the graph, or unknown nodes in the request.
             BadRequest: Keys that are not understood together.
             RunNotFound: There is no run `baseRun`.
             BaseUnusable: It cannot be taken as a base.
         """
         asked = read_wish(body)
         if asked.is_plain:
-            return Admitted(await self._gate.admit(body, user))
+            return Admitted(await self._admission.admit(body, user))
         row = await self._row(asked.base, user) if asked.base else None
         before = await self._plan(row) if row else None
         if before is None or "nodes" in body or isinstance(body.get("workflowId"), str):
-            checked = await self._gate.admit(body, user)
+            checked = await self._admission.admit(body, user)
         else:
-            checked = await self._gate.admit_plan(before, body.get("inputs"), user)
+            checked = await self._admission.admit_plan(before, body.get("inputs"), user)
         plan = checked.compiled.plan
         entries = await self._entries(row, before) if row and before else {}
         base = Base(before, entries) if before else None
-        taken = await asyncio.to_thread(take_over, plan, base, asked.wish, self._is_unsafe(plan))
+        taken = await asyncio.to_thread(plan_reuse, plan, base, asked.request, self._is_unsafe(plan))
         seeds = await self._store_seeds(taken, entries)
         return Admitted(checked, _written(asked, taken, seeds))
 
@@ -132,11 +134,11 @@ class Reruns:
         gone come without output."""
         result = stored_result(row)
         if result is None:
-            nodes: Mapping[str, JsonObject] = (await self._journal.view(row.id)).nodes
+            nodes: Mapping[str, JsonObject] = (await self._run_log.view(row.id)).nodes
         else:
             nodes = result["nodeStatus"]
             if _wants_lists(plan):
-                nodes = _with_lists(nodes, (await self._journal.view(row.id)).nodes)
+                nodes = _with_lists(nodes, (await self._run_log.view(row.id)).nodes)
         return await asyncio.to_thread(lambda: {path: self._entry(entry) for path, entry in nodes.items()})
 
     def _entry(self, shown: JsonObject) -> JsonObject:
@@ -178,7 +180,7 @@ class Reruns:
 
     # --- what the run begins with ---------------------------------------------------------------------------------
 
-    async def _store_seeds(self, taken: Takeover, entries: Mapping[str, JsonObject]) -> list[JsonObject]:
+    async def _store_seeds(self, taken: ReusePlan, entries: Mapping[str, JsonObject]) -> list[JsonObject]:
         """Store the node table that the run begins with; gives references."""
         below = _below(entries, set(taken.origins.values()))
         table: dict[NodeId, dict[str, Any]] = {}
@@ -202,7 +204,7 @@ class Reruns:
             table: dict[str, JsonObject] = orjson.loads(await self._blobs.get(ref["$blob"]))
             facts = [fact async for fact in self._facts(table)]
             for start in range(0, len(facts), FACTS_AT_ONCE):
-                await self._journal.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE], None)
+                await self._run_log.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE], None)
 
     async def _facts(self, table: Mapping[str, JsonObject]) -> AsyncIterator[Fact]:
         for node, entry in table.items():
@@ -214,7 +216,7 @@ class Reruns:
             yield node, *fact_of(entry)
 
 
-# --- reading the wish -----------------------------------------------------------------------------------------------
+# --- reading the request ------------------------------------------------------------------------------------------
 
 
 def read_wish(body: Mapping[str, Any]) -> Asked:
@@ -236,7 +238,7 @@ def read_wish(body: Mapping[str, Any]) -> Asked:
         raise BadRequest("'changed' is for previews: add \"preview\": true, or use 'fromNode'")
     if start and not base:
         raise BadRequest("'fromNode' needs 'baseRun': without a run to start from, everything runs anyway")
-    return Asked(base, Wish(changed or start, targets, preview), no_cache)
+    return Asked(base, RerunRequest(changed or start, targets, preview), no_cache)
 
 
 def _flag(body: Mapping[str, Any], key: str) -> bool:
@@ -258,15 +260,15 @@ def _names(body: Mapping[str, Any], key: str) -> tuple[str, ...]:
 # --- what is kept of it ---------------------------------------------------------------------------------------------
 
 
-def _written(asked: Asked, taken: Takeover, seeds: list[JsonObject]) -> JsonObject:
+def _written(asked: Asked, taken: ReusePlan, seeds: list[JsonObject]) -> JsonObject:
     lists = {
-        "reused": taken.of(Way.REUSED),
-        "stale": taken.of(Way.STALE),
-        "leftOut": taken.of(Way.LEFT_OUT),
-        "runs": taken.of(Way.RUNS),
+        "reused": taken.of(NodeDisposition.REUSED),
+        "stale": taken.of(NodeDisposition.STALE),
+        "leftOut": taken.of(NodeDisposition.LEFT_OUT),
+        "runs": taken.of(NodeDisposition.RUNS),
     }
     shown = {key: nodes[:MAX_LISTED] for key, nodes in lists.items() if nodes or key in ("reused", "runs")}
-    facts = {"baseRun": asked.base, "preview": asked.wish.preview, "noCache": asked.no_cache, "seeds": seeds}
+    facts = {"baseRun": asked.base, "preview": asked.request.preview, "noCache": asked.no_cache, "seeds": seeds}
     counts = {key: len(nodes) for key, nodes in lists.items() if nodes}
     return {**shown, "counts": counts, **{key: value for key, value in facts.items() if value}}
 

@@ -32,7 +32,7 @@ class _Reading:
     seq: int = 0
 
 
-class Journal:
+class RunLog:
     """Reads and writes the logs of runs."""
 
     def __init__(self, log: EventLog, writer: LogWriter) -> None:

@@ -26,12 +26,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, shown
 from innkeeper.gateway.events.activity import Activity
 from innkeeper.gateway.events.log import LogUnavailable
-from innkeeper.gateway.runs.admission import Gate, body_hash, interface_of, key_hash, log_meta
-from innkeeper.gateway.runs.finisher import Closer
-from innkeeper.gateway.runs.outcome import Ending
+from innkeeper.gateway.runs.admission import Admission, body_hash, interface_of, key_hash, log_meta
+from innkeeper.gateway.runs.finisher import RunFinisher
+from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.reruns import Reruns, answer_of, is_uncached, seeds_of
-from innkeeper.gateway.runs.run_log import Journal
+from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.view import JsonObject, iso, nodes_for_clients
 from innkeeper.gateway.settings import Settings
@@ -79,19 +79,19 @@ class Runs:
         self,
         settings: Settings,
         store: RunStore,
-        journal: Journal,
-        gate: Gate,
+        run_log: RunLog,
+        admission: Admission,
         temporal: TemporalLink,
-        closer: Closer,
+        finisher: RunFinisher,
         control: RunControl,
         reruns: Reruns,
     ) -> None:
         self._settings = settings
         self._store = store
-        self._journal = journal
-        self._gate = gate
+        self._run_log = run_log
+        self._admission = admission
         self._temporal = temporal
-        self._closer = closer
+        self._finisher = finisher
         self._control = control
         self._reruns = reruns
         self._launching: set[str] = set()
@@ -116,7 +116,7 @@ class Runs:
         if hashed and (earlier := await self._store.by_key(user, hashed)):
             return _same(earlier, asked)
         await self._temporal.client(PATIENCE_S)
-        self._journal.check_writable()
+        self._run_log.check_writable()
         row = await self._write_down(body, user, hashed, asked)
         if row is None:  # somebody else came with this key while we compiled
             earlier = await self._store.by_key(user, hashed or "")
@@ -150,7 +150,7 @@ class Runs:
         current = await self._store.get(row.id)
         if current is not None and current.status == "queued":
             # Should it start in this moment, the log knows that `queued` is behind `running` and drops it.
-            await self._journal.begin(row.id, log_meta(orjson.loads(row.interface)), "queued")
+            await self._run_log.begin(row.id, log_meta(orjson.loads(row.interface)), "queued")
 
     # --- starting -------------------------------------------------------------------------------------------------
 
@@ -191,17 +191,19 @@ class Runs:
             return
         self._launching.add(row.id)
         try:
-            await self._journal.begin(row.id, log_meta(orjson.loads(row.interface)), "running")
+            await self._run_log.begin(row.id, log_meta(orjson.loads(row.interface)), "running")
             await self._reruns.announce(row)
             await self._start(await self._temporal.client(), row)
-            self._closer.follow(row.id)
+            self._finisher.follow(row.id)
             self._control.started(row.id, paused=row.paused)
         except EngineAway:
             self._wake.set()
         except ResourceError as error:
             # Trying again would not bring it back, and others wait to be started.
             message = f"what the run was to take over is gone: {error.message}; run it anew"
-            self._closer.close_unstarted(row.id, Ending("error", {}, error={"message": message, "code": error.code}))
+            self._finisher.close_unstarted(
+                row.id, RunOutcome("error", {}, error={"message": message, "code": error.code})
+            )
         except RPCError as error:
             self._not_started(row.id, error)
         except LogUnavailable:
@@ -217,7 +219,9 @@ class Runs:
             self._wake.set()
         elif error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
             message = f"Temporal refused the run: {error.message}"
-            self._closer.close_unstarted(run, Ending("error", {}, error={"message": message, "code": "engine_refused"}))
+            self._finisher.close_unstarted(
+                run, RunOutcome("error", {}, error={"message": message, "code": "engine_refused"})
+            )
         else:
             logger.error("Temporal did not start a run", extra={"run": run, "code": str(error.status)})
             asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
@@ -261,7 +265,7 @@ class Runs:
         """
         row = await self._row(run)
         if row.status == "queued" and await self._store.drop_queued(run):
-            self._closer.close_unstarted(run, Ending("interrupted", {}))
+            self._finisher.close_unstarted(run, RunOutcome("interrupted", {}))
             return f"run {run} left the queue"
         if not await self._store.request_interrupt(run):
             raise RunNotActive(f"run {run!r} has ended already; only a queued or running run can be interrupted")
@@ -294,7 +298,7 @@ class Runs:
         if not row.sealed:
             raise RunStillActive(f"run {run!r} has not ended: interrupt it first ('innkeeper cancel {run}')")
         # The row goes last: as long as it is there, a deletion that broke off is found and repeated.
-        await self._journal.delete(run)
+        await self._run_log.delete(run)
         await self._store.delete(run)
 
     async def delete_older(self, age_s: float) -> int:
@@ -302,7 +306,7 @@ class Runs:
         count = 0
         while runs := await self._store.ended_before(now_ms() - int(age_s * 1000)):
             for run in runs:
-                await self._journal.delete(run)
+                await self._run_log.delete(run)
                 await self._store.delete(run)
             count += len(runs)
         return count
@@ -315,7 +319,7 @@ class Runs:
         result = stored_result(row)
         if result is not None and row.status in ENDED:
             return result
-        view = await self._journal.view(run)
+        view = await self._run_log.view(run)
         return {
             **summary(row, view.activity),
             "nodeStatus": nodes_for_clients(run, view.nodes),
@@ -334,7 +338,7 @@ class Runs:
         """Runs that run, and runs that wait."""
         rows = await self._store.active()
         return {
-            "running": [summary(row, await self._journal.activity(row.id)) for row in rows if row.status == "running"],
+            "running": [summary(row, await self._run_log.activity(row.id)) for row in rows if row.status == "running"],
             "pending": [summary(row) for row in rows if row.status == "queued"],
         }
 

@@ -86,7 +86,7 @@ class Marks:
         return bytes.fromhex(sha256) in self.seen
 
 
-class Collector:
+class GarbageCollector:
     """Collects the values of one data directory.
 
     Args:

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from sqlalchemy.orm import defer
 
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.write_batcher import GroupedWrites
+from innkeeper.gateway.store.write_batcher import WriteBatcher
 
 ENDED = ("complete", "error", "interrupted")
 
@@ -78,7 +78,7 @@ class RunStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._writes = GroupedWrites(engine)
+        self._writes = WriteBatcher(engine)
 
     async def aclose(self) -> None:
         """Have finished what is being written."""

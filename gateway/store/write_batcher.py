@@ -30,7 +30,7 @@ class _Write:
     done: asyncio.Future[Any]
 
 
-class GroupedWrites:
+class WriteBatcher:
     """The only writer of a database in this process. What `write` has returned from is committed."""
 
     def __init__(self, engine: AsyncEngine) -> None:

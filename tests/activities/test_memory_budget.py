@@ -1,4 +1,4 @@
-"""Room for large values: handed out in order, never more than there is, and always given back."""
+"""The memory budget for large values: handed out in order, never more than there is, and always given back."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import random
 
 import pytest
 
-from innkeeper.activities.memory_budget import SMALL_BYTES, Room
+from innkeeper.activities.memory_budget import SMALL_BYTES, MemoryBudget
 
 MB = 1_000_000
 
 
 class Taker:
-    """Takes room again and again, and knows how much is taken by all."""
+    """Takes memory again and again, and knows how much is taken by all."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
+    def __init__(self, memory_budget: MemoryBudget) -> None:
+        self.memory_budget = memory_budget
         self.now = 0
         self.most = 0
         self.order: list[int] = []
 
     async def take(self, size: int, seconds: float = 0.0) -> None:
-        async with self.room.taken(size):
+        async with self.memory_budget.taken(size):
             self.order.append(size)
             self.now += size
             self.most = max(self.most, self.now)
@@ -33,7 +33,7 @@ class Taker:
 
 
 async def test_never_more_than_there_is_and_nobody_is_forgotten() -> None:
-    taker = Taker(Room(10 * MB))
+    taker = Taker(MemoryBudget(10 * MB))
     sizes = [random.Random(number).randint(2 * MB, 9 * MB) for number in range(200)]
     async with asyncio.timeout(20):
         await asyncio.gather(*(taker.take(size, 0.001) for size in sizes))
@@ -42,15 +42,15 @@ async def test_never_more_than_there_is_and_nobody_is_forgotten() -> None:
 
 
 async def test_who_needs_more_than_all_goes_alone() -> None:
-    taker = Taker(Room(10 * MB))
+    taker = Taker(MemoryBudget(10 * MB))
     async with asyncio.timeout(5):
         await asyncio.gather(taker.take(50 * MB, 0.01), taker.take(2 * MB), taker.take(70 * MB))
     assert taker.most == 70 * MB
 
 
 async def test_small_ones_never_wait() -> None:
-    taker = Taker(Room(2 * MB))
-    async with asyncio.timeout(5), taker.room.taken(5 * MB):
+    taker = Taker(MemoryBudget(2 * MB))
+    async with asyncio.timeout(5), taker.memory_budget.taken(5 * MB):
         waiting = asyncio.create_task(taker.take(2 * MB))
         await asyncio.sleep(0)
         await taker.take(SMALL_BYTES)
@@ -59,7 +59,7 @@ async def test_small_ones_never_wait() -> None:
 
 
 async def test_room_of_who_gave_up_is_free() -> None:
-    taker = Taker(Room(4 * MB))
+    taker = Taker(MemoryBudget(4 * MB))
     async with asyncio.timeout(5):
         holder = asyncio.create_task(taker.take(4 * MB, 60))
         await asyncio.sleep(0.01)
@@ -70,6 +70,6 @@ async def test_room_of_who_gave_up_is_free() -> None:
         await asyncio.gather(holder, waiter, return_exceptions=True)
         await taker.take(4 * MB)
         with pytest.raises(ZeroDivisionError):
-            async with taker.room.taken(4 * MB):
+            async with taker.memory_budget.taken(4 * MB):
                 raise ZeroDivisionError
         await taker.take(4 * MB)

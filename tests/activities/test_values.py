@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.gateway_link import NullLink
 from innkeeper.activities.values import BYTES_MIME, MAX_VALUE_BYTES, Values
@@ -378,7 +378,7 @@ async def test_results_of_all_items_that_are_too_large_together_are_refused(
     monkeypatch.setattr("innkeeper.activities.engine_activities.MAX_VALUE_BYTES", 10_004)
     piece = await values.store(orjson.dumps([*outcomes, [count, {"error": {"code": "x"}}]]), "application/json", "")
     request = {"pieces": [piece], "on_error": "collect", "result_key": key}
-    gather = EngineJobs(values, cast(Client, None)).gather_values
+    gather = EngineActivities(values, cast(Client, None)).gather_values
     if count == 2:
         found = await ActivityEnvironment().run(gather, request)
         assert await values.resolve(found["results"]) == ["x" * 5_000] * 2 + [None]

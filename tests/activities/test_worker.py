@@ -298,9 +298,9 @@ async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...])
     client = await Client.connect(temporal.service_client.config.target_host, namespace=temporal.namespace)
     execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
-    jobs: Any = SimpleNamespace(activities=tuple)
+    engine_activities: Any = SimpleNamespace(activities=tuple)
     settings = read_settings({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
-    workers = worker.build_workers(client, settings, execute, segments, jobs)
+    workers = worker.build_workers(client, settings, execute, segments, engine_activities)
     return [item.task_queue for item in workers]
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.workflows.engine.control import Given
+from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.node_values import interface_values
 from innkeeper.workflows.plan import RunPlan
 from tests.effort import examples
@@ -31,7 +31,7 @@ class Shape:
     nodes: Sequence[Json]
     edges: Sequence[str] = ()
     fails: str = ""
-    waits: Mapping[str, Given] = field(default_factory=dict)
+    waits: Mapping[str, NodeDecision] = field(default_factory=dict)
     silent: Mapping[str, Json] = field(default_factory=dict)
     starts: str | None = None
     ends: Mapping[str, str] = field(default_factory=dict)
@@ -131,7 +131,7 @@ BRANCHES = [
           step("y")], ["a.out > w.seconds", "w.value > y.a"], ends={"w": "bypassed"}, gives={"y": "y(None)"}),
     Shape("ways that a wait did not choose", [node("w", "core:Approval"), step("y"), step("n"), step("t"), step("a")],
           ["w.approved > y.a", "w.rejected > n.a", "w.timeout > t.a", "w.answer > a.a"],
-          waits={"w": Given({"approved": 1, "answer": 2}, ("rejected", "timeout"), "not_chosen")},
+          waits={"w": NodeDecision({"approved": 1, "answer": 2}, ("rejected", "timeout"), "not_chosen")},
           ends={"n": "skipped not_chosen", "t": "skipped not_chosen"}, gives={"y": "y(1)", "a": "a(2)"}),
 ]  # fmt: skip
 

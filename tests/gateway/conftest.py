@@ -17,7 +17,7 @@ import uvicorn
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.event_sink import LinkSink
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.execute_segment import ExecuteSegment
@@ -31,7 +31,7 @@ from innkeeper.gateway.process.uvicorn_config import server_config
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
-from innkeeper.workflows.engine.event_sink import install_sink
+from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -45,11 +45,11 @@ class Sinks:
 
     def add(self, sink: LinkSink) -> None:
         self._sinks.append(sink)
-        install_sink(self)
+        install_event_sink(self)
 
     def remove(self, sink: LinkSink) -> None:
         self._sinks.remove(sink)
-        install_sink(self if self._sinks else None)
+        install_event_sink(self if self._sinks else None)
 
     def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
         for sink in self._sinks:
@@ -122,7 +122,7 @@ class Stack:
             activities=[
                 execute.execute_node,
                 ExecuteSegment(execute, link).execute_segment,
-                *EngineJobs(values, self.temporal).activities(),
+                *EngineActivities(values, self.temporal).activities(),
             ],
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),

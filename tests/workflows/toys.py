@@ -15,7 +15,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import Worker
 
-from innkeeper.activities.engine_activities import EngineJobs
+from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.execute_segment import ExecuteSegment
 from innkeeper.activities.gateway_link import NullLink
@@ -96,7 +96,7 @@ class ToyWorker:
             activities=[
                 execute.execute_node,
                 ExecuteSegment(execute, link).execute_segment,
-                *EngineJobs(self.values, client).activities(),
+                *EngineActivities(self.values, client).activities(),
             ],
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),

@@ -32,7 +32,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Wish:
+class RerunRequest:
     """What somebody asks of a run beside its graph.
 
     Attributes:
@@ -46,7 +46,7 @@ class Wish:
     preview: bool = False
 
 
-class Way(StrEnum):
+class NodeDisposition(StrEnum):
     """How a node gets into the new run."""
 
     REUSED = "reused"
@@ -57,24 +57,26 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True)
-class Takeover:
+class ReusePlan:
     """What a run begins with.
 
     Attributes:
-        ways: Each node's way, in plan order.
+        dispositions: Each node's disposition, in plan order.
         seeds: Rows of the node table (`RunState.table`) for all nodes that do not run.
         origins: Taken over node to the node of the base that it comes from.
     """
 
-    ways: Mapping[NodeId, Way]
+    dispositions: Mapping[NodeId, NodeDisposition]
     seeds: Mapping[NodeId, dict[str, Any]]
     origins: Mapping[NodeId, NodeId]
 
-    def of(self, way: Way) -> list[str]:
-        return [node for node, found in self.ways.items() if found == way]
+    def of(self, disposition: NodeDisposition) -> list[str]:
+        return [node for node, found in self.dispositions.items() if found == disposition]
 
 
-def take_over(plan: RunPlan, base: Base | None, wish: Wish, is_unsafe: IsUnsafe = lambda node: False) -> Takeover:
+def plan_reuse(
+    plan: RunPlan, base: Base | None, request: RerunRequest, is_unsafe: IsUnsafe = lambda node: False
+) -> ReusePlan:
     """Decide for every node of `plan`.
 
     A node is taken over when the base has finished one with the same fingerprint and everything before it is settled
@@ -85,15 +87,15 @@ def take_over(plan: RunPlan, base: Base | None, wish: Wish, is_unsafe: IsUnsafe 
         is_unsafe: Does running this node, in a preview, do something outside? Asked of previews only.
 
     Raises:
-        InvalidWorkflow: `wish` names nodes that do not exist.
+        InvalidWorkflow: `request` names nodes that do not exist.
     """
-    forced = _behind(plan, _named(plan, wish.from_nodes, "changed" if wish.preview else "fromNode"))
+    forced = _behind(plan, _named(plan, request.from_nodes, "changed" if request.preview else "fromNode"))
     wanted: set[NodeId] | None = None
-    if wish.preview:
+    if request.preview:
         wanted = _before(plan, forced)
-    elif wish.targets:
-        wanted = _before(plan, _named(plan, wish.targets, "targets", outputs=True))
-    decision = _Decision(plan, base or Base(RunPlan(()), {}), forced, wanted, is_unsafe if wish.preview else None)
+    elif request.targets:
+        wanted = _before(plan, _named(plan, request.targets, "targets", outputs=True))
+    decision = _Decision(plan, base or Base(RunPlan(()), {}), forced, wanted, is_unsafe if request.preview else None)
     return decision.made()
 
 
@@ -190,11 +192,11 @@ class _Decision:
     forced: set[NodeId]
     wanted: set[NodeId] | None
     is_unsafe: IsUnsafe | None
-    ways: dict[NodeId, Way] = field(default_factory=dict)
+    dispositions: dict[NodeId, NodeDisposition] = field(default_factory=dict)
     seeds: dict[NodeId, dict[str, Any]] = field(default_factory=dict)
     origins: dict[NodeId, NodeId] = field(default_factory=dict)
 
-    def made(self) -> Takeover:
+    def made(self) -> ReusePlan:
         self._matches = matches(self.plan, self.base)
         self._reasons = _reasons(self.base)
         self._go_through()
@@ -202,26 +204,26 @@ class _Decision:
             # They, and what is behind them, run as well, which may need further producers.
             self.forced |= must_run
             self._go_through()
-        ways = {node.id: self.ways[node.id] for node in self.plan.nodes}
-        return Takeover(ways, self.seeds, self.origins)
+        dispositions = {node.id: self.dispositions[node.id] for node in self.plan.nodes}
+        return ReusePlan(dispositions, self.seeds, self.origins)
 
     def _go_through(self) -> None:
-        self.ways, self.seeds, self.origins = {}, {}, {}
+        self.dispositions, self.seeds, self.origins = {}, {}, {}
         self._progress = scheduler.begin(self.plan)[0]
         for node in self.plan.nodes:
-            if node.id not in self.ways:
+            if node.id not in self.dispositions:
                 self._decide(node)
 
     def _decide(self, node: PlannedNode) -> None:
         origin = self._matches.get(node.id)
         if origin is not None and self._may_take(node, origin):
-            self._take(node, origin, Way.REUSED)
+            self._take(node, origin, NodeDisposition.REUSED)
         elif self.wanted is not None and node.id not in self.wanted:
             self._leave_out(node)
         elif self.is_unsafe is not None and node.bypass is None and self._may_not_run(node):
             self._go_without(node)
         else:
-            self.ways[node.id] = Way.RUNS
+            self.dispositions[node.id] = NodeDisposition.RUNS
 
     def _may_take(self, node: PlannedNode, origin: NodeId) -> bool:
         sources = (*node.after, *node.beside)
@@ -233,20 +235,20 @@ class _Decision:
 
     def _is_settled(self, source: NodeId) -> bool:
         # What came from core:GroupInput is in the fingerprint of the node itself, value by value.
-        settled = self.ways[source] in (Way.REUSED, Way.SKIPPED)
+        settled = self.dispositions[source] in (NodeDisposition.REUSED, NodeDisposition.SKIPPED)
         return settled or (self.plan.by_id[source].interface_values and source not in self.forced)
 
-    def _take(self, node: PlannedNode, origin: NodeId, way: Way) -> None:
-        seed = _seed(self.base.entries[origin], stale=way == Way.STALE)
-        self.ways[node.id], self.seeds[node.id], self.origins[node.id] = way, seed, origin
+    def _take(self, node: PlannedNode, origin: NodeId, disposition: NodeDisposition) -> None:
+        seed = _seed(self.base.entries[origin], stale=disposition == NodeDisposition.STALE)
+        self.dispositions[node.id], self.seeds[node.id], self.origins[node.id] = disposition, seed, origin
         end = end_of(seed, self._reasons.get(origin, ""))
         settled = scheduler.settle(self.plan, self._progress, node.id, end)
-        self._skip(settled.reasons, node.id, Way.SKIPPED)
+        self._skip(settled.reasons, node.id, NodeDisposition.SKIPPED)
 
     def _leave_out(self, node: PlannedNode) -> None:
         reason = NOT_TARGETED if self.is_unsafe is None else PREVIEW
-        self._skip({node.id: reason}, None, Way.LEFT_OUT)
-        self._skip(scheduler.leave_out(self.plan, self._progress, node.id, reason), node.id, Way.LEFT_OUT)
+        self._skip({node.id: reason}, None, NodeDisposition.LEFT_OUT)
+        self._skip(scheduler.leave_out(self.plan, self._progress, node.id, reason), node.id, NodeDisposition.LEFT_OUT)
 
     def _go_without(self, node: PlannedNode) -> None:
         """A node that a preview may not run: what it gave last, whatever that was for, or nothing."""
@@ -254,28 +256,28 @@ class _Decision:
         before = self.base.plan.by_id.get(node.id)
         same = before is not None and (before.type, before.mode) == (node.type, node.mode)
         if same and entry.get("status") == "complete" and "output" in entry and _has_lists(node, entry):
-            self._take(node, node.id, Way.STALE)
+            self._take(node, node.id, NodeDisposition.STALE)
         else:
             self._leave_out(node)
 
-    def _skip(self, reasons: Mapping[NodeId, str], cause: NodeId | None, way: Way) -> None:
+    def _skip(self, reasons: Mapping[NodeId, str], cause: NodeId | None, disposition: NodeDisposition) -> None:
         for node, reason in reasons.items():
-            self.ways[node] = way
+            self.dispositions[node] = disposition
             self.seeds[node] = {"status": "skipped", "reason": reason, **({"cause": cause} if cause else {})}
 
     def _may_not_run(self, node: PlannedNode) -> bool:
         """In a preview: is it unsafe, or does it follow the stream of one that is?"""
         assert self.is_unsafe is not None
         return self.is_unsafe(node) or any(
-            self.ways[producer] == Way.STALE
-            or (self.ways[producer] == Way.REUSED and self.is_unsafe(self.plan.by_id[producer]))
+            self.dispositions[producer] == NodeDisposition.STALE
+            or (self.dispositions[producer] == NodeDisposition.REUSED and self.is_unsafe(self.plan.by_id[producer]))
             for producer in node.beside
         )
 
     def _producers_of_running(self) -> set[NodeId]:
-        running = (node for node in self.plan.nodes if self.ways[node.id] == Way.RUNS)
+        running = (node for node in self.plan.nodes if self.dispositions[node.id] == NodeDisposition.RUNS)
         producers = {producer for node in running for producer in node.beside}
-        return _behind(self.plan, [node for node in producers if self.ways[node] == Way.REUSED])
+        return _behind(self.plan, [node for node in producers if self.dispositions[node] == NodeDisposition.REUSED])
 
 
 def _seed(entry: Entry, *, stale: bool) -> dict[str, Any]:

@@ -9,16 +9,16 @@ from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.definition import Input
 from innkeeper.workflows.compiler.validate import value_complaint
-from innkeeper.workflows.engine.workflow_context import Scope
+from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 MAX_COMMENT_CHARS = 10_000
 
 
-def check(scope: Scope, approval: str, answer: Any) -> None:
+def check(context: WorkflowContext, approval: str, answer: Any) -> None:
     """Raises ApplicationError: nothing waits under this id, it was answered already, or the answer is no fit."""
-    wait = scope.waits.get(approval)
+    wait = context.waits.get(approval)
     if wait is None or wait.kind != "approval":
-        if approval in scope.answered:
+        if approval in context.answered:
             raise _refusal("approval_answered", f"approval {approval!r} was answered already")
         raise _refusal("approval_not_found", f"nothing waits for an approval {approval!r}")
     if wait.answer is not None:

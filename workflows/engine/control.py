@@ -14,7 +14,7 @@ from innkeeper.workflows.plan import UNDEFINED, PlannedNode
 
 
 @dataclass(frozen=True)
-class Given:
+class NodeDecision:
     """What a control node gave: outputs, and outputs that will never come, with the reason."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
@@ -32,17 +32,17 @@ def is_true(value: Any) -> bool:
     return bool(value)
 
 
-def branch(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> Given:
+def branch(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> NodeDecision:
     taken, other = ("true", "false") if is_true(inputs.get("condition")) else ("false", "true")
-    return Given({taken: inputs.get("value")}, (other,))
+    return NodeDecision({taken: inputs.get("value")}, (other,))
 
 
-def switch(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> Given:
+def switch(inputs: Mapping[str, Any], config: Mapping[str, Any]) -> NodeDecision:
     cases = config.get("cases") or []
     names = [*(f"case_{index}" for index in range(len(cases))), "default"]
     value = inputs.get("value")
     taken = next((index for index, case in enumerate(cases) if fits(value, case)), len(cases))
-    return Given({names[taken]: value}, tuple(name for name in names if name != names[taken]))
+    return NodeDecision({names[taken]: value}, tuple(name for name in names if name != names[taken]))
 
 
 def fits(value: Any, case: Any) -> bool:
@@ -130,18 +130,18 @@ def unknown_operator(case: Any) -> bool:
     return not isinstance(case["operator"], str) or case["operator"] not in OPERATORS
 
 
-def merge(node: PlannedNode, inputs: Mapping[str, Any], outputs: Outputs) -> Given:
+def merge(node: PlannedNode, inputs: Mapping[str, Any], outputs: Outputs) -> NodeDecision:
     """The value of the first feed, in their order, that has given one; without feeds the first typed-in value."""
     for feed in (feed for slot in node.inputs.values() for feed in slot.feeds):
         value = feed_value(feed, outputs)
         items = value if feed.convert == "spread" and isinstance(value, list) else [value]
         if items and items[0] is not UNDEFINED:
-            return Given({"value": items[0]})
+            return NodeDecision({"value": items[0]})
     typed = inputs.get("values")
-    return Given({"value": typed[0] if isinstance(typed, list) and typed else typed})
+    return NodeDecision({"value": typed[0] if isinstance(typed, list) and typed else typed})
 
 
-DECISIONS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], Given]] = {
+DECISIONS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], NodeDecision]] = {
     "core:Branch": branch,
     "core:Switch": switch,
 }

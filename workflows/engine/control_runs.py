@@ -15,25 +15,27 @@ from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
 from innkeeper.workflows.engine import control, iteration_state, waiting
-from innkeeper.workflows.engine.control import Given
-from innkeeper.workflows.engine.engine_activities import JSON, job, packed
+from innkeeper.workflows.engine.control import NodeDecision
+from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, must_fit, stored
-from innkeeper.workflows.engine.workflow_context import Place, RunStart, Scope, Wait
+from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
-Tell = Callable[[str, str, dict[str, Any]], None]
-Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[Given]]
+Emit = Callable[[str, str, dict[str, Any]], None]
+Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
 
 
 class ControlRuns:
     """Runs the control nodes of one graph."""
 
-    def __init__(self, scope: Scope, place: Place, plan: RunPlan, runs: NodeRuns, tell: Tell) -> None:
-        self._scope = scope
-        self._place = place
+    def __init__(
+        self, context: WorkflowContext, location: GraphLocation, plan: RunPlan, runs: NodeRuns, emit: Emit
+    ) -> None:
+        self._context = context
+        self._location = location
         self._plan = plan
         self._runs = runs
-        self._tell = tell
+        self._emit = emit
         self._known: dict[str, Run] = {
             "core:NodeGroup": self._group,
             "core:ForEach": self._each,
@@ -50,65 +52,67 @@ class ControlRuns:
         return node.type in waiting.BEGIN
 
     def is_waiting(self, node: NodeId) -> bool:
-        wait = self._scope.waits.get(self._place.of(node))
+        wait = self._context.waits.get(self._location.of(node))
         return wait is not None and wait.answer is None
 
     def resume(self, table: Mapping[NodeId, Mapping[str, Any]]) -> None:
         """Know again who waits, and what was answered already. At once: an answer may be the first thing to come."""
         for node, entry in table.items():
-            path = self._place.of(node)
+            path = self._location.of(node)
             if "wait" in entry:
-                self._scope.waits[path] = Wait(**entry["wait"])
+                self._context.waits[path] = Wait(**entry["wait"])
             elif waiting.was_answered(self._plan.by_id[node].type, entry):
-                self._scope.answered.add(path)
+                self._context.answered.add(path)
 
-    async def run(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+    async def run(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         """Run a node to its end. `entry` is its row of the node table, which keeps what must survive this history.
 
         Raises:
             ApplicationError: The node failed; type, message and details say why.
         """
         given = await self._known[node.type](node, inputs, entry)
-        return Given(await packed(self._scope, given.outputs), given.dead, given.reason)
+        return NodeDecision(await packed(self._context, given.outputs), given.dead, given.reason)
 
-    async def _decide(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+    async def _decide(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         loaded = {**inputs, "value": await _loaded(inputs.get("value"))}
         given = control.DECISIONS[node.type](loaded, node.config)
         # What goes on is the reference that came in, not the value that was read.
-        return Given({slot: inputs.get("value") for slot in given.outputs}, given.dead, given.reason)
+        return NodeDecision({slot: inputs.get("value") for slot in given.outputs}, given.dead, given.reason)
 
     # --- graphs below ---------------------------------------------------------------------------------------------
 
-    async def _group(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+    async def _group(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         streams = {
             key: sources for key, sources in self._runs.sources(node).items() if any(s is not None for s in sources)
         }
         start = RunStart(
-            user_id=self._scope.user_id,
-            run=self._scope.run,
-            path=self._place.of(node.id),
+            user_id=self._context.user_id,
+            run=self._context.run,
+            path=self._location.of(node.id),
             inputs=await _light(node, inputs),
             streams=streams,
-            kept=[*node.kept, *self._place.below(node.id, self._place.kept)],
-            lists=[*node.lists, *self._place.below(node.id, self._place.lists)],
-            paused=self._scope.paused,
+            kept=[*node.kept, *self._location.below(node.id, self._location.kept)],
+            lists=[*node.lists, *self._location.below(node.id, self._location.lists)],
+            paused=self._context.paused,
         )
         result = await self._child(node, start, entry)
-        return Given(result["outputs"])
+        return NodeDecision(result["outputs"])
 
-    async def _each(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+    async def _each(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         start = self._repetition(node, iteration_state.each_of(node, await _light(node, inputs)))
         result = await self._child(node, start, entry)
-        return Given(result["outputs"])
+        return NodeDecision(result["outputs"])
 
-    async def _loop(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
+    async def _loop(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         start = self._repetition(node, await iteration_state.loop_of(node, inputs))
         result = await self._child(node, start, entry)
-        return Given(result["outputs"])
+        return NodeDecision(result["outputs"])
 
     def _repetition(self, node: PlannedNode, what: dict[str, Any]) -> RunStart:
-        path = self._place.of(node.id)
-        return RunStart(self._scope.user_id, run=self._scope.run, path=path, repeat=what, paused=self._scope.paused)
+        path = self._location.of(node.id)
+        return RunStart(
+            self._context.user_id, run=self._context.run, path=path, repeat=what, paused=self._context.paused
+        )
 
     async def _child(self, node: PlannedNode, start: RunStart, entry: dict[str, Any]) -> dict[str, Any]:
         """Run the node's graph as a child workflow; raises what it failed with."""
@@ -117,10 +121,10 @@ class ControlRuns:
         except BaseException:
             # Whoever follows a stream of this group would wait for ever for a node that nobody will run any more.
             for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
-                self._tell(f"{node.id}/{inner}", "NODE_INTERRUPTED", {})
+                self._emit(f"{node.id}/{inner}", "NODE_INTERRUPTED", {})
             raise
         finally:
-            self._scope.children.pop(start.path, None)
+            self._context.children.pop(start.path, None)
         below = {"nodes": result.get("nodes"), "refs": _listed(result.get("nodes_ref")), "counts": result["counts"]}
         entry.setdefault("below", []).append(below)
         if result["status"] == "complete":
@@ -132,8 +136,8 @@ class ControlRuns:
         must_fit(node, start, beside=len(plan))
         child = await workflow.start_child_workflow(
             "GraphWorkflow",
-            args=[plan, replace(start, no_cache=self._scope.no_cache)],
-            id=f"{self._scope.run}/{start.path}",
+            args=[plan, replace(start, no_cache=self._context.no_cache)],
+            id=f"{self._context.run}/{start.path}",
             result_type=dict,
             cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
             parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
@@ -141,35 +145,35 @@ class ControlRuns:
             retry_policy=RetryPolicy(maximum_attempts=1),
             static_summary=f"{start.path}: {node.title or node.type}"[:200],
         )
-        self._scope.children[start.path] = child
-        if self._scope.paused != start.paused:  # said while the child was starting
-            await _say(child, "pause", self._scope.paused)
-        for event in self._scope.heard_now:
+        self._context.children[start.path] = child
+        if self._context.paused != start.paused:  # said while the child was starting
+            await _say(child, "pause", self._context.paused)
+        for event in self._context.unclaimed_events:
             await _say(child, "event", *event)
         result: dict[str, Any] = await child
         return result
 
     # --- waiting --------------------------------------------------------------------------------------------------
 
-    async def _wait(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> Given:
-        path = self._place.of(node.id)
-        wait = self._scope.waits.get(path)
+    async def _wait(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
+        path = self._location.of(node.id)
+        wait = self._context.waits.get(path)
         if wait is None:
             values = {key: await _loaded(value) for key, value in inputs.items() if key in waiting.LOADED}
             wait = waiting.BEGIN[node.type](path, {**inputs, **values}, node.config, workflow.now().timestamp())
-            self._tell(node.id, *waiting.announcement(wait, inputs))
-            for name, data in self._scope.heard_now:
-                waiting.hear(wait, name, data)
+            self._emit(node.id, *waiting.announcement(wait, inputs))
+            for name, data in self._context.unclaimed_events:
+                waiting.receive_event(wait, name, data)
         entry["wait"] = waiting.stored(wait)
         entry["status"] = "waiting"
-        self._scope.waits[path] = wait
+        self._context.waits[path] = wait
         try:
             await self._until_answered(wait)
         finally:
-            self._scope.waits.pop(path, None)
+            self._context.waits.pop(path, None)
             entry.pop("wait", None)
         given = waiting.given(wait, await _edited(wait, inputs))
-        return Given(await _marked(given.outputs, waiting.SAID), given.dead, given.reason)
+        return NodeDecision(await _marked(given.outputs, waiting.USER_VALUES), given.dead, given.reason)
 
     async def _until_answered(self, wait: Wait) -> None:
         left = None if wait.deadline is None else max(0.0, wait.deadline - workflow.now().timestamp())
@@ -211,16 +215,16 @@ async def _edited(wait: Wait, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return inputs
     data = inputs.get("data")
     if is_blob(data) or holds_marker(values):
-        return {**inputs, "data": await job(EDIT_VALUE, {"value": data, "values": values}, JSON)}
+        return {**inputs, "data": await engine_activity(EDIT_VALUE, {"value": data, "values": values}, JSON)}
     return {**inputs, "data": edited(data, values)}
 
 
 async def _marked(outputs: Mapping[str, Any], said: frozenset[str]) -> dict[str, Any]:
     """The outputs; what users `said` is stored whole where it would be taken for a reference of ours."""
     marked = [key for key in outputs if key in said and holds_marker(outputs[key])]
-    stored = {key: await job(EDIT_VALUE, {"values": {"data": outputs[key]}}, JSON) for key in marked}
+    stored = {key: await engine_activity(EDIT_VALUE, {"values": {"data": outputs[key]}}, JSON) for key in marked}
     return {**outputs, **stored}
 
 
 async def _loaded(value: Any) -> Any:
-    return await job(LOAD_VALUE, value, JSON) if is_blob(value) else value
+    return await engine_activity(LOAD_VALUE, value, JSON) if is_blob(value) else value

@@ -13,7 +13,7 @@ from temporalio.common import RetryPolicy
 
 from innkeeper.nodes.call import GATHER_VALUES, INLINE_LIMIT, MERGE_VALUES, STORE_VALUES, is_blob
 from innkeeper.workflows.engine.state import PIECE_BYTES
-from innkeeper.workflows.engine.workflow_context import Scope
+from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 LONG = frozenset({GATHER_VALUES, MERGE_VALUES})
 """Jobs that read many values; they beat meanwhile, so that the end of their worker is noticed as soon as ever."""
@@ -21,7 +21,7 @@ T = TypeVar("T")
 JSON: type[Any] = Any  # Temporal decodes into it what it finds; into `object` it cannot
 
 
-def job(name: str, arg: Any, result_type: type[T]) -> workflow.ActivityHandle[T]:
+def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.ActivityHandle[T]:
     """One short activity of the engine's own. A value that is not there will not come back: that fails at once."""
     handle: workflow.ActivityHandle[T] = workflow.start_activity(
         name,
@@ -38,7 +38,7 @@ def job(name: str, arg: Any, result_type: type[T]) -> workflow.ActivityHandle[T]
     return handle
 
 
-async def unstoppable(scope: Scope, work: workflow.ActivityHandle[T]) -> T:
+async def shielded(context: WorkflowContext, work: workflow.ActivityHandle[T]) -> T:
     """Await the engine's own job; an interruption meanwhile is remembered, not obeyed at once."""
     while True:
         try:
@@ -46,15 +46,15 @@ async def unstoppable(scope: Scope, work: workflow.ActivityHandle[T]) -> T:
         except asyncio.CancelledError:
             if work.cancelled():
                 raise
-            scope.interrupted = True
-            scope.wake_all()
+            context.interrupted = True
+            context.wake_all()
 
 
-async def stored_pieces(scope: Scope, pieces: list[Any]) -> list[dict[str, Any]]:
+async def stored_pieces(context: WorkflowContext, pieces: list[Any]) -> list[dict[str, Any]]:
     """References of the pieces, in order; each travels by itself."""
     refs: list[dict[str, Any]] = []
     for piece in pieces:
-        refs += await unstoppable(scope, job(STORE_VALUES, [piece], list))
+        refs += await shielded(context, engine_activity(STORE_VALUES, [piece], list))
     return refs
 
 
@@ -72,10 +72,10 @@ def pieces_of(items: list[Any]) -> list[list[Any]]:
     return pieces
 
 
-async def packed(scope: Scope, outputs: Mapping[str, Any]) -> dict[str, Any]:
+async def packed(context: WorkflowContext, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """The same outputs with large values as blobs."""
     heavy = [key for key, value in outputs.items() if not is_blob(value) and len(orjson.dumps(value)) > INLINE_LIMIT]
     if not heavy:
         return dict(outputs)
-    refs = await unstoppable(scope, job(STORE_VALUES, [outputs[key] for key in heavy], list))
+    refs = await shielded(context, engine_activity(STORE_VALUES, [outputs[key] for key in heavy], list))
     return {**outputs, **dict(zip(heavy, refs, strict=True))}

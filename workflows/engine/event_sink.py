@@ -9,24 +9,24 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 
-class Sink(Protocol):
+class EventSink(Protocol):
     def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
         """Pass on one event of a node. Called on the workflow's thread: must neither block nor raise."""
 
 
-class _NullSink:
+class _NullEventSink:
     def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
         pass
 
 
-_sink: Sink = _NullSink()
+_sink: EventSink = _NullEventSink()
 
 
-def install_sink(sink: Sink | None) -> None:
+def install_event_sink(sink: EventSink | None) -> None:
     """Set this process's sink; None restores the null sink."""
     global _sink
-    _sink = sink or _NullSink()
+    _sink = sink or _NullEventSink()
 
 
-def tell(run: str, path: str, type: str, payload: dict[str, Any]) -> None:
+def emit(run: str, path: str, type: str, payload: dict[str, Any]) -> None:
     _sink.fact(run, path, type, payload)

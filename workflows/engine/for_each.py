@@ -9,8 +9,8 @@ import orjson
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob, listed
-from innkeeper.workflows.engine.engine_activities import job, packed, unstoppable
-from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, Repeater
+from innkeeper.workflows.engine.engine_activities import engine_activity, packed, shielded
+from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
 from innkeeper.workflows.engine.iteration_state import refused
 
 MAX_ITEMS = 100_000
@@ -18,7 +18,7 @@ KEPT_BYTES = 200_000
 """JSON of all results that travels as it is; more is put together where it is stored."""
 
 
-class ForEach(Repeater):
+class ForEach(IterationRunner):
     """Results keep the order of the items, whatever order they end in."""
 
     _first = 0
@@ -41,21 +41,21 @@ class ForEach(Repeater):
         repeat = self.repeat
         while self._has_next() and len(self._running) < repeat.concurrency and self._may_begin():
             own = {"index": repeat.next, repeat.item_key: await self._item(repeat.next)}
-            if self._scope.interrupted:
+            if self._context.interrupted:
                 return
             self._begin(repeat.next, own)
             repeat.next += 1
 
     def _is_held(self) -> bool:
         """Nothing runs, but something will: after a pause, or in the next workflow task."""
-        waits = self._scope.paused or self._scope.held_back
-        return waits and self._has_next() and not (self._scope.interrupted or self._must_drain())
+        waits = self._context.paused or self._context.held_back
+        return waits and self._has_next() and not (self._context.interrupted or self._must_drain())
 
     def _has_next(self) -> bool:
         return self.repeat.failed is None and self.repeat.next < (self.repeat.total or 0)
 
     def _has_more(self) -> bool:
-        return (self._has_next() or bool(self._parked)) and not self._scope.interrupted
+        return (self._has_next() or bool(self._parked)) and not self._context.interrupted
 
     def _inputs(self, own: dict[str, Any]) -> dict[str, Any]:
         return {**self.repeat.shared, **own}
@@ -78,7 +78,7 @@ class ForEach(Repeater):
     async def _load(self, start: int) -> int:
         """Load the next items; gives how many there are in all."""
         request = {"value": self.repeat.items, "start": start}
-        opened = await unstoppable(self._scope, job(OPEN_VALUE, request, dict))
+        opened = await shielded(self._context, engine_activity(OPEN_VALUE, request, dict))
         if opened["kind"] != "a list":
             raise refused(self._path, f"'items' must be a list, found {opened['kind']}")
         self._first, self._slice = start, opened["items"]
@@ -113,10 +113,10 @@ class ForEach(Repeater):
             message = f"item {repeat.failed['index']} failed: {repeat.failed['message']}"
             raise ApplicationError(message, {"details": repeat.failed}, type=repeat.failed["code"], non_retryable=True)
         if not (repeat.pieces or _refers(repeat.recent) or len(orjson.dumps(repeat.recent)) > KEPT_BYTES):
-            return await packed(self._scope, listed(repeat.recent, repeat.on_error, repeat.result_key))
+            return await packed(self._context, listed(repeat.recent, repeat.on_error, repeat.result_key))
         await self._store()
         request = {"pieces": repeat.pieces, "on_error": repeat.on_error, "result_key": repeat.result_key}
-        return await unstoppable(self._scope, job(GATHER_VALUES, request, dict))
+        return await shielded(self._context, engine_activity(GATHER_VALUES, request, dict))
 
 
 def _refers(outcomes: list[list[Any]]) -> bool:

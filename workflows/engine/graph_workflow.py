@@ -14,15 +14,15 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
 from innkeeper.workflows.engine import answers, interpreter, waiting
 from innkeeper.workflows.engine.activation import History
-from innkeeper.workflows.engine.engine_activities import job, pieces_of, stored_pieces, unstoppable
+from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
 from innkeeper.workflows.engine.for_each import ForEach
 from innkeeper.workflows.engine.interpreter import Interpreter
-from innkeeper.workflows.engine.iteration_runner import Repeater
-from innkeeper.workflows.engine.iteration_state import Repeat
+from innkeeper.workflows.engine.iteration_runner import IterationRunner
+from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.loop import Loop
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS
 from innkeeper.workflows.engine.state import FINAL
-from innkeeper.workflows.engine.workflow_context import Place, RunStart, Scope
+from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, WorkflowContext
 from innkeeper.workflows.plan import NodeId, RunPlan
 
 __all__ = ["TASK_QUEUE", "GraphWorkflow", "RunStart"]
@@ -44,25 +44,25 @@ class GraphWorkflow:
         self._plan_bytes = plan
         self._start = start
         self._plan = RunPlan.decode(plan)
-        self._scope = Scope(start.run or workflow.info().workflow_id, start.user_id)
-        self._scope.paused = start.paused
-        self._scope.no_cache = start.no_cache
+        self._context = WorkflowContext(start.run or workflow.info().workflow_id, start.user_id)
+        self._context.paused = start.paused
+        self._context.no_cache = start.no_cache
         self._is_loaded = not start.state_refs
         self._graph: Interpreter | None = None
-        self._repeater: Repeater | None = None
+        self._iteration_runner: IterationRunner | None = None
         if start.repeat is None:
             streams = start.streams if start.run else None
-            place = Place(start.path, start.inputs, frozenset(start.kept), frozenset(start.lists))
-            self._graph = Interpreter(self._scope, self._plan, place, streams)
+            location = GraphLocation(start.path, start.inputs, frozenset(start.kept), frozenset(start.lists))
+            self._graph = Interpreter(self._context, self._plan, location, streams)
         else:
-            self._repeater = self._make_repeater(Repeat(**start.repeat))
+            self._iteration_runner = self._make_iteration_runner(IterationState(**start.repeat))
 
-    def _make_repeater(self, repeat: Repeat) -> Repeater:
+    def _make_iteration_runner(self, repeat: IterationState) -> IterationRunner:
         return (ForEach if repeat.kind == "each" else Loop)(
-            self._scope,
+            self._context,
             self._start.path,
             repeat,
-            lambda place: Interpreter(self._scope, self._plan, place, repeated=True),
+            lambda location: Interpreter(self._context, self._plan, location, repeated=True),
             size=len(self._plan.nodes),
             must_drain=lambda: interpreter.history_is_full(History.now(), is_busy=lambda: False),
         )
@@ -78,7 +78,7 @@ class GraphWorkflow:
         except Exception as bug:
             # A plain exception would be retried as a task failure for ever; non-determinism never comes through here.
             # A workflow that ended beside a segment of its own would never be done with it.
-            await workflow.wait_condition(lambda: self._scope.activation.is_still)
+            await workflow.wait_condition(lambda: self._context.activation.is_still)
             raise ApplicationError(
                 f"the interpreter failed: {type(bug).__name__}", type="internal_error", non_retryable=True
             ) from bug
@@ -99,7 +99,7 @@ class GraphWorkflow:
         for entry in table.values():
             counts[entry["status"]] = counts.get(entry["status"], 0) + 1
         return {
-            "status": "interrupting" if self._scope.interrupted else "paused" if self._scope.paused else "running",
+            "status": "interrupting" if self._context.interrupted else "paused" if self._context.paused else "running",
             "counts": counts,
             "nodes": dict(list(table.items())[offset : offset + limit]),
             "total": len(self._plan.nodes),
@@ -108,23 +108,23 @@ class GraphWorkflow:
     @workflow.signal
     async def pause(self, paused: bool) -> None:
         """Start no new node, or go on. What runs is not concerned."""
-        self._scope.activation.look()
-        self._scope.paused = paused
-        self._scope.wake_all()
+        self._context.activation.look()
+        self._context.paused = paused
+        self._context.wake_all()
         await self._tell_children("pause", paused)
 
     @workflow.signal
     async def event(self, name: str, data: Any) -> None:
         """Something happened that nodes may wait for."""
-        self._scope.activation.look()
+        self._context.activation.look()
         await self._until_loaded()
-        if not [wait for wait in self._scope.waits.values() if waiting.hear(wait, name, data)]:
-            self._scope.hear(name, data)
-        self._scope.wake_all()  # events that nobody waits for fill the history too
+        if not [wait for wait in self._context.waits.values() if waiting.receive_event(wait, name, data)]:
+            self._context.receive_event(name, data)
+        self._context.wake_all()  # events that nobody waits for fill the history too
         await self._tell_children("event", name, data)
 
     async def _tell_children(self, signal: str, *args: Any) -> None:
-        for child in list(self._scope.children.values()):
+        for child in list(self._context.children.values()):
             try:
                 await child.signal(signal, args=list(args))
             except Exception:
@@ -138,21 +138,21 @@ class GraphWorkflow:
     @workflow.update
     async def answer(self, approval: str, answer: Any) -> dict[str, Any]:
         """Answer an approval: `{"approved", "values"?, "comment"?, "by"?}`."""
-        self._scope.activation.look()
+        self._context.activation.look()
         await self._until_loaded()
         if self._may_ask_soon(approval):
             await workflow.sleep(0.05)
-        answers.check(self._scope, approval, answer)
-        wait = self._scope.waits[approval]
+        answers.check(self._context, approval, answer)
+        wait = self._context.waits[approval]
         wait.answer = answers.normal(answer)
-        self._scope.answered.add(approval)
-        self._scope.tell(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
+        self._context.answered.add(approval)
+        self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
         return wait.answer
 
     @answer.validator
     def _check_answer(self, approval: str, answer: Any) -> None:
         if self._is_loaded and not self._may_ask_soon(approval):
-            answers.check(self._scope, approval, answer)
+            answers.check(self._context, approval, answer)
 
     def _may_ask_soon(self, approval: str) -> bool:
         """May the node begin in this very workflow task? One that is done anew, since its worker died, is answered
@@ -161,7 +161,7 @@ class GraphWorkflow:
         if (
             node is None
             or node.type != waiting.APPROVAL
-            or {approval} & (self._scope.waits.keys() | self._scope.answered)
+            or {approval} & (self._context.waits.keys() | self._context.answered)
         ):
             return False
         return self._graph is None or self._graph.state.table.get(node.id, {}).get("status") not in FINAL
@@ -172,12 +172,12 @@ class GraphWorkflow:
         if self._start.state_refs:
             table: dict[Any, Any] = {}
             for ref in self._start.state_refs:
-                table.update(await unstoppable(self._scope, job(LOAD_VALUE, ref, dict)))
+                table.update(await shielded(self._context, engine_activity(LOAD_VALUE, ref, dict)))
             graph.resume(table)
             self._is_loaded = True
         await graph.run()
         while graph.drained:
-            refs = await stored_pieces(self._scope, list(graph.state.pieces()))
+            refs = await stored_pieces(self._context, list(graph.state.pieces()))
             if graph.is_still:
                 self._continue_as_new(state_refs=refs)
             await graph.run()  # meanwhile somebody answered, or wants it to end
@@ -185,30 +185,30 @@ class GraphWorkflow:
         return await self._result(graph.status, graph.outputs, error)
 
     async def _run_repetition(self) -> dict[str, Any]:
-        repeater = self._repeater
-        assert repeater is not None
+        iteration_runner = self._iteration_runner
+        assert iteration_runner is not None
         try:
-            outputs = await repeater.run()
+            outputs = await iteration_runner.run()
         except (ApplicationError, ActivityError) as failure:
             error = failure.cause if isinstance(failure, ActivityError) else failure
             if not isinstance(error, ApplicationError):
                 raise
             details = error.details[0].get("details", {}) if error.details else {}
             return await self._result("error", {}, {**details, "message": error.message, "code": error.type})
-        if repeater.drained:
-            self._continue_as_new(repeat=repeater.repeat.to_json())
-        return await self._result("interrupted" if self._scope.interrupted else "complete", outputs, None)
+        if iteration_runner.drained:
+            self._continue_as_new(repeat=iteration_runner.repeat.to_json())
+        return await self._result("interrupted" if self._context.interrupted else "complete", outputs, None)
 
     def _continue_as_new(self, **changes: Any) -> None:
-        fields = {**self._start.__dict__, **changes, "paused": self._scope.paused}
+        fields = {**self._start.__dict__, **changes, "paused": self._context.paused}
         workflow.continue_as_new(args=[self._plan_bytes, RunStart(**fields)])
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def _who(self) -> Interpreter | Repeater:
+    def _who(self) -> Interpreter | IterationRunner:
         """What this workflow runs."""
-        assert self._graph is not None or self._repeater is not None
-        return self._graph or self._repeater  # type: ignore[return-value]  # one of the two
+        assert self._graph is not None or self._iteration_runner is not None
+        return self._graph or self._iteration_runner  # type: ignore[return-value]  # one of the two
 
     async def _result(self, status: str, outputs: dict[str, Any], error: dict[str, Any] | None) -> dict[str, Any]:
         table, refs = self._who().table()
@@ -229,5 +229,5 @@ class GraphWorkflow:
         }
 
     async def _table_blob(self, table: dict[str, dict[str, Any]], refs: list[dict[str, Any]]) -> dict[str, Any]:
-        stored = await stored_pieces(self._scope, [dict(piece) for piece in pieces_of(list(table.items()))])
-        return await unstoppable(self._scope, job(MERGE_VALUES, [*stored, *refs], dict))
+        stored = await stored_pieces(self._context, [dict(piece) for piece in pieces_of(list(table.items()))])
+        return await shielded(self._context, engine_activity(MERGE_VALUES, [*stored, *refs], dict))

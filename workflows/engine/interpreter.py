@@ -17,12 +17,12 @@ from innkeeper.nodes.feeds import Missing
 from innkeeper.workflows.engine import control, node_values, scheduler, segments
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.binding import Streams, bound
-from innkeeper.workflows.engine.control import Given
+from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.control_runs import ControlRuns
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, describe, interface_inputs
 from innkeeper.workflows.engine.segment_runs import MAX_ATTEMPTS, REGULAR_MS, SegmentRuns
 from innkeeper.workflows.engine.state import NodeStatus, RunState, end_of
-from innkeeper.workflows.engine.workflow_context import Place, Scope
+from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
 DRAIN_EVENTS = 20_000
@@ -47,18 +47,24 @@ class Interpreter:
     """
 
     def __init__(
-        self, scope: Scope, plan: RunPlan, place: Place, streams: Streams | None = None, *, repeated: bool = False
+        self,
+        context: WorkflowContext,
+        plan: RunPlan,
+        location: GraphLocation,
+        streams: Streams | None = None,
+        *,
+        repeated: bool = False,
     ) -> None:
-        self.plan = bound(plan, streams, place.inputs) if streams is not None else plan
-        self.place = place
+        self.plan = bound(plan, streams, location.inputs) if streams is not None else plan
+        self.location = location
         self.state = RunState()
         self.drained = False
-        self._scope = scope
+        self._context = context
         self._repeated = repeated
-        self._runs = NodeRuns(scope, place, self.plan)
-        self._segment_runs = SegmentRuns(scope, place)
+        self._runs = NodeRuns(context, location, self.plan)
+        self._segment_runs = SegmentRuns(context, location)
         self._fuses = self.plan.plan_version >= segments.FUSED_SINCE
-        self._controls = ControlRuns(scope, place, self.plan, self._runs, self._tell)
+        self._controls = ControlRuns(context, location, self.plan, self._runs, self._emit)
         self._progress, ready = scheduler.begin(self.plan)
         self._ready: list[tuple[int, NodeId]] = [(self.plan.order[node], node) for node in ready]
         self._held: list[tuple[int, NodeId]] = []  # stream consumers beyond those that may run at a time
@@ -83,7 +89,7 @@ class Interpreter:
     @property
     def status(self) -> str:
         outcome = {node: entry["status"] for node, entry in self.state.table.items()}
-        return scheduler.run_status(self.plan, outcome, self._scope.interrupted)
+        return scheduler.run_status(self.plan, outcome, self._context.interrupted)
 
     @property
     def outputs(self) -> dict[str, Any]:
@@ -99,7 +105,7 @@ class Interpreter:
         if not fatal:
             return {"message": "a graph below failed", "code": "node_failed"}
         (node, entry), failed = fatal[0], self._failed_nodes()
-        message = f"node {self.place.of(node)!r}: {entry['error'].get('message')}"
+        message = f"node {self.location.of(node)!r}: {entry['error'].get('message')}"
         return {"message": message, "code": entry["error"].get("code"), "nodes": failed}
 
     def _failed_nodes(self) -> list[dict[str, Any]]:
@@ -112,14 +118,14 @@ class Interpreter:
         """Run to the end, or until the history is full (`drained`). An interruption ends it early, never with an
         exception."""
         self.drained = False
-        hush = self._scope.listen(self._wake)
-        self.drained, self._woken = False, self._scope.interrupted
+        unsubscribe = self._context.subscribe(self._wake)
+        self.drained, self._woken = False, self._context.interrupted
         try:
             self._take_up_waits()
             await self._loop()
         finally:
-            hush()
-        if self._scope.interrupted:
+            unsubscribe()
+        if self._context.interrupted:
             self.record_interrupted()
 
     def _take_up_waits(self) -> None:
@@ -134,7 +140,7 @@ class Interpreter:
             held_back = self._start_ready()
             if not self._ended and not self._is_busy() and self._is_over():
                 return
-            self._scope.held_back = self._scope.held_back or held_back
+            self._context.held_back = self._context.held_back or held_back
             await self._wait(0.1 if held_back and not self._repeated else None)
             ended, self._ended = self._ended, []
             for node_id in ended:
@@ -147,7 +153,7 @@ class Interpreter:
     @property
     def is_still(self) -> bool:
         """Has nothing happened since the loop was left?"""
-        return not (self._ended or self._is_busy() or self._scope.interrupted)
+        return not (self._ended or self._is_busy() or self._context.interrupted)
 
     def _is_busy(self) -> bool:
         """Is anything under way but nodes that wait? These are state: they outlive this history."""
@@ -157,9 +163,9 @@ class Interpreter:
         return [node for node in self._running if self._controls.is_waiting(node)]
 
     def _is_over(self) -> bool:
-        if not self._running and (not (self._ready or self._held or self._inline) or self._scope.interrupted):
+        if not self._running and (not (self._ready or self._held or self._inline) or self._context.interrupted):
             return True
-        self.drained = self._must_drain() and not self._scope.interrupted
+        self.drained = self._must_drain() and not self._context.interrupted
         return self.drained
 
     async def _wait(self, timeout_s: float | None) -> None:
@@ -169,17 +175,17 @@ class Interpreter:
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._scope.interrupted = True
-            self._scope.wake_all()
+            self._context.interrupted = True
+            self._context.wake_all()
         self._woken = False
-        if self._scope.interrupted and not self._cancelled:
+        if self._context.interrupted and not self._cancelled:
             self._interrupt()
 
     def _wake(self) -> None:
         self._woken = True
 
     def _interrupt(self) -> None:
-        # Remembered in the scope: an activity that completes although it was cancelled would swallow the request.
+        # Remembered in the context: an activity that completes although it was cancelled would swallow the request.
         self._cancelled = True
         self._forget_ready()
         for node_id, task in self._running.items():
@@ -192,7 +198,7 @@ class Interpreter:
 
     def _start_ready(self) -> bool:
         """Start what is ready, in order, inline nodes last. True when this activation's budget held nodes back."""
-        activation = self._scope.activation.look()
+        activation = self._context.activation.look()
         while self._ready and self._may_start():
             node = self.plan.by_id[self._ready[0][1]]
             if node.id in self._progress.outcome:  # skipped while it was held
@@ -211,16 +217,16 @@ class Interpreter:
                 continue
             size = len(orjson.dumps(inputs)) if inputs else 0
             weight = min(size, MAX_INLINE_INPUTS) + (len(self.plan.group_bytes(node.group)) if node.group else 0)
-            if not scheduler.budget([weight], self._scope.in_flight, activation.started, activation.spent):
-                return self._scope.in_flight < scheduler.MAX_IN_FLIGHT
+            if not scheduler.budget([weight], self._context.in_flight, activation.started, activation.spent):
+                return self._context.in_flight < scheduler.MAX_IN_FLIGHT
             heapq.heappop(self._ready)
             activation.started, activation.spent = activation.started + 1, activation.spent + weight
             self._begin(node, inputs, size)
         return self._start_segments()
 
     def _may_start(self) -> bool:
-        scope = self._scope
-        if scope.interrupted or scope.paused or scope.activation.segment_runs:
+        context = self._context
+        if context.interrupted or context.paused or context.activation.segment_runs:
             return False
         return not self._must_drain()
 
@@ -230,7 +236,7 @@ class Interpreter:
 
     def _history(self) -> History:
         # Only where segments may keep workflow tasks open is the newest answer not to be trusted.
-        return self._scope.activation.history if self._fuses and not self._repeated else History.now()
+        return self._context.activation.history if self._fuses and not self._repeated else History.now()
 
     # --- segments -------------------------------------------------------------------------------------------------
 
@@ -242,7 +248,7 @@ class Interpreter:
 
     def _start_segments(self) -> bool:
         """Start segments of the inline nodes that are ready. True when the budget held some back."""
-        activation = self._scope.activation
+        activation = self._context.activation
         # What begins beside a cancel request is cancelled before it is sent; a local segment would run all the same.
         while self._inline and self._may_start() and workflow.cancellation_reason() is None:
             ready = [heapq.heappop(self._inline) for _ in range(min(segments.MAX_NODES, len(self._inline)))]
@@ -251,10 +257,10 @@ class Interpreter:
             budget_ms = activation.left_ms if is_here else REGULAR_MS
             call = self._segment_runs.call(nodes, self.state.outputs, budget_ms)
             size = len(orjson.dumps(call))
-            if not scheduler.budget([size], self._scope.in_flight, activation.started, activation.spent):
+            if not scheduler.budget([size], self._context.in_flight, activation.started, activation.spent):
                 for item in ready:
                     heapq.heappush(self._inline, item)
-                return self._scope.in_flight < scheduler.MAX_IN_FLIGHT
+                return self._context.in_flight < scheduler.MAX_IN_FLIGHT
             # Choosing takes time too, and one workflow task must not last long: ten inline nodes count as one command.
             activation.started, activation.spent = activation.started + 1 + len(nodes) // 10, activation.spent + size
             inside = {node.id for node in nodes}
@@ -273,26 +279,26 @@ class Interpreter:
     def _may_run_here(self) -> bool:
         """Only when nothing else is under way in this workflow: what ends meanwhile would wait for it, and a replay
         could see the two ends in another order."""
-        return not (self._running or self._repeated) and self._scope.activation.may_run_here()
+        return not (self._running or self._repeated) and self._context.activation.may_run_here()
 
     def _begin_segment(self, call: dict[str, Any], ready: tuple[NodeId, ...], is_here: bool) -> None:
         first = ready[0]
         task = self._segment_runs.start_here(call) if is_here else self._segment_runs.start(call)
         if is_here:
-            self._scope.activation.begin_segment(task)
+            self._context.activation.begin_segment(task)
         self._segments[first] = Segment(ready, is_here)
         self._running[first] = task
-        self._scope.in_flight += 1
+        self._context.in_flight += 1
         task.add_done_callback(lambda _: self._ended.append(first))
 
     def _finish_segment(self, segment: Segment, task: asyncio.Future[Any]) -> None:
-        self._scope.in_flight -= 1
+        self._context.in_flight -= 1
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         result: dict[str, Any] = {"nodes": {}, "ms": segments.LOCAL_MS} if error is not None else task.result()
         if segment.is_here:
-            self._scope.activation.end_segment(result["ms"], len(orjson.dumps(result["nodes"])))
+            self._context.activation.end_segment(result["ms"], len(orjson.dumps(result["nodes"])))
         if error is not None:
-            if self._scope.interrupted:
+            if self._context.interrupted:
                 return
             self._alone.update(dict.fromkeys(segment.ready, 1 if segment.is_here else MAX_ATTEMPTS))
         for node_id, outcome in result["nodes"].items():
@@ -311,7 +317,7 @@ class Interpreter:
         else:
             self._record_result(node, NodeResult(outcome["outputs"], outcome["attempt"]))
             if workflow.unsafe.is_replaying():  # the worker that ran it may have died before it was heard
-                self._tell(node.id, "NODE_COMPLETE", {"output": outcome["outputs"], "attempt": outcome["attempt"]})
+                self._emit(node.id, "NODE_COMPLETE", {"output": outcome["outputs"], "attempt": outcome["attempt"]})
         self.state.table[node.id]["endedAt"] = outcome["endedAt"]
 
     # --- one node -------------------------------------------------------------------------------------------------
@@ -322,7 +328,7 @@ class Interpreter:
         if node.placement != "workflow":
             self._follow(node, self._runs.start(node, inputs, size, self._alone.get(node.id, 0)))
             return
-        self._tell(node.id, "NODE_EXECUTING", {"attempt": 1})
+        self._emit(node.id, "NODE_EXECUTING", {"attempt": 1})
         given = self._decide(node, inputs)
         if given is None:
             entry = self.state.table[node.id]
@@ -331,20 +337,20 @@ class Interpreter:
         self._push(scheduler.started(self.plan, self._progress, node.id))
         self._complete(node, given)
 
-    def _decide(self, node: PlannedNode, inputs: dict[str, Any]) -> Given | None:
+    def _decide(self, node: PlannedNode, inputs: dict[str, Any]) -> NodeDecision | None:
         """What a control node gives that needs nothing but its inputs; None for the others."""
         if node.interface_values:
-            return Given(interface_inputs(self.plan, self.place))
+            return NodeDecision(interface_inputs(self.plan, self.location))
         if node.joins:
             return control.merge(node, inputs, self.state.outputs)
         decide = control.DECISIONS.get(node.type)
         if decide is None:
-            return None if self._controls.knows(node) else Given()
+            return None if self._controls.knows(node) else NodeDecision()
         return None if control.must_load(node, inputs) else decide(inputs, node.config)
 
     def _follow(self, node: PlannedNode, task: asyncio.Future[Any]) -> None:
         self._running[node.id] = task
-        self._scope.in_flight += not self._controls.waits(node)
+        self._context.in_flight += not self._controls.waits(node)
         self._consuming += self._runs.follows(node)
         # Both ends of a STREAM edge are scheduled in one workflow task.
         self._push(scheduler.started(self.plan, self._progress, node.id))
@@ -361,29 +367,29 @@ class Interpreter:
         dead = [slot for slot, source in bypass.items() if not (source.inputs or source.has_empty)]
         more = {"dead": dead} if dead else {}
         self.state.move(node.id, NodeStatus.BYPASSED, output=given, endedAt=now(), **more)
-        self._tell(node.id, "NODE_BYPASSED", {"pseudoOutputs": given, **more})
+        self._emit(node.id, "NODE_BYPASSED", {"pseudoOutputs": given, **more})
         self._settle(node.id)
 
     def _finish(self, node: PlannedNode, task: asyncio.Future[Any]) -> None:
         """Record how a node's task ended."""
-        if self._repeated and self._scope.in_flight >= scheduler.MAX_IN_FLIGHT:
-            self._scope.wake_all()  # another graph may use the room
+        if self._repeated and self._context.in_flight >= scheduler.MAX_IN_FLIGHT:
+            self._context.wake_all()  # another graph may use the room
         segment = self._segments.pop(node.id, None)
         if segment is not None:
             self._finish_segment(segment, task)
             return
-        self._scope.in_flight -= not self._controls.waits(node)
+        self._context.in_flight -= not self._controls.waits(node)
         if self._runs.follows(node):
             self._consuming -= 1
             self._ready += self._held
             self._held = []
             heapq.heapify(self._ready)
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        if error is not None and self._scope.interrupted:
+        if error is not None and self._context.interrupted:
             return  # interrupted nodes are recorded together, at the end
         if error is not None:
             self._fail(node, *describe(error, node))
-        elif isinstance(task.result(), Given):
+        elif isinstance(task.result(), NodeDecision):
             self._complete(node, task.result())
         else:
             self._record_result(node, NodeResult(**task.result()))
@@ -396,18 +402,20 @@ class Interpreter:
             self.state.table[node.id]["cached"] = True
         self._settle(node.id)
 
-    def _complete(self, node: PlannedNode, given: Given) -> None:
+    def _complete(self, node: PlannedNode, given: NodeDecision) -> None:
         """Record the end of a control node; no activity announces it."""
         outputs = dict(given.outputs)
         more = {"dead": list(given.dead)} if given.dead else {}
         self.state.move(node.id, NodeStatus.COMPLETE, output=outputs, attempts=1, endedAt=now(), **more)
-        self._tell(node.id, "NODE_COMPLETE", {"output": outputs, "attempt": 1, **more})
+        self._emit(node.id, "NODE_COMPLETE", {"output": outputs, "attempt": 1, **more})
         self._settle(node.id, given.reason)
 
     def _fail(self, node: PlannedNode, error: dict[str, Any], attempts: int) -> None:
-        caught = {"output": {scheduler.ERROR_SLOT: {**error, "nodeId": self.place.of(node.id)}}} if node.catches else {}
+        caught = (
+            {"output": {scheduler.ERROR_SLOT: {**error, "nodeId": self.location.of(node.id)}}} if node.catches else {}
+        )
         self.state.move(node.id, NodeStatus.ERROR, error=error, attempts=attempts, endedAt=now(), **caught)
-        self._tell(node.id, "NODE_ERROR", {"errorDetails": error, "attempts": attempts})
+        self._emit(node.id, "NODE_ERROR", {"errorDetails": error, "attempts": attempts})
         self._settle(node.id)
 
     def _settle(self, node_id: NodeId, reason: str = "") -> None:
@@ -417,14 +425,14 @@ class Interpreter:
         self._push(settled.ready)
         for skipped, why in settled.reasons.items():
             self.state.move(skipped, NodeStatus.SKIPPED, reason=why, cause=node_id)
-            self._tell(skipped, "NODE_SKIPPED", {"reason": why, "causeNodeId": self.place.of(node_id)})
+            self._emit(skipped, "NODE_SKIPPED", {"reason": why, "causeNodeId": self.location.of(node_id)})
 
     def _push(self, nodes: tuple[NodeId, ...]) -> None:
         for node in nodes:
             heapq.heappush(self._ready, (self.plan.order[node], node))
 
-    def _tell(self, node_id: str, type: str, payload: dict[str, Any]) -> None:
-        self._scope.tell(self.place.of(node_id), type, payload)
+    def _emit(self, node_id: str, type: str, payload: dict[str, Any]) -> None:
+        self._context.emit(self.location.of(node_id), type, payload)
 
     def record_interrupted(self) -> None:
         """Record the end of everything that has none."""
@@ -432,13 +440,13 @@ class Interpreter:
             entry = self.state.table.get(node_id)
             if entry is None or entry["status"] in (NodeStatus.RUNNING, NodeStatus.WAITING):
                 self.state.move(node_id, NodeStatus.INTERRUPTED, endedAt=now())
-                self._tell(node_id, "NODE_INTERRUPTED", {})
+                self._emit(node_id, "NODE_INTERRUPTED", {})
 
     # --- the table ------------------------------------------------------------------------------------------------
 
     def table(self) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """Every node here and below as far as it is at hand: (path to entry, references of further such tables)."""
-        return flat(self.state.table, self.place)
+        return flat(self.state.table, self.location)
 
     def counts(self) -> dict[str, int]:
         """How many nodes here and below are in which status."""
@@ -456,12 +464,14 @@ def history_is_full(history: History, is_busy: Callable[[], bool]) -> bool:
     return history.events > DRAIN_EVENTS or history.bytes > DRAIN_BYTES
 
 
-def flat(table: Mapping[NodeId, Mapping[str, Any]], place: Place) -> tuple[dict[str, dict[str, Any]], list[Any]]:
+def flat(
+    table: Mapping[NodeId, Mapping[str, Any]], location: GraphLocation
+) -> tuple[dict[str, dict[str, Any]], list[Any]]:
     """A table by paths in the run, with what ran below its nodes."""
     found: dict[str, dict[str, Any]] = {}
     refs: list[Any] = []
     for node, entry in table.items():
-        found[place.of(node)] = {key: value for key, value in entry.items() if key != "below"}
+        found[location.of(node)] = {key: value for key, value in entry.items() if key != "below"}
         for below in entry.get("below", ()):
             found.update(below.get("nodes") or {})
             refs += below.get("refs") or []

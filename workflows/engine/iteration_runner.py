@@ -14,10 +14,10 @@ from temporalio import workflow
 
 from innkeeper.nodes.call import LOAD_VALUE
 from innkeeper.nodes.feeds import convert
-from innkeeper.workflows.engine.engine_activities import job, pieces_of, stored_pieces, unstoppable
-from innkeeper.workflows.engine.iteration_state import Repeat
+from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
+from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.state import RunState
-from innkeeper.workflows.engine.workflow_context import Place, Scope
+from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import RunPlan
 
 SPILL_BYTES = 1_000_000
@@ -49,7 +49,7 @@ class Graph(Protocol):
     def failure(self) -> dict[str, Any]: ...
 
 
-Make = Callable[[Place], Graph]
+Make = Callable[[GraphLocation], Graph]
 
 
 @dataclass
@@ -61,21 +61,28 @@ class Running:
     task: asyncio.Task[None]
 
 
-class Repeater(ABC):
+class IterationRunner(ABC):
     """Runs a graph again and again below one path. `drained`: the history is full, `repeat` says where to go on.
 
     Args:
-        make: A fresh graph at a place.
+        make: A fresh graph at a location.
         size: Nodes of the graph.
         must_drain: May nothing new begin in this history?
     """
 
     def __init__(
-        self, scope: Scope, path: str, repeat: Repeat, make: Make, *, size: int, must_drain: Callable[[], bool]
+        self,
+        context: WorkflowContext,
+        path: str,
+        repeat: IterationState,
+        make: Make,
+        *,
+        size: int,
+        must_drain: Callable[[], bool],
     ) -> None:
         self.repeat = repeat
         self.drained = False
-        self._scope = scope
+        self._context = context
         self._path = path
         self._make = make
         self._size = size
@@ -89,13 +96,13 @@ class Repeater(ABC):
 
     async def run(self) -> dict[str, Any]:
         """Run to the end; gives the outputs of the node. Raises ApplicationError with why it failed."""
-        hush = self._scope.listen(self._wake)
+        unsubscribe = self._context.subscribe(self._wake)
         try:
             await self._resume()
             await self._advance()
             while self._has_more():
                 await self._store_open()
-                if all(running.graph.is_still for running in self._parked.values()) and not self._scope.interrupted:
+                if all(running.graph.is_still for running in self._parked.values()) and not self._context.interrupted:
                     self.drained = True
                     return {}
                 self._unpark()
@@ -104,8 +111,8 @@ class Repeater(ABC):
                 self._unpark()
                 await self._advance()
         finally:
-            hush()
-        return {} if self._scope.interrupted else await self._outputs()
+            unsubscribe()
+        return {} if self._context.interrupted else await self._outputs()
 
     @abstractmethod
     async def _advance(self) -> None:
@@ -126,7 +133,7 @@ class Repeater(ABC):
     # --- graphs ---------------------------------------------------------------------------------------------------
 
     def _begin(self, number: int, own: dict[str, Any], table: dict[str, Any] | None = None) -> None:
-        graph = self._make(Place(f"{self._path}/{number}", self._inputs(own)))
+        graph = self._make(GraphLocation(f"{self._path}/{number}", self._inputs(own)))
         if table:
             graph.resume(table)
         self._start(number, graph, own)
@@ -155,20 +162,20 @@ class Repeater(ABC):
 
     def _may_begin(self) -> bool:
         """May one more graph begin now?"""
-        if self._scope.interrupted or self._scope.paused or self._must_drain():
+        if self._context.interrupted or self._context.paused or self._must_drain():
             return False
-        if self._scope.activation.take(self._size):
+        if self._context.activation.take(self._size):
             return True
-        self._scope.held_back = True
+        self._context.held_back = True
         return False
 
     async def _wait(self) -> None:
         """Until a graph has ended, something was said, or a new workflow task may begin what was held back."""
-        await self._until(lambda: bool(self._ended) or self._woken or self._scope.held_back)
-        if self._scope.held_back:
+        await self._until(lambda: bool(self._ended) or self._woken or self._context.held_back)
+        if self._context.held_back:
             await self._until(lambda: bool(self._ended) or self._woken, HELD_BACK_S)
-            self._scope.held_back = False
-            self._scope.wake_all()
+            self._context.held_back = False
+            self._context.wake_all()
         self._woken = False
 
     async def _until(self, is_met: Callable[[], bool], timeout_s: float | None = None) -> None:
@@ -177,8 +184,8 @@ class Repeater(ABC):
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._scope.interrupted = True
-            self._scope.wake_all()
+            self._context.interrupted = True
+            self._context.wake_all()
 
     def _wake(self) -> None:
         self._woken = True
@@ -189,9 +196,9 @@ class Repeater(ABC):
         return {k: convert(value, "collect_text") if k in streams else value for k, value in graph.outputs.items()}
 
     def _progress(self, value: int, before: int, total: int) -> None:
-        """Tell how far it is, a hundred times at most."""
+        """Emit how far it is, a hundred times at most."""
         if value * 100 // total != before * 100 // total:
-            self._scope.tell(self._path, "NODE_PROGRESS", {"value": value, "max": total})
+            self._context.emit(self._path, "NODE_PROGRESS", {"value": value, "max": total})
 
     # --- what is kept ---------------------------------------------------------------------------------------------
 
@@ -215,9 +222,9 @@ class Repeater(ABC):
         recent, self.repeat.recent = self.repeat.recent, []
         table, self._table = self._table, {}
         self._bytes = 0
-        self.repeat.pieces += await stored_pieces(self._scope, pieces_of(recent))
+        self.repeat.pieces += await stored_pieces(self._context, pieces_of(recent))
         tables = [dict(piece) for piece in pieces_of(list(table.items()))]
-        self.repeat.tables += await stored_pieces(self._scope, tables)
+        self.repeat.tables += await stored_pieces(self._context, tables)
 
     async def _store_open(self) -> None:
         """Store everything apart, before this history ends."""
@@ -227,14 +234,14 @@ class Repeater(ABC):
             for number, running in self._parked.items()
             for piece in list(running.graph.state.pieces()) or [{}]
         ]
-        self.repeat.open = await stored_pieces(self._scope, pieces_of(rows))
+        self.repeat.open = await stored_pieces(self._context, pieces_of(rows))
 
     async def _resume(self) -> None:
         """Take up what the history before left open."""
         refs, self.repeat.open = self.repeat.open, []
         found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         for ref in refs:
-            for number, own, piece in await unstoppable(self._scope, job(LOAD_VALUE, ref, list)):
+            for number, own, piece in await shielded(self._context, engine_activity(LOAD_VALUE, ref, list)):
                 found.setdefault(number, (own, {}))[1].update(piece)
         for number, (own, table) in found.items():
             self._begin(number, own, table)

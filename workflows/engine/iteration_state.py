@@ -9,7 +9,7 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import OPEN_VALUE, is_blob, kind_of
-from innkeeper.workflows.engine.engine_activities import job
+from innkeeper.workflows.engine.engine_activities import engine_activity
 from innkeeper.workflows.plan import PlannedNode
 
 DEFAULT_CONCURRENCY = 8
@@ -18,7 +18,7 @@ DEFAULT_ITERATIONS = 100
 
 
 @dataclass
-class Repeat:
+class IterationState:
     """What is repeated, and how far it is.
 
     Attributes:
@@ -71,7 +71,7 @@ def each_of(node: PlannedNode, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(items, list) and not is_blob(items):
         raise refused(node.id, f"'items' must be a list, found {kind_of(items)}")
     config = node.config
-    return Repeat(
+    return IterationState(
         "each",
         items=items,
         item_key=str(config.get("itemKey") or "item"),
@@ -87,12 +87,12 @@ async def loop_of(node: PlannedNode, inputs: Mapping[str, Any]) -> dict[str, Any
     state = inputs.get("state")
     found = kind_of(state)
     if is_blob(state):
-        opened = await job(OPEN_VALUE, {"value": state}, dict)
+        opened = await engine_activity(OPEN_VALUE, {"value": state}, dict)
         state, found = opened["items"], opened["kind"]
     if not isinstance(state, Mapping):
         raise refused(node.id, f"'state' must be an object, found {found}")
     config = node.config
-    return Repeat(
+    return IterationState(
         "loop",
         state=dict(state),
         condition_key=str(config.get("conditionKey") or ""),

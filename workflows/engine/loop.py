@@ -9,15 +9,15 @@ from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob
 from innkeeper.workflows.engine.control import is_true
-from innkeeper.workflows.engine.engine_activities import job, packed, unstoppable
-from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, Repeater
+from innkeeper.workflows.engine.engine_activities import engine_activity, packed, shielded
+from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
 from innkeeper.workflows.engine.iteration_state import refused
 
 MAX_STATE_BYTES = 500_000
 """JSON of the state, large values as references: it travels whole."""
 
 
-class Loop(Repeater):
+class Loop(IterationRunner):
     """At least one round; `repeat.total` is set when there will be no further one."""
 
     async def _advance(self) -> None:
@@ -33,14 +33,14 @@ class Loop(Repeater):
                 await self._store()
 
     def _is_held(self) -> bool:
-        waits = self._scope.paused or self._scope.held_back
-        return waits and self._has_next() and not (self._scope.interrupted or self._must_drain())
+        waits = self._context.paused or self._context.held_back
+        return waits and self._has_next() and not (self._context.interrupted or self._must_drain())
 
     def _has_next(self) -> bool:
         return self.repeat.total is None and not self._parked
 
     def _has_more(self) -> bool:
-        return self.repeat.total is None and not self._scope.interrupted
+        return self.repeat.total is None and not self._context.interrupted
 
     def _inputs(self, own: dict[str, Any]) -> dict[str, Any]:
         return dict(self.repeat.state)
@@ -69,7 +69,9 @@ class Loop(Repeater):
 
     async def _goes_on(self, holds: Any) -> bool:
         if is_blob(holds):
-            holds = (await unstoppable(self._scope, job(OPEN_VALUE, {"value": holds, "peek": True}, dict)))["items"]
+            holds = (await shielded(self._context, engine_activity(OPEN_VALUE, {"value": holds, "peek": True}, dict)))[
+                "items"
+            ]
         if not is_true(holds):
             return False
         repeat = self.repeat
@@ -83,6 +85,6 @@ class Loop(Repeater):
     async def _outputs(self) -> dict[str, Any]:
         state, rounds = self.repeat.state, self.repeat.next
         if any(is_blob(value) for value in state.values()):
-            whole = await unstoppable(self._scope, job(GATHER_VALUES, {"state": state}, dict))
+            whole = await shielded(self._context, engine_activity(GATHER_VALUES, {"state": state}, dict))
             return {**whole, "iterations": rounds}
-        return await packed(self._scope, {"state": state, "iterations": rounds})
+        return await packed(self._context, {"state": state, "iterations": rounds})

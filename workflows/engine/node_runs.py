@@ -21,8 +21,8 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import EXECUTE_NODE, PIECES, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
 from innkeeper.workflows.engine import node_values
-from innkeeper.workflows.engine.engine_activities import job, pieces_of
-from innkeeper.workflows.engine.workflow_context import Place, Scope
+from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of
+from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan, SlotKey
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
@@ -40,9 +40,9 @@ STREAM_LIMIT = timedelta(hours=24)
 class NodeRuns:
     """Starts the activities of one graph."""
 
-    def __init__(self, scope: Scope, place: Place, plan: RunPlan) -> None:
-        self._scope = scope
-        self._place = place
+    def __init__(self, context: WorkflowContext, location: GraphLocation, plan: RunPlan) -> None:
+        self._context = context
+        self._location = location
         self._plan = plan
         self._followers: AbstractSet[NodeId] = frozenset(link.id for link in plan.links if link.follows)
 
@@ -80,7 +80,7 @@ class NodeRuns:
             EXECUTE_NODE,
             call,
             # Named, so that a replay that starts another node here is noticed; the server only compares type and id.
-            activity_id=self._place.of(node.id) if self._plan.plan_version >= NAMED_SINCE else None,
+            activity_id=self._location.of(node.id) if self._plan.plan_version >= NAMED_SINCE else None,
             task_queue=self._queue_of(node),
             result_type=dict,
             start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s),
@@ -95,7 +95,7 @@ class NodeRuns:
         return self.follows(node) or self._is_followed(node)
 
     def _is_followed(self, node: PlannedNode) -> bool:
-        return node.id in self._plan.consumers or node.id in self._place.kept
+        return node.id in self._plan.consumers or node.id in self._location.kept
 
     def _queue_of(self, node: PlannedNode) -> str | None:
         """None is the run's own queue. Consumers wait in slots of their own, or they would starve their producers."""
@@ -103,8 +103,8 @@ class NodeRuns:
 
     def _call(self, node: PlannedNode, inputs: dict[str, Any], attempts: int) -> NodeCall:
         return NodeCall(
-            run=self._scope.run,
-            path=self._place.of(node.id),
+            run=self._context.run,
+            path=self._location.of(node.id),
             type=node.type,
             inputs=inputs,
             mode=node.mode,
@@ -112,22 +112,22 @@ class NodeRuns:
             multi=[key for key, slot in node.inputs.items() if slot.multi],
             seal={key: list(slot.seal) for key, slot in node.outputs.items() if slot.seal},
             streams=[key for key, slot in node.outputs.items() if slot.stream],
-            collect_chunks=node.collect_chunks or node.id in self._place.lists,
+            collect_chunks=node.collect_chunks or node.id in self._location.lists,
             base_attempt=attempts,
             max_failures=max(1, node.max_attempts - min(attempts, 1)),
             non_retryable=list(node.non_retryable),
-            run_user=self._scope.user_id,
-            interface_inputs=interface_inputs(self._plan, self._place) if node.interface_values else {},
+            run_user=self._context.user_id,
+            interface_inputs=interface_inputs(self._plan, self._location) if node.interface_values else {},
             stream_inputs=self.sources(node),
             keep_chunks=self._is_followed(node),
             active_timeout_s=node.timeout_s if self._is_in_stream(node) else 0.0,
-            cached=node.cached and not self._scope.no_cache,
+            cached=node.cached and not self._context.no_cache,
         )
 
     def sources(self, node: PlannedNode) -> dict[str, list[str | None]]:
         """Where its stream inputs come from: paths in the run."""
         found = node_values.stream_inputs(self._plan, node)
-        return {key: [self._place.of(path) if path else path for path in paths] for key, paths in found.items()}
+        return {key: [self._location.of(path) if path else path for path in paths] for key, paths in found.items()}
 
     async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int) -> dict[str, Any]:
         """A node with large inputs, or one whose queue may have no worker."""
@@ -149,9 +149,9 @@ def must_fit(node: PlannedNode, message: Any, beside: int = 0) -> None:
         raise ApplicationError(f"{text}; {hint}", type="value_too_large", non_retryable=True)
 
 
-def interface_inputs(plan: RunPlan, place: Place) -> dict[str, Any]:
+def interface_inputs(plan: RunPlan, location: GraphLocation) -> dict[str, Any]:
     """What core:GroupInput gives here: the workflow's own values, over them what came in from outside."""
-    given = {key: value for key, value in place.inputs.items() if key in plan.interface_keys}
+    given = {key: value for key, value in location.inputs.items() if key in plan.interface_keys}
     return {**plan.interface_inputs, **given}
 
 
@@ -167,11 +167,13 @@ async def stored(node: PlannedNode, inputs: dict[str, Any], *, in_pieces: bool) 
         left -= len(orjson.dumps(inputs[key]))
         many = node.inputs[SlotKey(key)].multi and isinstance(inputs[key], list)
         if many and in_pieces:
-            result[key] = {PIECES: [(await job(STORE_VALUES, [piece], list))[0] for piece in pieces_of(inputs[key])]}
+            result[key] = {
+                PIECES: [(await engine_activity(STORE_VALUES, [piece], list))[0] for piece in pieces_of(inputs[key])]
+            }
         else:
             values = inputs[key] if many else [inputs[key]]
             must_fit(node, values)
-            refs = await job(STORE_VALUES, values, list)
+            refs = await engine_activity(STORE_VALUES, values, list)
             result[key] = refs if many else refs[0]
     return result
 
@@ -184,7 +186,7 @@ async def _watch_queue(queue: str, handle: workflow.ActivityHandle[dict[str, Any
             await workflow.wait_condition(handle.done, timeout=patience)
             return
         except TimeoutError:
-            if not await job(QUEUE_HAS_WORKERS, queue, bool):
+            if not await engine_activity(QUEUE_HAS_WORKERS, queue, bool):
                 handle.cancel()
                 message = f"no worker polls the queue {queue!r}; start one with INNKEEPER_QUEUES={queue}"
                 raise ApplicationError(message, type="no_worker", non_retryable=True) from None

@@ -93,12 +93,14 @@ def settle(plan: RunPlan, progress: Progress, node_id: NodeId, end: End | str) -
     progress.waiting.pop(node_id, None)
     after, beside = plan.successors[node_id], plan.consumers.get(node_id, ())
     if end.outcome == "error" and not node.continue_on_error and not node.catches:
-        return Settled(reasons=_kill(plan, progress, ((other, UPSTREAM_ERROR) for other in (*after, *beside))))
-    lost = [(other, why) for other in (*after, *beside) if (why := _why_not(plan.by_id[other], node, end))]
+        return Settled(
+            reasons=_skip_downstream(plan, progress, ((other, UPSTREAM_ERROR) for other in (*after, *beside)))
+        )
+    lost = [(other, why) for other in (*after, *beside) if (why := _skip_reason(plan.by_id[other], node, end))]
     gone = {other for other, _ in lost}
     behind = (*after, *(() if has_run else beside))
     ready = _released(plan, progress, (other for other in behind if other not in gone))
-    return Settled(_in_order(plan, ready), _kill(plan, progress, lost))
+    return Settled(_in_order(plan, ready), _skip_downstream(plan, progress, lost))
 
 
 def leave_out(plan: RunPlan, progress: Progress, node_id: NodeId, reason: str) -> Mapping[NodeId, str]:
@@ -106,7 +108,7 @@ def leave_out(plan: RunPlan, progress: Progress, node_id: NodeId, reason: str) -
     progress.outcome[node_id] = "skipped"
     progress.waiting.pop(node_id, None)
     behind = (*plan.successors[node_id], *plan.consumers.get(node_id, ()))
-    return _kill(plan, progress, ((other, reason) for other in behind))
+    return _skip_downstream(plan, progress, ((other, reason) for other in behind))
 
 
 def resumed(plan: RunPlan, ends: Mapping[NodeId, End]) -> tuple[Progress, tuple[NodeId, ...]]:
@@ -133,18 +135,18 @@ def _has_given(source: PlannedNode, join: PlannedNode, end: End | None) -> bool:
         return False
     if end.outcome == "error" and not (source.continue_on_error or source.catches):
         return False
-    return not _why_not(join, source, end)
+    return not _skip_reason(join, source, end)
 
 
-def _why_not(node: PlannedNode, source: PlannedNode, end: End) -> str:
+def _skip_reason(node: PlannedNode, source: PlannedNode, end: End) -> str:
     """Why a node will never get what it takes from an ended `source`; "" when it does."""
-    reasons = [_gone(source, slot, end, node.joins) for slot in node.gates.get(source.id, ())]
+    reasons = [_dead_reason(source, slot, end, node.joins) for slot in node.gates.get(source.id, ())]
     if node.joins:
         return reasons[-1] if reasons and all(reasons) else ""
     return next(filter(None, reasons), "")
 
 
-def _gone(source: PlannedNode, slot: str, end: End, joins: bool) -> str:
+def _dead_reason(source: PlannedNode, slot: str, end: End, joins: bool) -> str:
     """Why nothing comes from one output; "" when something may. Only a join minds that an output is empty."""
     failed = end.outcome == "error"
     if slot in end.dead:
@@ -168,7 +170,7 @@ def _released(plan: RunPlan, progress: Progress, nodes: Iterable[NodeId]) -> lis
     return ready
 
 
-def _kill(plan: RunPlan, progress: Progress, first: Iterable[tuple[NodeId, str]]) -> dict[NodeId, str]:
+def _skip_downstream(plan: RunPlan, progress: Progress, first: Iterable[tuple[NodeId, str]]) -> dict[NodeId, str]:
     """Skip these nodes and everything behind them, breadth first, each once; gives the reason of each."""
     queue = list(first)
     reasons: dict[NodeId, str] = {}

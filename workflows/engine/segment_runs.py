@@ -13,7 +13,7 @@ from innkeeper.nodes.call import EXECUTE_SEGMENT, SegmentCall, SegmentNode
 from innkeeper.nodes.feeds import Outputs
 from innkeeper.workflows.engine import segments
 from innkeeper.workflows.engine.node_runs import HEARTBEAT_TIMEOUT
-from innkeeper.workflows.engine.workflow_context import Place, Scope
+from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import PlannedNode
 
 MAX_ATTEMPTS = 3
@@ -24,18 +24,18 @@ REGULAR_MS = 2_000.0
 class SegmentRuns:
     """Starts the segments of one graph."""
 
-    def __init__(self, scope: Scope, place: Place) -> None:
-        self._scope = scope
-        self._place = place
+    def __init__(self, context: WorkflowContext, location: GraphLocation) -> None:
+        self._context = context
+        self._location = location
 
     def call(self, nodes: Sequence[PlannedNode], outputs: Outputs, budget_ms: float) -> dict[str, Any]:
         """What the activity is told. `outputs`: of all nodes that have ended."""
         return SegmentCall(
-            run=self._scope.run,
-            place=self._place.path,
+            run=self._context.run,
+            place=self._location.path,
             nodes=[_on_wire(node) for node in nodes],
             outputs=segments.given_from_outside(nodes, outputs),
-            run_user=self._scope.user_id,
+            run_user=self._context.user_id,
             budget_ms=budget_ms,
         ).to_wire()
 
@@ -71,7 +71,7 @@ class SegmentRuns:
 
     def _name(self, call: dict[str, Any]) -> str:
         nodes = call["nodes"]
-        return f"{self._place.of(nodes[0]['id'])} +{len(nodes) - 1}"
+        return f"{self._location.of(nodes[0]['id'])} +{len(nodes) - 1}"
 
 
 def _on_wire(node: PlannedNode) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.workflows.engine.control import OPERATORS, Given, fits, unknown_operator
+from innkeeper.workflows.engine.control import OPERATORS, NodeDecision, fits, unknown_operator
 from innkeeper.workflows.engine.workflow_context import Wait
 
 MAX_WAIT_S = 10 * 366 * 86_400.0
 """Ten years: more is a mistake in the unit."""
 LOADED = frozenset({"seconds", "time", "filter"})
 """Inputs that the wait itself reads; what only passes through stays a reference."""
-SAID = frozenset({"answer", "data"})
+USER_VALUES = frozenset({"answer", "data"})
 """Outputs that hold what somebody outside has said."""
 APPROVAL = "core:Approval"
 TIMED_OUT = "timed_out"
@@ -121,7 +121,7 @@ def matches(wait: Wait, name: str, data: Any) -> bool:
     return all(key in fields and fits(fields[key], case) for key, case in wait.filter.items())
 
 
-def hear(wait: Wait, name: str, data: Any) -> bool:
+def receive_event(wait: Wait, name: str, data: Any) -> bool:
     """End a wait by the event that it waits for; another event changes nothing."""
     fit = matches(wait, name, data)
     if fit:
@@ -129,14 +129,14 @@ def hear(wait: Wait, name: str, data: Any) -> bool:
     return fit
 
 
-def given(wait: Wait, inputs: Mapping[str, Any]) -> Given:
+def given(wait: Wait, inputs: Mapping[str, Any]) -> NodeDecision:
     """What a node gives when its wait is over, by an answer or by time. `data` is changed already."""
     if wait.kind in ("delay", "until"):
-        return Given({"value": inputs.get("value")})
+        return NodeDecision({"value": inputs.get("value")})
     if wait.kind == "event":
         if wait.answer is None:
-            return Given({"timeout": True}, ("data",), TIMED_OUT)
-        return Given({"data": wait.answer.get("data")}, ("timeout",), NOT_CHOSEN)
+            return NodeDecision({"timeout": True}, ("data",), TIMED_OUT)
+        return NodeDecision({"data": wait.answer.get("data")}, ("timeout",), NOT_CHOSEN)
     return _decision(wait, inputs.get("data"))
 
 
@@ -145,8 +145,8 @@ def was_answered(kind: str, entry: Mapping[str, Any]) -> bool:
     return kind == APPROVAL and "answer" in (entry.get("output") or ())
 
 
-def _decision(wait: Wait, data: Any) -> Given:
+def _decision(wait: Wait, data: Any) -> NodeDecision:
     if wait.answer is None:
-        return Given({"timeout": data}, ("approved", "rejected", "answer"), TIMED_OUT)
+        return NodeDecision({"timeout": data}, ("approved", "rejected", "answer"), TIMED_OUT)
     chosen, other = ("approved", "rejected") if wait.answer["approved"] else ("rejected", "approved")
-    return Given({chosen: data, "answer": wait.answer}, (other, "timeout"), NOT_CHOSEN)
+    return NodeDecision({chosen: data, "answer": wait.answer}, (other, "timeout"), NOT_CHOSEN)

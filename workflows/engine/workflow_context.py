@@ -9,7 +9,7 @@ from typing import Any
 from temporalio import workflow
 
 from innkeeper.workflows.engine.activation import Activation
-from innkeeper.workflows.engine.event_sink import tell
+from innkeeper.workflows.engine.event_sink import emit
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class RunStart:
         inputs: Interface inputs of the group.
         streams: Interface inputs that are streams: producers' paths in the run, `""` (no chunks), None (in `inputs`).
         kept, lists: Producers inside whose chunks, or chunk lists, are wanted outside; paths in the group.
-        repeat: The plan is run once for each item, or again and again (`workflows.repeat.Repeat` as an object).
+        repeat: The plan is run once for each item, or again and again (`workflows.repeat.IterationState` as an object).
         waits: What waiting nodes wait for, node id to `Wait` as an object, before continue-as-new.
         no_cache: Every node runs, whatever the result cache knows.
     """
@@ -54,7 +54,7 @@ class Wait:
     answer: dict[str, Any] | None = None
 
 
-class Scope:
+class WorkflowContext:
     """One Temporal workflow: its run, what it was told, and what is under way in it.
 
     Attributes:
@@ -71,40 +71,40 @@ class Scope:
         self.no_cache = False
         self.waits: dict[str, Wait] = {}
         self.answered: set[str] = set()
-        self._heard: tuple[int, list[tuple[str, Any]]] = (-1, [])
+        self._unclaimed: tuple[int, list[tuple[str, Any]]] = (-1, [])
         self.children: dict[str, workflow.ChildWorkflowHandle[Any, dict[str, Any]]] = {}
         self.activation = Activation()
         self.held_back = False
         self._listeners: dict[int, Callable[[], None]] = {}
         self._next = 0
 
-    def listen(self, wake: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have `wake` called when something was said to the whole run; gives the call that ends it."""
         key, self._next = self._next, self._next + 1
         self._listeners[key] = wake
         return lambda: self._listeners.pop(key, None) and None
 
-    def hear(self, name: str, data: Any) -> None:
+    def receive_event(self, name: str, data: Any) -> None:
         """Keep an event that nobody waited for, for the rest of this workflow task."""
-        self._heard = (self.activation.look().number, [*self.heard_now, (name, data)])
+        self._unclaimed = (self.activation.look().number, [*self.unclaimed_events, (name, data)])
 
     @property
-    def heard_now(self) -> list[tuple[str, Any]]:
+    def unclaimed_events(self) -> list[tuple[str, Any]]:
         """The unheard events of this workflow task. One that is done anew, since its worker died, hears them before the
         waits begin that its users have been told of already."""
-        number, events = self._heard
+        number, events = self._unclaimed
         return events if number == self.activation.look().number else []
 
     def wake_all(self) -> None:
         for wake in list(self._listeners.values()):
             wake()
 
-    def tell(self, path: str, type: str, payload: dict[str, Any]) -> None:
-        tell(self.run, path, type, payload)
+    def emit(self, path: str, type: str, payload: dict[str, Any]) -> None:
+        emit(self.run, path, type, payload)
 
 
 @dataclass(frozen=True)
-class Place:
+class GraphLocation:
     """Where a graph runs: its own path in the run (`""` for the run itself) and what came in there."""
 
     path: str = ""

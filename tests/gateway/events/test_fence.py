@@ -90,7 +90,7 @@ def test_higher_epoch_resets_and_starts_counting_anew() -> None:
     log.send(opened())
     log.send(chunk(0))
     assert log.send(opened((1, 1))).answer == {"s": "ok", "next": 0}
-    assert log.send(chunk(0, (1, 1))).fate == "logged"
+    assert log.send(chunk(0, (1, 1))).disposition == "logged"
     assert log.types() == ["NODE_EXECUTING", "NODE_YIELD", "NODE_STREAM_RESET", "NODE_EXECUTING", "NODE_YIELD"]
 
 
@@ -160,8 +160,8 @@ def test_gap_advances_next_and_hides_what_was_known() -> None:
     log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 0, "to": 4})
     assert log.events[-1]["payload"]["gap"] == {"from": 1, "to": 4}
     assert "yieldedContent" not in log.events[-1]["payload"]
-    assert log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 2, "to": 4}).fate == "resend"
-    assert log.send(chunk(5)).fate == "logged"
+    assert log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 2, "to": 4}).disposition == "resend"
+    assert log.send(chunk(5)).disposition == "logged"
     with pytest.raises(ProtocolError):
         log.send({"t": "gap", "path": "n", "epoch": [1, 0], "from": 7, "to": 9})
 
@@ -247,7 +247,7 @@ def test_nothing_follows_the_final_status() -> None:
     assert log.types()[-2:] == ["NODE_COMPLETE", "EXECUTION_STATUS_UPDATE"]
     late = [chunk(0, path="m"), opened((2, 0), "m"), opened(path="new"), fact_message("m", "NODE_ERROR", {})]
     assert [log.send(message).answer for message in late] == [FENCED, FENCED, FENCED, None]
-    assert all(log.send(message).fate == "late" for message in [*late, status_message("complete")])
+    assert all(log.send(message).disposition == "late" for message in [*late, status_message("complete")])
     assert log.send(opened((2, 0))).answer == {"s": "finished", "outputs": {"x": 1}}
 
 
@@ -283,7 +283,7 @@ def test_open_run_over_its_size_keeps_gaps_instead_of_chunks() -> None:
     log.state.size = OPEN_RUN_BYTES + 1
     for i in range(1, 50):
         log.send(chunk(i))
-        assert log.send(chunk(i, path="read")).fate == "logged"
+        assert log.send(chunk(i, path="read")).disposition == "logged"
     log.send(complete(end=True))
     yields = [e["payload"] for e in log.events if e["type"] == "NODE_YIELD" and e["payload"]["sourceNodeId"] == "n"]
     assert [payload.get("gap") for payload in yields] == [None, {"from": 1, "to": GAP_SPAN}, None]
@@ -539,4 +539,4 @@ def _outcome(state: RunLogState, message: Mapping[str, Any]) -> bytes | str:
         decision = decide(state, {"run": "r", **message}, 5)
     except ProtocolError as error:
         return error.code
-    return orjson.dumps([list(decision.events), decision.answer, decision.fate])
+    return orjson.dumps([list(decision.events), decision.answer, decision.disposition])

@@ -338,10 +338,10 @@ async def test_any_order_of_events_gives_every_follower_the_same_stream(
         attempt, held = 1, told.setdefault(path, [])
         await writer.append("r", [opened(attempt, path, resume=[1, 0])])
         for _ in range(40):
-            fate = dice.random()
-            if fate < 0.15:
+            disposition = dice.random()
+            if disposition < 0.15:
                 attempt += 1
-                goes_on = fate < 0.08
+                goes_on = disposition < 0.08
                 await writer.append("r", [opened(attempt, path, resume=[1 if goes_on else attempt, 0])])
                 answer_next = writer._open["r"].nodes[path].next
                 del held[answer_next:]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from innkeeper.gateway.events.send_rate import Pace
+from innkeeper.gateway.events.send_rate import SendRate
 
 
 class Clock:
@@ -13,42 +13,42 @@ class Clock:
         return self.now
 
 
-def run(pace: Pace, clock: Clock, per_s: int, seconds: float, array: int = 1) -> list[float]:
+def run(send_rate: SendRate, clock: Clock, per_s: int, seconds: float, array: int = 1) -> list[float]:
     """Send evenly for a while, `array` events at a time; gives the delays a client is told that just got one."""
     delays = []
     for _ in range(round(per_s * seconds / array)):
         clock.now += array / per_s
-        pace.frame_sent(array)
-        delays.append(pace.delay_s(clock.now))
+        send_rate.frame_sent(array)
+        delays.append(send_rate.delay_s(clock.now))
     return delays
 
 
 def test_calm_gateway_never_delays() -> None:
     clock = Clock()
-    assert set(run(Pace(clock=clock), clock, 1400, 2)) == {0.0}
+    assert set(run(SendRate(clock=clock), clock, 1400, 2)) == {0.0}
 
 
 @pytest.mark.parametrize("array", [1, 50])
 def test_busy_gateway_paces_every_client_also_while_it_gathers(array: int) -> None:
     clock = Clock()
-    delays = run(Pace(clock=clock), clock, 6000, 2, array)
+    delays = run(SendRate(clock=clock), clock, 6000, 2, array)
     settled = delays[len(delays) // 4 :]
     assert settled == pytest.approx([0.03] * len(settled))
 
 
 def test_client_that_waited_long_enough_is_served_at_once() -> None:
     clock = Clock()
-    pace = Pace(clock=clock)
-    run(pace, clock, 6000, 1)
-    assert pace.delay_s(clock.now - 0.02) == pytest.approx(0.01)
-    assert pace.delay_s(clock.now - 0.04) == 0.0
+    send_rate = SendRate(clock=clock)
+    run(send_rate, clock, 6000, 1)
+    assert send_rate.delay_s(clock.now - 0.02) == pytest.approx(0.01)
+    assert send_rate.delay_s(clock.now - 0.04) == 0.0
 
 
 def test_pace_ends_when_the_load_ends() -> None:
     clock = Clock()
-    pace = Pace(clock=clock)
-    run(pace, clock, 6000, 1)
+    send_rate = SendRate(clock=clock)
+    run(send_rate, clock, 6000, 1)
     clock.now += 0.4
-    assert pace.rate == 0
-    assert set(run(pace, clock, 1000, 1)) == {0.0}
-    assert pace.total == 7000
+    assert send_rate.rate == 0
+    assert set(run(send_rate, clock, 1000, 1)) == {0.0}
+    assert send_rate.total == 7000

@@ -1,4 +1,4 @@
-"""One client's outbox, with a client that takes messages as the test lets it."""
+"""One client's send queue, with a client that takes messages as the test lets it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import pytest
 
-from innkeeper.gateway.events.send_rate import Pace
+from innkeeper.gateway.events.send_rate import SendRate
 from innkeeper.gateway.realtime import send_queue
-from innkeeper.gateway.realtime.reader import Feed
-from innkeeper.gateway.realtime.send_queue import Outbox
+from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.realtime.send_queue import SendQueue
 
 
 class Client:
@@ -32,9 +32,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def running(client: Client, calm: float = 1e9) -> AsyncIterator[Outbox]:
-    feed = Feed(cast(Any, None), cast(Any, None), Pace(calm=calm))
-    box = Outbox(client.send, feed)
+async def running(client: Client, calm: float = 1e9) -> AsyncIterator[SendQueue]:
+    reader = EventReader(cast(Any, None), cast(Any, None), SendRate(calm=calm))
+    box = SendQueue(client.send, reader)
     task = asyncio.create_task(box.run())
     try:
         async with asyncio.timeout(30):
@@ -111,7 +111,7 @@ async def test_array_ends_at_its_size_and_a_larger_event_goes_alone(monkeypatch:
 async def test_busy_gateway_sends_one_frame_for_all_subscriptions_of_a_client_each_30_ms() -> None:
     client = Client()
 
-    async def subscription(box: Outbox) -> None:
+    async def subscription(box: SendQueue) -> None:
         while True:
             await box.put([b"1"], batch=True)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from innkeeper.gateway.runs.outcome import (
-    Ending,
+    RunOutcome,
     announced,
     error_info,
     interface_outputs,
@@ -31,10 +31,10 @@ def test_log_that_has_everything_needs_nothing() -> None:
     view = project(
         [event("NODE_EXECUTING", nodeId="a", attempt=1), event("NODE_COMPLETE", nodeId="a", output={"o": 1})]
     )
-    ending = Ending("complete", {}, {"a": COMPLETE})
-    assert list(missing_facts(ending, view)) == []
-    assert late_nodes(ending, view) == []
-    assert merged_nodes(ending, view)[1] == []
+    outcome = RunOutcome("complete", {}, {"a": COMPLETE})
+    assert list(missing_facts(outcome, view)) == []
+    assert late_nodes(outcome, view) == []
+    assert merged_nodes(outcome, view)[1] == []
 
 
 def test_missing_ends_are_taken_from_the_table_each_once() -> None:
@@ -47,7 +47,7 @@ def test_missing_ends_are_taken_from_the_table_each_once() -> None:
         "known": COMPLETE,
     }
     view = project([event("NODE_COMPLETE", nodeId="known", output={"o": 1})])
-    facts = {path: (kind, payload) for path, kind, payload in missing_facts(Ending("error", {}, table), view)}
+    facts = {path: (kind, payload) for path, kind, payload in missing_facts(RunOutcome("error", {}, table), view)}
     assert facts == {
         "done": ("NODE_COMPLETE", {"output": {"o": 1}, "attempt": 1}),
         "bad": ("NODE_ERROR", {"errorDetails": {"message": "m", "code": "c"}, "attempts": 4}),
@@ -55,12 +55,12 @@ def test_missing_ends_are_taken_from_the_table_each_once() -> None:
         "by": ("NODE_BYPASSED", {"pseudoOutputs": {"o": 2}}),
         "cut": ("NODE_INTERRUPTED", {}),
     }
-    assert late_nodes(Ending("error", {}, table), view) == ["done"]
+    assert late_nodes(RunOutcome("error", {}, table), view) == ["done"]
 
 
 def test_node_left_open_by_a_terminated_run_is_interrupted() -> None:
     view = project([event("NODE_EXECUTING", nodeId="a", attempt=1)])
-    assert list(missing_facts(Ending("error"), view)) == [("a", "NODE_INTERRUPTED", {})]
+    assert list(missing_facts(RunOutcome("error"), view)) == [("a", "NODE_INTERRUPTED", {})]
 
 
 def test_where_log_and_engine_differ_the_engine_counts_and_the_result_says_so() -> None:
@@ -74,7 +74,7 @@ def test_where_log_and_engine_differ_the_engine_counts_and_the_result_says_so() 
         "a": {**COMPLETE, "output": {"o": "other"}, "unlogged": True},
         "b": {**COMPLETE, "output": {"o": {"$blob": "s"}}},
     }
-    nodes, differs = merged_nodes(Ending("complete", {}, table), view)
+    nodes, differs = merged_nodes(RunOutcome("complete", {}, table), view)
     assert differs == ["a"]
     assert nodes["a"]["output"] == {"o": "other"}
     assert "unlogged" not in nodes["a"]
@@ -86,8 +86,8 @@ def test_where_log_and_engine_differ_the_engine_counts_and_the_result_says_so() 
 )
 def test_stream_outputs_follow_the_interface(flagged: bool, result: Any, shown: Any) -> None:
     interface = {"k": {"node": "a", "slot": "s", "stream": flagged, "streamed": True, "displayName": None}}
-    ending = Ending("complete", {"k": {"text": "abc", "chunks": 3}})
-    outputs = interface_outputs(interface, ending, project([]))
+    outcome = RunOutcome("complete", {"k": {"text": "abc", "chunks": 3}})
+    outputs = interface_outputs(interface, outcome, project([]))
     assert outputs == {"k": result}
     seen = announced(interface, outputs, {})["k"]
     assert (seen["type"] if flagged else seen) == shown
@@ -96,16 +96,16 @@ def test_stream_outputs_follow_the_interface(flagged: bool, result: Any, shown: 
 def test_outputs_of_a_run_the_engine_lost_come_from_the_log() -> None:
     interface = {"k": {"node": "a", "slot": "s", "stream": False, "streamed": False, "displayName": None}}
     view = project([event("NODE_COMPLETE", nodeId="a", output={"s": 5})])
-    assert interface_outputs(interface, Ending("error"), view) == {"k": 5}
+    assert interface_outputs(interface, RunOutcome("error"), view) == {"k": 5}
 
 
 def test_error_names_the_failed_nodes_or_the_run_itself() -> None:
     failed = {"x": {"status": "error", "error": {"message": "boom", "code": "c"}}, "y": {"status": "complete"}}
     listed = [{"nodeId": "x", "code": "c", "message": "boom"}]
-    info = error_info(Ending("error", {}, {}), failed)
+    info = error_info(RunOutcome("error", {}, {}), failed)
     assert info == {"message": "node 'x' failed: boom", "code": "c", "nodes": listed}
     told = {"x": {"status": "error", "error": {"message": "node 'x': 'seconds' must be a number", "code": "c"}}}
-    assert (error_info(Ending("error", {}, {}), told) or {})["message"] == "node 'x': 'seconds' must be a number"
+    assert (error_info(RunOutcome("error", {}, {}), told) or {})["message"] == "node 'x': 'seconds' must be a number"
     own = {"message": "too long", "code": "timeout"}
-    assert error_info(Ending("error", {}, {}, own), failed) == {**own, "nodes": listed}
-    assert error_info(Ending("complete"), failed) is None
+    assert error_info(RunOutcome("error", {}, {}, own), failed) == {**own, "nodes": listed}
+    assert error_info(RunOutcome("complete"), failed) is None

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from innkeeper.gateway.cli.run_command import takeover_words
-from innkeeper.gateway.runs.outcome import Ending, announced
+from innkeeper.gateway.runs.outcome import RunOutcome, announced
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from tests.gateway.api.test_prompts import Json, edge, graph, node, run
 from tests.gateway.conftest import Stack, until_ready
@@ -54,7 +54,7 @@ async def test_same_key_gives_the_same_rerun_and_another_wish_is_refused(http: h
 
 
 @pytest.mark.parametrize(
-    ("wish", "status", "code", "says"),
+    ("asked", "status", "code", "says"),
     [
         ({"baseRun": "nobody"}, 404, "run_not_found", "to start from"),
         ({"baseRun": 7}, 400, "bad_request", "'baseRun' must be the id"),
@@ -67,9 +67,9 @@ async def test_same_key_gives_the_same_rerun_and_another_wish_is_refused(http: h
     ],
 )
 async def test_wish_that_cannot_be_is_refused(
-    http: httpx.AsyncClient, wish: Json, status: int, code: str, says: str
+    http: httpx.AsyncClient, asked: Json, status: int, code: str, says: str
 ) -> None:
-    answer = await post(http, {**pair(), **wish})
+    answer = await post(http, {**pair(), **asked})
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert says in answer.json()["error"]
 
@@ -141,8 +141,8 @@ async def test_rerun_waits_in_the_queue_and_begins_after_a_restart(stack: Stack)
 def test_stream_of_another_run_is_announced_whole() -> None:
     interface = {"k": {"node": "s", "slot": "out", "stream": True, "streamed": True}}
     value = {"text": "abc", "chunks": 3}
-    ending = Ending("complete", {"k": value}, {"s": {"status": "complete", "reused": True}})
-    assert announced(interface, {"k": value}, ending.nodes) == {"k": value}
+    outcome = RunOutcome("complete", {"k": value}, {"s": {"status": "complete", "reused": True}})
+    assert announced(interface, {"k": value}, outcome.nodes) == {"k": value}
     assert announced(interface, {"k": value}, {})["k"]["type"] == "stream_placeholder"
 
 

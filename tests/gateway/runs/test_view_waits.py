@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from innkeeper.gateway.runs.outcome import Ending, error_info, merged_nodes, missing_facts
+from innkeeper.gateway.runs.outcome import RunOutcome, error_info, merged_nodes, missing_facts
 from innkeeper.gateway.runs.view import project
 
 Json = dict[str, Any]
@@ -41,12 +41,12 @@ def test_approval_is_open_then_answered_or_closed() -> None:
 
 def test_node_that_waited_when_its_run_was_ended_is_interrupted() -> None:
     view = project([EXECUTING, REQUIRED])
-    assert list(missing_facts(Ending("error"), view)) == [("a", "NODE_INTERRUPTED", {})]
+    assert list(missing_facts(RunOutcome("error"), view)) == [("a", "NODE_INTERRUPTED", {})]
     # A terminated run's table still says `waiting`: what the log says of the end counts.
     table = {"a": {"status": "waiting"}}
-    assert list(missing_facts(Ending("error", None, table), view)) == [("a", "NODE_INTERRUPTED", {})]
+    assert list(missing_facts(RunOutcome("error", None, table), view)) == [("a", "NODE_INTERRUPTED", {})]
     nodes, differs = merged_nodes(
-        Ending("error", None, table), project([EXECUTING, REQUIRED, event(3, "NODE_INTERRUPTED")])
+        RunOutcome("error", None, table), project([EXECUTING, REQUIRED, event(3, "NODE_INTERRUPTED")])
     )
     assert (nodes["a"]["status"], differs) == ("interrupted", [])
 
@@ -56,7 +56,7 @@ def failed(message: str) -> Json:
 
 
 def sentence(nodes: Json) -> str:
-    info = error_info(Ending("error", {}, {}), nodes)
+    info = error_info(RunOutcome("error", {}, {}), nodes)
     assert info is not None
     assert len(info["nodes"]) == sum(node["status"] == "error" for node in nodes.values())
     return str(info["message"])

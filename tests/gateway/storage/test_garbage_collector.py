@@ -21,7 +21,7 @@ from sqlalchemy import text as sql
 
 from innkeeper.gateway.events.log import Batch
 from innkeeper.gateway.events.sqlite import SqliteEventLog
-from innkeeper.gateway.storage.garbage_collector import Collector, hashes_in
+from innkeeper.gateway.storage.garbage_collector import GarbageCollector, hashes_in
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -66,9 +66,9 @@ class Place:
     blobs: FolderBlobs
 
     @property
-    def collector(self) -> Collector:
+    def garbage_collector(self) -> GarbageCollector:
         results = self.root / "results"
-        return Collector(self.store, self.log, self.blobs, data=self.root, results=results, grace_s=10)
+        return GarbageCollector(self.store, self.log, self.blobs, data=self.root, results=results, grace_s=10)
 
     def put(self, value: Any) -> str:
         return self.blobs.put_sync(orjson.dumps(value))
@@ -123,9 +123,9 @@ async def test_everything_that_keeps_a_value_does(tmp_path: Path) -> None:
         kept.write_bytes(orjson.dumps({"user": "me", "outputs": {"out": ref(names["cache"])}}))
         here.age()
         before = here.there()
-        plan = await here.collector.collect(dry_run=True)
+        plan = await here.garbage_collector.collect(dry_run=True)
         assert (plan.deleted, here.there()) == (2, before)
-        done = await here.collector.collect()
+        done = await here.garbage_collector.collect()
         assert before - here.there() == loose
         assert (done.deleted, done.deleted_bytes) == (2, plan.deleted_bytes)
         assert (done.kept, done.marked) == (len(before) - 2, len(before) - 2)
@@ -133,7 +133,7 @@ async def test_everything_that_keeps_a_value_does(tmp_path: Path) -> None:
         await here.log.delete_run("two")
         kept.unlink()
         await here.store.delete("two")
-        await here.collector.collect()
+        await here.garbage_collector.collect()
         left = {names["literal"], names["output"]}
         assert left < here.there()
         assert len(here.there()) == 3  # and the plan of run one
@@ -144,7 +144,7 @@ async def test_nothing_that_is_young_goes(tmp_path: Path) -> None:
         old, young = here.put("old"), here.put("young")
         here.age()
         assert here.put("young") == young
-        assert (await here.collector.collect()).deleted == 1
+        assert (await here.garbage_collector.collect()).deleted == 1
         assert here.there() == {young}
         assert old not in here.there()
 
@@ -156,14 +156,16 @@ async def test_what_was_written_since_the_oldest_open_run_began_stays(tmp_path: 
         await here.run("open", {})
         since = here.put("in flight")
         # An hour later: it runs still.
-        collector = Collector(here.store, here.log, here.blobs, data=tmp_path, results=tmp_path / "r", grace_s=0)
+        garbage_collector = GarbageCollector(
+            here.store, here.log, here.blobs, data=tmp_path, results=tmp_path / "r", grace_s=0
+        )
         await asyncio.sleep(0.2)
-        await collector.collect()
+        await garbage_collector.collect()
         assert since in here.there()
         assert before not in here.there()
         await here.store.close("open", "complete", 1, {})
         await here.store.mark_sealed("open")
-        await collector.collect()
+        await garbage_collector.collect()
         assert since not in here.there()
 
 
@@ -172,9 +174,11 @@ async def test_run_that_only_the_log_knows_keeps_its_values(tmp_path: Path) -> N
     async with place(tmp_path) as here:
         await here.log.create_run("lost", {})
         here.put("in flight")
-        collector = Collector(here.store, here.log, here.blobs, data=tmp_path, results=tmp_path / "r", grace_s=0)
+        garbage_collector = GarbageCollector(
+            here.store, here.log, here.blobs, data=tmp_path, results=tmp_path / "r", grace_s=0
+        )
         await asyncio.sleep(0.2)
-        assert (await collector.collect()).deleted == 0
+        assert (await garbage_collector.collect()).deleted == 0
 
 
 @pytest.mark.parametrize("size", [10, 3_000_000])
@@ -189,11 +193,11 @@ async def test_references_inside_large_values_are_seen_wherever_they_stand(tmp_p
         edge = here.blobs.put_sync(b'["' + b"y" * (1024 * 1024 - 40) + text[2:])
         await here.run("run", {"a": ref(outer), "b": ref(edge)}, {})
         here.age()
-        collector = here.collector
+        garbage_collector = here.garbage_collector
         for _ in range(2):  # the second time from memory
-            assert (await collector.collect()).deleted == 0
+            assert (await garbage_collector.collect()).deleted == 0
         await here.store.delete("run")
-        await collector.collect()
+        await garbage_collector.collect()
         assert here.there() == set()
 
 
@@ -205,7 +209,7 @@ async def test_collection_that_cannot_read_deletes_nothing(tmp_path: Path) -> No
         async with here.store._sessions.begin() as session:
             await session.execute(sql("UPDATE runs SET result = X'00'"))
         with pytest.raises(zlib.error):
-            await here.collector.collect()
+            await here.garbage_collector.collect()
         assert len(here.there()) == 2
 
 
@@ -216,9 +220,9 @@ async def test_unfinished_files_of_killed_writers_go_after_a_day(tmp_path: Path)
         for path, hours in ((old, 25), (today, 23), (other, 25)):
             path.write_text("part of an upload")
             os.utime(path, (time.time() - hours * 3600,) * 2)
-        assert (await here.collector.collect(dry_run=True)).temporaries == 0
+        assert (await here.garbage_collector.collect(dry_run=True)).temporaries == 0
         assert old.exists()
-        assert (await here.collector.collect()).temporaries == 1
+        assert (await here.garbage_collector.collect()).temporaries == 1
         assert sorted(old.parent.iterdir()) == [today, other]
 
 
@@ -243,7 +247,7 @@ async def shares_exactly(here: Place, runs: list[tuple[set[int], bool]], inside:
         else:
             await here.store.delete(id)
     here.age()
-    await here.collector.collect()
+    await here.garbage_collector.collect()
     assert here.there() == needed
     for index in range(len(runs)):
         await here.store.delete(f"r{index}")

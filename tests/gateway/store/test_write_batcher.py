@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
-from innkeeper.gateway.store.write_batcher import GroupedWrites
+from innkeeper.gateway.store.write_batcher import WriteBatcher
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def written(engine: AsyncEngine) -> list[str]:
 async def test_what_comes_during_a_commit_shares_the_next_one_and_gets_its_own_result(engine: AsyncEngine) -> None:
     commits = []
     event.listen(engine.sync_engine, "commit", commits.append)
-    writes = GroupedWrites(engine)
+    writes = WriteBatcher(engine)
     results = await asyncio.gather(*(writes.write(add, f"w{number:03}") for number in range(150)))
     assert results == [f"W{number:03}" for number in range(150)]
     assert len(await written(engine)) == 150
@@ -45,7 +45,7 @@ async def test_what_comes_during_a_commit_shares_the_next_one_and_gets_its_own_r
 
 
 async def test_a_write_that_has_returned_is_committed(engine: AsyncEngine) -> None:
-    writes = GroupedWrites(engine)
+    writes = WriteBatcher(engine)
 
     async def write_and_look(word: str) -> None:
         await writes.write(add, word)
@@ -55,7 +55,7 @@ async def test_a_write_that_has_returned_is_committed(engine: AsyncEngine) -> No
 
 
 async def test_a_write_that_breaks_a_rule_spoils_none_beside_it(engine: AsyncEngine) -> None:
-    writes = GroupedWrites(engine)
+    writes = WriteBatcher(engine)
     words = ["a", "b", "a", "c"]
     results = await asyncio.gather(*(writes.write(add, word) for word in words), return_exceptions=True)
     assert [result for result in results if isinstance(result, str)] == ["A", "B", "C"]
@@ -64,7 +64,7 @@ async def test_a_write_that_breaks_a_rule_spoils_none_beside_it(engine: AsyncEng
 
 
 async def test_a_database_that_cannot_be_written_is_told_to_all_and_the_next_write_works(engine: AsyncEngine) -> None:
-    writes = GroupedWrites(engine)
+    writes = WriteBatcher(engine)
     async with engine.begin() as connection:
         await connection.execute(text("alter table words rename to hidden"))
     results = await asyncio.gather(*(writes.write(add, word) for word in "abc"), return_exceptions=True)
@@ -76,7 +76,7 @@ async def test_a_database_that_cannot_be_written_is_told_to_all_and_the_next_wri
 
 
 async def test_a_cancelled_caller_leaves_the_others_their_results(engine: AsyncEngine) -> None:
-    writes = GroupedWrites(engine)
+    writes = WriteBatcher(engine)
     tasks = [asyncio.create_task(writes.write(add, word)) for word in "abc"]
     await asyncio.sleep(0)
     tasks[1].cancel()

@@ -17,7 +17,7 @@ from innkeeper.workflows.document.model import WorkflowDocument, parse_document
 from innkeeper.workflows.engine.binding import bound
 from innkeeper.workflows.engine.node_runs import interface_inputs
 from innkeeper.workflows.engine.node_values import inputs_for, interface_values
-from innkeeper.workflows.engine.workflow_context import Place
+from innkeeper.workflows.engine.workflow_context import GraphLocation
 from innkeeper.workflows.plan import PlannedNode, RunPlan
 from tests.workflows.toy_graphs import ToyCatalogue, edges, node, toy
 
@@ -214,7 +214,7 @@ def given(plan: RunPlan, outputs: Mapping[str, Any] | None = None) -> dict[str, 
     handed = inputs_for(planned(plan, "g"), outputs or {})  # type: ignore[arg-type]
     assert not isinstance(handed, Missing)
     inner = bound(below(plan, "g"), {})
-    gate = interface_inputs(inner, Place("g", handed))
+    gate = interface_inputs(inner, GraphLocation("g", handed))
     got = inputs_for(planned(inner, "e"), {"in": gate})  # type: ignore[dict-item]
     assert not isinstance(got, Missing)
     return got
@@ -315,7 +315,7 @@ def test_several_gates_and_sinks_of_one_workflow_are_one_interface() -> None:
                         inputs={"v": TEXT, "w": TEXT}, outputs={"r": TEXT, "q": OBJECT})}  # fmt: skip
     plan = compiled(flow([group("g", "a", {"v": "1", "w": "2"})]), stored).plan
     inner = below(plan, "g")
-    gate = interface_inputs(inner, Place("g", {"v": "1", "w": "2"}))
+    gate = interface_inputs(inner, GraphLocation("g", {"v": "1", "w": "2"}))
     got = inputs_for(planned(inner, "e"), {"in": gate, "in2": gate})  # type: ignore[dict-item]
     assert not isinstance(got, Missing)
     assert (got["a"], got["b"]) == ("1", "2")

@@ -11,7 +11,7 @@ import pytest
 
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.compiler.fingerprint import fingerprints
-from innkeeper.workflows.compiler.rerun import NOT_TARGETED, Base, Takeover, Way, Wish, take_over
+from innkeeper.workflows.compiler.rerun import NOT_TARGETED, Base, NodeDisposition, RerunRequest, ReusePlan, plan_reuse
 from innkeeper.workflows.engine.state import RunState
 from innkeeper.workflows.plan import Feed, NodeId, PlannedInput, PlannedNode, PlannedOutput, RunPlan, SlotKey
 from tests.workflows.toy_graphs import TEXT, compiled, node, toy
@@ -34,21 +34,21 @@ def diamond(**changes: Json) -> RunPlan:
     return compiled(items, *DIAMOND).plan
 
 
-def taken(plan: RunPlan, base: RunPlan, entries: Mapping[str, Json] | None = None, **wish: Any) -> Takeover:
-    is_unsafe = wish.pop("is_unsafe", lambda item: False)
-    return take_over(plan, Base(base, done(base) if entries is None else entries), Wish(**wish), is_unsafe)
+def taken(plan: RunPlan, base: RunPlan, entries: Mapping[str, Json] | None = None, **request: Any) -> ReusePlan:
+    is_unsafe = request.pop("is_unsafe", lambda item: False)
+    return plan_reuse(plan, Base(base, done(base) if entries is None else entries), RerunRequest(**request), is_unsafe)
 
 
-def ways(found: Takeover) -> dict[str, str]:
-    return {str(item): way.value for item, way in found.ways.items()}
+def dispositions(found: ReusePlan) -> dict[str, str]:
+    return {str(item): way.value for item, way in found.dispositions.items()}
 
 
-def seed_of(found: Takeover, id: str) -> Json:
+def seed_of(found: ReusePlan, id: str) -> Json:
     return found.seeds[NodeId(id)]
 
 
-def reused(found: Takeover) -> str:
-    return "".join(found.of(Way.REUSED))
+def reused(found: ReusePlan) -> str:
+    return "".join(found.of(NodeDisposition.REUSED))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_renamed_node_is_known_again_and_a_copy_is_a_node_of_its_own() -> None:
     assert found.origins == {"z": "a", "b": "b"}
     copied = compiled([node("z", "Echo", {"a": "x"}), node("a", "Echo", {"a": "x"}), node("b", "Echo")],
                       "a.text > b.a").plan  # fmt: skip
-    assert ways(taken(copied, base)) == {"z": "runs", "a": "reused", "b": "reused"}
+    assert dispositions(taken(copied, base)) == {"z": "runs", "a": "reused", "b": "reused"}
 
 
 def test_failed_node_and_all_behind_it_run() -> None:
@@ -131,11 +131,11 @@ def test_unknown_nodes_are_named_with_those_that_exist() -> None:
 def test_targets_leave_the_rest_out_but_keep_what_is_there() -> None:
     plan = diamond()
     found = taken(plan, plan, {}, targets=("b",))
-    assert ways(found) == {"a": "runs", "b": "runs", "c": "left_out", "d": "left_out"}
+    assert dispositions(found) == {"a": "runs", "b": "runs", "c": "left_out", "d": "left_out"}
     assert seed_of(found, "c") == {"status": "skipped", "reason": NOT_TARGETED}
     assert reused(taken(plan, plan, targets=("b",))) == "abcd"
     some = taken(plan, plan, done(plan, b={}, d={}), targets=("b",))
-    assert ways(some) == {"a": "reused", "b": "runs", "c": "reused", "d": "left_out"}
+    assert dispositions(some) == {"a": "reused", "b": "runs", "c": "reused", "d": "left_out"}
 
 
 def test_target_may_be_an_output_of_the_workflow() -> None:
@@ -144,7 +144,7 @@ def test_target_may_be_an_output_of_the_workflow() -> None:
         interfaceOutputs={"out": {"dataFlowType": "STRING"}},
         outputInterfaceMappings={"out": {"sourceNodeId": "b", "sourceSlotKey": "text"}},
     ).plan
-    assert ways(take_over(plan, None, Wish(targets=("out",)))) == {"a": "left_out", "b": "runs"}
+    assert dispositions(plan_reuse(plan, None, RerunRequest(targets=("out",)))) == {"a": "left_out", "b": "runs"}
 
 
 # --- inputs of the workflow ---------------------------------------------------------------------------------------
@@ -161,8 +161,8 @@ def with_inputs(**values: Any) -> RunPlan:
 
 def test_only_what_takes_a_changed_input_runs() -> None:
     base = with_inputs(x="1", y="2")
-    assert ways(taken(with_inputs(x="1", y="3"), base)) == {"in": "runs", "a": "reused", "b": "runs"}
-    assert ways(taken(base, base)) == dict.fromkeys(("in", "a", "b"), "reused")
+    assert dispositions(taken(with_inputs(x="1", y="3"), base)) == {"in": "runs", "a": "reused", "b": "runs"}
+    assert dispositions(taken(base, base)) == dict.fromkeys(("in", "a", "b"), "reused")
     assert reused(taken(base, base, from_nodes=("in",))) == ""
 
 
@@ -239,7 +239,7 @@ BRANCHED: Json = {
 def test_branch_keeps_its_choice_and_what_was_skipped_stays_skipped() -> None:
     plan = branching()
     found = taken(plan, plan, BRANCHED)
-    assert ways(found) == {"b": "reused", "yes": "reused", "no": "skipped", "m": "reused"}
+    assert dispositions(found) == {"b": "reused", "yes": "reused", "no": "skipped", "m": "reused"}
     assert seed_of(found, "no") == {"status": "skipped", "reason": "branch_not_taken", "cause": "b"}
     assert seed_of(found, "b")["dead"] == ["false"]
 
@@ -249,7 +249,10 @@ def test_new_node_on_the_side_not_taken_is_skipped_for_the_old_reason() -> None:
     behind = after("behind", "new")
     entries = {**BRANCHED, "no": {**BRANCHED["no"], "reason": "timed_out"}}
     found = taken(branching(new, behind), branching(), entries)
-    assert (found.ways[NodeId("new")], found.ways[NodeId("behind")]) == (Way.SKIPPED, Way.SKIPPED)
+    assert (found.dispositions[NodeId("new")], found.dispositions[NodeId("behind")]) == (
+        NodeDisposition.SKIPPED,
+        NodeDisposition.SKIPPED,
+    )
     assert seed_of(found, "new")["reason"] == "timed_out"
 
 
@@ -277,7 +280,7 @@ def is_call(item: PlannedNode) -> bool:
 
 def test_preview_runs_what_is_affected_and_gives_the_last_answer_of_what_it_may_not_run() -> None:
     found = taken(chat("new"), chat(), preview=True, from_nodes=("p",), is_unsafe=is_call)
-    assert ways(found) == {
+    assert dispositions(found) == {
         "k": "reused", "p": "runs", "llm": "stale", "after": "runs", "free": "reused", "beside": "reused"
     }  # fmt: skip
     assert seed_of(found, "llm")["stale"] is True
@@ -288,7 +291,7 @@ def test_preview_skips_what_it_may_not_run_and_what_needs_that() -> None:
     plan = chat()
     found = taken(plan, plan, done(plan, llm={"status": "error"}, free={}, beside={}), preview=True,
                   from_nodes=("p",), is_unsafe=is_call)  # fmt: skip
-    assert ways(found) == {
+    assert dispositions(found) == {
         "k": "reused", "p": "runs", "llm": "left_out", "after": "left_out", "free": "left_out", "beside": "left_out"
     }  # fmt: skip
     assert {entry.get("reason") for item, entry in found.seeds.items() if item != "k"} == {"preview"}
@@ -297,13 +300,13 @@ def test_preview_skips_what_it_may_not_run_and_what_needs_that() -> None:
 def test_preview_does_not_start_an_unsafe_producer_for_those_who_read_it() -> None:
     plan = streaming()
     found = taken(plan, plan, preview=True, from_nodes=("r",), is_unsafe=lambda item: item.id == "s")
-    assert ways(found) == {"s": "reused", "u": "reused", "r": "stale", "t": "reused", "q": "stale"}
+    assert dispositions(found) == {"s": "reused", "u": "reused", "r": "stale", "t": "reused", "q": "stale"}
 
 
 def test_what_a_preview_did_not_compute_anew_is_no_result_for_a_run() -> None:
     plan = chat()
     entries = done(plan, llm={"status": "complete", "output": {"text": "old"}, "reused": True, "stale": True})
-    assert set(taken(plan, plan, entries).of(Way.RUNS)) == {"llm", "after"}
+    assert set(taken(plan, plan, entries).of(NodeDisposition.RUNS)) == {"llm", "after"}
 
 
 # --- any graph ----------------------------------------------------------------------------------------------------
@@ -319,7 +322,7 @@ def test_any_graph_nothing_behind_a_change_is_taken_over_and_nothing_else_runs(s
     for one in dice.sample(sorted(entries), min(len(entries), dice.randint(0, 2))):
         entries[one] = {"status": "error"}
     found = taken(plan, base, entries)
-    runs, kept = set(found.of(Way.RUNS)), set(found.of(Way.REUSED))
+    runs, kept = set(found.of(NodeDisposition.RUNS)), set(found.of(NodeDisposition.REUSED))
     assert runs | kept == set(plan.by_id)
     assert not runs & kept
     assert set(found.seeds) == kept

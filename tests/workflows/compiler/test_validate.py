@@ -15,7 +15,7 @@ from innkeeper.workflows.document.model import parse_document
 from tests.workflows.toy_graphs import TEXT, ToyCatalogue, compiled, document, edges, node, places, problems, toy
 
 Nodes = list[dict[str, Any]]
-Place = tuple[str | None, ...]
+GraphLocation = tuple[str | None, ...]
 
 SOURCE = node("s", "Source", {"value": 1})
 SETTINGS = {"path": "p"}
@@ -25,7 +25,7 @@ def setting(**config: Any) -> Nodes:
     return [node("n", "Setting", configValues={"path": "p", **config})]
 
 
-BAD: list[tuple[str, Nodes, list[str], list[Place]]] = [
+BAD: list[tuple[str, Nodes, list[str], list[GraphLocation]]] = [
     ("unknown type", [node("n", "Sorce")], [], [("unknown_node_type", "n", None, None)]),
     ("a group without groups", [node("n", "core:NodeGroup")], [], [("unknown_node_type", "n", None, None)]),
     ("two nodes of one id", [SOURCE, SOURCE], [], [("duplicate_node_id", "s", None, None)]),
@@ -76,13 +76,13 @@ BAD: list[tuple[str, Nodes, list[str], list[Place]]] = [
 
 
 @pytest.mark.parametrize(("nodes", "ends", "expected"), [row[1:] for row in BAD], ids=[row[0] for row in BAD])
-def test_bad_document(nodes: Nodes, ends: list[str], expected: list[Place]) -> None:
+def test_bad_document(nodes: Nodes, ends: list[str], expected: list[GraphLocation]) -> None:
     with pytest.raises(InvalidWorkflow) as caught:
         compiled(nodes, *ends)
     assert places(caught.value.problems) == expected
 
 
-ODD: list[tuple[str, Nodes, list[str], list[Place]]] = [
+ODD: list[tuple[str, Nodes, list[str], list[GraphLocation]]] = [
     ("edges that end nowhere", [SOURCE, node("e", "Echo")], ["s.value > ghost.x", "ghost.x > e.a", "gone.x > ghost.y"],
      [("dangling_edge", "s", None, "e1"), ("dangling_edge", "e", None, "e2"), ("dangling_edge", None, None, "e3")]),
     ("unknown output", [SOURCE, node("e", "Echo")], ["s.lost > e.a"], [("unknown_slot", "s", "lost", "e1")]),
@@ -100,7 +100,7 @@ ODD: list[tuple[str, Nodes, list[str], list[Place]]] = [
 
 
 @pytest.mark.parametrize(("nodes", "ends", "expected"), [row[1:] for row in ODD], ids=[row[0] for row in ODD])
-def test_odd_document_compiles_with_warnings(nodes: Nodes, ends: list[str], expected: list[Place]) -> None:
+def test_odd_document_compiles_with_warnings(nodes: Nodes, ends: list[str], expected: list[GraphLocation]) -> None:
     found = compiled(nodes, *ends).warnings
     assert places(found) == expected
     assert {problem.level for problem in found} <= {"warning"}

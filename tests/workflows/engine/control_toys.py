@@ -10,7 +10,7 @@ from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.feeds import Missing
 from innkeeper.nodes.library.control import approval, branch, delay, merge, switch, wait_for_event
 from innkeeper.workflows.engine import control
-from innkeeper.workflows.engine.control import Given
+from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.node_values import bypass_outputs, inputs_for
 from innkeeper.workflows.engine.scheduler import ERROR_SLOT, End, begin, resumed, run_status, settle, started
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
@@ -94,7 +94,7 @@ class Driver:
         plan: RunPlan,
         fails: Iterable[str] = (),
         gives: Mapping[str, Mapping[str, Any]] | None = None,
-        waits: Mapping[str, Given] | None = None,
+        waits: Mapping[str, NodeDecision] | None = None,
         pick: Pick = first,
     ) -> None:
         self.plan = plan
@@ -156,7 +156,7 @@ class Driver:
         given = self._given(node)
         self._settle(node, "complete", given.outputs, given.dead, given.reason)
 
-    def _given(self, node: PlannedNode) -> Given:
+    def _given(self, node: PlannedNode) -> NodeDecision:
         inputs = inputs_for(node, self.run.outputs)
         assert not isinstance(inputs, Missing)
         if node.joins:
@@ -166,9 +166,9 @@ class Driver:
         if node.id in self._waits:
             return self._waits[node.id]
         if node.id in self._gives:
-            return Given(self._gives[node.id])
+            return NodeDecision(self._gives[node.id])
         told = ",".join(str(value) for value in inputs.values())
-        return Given(dict.fromkeys(node.outputs, f"{node.id}({told})"))
+        return NodeDecision(dict.fromkeys(node.outputs, f"{node.id}({told})"))
 
     def _settle(
         self, node: PlannedNode, outcome: str, given: Mapping[str, Any], dead: Iterable[str] = (), why: str = ""

@@ -8,7 +8,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.workflows.engine.answers import check, normal
-from innkeeper.workflows.engine.workflow_context import Scope, Wait
+from innkeeper.workflows.engine.workflow_context import Wait, WorkflowContext
 
 FORM: list[dict[str, Any]] = [
     {"key": "text", "dataFlowType": "STRING", "required": True},
@@ -19,8 +19,8 @@ FORM: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def waiting(form: list[dict[str, Any]] | None = None) -> Scope:
-    scope = Scope("run", "user")
+def waiting(form: list[dict[str, Any]] | None = None) -> WorkflowContext:
+    scope = WorkflowContext("run", "user")
     scope.waits["a"] = Wait("a", "approval", form=FORM if form is None else form)
     scope.waits["timer"] = Wait("timer", "delay", 5.0)
     scope.answered.add("done")

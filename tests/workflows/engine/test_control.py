@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.workflows.engine.control import OPERATORS, Given, branch, fits, is_true, same, switch
+from innkeeper.workflows.engine.control import OPERATORS, NodeDecision, branch, fits, is_true, same, switch
 
 BLOB = {"$blob": "x", "size": 9999, "mime": "application/json", "preview": ""}
 JSON = st.recursive(
@@ -21,13 +21,13 @@ JSON = st.recursive(
 @pytest.mark.parametrize("value", [True, 1, -0.5, "yes", "0.0", "nothing", [0], {"a": None}, BLOB])
 def test_yes(value: Any) -> None:
     assert is_true(value)
-    assert branch({"condition": value, "value": 7}, {}) == Given({"true": 7}, ("false",))
+    assert branch({"condition": value, "value": 7}, {}) == NodeDecision({"true": 7}, ("false",))
 
 
 @pytest.mark.parametrize("value", [None, False, 0, 0.0, "", "  ", "false", "FALSE ", "no", "Off", "0", [], {}])
 def test_no(value: Any) -> None:
     assert not is_true(value)
-    assert branch({"condition": value}, {}) == Given({"false": None}, ("true",))
+    assert branch({"condition": value}, {}) == NodeDecision({"false": None}, ("true",))
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,10 @@ def test_no_value_breaks_a_test(value: Any, operator: str, other: Any) -> None:
 
 
 def test_an_object_without_operator_is_a_plain_case() -> None:
-    assert switch({"value": {"value": 3}}, {"cases": [{"value": 3}]}) == Given({"case_0": {"value": 3}}, ("default",))
+    assert switch({"value": {"value": 3}}, {"cases": [{"value": 3}]}) == NodeDecision(
+        {"case_0": {"value": 3}}, ("default",)
+    )
 
 
 def test_switch_without_cases_takes_default() -> None:
-    assert switch({"value": 1}, {}) == Given({"default": 1})
+    assert switch({"value": 1}, {}) == NodeDecision({"default": 1})

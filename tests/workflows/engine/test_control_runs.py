@@ -94,9 +94,9 @@ def told() -> Iterator[list[tuple[str, str, Json]]]:
         def fact(self, run: str, path: str, type: str, payload: Json) -> None:
             heard.append((path, type, payload))
 
-    event_sink.install_sink(Listening())
+    event_sink.install_event_sink(Listening())
     with contextlib.ExitStack() as stack:
-        stack.callback(event_sink.install_sink, None)
+        stack.callback(event_sink.install_event_sink, None)
         yield heard
 
 

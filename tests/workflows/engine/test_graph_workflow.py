@@ -228,9 +228,9 @@ async def test_facts_reach_the_sink(worker: ToyWorker) -> None:
         def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
             heard.append((path, type))
 
-    event_sink.install_sink(Listening())
+    event_sink.install_event_sink(Listening())
     with contextlib.ExitStack() as stack:
-        stack.callback(event_sink.install_sink, None)
+        stack.callback(event_sink.install_event_sink, None)
         await (await worker.start(node("bad", "fail"), node("child", "echo", "bad"))).result()
     assert ("bad", "NODE_ERROR") in heard
     assert ("child", "NODE_SKIPPED") in heard

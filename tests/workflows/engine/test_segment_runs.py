@@ -323,7 +323,7 @@ async def test_what_a_segment_did_is_told_again_in_a_replay(
     handle = await worker.start(inline("a"), node("b", "echo", "a"))
     await handle.result()
     monkeypatch.setattr(
-        "innkeeper.workflows.engine.workflow_context.tell", lambda run, path, type, payload: told.append((path, type))
+        "innkeeper.workflows.engine.workflow_context.emit", lambda run, path, type, payload: told.append((path, type))
     )
     await Replayer(workflows=[GraphWorkflow]).replay_workflow(await handle.fetch_history())
     assert told == [("a", "NODE_COMPLETE")]

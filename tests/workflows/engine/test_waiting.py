@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.workflows.engine.control import Given
+from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.waiting import BEGIN, MAX_WAIT_S, announcement, given, matches, was_answered
 from innkeeper.workflows.engine.workflow_context import Wait
 
@@ -89,22 +89,24 @@ def test_an_event_that_came_already_is_not_replaced() -> None:
 
 
 def test_what_waits_give() -> None:
-    assert given(begin("Delay", {"seconds": 1}), {"value": 5}) == Given({"value": 5})
+    assert given(begin("Delay", {"seconds": 1}), {"value": 5}) == NodeDecision({"value": 5})
     event = begin("WaitForEvent", name="paid")
-    assert given(event, {}) == Given({"timeout": True}, ("data",), "timed_out")
+    assert given(event, {}) == NodeDecision({"timeout": True}, ("data",), "timed_out")
     event.answer = {"data": {"id": 7}}
-    assert given(event, {}) == Given({"data": {"id": 7}}, ("timeout",), "not_chosen")
+    assert given(event, {}) == NodeDecision({"data": {"id": 7}}, ("timeout",), "not_chosen")
 
 
 def test_what_approvals_give() -> None:
     wait = begin("Approval")
-    assert given(wait, {"data": 1}) == Given({"timeout": 1}, ("approved", "rejected", "answer"), "timed_out")
+    assert given(wait, {"data": 1}) == NodeDecision({"timeout": 1}, ("approved", "rejected", "answer"), "timed_out")
     wait.answer = {"approved": True, "values": {}}
-    assert given(wait, {"data": 1}) == Given(
+    assert given(wait, {"data": 1}) == NodeDecision(
         {"approved": 1, "answer": wait.answer}, ("rejected", "timeout"), "not_chosen"
     )
     wait.answer = {"approved": False, "values": {}}
-    assert given(wait, {}) == Given({"rejected": None, "answer": wait.answer}, ("approved", "timeout"), "not_chosen")
+    assert given(wait, {}) == NodeDecision(
+        {"rejected": None, "answer": wait.answer}, ("approved", "timeout"), "not_chosen"
+    )
 
 
 def test_what_users_hear_of_a_wait() -> None:
