@@ -315,7 +315,7 @@ async def test_client_lists_more_files_than_one_page_has(files: Any, monkeypatch
     folder.mkdir(parents=True)
     for number in range(7):
         (folder / f"{number}").write_bytes(b"")
-    monkeypatch.setattr("innkeeper.gateway.client._PAGE", 3)
+    monkeypatch.setattr("innkeeper.gateway.client.gateway_client._PAGE", 3)
     async with GatewayClient(files.url) as client:
         assert len(await client.list_files("user://pages")) == 7
 
