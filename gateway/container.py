@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
-from innkeeper.gateway.events.audit import NarratedLog
+from innkeeper.gateway.events.audit import audit
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
+from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.process.data_dir import DataDir
@@ -24,8 +25,10 @@ from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
 from innkeeper.gateway.runs.finisher import RunFinisher
+from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.reruns import Reruns
+from innkeeper.gateway.runs.retention import Retention
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.temporal_client import TemporalLink
@@ -40,10 +43,6 @@ from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 
 logger = logging.getLogger("innkeeper.gateway")
-
-CLEANING_S = 600.0
-FIRST_COLLECTION_S = 120.0
-"""What a gateway takes up at its start comes first."""
 
 
 class StoreUnusable(InnkeeperError):
@@ -68,6 +67,8 @@ class Container:
     workers: WorkerSockets
     finisher: RunFinisher
     runs: Runs
+    launcher: RunLauncher
+    retention: Retention
     control: RunControl
     approvals: Approvals
     external_events: ExternalEvents
@@ -77,30 +78,30 @@ class Container:
 
 def container_of(connection: HTTPConnection) -> Container:
     """The gateway that serves this request."""
-    gateway: Container = connection.app.state.container
-    return gateway
+    container: Container = connection.app.state.container
+    return container
 
 
 @contextlib.asynccontextmanager
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Put a gateway together, keep its tasks going, and take it apart in the opposite order."""
     async with contextlib.AsyncExitStack() as stack:
-        gateway = await _compose(settings, stack)
+        container = await _compose(settings, stack)
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
-        await gateway.finisher.resume()
-        stack.push_async_callback(gateway.finisher.stop)
-        stack.push_async_callback(gateway.control.stop)
+        await container.finisher.resume()
+        stack.push_async_callback(container.finisher.stop)
+        stack.push_async_callback(container.control.stop)
         for work in (
-            gateway.temporal.watch(),
-            gateway.runs.keep_starting(),
-            gateway.control.recover(),
-            _keep_clean(gateway),
-            _keep_collecting(gateway),
+            container.temporal.watch(),
+            container.launcher.keep_starting(),
+            container.control.recover(),
+            container.retention.keep_clean(),
+            container.retention.keep_collected(),
         ):
             stack.push_async_callback(_stop, asyncio.create_task(work))
-        stack.push_async_callback(gateway.clients.close_all)
-        stack.callback(gateway.workers.close_all)
-        yield gateway
+        stack.push_async_callback(container.clients.close_all)
+        stack.callback(container.workers.close_all)
+        yield container
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Container:
@@ -109,7 +110,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     log = await _open_log(settings)
     stack.push_async_callback(log.close)
     hub = Hub(log)
-    writer = LogWriter(log, hub)
+    writer = LogWriter(log, hub, observers=[audit])
     await writer.start()
     stack.push_async_callback(writer.stop)
     catalogue = load_catalogue(settings.plugins)
@@ -127,14 +128,27 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         if clients.count:
             clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())
         if settings.max_concurrent_runs is not None:
-            runs.wake()
+            launcher.wake()
 
     finisher = RunFinisher(
-        store, run_log, workers, temporal, blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
+        store, run_log, workers, temporal, blobs=blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
     )
-    control = RunControl(store, run_log, temporal, on_resumed=lambda: runs.wake())
-    reruns = Reruns(store, run_log, admission, catalogue, blobs)
-    runs = Runs(settings, store, run_log, admission, temporal, finisher, control, reruns)
+    control = RunControl(store, run_log, temporal, on_resumed=lambda: launcher.wake())
+    reruns = Reruns(store, run_log, admission, catalogue=catalogue, blobs=blobs)
+    launcher = RunLauncher(settings, store, run_log, temporal, finisher=finisher, control=control, reruns=reruns)
+    runs = Runs(store, run_log, temporal, finisher=finisher, launcher=launcher, reruns=reruns)
+    garbage_collector = GarbageCollector(
+        store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
+    )
+    retention = Retention(
+        log,
+        runs.delete_older,
+        garbage_collector.keep_collecting,
+        run_days=settings.run_days,
+        event_days=settings.event_days,
+        event_bytes=settings.event_bytes,
+        collect_every_s=settings.collect_every_s,
+    )
     clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
     return Container(
         settings=settings,
@@ -149,13 +163,13 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         workers=workers,
         finisher=finisher,
         runs=runs,
+        launcher=launcher,
+        retention=retention,
         control=control,
         approvals=Approvals(store, run_log, temporal),
         external_events=ExternalEvents(store, run_log, temporal),
         clients=clients,
-        garbage_collector=GarbageCollector(
-            store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
-        ),
+        garbage_collector=garbage_collector,
     )
 
 
@@ -182,35 +196,12 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> R
 
 async def _open_log(settings: Settings) -> EventLog:
     try:
-        return await NarratedLog.open(settings.events_path, full_sync=settings.full_sync)
+        return await SqliteEventLog.open(settings.events_path, full_sync=settings.full_sync)
     except LogUnavailable as error:
         raise StoreUnusable(
             f"{str(settings.events_path)!r} cannot be opened ({error.message}): make it readable and writable, or move "
             "it away (finished runs lose their event logs, their results stay)"
         ) from error
-
-
-async def _keep_clean(gateway: Container) -> None:
-    """Delete the event logs of runs that ended long ago, whose results stay, and runs that ended even longer ago."""
-    settings = gateway.settings
-    while True:
-        try:
-            if settings.run_days and (runs := await gateway.runs.delete_older(settings.run_days * 86_400)):
-                logger.info("runs deleted", extra={"event": "cleaned", "count": runs})
-            gone = await gateway.log.delete_sealed(
-                max_age_s=settings.event_days * 86_400, max_bytes=settings.event_bytes
-            )
-            if gone:
-                logger.info("event logs deleted", extra={"event": "cleaned", "count": len(gone)})
-        except Exception:
-            logger.exception("deleting runs and event logs failed", extra={"event": "clean_failed"})
-        await asyncio.sleep(CLEANING_S)
-
-
-async def _keep_collecting(gateway: Container) -> None:
-    every_s = gateway.settings.collect_every_s
-    if every_s:
-        await gateway.garbage_collector.keep_collecting(min(FIRST_COLLECTION_S, every_s), every_s)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

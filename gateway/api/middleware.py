@@ -33,7 +33,7 @@ class HostGuard:
         if reason is None:
             await self._app(scope, receive, send)
         else:
-            await _refuse(scope, receive, send, 403, WS_FORBIDDEN, reason, "forbidden")
+            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=reason)
 
     def _objection(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
@@ -76,7 +76,7 @@ class AccessToken:
             await self._app(scope, receive, send)
             return
         reason = "an access token is needed: send 'Authorization: Bearer <token>'"
-        await _refuse(scope, receive, send, 401, WS_UNAUTHORIZED, reason, "unauthorized")
+        await _refuse(scope, receive, send, refusal=_UNAUTHORIZED, reason=reason)
 
     def _admits(self, scope: Scope) -> bool:
         path = scope["path"]
@@ -158,13 +158,24 @@ class _BodyTooLarge(BaseException):
     """Passes through handlers for ordinary exceptions on its way to BodyLimit."""
 
 
-async def _refuse(
-    scope: Scope, receive: Receive, send: Send, status: int, close_code: int, reason: str, code: str
-) -> None:
+@dataclass(frozen=True)
+class _Refusal:
+    """What a client without access is told: `status` over HTTP, `close_code` over a WebSocket."""
+
+    status: int
+    close_code: int
+    code: str
+
+
+_UNAUTHORIZED = _Refusal(401, WS_UNAUTHORIZED, "unauthorized")
+_FORBIDDEN = _Refusal(403, WS_FORBIDDEN, "forbidden")
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, *, refusal: _Refusal, reason: str) -> None:
     if scope["type"] == "http":
-        await json_response({"error": reason, "code": code}, status)(scope, receive, send)
+        await json_response({"error": reason, "code": refusal.code}, refusal.status)(scope, receive, send)
         return
     await receive()
     # A refusal before the handshake reaches browsers as 1006 without a reason: accept, then say why.
     await send({"type": "websocket.accept"})
-    await send({"type": "websocket.close", "code": close_code, "reason": reason[:120]})
+    await send({"type": "websocket.close", "code": refusal.close_code, "reason": reason[:120]})

@@ -13,7 +13,7 @@ from rich.text import Text
 from innkeeper.gateway.cli.live_view import clean, output_text
 from innkeeper.gateway.cli.run_command import UsageError, value_of_argument
 from innkeeper.gateway.cli.run_tree import deadline_words, fold, next_steps
-from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.client import Approvals
 
 MAX_DATA_CHARS = 200
 MAX_HINTS = 5
@@ -31,13 +31,13 @@ class Answer:
     by: str | None = None
 
 
-async def answer(client: GatewayClient, given: Answer) -> str:
+async def answer(approvals: Approvals, given: Answer) -> str:
     """Answer an approval; gives a sentence. Raises UsageError when it is not clear which."""
-    asked = [item for item in await client.approvals(given.run) if item.get("status") == "open"]
+    asked = [item for item in await approvals.find(given.run) if item.get("status") == "open"]
     chosen = _chosen(asked, given)
     values = field_values(given.values, chosen.get("form") or [])
     approval = str(chosen["approvalId"])
-    await client.answer(given.run, approval, given.approved, values=values, comment=given.comment, by=given.by)
+    await approvals.answer(given.run, approval, given.approved, values=values, comment=given.comment, by=given.by)
     return f"{approval} of run {given.run} is {'approved' if given.approved else 'rejected'}"
 
 

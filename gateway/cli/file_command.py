@@ -31,7 +31,7 @@ async def put_file(client: GatewayClient, file: Path, logical_path: str, *, over
     """
     _check_there(file)
     path = logical_path + file.name if logical_path.endswith("/") else logical_path
-    return await client.put_file(path, file, overwrite=overwrite)
+    return await client.files.put(path, file, overwrite=overwrite)
 
 
 def _check_there(file: Path) -> None:
@@ -53,7 +53,7 @@ async def get_file(client: GatewayClient, logical_path: str, file: Path | None, 
         GatewayAway, GatewayRefused, InvalidAddress.
     """
     if file == STANDARD_OUTPUT:
-        size = await client.get_file(logical_path, sys.stdout.buffer)
+        size = await client.files.get(logical_path, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return f"{logical_path} ({size:,} bytes)"
     target = _target(logical_path, file)
@@ -77,7 +77,7 @@ async def _download(client: GatewayClient, logical_path: str, target: Path) -> i
     handle, name = await asyncio.to_thread(tempfile.mkstemp, dir=target.parent, prefix=".innkeeper-")
     try:
         with os.fdopen(handle, "wb") as stream:
-            size = await client.get_file(logical_path, stream)
+            size = await client.files.get(logical_path, stream)
         os.replace(name, target)
         return size
     finally:
@@ -87,7 +87,7 @@ async def _download(client: GatewayClient, logical_path: str, target: Path) -> i
 
 async def list_below(client: GatewayClient, prefix: str) -> list[dict[str, Any]]:
     """All files below a folder."""
-    return await client.list_files(prefix)
+    return await client.files.list_below(prefix)
 
 
 def upload_hint(prefix: str) -> str:

@@ -29,7 +29,7 @@ from innkeeper.gateway.cli.run_tree import (
     wait_words,
 )
 from innkeeper.gateway.client import LOG_RESTARTED
-from innkeeper.gateway.runs.view import INTERFACE_NODE, TERMINAL_TYPES, RunView, apply, from_iso
+from innkeeper.gateway.client.run_view import INTERFACE_NODE, TERMINAL_TYPES, RunView, apply, from_iso
 
 Event = Mapping[str, Any]
 PENDING = "pending"

@@ -33,7 +33,7 @@ class RerunOptions:
 
 
 async def rerun_run(
-    asked: RerunOptions, options: RunOptions, console: Console, notes: Console, stopping: Stopping
+    asked: RerunOptions, options: RunOptions, *, console: Console, notes: Console, stopping: Stopping
 ) -> int:
     """Start the new run, say what it takes over, and show it; gives the exit code of `run_body`."""
     document = read_document(asked.file) if asked.file else {}
@@ -43,7 +43,7 @@ async def rerun_run(
         given = with_demo_address(document, values, url)
         return {**with_values(document, given), **_wish(asked)}
 
-    return await run_body(options, document, body, console, notes, stopping)
+    return await run_body(options, document, body, console=console, notes=notes, stopping=stopping)
 
 
 def _wish(asked: RerunOptions) -> dict[str, Any]:

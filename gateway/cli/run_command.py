@@ -195,13 +195,14 @@ async def run_file(options: RunOptions, console: Console, notes: Console, stoppi
     def body(url: str) -> Mapping[str, Any]:
         return with_values(document, with_demo_address(document, values, url))
 
-    return await run_body(options, document, body, console, notes, stopping)
+    return await run_body(options, document, body, console=console, notes=notes, stopping=stopping)
 
 
 async def run_body(
     options: RunOptions,
     document: Mapping[str, Any],
     body: Callable[[str], Mapping[str, Any]],
+    *,
     console: Console,
     notes: Console,
     stopping: Stopping,
@@ -231,7 +232,7 @@ async def run_body(
             console.print(json.dumps({"promptId": run_id}) if options.as_json else run_id, soft_wrap=True)
             return 0
         with _view(options, document, run_id, console) as view:
-            return await _Follow(client, run_id, view, notes, is_ours).until_end(stopping)
+            return await _Follow(client, run_id, view, notes=notes, is_ours=is_ours).until_end(stopping)
 
 
 def takeover_words(answer: Mapping[str, Any]) -> str:
@@ -263,7 +264,7 @@ def _view(options: RunOptions, document: Mapping[str, Any], run_id: str, console
 class _Follow:
     """One run that somebody watches."""
 
-    def __init__(self, client: GatewayClient, run_id: str, view: View, notes: Console, is_ours: bool) -> None:
+    def __init__(self, client: GatewayClient, run_id: str, view: View, *, notes: Console, is_ours: bool) -> None:
         self._client = client
         self._run_id = run_id
         self._view = view

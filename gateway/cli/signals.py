@@ -15,7 +15,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stopping:
     """The first stop signal cancels the main task, so that everything is closed in order; another ends us at once.
 
-    Ending at once leaves no orphan either: our children are tied to us (`gateway.leash`).
+    Ending at once leaves no orphan either: our children are tied to us (`process/die_with_parent.py`).
 
     Attributes:
         signal: The signal that came.

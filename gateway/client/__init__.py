@@ -1,10 +1,26 @@
-"""A client of the gateway."""
+"""A small client of the gateway: submit a run, watch its events through every interruption, ask, cancel.
 
-from innkeeper.gateway.client.gateway_client import LOG_RESTARTED as LOG_RESTARTED
-from innkeeper.gateway.client.gateway_client import GatewayAway as GatewayAway
+    async with GatewayClient("http://127.0.0.1:8090") as client:
+        run_id = await client.submit(json.loads(Path("story.json").read_text()))
+        async for event in client.events(run_id):
+            print(event["seq"], event["type"], event["payload"])
+        print((await client.status(run_id))["outputs"])
+
+Whatever falls away in between (the connection, the gateway, a worker) is waited for and made up for: each event comes
+once and in order. Two kinds of events take something back: NODE_STREAM_RESET (the chunks of that node are void, a new
+attempt begins) and LOG_RESTARTED (everything is void, all events come again).
+"""
+
+from innkeeper.gateway.client.approvals import Approvals as Approvals
+from innkeeper.gateway.client.event_stream import ENDED as ENDED
+from innkeeper.gateway.client.event_stream import LOG_RESTARTED as LOG_RESTARTED
+from innkeeper.gateway.client.event_stream import Event as Event
+from innkeeper.gateway.client.event_stream import Events as Events
+from innkeeper.gateway.client.event_stream import is_final as is_final
+from innkeeper.gateway.client.files import Files as Files
 from innkeeper.gateway.client.gateway_client import GatewayClient as GatewayClient
-from innkeeper.gateway.client.gateway_client import GatewayRefused as GatewayRefused
-from innkeeper.gateway.client.gateway_client import InvalidAddress as InvalidAddress
-from innkeeper.gateway.client.gateway_client import checked_url as checked_url
-from innkeeper.gateway.client.gateway_client import is_final as is_final
-from innkeeper.gateway.client.gateway_client import warnings_of as warnings_of
+from innkeeper.gateway.client.transport import GatewayAway as GatewayAway
+from innkeeper.gateway.client.transport import GatewayRefused as GatewayRefused
+from innkeeper.gateway.client.transport import InvalidAddress as InvalidAddress
+from innkeeper.gateway.client.transport import checked_url as checked_url
+from innkeeper.gateway.client.transport import warnings_of as warnings_of

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import quote
 
 import orjson
 
 from innkeeper.gateway.events.activity import Activity
+from innkeeper.gateway.events.links import approval_data_url, linked, with_links, without_links
 from innkeeper.nodes.errors import InnkeeperError
 
 Event = dict[str, Any]
@@ -374,7 +374,7 @@ def _said(state: RunLogState, message: Message, node: NodeLogState, now_ms: int)
     out = _Events(state, message["run"], now_ms)
     internal: dict[str, Any] = {"e": INTERPRETED} if kind == EXECUTING else {}
     if kind == "APPROVAL_REQUIRED":
-        payload = {**payload, "data": _linked(payload.get("data"), approval_data_url(message["run"], path))}
+        payload = {**payload, "data": linked(payload.get("data"), approval_data_url(message["run"], path))}
     out.add(kind, {**payload, "nodeId": path}, **internal)
     return Decision(out.events())
 
@@ -471,39 +471,6 @@ class _Events:
 
 def _named(key: str, name: str) -> dict[str, Any]:
     return {"interfaceOutputKey": key, "interfaceOutputDisplayName": name}
-
-
-# --- links --------------------------------------------------------------------------------------------------------
-
-
-def with_links(outputs: Mapping[str, Any], run: str, path: str) -> dict[str, Any]:
-    """Outputs as clients see them: each blob reference says where its whole value can be had."""
-    base = f"/api/prompt/{quote(run, safe='')}/outputs/{quote(path)}/"
-    return {slot: _linked(value, base + quote(slot, safe="")) for slot, value in outputs.items()}
-
-
-def approval_data_url(run: str, path: str) -> str:
-    """Where the whole of what is to be approved can be had: it is an input, so no output has it."""
-    return f"/api/prompt/{quote(run, safe='')}/approvals/{quote(path)}/data"
-
-
-def without_links(outputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Outputs as the worker sent them."""
-    return {slot: _linked(value, None) for slot, value in outputs.items()}
-
-
-def _linked(value: Any, url: str | None) -> Any:
-    """A value with the address of its reference, or of that of its text (a stream's); without any for None."""
-    if _is_blob(value):
-        bare = {key: item for key, item in value.items() if key != "url"}
-        return bare if url is None else {**bare, "url": url}
-    if isinstance(value, Mapping) and "chunks" in value and _is_blob(value.get("text")):
-        return {**value, "text": _linked(value["text"], url)}
-    return value
-
-
-def _is_blob(value: Any) -> bool:
-    return isinstance(value, Mapping) and "$blob" in value
 
 
 # --- reading fields -------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class TooManyFollows(InnkeeperError):
 class _Follower:
     """One consumer: it has, or is about to get, the chunks below `next` of the stream that began in `origin`."""
 
-    def __init__(self, id: str, run: str, path: str, origin: Epoch | None, next: int, awake: _Awake) -> None:
+    def __init__(self, id: str, run: str, path: str, *, origin: Epoch | None, next: int, awake: _Awake) -> None:
         self.id, self.run, self.path = id, run, path
         self.origin, self.next = origin, next
         self.page: list[bytes] = []
@@ -175,7 +175,7 @@ class Followers:
         self._unloaded = asyncio.Event()
         self._loading: asyncio.Task[None] | None = None
 
-    def follow(self, id: str, run: str, path: str, origin: Epoch | None, next: int) -> None:
+    def follow(self, id: str, run: str, path: str, *, origin: Epoch | None, next: int) -> None:
         """Send this stream from chunk `next` on, if it still has that `origin`, else from its beginning.
 
         Raises TooManyFollows.
@@ -183,7 +183,8 @@ class Followers:
         self.unfollow(id)
         if len(self._followers) >= MAX_FOLLOWS:
             raise TooManyFollows(f"one worker follows at most {MAX_FOLLOWS} streams")
-        follower = _Follower(id, run, path, origin, next if origin is not None else 0, self._awake)
+        next = next if origin is not None else 0
+        follower = _Follower(id, run, path, origin=origin, next=next, awake=self._awake)
         self._followers[id] = follower
         follower.join(self._streams)
         self._awake(follower)

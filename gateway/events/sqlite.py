@@ -98,7 +98,7 @@ class SqliteEventLog:
         await self._commit(lambda db: _append(db, batches))
 
     async def read(self, run: str, after: int = 0, limit: int = 1000, max_bytes: int = READ_BYTES) -> list[StoredEvent]:
-        return await self._threads.read(lambda: _read(self._reader, run, after, limit, max_bytes))
+        return await self._threads.read(lambda: _read(self._reader, run, after=after, limit=limit, max_bytes=max_bytes))
 
     async def last_seq(self, run: str) -> int:
         info = await self.run_info(run)
@@ -146,7 +146,7 @@ class SqliteEventLog:
     async def _infos(self, where: str, arguments: tuple[Any, ...]) -> list[RunInfo]:
         query = f"SELECT {_RUN_COLUMNS} FROM runs {where}"
         rows: list[Any] = await self._threads.read(lambda: self._reader.execute(query, arguments).fetchall())
-        return [_info(*row) for row in rows]
+        return [_info(row) for row in rows]
 
 
 class _Threads:
@@ -242,7 +242,7 @@ def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
         db.execute("INSERT INTO rows VALUES(?,?,?,?)", (batch.run, last, batch.first_seq, body))
 
 
-def _read(db: sqlite3.Connection, run: str, after: int, limit: int, max_bytes: int) -> list[StoredEvent]:
+def _read(db: sqlite3.Connection, run: str, *, after: int, limit: int, max_bytes: int) -> list[StoredEvent]:
     query = "SELECT first_seq, body FROM rows WHERE run=? AND last_seq>? ORDER BY last_seq"
     events: list[StoredEvent] = []
     size = 0
@@ -261,7 +261,8 @@ def _events_of(first: int, body: bytes, after: int) -> Iterator[StoredEvent]:
     return (StoredEvent(seq, line) for seq, line in lines if seq > after)
 
 
-def _info(run: str, created_ms: int, sealed_ms: int | None, last_seq: int, size: int, meta: str) -> RunInfo:
+def _info(row: sqlite3.Row | tuple[Any, ...]) -> RunInfo:
+    run, created_ms, sealed_ms, last_seq, size, meta = row
     return RunInfo(run, created_ms, sealed_ms, last_seq, size, orjson.loads(meta))
 
 

@@ -329,7 +329,7 @@ def _change_follows(followers: Followers, frame: Mapping[str, Any]) -> None:
             origin, next = item.get("origin"), item.get("next", 0)
             origin = None if origin is None else (_count(origin[0]), _count(origin[1]))
             run, path = _name(item["run"]), _name(item["path"], MAX_PATH_CHARS)
-            followers.follow(_name(item["id"]), run, path, origin, _count(next))
+            followers.follow(_name(item["id"]), run, path, origin=origin, next=_count(next))
         for id in frame.get("unfollow", ()):
             followers.unfollow(_name(id))
         for id, next in frame.get("got", ()):

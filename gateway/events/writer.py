@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 Result = Answer | ProtocolError | None
 Done = Callable[[Sequence[Result]], None]
+Observer = Callable[[Sequence[Event]], None]
+"""Called with the events of one run in one commit, after it: quick, and on the event loop."""
 
 MESSAGES_PER_COMMIT = 1000
 """Deciding holds the event loop: more than this many would be felt by everyone else."""
@@ -84,6 +86,9 @@ class LogWriter:
         reason: Why nothing can be committed now; None when all is well.
         log: What it writes to.
         streams: Where consumers of streams follow what it commits.
+
+    Args:
+        observers: Told of everything that was committed. What one raises is logged, and stops nothing.
     """
 
     def __init__(
@@ -91,11 +96,13 @@ class LogWriter:
         log: EventLog,
         hub: Hub,
         *,
+        observers: Sequence[Observer] = (),
         max_queued_bytes: int = 32_000_000,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         self.log, self.streams = log, Streams(log)
         self._hub, self._clock_ms = hub, clock_ms
+        self._observers = tuple(observers)
         self._max_queued_bytes = max_queued_bytes
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
@@ -270,7 +277,15 @@ class LogWriter:
             if self._hub.is_followed(run):
                 self._hub.publish(run, first, [frame_of(line) for line in lines])
             self.streams.publish(run, work.events[run])
+            self._observe(work.events[run])
             self._retire(run)
+
+    def _observe(self, events: Sequence[Event]) -> None:
+        for observer in self._observers:
+            try:
+                observer(events)
+            except Exception:  # an observer's bug must not stop the log
+                logger.exception("observing committed events failed")
 
     # --- deciding -----------------------------------------------------------------------------------------------
 

@@ -61,7 +61,7 @@ class ClientSockets:
         if len(self._clients) >= MAX_CLIENTS:
             await websocket.close(WS_TOO_MANY, f"{MAX_CLIENTS} clients are connected: try again later")
             return
-        client = _Client(websocket, self._runs, self._reader, self._user, self._send_timeout_s)
+        client = _Client(websocket, self._runs, self._reader, user=self._user, send_timeout_s=self._send_timeout_s)
         self._clients.add(client)
         try:
             await client.serve()
@@ -79,7 +79,9 @@ class ClientSockets:
 
 
 class _Client:
-    def __init__(self, websocket: WebSocket, runs: Runs, reader: EventReader, user: str, send_timeout_s: float) -> None:
+    def __init__(
+        self, websocket: WebSocket, runs: Runs, reader: EventReader, *, user: str, send_timeout_s: float
+    ) -> None:
         self._websocket = websocket
         self._runs = runs
         self._reader = reader

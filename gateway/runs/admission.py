@@ -20,7 +20,7 @@ from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
 from innkeeper.workflows.compiler.literals import Literals
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
-from innkeeper.workflows.document.model import WorkflowDocument, load_json, parse_document, with_inputs
+from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
 
 JsonObject = dict[str, Any]
@@ -56,11 +56,15 @@ class Admission:
             InvalidWorkflow: With every problem.
             NotFound: `{workflowId}` names no stored workflow.
         """
-        return await self._compiled(body, user, lambda value: hashlib.sha256(value.encode()).hexdigest())
+        return await asyncio.to_thread(
+            self._compile, body, user, lambda value: hashlib.sha256(value.encode()).hexdigest()
+        )
 
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the secrets and large values that the plan only refers to."""
-        checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
+        checked = await asyncio.to_thread(
+            self._compile, body, user, lambda value: self._secrets.ref_for(value, user).id
+        )
         await self._keep(checked.compiled)
         return checked
 
@@ -78,22 +82,16 @@ class Admission:
         for data in compiled.blobs.values():
             await self._blobs.put(data)
 
-    async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
-        # Thousands of nodes take a while: other clients must not wait for them.
-        return await asyncio.to_thread(self._compile, body, user, secret_id)
-
     def _compile(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
-        load = AdaptedWorkflows(self._catalogue, self._workflows.load)
-        document, odd = adapt_slots(self._document(body), self._catalogue, load)
-        document, unknown = with_inputs(document, _inputs_of(body))
-        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
-        return Checked(compiled, (*odd, *unknown, *compiled.warnings))
-
-    def _document(self, body: JsonObject) -> WorkflowDocument:
+        """Blocking: thousands of nodes take a while, and other clients must not wait for them."""
         raw: Any = {key: value for key, value in body.items() if key not in ENVELOPE}
         if "nodes" not in raw and isinstance(raw.get("workflowId"), str):
             raw = load_json(self._workflows.read(raw["workflowId"]))
-        return parse_document(raw)
+        load = AdaptedWorkflows(self._catalogue, self._workflows.load)
+        document, odd = adapt_slots(parse_document(raw), self._catalogue, load)
+        document, unknown = with_inputs(document, _inputs_of(body))
+        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
+        return Checked(compiled, (*odd, *unknown, *compiled.warnings))
 
 
 def _inputs_of(body: JsonObject) -> Mapping[str, Any]:

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import orjson
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.runs.admission import log_meta
+from innkeeper.gateway.runs.completion_watch import CompletionWatcher
 from innkeeper.gateway.runs.outcome import (
     LOST,
     RunOutcome,
     announced,
-    ending_of_failure,
     error_info,
     interface_outputs,
     late_nodes,
     merged_nodes,
     missing_facts,
+    outcome_of_failure,
 )
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
@@ -43,10 +42,6 @@ from innkeeper.nodes.services.blobs import FolderBlobs
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
-MAX_WATCHED = 500
-"""Each watched run holds a long poll; the server allows some 1,200. Beyond this, visibility is asked instead."""
-VISIBILITY_S = 2.0
-VISIBILITY_OVERLAP_S = 60.0
 RETRY_S = 1.0
 LATE_POLL_S = 0.2
 NOTE_S = 0.1
@@ -61,8 +56,8 @@ class RunFinisher:
         run_log: RunLog,
         workers: WorkerSockets,
         temporal: TemporalLink,
-        blobs: FolderBlobs,
         *,
+        blobs: FolderBlobs,
         flush_timeout_s: float,
         on_closed: Callable[[], Awaitable[None]],
     ) -> None:
@@ -73,7 +68,7 @@ class RunFinisher:
         self._blobs = blobs
         self._flush_timeout_s = flush_timeout_s
         self._on_closed = on_closed
-        self._ends = CompletionWatcher(temporal)
+        self._completions = CompletionWatcher(temporal)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
@@ -118,7 +113,7 @@ class RunFinisher:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._ends.stop()
+        await self._completions.stop()
         if self._noting is not None:
             await self._noting
         if self._to_note:
@@ -143,7 +138,7 @@ class RunFinisher:
 
     async def _close_at_end(self, run: str) -> None:
         row = await self._store.mark_started(run)
-        await self._close(row, await self._ending(row))
+        await self._close(row, await self._outcome(row))
 
     async def _was_closed(self, run: str) -> bool:
         """Did an earlier process get as far as the final status? Then only the seal is missing."""
@@ -156,7 +151,7 @@ class RunFinisher:
 
     # --- waiting for the end --------------------------------------------------------------------------------------
 
-    async def _ending(self, row: RunRow) -> RunOutcome:
+    async def _outcome(self, row: RunRow) -> RunOutcome:
         run = row.id
         while True:
             client = await self._temporal.wait()
@@ -165,10 +160,10 @@ class RunFinisher:
                 if row.interrupt_requested:
                     # Asked before Temporal had the run, or while it was away.
                     await handle.cancel()
-                return await self._read(await self._ends.result(handle))
+                return await self._read(await self._completions.result(handle))
             except WorkflowFailureError as failure:
                 row = await self._row(run)
-                return await ending_of_failure(handle, failure, interrupted=row.interrupt_requested)
+                return await outcome_of_failure(handle, failure, interrupted=row.interrupt_requested)
             except RPCError as error:
                 if error.status == RPCStatusCode.NOT_FOUND:
                     return LOST
@@ -262,62 +257,3 @@ def _ended_at(row: RunRow, nodes: dict[str, JsonObject]) -> int:
     last = max(ends, default=now)
     watched = now - last < 60_000
     return max(now if watched else last, row.started_at or row.submitted_at)
-
-
-class CompletionWatcher:
-    """Waits for workflows to end: up to MAX_WATCHED by long poll, the others by asking visibility now and then."""
-
-    def __init__(self, temporal: TemporalLink) -> None:
-        self._temporal = temporal
-        self._watched = 0
-        self._others: dict[str, asyncio.Event] = {}
-        self._poller: asyncio.Task[None] | None = None
-
-    async def result(self, handle: WorkflowHandle[Any, Any]) -> JsonObject:
-        """The workflow's result. Raises what `handle.result()` raises."""
-        if self._watched >= MAX_WATCHED:
-            await self._turn(handle.id)
-        self._watched += 1
-        try:
-            result: JsonObject = await handle.result()
-            return result
-        finally:
-            self._watched -= 1
-            if self._others:
-                next(iter(self._others.values())).set()
-
-    async def stop(self) -> None:
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
-
-    async def _turn(self, run: str) -> None:
-        """Wait until the run has ended by what visibility says, or a long poll is free for it."""
-        turn = self._others.setdefault(run, asyncio.Event())
-        if self._poller is None or self._poller.done():
-            self._poller = asyncio.create_task(self._poll(), name="visibility-poll")
-        try:
-            await turn.wait()
-        finally:
-            self._others.pop(run, None)
-
-    async def _poll(self) -> None:
-        since = time.time() - VISIBILITY_OVERLAP_S
-        while self._others:
-            await asyncio.sleep(VISIBILITY_S)
-            asked = time.time()
-            try:
-                await self._ask(await self._temporal.wait(), since)
-            except RPCError as error:
-                logger.warning("visibility query failed", extra={"event": "visibility", "code": str(error.status)})
-                continue
-            # Visibility lags behind: look at the last minute again.
-            since = asked - VISIBILITY_OVERLAP_S
-
-    async def _ask(self, client: Client, since: float) -> None:
-        moment = datetime.datetime.fromtimestamp(since, datetime.UTC).isoformat(timespec="seconds")
-        closed = f"WorkflowType='GraphWorkflow' AND ExecutionStatus != 'Running' AND CloseTime > '{moment}'"
-        async for execution in client.list_workflows(closed):
-            turn = self._others.get(execution.id)
-            if turn is not None:
-                turn.set()

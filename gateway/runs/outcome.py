@@ -11,7 +11,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 from temporalio.exceptions import TimeoutError as WorkflowTimeout
 
-from innkeeper.gateway.events.fence import without_links
+from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.runs.view import JsonObject, RunView, is_stream_value, marks
 
 STREAM_PLACEHOLDER = {
@@ -44,7 +44,7 @@ class RunOutcome:
 LOST = RunOutcome("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
 
 
-async def ending_of_failure(
+async def outcome_of_failure(
     handle: WorkflowHandle[Any, Any], failure: WorkflowFailureError, *, interrupted: bool
 ) -> RunOutcome:
     """The end of a workflow that did not return: terminated, timed out, cancelled, or failed by a bug of ours."""

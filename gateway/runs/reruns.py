@@ -11,17 +11,16 @@ from typing import Any
 import orjson
 
 from innkeeper.gateway.errors import BadRequest, shown
-from innkeeper.gateway.events.fence import without_links
+from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.runs.admission import Admission, Checked
 from innkeeper.gateway.runs.outcome import fact_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
-from innkeeper.gateway.storage.garbage_collector import hashes_in
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, stored_result
 from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
 from innkeeper.nodes.plugins import Catalogue
-from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
 from innkeeper.nodes.services.results import blobs_in
 from innkeeper.workflows.compiler.rerun import Base, NodeDisposition, RerunRequest, ReusePlan, plan_reuse
 from innkeeper.workflows.engine.state import RunState
@@ -70,7 +69,7 @@ class Reruns:
     """Makes runs out of runs."""
 
     def __init__(
-        self, store: RunStore, run_log: RunLog, admission: Admission, catalogue: Catalogue, blobs: FolderBlobs
+        self, store: RunStore, run_log: RunLog, admission: Admission, *, catalogue: Catalogue, blobs: FolderBlobs
     ) -> None:
         self._store = store
         self._run_log = run_log
@@ -87,7 +86,7 @@ class Reruns:
             RunNotFound: There is no run `baseRun`.
             BaseUnusable: It cannot be taken as a base.
         """
-        asked = read_wish(body)
+        asked = read_request(body)
         if asked.is_plain:
             return Admitted(await self._admission.admit(body, user))
         row = await self._row(asked.base, user) if asked.base else None
@@ -219,7 +218,7 @@ class Reruns:
 # --- reading the request ------------------------------------------------------------------------------------------
 
 
-def read_wish(body: Mapping[str, Any]) -> Asked:
+def read_request(body: Mapping[str, Any]) -> Asked:
     """The keys of a submission that are about what it takes over.
 
     Raises:

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -22,7 +21,7 @@ from typing import Any
 from innkeeper.gateway.events.log import EventLog
 from innkeeper.gateway.store.runs import HeldByRun, RunStore
 from innkeeper.nodes.errors import ResourceError
-from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.blobs import HASH_BYTES, FolderBlobs, hashes_in
 from innkeeper.nodes.services.files import delete_temporaries
 
 logger = logging.getLogger("innkeeper.gateway.collection")
@@ -35,16 +34,6 @@ TEMPORARY_S = 86_400.0
 """A file that nobody has written to for so long is no upload any more."""
 LARGE_BYTES = 65_536
 """What a larger value refers to is remembered until the next collection: content of one hash never changes."""
-# Any text that is a hash counts: a node may hand on what `blobs.put` gave it under a name of its own, or in JSON as
-# text. Too much that is kept is a little room on the disk, too little is a lost run.
-_HASH = re.compile(rb'"([0-9a-f]{64})["\\]')
-HASH_BYTES = 66
-"""Bytes that are looked at together to see a hash."""
-
-
-def hashes_in(text: bytes) -> Iterator[str]:
-    """All that JSON, whole or a part of it, may mean as a reference to a stored value."""
-    return (found.decode() for found in _HASH.findall(text))
 
 
 @dataclass(frozen=True)

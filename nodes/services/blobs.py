@@ -18,6 +18,16 @@ from innkeeper.nodes.services.files import write_atomic
 MAX_BLOB_BYTES = 256 * 1024 * 1024
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIECE = 1024 * 1024
+# Any text that is a hash counts: a node may hand on what `blobs.put` gave it under a name of its own, or in JSON as
+# text. Too much that is kept is a little room on the disk, too little is a lost run.
+_HASH = re.compile(rb'"([0-9a-f]{64})["\\]')
+HASH_BYTES = 66
+"""Bytes that are looked at together to see a hash."""
+
+
+def hashes_in(text: bytes) -> Iterator[str]:
+    """All that JSON, whole or a part of it, may mean as a reference to a stored value."""
+    return (found.decode() for found in _HASH.findall(text))
 
 
 class StoredBlob(NamedTuple):
@@ -31,8 +41,8 @@ class StoredBlob(NamedTuple):
 class FolderBlobs:
     """A content-addressed store: `<root>/<first two digits>/<sha256>`. Safe for many processes at once.
 
-    Values that nothing refers to are deleted some time after they were written last (`gateway.collection`). So whoever
-    is about to write a reference down puts the value, or keeps it, before.
+    Values that nothing refers to are deleted some time after they were written last (by the gateway's garbage
+    collector). So whoever is about to write a reference down puts the value, or keeps it, before.
     """
 
     def __init__(self, root: Path, max_bytes: int = MAX_BLOB_BYTES) -> None:

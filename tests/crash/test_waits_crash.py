@@ -93,9 +93,9 @@ async def test_waits_outlive_everything(tmp_path: Path) -> None:
     async with LocalStack(options) as stack, GatewayClient(stack.url) as client, asyncio.timeout(60):
         back = datetime.now(UTC)
         await client.post_event("go", {"n": 1}, run_id=run)
-        assert (await client.answer(run, "g/ask", True, values={"text": "new"}))["approved"]
+        assert (await client.approvals.answer(run, "g/ask", True, values={"text": "new"}))["approved"]
         watching = asyncio.create_task(_watch(client, run, viewer, said, 0))
-        await client.answer(run, "ask", True, values={"data": "new"})
+        await client.approvals.answer(run, "ask", True, values={"data": "new"})
         await watching
         status = await client.status(run)
     nodes = status["nodeStatus"]

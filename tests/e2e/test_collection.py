@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from innkeeper.gateway.client import GatewayClient, GatewayRefused
@@ -109,15 +110,15 @@ async def test_run_that_waits_keeps_what_it_goes_on_with(bench: Bench) -> None:
     client = bench.client
     run = await client.submit(document)
     async with asyncio.timeout(20):
-        while len(await client.approvals(run)) < 2:
+        while len(await client.approvals.find(run)) < 2:
             await asyncio.sleep(0.05)
     with pytest.raises(GatewayRefused, match="has not ended") as caught:
         await client.delete_run(run)
     assert caught.value.code == "run_still_active"
     for _ in range(2):
         await bench.collect()
-    await client.answer(run, "typed", True)
-    await client.answer(run, "ask", True)
+    await client.approvals.answer(run, "typed", True)
+    await client.approvals.answer(run, "ask", True)
     status = await until(client, run, "complete", "error")
     assert status["status"] == "complete", status
     assert await client.fetch(status["nodeStatus"]["join"]["output"]["merged_text"]) == big_text("waits") * 2
@@ -183,7 +184,7 @@ async def test_killed_in_the_middle_of_a_collection(bench: Bench) -> None:
     await asyncio.wait_for(broken_off, 40)
     assert not any(path.exists() for path in loose)
     assert await client.fetch(ended["nodeStatus"]["a"]["output"]["text"]) == big_text("ended")
-    await client.answer(run, "ask", True)
+    await client.approvals.answer(run, "ask", True)
     status = await until(client, run, "complete", "error")
     assert status["status"] == "complete"
     assert await client.fetch(status["nodeStatus"]["ask"]["output"]["approved"]) == big_text("goes on")
@@ -195,7 +196,8 @@ async def test_metrics_tell_what_was_collected(bench: Bench) -> None:
     await bench.client.delete_run(run["promptId"])
     await bench.quiet()
     found = await bench.collect()
-    text = (await bench.client._http.get("/metrics")).text
+    async with httpx.AsyncClient(base_url=bench.client.url) as http:
+        text = (await http.get("/metrics")).text
     lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert found["deleted"] >= 1
     assert int(lines["innkeeper_collection_blobs_deleted_total"]) >= found["deleted"]

@@ -85,12 +85,14 @@ async def test_approvals_outlive_a_worker_and_are_answered_once_wherever_they_ar
     async with GatewayClient(stack.url) as one, GatewayClient(stack.url) as other:
         run = await one.submit({"nodes": nodes, "edges": []})
         async with asyncio.timeout(60):
-            while len(await one.approvals(run)) < 3:
+            while len(await one.approvals.find(run)) < 3:
                 await asyncio.sleep(0.05)
         await until(one, run, "waiting")
         await killed(stack, "worker-1")
         for approval in ("here", "g/ask", "h/ask"):
-            both = (client.answer(run, approval, True, by=name) for client, name in ((one, "a"), (other, "b")))
+            both = (
+                client.approvals.answer(run, approval, True, by=name) for client, name in ((one, "a"), (other, "b"))
+            )
             results = await asyncio.gather(*both, return_exceptions=True)
             (won,) = [result for result in results if isinstance(result, dict)]
             (lost,) = [result for result in results if isinstance(result, InnkeeperError)]

@@ -290,24 +290,24 @@ async def test_client_puts_gets_lists_and_deletes(files: Any, tmp_path: Path) ->
     source, target = tmp_path / "a b.bin", tmp_path / "back.bin"
     source.write_bytes(os.urandom(100_000))
     async with GatewayClient(files.url) as client:
-        assert (await client.put_file("user://client/a b.bin", source))["created"] is True
+        assert (await client.files.put("user://client/a b.bin", source))["created"] is True
         with pytest.raises(GatewayRefused) as there:
-            await client.put_file("user://client/a b.bin", source, overwrite=False)
+            await client.files.put("user://client/a b.bin", source, overwrite=False)
         assert there.value.code == "file_exists"
         with target.open("wb") as stream:
-            assert await client.get_file("user://client/a b.bin", stream) == 100_000
+            assert await client.files.get("user://client/a b.bin", stream) == 100_000
         assert target.read_bytes() == source.read_bytes()
-        assert [item["path"] for item in await client.list_files("user://client")] == ["user://client/a b.bin"]
-        await client.delete_file("user://client/a b.bin")
-        assert await client.list_files("user://client") == []
+        assert [item["path"] for item in await client.files.list_below("user://client")] == ["user://client/a b.bin"]
+        await client.files.delete("user://client/a b.bin")
+        assert await client.files.list_below("user://client") == []
         with target.open("wb") as stream, pytest.raises(GatewayRefused, match="there is no file"):
-            await client.get_file("user://client/a b.bin", stream)
+            await client.files.get("user://client/a b.bin", stream)
         source.write_bytes(bytes(files.settings.max_file_bytes + 1))
         with pytest.raises(GatewayRefused, match="the limit"):
-            await client.put_file("user://client/large", source)
+            await client.files.put("user://client/large", source)
         for path in ("cards/x", "http://x/y", "user://a/../b", "user://\ud800"):
             with pytest.raises(InvalidAddress, match="user://cards/"):
-                await client.delete_file(path)
+                await client.files.delete(path)
 
 
 async def test_client_lists_more_files_than_one_page_has(files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,9 +315,9 @@ async def test_client_lists_more_files_than_one_page_has(files: Any, monkeypatch
     folder.mkdir(parents=True)
     for number in range(7):
         (folder / f"{number}").write_bytes(b"")
-    monkeypatch.setattr("innkeeper.gateway.client.gateway_client._PAGE", 3)
+    monkeypatch.setattr("innkeeper.gateway.client.files._PAGE", 3)
     async with GatewayClient(files.url) as client:
-        assert len(await client.list_files("user://pages")) == 7
+        assert len(await client.files.list_below("user://pages")) == 7
 
 
 @pytest.mark.parametrize("method", ["PUT", "GET", "DELETE"])

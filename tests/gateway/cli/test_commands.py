@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from innkeeper.gateway.cli import commands, run_command
+from innkeeper.gateway.cli import commands, run_command, run_commands
 from innkeeper.gateway.cli.run_command import UsageError, parse_inputs, with_demo_address, with_values
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.process.data_dir import DataDir, DataLock
@@ -185,7 +185,7 @@ def test_our_own_bug_shows_no_traceback_unless_asked_for(
     def broken(*_: object) -> None:
         raise TypeError("secret detail")
 
-    monkeypatch.setattr(commands, "_ask", broken)
+    monkeypatch.setattr(run_commands, "ask_gateway", broken)
     assert innkeeper(monkeypatch, "runs") == 1
     said = capsys.readouterr().err
     assert "TypeError" in said

@@ -26,26 +26,26 @@ from innkeeper.gateway.cli.run_command import UsageError
 FORM = [{"key": "title", "dataFlowType": "STRING"}, {"key": "count", "dataFlowType": "INTEGER"}]
 
 
-class FakeClient:
+class FakeApprovals:
     """Keeps what was answered."""
 
     def __init__(self, *nodes: str) -> None:
         self.asked = [{"approvalId": name, "status": "open", "form": FORM} for name in nodes]
         self.given: list[Any] = []
 
-    async def approvals(self, run: str) -> list[dict[str, Any]]:
+    async def find(self, run: str) -> list[dict[str, Any]]:
         return [*self.asked, {"approvalId": "old", "status": "answered"}]
 
     async def answer(self, run: str, approval: str, approved: bool, **more: Any) -> None:
         self.given.append((run, approval, approved, more))
 
 
-async def ask(client: FakeClient, given: Answer) -> str:
+async def ask(client: FakeApprovals, given: Answer) -> str:
     return await answer(client, given)  # type: ignore[arg-type]  # all it uses is there
 
 
 async def test_the_only_open_approval_needs_no_name() -> None:
-    client = FakeClient("g/ask")
+    client = FakeApprovals("g/ask")
     said = await ask(client, Answer("r", None, True, ("title=1984", "count=3"), "fine", "me"))
     assert said == "g/ask of run r is approved"
     more = {"values": {"title": "1984", "count": 3}, "comment": "fine", "by": "me"}
@@ -54,10 +54,10 @@ async def test_the_only_open_approval_needs_no_name() -> None:
 
 async def test_several_or_no_open_approvals_are_told() -> None:
     with pytest.raises(UsageError, match="name one of them: a, b"):
-        await ask(FakeClient("a", "b"), Answer("r", None, True))
+        await ask(FakeApprovals("a", "b"), Answer("r", None, True))
     with pytest.raises(UsageError, match="no approval now"):
-        await ask(FakeClient(), Answer("r", None, True))
-    client = FakeClient("a", "b")
+        await ask(FakeApprovals(), Answer("r", None, True))
+    client = FakeApprovals("a", "b")
     assert await ask(client, Answer("r", "b", False)) == "b of run r is rejected"
     assert client.given[0][1:3] == ("b", False)
 

@@ -48,7 +48,7 @@ class Worker:
 
     def follow(self, id: str, run: str = "r", path: str = "p", origin: Any = None, next: int = 0) -> Consumer:
         consumer = self.consumers[id] = Consumer(origin=origin, next=next)
-        self.followers.follow(id, run, path, origin, next)
+        self.followers.follow(id, run, path, origin=origin, next=next)
         return consumer
 
     async def frame(self, max_bytes: int = 1_000_000) -> list[Block]:

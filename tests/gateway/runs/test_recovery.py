@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from innkeeper.activities.gateway_link import NullLink
 from innkeeper.gateway.process import uvicorn_config
-from innkeeper.gateway.runs import finisher
+from innkeeper.gateway.runs import completion_watch
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.plugins import load_catalogue
@@ -181,8 +181,8 @@ async def test_large_node_table_is_read_from_its_blob(stack: Any) -> None:
 
 
 async def test_more_runs_than_long_polls_are_all_closed(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finisher, "MAX_WATCHED", 1)
-    monkeypatch.setattr(finisher, "VISIBILITY_S", 0.1)
+    monkeypatch.setattr(completion_watch, "MAX_WATCHED", 1)
+    monkeypatch.setattr(completion_watch, "VISIBILITY_S", 0.1)
     async with stack.up() as http:
         long = await submit(http, single("Hold", seconds=60))
         short = [await submit(http, single("Say")) for _ in range(4)]

@@ -1,0 +1,133 @@
+"""What the commands share: their options, the gateway they ask, and how they print."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from innkeeper.nodes.plugins import Catalogue
+
+DEFAULT_PORT = 8090
+
+INVALID = 2
+
+File = Annotated[Path, typer.Argument(help="A workflow file (JSON).", show_default=False)]
+
+RunId = Annotated[str, typer.Argument(help="The id of a run.", show_default=False)]
+
+DataDirectory = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", envvar="INNKEEPER_DATA_DIR", help="Where everything is kept.", show_default=".innkeeper"
+    ),
+]
+
+Url = Annotated[
+    str | None,
+    typer.Option(envvar="INNKEEPER_URL", help="Use the gateway at this address.", show_default=False),
+]
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option(
+        envvar="INNKEEPER_PLUGINS",
+        help="A folder of plugins; may be repeated.",
+        show_default=False,
+        exists=True,
+        file_okay=False,
+    ),
+]
+
+Host = Annotated[str, typer.Option(envvar="INNKEEPER_HOST", help="The address to listen on.")]
+
+Port = Annotated[int, typer.Option(envvar="INNKEEPER_PORT", min=0, max=65535, help="The port; 0 takes a free one.")]
+
+Workers = Annotated[
+    int,
+    typer.Option("--workers", envvar="INNKEEPER_WORKER_PROCESSES", min=1, max=64, help="Number of worker processes."),
+]
+
+Processes = Annotated[
+    int,
+    typer.Option("--processes", envvar="INNKEEPER_WORKER_PROCESSES", min=1, max=64, help="Number of worker processes."),
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+Temporal = Annotated[
+    str | None,
+    typer.Option(envvar="INNKEEPER_TEMPORAL_ADDRESS", help="The Temporal server, host:port.", show_default=False),
+]
+
+
+def ask_gateway(question: Any, data_dir: Path | None, url: str | None) -> Any:
+    """Ask the running gateway something."""
+    import asyncio
+
+    from innkeeper.gateway.cli.run_command import need_gateway
+    from innkeeper.gateway.client import GatewayClient
+
+    async def answer() -> Any:
+        async with GatewayClient(await need_gateway(data_dir, url), access_token(), patience_s=5.0) as client:
+            return await question(client)
+
+    return asyncio.run(answer())
+
+
+def catalogue_of(plugins: list[Path] | None) -> Catalogue:
+    from innkeeper.nodes.plugins import load_catalogue
+
+    log_to_stderr()
+    return load_catalogue(plugin_paths(plugins))
+
+
+def console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def log_to_stderr() -> None:
+    import logging
+
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+
+
+def say(sentence: str) -> None:
+    console().print(sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    import json
+
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def data_folder(data_dir: Path | None) -> Path:
+    from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR
+
+    return data_dir or DEFAULT_DATA_DIR
+
+
+def plugin_paths(plugins: list[Path] | None) -> tuple[Path, ...]:
+    return tuple(plugins or ())
+
+
+def path_list(plugins: list[Path] | None) -> str | None:
+    return os.pathsep.join(str(path.absolute()) for path in plugins or ()) or None
+
+
+def without_none(env: dict[str, str | None]) -> dict[str, str]:
+    return {key: str(value) for key, value in env.items() if value}
+
+
+def access_token() -> str | None:
+    """From the environment only: command lines are seen by other users of the machine."""
+    return os.environ.get("INNKEEPER_ACCESS_TOKEN") or None

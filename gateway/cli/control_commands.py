@@ -1,0 +1,91 @@
+"""Commands that steer a run: pause, approvals, events.
+
+What a command needs is imported when it runs, so that `--help` comes at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from innkeeper.gateway.cli.base import AsJson, DataDirectory, RunId, Url, ask_gateway, console, print_json, say
+
+if TYPE_CHECKING:
+    pass
+
+
+def pause(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Pause a run: what runs goes on, nothing new starts, until 'innkeeper resume'."""
+    say(ask_gateway(lambda client: client.pause(run_id), data_dir, url)["message"])
+
+
+def resume(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Let a paused run go on."""
+    say(ask_gateway(lambda client: client.resume(run_id), data_dir, url)["message"])
+
+
+def approvals(
+    run_id: Annotated[
+        str | None, typer.Argument(help="The id of a run; without it, of all.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """List what waits for somebody's approval; of one run also what was answered."""
+    from innkeeper.gateway.cli.control_command import approvals_table
+
+    found = ask_gateway(lambda client: client.approvals.find(run_id), data_dir, url)
+    if as_json:
+        print_json(found)
+    elif found:
+        console().print(approvals_table(found))
+    else:
+        say("nothing waits for an approval" if run_id is None else f"run {run_id} has asked for no approval")
+
+
+def approve(
+    run_id: RunId,
+    node: Annotated[
+        str | None, typer.Argument(help="The node that waits; not needed when only one does.", show_default=False)
+    ] = None,
+    *,
+    reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", help="A new value for a field of the form: name=value.")
+    ] = None,
+    comment: Annotated[str | None, typer.Option(help="Why.", show_default=False)] = None,
+    by: Annotated[str | None, typer.Option(help="Who answers.", show_default=False)] = None,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Answer what a run waits for: yes, or no with --reject.
+
+    Example: innkeeper approve RUN check --set title="A better one" --comment "only the title"
+    """
+    from innkeeper.gateway.cli.control_command import Answer, answer
+
+    given = Answer(run_id, node, not reject, tuple(values or ()), comment, by)
+    say(ask_gateway(lambda client: answer(client.approvals, given), data_dir, url))
+
+
+def event(
+    run_id: Annotated[
+        str | None, typer.Argument(help="The id of a run; leave it out with --all.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Argument(help="The event's name.", show_default=False)] = None,
+    *,
+    data: Annotated[str, typer.Option(help="What happened, as JSON; other text is taken as it is.")] = "null",
+    to_all: Annotated[bool, typer.Option("--all", help="Tell every run that waits for it.")] = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Tell a run, or with --all every run that waits for it, that something happened.
+
+    Example: innkeeper event RUN payment --data '{"amount": 12}', or innkeeper event --all payment
+    """
+    from innkeeper.gateway.cli.control_command import told, wanted_event
+
+    run, what, value = wanted_event(run_id, name, data, to_all=to_all)
+    say(told(ask_gateway(lambda client: client.post_event(what, value, run_id=run), data_dir, url)))

@@ -1,0 +1,109 @@
+"""Commands that run parts of Innkeeper until they are stopped.
+
+What a command needs is imported when it runs, so that `--help` comes at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import typer
+
+from innkeeper.gateway.cli.base import (
+    DEFAULT_PORT,
+    DataDirectory,
+    Host,
+    Plugins,
+    Port,
+    Processes,
+    Temporal,
+    Url,
+    Workers,
+    console,
+    data_folder,
+    log_to_stderr,
+    path_list,
+    plugin_paths,
+    without_none,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def up(
+    *,
+    data_dir: DataDirectory = None,
+    host: Host = "127.0.0.1",
+    port: Port = DEFAULT_PORT,
+    workers: Workers = 1,
+    plugins: Plugins = None,
+) -> None:
+    """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again."""
+    from innkeeper.gateway.cli.signals import Stopping
+    from innkeeper.gateway.process.local_stack import StackOptions, stay_up
+
+    log_to_stderr()
+    options = StackOptions(data_folder(data_dir), host, port, workers, plugin_paths(plugins))
+    stopping = Stopping()
+    code = stopping.run(stay_up(options, lambda line: console().print(line, highlight=False, soft_wrap=True)))
+    if stopping.signal is not None:  # being stopped is how it ends
+        console().print("Innkeeper has stopped.", highlight=False)
+        code = 0
+    raise typer.Exit(code)
+
+
+def worker(
+    *,
+    data_dir: DataDirectory = None,
+    temporal: Temporal = None,
+    url: Url = None,
+    plugins: Plugins = None,
+    processes: Processes = 1,
+) -> None:
+    """Run one or more further worker processes; without addresses they join what runs on the data directory."""
+    from innkeeper.gateway.process.data_dir import holder_of
+
+    holder = holder_of(data_folder(data_dir)) or {}
+    env = {
+        "INNKEEPER_DATA_DIR": str(data_folder(data_dir).absolute()),
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal or holder.get("temporal"),
+        "INNKEEPER_GATEWAY_URL": url or os.environ.get("INNKEEPER_GATEWAY_URL") or holder.get("address"),
+        "INNKEEPER_PLUGINS": path_list(plugins),
+    }
+    # A program of its own: gateway code must not import what runs nodes.
+    command = (sys.executable, "-P", "-m", "innkeeper.activities.worker")
+    whole_env = {**os.environ, **without_none(env)}
+    if processes == 1:
+        os.execve(command[0], command, whole_env)
+    from innkeeper.gateway.cli.signals import Stopping
+    from innkeeper.gateway.process.worker_pool import keep_workers
+
+    log_to_stderr()
+    stopping = Stopping()
+    code = stopping.run(keep_workers(processes, command, whole_env))
+    raise typer.Exit(0 if stopping.signal is not None else code)  # being stopped is how it ends
+
+
+def gateway(
+    *,
+    data_dir: DataDirectory = None,
+    host: Host = "127.0.0.1",
+    port: Port = DEFAULT_PORT,
+    temporal: Temporal = None,
+    plugins: Plugins = None,
+) -> None:
+    """Run a gateway alone, beside a Temporal server of your own."""
+    from innkeeper.gateway.serve import main as serve
+
+    env = {
+        "INNKEEPER_DATA_DIR": str(data_folder(data_dir).absolute()),
+        "INNKEEPER_HOST": host,
+        "INNKEEPER_PORT": str(port),
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal,
+        "INNKEEPER_PLUGINS": path_list(plugins),
+    }
+    os.environ.update(without_none(env))
+    raise typer.Exit(serve([]))

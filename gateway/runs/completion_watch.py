@@ -1,0 +1,81 @@
+"""Noticing that workflows have ended, thousands at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+from temporalio.service import RPCError
+
+from innkeeper.gateway.runs.temporal_client import TemporalLink
+from innkeeper.gateway.runs.view import JsonObject
+
+logger = logging.getLogger("innkeeper.gateway.runs")
+
+MAX_WATCHED = 500
+"""Each watched run holds a long poll; the server allows some 1,200. Beyond this, visibility is asked instead."""
+VISIBILITY_S = 2.0
+VISIBILITY_OVERLAP_S = 60.0
+
+
+class CompletionWatcher:
+    """Waits for workflows to end: up to MAX_WATCHED by long poll, the others by asking visibility now and then."""
+
+    def __init__(self, temporal: TemporalLink) -> None:
+        self._temporal = temporal
+        self._watched = 0
+        self._others: dict[str, asyncio.Event] = {}
+        self._poller: asyncio.Task[None] | None = None
+
+    async def result(self, handle: WorkflowHandle[Any, Any]) -> JsonObject:
+        """The workflow's result. Raises what `handle.result()` raises."""
+        if self._watched >= MAX_WATCHED:
+            await self._turn(handle.id)
+        self._watched += 1
+        try:
+            result: JsonObject = await handle.result()
+            return result
+        finally:
+            self._watched -= 1
+            if self._others:
+                next(iter(self._others.values())).set()
+
+    async def stop(self) -> None:
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+
+    async def _turn(self, run: str) -> None:
+        """Wait until the run has ended by what visibility says, or a long poll is free for it."""
+        turn = self._others.setdefault(run, asyncio.Event())
+        if self._poller is None or self._poller.done():
+            self._poller = asyncio.create_task(self._poll(), name="visibility-poll")
+        try:
+            await turn.wait()
+        finally:
+            self._others.pop(run, None)
+
+    async def _poll(self) -> None:
+        since = time.time() - VISIBILITY_OVERLAP_S
+        while self._others:
+            await asyncio.sleep(VISIBILITY_S)
+            asked = time.time()
+            try:
+                await self._ask(await self._temporal.wait(), since)
+            except RPCError as error:
+                logger.warning("visibility query failed", extra={"event": "visibility", "code": str(error.status)})
+                continue
+            # Visibility lags behind: look at the last minute again.
+            since = asked - VISIBILITY_OVERLAP_S
+
+    async def _ask(self, client: Client, since: float) -> None:
+        moment = datetime.datetime.fromtimestamp(since, datetime.UTC).isoformat(timespec="seconds")
+        closed = f"WorkflowType='GraphWorkflow' AND ExecutionStatus != 'Running' AND CloseTime > '{moment}'"
+        async for execution in client.list_workflows(closed):
+            turn = self._others.get(execution.id)
+            if turn is not None:
+                turn.set()

@@ -1,0 +1,215 @@
+"""Starting runs: at once, or from the queue as soon as there is a free place and Temporal answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from temporalio.client import Client
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from innkeeper.gateway.errors import EngineAway
+from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.runs.admission import log_meta
+from innkeeper.gateway.runs.finisher import RunFinisher
+from innkeeper.gateway.runs.outcome import RunOutcome
+from innkeeper.gateway.runs.pausing import RunControl
+from innkeeper.gateway.runs.reruns import Reruns, is_uncached, seeds_of
+from innkeeper.gateway.runs.run_log import RunLog
+from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.gateway.settings import Settings
+from innkeeper.gateway.store.models import RunRow
+from innkeeper.gateway.store.runs import RunStore
+from innkeeper.nodes.errors import ResourceError
+from innkeeper.workflows.engine.graph_workflow import RunStart
+
+logger = logging.getLogger("innkeeper.gateway.runs")
+
+WORKFLOW_TYPE = "GraphWorkflow"
+TASK_TIMEOUT = timedelta(seconds=5)
+EXECUTION_TIMEOUT = timedelta(hours=24)
+GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
+TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
+MAX_SUMMARY_CHARS = 100
+RETRY_S = 2.0
+
+
+class RunLauncher:
+    """Hands runs that are written down to Temporal, each once, whatever is away meanwhile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: RunStore,
+        run_log: RunLog,
+        temporal: TemporalLink,
+        *,
+        finisher: RunFinisher,
+        control: RunControl,
+        reruns: Reruns,
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._run_log = run_log
+        self._temporal = temporal
+        self._finisher = finisher
+        self._control = control
+        self._reruns = reruns
+        self._launching: set[str] = set()
+        self._dispatching = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._wake.set()  # what an earlier process left waiting
+        self._no_search_attributes = False
+
+    @property
+    def first_status(self) -> str:
+        """The status that a new run is written down with: with a limit every run goes through the queue."""
+        return "queued" if self._settings.max_concurrent_runs else "running"
+
+    async def start(self, row: RunRow) -> None:
+        """Start a run that was just written down, or announce that it is queued.
+
+        Raises:
+            LogUnavailable: It is written down and starts later; its client may ask again with the same key.
+        """
+        if row.status == "running":
+            await self._launch(row)
+            return
+        await self._dispatch()
+        current = await self._store.get(row.id)
+        if current is not None and current.status == "queued":
+            # Should it start in this moment, the log knows that `queued` is behind `running` and drops it.
+            await self._run_log.begin(row.id, log_meta(orjson.loads(row.interface)), "queued")
+
+    def wake(self) -> None:
+        """Something changed that may let a waiting run start."""
+        self._wake.set()
+
+    async def keep_starting(self) -> None:
+        """For ever: start what waits for a free place or for Temporal."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._temporal.wait()
+            try:
+                await self._dispatch()
+            except Exception:
+                logger.exception("starting runs failed", extra={"event": "start_failed"})
+                asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+
+    async def _dispatch(self) -> None:
+        async with self._dispatching:
+            running, _ = await self._store.active_counts()
+            limit = self._settings.max_concurrent_runs
+            for row in await self._store.waiting():
+                if row.status == "queued":
+                    if row.paused:
+                        continue
+                    if limit is not None and running >= limit:
+                        return
+                    if not await self._store.claim(row.id):
+                        continue
+                    running += 1
+                await self._launch(row)
+
+    async def _launch(self, row: RunRow) -> None:
+        """Hand a claimed run to Temporal. When that is away, the run keeps waiting."""
+        if row.id in self._launching:
+            return
+        self._launching.add(row.id)
+        try:
+            await self._run_log.begin(row.id, log_meta(orjson.loads(row.interface)), "running")
+            await self._reruns.announce(row)
+            await self._start(await self._temporal.client(), row)
+            self._finisher.follow(row.id)
+            self._control.started(row.id, paused=row.paused)
+        except EngineAway:
+            self._wake.set()
+        except ResourceError as error:
+            # Trying again would not bring it back, and others wait to be started.
+            message = f"what the run was to take over is gone: {error.message}; run it anew"
+            self._finisher.close_unstarted(
+                row.id, RunOutcome("error", {}, error={"message": message, "code": error.code})
+            )
+        except RPCError as error:
+            self._not_started(row.id, error)
+        except LogUnavailable:
+            # It is written down and will be started; its client may ask again with the same key meanwhile.
+            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+            raise
+        finally:
+            self._launching.discard(row.id)
+
+    def _not_started(self, run: str, error: RPCError) -> None:
+        if is_away(error):
+            self._temporal.lost()
+            self._wake.set()
+        elif error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
+            message = f"Temporal refused the run: {error.message}"
+            self._finisher.close_unstarted(
+                run, RunOutcome("error", {}, error={"message": message, "code": "engine_refused"})
+            )
+        else:
+            logger.error("Temporal did not start a run", extra={"run": run, "code": str(error.status)})
+            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+
+    async def _start(self, client: Client, row: RunRow) -> None:
+        plan = row.plan if "plan" in row.__dict__ else await self._store.plan(row.id)
+        if plan is None:
+            return
+        # An earlier process may have been killed between starting the run and writing that down.
+        with contextlib.suppress(WorkflowAlreadyStartedError):
+            try:
+                await self._start_workflow(client, row, plan)
+            except RPCError as error:
+                if self._no_search_attributes or not _is_about_search_attributes(error):
+                    raise
+                logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
+                self._no_search_attributes = True
+                await self._start_workflow(client, row, plan)
+
+    async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
+        await client.start_workflow(
+            WORKFLOW_TYPE,
+            args=[plan, _start_of(row)],
+            id=row.id,
+            task_queue=self._settings.task_queue,
+            execution_timeout=EXECUTION_TIMEOUT,
+            task_timeout=TASK_TIMEOUT,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=None if self._no_search_attributes else _search_attributes(row),
+            static_summary=(row.workflow_name or "")[:MAX_SUMMARY_CHARS] or None,
+        )
+
+
+def _start_of(row: RunRow) -> RunStart:
+    return RunStart(
+        user_id=row.user_id,
+        state_refs=list(seeds_of(row)),
+        paused=bool(row.paused),
+        no_cache=is_uncached(row),
+    )
+
+
+def _search_attributes(row: RunRow) -> TypedSearchAttributes:
+    pairs: list[SearchAttributePair[Any]] = [SearchAttributePair(TENANT_ID, row.user_id)]
+    if row.workflow_id:
+        pairs.append(SearchAttributePair(GRAPH_ID, row.workflow_id))
+    return TypedSearchAttributes(pairs)
+
+
+def _is_about_search_attributes(error: RPCError) -> bool:
+    return error.status == RPCStatusCode.INVALID_ARGUMENT and "search attribute" in error.message.lower()
