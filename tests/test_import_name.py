@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,23 @@ def test_every_name_offered_at_the_top_is_there() -> None:
 def test_importing_innkeeper_loads_nothing(tmp_path: Path) -> None:
     code = "import sys, innkeeper; print([name for name in sys.modules if name.startswith('innkeeper.')])"
     assert python(code, tmp_path).stdout.strip() == "[]"
+
+
+def built(kind: str, root: Path, target: Path) -> Path:
+    code = f"from hatchling.build import build_{kind}; print(build_{kind}({str(target)!r}))"
+    done = python(code, root)
+    assert done.returncode == 0, done.stderr
+    return target / done.stdout.split()[-1]
+
+
+def test_wheel_made_of_a_source_archive_holds_innkeeper_alone_and_all_of_it(tmp_path: Path) -> None:
+    with tarfile.open(built("sdist", ROOT, tmp_path)) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    with zipfile.ZipFile(built("wheel", unpacked, tmp_path)) as wheel:
+        names = wheel.namelist()
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"innkeeper"}
+    for package in PACKAGES:
+        files = {file.relative_to(ROOT).as_posix() for file in (ROOT / package).rglob("*.py")}
+        assert {f"innkeeper/{file}" for file in files} <= set(names)
+    assert "innkeeper/py.typed" in names
