@@ -16,6 +16,7 @@ from temporalio.testing import WorkflowEnvironment
 from xdist.scheduler import LoadScopeScheduling
 
 from innkeeper.gateway.process.temporal_server import DYNAMIC_CONFIG, free_port
+from innkeeper.workflows.payload_converter import DATA_CONVERTER
 from tests.effort import LONG, use_profile
 
 use_profile()
@@ -72,6 +73,7 @@ async def start_server(**config: int) -> WorkflowEnvironment:
         dev_server_existing_path=temporal_binary(),
         dev_server_extra_args=flags,
         dev_server_log_level="error",
+        data_converter=DATA_CONVERTER,
         search_attributes=[SearchAttributeKey.for_keyword(name) for name in ("GraphId", "TenantId", "RunStatus")],
     )
 

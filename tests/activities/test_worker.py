@@ -20,6 +20,7 @@ from temporalio.client import Client, WorkflowHandle
 from innkeeper.activities import worker
 from innkeeper.activities.settings import SettingsError, WorkerSettings, read_settings
 from innkeeper.gateway.process.temporal_server import free_port
+from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
 from innkeeper.workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
 from tests.activities.fake_gateway import TOKEN, FakeGateway, until
@@ -295,7 +296,7 @@ async def test_a_queue_named_twice_or_the_own_one_is_polled_once(temporal: Clien
 
 
 async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...]) -> list[str]:
-    client = await Client.connect(temporal.service_client.config.target_host, namespace=temporal.namespace)
+    client = await Client.connect(**connect_config(temporal.service_client.config.target_host, temporal.namespace))
     execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)

@@ -25,6 +25,7 @@ from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore, UserSecrets
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
+from innkeeper.workflows.payload_converter import DATA_CONVERTER
 from innkeeper.workflows.plan import PlannedNode, PlannedOutput, RunPlan
 from tests.activities.fake_gateway import TOKEN, FakeGateway
 
@@ -104,7 +105,7 @@ class Stack:
         link = GatewayLink(self.gateway.url, TOKEN, f"w-{uuid.uuid4()}", flush_timeout_s=flush_timeout_s)
         link.start()
         # A connection of its own: one client has one worker per queue.
-        client = await Client.connect(self.address, namespace=self.client.namespace)
+        client = await Client.connect(self.address, namespace=self.client.namespace, data_converter=DATA_CONVERTER)
         execute = self.execute(link)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(link.stop, 0.5)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.worker import Replayer
 
-from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from tests.histories.shapes import PLANS, SHAPES
+from tests.workflows.replaying import replay
 
 FOLDER = Path(__file__).parents[2] / "histories"
 FILES = sorted(FOLDER.glob("*.json"))
@@ -22,7 +21,7 @@ async def test_recorded_history_replays(file: Path) -> None:
     # Ids of children are derived from the run's own.
     id = raw["events"][0]["workflowExecutionStartedEventAttributes"].get("workflowId", file.stem)
     history = WorkflowHistory.from_json(id, raw)
-    await Replayer(workflows=[GraphWorkflow]).replay_workflow(history)
+    await replay(history)
 
 
 async def test_changed_order_of_commands_is_noticed() -> None:
@@ -34,7 +33,7 @@ async def test_changed_order_of_commands_is_noticed() -> None:
             scheduled["activityType"]["name"] = "something_else"
             break
     with pytest.raises(Exception, match=r"(?i)nondetermin"):
-        await Replayer(workflows=[GraphWorkflow]).replay_workflow(WorkflowHistory.from_json("chain", raw))
+        await replay(WorkflowHistory.from_json("chain", raw))
 
 
 def test_every_shape_has_a_history() -> None:

@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle
-from temporalio.worker import Replayer
 
 from innkeeper.nodes.node import NodeContext
-from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
+from innkeeper.workflows.engine.graph_workflow import RunStart
 from innkeeper.workflows.plan import BypassSource, PlannedNode, RunPlan
+from tests.workflows.replaying import replay
 from tests.workflows.toys import Toys, ToyWorker, node, toy_worker
 
 RUNS = int(os.environ.get("REPLAY_RUNS", "12"))
@@ -106,7 +106,7 @@ async def run(worker: ToyWorker, seed: str) -> None:
         async with disturbed(handle, chance):
             result: Json = await handle.result()
         assert result["status"] in ("complete", "error", "interrupted")
-        await Replayer(workflows=[GraphWorkflow]).replay_workflow(await handle.fetch_history())
+        await replay(await handle.fetch_history())
     except BaseException as error:
         error.add_note(f"REPLAY_SEED={SEED}: {seed}")
         raise

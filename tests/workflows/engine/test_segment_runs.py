@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
-from temporalio.worker import Replayer
 
 from innkeeper.activities import execute_segment
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
 from innkeeper.workflows.engine import interpreter, segments
-from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode
+from tests.workflows.replaying import replay
 from tests.workflows.toys import Toys, ToyWorker, node, toy_worker, until_called
 
 Json = dict[str, Any]
@@ -46,7 +45,7 @@ async def ended(handle: WorkflowHandle[Any, Json]) -> tuple[Json, Callable[[str]
     """The result, and how many markers and activities that run nodes the history has; a replay must meet it."""
     result = await handle.result()
     history = await handle.fetch_history()
-    await Replayer(workflows=[GraphWorkflow]).replay_workflow(history)
+    await replay(history)
     kinds = [
         event.activity_task_scheduled_event_attributes.activity_type.name
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED
@@ -325,7 +324,7 @@ async def test_what_a_segment_did_is_told_again_in_a_replay(
     monkeypatch.setattr(
         "innkeeper.workflows.engine.workflow_context.emit", lambda run, path, type, payload: told.append((path, type))
     )
-    await Replayer(workflows=[GraphWorkflow]).replay_workflow(await handle.fetch_history())
+    await replay(await handle.fetch_history())
     assert told == [("a", "NODE_COMPLETE")]
 
 

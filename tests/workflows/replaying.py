@@ -1,0 +1,14 @@
+"""Replaying histories as a worker of ours would."""
+
+from __future__ import annotations
+
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from innkeeper.workflows.payload_converter import DATA_CONVERTER
+
+
+async def replay(history: WorkflowHistory) -> None:
+    """Raises when today's interpreter would do something else than the history says."""
+    await Replayer(workflows=[GraphWorkflow], data_converter=DATA_CONVERTER).replay_workflow(history)
