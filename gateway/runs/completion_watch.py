@@ -8,7 +8,7 @@ import logging
 import time
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError
 
 from innkeeper.gateway.runs.temporal_client import TemporalLink
@@ -34,7 +34,7 @@ class CompletionWatcher:
     async def result(self, handle: WorkflowHandle[Any, Any]) -> JsonObject:
         """The workflow's result. Raises what `handle.result()` raises."""
         if self._watched >= MAX_WATCHED:
-            await self._turn(handle.id)
+            await self._turn(handle)
         self._watched += 1
         try:
             result: JsonObject = await handle.result()
@@ -49,15 +49,24 @@ class CompletionWatcher:
             self._poller.cancel()
             await asyncio.gather(self._poller, return_exceptions=True)
 
-    async def _turn(self, run: str) -> None:
+    async def _turn(self, handle: WorkflowHandle[Any, Any]) -> None:
         """Wait until the run has ended by what visibility says, or a long poll is free for it."""
+        run = handle.id
         turn = self._others.setdefault(run, asyncio.Event())
         if self._poller is None or self._poller.done():
             self._poller = asyncio.create_task(self._poll(), name="visibility-poll")
         try:
-            await turn.wait()
+            # It may have ended long ago, while no gateway ran: no query looks back so far.
+            if not await self._has_ended(handle):
+                await turn.wait()
         finally:
             self._others.pop(run, None)
+
+    async def _has_ended(self, handle: WorkflowHandle[Any, Any]) -> bool:
+        try:
+            return (await handle.describe()).status is not WorkflowExecutionStatus.RUNNING
+        except RPCError:  # whoever asks for the result is told
+            return True
 
     async def _poll(self) -> None:
         since = time.time() - VISIBILITY_OVERLAP_S
@@ -68,6 +77,9 @@ class CompletionWatcher:
                 await self._ask(await self._temporal.wait(), since)
             except RPCError as error:
                 logger.warning("visibility query failed", extra={"event": "visibility", "code": str(error.status)})
+                continue
+            except Exception:  # its end would leave all who wait here without an answer
+                logger.exception("visibility query failed", extra={"event": "visibility"})
                 continue
             # Visibility lags behind: look at the last minute again.
             since = asked - VISIBILITY_OVERLAP_S

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
 from temporalio.client import WorkflowFailureError
@@ -43,6 +43,7 @@ from innkeeper.nodes.services.blobs import FolderBlobs
 logger = logging.getLogger("innkeeper.gateway.runs")
 
 RETRY_S = 1.0
+LAST_RETRY_S = 60.0
 LATE_POLL_S = 0.2
 NOTE_S = 0.1
 
@@ -115,9 +116,10 @@ class RunFinisher:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._completions.stop()
         if self._noting is not None:
-            await self._noting
-        if self._to_note:
-            await self._store.mark_sealed(*self._to_note)
+            self._noting.cancel()
+            await asyncio.gather(self._noting, return_exceptions=True)
+        if self._to_note:  # what cannot be noted now is done again at the next start
+            await self._note(self._to_note)
 
     def _spawn(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         if run not in self._tasks:
@@ -126,14 +128,16 @@ class RunFinisher:
             task.add_done_callback(lambda _: self._tasks.pop(run, None))
 
     async def _persist(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
-        """A run that is not closed keeps its readers waiting for ever: try until it works."""
+        """A run that is not closed keeps its readers waiting for ever: try until it works, ever more seldom."""
+        pause_s = RETRY_S
         while True:
             try:
                 await work(run)
                 break
             except Exception:
                 logger.exception("closing a run failed", extra={"event": "close_failed", "run": run})
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, LAST_RETRY_S)
         await self._on_closed()
 
     async def _close_at_end(self, run: str) -> None:
@@ -203,12 +207,23 @@ class RunFinisher:
             self._noting = asyncio.create_task(self._note_sealed(), name="note-sealed")
 
     async def _note_sealed(self) -> None:
-        await asyncio.sleep(NOTE_S)
-        runs, self._to_note = self._to_note, []
+        """Until nothing is left: runs also end while notes of others are committed."""
+        pause_s = NOTE_S
+        while self._to_note:
+            await asyncio.sleep(pause_s)
+            noted = await self._note(self._to_note)
+            pause_s = NOTE_S if noted else min(2 * pause_s + RETRY_S, LAST_RETRY_S)
+
+    async def _note(self, runs: Sequence[str]) -> bool:
+        """Note some of the runs that are to be noted; those that could not be stay so."""
+        runs = tuple(runs)
         try:
             await self._store.mark_sealed(*runs)
         except Exception:
             logger.exception("noting sealed runs failed", extra={"event": "note_failed", "count": len(runs)})
+            return False
+        self._to_note = self._to_note[len(runs) :]
+        return True
 
     async def _flushed(self, run: str, outcome: RunOutcome) -> RunView:
         """The log's view once connected workers have drained, and workers that are away had time to come back."""

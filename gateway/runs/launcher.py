@@ -39,7 +39,6 @@ logger = logging.getLogger("innkeeper.gateway.runs")
 
 WORKFLOW_TYPE = "GraphWorkflow"
 TASK_TIMEOUT = timedelta(seconds=5)
-EXECUTION_TIMEOUT = timedelta(hours=24)
 GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 MAX_SUMMARY_CHARS = 100
@@ -186,7 +185,6 @@ class RunLauncher:
             args=[plan, _start_of(row)],
             id=row.id,
             task_queue=self._settings.task_queue,
-            execution_timeout=EXECUTION_TIMEOUT,
             task_timeout=TASK_TIMEOUT,
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

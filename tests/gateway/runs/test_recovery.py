@@ -193,6 +193,58 @@ async def test_more_runs_than_long_polls_are_all_closed(stack: Any, monkeypatch:
         await until(http, long, "interrupted")
 
 
+async def test_run_that_ended_before_any_query_looks_is_closed_without_a_free_long_poll(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(completion_watch, "MAX_WATCHED", 1)
+    monkeypatch.setattr(completion_watch, "VISIBILITY_OVERLAP_S", -3600.0)  # no query finds what has ended
+    gate = tmp_path / "the gateway is away"
+    async with stack.worker(), stack.http() as http:
+        async with stack.gateway():
+            await stack_ready(http)
+            long = await submit(http, single("Hold", seconds=60))
+            short = [await submit(http, single("Hold", gate=str(gate))) for _ in range(3)]
+            for run in (long, *short):
+                await until_executing(http, run)
+        gate.touch()
+        for run in short:
+            await stack.temporal.get_workflow_handle(run).result()
+        async with stack.gateway():
+            for run in short:
+                await until(http, run, "complete")
+            await http.delete(f"/api/interrupt/{long}")
+            await until(http, long, "interrupted")
+
+
+async def test_runs_that_end_while_others_are_noted_as_sealed_are_noted_too(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else they could not be deleted, and no stored value would be collected any more."""
+    noted: list[tuple[str, ...]] = []
+    free = asyncio.Event()
+    mark_sealed = RunStore.mark_sealed
+
+    async def slow(self: RunStore, *runs: str) -> None:
+        noted.append(runs)
+        if len(noted) == 1:
+            await free.wait()
+            raise OSError("the disk is full")  # once
+        await mark_sealed(self, *runs)
+
+    monkeypatch.setattr(RunStore, "mark_sealed", slow)
+    async with stack.up() as http, asyncio.timeout(30):
+        first = await submit(http, single("Say"))
+        await until(http, first, "complete")
+        while not noted:
+            await asyncio.sleep(0.02)
+        second = await submit(http, single("Say"))
+        await until(http, second, "complete")
+        free.set()
+        for run in (first, second):
+            while (await http.delete(f"/api/history/{run}")).status_code != 204:
+                await asyncio.sleep(0.05)
+
+
 async def test_gateway_serves_while_temporal_is_away(stack: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
