@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.errors import WS_FORBIDDEN, WS_UNAUTHORIZED, json_response
@@ -17,6 +22,10 @@ OPEN_PATHS = frozenset({"/healthz"})
 FILES_PREFIX = "/api/files/"
 WORKER_PREFIX = "/internal/"
 """Workers have a token of their own, checked where they connect."""
+BODY_S = 30.0
+BODY_BYTES_PER_S = 1_000
+"""A body may take 30 s, and a second more for each 1,000 bytes that have come."""
+LINGER_S = 5.0
 
 
 class HostGuard:
@@ -30,6 +39,7 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reason = self._objection(scope) if scope["type"] in ("http", "websocket") else None
+        send = _guarding(send)
         if reason is None:
             await self._app(scope, receive, send)
         else:
@@ -38,30 +48,60 @@ class HostGuard:
     def _objection(self, scope: Scope) -> str | None:
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
-        if len(hosts) != 1 or not self._knows(_host_name(f"//{hosts[0]}")):
+        host = _address(f"//{hosts[0]}") if len(hosts) == 1 else None
+        if host is None or not self._knows(host.name):
             return "this Host is not served here; use localhost or add it to INNKEEPER_ALLOWED_HOSTS"
-        if len(origins) > 1 or (origins and not self._allows(origins[0])):
+        if len(origins) > 1 or (origins and not self._allows(origins[0], host)):
             return "this Origin may not use the gateway; add it to INNKEEPER_ALLOWED_ORIGINS"
         return None
 
-    def _allows(self, origin: str) -> bool:
+    def _allows(self, origin: str, host: _Address) -> bool:
+        """Our own pages: of a host that is ours, at the port that was asked. On other ports live other programs."""
         if origin.rstrip("/").lower() in self._origins:
             return True
-        return origin.lower().startswith(("http://", "https://")) and self._knows(_host_name(origin))
+        found = _address(origin) if origin.lower().startswith(("http://", "https://")) else None
+        if found is None or not self._knows(found.name):
+            return False
+        default = 443 if origin.lower().startswith("https://") else 80
+        return (found.port or default) == (host.port or default)
 
     def _knows(self, name: str | None) -> bool:
         return name is not None and (name in self._hosts or is_loopback(name))
 
 
-def _host_name(address: str) -> str | None:
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),  # what a run gave is never a page or a script of ours
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+
+
+def _guarding(send: Send) -> Send:
+    async def guarded(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message.get("headers", ())}
+            missing = [header for header in _HEADERS if header[0] not in present]
+            message = {**message, "headers": [*message.get("headers", ()), *missing]}
+        await send(message)
+
+    return guarded
+
+
+@dataclass(frozen=True)
+class _Address:
+    name: str
+    port: int | None
+
+
+def _address(url: str) -> _Address | None:
+    """Host and port of `scheme://host[:port][/]`; None for anything else."""
     try:
-        parts = urlsplit(address)
-        _ = parts.port  # raises on a port that is not a number
+        parts = urlsplit(url)
+        port = parts.port  # raises on a port that is not a number
     except ValueError:
         return None
-    if parts.username is not None or parts.path not in ("", "/"):
+    if parts.username is not None or parts.path not in ("", "/") or not parts.hostname:
         return None
-    return parts.hostname.lower() if parts.hostname else None
+    return _Address(parts.hostname.lower(), port)
 
 
 class AccessToken:
@@ -98,9 +138,14 @@ class _Limit:
     size: int
     setting: str
 
+    @property
+    def refusal(self) -> Response:
+        reason = f"the request body is over the limit of {self.size} bytes ({self.setting})"
+        return _body_refusal(413, reason, "too_large", limit=self.size, unit="bytes")
+
 
 class BodyLimit:
-    """Counts a request body as it arrives; over the limit the answer is 413 and names it.
+    """Counts a request body as it arrives; over the limit the answer is 413 and names it, 408 when it comes too slowly.
 
     Args:
         file_limit: The limit of uploads of files instead; the same when not given.
@@ -119,43 +164,71 @@ class BodyLimit:
         limit = self._file_limit if is_upload else self._limit
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdigit() or int(announced) > limit.size:
-            await self._refuse(limit, scope, receive, send)
+            await _answer(receive, send, limit.refusal)
             return
         await self._counted(limit, scope, receive, send)
 
     async def _counted(self, limit: _Limit, scope: Scope, receive: Receive, send: Send) -> None:
-        seen, started = 0, False
+        seen, started, is_whole = 0, False, False
+        began = time.monotonic()
 
         async def count() -> Message:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, is_whole
+            if is_whole:  # only the end of the connection can come now, and it may take its time
+                return await receive()
+            left_s = began + BODY_S + seen / BODY_BYTES_PER_S - time.monotonic()
+            try:
+                async with asyncio.timeout(max(0.0, left_s)):
+                    message = await receive()
+            except TimeoutError:
+                raise _BodyRefused(_TOO_SLOW) from None
             seen += len(message.get("body", b""))
+            is_whole = not message.get("more_body", False)
             if seen > limit.size:
-                raise _BodyTooLarge
+                raise _BodyRefused(limit.refusal)
             return message
 
         async def watch(message: Message) -> None:
             nonlocal started
-            started = True
+            started = started or message["type"] == "http.response.start"
             await send(message)
 
         try:
             await self._app(scope, count, watch)
-        except _BodyTooLarge:
+        except _BodyRefused as refused:
             if started:
                 raise
-            await self._refuse(limit, scope, receive, send)
-
-    async def _refuse(self, limit: _Limit, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = f"the request body is over the limit of {limit.size} bytes ({limit.setting})"
-        details = {"limit": limit.size, "unit": "bytes"}
-        body = {"error": reason, "code": "too_large", "details": details}
-        response = json_response(body, 413, {"connection": "close"})
-        await response(scope, receive, send)
+            await _answer(receive, send, refused.response)
 
 
-class _BodyTooLarge(BaseException):
+async def _answer(receive: Receive, send: Send, response: Response) -> None:
+    """Answer, then take what is still sent for a while: hanging up at once would destroy the answer on its way."""
+    await send({"type": "http.response.start", "status": response.status_code, "headers": response.raw_headers})
+    await send({"type": "http.response.body", "body": response.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body", False):
+                pass
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _body_refusal(status: int, reason: str, code: str, **details: Any) -> Response:
+    return json_response({"error": reason, "code": code, "details": details}, status, {"connection": "close"})
+
+
+_TOO_SLOW = _body_refusal(
+    408,
+    f"the request body came too slowly: send it within {BODY_S:.0f} s, or {BODY_BYTES_PER_S} bytes a second",
+    "too_slow",
+    seconds=BODY_S,
+)
+
+
+class _BodyRefused(BaseException):
     """Passes through handlers for ordinary exceptions on its way to BodyLimit."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
 
 
 @dataclass(frozen=True)
@@ -173,7 +246,7 @@ _FORBIDDEN = _Refusal(403, WS_FORBIDDEN, "forbidden")
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, *, refusal: _Refusal, reason: str) -> None:
     if scope["type"] == "http":
-        await json_response({"error": reason, "code": refusal.code}, refusal.status)(scope, receive, send)
+        await _answer(receive, send, json_response({"error": reason, "code": refusal.code}, refusal.status))
         return
     await receive()
     # A refusal before the handshake reaches browsers as 1006 without a reason: accept, then say why.

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import secrets
 import shutil
 import socket
 import subprocess
@@ -189,11 +190,17 @@ class TemporalServer:
         command += ["--port", str(self.port), "--metrics-port", str(metrics), "--http-port", str(http)]
         command += ["--db-filename", str(self._database), "--namespace", NAMESPACE, "--log-level", "error"]
         command += ["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]
-        for key, value in DYNAMIC_CONFIG.items():
+        for key, value in {**DYNAMIC_CONFIG, **_closed_http_api()}.items():
             command += ["--dynamic-config-value", f"{key}={value}"]
         for name in SEARCH_ATTRIBUTES:
             command += ["--search-attribute", f"{name}=Keyword"]
         return command
+
+
+def _closed_http_api() -> dict[str, str]:
+    """The server's HTTP API cannot be switched off, asks for no password, and would serve any web page that knows or
+    guesses its port. So it answers one Host alone, which nobody can know."""
+    return {"frontend.httpAllowedHosts": json.dumps([f"{secrets.token_hex(32)}.invalid"])}
 
 
 async def _prepare_namespace(client: Client) -> None:

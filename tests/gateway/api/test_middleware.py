@@ -66,7 +66,7 @@ async def test_only_our_hosts_are_served(host: str, expected: int) -> None:
 @pytest.mark.parametrize(
     ("origin", "expected"),
     [
-        ("http://localhost:3000", 200),
+        ("http://localhost:3000", 403),
         ("https://app.example.org", 200),
         ("https://evil.example.com", 403),
         ("http://localhost.evil.com", 403),

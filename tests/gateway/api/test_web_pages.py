@@ -1,0 +1,51 @@
+"""What a page in a user's browser may do with the gateway: only our own pages, and those the operator names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+
+def port_of(http: httpx.AsyncClient) -> int:
+    assert http.base_url.port is not None
+    return http.base_url.port
+
+
+async def status(http: httpx.AsyncClient, **headers: str) -> int:
+    return (await http.get("/api/nodes", headers=headers)).status_code
+
+
+async def test_pages_of_the_own_port_are_served(http: httpx.AsyncClient) -> None:
+    port = port_of(http)
+    for origin in (f"http://127.0.0.1:{port}", f"http://localhost:{port}", f"https://localhost:{port}"):
+        assert await status(http, origin=origin) == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://127.0.0.1:1", "http://localhost", "https://localhost", "https://evil.example", "null", "file://", "",
+     "http://127.0.0.1.evil.example", "http://user@127.0.0.1", "http://127.0.0.1:x", "http://127.0.0.1/path"],
+)  # fmt: skip
+async def test_pages_of_other_programs_are_not(http: httpx.AsyncClient, origin: str) -> None:
+    assert await status(http, origin=origin) == 403
+
+
+async def test_default_port_of_a_proxy_in_front_counts(http: httpx.AsyncClient) -> None:
+    assert await status(http, host="localhost", origin="https://localhost") == 200
+    assert await status(http, host="localhost", origin="http://localhost:80") == 200
+    assert await status(http, host="localhost:8090", origin="https://localhost") == 403
+
+
+async def test_name_that_was_rebound_to_this_machine_is_not_served(http: httpx.AsyncClient) -> None:
+    assert await status(http, host=f"evil.example:{port_of(http)}") == 403
+
+
+@pytest.mark.parametrize("path", ["/api/nodes", "/healthz", "/nothing", "/api/prompt/none", "/openapi.json"])
+async def test_every_answer_is_no_page_and_stays_with_its_origin(shared: Any, path: str) -> None:
+    async with shared.http() as http:
+        answers = [await http.get(path), await http.get(path, headers={"origin": "https://evil.example"})]
+    for answer in answers:
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
