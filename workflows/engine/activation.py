@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ from temporalio import workflow
 from innkeeper.workflows.engine import segments
 
 MAX_NODES_BEGUN = 5_000
+DRAIN_EVENTS = 20_000
+DRAIN_BYTES = 20_000_000
+"""A history that is longer, or larger, begins nothing new: the server ends a run at about twice that."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,12 @@ class History:
         info = workflow.info()
         length, size = info.get_current_history_length(), info.get_current_history_size()
         return cls(length, size, info.is_continue_as_new_suggested())
+
+    def is_full(self, is_busy: Callable[[], bool]) -> bool:
+        """May nothing new start in it? Already when a new one is suggested, if nothing is under way."""
+        if self.is_long and not is_busy():
+            return True
+        return self.events > DRAIN_EVENTS or self.bytes > DRAIN_BYTES
 
 
 class Activation:
@@ -67,6 +77,11 @@ class Activation:
             self.started, self.spent, self._nodes = 0, 0, 0
             self._local_ms, self._local_bytes = 0.0, 0
         return self
+
+    def spend(self, commands: int, size: int) -> None:
+        """Count commands, and the bytes of JSON that they carry."""
+        self.started += commands
+        self.spent += size
 
     def take(self, nodes: int) -> bool:
         """May a graph of so many nodes begin in it? It blocks the worker meanwhile, which may last 2 s at most."""

@@ -14,38 +14,37 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
+from innkeeper.nodes.feeds import Outputs
 from innkeeper.workflows.engine import control, iteration_state, waiting
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
-from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, must_fit, stored
+from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, interface_inputs, must_fit, stored
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
-Emit = Callable[[str, str, dict[str, Any]], None]
 Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
 
 
 class ControlRuns:
-    """Runs the control nodes of one graph."""
+    """Runs the control nodes of one graph.
 
-    def __init__(
-        self, context: WorkflowContext, location: GraphLocation, plan: RunPlan, runs: NodeRuns, emit: Emit
-    ) -> None:
+    Attributes:
+        _runs: Knows where the stream inputs of a group come from.
+        _by_type: Node type to how such a node runs when it takes time: node, inputs, and its entry of the node table.
+    """
+
+    def __init__(self, context: WorkflowContext, location: GraphLocation, plan: RunPlan, runs: NodeRuns) -> None:
         self._context = context
         self._location = location
         self._plan = plan
         self._runs = runs
-        self._emit = emit
-        self._known: dict[str, Run] = {
+        self._by_type: dict[str, Run] = {
             "core:NodeGroup": self._group,
             "core:ForEach": self._each,
             "core:Loop": self._loop,
             **dict.fromkeys(waiting.BEGIN, self._wait),
             **dict.fromkeys(control.DECISIONS, self._decide),
         }
-
-    def knows(self, node: PlannedNode) -> bool:
-        return node.type in self._known
 
     def waits(self, node: PlannedNode) -> bool:
         """Does this node only wait: state, not work?"""
@@ -64,13 +63,27 @@ class ControlRuns:
             elif waiting.was_answered(self._plan.by_id[node].type, entry):
                 self._context.answered.add(path)
 
+    def decide(self, node: PlannedNode, inputs: dict[str, Any], values: Outputs) -> NodeDecision | None:
+        """What a node gives that needs nothing but its inputs; None for one that must be `run`.
+
+        `values`: what each finished node gave.
+        """
+        if node.interface_values:
+            return NodeDecision(interface_inputs(self._plan, self._location))
+        if node.joins:
+            return control.merge(node, inputs, values)
+        at_once = control.DECISIONS.get(node.type)
+        if at_once is None:
+            return None if node.type in self._by_type else NodeDecision()
+        return None if control.must_load(node, inputs) else at_once(inputs, node.config)
+
     async def run(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         """Run a node to its end. `entry` is its row of the node table, which keeps what must survive this history.
 
         Raises:
             ApplicationError: The node failed; type, message and details say why.
         """
-        given = await self._known[node.type](node, inputs, entry)
+        given = await self._by_type[node.type](node, inputs, entry)
         return NodeDecision(await packed(self._context, given.outputs), given.dead, given.reason)
 
     async def _decide(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
@@ -121,7 +134,7 @@ class ControlRuns:
         except BaseException:
             # Whoever follows a stream of this group would wait for ever for a node that nobody will run any more.
             for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
-                self._emit(f"{node.id}/{inner}", "NODE_INTERRUPTED", {})
+                self._context.emit(self._location.of(f"{node.id}/{inner}"), "NODE_INTERRUPTED", {})
             raise
         finally:
             self._context.children.pop(start.path, None)
@@ -161,7 +174,7 @@ class ControlRuns:
         if wait is None:
             values = {key: await _loaded(value) for key, value in inputs.items() if key in waiting.LOADED}
             wait = waiting.BEGIN[node.type](path, {**inputs, **values}, node.config, workflow.now().timestamp())
-            self._emit(node.id, *waiting.announcement(wait, inputs))
+            self._context.emit(path, *waiting.announcement(wait, inputs))
             for name, data in self._context.unclaimed_events:
                 waiting.receive_event(wait, name, data)
         entry["wait"] = waiting.stored(wait)

@@ -47,10 +47,10 @@ class Loop(IterationRunner):
 
     async def _record(self, graph: Graph) -> None:
         repeat = self.repeat
-        if graph.status == "interrupted":
+        if graph.nodes.status == "interrupted":
             return
-        if graph.status == "error":
-            error = {**graph.failure, "index": repeat.next}
+        if graph.nodes.status == "error":
+            error = {**graph.nodes.failure, "index": repeat.next}
             message = f"round {repeat.next} failed: {error['message']}"
             raise ApplicationError(message, {"details": error}, type=error["code"], non_retryable=True)
         given = self._given(graph)

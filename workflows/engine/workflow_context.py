@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 
+from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
 
@@ -77,6 +78,15 @@ class WorkflowContext:
         self.held_back = False
         self._listeners: dict[int, Callable[[], None]] = {}
         self._next = 0
+
+    @property
+    def has_room(self) -> bool:
+        """May one more activity or child workflow be under way?"""
+        return self.in_flight < scheduler.MAX_IN_FLIGHT
+
+    def has_budget_for(self, size: int) -> bool:
+        """May one more command with so many bytes of JSON leave in this workflow task?"""
+        return bool(scheduler.budget([size], self.in_flight, self.activation.started, self.activation.spent))
 
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
         """Have `wake` called when something was said to the whole run; gives the call that ends it."""
