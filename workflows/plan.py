@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Final, Literal, NamedTuple, overload
 
 import orjson
 
 from innkeeper.nodes.feeds import LIVE, STREAMED, UNDEFINED, Feed, NodeId, PlannedInput, SlotKey
 
 __all__ = [
+    "ERROR_SLOT",
     "LIVE",
     "STREAMED",
     "UNDEFINED",
@@ -31,6 +32,8 @@ __all__ = [
     "SlotKey",
 ]
 
+ERROR_SLOT: Final = "$error"
+"""Every node has this output: what it failed with. Connected, the failure is handled and does not fail the run."""
 PLAN_VERSION = 2
 """1: each inline node runs as an activity of its own. 2: they run in segments."""
 MAX_PLAN_BYTES = 1_000_000

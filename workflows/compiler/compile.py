@@ -62,7 +62,7 @@ def compile_document(
         InvalidWorkflow: With every problem, warnings included, when at least one is an error.
     """
     literals = Literals(secret_id, owner)
-    groups = Groups(
+    groups: Groups[Graph] = Groups(
         load_workflow or (lambda workflow_id: None),
         lambda inner, style: Graph(inner, catalogue, groups, style),
         lambda graph, asked: Planner(graph, literals, groups, asked).group(),

@@ -9,12 +9,11 @@ from innkeeper.nodes.definition import DATA_FLOW_TYPES
 from innkeeper.nodes.errors import Problem
 from innkeeper.workflows.compiler.resolve import ResolvedNode, Wire
 from innkeeper.workflows.compiler.slots import PlannedInputs
-from innkeeper.workflows.compiler.validate import is_number
+from innkeeper.workflows.document.cases import OPERATORS, unknown_operator
 from innkeeper.workflows.document.json_reader import kind
-from innkeeper.workflows.engine import waiting
-from innkeeper.workflows.engine.control import OPERATORS, unknown_operator
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
-from innkeeper.workflows.plan import SlotKey
+from innkeeper.workflows.document.slot_values import is_number
+from innkeeper.workflows.document.times import moment_of, seconds_of
+from innkeeper.workflows.plan import ERROR_SLOT, SlotKey
 
 MAX_CASES = 100
 MAX_FIELDS = 100
@@ -204,6 +203,6 @@ _CHECKS: dict[str, Callable[[ResolvedNode, PlannedInputs], Iterable[Complaint]]]
     "core:WaitForEvent": _event,
     "core:ForEach": _each,
     "core:Loop": _loop,
-    "core:Delay": _reads("seconds", waiting.seconds_of),
-    "core:WaitUntil": _reads("time", waiting.moment_of),
+    "core:Delay": _reads("seconds", seconds_of),
+    "core:WaitUntil": _reads("time", moment_of),
 }

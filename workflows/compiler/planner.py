@@ -19,8 +19,8 @@ from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, s
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.compiler.streams_plan import Origin
 from innkeeper.workflows.document.model import InterfaceSlot
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
 from innkeeper.workflows.plan import (
+    ERROR_SLOT,
     LIVE,
     Feed,
     InterfaceOutput,
@@ -36,7 +36,7 @@ from innkeeper.workflows.plan import (
 class Planner:
     """Writes the plan of a graph without errors."""
 
-    def __init__(self, graph: Graph, literals: Literals, groups: Groups, asked: Mapping[str, Keys]) -> None:
+    def __init__(self, graph: Graph, literals: Literals, groups: Groups[Graph], asked: Mapping[str, Keys]) -> None:
         self._graph = graph
         self._document = graph.document
         self._literals = literals

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 
 from innkeeper.nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
 from innkeeper.workflows.document.model import DocumentNode, Edge, WorkflowDocument
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
-from innkeeper.workflows.plan import UNDEFINED
+from innkeeper.workflows.document.slot_values import suggested
+from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED
 
 ERROR_OUTPUT = Output("OBJECT", "Error", "What the node failed with; connected, its failure does not fail the run.")
 _SUB_HANDLE = re.compile(r"(.+)__(0|[1-9][0-9]*)")
@@ -130,12 +130,6 @@ def default_of(slot: Input, full_type: str = "") -> Any:
     if values:
         return values[0]
     return 0 if full_type in _ZERO_TYPES and slot.data_flow_type in _NUMBERS else UNDEFINED
-
-
-def suggested(slot: Input) -> list[Any]:
-    """The values of a slot's suggestions; an entry is `{value, label}` or a bare value."""
-    entries = slot.config.get("suggestions") or ()
-    return [entry.get("value") if isinstance(entry, Mapping) else entry for entry in entries]
 
 
 @dataclass(frozen=True)

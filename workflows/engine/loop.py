@@ -8,7 +8,7 @@ import orjson
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob
-from innkeeper.workflows.engine.control import is_true
+from innkeeper.workflows.document.cases import is_true
 from innkeeper.workflows.engine.engine_activities import engine_activity, packed, shielded
 from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
 from innkeeper.workflows.engine.iteration_state import refused

@@ -14,7 +14,7 @@ from innkeeper.workflows.engine import node_values, scheduler
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.state import NodeStatus, RunState, end_of
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
-from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
+from innkeeper.workflows.plan import ERROR_SLOT, NodeId, PlannedNode, RunPlan
 
 MAX_FAILED_NODES = 20
 
@@ -157,7 +157,7 @@ class NodeTable:
         self, node: PlannedNode, error: dict[str, Any], attempts: int, ended_at: str | None = None
     ) -> tuple[NodeId, ...]:
         """Record that a node failed for good. `error`: `{message, code, retryable, details?}`."""
-        caught = {"output": {scheduler.ERROR_SLOT: {**error, "nodeId": self._location.of(node.id)}}}
+        caught = {"output": {ERROR_SLOT: {**error, "nodeId": self._location.of(node.id)}}}
         self.state.move(
             node.id,
             NodeStatus.ERROR,

@@ -6,16 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
+from innkeeper.workflows.plan import ERROR_SLOT, NodeId, PlannedNode, RunPlan
 
 MAX_IN_FLIGHT = 500
 MAX_CONSUMERS = 100
 """Stream consumers of one run at a time; they hold slots while they wait."""
 MAX_NEW = 100
 MAX_NEW_BYTES = 1_000_000
-
-ERROR_SLOT: Final = "$error"
-"""Every node has this output: what it failed with. Connected, the failure is handled and does not fail the run."""
 
 UPSTREAM_ERROR: Final = "upstream_error"
 NOT_TAKEN: Final = "branch_not_taken"

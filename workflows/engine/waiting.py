@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,11 +9,11 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.workflows.engine.control import OPERATORS, NodeDecision, fits, unknown_operator
+from innkeeper.workflows.document.cases import OPERATORS, fits, unknown_operator
+from innkeeper.workflows.document.times import MAX_WAIT_S, moment_of, seconds_of
+from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.workflow_context import Wait
 
-MAX_WAIT_S = 10 * 366 * 86_400.0
-"""Ten years: more is a mistake in the unit."""
 LOADED = frozenset({"seconds", "time", "filter"})
 """Inputs that the wait itself reads; what only passes through stays a reference."""
 USER_VALUES = frozenset({"answer", "data"})
@@ -26,30 +25,6 @@ NOT_CHOSEN = "not_chosen"
 
 def _invalid(path: str, message: str) -> ApplicationError:
     return ApplicationError(f"node {path!r}: {message}", type="invalid_input", non_retryable=True)
-
-
-def seconds_of(value: Any) -> float:
-    """A span of time. Raises ValueError saying what it must be."""
-    try:
-        seconds = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if math.isnan(seconds):
-        raise ValueError("must be a number of seconds")
-    if not 0 <= seconds <= MAX_WAIT_S:
-        raise ValueError(f"must be from 0 to {MAX_WAIT_S:.0f} seconds")
-    return seconds
-
-
-def moment_of(value: Any) -> float:
-    """A moment, as ISO 8601 or a number, in seconds since 1970. Raises ValueError saying what it must be."""
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC).timestamp()
-        moment = datetime.fromisoformat(str(value).strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise ValueError("must be a moment such as '2030-01-31T08:00:00Z', or seconds since 1970") from None
 
 
 def _read(path: str, slot: str, read: Callable[[Any], float], value: Any) -> float:

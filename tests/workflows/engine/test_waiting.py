@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from innkeeper.workflows.document.times import MAX_WAIT_S
 from innkeeper.workflows.engine.control import NodeDecision
-from innkeeper.workflows.engine.waiting import BEGIN, MAX_WAIT_S, announcement, given, matches, was_answered
+from innkeeper.workflows.engine.waiting import BEGIN, announcement, given, matches, was_answered
 from innkeeper.workflows.engine.workflow_context import Wait
 
 NOW = 1_000_000_000.0  # 2001-09-09T01:46:40Z
