@@ -127,7 +127,14 @@ class Link(NamedTuple):
     @classmethod
     def of(cls, node: PlannedNode) -> Link:
         follows = bool(node.beside) or (node.interface_values and bool(node.inputs))
-        return cls(node.id, node.after, node.beside, node.joins, node.interface_values, follows)
+        return cls(
+            node.id,
+            after=node.after,
+            beside=node.beside,
+            joins=node.joins,
+            is_gate=node.interface_values,
+            follows=follows,
+        )
 
 
 class LazyNodes(Sequence[PlannedNode]):
@@ -306,8 +313,14 @@ def _compress(data: Any) -> bytes:
 def _link(raw: dict[str, Any]) -> Link:
     beside = raw.get("beside", ())
     is_gate = bool(raw.get("interface_values"))
-    joins = bool(raw.get("joins"))
-    return Link(raw["id"], raw.get("after", ()), beside, joins, is_gate, bool(beside) or (is_gate and "inputs" in raw))
+    return Link(
+        raw["id"],
+        after=raw.get("after", ()),
+        beside=beside,
+        joins=bool(raw.get("joins")),
+        is_gate=is_gate,
+        follows=bool(beside) or (is_gate and "inputs" in raw),
+    )
 
 
 def _node(raw: dict[str, Any]) -> PlannedNode:

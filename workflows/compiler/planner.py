@@ -83,7 +83,14 @@ class Planner:
                 place = mappings[key].node, mappings[key].slot
                 places[place] = (*places.get(place, ()), *keys)
         graph = self._graph
-        return secret_flow(self._order, graph.nodes, self._planned, graph.bypasses, places, self._compile_below)
+        return secret_flow(
+            self._order,
+            graph.nodes,
+            inputs=self._planned,
+            bypasses=graph.bypasses,
+            asked=places,
+            below=self._compile_below,
+        )
 
     def _compile_below(self, node: ResolvedNode, asked: Mapping[str, Keys]) -> Mapping[str, Keys]:
         if node.node.bypassed:

@@ -88,7 +88,14 @@ def resolve_node(
         outputs = {**outputs, **_outputs_of(definition, runs)}
     lists = frozenset(key for key, slot in document.interface_inputs.items() if slot.multi and live)
     return ResolvedNode(
-        node, definition, mode, inputs, outputs, schema, config, lists if definition.interface_values else frozenset()
+        node,
+        definition,
+        mode=mode,
+        inputs=inputs,
+        outputs=outputs,
+        config_schema=schema,
+        config=config,
+        lists=lists if definition.interface_values else frozenset(),
     )
 
 
@@ -193,7 +200,9 @@ def wire(edge: Edge, nodes: Mapping[str, ResolvedNode]) -> Wire | None:
         return None
     slot, index = split_handle(edge.target_handle, target.inputs)
     output = ERROR_OUTPUT if edge.source_handle == ERROR_SLOT else source.outputs.get(edge.source_handle)
-    return Wire(edge, source, target, slot, index, output, target.inputs.get(slot))
+    return Wire(
+        edge, source=source, target=target, slot=slot, index=index, output=output, input=target.inputs.get(slot)
+    )
 
 
 def split_handle(handle: str, inputs: Mapping[str, Input]) -> tuple[str, int | None]:

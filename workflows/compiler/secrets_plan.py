@@ -49,6 +49,7 @@ class SecretFlow:
 def secret_flow(
     order: Sequence[str],
     nodes: Mapping[str, ResolvedNode],
+    *,
     inputs: Mapping[str, PlannedInputs],
     bypasses: Mapping[str, Bypass],
     asked: Mapping[Place, Keys],

@@ -35,6 +35,7 @@ def choose(
     plan: RunPlan,
     waiting: Mapping[NodeId, int],
     ready: Sequence[NodeId],
+    *,
     may_join: Callable[[PlannedNode], bool],
     weight: Callable[[PlannedNode], int],
 ) -> list[PlannedNode]:
