@@ -1,6 +1,6 @@
 """A document compiled for running.
 
-A plan is plain data, frozen into the run's input: what a run does never depends on what a worker or a file says later.
+A plan is plain data, frozen into the run's input: what a run does never depends on a worker or a file.
 """
 
 from __future__ import annotations
@@ -369,7 +369,7 @@ def _pack(item: Any) -> Any:
         return item.to_wire()
     specs = _SPECS.get(type(item))
     if specs is not None:
-        return {name: _packed(name, getattr(item, name)) for name, default in specs if _tells(item, name, default)}
+        return {name: _packed(name, getattr(item, name)) for name, default in specs if _is_needed(item, name, default)}
     if isinstance(item, Mapping):
         return {key: _pack(value) for key, value in item.items()}
     if isinstance(item, tuple | list | LazyNodes):
@@ -381,7 +381,7 @@ def _packed(name: str, value: Any) -> Any:
     return value if name in _VALUES else _pack(value)
 
 
-def _tells(item: Any, name: str, default: Any) -> bool:
+def _is_needed(item: Any, name: str, default: Any) -> bool:
     """Would decoding without this field give another plan?"""
     value = getattr(item, name)
     if value == default and type(value) is type(default):

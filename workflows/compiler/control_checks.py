@@ -61,13 +61,13 @@ def _of_edge(code: str, message: str, item: Wire) -> Problem:
 
 
 def _never_runs(node: ResolvedNode, wires: list[Wire]) -> list[Problem]:
-    """A node on two ways of one branch waits for both, of which one never comes."""
+    """A node behind two outputs of one branch waits for both, of which one never has a value."""
     if node.definition.joins or node.definition.interface_sink:
         return []
-    ways: dict[str, dict[str, None]] = {}
+    taken: dict[str, dict[str, None]] = {}
     for item in wires:
         if item.source.definition.branches and not item.source.node.bypassed and item.edge.source_handle:
-            ways.setdefault(item.source.id, {})[item.edge.source_handle] = None
+            taken.setdefault(item.source.id, {})[item.edge.source_handle] = None
     return [
         Problem(
             "never_runs",
@@ -76,7 +76,7 @@ def _never_runs(node: ResolvedNode, wires: list[Wire]) -> list[Problem]:
             level="warning",
             node=node.id,
         )
-        for source, slots in ways.items()
+        for source, slots in taken.items()
         if len(slots.keys() - TOGETHER) > 1
     ]
 

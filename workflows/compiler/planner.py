@@ -111,7 +111,7 @@ class Planner:
         return tuple(found)[:MAX_KEPT]
 
     def _wanted(self, node_id: str, convert: str) -> tuple[str, ...]:
-        """Producers inside a group whose stream nodes here want in this way; paths relative to the group."""
+        """Producers inside a group whose stream nodes here want with this conversion; paths relative to the group."""
         feeds = [feed for slots in self._planned.values() for slot in slots.values() for feed in slot.feeds]
         slots = [feed.slot for feed in feeds if feed.node == node_id and feed.convert == convert]
         slots += [out.slot for out in self._outputs.values() if out.node == node_id and out.convert == convert]

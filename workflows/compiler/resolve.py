@@ -166,8 +166,8 @@ class Wire:
 
     @property
     def is_forgiven(self) -> bool:
-        """May the types differ? A bypassed node gives whatever passes through it, and what an interface says of its
-        slots is a label that nobody keeps up: at both the declared type says little."""
+        """May the types differ? A bypassed node gives whatever passes through it, and the type that an interface
+        declares is a label that nobody keeps up: at both the declared type means little."""
         streams = {slot.is_stream for slot in (self.output, self.input) if slot is not None}
         return (self.source.node.bypassed or self.source.is_border or self.target.is_border) and len(streams) == 1
 

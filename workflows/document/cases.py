@@ -31,11 +31,11 @@ def same(value: Any, other: Any) -> bool:
     """Equal as JSON; a number, true or false and its text are equal too, as people type cases into text boxes."""
     if isinstance(value, str) != isinstance(other, str):
         text, found = (value, other) if isinstance(value, str) else (other, value)
-        return _says(text, found)
+        return _is_written(text, found)
     return bool(value == other and isinstance(value, bool) == isinstance(other, bool))
 
 
-def _says(text: str, value: Any) -> bool:
+def _is_written(text: str, value: Any) -> bool:
     """Is a text what one would type for a value?"""
     if isinstance(value, bool):
         return text.strip().lower() == ("true" if value else "false")

@@ -1,4 +1,4 @@
-"""Control nodes that decide at once: values in, outputs and the ways that are not taken out. Pure."""
+"""Control nodes that decide at once: values in, outputs and the branches that are not taken out. Pure."""
 
 from __future__ import annotations
 

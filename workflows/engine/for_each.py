@@ -91,7 +91,7 @@ class ForEach(IterationRunner):
         if graph.nodes.status == "interrupted":
             return
         if graph.nodes.status == "complete":
-            outputs = self._given(graph)
+            outputs = self._outputs_of(graph)
             key = repeat.result_key
             outcome: dict[str, Any] = {"outputs": {key: outputs[key]} if key in outputs else {} if key else outputs}
         else:

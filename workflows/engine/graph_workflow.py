@@ -1,4 +1,4 @@
-"""The one Temporal workflow: a run, a group, or a repetition. It hears what users say and hands on what came out."""
+"""The one Temporal workflow: a run, a group, or a repetition. It takes signals and updates, and returns the result."""
 
 from __future__ import annotations
 
@@ -85,12 +85,12 @@ class GraphWorkflow:
             ) from bug
 
     async def _until_handled(self) -> None:
-        """An answer that came too late is told so: what ends with its workflow tells nobody anything."""
+        """Let updates finish: an answer that came too late is refused, which a closed workflow cannot do."""
         if not workflow.all_handlers_finished():
             with contextlib.suppress(asyncio.CancelledError):
                 await workflow.wait_condition(workflow.all_handlers_finished)
 
-    # --- what users ask and say -----------------------------------------------------------------------------------
+    # --- queries, signals and updates -----------------------------------------------------------------------------
 
     @workflow.query
     def status(self, offset: int = 0, limit: int = 200) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class GraphWorkflow:
                 continue  # it has just ended
 
     async def _until_loaded(self) -> None:
-        """Until it is known who waits: what is said may be the first thing that comes to a new history."""
+        """Until it is known who waits: a signal may be the first thing that comes to a new history."""
         if not self._is_loaded:
             await workflow.wait_condition(lambda: self._is_loaded)
 
@@ -157,7 +157,7 @@ class GraphWorkflow:
 
     def _may_ask_soon(self, approval: str) -> bool:
         """May the node begin in this very workflow task? One that is done anew, since its worker died, is answered
-        before it asks, although its users have been told already."""
+        before it asks, although the approval was announced already."""
         node = self._plan.by_id.get(NodeId(str(approval).rpartition("/")[2]))
         if (
             node is None
@@ -167,7 +167,7 @@ class GraphWorkflow:
             return False
         return self._graph is None or self._graph.nodes.entry(node.id).get("status") not in FINAL
 
-    # --- the two ways to run --------------------------------------------------------------------------------------
+    # --- a graph, or a repetition ---------------------------------------------------------------------------------
 
     async def _run_graph(self, graph: Interpreter) -> dict[str, Any]:
         if self._start.state_refs:
@@ -219,7 +219,7 @@ class GraphWorkflow:
         limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
         inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit
         nodes_ref = None if inline else await self._table_blob(table, refs)
-        # A run that completed says so by itself; only what Temporal would also call completed is marked. A server
+        # Temporal shows a run that completed; only what it would wrongly call completed is marked. A server
         # that knows TenantId, which the run was started with, knows RunStatus too.
         if status != "complete" and workflow.info().typed_search_attributes.get(TENANT_ID) is not None:
             workflow.upsert_search_attributes([RUN_STATUS.value_set(status)])

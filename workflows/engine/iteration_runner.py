@@ -53,7 +53,7 @@ class Running:
 
 
 class IterationRunner(ABC):
-    """Runs a graph again and again below one path. `drained`: the history is full, `repeat` says where to go on.
+    """Runs a graph again and again below one path. `drained`: the history is full, `repeat` holds where to go on.
 
     Args:
         make: A fresh graph at a location.
@@ -98,7 +98,7 @@ class IterationRunner(ABC):
                     return {}
                 self._unpark()
                 await self._advance()
-            if self._parked:  # interrupted: what they have left must be told
+            if self._parked:  # interrupted: what they have left must be recorded
                 self._unpark()
                 await self._advance()
         finally:
@@ -161,7 +161,7 @@ class IterationRunner(ABC):
         return False
 
     async def _wait(self) -> None:
-        """Until a graph has ended, something was said, or a new workflow task may begin what was held back."""
+        """Until a graph has ended, a signal came, or a new workflow task may begin what was held back."""
         await self._until(lambda: bool(self._ended) or self._woken or self._context.held_back)
         if self._context.held_back:
             await self._until(lambda: bool(self._ended) or self._woken, HELD_BACK_S)
@@ -181,7 +181,7 @@ class IterationRunner(ABC):
     def _wake(self) -> None:
         self._woken = True
 
-    def _given(self, graph: Graph) -> dict[str, Any]:
+    def _outputs_of(self, graph: Graph) -> dict[str, Any]:
         """The outputs of a graph that completed; streams are over and count as their text."""
         streams = {key for key, output in graph.plan.interface_outputs.items() if output.stream}
         return {

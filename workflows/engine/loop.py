@@ -53,12 +53,12 @@ class Loop(IterationRunner):
             error = {**graph.nodes.failure, "index": repeat.next}
             message = f"round {repeat.next} failed: {error['message']}"
             raise ApplicationError(message, {"details": error}, type=error["code"], non_retryable=True)
-        given = self._given(graph)
+        outputs = self._outputs_of(graph)
         repeat.next += 1
-        repeat.state.update(given)
+        repeat.state.update(outputs)
         self._check_size()
         self._progress(repeat.next, repeat.next - 1, repeat.max_iterations)
-        if not await self._goes_on(given.get(repeat.condition_key)):
+        if not await self._goes_on(outputs.get(repeat.condition_key)):
             repeat.total = repeat.next
 
     def _check_size(self) -> None:

@@ -91,7 +91,7 @@ class SegmentQueue:
             may_join=self._may_join,
             weight=lambda node: segments.weight_of(node, self._nodes.values),
         )
-        is_local = may_be_local and activation.may_run_here()
+        is_local = may_be_local and activation.may_run_locally()
         call = self._runs.call(chosen, self._nodes.values, activation.left_ms if is_local else REGULAR_MS)
         size = len(orjson.dumps(call))
         if not self._context.has_budget_for(size):
@@ -103,7 +103,7 @@ class SegmentQueue:
         return self._begin(call, Segment(tuple(node for node in ready if node in inside), is_local))
 
     def _begin(self, call: dict[str, Any], segment: Segment) -> tuple[NodeId, asyncio.Future[Any]]:
-        task = self._runs.start_here(call) if segment.is_local else self._runs.start(call)
+        task = self._runs.start_local(call) if segment.is_local else self._runs.start_regular(call)
         if segment.is_local:
             self._context.activation.begin_segment(task)
         first = segment.ready[0]

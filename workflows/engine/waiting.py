@@ -17,7 +17,7 @@ from innkeeper.workflows.engine.workflow_context import Wait
 LOADED = frozenset({"seconds", "time", "filter"})
 """Inputs that the wait itself reads; what only passes through stays a reference."""
 USER_VALUES = frozenset({"answer", "data"})
-"""Outputs that hold what somebody outside has said."""
+"""Outputs that hold what came from outside: an answer, the data of an event."""
 APPROVAL = "core:Approval"
 TIMED_OUT = "timed_out"
 NOT_CHOSEN = "not_chosen"
@@ -80,7 +80,7 @@ def stored(wait: Wait) -> dict[str, Any]:
 
 
 def announcement(wait: Wait, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The event that tells users of a wait: type and payload."""
+    """The event that announces a wait to users: type and payload."""
     until = None if wait.deadline is None else datetime.fromtimestamp(wait.deadline, UTC).isoformat()
     base: dict[str, Any] = {"kind": wait.kind, "until": until}
     if wait.kind != "approval":
@@ -104,15 +104,15 @@ def receive_event(wait: Wait, name: str, data: Any) -> bool:
     return fit
 
 
-def given(wait: Wait, inputs: Mapping[str, Any]) -> NodeDecision:
-    """What a node gives when its wait is over, by an answer or by time. `data` is changed already."""
+def decide(wait: Wait, inputs: Mapping[str, Any]) -> NodeDecision:
+    """What a node gives when its wait is over, by an answer or by time. `data` has the user's edits already."""
     if wait.kind in ("delay", "until"):
         return NodeDecision({"value": inputs.get("value")})
     if wait.kind == "event":
         if wait.answer is None:
             return NodeDecision({"timeout": True}, ("data",), TIMED_OUT)
         return NodeDecision({"data": wait.answer.get("data")}, ("timeout",), NOT_CHOSEN)
-    return _decision(wait, inputs.get("data"))
+    return _approval_decision(wait, inputs.get("data"))
 
 
 def was_answered(kind: str, entry: Mapping[str, Any]) -> bool:
@@ -120,7 +120,7 @@ def was_answered(kind: str, entry: Mapping[str, Any]) -> bool:
     return kind == APPROVAL and "answer" in (entry.get("output") or ())
 
 
-def _decision(wait: Wait, data: Any) -> NodeDecision:
+def _approval_decision(wait: Wait, data: Any) -> NodeDecision:
     if wait.answer is None:
         return NodeDecision({"timeout": data}, ("approved", "rejected", "answer"), TIMED_OUT)
     chosen, other = ("approved", "rejected") if wait.answer["approved"] else ("rejected", "approved")
