@@ -1,8 +1,8 @@
 """How values travel between client, workflow and activities: JSON that keeps the order of keys.
 
-The SDK's own converter sorts the keys of every object, so a `{"role", "content"}` that one node gave reached the next one
-as `{"content", "role"}`. Ours writes what `orjson` can write, and with the standard library what it cannot: whole numbers
-beyond 64 bits, halves of surrogate pairs, deep nesting. It reads everything that the SDK's converter has ever written.
+The SDK's own converter sorts the keys of every object, so a `{"role", "content"}` that one node gave reached the next
+one as `{"content", "role"}`. Ours writes what `orjson` can write, and with the standard library what it cannot: whole
+numbers beyond 64 bits, halves of surrogate pairs, deep nesting. It reads all that the SDK's converter has ever written.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A document compiled for running.
 
-A plan is plain data, frozen into the run's input: what a run does never depends on what a worker or a file says later.
+A plan is plain data, frozen into the run's input: what a run does never depends on a worker or a file.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Final, Literal, NamedTuple, overload
 
 import orjson
 
 from innkeeper.nodes.feeds import LIVE, STREAMED, UNDEFINED, Feed, NodeId, PlannedInput, SlotKey
 
 __all__ = [
+    "ERROR_SLOT",
     "LIVE",
     "STREAMED",
     "UNDEFINED",
@@ -31,6 +32,8 @@ __all__ = [
     "SlotKey",
 ]
 
+ERROR_SLOT: Final = "$error"
+"""Every node has this output: what it failed with. Connected, the failure is handled and does not fail the run."""
 PLAN_VERSION = 2
 """1: each inline node runs as an activity of its own. 2: they run in segments."""
 MAX_PLAN_BYTES = 1_000_000
@@ -124,7 +127,14 @@ class Link(NamedTuple):
     @classmethod
     def of(cls, node: PlannedNode) -> Link:
         follows = bool(node.beside) or (node.interface_values and bool(node.inputs))
-        return cls(node.id, node.after, node.beside, node.joins, node.interface_values, follows)
+        return cls(
+            node.id,
+            after=node.after,
+            beside=node.beside,
+            joins=node.joins,
+            is_gate=node.interface_values,
+            follows=follows,
+        )
 
 
 class LazyNodes(Sequence[PlannedNode]):
@@ -303,8 +313,14 @@ def _compress(data: Any) -> bytes:
 def _link(raw: dict[str, Any]) -> Link:
     beside = raw.get("beside", ())
     is_gate = bool(raw.get("interface_values"))
-    joins = bool(raw.get("joins"))
-    return Link(raw["id"], raw.get("after", ()), beside, joins, is_gate, bool(beside) or (is_gate and "inputs" in raw))
+    return Link(
+        raw["id"],
+        after=raw.get("after", ()),
+        beside=beside,
+        joins=bool(raw.get("joins")),
+        is_gate=is_gate,
+        follows=bool(beside) or (is_gate and "inputs" in raw),
+    )
 
 
 def _node(raw: dict[str, Any]) -> PlannedNode:
@@ -353,7 +369,7 @@ def _pack(item: Any) -> Any:
         return item.to_wire()
     specs = _SPECS.get(type(item))
     if specs is not None:
-        return {name: _packed(name, getattr(item, name)) for name, default in specs if _tells(item, name, default)}
+        return {name: _packed(name, getattr(item, name)) for name, default in specs if _is_needed(item, name, default)}
     if isinstance(item, Mapping):
         return {key: _pack(value) for key, value in item.items()}
     if isinstance(item, tuple | list | LazyNodes):
@@ -365,7 +381,7 @@ def _packed(name: str, value: Any) -> Any:
     return value if name in _VALUES else _pack(value)
 
 
-def _tells(item: Any, name: str, default: Any) -> bool:
+def _is_needed(item: Any, name: str, default: Any) -> bool:
     """Would decoding without this field give another plan?"""
     value = getattr(item, name)
     if value == default and type(value) is type(default):

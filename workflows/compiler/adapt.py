@@ -28,7 +28,7 @@ _SLOT_CONFIG = frozenset({"min", "max", "default", "hidden", "display_only", "sh
 def adapt_slots(
     document: WorkflowDocument, catalogue: Catalogue, load_workflow: LoadWorkflow | None = None
 ) -> tuple[WorkflowDocument, list[Problem]]:
-    """The document with an interface slot for every edge on a hollow slot, and warnings for edges that tell no type.
+    """The document with an interface slot for every edge on a hollow slot, and warnings for edges without a type.
 
     An edge on a hollow slot gets a slot of its own, also when several leave the same one: that is how an editor draws
     them, one after the other. A handle that the interface lacks but that is a name (`who`) keeps it, and all its edges
@@ -97,7 +97,7 @@ def _resolved(document: WorkflowDocument, catalogue: Catalogue, load: LoadWorkfl
 
 
 def _loaded(load: LoadWorkflow, workflow_id: str) -> WorkflowDocument | None:
-    """None also for a workflow that cannot be read: who compiles the document says so."""
+    """None also for a workflow that cannot be read: its compilation reports that."""
     try:
         return load(workflow_id)
     except InvalidWorkflow:
@@ -123,12 +123,12 @@ class _Side:
         return other is not None and other.data_flow_type != HOLLOW_TYPE
 
     def follow(self, item: Wire) -> Edge:
-        """An edge whose other end tells no type."""
+        """An edge whose other end has no type."""
         handle = self._handle(item.edge)
         if handle in self._named:
             return self._renamed(item.edge, self._named[handle])
-        # An end that does not exist is told by who compiles the document, two hollow ends by the outputs' side.
-        if self._other(item) is not None and self._tells(item):
+        # An end that does not exist is reported by the compilation, two hollow ends by the outputs' side.
+        if self._other(item) is not None and self._has_type(item):
             self.problems.append(_hollow(item, self._node(item), handle))
         return item.edge
 
@@ -152,7 +152,7 @@ class _Side:
     def _is_taken(self, key: str) -> bool:
         return key in self._slots
 
-    def _tells(self, item: Wire) -> bool:
+    def _has_type(self, item: Wire) -> bool:
         return True
 
     def _declared(self) -> Mapping[str, InterfaceSlot]:
@@ -187,7 +187,7 @@ class _Inputs(_Side):
     def result(self, edges: tuple[Edge, ...]) -> WorkflowDocument:
         return replace(self._document, edges=edges, interface_inputs=self._slots)
 
-    def _tells(self, item: Wire) -> bool:
+    def _has_type(self, item: Wire) -> bool:
         return not item.target.definition.interface_sink
 
     def _declared(self) -> Mapping[str, InterfaceSlot]:

@@ -62,7 +62,7 @@ def compile_document(
         InvalidWorkflow: With every problem, warnings included, when at least one is an error.
     """
     literals = Literals(secret_id, owner)
-    groups = Groups(
+    groups: Groups[Graph] = Groups(
         load_workflow or (lambda workflow_id: None),
         lambda inner, style: Graph(inner, catalogue, groups, style),
         lambda graph, asked: Planner(graph, literals, groups, asked).group(),
@@ -77,7 +77,13 @@ def compile_document(
     encoded = plan.encode()
     if len(encoded) > MAX_PLAN_BYTES:
         raise InvalidWorkflow([*problems, _too_large(len(encoded))])
-    return Compiled(plan, tuple(literals.secrets.values()), literals.blobs, tuple(problems), encoded)
+    return Compiled(
+        plan,
+        secrets=tuple(literals.secrets.values()),
+        blobs=literals.blobs,
+        warnings=tuple(problems),
+        encoded=encoded,
+    )
 
 
 def _extent_problems(extent: Extent) -> list[Problem]:

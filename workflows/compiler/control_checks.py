@@ -9,12 +9,11 @@ from innkeeper.nodes.definition import DATA_FLOW_TYPES
 from innkeeper.nodes.errors import Problem
 from innkeeper.workflows.compiler.resolve import ResolvedNode, Wire
 from innkeeper.workflows.compiler.slots import PlannedInputs
-from innkeeper.workflows.compiler.validate import is_number
+from innkeeper.workflows.document.cases import OPERATORS, unknown_operator
 from innkeeper.workflows.document.json_reader import kind
-from innkeeper.workflows.engine import waiting
-from innkeeper.workflows.engine.control import OPERATORS, unknown_operator
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
-from innkeeper.workflows.plan import SlotKey
+from innkeeper.workflows.document.slot_values import is_number
+from innkeeper.workflows.document.times import moment_of, seconds_of
+from innkeeper.workflows.plan import ERROR_SLOT, SlotKey
 
 MAX_CASES = 100
 MAX_FIELDS = 100
@@ -62,13 +61,13 @@ def _of_edge(code: str, message: str, item: Wire) -> Problem:
 
 
 def _never_runs(node: ResolvedNode, wires: list[Wire]) -> list[Problem]:
-    """A node on two ways of one branch waits for both, of which one never comes."""
+    """A node behind two outputs of one branch waits for both, of which one never has a value."""
     if node.definition.joins or node.definition.interface_sink:
         return []
-    ways: dict[str, dict[str, None]] = {}
+    taken: dict[str, dict[str, None]] = {}
     for item in wires:
         if item.source.definition.branches and not item.source.node.bypassed and item.edge.source_handle:
-            ways.setdefault(item.source.id, {})[item.edge.source_handle] = None
+            taken.setdefault(item.source.id, {})[item.edge.source_handle] = None
     return [
         Problem(
             "never_runs",
@@ -77,7 +76,7 @@ def _never_runs(node: ResolvedNode, wires: list[Wire]) -> list[Problem]:
             level="warning",
             node=node.id,
         )
-        for source, slots in ways.items()
+        for source, slots in taken.items()
         if len(slots.keys() - TOGETHER) > 1
     ]
 
@@ -204,6 +203,6 @@ _CHECKS: dict[str, Callable[[ResolvedNode, PlannedInputs], Iterable[Complaint]]]
     "core:WaitForEvent": _event,
     "core:ForEach": _each,
     "core:Loop": _loop,
-    "core:Delay": _reads("seconds", waiting.seconds_of),
-    "core:WaitUntil": _reads("time", waiting.moment_of),
+    "core:Delay": _reads("seconds", seconds_of),
+    "core:WaitUntil": _reads("time", moment_of),
 }

@@ -30,7 +30,7 @@ class Graph:
     """
 
     def __init__(
-        self, document: WorkflowDocument, catalogue: Catalogue, groups: Groups, style: Style | None = None
+        self, document: WorkflowDocument, catalogue: Catalogue, groups: Groups[Graph], style: Style | None = None
     ) -> None:
         known = {kind: catalogue.get_node(kind) for kind in {node.type for node in document.nodes}}
         hidden = {node.id for node in document.nodes if (found := known[node.type]) and found.is_ui_node}

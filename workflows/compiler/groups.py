@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import orjson
 
@@ -14,9 +14,6 @@ from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secrets_plan import Keys
 from innkeeper.workflows.document.model import WorkflowDocument
 from innkeeper.workflows.plan import RunPlan
-
-if TYPE_CHECKING:
-    from innkeeper.workflows.compiler.graph import Graph
 
 LoadWorkflow = Callable[[str], WorkflowDocument | None]
 Style = Literal["group", "repeated"]
@@ -30,6 +27,17 @@ SHOWN_NODES = 10**9
 MAX_KEPT = 10_000
 MAX_NUMBER_CHARS = 7
 """Of the number of an item or round, with its slash."""
+
+
+class ResolvedGraph(Protocol):
+    """What the groups need of a resolved document (`graph.Graph`, which needs the groups for the nodes in it)."""
+
+    nodes: dict[str, ResolvedNode]
+
+    def problems(self, root_id: str | None = None) -> list[Problem]: ...
+
+
+GraphT = TypeVar("GraphT", bound=ResolvedGraph)
 
 
 @dataclass(frozen=True)
@@ -58,26 +66,32 @@ class Extent:
 
 
 @dataclass
-class Groups:
-    """Args: `load` finds a stored workflow by its id, None when there is none; InvalidWorkflow when it is no workflow.
+class Groups(Generic[GraphT]):
+    """The stored workflows that one compilation needs.
 
-    `make_graph` resolves a document; `compile_graph` writes its plan, given what is asked of its outputs.
+    Attributes:
+        load: Finds a stored workflow by its id, None when there is none; InvalidWorkflow when it is no workflow.
+        make_graph: Resolves a document.
+        compile_graph: Writes the plan of a graph, given which secret keys are asked of its outputs; also gives the
+            secret keys of its inputs.
+        packed: Hash to plan, as `RunPlan.pack` gives it, of every workflow compiled so far.
     """
 
     load: LoadWorkflow
-    make_graph: Callable[[WorkflowDocument, Style], Graph]
-    compile_graph: Callable[[Graph, Mapping[str, Keys]], tuple[RunPlan, Mapping[str, Keys]]]
+    make_graph: Callable[[WorkflowDocument, Style], GraphT]
+    compile_graph: Callable[[GraphT, Mapping[str, Keys]], tuple[RunPlan, Mapping[str, Keys]]]
     packed: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _documents: dict[str, WorkflowDocument | InvalidWorkflow | None] = field(default_factory=dict)
-    _graphs: dict[tuple[str, Style], Graph] = field(default_factory=dict)
+    _graphs: dict[tuple[str, Style], GraphT] = field(default_factory=dict)
     _compiled: dict[tuple[str, Style, tuple[tuple[str, Keys], ...]], Inner] = field(default_factory=dict)
-    _reported: set[tuple[str, Style]] = field(default_factory=set)
-    _open: list[str] = field(default_factory=list)
+    _checked: set[tuple[str, Style]] = field(default_factory=set)
+    _open: list[str] = field(default_factory=list)  # the workflows around the one that is checked now
     _extents: dict[str, Extent] = field(default_factory=dict)
     _compiling: set[str] = field(default_factory=set)
     _sound: dict[str, bool] = field(default_factory=dict)
-    _told: set[tuple[str, Problem]] = field(default_factory=set)
-    _ways: dict[Problem, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    _reported: set[tuple[str, Problem]] = field(default_factory=set)
+    _chains: dict[Problem, tuple[tuple[str, ...], str]] = field(default_factory=dict)
+    """A problem inside to the workflows it was found in, outermost first, and its bare message."""
 
     def document(self, workflow_id: str) -> WorkflowDocument | None:
         """A stored workflow; None when there is none, or when it cannot be read."""
@@ -89,7 +103,7 @@ class Groups:
         found = self._documents[workflow_id]
         return found if isinstance(found, WorkflowDocument) else None
 
-    def graph(self, node: ResolvedNode) -> Graph | None:
+    def graph(self, node: ResolvedNode) -> GraphT | None:
         """The resolved workflow that a node runs; None when there is none."""
         workflow_id = reference_of(node)
         document = self.document(workflow_id) if workflow_id else None
@@ -103,7 +117,7 @@ class Groups:
     # --- problems -------------------------------------------------------------------------------------------------
 
     def problems(self, node: ResolvedNode, root_id: str | None) -> list[Problem]:
-        """What keeps a node from running its workflow. What is wrong inside is told once, not for every use."""
+        """What keeps a node from running its workflow. What is wrong inside is reported once, not for every use."""
         workflow_id = reference_of(node)
         if workflow_id is None or node.node.bypassed:
             return []
@@ -129,27 +143,27 @@ class Groups:
     def _inner_problems(self, node: ResolvedNode, workflow_id: str, root_id: str | None) -> list[Problem]:
         key = (workflow_id, style_of(node))
         graph = self.graph(node)
-        if key in self._reported or graph is None:
+        if key in self._checked or graph is None:
             return []
-        self._reported.add(key)
+        self._checked.add(key)
         self._open.append(workflow_id)
         try:
             found = graph.problems(root_id)
         finally:
             self._open.pop()
-        # The same workflow may be used as a group and for each item of a list: what both find is told once.
-        fresh = [problem for problem in found if (workflow_id, problem) not in self._told]
-        self._told.update((workflow_id, problem) for problem in fresh)
+        # The same workflow may be used as a group and for each item of a list: what both find is reported once.
+        fresh = [problem for problem in found if (workflow_id, problem) not in self._reported]
+        self._reported.update((workflow_id, problem) for problem in fresh)
         return [self._inside(node, workflow_id, problem) for problem in fresh]
 
     def _inside(self, node: ResolvedNode, workflow_id: str, problem: Problem) -> Problem:
         """A problem of the workflow that a node runs, as a problem of that node."""
-        chain, bare = self._ways.get(problem, ((), problem.message))
+        chain, bare = self._chains.get(problem, ((), problem.message))
         chain = (workflow_id, *chain)
         path = f"{node.id}/{problem.node}" if problem.node else node.id
-        told = replace(problem, node=path, message=f"{_way(chain)}: {bare}")
-        self._ways[told] = chain, bare
-        return told
+        found = replace(problem, node=path, message=f"{_where(chain)}: {bare}")
+        self._chains[found] = chain, bare
+        return found
 
     # --- plans ----------------------------------------------------------------------------------------------------
 
@@ -167,7 +181,7 @@ class Groups:
             self._compiling.discard(workflow_id)
         return self._compiled[key]
 
-    def _compile(self, graph: Graph, asked: Mapping[str, Keys]) -> Inner:
+    def _compile(self, graph: GraphT, asked: Mapping[str, Keys]) -> Inner:
         plan, secret_inputs = self.compile_graph(graph, asked)
         data = plan.pack()
         digest = sha256(orjson.dumps(data, option=orjson.OPT_SORT_KEYS)).hexdigest()[:32]
@@ -190,14 +204,14 @@ class Groups:
 
     def _is_sound(self, node: ResolvedNode, workflow_id: str) -> bool:
         if workflow_id not in self._sound:
-            told = self._reported, self._told
-            self._reported, self._told = set(), set()
+            before = self._checked, self._reported
+            self._checked, self._reported = set(), set()
             found = self._inner_problems(node, workflow_id, None)
-            self._reported, self._told = told
+            self._checked, self._reported = before
             self._sound[workflow_id] = not any(problem.level == "error" for problem in found)
         return self._sound[workflow_id]
 
-    def extent(self, graph: Graph) -> Extent:
+    def extent(self, graph: GraphT) -> Extent:
         """Only for graphs without problems: it walks down every group, each once."""
         total = Extent(len(graph.nodes))
         for node in graph.nodes.values():
@@ -228,12 +242,12 @@ def style_of(node: ResolvedNode) -> Style:
 
 
 def _recursion(node: ResolvedNode, chain: list[str]) -> Problem:
-    way = " -> ".join(repr(name) for name in chain[-10:])
-    message = f"node {node.id!r} runs a workflow that is already open around it: {way}"
+    shown = " -> ".join(repr(name) for name in chain[-10:])
+    message = f"node {node.id!r} runs a workflow that is already open around it: {shown}"
     return Problem("group_recursion", message, node=node.id, slot=REFERENCE)
 
 
-def _way(chain: tuple[str, ...]) -> str:
+def _where(chain: tuple[str, ...]) -> str:
     """Where a problem is, from the outermost workflow to the innermost: of many levels the first and the last."""
     if len(chain) > 3:
         return f"in workflow {chain[0]!r}, {len(chain) - 1} levels below it in workflow {chain[-1]!r}"

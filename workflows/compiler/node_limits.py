@@ -1,4 +1,4 @@
-"""How often and how long a node may run: the document's wishes over its type's over the defaults."""
+"""How often and how long a node may run: the document's settings over its type's over the defaults."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ TOTAL_PER_TIMEOUT = 3.0
 
 
 def leaves_segment(node: DocumentNode, definition: NodeDefinition) -> bool:
-    """An inline node with wishes of its own runs as an activity of its own."""
-    wishes = (node.retry, node.timeout_seconds, node.queue, node.cache or None)
-    return definition.placement == "inline" and any(wish is not None for wish in wishes)
+    """An inline node with settings of its own runs as an activity of its own."""
+    overrides = (node.retry, node.timeout_seconds, node.queue, node.cache or None)
+    return definition.placement == "inline" and any(value is not None for value in overrides)
 
 
 def retry_of(node: DocumentNode, definition: NodeDefinition) -> Retry:
-    """The document's wishes over the definition's over the defaults: 4 attempts, 2 with side effects."""
+    """The document's settings over the definition's over the defaults: 4 attempts, 2 with side effects."""
     base = definition.retry or Retry(maximum_attempts=2 if definition.side_effects else 4)
-    wishes = {key: value for key, value in (node.retry or {}).items() if value is not None}
+    overrides = {key: value for key, value in (node.retry or {}).items() if value is not None}
     return Retry(
-        maximum_attempts=int(wishes.get("maximumAttempts", base.maximum_attempts)),
-        initial_seconds=float(wishes.get("initialSeconds", base.initial_seconds)),
-        backoff=float(wishes.get("backoff", base.backoff)),
-        maximum_seconds=float(wishes.get("maximumSeconds", base.maximum_seconds)),
-        non_retryable=tuple(wishes.get("nonRetryable", base.non_retryable)),
+        maximum_attempts=int(overrides.get("maximumAttempts", base.maximum_attempts)),
+        initial_seconds=float(overrides.get("initialSeconds", base.initial_seconds)),
+        backoff=float(overrides.get("backoff", base.backoff)),
+        maximum_seconds=float(overrides.get("maximumSeconds", base.maximum_seconds)),
+        non_retryable=tuple(overrides.get("nonRetryable", base.non_retryable)),
     )
 
 

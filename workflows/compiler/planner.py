@@ -19,8 +19,8 @@ from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, s
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.compiler.streams_plan import Origin
 from innkeeper.workflows.document.model import InterfaceSlot
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
 from innkeeper.workflows.plan import (
+    ERROR_SLOT,
     LIVE,
     Feed,
     InterfaceOutput,
@@ -36,7 +36,7 @@ from innkeeper.workflows.plan import (
 class Planner:
     """Writes the plan of a graph without errors."""
 
-    def __init__(self, graph: Graph, literals: Literals, groups: Groups, asked: Mapping[str, Keys]) -> None:
+    def __init__(self, graph: Graph, literals: Literals, groups: Groups[Graph], asked: Mapping[str, Keys]) -> None:
         self._graph = graph
         self._document = graph.document
         self._literals = literals
@@ -83,7 +83,14 @@ class Planner:
                 place = mappings[key].node, mappings[key].slot
                 places[place] = (*places.get(place, ()), *keys)
         graph = self._graph
-        return secret_flow(self._order, graph.nodes, self._planned, graph.bypasses, places, self._compile_below)
+        return secret_flow(
+            self._order,
+            graph.nodes,
+            inputs=self._planned,
+            bypasses=graph.bypasses,
+            asked=places,
+            below=self._compile_below,
+        )
 
     def _compile_below(self, node: ResolvedNode, asked: Mapping[str, Keys]) -> Mapping[str, Keys]:
         if node.node.bypassed:
@@ -104,7 +111,7 @@ class Planner:
         return tuple(found)[:MAX_KEPT]
 
     def _wanted(self, node_id: str, convert: str) -> tuple[str, ...]:
-        """Producers inside a group whose stream nodes here want in this way; paths relative to the group."""
+        """Producers inside a group whose stream nodes here want with this conversion; paths relative to the group."""
         feeds = [feed for slots in self._planned.values() for slot in slots.values() for feed in slot.feeds]
         slots = [feed.slot for feed in feeds if feed.node == node_id and feed.convert == convert]
         slots += [out.slot for out in self._outputs.values() if out.node == node_id and out.convert == convert]

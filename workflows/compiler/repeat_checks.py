@@ -14,20 +14,18 @@ def repeat_problems(node: ResolvedNode, runs: WorkflowDocument | None) -> list[P
     if runs is None or node.node.bypassed:
         return []
     if node.definition.runs_workflow == "each":
-        found = _unknown(node, "itemKey", "input", runs, runs.interface_inputs)
-        return found + _unknown(node, "resultKey", "output", runs, runs.output_interface_mappings)
+        found = _unknown(node, "itemKey", "input", runs.interface_inputs)
+        return found + _unknown(node, "resultKey", "output", runs.output_interface_mappings)
     if node.definition.runs_workflow != "loop":
         return []
     if node.config.get("conditionKey") in (None, ""):
         message = f"node {node.id!r} (core:Loop) needs a value for setting 'conditionKey'; set it"
         unset = "conditionKey" in node.config
         return [Problem("missing_input", message, node=node.id, slot="conditionKey")] if unset else []
-    return _unknown(node, "conditionKey", "output", runs, runs.output_interface_mappings)
+    return _unknown(node, "conditionKey", "output", runs.output_interface_mappings)
 
 
-def _unknown(
-    node: ResolvedNode, setting: str, what: str, runs: WorkflowDocument, names: Iterable[str]
-) -> list[Problem]:
+def _unknown(node: ResolvedNode, setting: str, what: str, names: Iterable[str]) -> list[Problem]:
     key = node.config.get(setting)
     if not isinstance(key, str) or key in names or (not key and setting != "conditionKey"):
         return []

@@ -95,7 +95,13 @@ def plan_reuse(
         wanted = _before(plan, forced)
     elif request.targets:
         wanted = _before(plan, _named(plan, request.targets, "targets", outputs=True))
-    decision = _Decision(plan, base or Base(RunPlan(()), {}), forced, wanted, is_unsafe if request.preview else None)
+    decision = _Decision(
+        plan,
+        base or Base(RunPlan(()), {}),
+        forced=forced,
+        wanted=wanted,
+        is_unsafe=is_unsafe if request.preview else None,
+    )
     return decision.made()
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 
 from innkeeper.nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
 from innkeeper.workflows.document.model import DocumentNode, Edge, WorkflowDocument
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
-from innkeeper.workflows.plan import UNDEFINED
+from innkeeper.workflows.document.slot_values import suggested
+from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED
 
 ERROR_OUTPUT = Output("OBJECT", "Error", "What the node failed with; connected, its failure does not fail the run.")
 _SUB_HANDLE = re.compile(r"(.+)__(0|[1-9][0-9]*)")
@@ -88,7 +88,14 @@ def resolve_node(
         outputs = {**outputs, **_outputs_of(definition, runs)}
     lists = frozenset(key for key, slot in document.interface_inputs.items() if slot.multi and live)
     return ResolvedNode(
-        node, definition, mode, inputs, outputs, schema, config, lists if definition.interface_values else frozenset()
+        node,
+        definition,
+        mode=mode,
+        inputs=inputs,
+        outputs=outputs,
+        config_schema=schema,
+        config=config,
+        lists=lists if definition.interface_values else frozenset(),
     )
 
 
@@ -132,12 +139,6 @@ def default_of(slot: Input, full_type: str = "") -> Any:
     return 0 if full_type in _ZERO_TYPES and slot.data_flow_type in _NUMBERS else UNDEFINED
 
 
-def suggested(slot: Input) -> list[Any]:
-    """The values of a slot's suggestions; an entry is `{value, label}` or a bare value."""
-    entries = slot.config.get("suggestions") or ()
-    return [entry.get("value") if isinstance(entry, Mapping) else entry for entry in entries]
-
-
 @dataclass(frozen=True)
 class Wire:
     """An edge between two known nodes. `output` and `input` are None when that slot is not declared.
@@ -165,8 +166,8 @@ class Wire:
 
     @property
     def is_forgiven(self) -> bool:
-        """May the types differ? A bypassed node gives whatever passes through it, and what an interface says of its
-        slots is a label that nobody keeps up: at both the declared type says little."""
+        """May the types differ? A bypassed node gives whatever passes through it, and the type that an interface
+        declares is a label that nobody keeps up: at both the declared type means little."""
         streams = {slot.is_stream for slot in (self.output, self.input) if slot is not None}
         return (self.source.node.bypassed or self.source.is_border or self.target.is_border) and len(streams) == 1
 
@@ -199,7 +200,9 @@ def wire(edge: Edge, nodes: Mapping[str, ResolvedNode]) -> Wire | None:
         return None
     slot, index = split_handle(edge.target_handle, target.inputs)
     output = ERROR_OUTPUT if edge.source_handle == ERROR_SLOT else source.outputs.get(edge.source_handle)
-    return Wire(edge, source, target, slot, index, output, target.inputs.get(slot))
+    return Wire(
+        edge, source=source, target=target, slot=slot, index=index, output=output, input=target.inputs.get(slot)
+    )
 
 
 def split_handle(handle: str, inputs: Mapping[str, Input]) -> tuple[str, int | None]:

@@ -1,4 +1,4 @@
-"""Keys and passwords typed where they are not kept secret: the run goes on, and whoever typed them is told."""
+"""Keys and passwords typed where they are not kept secret: the run goes on, with a warning."""
 
 from __future__ import annotations
 

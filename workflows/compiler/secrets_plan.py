@@ -49,12 +49,13 @@ class SecretFlow:
 def secret_flow(
     order: Sequence[str],
     nodes: Mapping[str, ResolvedNode],
+    *,
     inputs: Mapping[str, PlannedInputs],
     bypasses: Mapping[str, Bypass],
     asked: Mapping[Place, Keys],
     below: Callable[[ResolvedNode, Mapping[str, Keys]], Mapping[str, Keys]],
 ) -> SecretFlow:
-    """Walk from the last node to the first, so that consumers have spoken before their sources are asked.
+    """Walk from the last node to the first, so that every consumer is visited before its sources.
 
     Args:
         asked: What is asked of this graph from outside, by output slot of a node.
@@ -90,7 +91,7 @@ def _handed_on(flow: SecretFlow, node_id: str, slot: SlotKey, bypass: Bypass) ->
 
 
 def _carried(flow: SecretFlow, node: ResolvedNode, slot: SlotKey) -> Keys:
-    """Nodes that decide or wait give on what they got: no activity looks at it on the way, so it comes in sealed."""
+    """Nodes that decide or wait give on what they got: no activity sees it in between, so it comes in sealed."""
     definition = node.definition
     if slot not in _CARRIED or definition.placement != "workflow" or definition.runs_workflow or node.node.bypassed:
         return ()

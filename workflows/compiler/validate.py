@@ -13,12 +13,12 @@ from typing import Any
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, Input, Output, conversion
 from innkeeper.nodes.errors import Problem
 from innkeeper.workflows.compiler.graph_order import cycles
-from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire, suggested
+from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire
 from innkeeper.workflows.compiler.slots import PlannedInputs
-from innkeeper.workflows.document.json_reader import kind
+from innkeeper.workflows.document.json_reader import kind, quoted_names
 from innkeeper.workflows.document.model import DocumentNode, Edge, InterfaceSlot, WorkflowDocument
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT
-from innkeeper.workflows.plan import UNDEFINED, PlannedInput
+from innkeeper.workflows.document.slot_values import is_number, value_complaint
+from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED, PlannedInput
 
 RESERVED_IDS = frozenset({"__WORKFLOW_INTERFACE_OUTPUTS__"})
 MAX_ID_LENGTH = 800
@@ -67,7 +67,7 @@ def cycle_problems(ids: list[str], edges: Iterable[Edge]) -> list[Problem]:
 
 
 def _knot_problems(knot: list[str], pairs: Mapping[tuple[str, str], str]) -> list[Problem]:
-    members = _names(knot)
+    members = quoted_names(knot)
     message = f"nodes {members} wait for each other; remove one of the edges between them"
     if len(knot) == 1:
         message = f"node {members} is connected to itself; remove that edge"
@@ -84,7 +84,8 @@ def edge_warnings(document: WorkflowDocument) -> list[Problem]:
     for edge in document.edges:
         lost = [node for node in (edge.source, edge.target) if node not in ids]
         if lost:
-            message = f"edge {edge.id!r} belongs to {_names(lost)}, which is no node of this workflow; it is ignored"
+            owner = f"edge {edge.id!r} belongs to {quoted_names(lost)}"
+            message = f"{owner}, which is no node of this workflow; it is ignored"
             here = edge.target if edge.target in ids else edge.source
             node = here if here in ids else None
             problems.append(Problem("dangling_edge", message, level="warning", node=node, edge=edge.id))
@@ -116,7 +117,7 @@ def unknown_type_problem(node: DocumentNode, catalogue: Catalogue, known: list[s
     """`known` is filled on first use: the catalogue is listed once, however many nodes are unknown."""
     known += [definition.full_type for definition in catalogue.get_definitions()] if not known else []
     near = get_close_matches(node.type, known, n=3) or [name for name in known if name.endswith(f":{node.type}")]
-    hint = f"did you mean {_names(near)}?" if near else "load the plugin that brings it, or remove the node"
+    hint = f"did you mean {quoted_names(near)}?" if near else "load the plugin that brings it, or remove the node"
     message = f"node {node.id!r} has the type {node.type!r}, which no loaded plugin defines; {hint}"
     return Problem("unknown_node_type", message, node=node.id)
 
@@ -151,7 +152,7 @@ def _remedy(slot: PlannedInput, lost: Mapping[tuple[str, str], ResolvedNode]) ->
     if source is None or slot.multi:
         return ""
     found = f"its edge comes from output {feed.slot!r} of node {source.id!r}"
-    return f"{found}, whose outputs are {_names(list(source.outputs))}; connect one of these, or give it a value"
+    return f"{found}, whose outputs are {quoted_names(list(source.outputs))}; connect one of these, or give it a value"
 
 
 def _gives_nothing(wire: Wire) -> bool:
@@ -170,7 +171,7 @@ def mode_problems(node: ResolvedNode) -> list[Problem]:
     if chosen in (None, "") or (isinstance(chosen, str) and chosen in modes):
         return []
     shown = repr(chosen) if isinstance(chosen, str) else kind(chosen)
-    message = f"node {node.id!r} has no mode {shown}; modes are {_names(list(modes))}"
+    message = f"node {node.id!r} has no mode {shown}; modes are {quoted_names(list(modes))}"
     if node.mode is None:
         return [Problem("unknown_mode", message, node=node.id, slot=key)]
     return [Problem("unknown_mode", f"{message}; it runs as {node.mode.id!r}", "warning", node=node.id, slot=key)]
@@ -188,41 +189,6 @@ def config_problems(node: ResolvedNode) -> list[Problem]:
             message = f"node {node.id!r}: setting {key!r} {complaint}"
             problems.append(Problem("invalid_config", message, node=node.id, slot=key))
     return problems
-
-
-_TYPE_TESTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "STRING": ("text", lambda value: isinstance(value, str)),
-    "INTEGER": ("a whole number", lambda value: is_number(value) and float(value).is_integer()),
-    "FLOAT": ("a number", lambda value: is_number(value)),
-    "BOOLEAN": ("true or false", lambda value: isinstance(value, bool)),
-    "OBJECT": ("an object", lambda value: isinstance(value, Mapping)),
-    "ARRAY": ("a list", lambda value: isinstance(value, list | tuple)),
-}
-
-
-def is_number(value: Any) -> bool:
-    """Numbers as JSON knows them: a boolean is none."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def value_complaint(value: Any, slot: Input) -> str:
-    """What is wrong with a setting's value; "" when nothing is. Null counts as not set."""
-    if value is None or (slot.secret and isinstance(value, Mapping)):
-        return ""
-    expected, fits = _TYPE_TESTS.get(slot.data_flow_type, ("", None))
-    if fits is not None and not fits(value):
-        return f"must be {expected}, found {kind(value)}"
-    low, high = slot.config.get("min"), slot.config.get("max")
-    if is_number(value) and ((low is not None and value < low) or (high is not None and value > high)):
-        return f"must be from {_bound(low)} to {_bound(high)}"
-    options = suggested(slot)
-    if "ComboOption" in slot.match_categories and options and value not in options:
-        return f"must be one of {_names([str(option) for option in options])}"
-    return ""
-
-
-def _bound(value: Any) -> str:
-    return "any" if value is None else str(value)
 
 
 def override_problems(node: DocumentNode) -> list[Problem]:
@@ -256,7 +222,7 @@ _RETRY_TESTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def _retry_complaints(retry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for key, value in retry.items():
         if key not in _RETRY_TESTS:
-            yield key, f"is unknown; known are {_names(list(_RETRY_TESTS))}"
+            yield key, f"is unknown; known are {quoted_names(list(_RETRY_TESTS))}"
         elif value is not None and not _RETRY_TESTS[key][1](value):
             yield key, _RETRY_TESTS[key][0]
 
@@ -314,7 +280,7 @@ def _unknown_slots(wire: Wire) -> list[Problem]:
     problems = []
     if _gives_nothing(wire):
         found = f"node {wire.source.id!r} has no output {wire.edge.source_handle!r}"
-        message = f"edge {wire.edge.id!r}: {found}; outputs are {_names(list(wire.source.outputs))}"
+        message = f"edge {wire.edge.id!r}: {found}; outputs are {quoted_names(list(wire.source.outputs))}"
         problems.append(Problem(
             "unknown_slot", message, level="warning",
             node=wire.source.id, slot=wire.edge.source_handle, edge=wire.edge.id,
@@ -326,7 +292,7 @@ def _unknown_slots(wire: Wire) -> list[Problem]:
 
 def _unknown_input(node: ResolvedNode, key: str, edge: str | None) -> Problem:
     where = f"edge {edge!r}: " if edge else ""
-    message = f"{where}node {node.id!r} has no input {key!r}; inputs are {_names(list(node.inputs))}"
+    message = f"{where}node {node.id!r} has no input {key!r}; inputs are {quoted_names(list(node.inputs))}"
     return Problem("unknown_slot", message, level="warning", node=node.id, slot=key, edge=edge)
 
 
@@ -350,13 +316,8 @@ def mapping_warnings(document: WorkflowDocument, nodes: Mapping[str, ResolvedNod
         source = nodes.get(mapping.node)
         if source is not None and (mapping.slot in (*source.outputs, ERROR_SLOT) or source.takes_any_slot):
             continue
-        known = _names(list(source.outputs)) if source else "none: there is no such node"
+        known = quoted_names(list(source.outputs)) if source else "none: there is no such node"
         place = f"output {mapping.slot!r} of node {mapping.node!r}"
         message = f"the workflow's output {key!r} comes from {place}; outputs there are {known}; it is left out"
         problems.append(Problem("unknown_interface_source", message, level="warning", node=mapping.node, slot=key))
     return problems
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(repr(name) for name in names[:10])
-    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "none"

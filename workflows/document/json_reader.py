@@ -96,3 +96,9 @@ class Reader:
 def kind(value: Any) -> str:
     """The JSON kind of a value, in words that carry nothing of the value."""
     return "null" if value is None else _KINDS.get(type(value), type(value).__name__)
+
+
+def quoted_names(names: list[str]) -> str:
+    """The names as a message lists them: ten at most."""
+    shown = ", ".join(repr(name) for name in names[:10])
+    return f"{shown} and {len(names) - 10} more" if len(names) > 10 else shown or "none"

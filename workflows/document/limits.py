@@ -70,7 +70,7 @@ def json_depth(value: Any) -> int:
 
 
 def count_problems(nodes: int, edges: int, limits: Limits = DEFAULT_LIMITS) -> list[Problem]:
-    """What is said about a document with that many nodes and edges."""
+    """Problems of a document with that many nodes and edges."""
     problems = []
     if nodes > limits.max_nodes:
         problems.append(over_limit("too_many_nodes", "nodes", nodes, limits.max_nodes))

@@ -251,7 +251,7 @@ def _slot(key: str, reader: Reader) -> InterfaceSlot:
 def _mappings_from_edges(
     nodes: tuple[DocumentNode, ...], edges: tuple[Edge, ...], outputs: Mapping[str, InterfaceSlot]
 ) -> dict[str, InterfaceMapping]:
-    """A stored workflow says where its outputs come from by the edges into its GroupOutput nodes; the last one wins."""
+    """The outputs of a stored workflow: what the edges into its GroupOutput nodes bring; of several the last counts."""
     sinks = {node.id for node in nodes if node.type == GROUP_OUTPUT}
     found = {
         edge.target_handle: InterfaceMapping(edge.source, edge.source_handle) for edge in edges if edge.target in sinks

@@ -8,7 +8,7 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.definition import Input
-from innkeeper.workflows.compiler.validate import value_complaint
+from innkeeper.workflows.document.slot_values import value_complaint
 from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 MAX_COMMENT_CHARS = 10_000

@@ -14,38 +14,40 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
+from innkeeper.nodes.feeds import Outputs
 from innkeeper.workflows.engine import control, iteration_state, waiting
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
-from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, must_fit, stored
+from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, interface_inputs, must_fit, stored
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
-Emit = Callable[[str, str, dict[str, Any]], None]
 Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
 
 
 class ControlRuns:
-    """Runs the control nodes of one graph."""
+    """Runs the control nodes of one graph.
 
-    def __init__(
-        self, context: WorkflowContext, location: GraphLocation, plan: RunPlan, runs: NodeRuns, emit: Emit
-    ) -> None:
+    Args:
+        context: Holds the waits and the child workflows while they are under way.
+        location: Gives the nodes their paths in the run.
+        plan: Holds the plans of the groups.
+        runs: Knows where the stream inputs of a group come from.
+    """
+
+    def __init__(self, context: WorkflowContext, location: GraphLocation, plan: RunPlan, runs: NodeRuns) -> None:
         self._context = context
         self._location = location
         self._plan = plan
         self._runs = runs
-        self._emit = emit
-        self._known: dict[str, Run] = {
+        # Node type to how it runs when it takes time: node, inputs, and its entry of the node table.
+        self._by_type: dict[str, Run] = {
             "core:NodeGroup": self._group,
-            "core:ForEach": self._each,
+            "core:ForEach": self._for_each,
             "core:Loop": self._loop,
             **dict.fromkeys(waiting.BEGIN, self._wait),
             **dict.fromkeys(control.DECISIONS, self._decide),
         }
-
-    def knows(self, node: PlannedNode) -> bool:
-        return node.type in self._known
 
     def waits(self, node: PlannedNode) -> bool:
         """Does this node only wait: state, not work?"""
@@ -64,20 +66,34 @@ class ControlRuns:
             elif waiting.was_answered(self._plan.by_id[node].type, entry):
                 self._context.answered.add(path)
 
+    def decide(self, node: PlannedNode, inputs: dict[str, Any], values: Outputs) -> NodeDecision | None:
+        """What a node gives that needs nothing but its inputs; None for one that must be `run`.
+
+        `values`: what each finished node gave.
+        """
+        if node.interface_values:
+            return NodeDecision(interface_inputs(self._plan, self._location))
+        if node.joins:
+            return control.merge(node, inputs, values)
+        at_once = control.DECISIONS.get(node.type)
+        if at_once is None:
+            return None if node.type in self._by_type else NodeDecision()
+        return None if control.must_load(node, inputs) else at_once(inputs, node.config)
+
     async def run(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         """Run a node to its end. `entry` is its row of the node table, which keeps what must survive this history.
 
         Raises:
             ApplicationError: The node failed; type, message and details say why.
         """
-        given = await self._known[node.type](node, inputs, entry)
-        return NodeDecision(await packed(self._context, given.outputs), given.dead, given.reason)
+        decision = await self._by_type[node.type](node, inputs, entry)
+        return replace(decision, outputs=await packed(self._context, decision.outputs))
 
     async def _decide(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
         loaded = {**inputs, "value": await _loaded(inputs.get("value"))}
-        given = control.DECISIONS[node.type](loaded, node.config)
+        decision = control.DECISIONS[node.type](loaded, node.config)
         # What goes on is the reference that came in, not the value that was read.
-        return NodeDecision({slot: inputs.get("value") for slot in given.outputs}, given.dead, given.reason)
+        return replace(decision, outputs={slot: inputs.get("value") for slot in decision.outputs})
 
     # --- graphs below ---------------------------------------------------------------------------------------------
 
@@ -89,7 +105,7 @@ class ControlRuns:
             user_id=self._context.user_id,
             run=self._context.run,
             path=self._location.of(node.id),
-            inputs=await _light(node, inputs),
+            inputs=await _with_large_stored(node, inputs),
             streams=streams,
             kept=[*node.kept, *self._location.below(node.id, self._location.kept)],
             lists=[*node.lists, *self._location.below(node.id, self._location.lists)],
@@ -98,8 +114,8 @@ class ControlRuns:
         result = await self._child(node, start, entry)
         return NodeDecision(result["outputs"])
 
-    async def _each(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
-        start = self._repetition(node, iteration_state.each_of(node, await _light(node, inputs)))
+    async def _for_each(self, node: PlannedNode, inputs: dict[str, Any], entry: dict[str, Any]) -> NodeDecision:
+        start = self._repetition(node, iteration_state.each_of(node, await _with_large_stored(node, inputs)))
         result = await self._child(node, start, entry)
         return NodeDecision(result["outputs"])
 
@@ -119,13 +135,13 @@ class ControlRuns:
         try:
             result = await self._child_result(node, start)
         except BaseException:
-            # Whoever follows a stream of this group would wait for ever for a node that nobody will run any more.
+            # Readers of a stream of this group would wait for ever for a node that will not run any more.
             for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
-                self._emit(f"{node.id}/{inner}", "NODE_INTERRUPTED", {})
+                self._context.emit(self._location.of(f"{node.id}/{inner}"), "NODE_INTERRUPTED", {})
             raise
         finally:
             self._context.children.pop(start.path, None)
-        below = {"nodes": result.get("nodes"), "refs": _listed(result.get("nodes_ref")), "counts": result["counts"]}
+        below = {"nodes": result.get("nodes"), "refs": _as_list(result.get("nodes_ref")), "counts": result["counts"]}
         entry.setdefault("below", []).append(below)
         if result["status"] == "complete":
             return result
@@ -146,10 +162,10 @@ class ControlRuns:
             static_summary=f"{start.path}: {node.title or node.type}"[:200],
         )
         self._context.children[start.path] = child
-        if self._context.paused != start.paused:  # said while the child was starting
-            await _say(child, "pause", self._context.paused)
+        if self._context.paused != start.paused:  # the signal came while the child was starting
+            await _signal(child, "pause", self._context.paused)
         for event in self._context.unclaimed_events:
-            await _say(child, "event", *event)
+            await _signal(child, "event", *event)
         result: dict[str, Any] = await child
         return result
 
@@ -161,7 +177,7 @@ class ControlRuns:
         if wait is None:
             values = {key: await _loaded(value) for key, value in inputs.items() if key in waiting.LOADED}
             wait = waiting.BEGIN[node.type](path, {**inputs, **values}, node.config, workflow.now().timestamp())
-            self._emit(node.id, *waiting.announcement(wait, inputs))
+            self._context.emit(path, *waiting.announcement(wait, inputs))
             for name, data in self._context.unclaimed_events:
                 waiting.receive_event(wait, name, data)
         entry["wait"] = waiting.stored(wait)
@@ -172,8 +188,8 @@ class ControlRuns:
         finally:
             self._context.waits.pop(path, None)
             entry.pop("wait", None)
-        given = waiting.given(wait, await _edited(wait, inputs))
-        return NodeDecision(await _marked(given.outputs, waiting.USER_VALUES), given.dead, given.reason)
+        decision = waiting.decide(wait, await _edited(wait, inputs))
+        return replace(decision, outputs=await _with_user_values_stored(decision.outputs))
 
     async def _until_answered(self, wait: Wait) -> None:
         left = None if wait.deadline is None else max(0.0, wait.deadline - workflow.now().timestamp())
@@ -187,13 +203,13 @@ class ControlRuns:
             return
 
 
-async def _say(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
+async def _signal(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
     with contextlib.suppress(Exception):  # it has ended already: that is what counts
         await child.signal(signal, args=list(args))
 
 
-async def _light(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
-    """What a child workflow gets: it travels whole, so very much of it is stored apart."""
+async def _with_large_stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs of a child workflow: they travel in one message, so large ones are stored first."""
     return await stored(node, inputs, in_pieces=False) if len(orjson.dumps(inputs)) > MAX_INLINE_INPUTS else inputs
 
 
@@ -204,7 +220,7 @@ def _failed(node: PlannedNode, result: Mapping[str, Any]) -> ApplicationError:
     return ApplicationError(message, details, type=error.get("code") or "interrupted", non_retryable=True)
 
 
-def _listed(ref: Any) -> list[Any]:
+def _as_list(ref: Any) -> list[Any]:
     return [] if ref is None else ref if isinstance(ref, list) else [ref]
 
 
@@ -219,9 +235,9 @@ async def _edited(wait: Wait, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**inputs, "data": edited(data, values)}
 
 
-async def _marked(outputs: Mapping[str, Any], said: frozenset[str]) -> dict[str, Any]:
-    """The outputs; what users `said` is stored whole where it would be taken for a reference of ours."""
-    marked = [key for key in outputs if key in said and holds_marker(outputs[key])]
+async def _with_user_values_stored(outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs; a user's value that would be taken for a reference of ours is stored whole."""
+    marked = [key for key in outputs if key in waiting.USER_VALUES and holds_marker(outputs[key])]
     stored = {key: await engine_activity(EDIT_VALUE, {"values": {"data": outputs[key]}}, JSON) for key in marked}
     return {**outputs, **stored}
 

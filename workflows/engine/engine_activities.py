@@ -16,7 +16,7 @@ from innkeeper.workflows.engine.state import PIECE_BYTES
 from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 LONG = frozenset({GATHER_VALUES, MERGE_VALUES})
-"""Jobs that read many values; they beat meanwhile, so that the end of their worker is noticed as soon as ever."""
+"""Activities that read many values; they send heartbeats, so that the death of their worker is noticed at once."""
 T = TypeVar("T")
 JSON: type[Any] = Any  # Temporal decodes into it what it finds; into `object` it cannot
 
@@ -39,7 +39,7 @@ def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.Activ
 
 
 async def shielded(context: WorkflowContext, work: workflow.ActivityHandle[T]) -> T:
-    """Await the engine's own job; an interruption meanwhile is remembered, not obeyed at once."""
+    """Await an engine activity; an interruption meanwhile is remembered, and takes effect afterwards."""
     while True:
         try:
             return await asyncio.shield(work)

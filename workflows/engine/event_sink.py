@@ -1,6 +1,6 @@
-"""Where the interpreter tells what no activity can know: skips, bypasses, final errors, interruptions.
+"""Where the interpreter emits what no activity can know: skips, bypasses, final errors, interruptions.
 
-Like a log line: never awaited, not in history, said again during replay (the event log drops what it has).
+Like a log line: never awaited, not in history, emitted again during replay (the event log drops what it has).
 A worker process installs its own sink; a replayer keeps the null sink.
 """
 

@@ -88,10 +88,10 @@ class ForEach(IterationRunner):
 
     def _record(self, index: int, graph: Graph) -> None:
         repeat = self.repeat
-        if graph.status == "interrupted":
+        if graph.nodes.status == "interrupted":
             return
-        if graph.status == "complete":
-            outputs = self._given(graph)
+        if graph.nodes.status == "complete":
+            outputs = self._outputs_of(graph)
             key = repeat.result_key
             outcome: dict[str, Any] = {"outputs": {key: outputs[key]} if key in outputs else {} if key else outputs}
         else:
@@ -102,7 +102,7 @@ class ForEach(IterationRunner):
         self._progress(repeat.done, repeat.done - 1, repeat.total or 1)
 
     def _failed(self, index: int, graph: Graph) -> dict[str, Any]:
-        repeat, error = self.repeat, {**graph.failure, "index": index}
+        repeat, error = self.repeat, {**graph.nodes.failure, "index": index}
         if repeat.on_error == "fail" and (repeat.failed is None or index < repeat.failed["index"]):
             repeat.failed = error
         return error

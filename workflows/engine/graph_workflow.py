@@ -1,4 +1,4 @@
-"""The one Temporal workflow: a run, a group, or a repetition. It hears what users say and hands on what came out."""
+"""The one Temporal workflow: a run, a group, or a repetition. It takes signals and updates, and returns the result."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
-from innkeeper.workflows.engine import answers, interpreter, waiting
+from innkeeper.workflows.engine import answers, waiting
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
 from innkeeper.workflows.engine.for_each import ForEach
@@ -21,6 +21,7 @@ from innkeeper.workflows.engine.iteration_runner import IterationRunner
 from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.loop import Loop
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS
+from innkeeper.workflows.engine.node_table import NodeTable
 from innkeeper.workflows.engine.state import FINAL
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, WorkflowContext
 from innkeeper.workflows.plan import NodeId, RunPlan
@@ -64,7 +65,7 @@ class GraphWorkflow:
             repeat,
             lambda location: Interpreter(self._context, self._plan, location, repeated=True),
             size=len(self._plan.nodes),
-            must_drain=lambda: interpreter.history_is_full(History.now(), is_busy=lambda: False),
+            must_drain=lambda: History.now().is_full(is_busy=lambda: False),
         )
 
     @workflow.run
@@ -84,17 +85,17 @@ class GraphWorkflow:
             ) from bug
 
     async def _until_handled(self) -> None:
-        """An answer that came too late is told so: what ends with its workflow tells nobody anything."""
+        """Let updates finish: an answer that came too late is refused, which a closed workflow cannot do."""
         if not workflow.all_handlers_finished():
             with contextlib.suppress(asyncio.CancelledError):
                 await workflow.wait_condition(workflow.all_handlers_finished)
 
-    # --- what users ask and say -----------------------------------------------------------------------------------
+    # --- queries, signals and updates -----------------------------------------------------------------------------
 
     @workflow.query
     def status(self, offset: int = 0, limit: int = 200) -> dict[str, Any]:
         """One page of the node table, in plan order of their beginning."""
-        table = self._who().table()[0]
+        table = self._node_table().flat_table()[0]
         counts: dict[str, int] = {}
         for entry in table.values():
             counts[entry["status"]] = counts.get(entry["status"], 0) + 1
@@ -131,7 +132,7 @@ class GraphWorkflow:
                 continue  # it has just ended
 
     async def _until_loaded(self) -> None:
-        """Until it is known who waits: what is said may be the first thing that comes to a new history."""
+        """Until it is known who waits: a signal may be the first thing that comes to a new history."""
         if not self._is_loaded:
             await workflow.wait_condition(lambda: self._is_loaded)
 
@@ -156,7 +157,7 @@ class GraphWorkflow:
 
     def _may_ask_soon(self, approval: str) -> bool:
         """May the node begin in this very workflow task? One that is done anew, since its worker died, is answered
-        before it asks, although its users have been told already."""
+        before it asks, although the approval was announced already."""
         node = self._plan.by_id.get(NodeId(str(approval).rpartition("/")[2]))
         if (
             node is None
@@ -164,9 +165,9 @@ class GraphWorkflow:
             or {approval} & (self._context.waits.keys() | self._context.answered)
         ):
             return False
-        return self._graph is None or self._graph.state.table.get(node.id, {}).get("status") not in FINAL
+        return self._graph is None or self._graph.nodes.entry(node.id).get("status") not in FINAL
 
-    # --- the two ways to run --------------------------------------------------------------------------------------
+    # --- a graph, or a repetition ---------------------------------------------------------------------------------
 
     async def _run_graph(self, graph: Interpreter) -> dict[str, Any]:
         if self._start.state_refs:
@@ -177,12 +178,13 @@ class GraphWorkflow:
             self._is_loaded = True
         await graph.run()
         while graph.drained:
-            refs = await stored_pieces(self._context, list(graph.state.pieces()))
+            refs = await stored_pieces(self._context, list(graph.nodes.state.pieces()))
             if graph.is_still:
                 self._continue_as_new(state_refs=refs)
             await graph.run()  # meanwhile somebody answered, or wants it to end
-        error = None if graph.status != "error" or not self._start.run else graph.failure
-        return await self._result(graph.status, graph.outputs, error)
+        nodes = graph.nodes
+        error = nodes.failure if nodes.status == "error" and self._start.run else None
+        return await self._result(nodes.status, nodes.outputs, error)
 
     async def _run_repetition(self) -> dict[str, Any]:
         iteration_runner = self._iteration_runner
@@ -205,24 +207,26 @@ class GraphWorkflow:
 
     # --- the end --------------------------------------------------------------------------------------------------
 
-    def _who(self) -> Interpreter | IterationRunner:
-        """What this workflow runs."""
-        assert self._graph is not None or self._iteration_runner is not None
-        return self._graph or self._iteration_runner  # type: ignore[return-value]  # one of the two
+    def _node_table(self) -> NodeTable | IterationRunner:
+        """What knows the nodes of this workflow."""
+        if self._graph is not None:
+            return self._graph.nodes
+        assert self._iteration_runner is not None
+        return self._iteration_runner
 
     async def _result(self, status: str, outputs: dict[str, Any], error: dict[str, Any] | None) -> dict[str, Any]:
-        table, refs = self._who().table()
+        table, refs = self._node_table().flat_table()
         limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
         inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit
         nodes_ref = None if inline else await self._table_blob(table, refs)
-        # A run that completed says so by itself; only what Temporal would also call completed is marked. A server
+        # Temporal shows a run that completed; only what it would wrongly call completed is marked. A server
         # that knows TenantId, which the run was started with, knows RunStatus too.
         if status != "complete" and workflow.info().typed_search_attributes.get(TENANT_ID) is not None:
             workflow.upsert_search_attributes([RUN_STATUS.value_set(status)])
         return {
             "status": status,
             "outputs": outputs,
-            "counts": self._who().counts(),
+            "counts": self._node_table().counts(),
             "nodes": table if inline else None,
             "nodes_ref": nodes_ref,
             **({"error": error} if error else {}),

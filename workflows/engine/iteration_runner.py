@@ -16,7 +16,7 @@ from innkeeper.nodes.call import LOAD_VALUE
 from innkeeper.nodes.feeds import convert
 from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
 from innkeeper.workflows.engine.iteration_state import IterationState
-from innkeeper.workflows.engine.state import RunState
+from innkeeper.workflows.engine.node_table import NodeTable
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import RunPlan
 
@@ -28,25 +28,16 @@ HELD_BACK_S = 0.1
 
 
 class Graph(Protocol):
-    """What a repetition needs of a graph (workflows.interpreter.Interpreter)."""
+    """What a repetition needs of a graph (`interpreter.Interpreter`)."""
 
     plan: RunPlan
-    state: RunState
+    nodes: NodeTable
     drained: bool
 
     async def run(self) -> None: ...
     def resume(self, table: dict[Any, dict[str, Any]]) -> None: ...
-    def record_interrupted(self) -> None: ...
-    def table(self) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]: ...
-    def counts(self) -> dict[str, int]: ...
     @property
     def is_still(self) -> bool: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def outputs(self) -> dict[str, Any]: ...
-    @property
-    def failure(self) -> dict[str, Any]: ...
 
 
 Make = Callable[[GraphLocation], Graph]
@@ -62,7 +53,7 @@ class Running:
 
 
 class IterationRunner(ABC):
-    """Runs a graph again and again below one path. `drained`: the history is full, `repeat` says where to go on.
+    """Runs a graph again and again below one path. `drained`: the history is full, `repeat` holds where to go on.
 
     Args:
         make: A fresh graph at a location.
@@ -107,7 +98,7 @@ class IterationRunner(ABC):
                     return {}
                 self._unpark()
                 await self._advance()
-            if self._parked:  # interrupted: what they have left must be told
+            if self._parked:  # interrupted: what they have left must be recorded
                 self._unpark()
                 await self._advance()
         finally:
@@ -170,7 +161,7 @@ class IterationRunner(ABC):
         return False
 
     async def _wait(self) -> None:
-        """Until a graph has ended, something was said, or a new workflow task may begin what was held back."""
+        """Until a graph has ended, a signal came, or a new workflow task may begin what was held back."""
         await self._until(lambda: bool(self._ended) or self._woken or self._context.held_back)
         if self._context.held_back:
             await self._until(lambda: bool(self._ended) or self._woken, HELD_BACK_S)
@@ -190,10 +181,12 @@ class IterationRunner(ABC):
     def _wake(self) -> None:
         self._woken = True
 
-    def _given(self, graph: Graph) -> dict[str, Any]:
+    def _outputs_of(self, graph: Graph) -> dict[str, Any]:
         """The outputs of a graph that completed; streams are over and count as their text."""
         streams = {key for key, output in graph.plan.interface_outputs.items() if output.stream}
-        return {k: convert(value, "collect_text") if k in streams else value for k, value in graph.outputs.items()}
+        return {
+            k: convert(value, "collect_text") if k in streams else value for k, value in graph.nodes.outputs.items()
+        }
 
     def _progress(self, value: int, before: int, total: int) -> None:
         """Emit how far it is, a hundred times at most."""
@@ -205,11 +198,11 @@ class IterationRunner(ABC):
     def _keep(self, graph: Graph) -> None:
         """Keep the node table of a graph that is over."""
         repeat = self.repeat
-        repeat.counts = dict(Counter(repeat.counts) + Counter(graph.counts()))
-        table, refs = graph.table()
+        repeat.counts = dict(Counter(repeat.counts) + Counter(graph.nodes.counts()))
+        table, refs = graph.nodes.flat_table()
         if repeat.table_bytes > MAX_TABLE_BYTES:
             table = {path: entry for path, entry in table.items() if entry["status"] == "error"}
-            refs = [] if graph.status == "complete" or repeat.table_bytes > 2 * MAX_TABLE_BYTES else refs
+            refs = [] if graph.nodes.status == "complete" or repeat.table_bytes > 2 * MAX_TABLE_BYTES else refs
             table = {} if repeat.table_bytes > 2 * MAX_TABLE_BYTES else table
         size = len(orjson.dumps(table))
         repeat.table_bytes += size + sum(int(ref["size"]) for ref in refs)
@@ -232,7 +225,7 @@ class IterationRunner(ABC):
         rows = [
             [number, running.own, piece]
             for number, running in self._parked.items()
-            for piece in list(running.graph.state.pieces()) or [{}]
+            for piece in list(running.graph.nodes.state.pieces()) or [{}]
         ]
         self.repeat.open = await stored_pieces(self._context, pieces_of(rows))
 
@@ -246,11 +239,11 @@ class IterationRunner(ABC):
         for number, (own, table) in found.items():
             self._begin(number, own, table)
 
-    def table(self) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
+    def flat_table(self) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
         """Nodes that are at hand, those under way included, and references of further such tables."""
         table = dict(self._table)
         for running in (*self._running.values(), *self._parked.values()):
-            table.update(running.graph.table()[0])
+            table.update(running.graph.nodes.flat_table()[0])
         return table, self.repeat.tables
 
     def counts(self) -> dict[str, int]:

@@ -8,7 +8,7 @@ import orjson
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob
-from innkeeper.workflows.engine.control import is_true
+from innkeeper.workflows.document.cases import is_true
 from innkeeper.workflows.engine.engine_activities import engine_activity, packed, shielded
 from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
 from innkeeper.workflows.engine.iteration_state import refused
@@ -47,18 +47,18 @@ class Loop(IterationRunner):
 
     async def _record(self, graph: Graph) -> None:
         repeat = self.repeat
-        if graph.status == "interrupted":
+        if graph.nodes.status == "interrupted":
             return
-        if graph.status == "error":
-            error = {**graph.failure, "index": repeat.next}
+        if graph.nodes.status == "error":
+            error = {**graph.nodes.failure, "index": repeat.next}
             message = f"round {repeat.next} failed: {error['message']}"
             raise ApplicationError(message, {"details": error}, type=error["code"], non_retryable=True)
-        given = self._given(graph)
+        outputs = self._outputs_of(graph)
         repeat.next += 1
-        repeat.state.update(given)
+        repeat.state.update(outputs)
         self._check_size()
         self._progress(repeat.next, repeat.next - 1, repeat.max_iterations)
-        if not await self._goes_on(given.get(repeat.condition_key)):
+        if not await self._goes_on(outputs.get(repeat.condition_key)):
             repeat.total = repeat.next
 
     def _check_size(self) -> None:

@@ -38,7 +38,13 @@ STREAM_LIMIT = timedelta(hours=24)
 
 
 class NodeRuns:
-    """Starts the activities of one graph."""
+    """Starts the activities that run the nodes of one graph.
+
+    Args:
+        context: The run and its user, for the calls.
+        location: Gives the nodes their paths in the run, and says whose streams are wanted outside.
+        plan: Says who consumes whose streams.
+    """
 
     def __init__(self, context: WorkflowContext, location: GraphLocation, plan: RunPlan) -> None:
         self._context = context
@@ -61,7 +67,7 @@ class NodeRuns:
                 refused: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
                 refused.set_exception(error)
                 return refused
-        return asyncio.create_task(self._with_care(node, inputs, size, attempts))
+        return asyncio.create_task(self._store_and_watch(node, inputs, size, attempts))
 
     def _activity(
         self, node: PlannedNode, inputs: dict[str, Any], attempts: int
@@ -129,8 +135,10 @@ class NodeRuns:
         found = node_values.stream_inputs(self._plan, node)
         return {key: [self._location.of(path) if path else path for path in paths] for key, paths in found.items()}
 
-    async def _with_care(self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int) -> dict[str, Any]:
-        """A node with large inputs, or one whose queue may have no worker."""
+    async def _store_and_watch(
+        self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int
+    ) -> dict[str, Any]:
+        """Start a node with large inputs, which are stored first, or one whose queue may have no worker."""
         if size > MAX_INLINE_INPUTS:
             inputs = await stored(node, inputs, in_pieces=self._plan.plan_version >= PIECES_SINCE)
         handle = self._activity(node, inputs, attempts)
@@ -179,7 +187,7 @@ async def stored(node: PlannedNode, inputs: dict[str, Any], *, in_pieces: bool) 
 
 
 async def _watch_queue(queue: str, handle: workflow.ActivityHandle[dict[str, Any]]) -> None:
-    """Return when the node ended; fail it when the server says that nobody polls its queue."""
+    """Return when the node ended; fail it when the server reports that nobody polls its queue."""
     patience = UNPOLLED_QUEUE_S
     while not handle.done():
         try:

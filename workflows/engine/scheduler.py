@@ -6,16 +6,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
+from innkeeper.workflows.plan import ERROR_SLOT, NodeId, PlannedNode, RunPlan
 
 MAX_IN_FLIGHT = 500
 MAX_CONSUMERS = 100
 """Stream consumers of one run at a time; they hold slots while they wait."""
 MAX_NEW = 100
 MAX_NEW_BYTES = 1_000_000
-
-ERROR_SLOT: Final = "$error"
-"""Every node has this output: what it failed with. Connected, the failure is handled and does not fail the run."""
 
 UPSTREAM_ERROR: Final = "upstream_error"
 NOT_TAKEN: Final = "branch_not_taken"
@@ -39,7 +36,7 @@ class End:
 
     Attributes:
         outcome: `complete`, `bypassed`, `error` or `skipped`.
-        dead: Output slots of a node that chose others, with the `reason`: nobody will ever get anything there.
+        dead: Output slots of a node that chose others, with the `reason`: they will never have a value.
         given: Output slots that have a value; None: not known, all of them count.
     """
 
@@ -75,14 +72,14 @@ def started(plan: RunPlan, progress: Progress, node_id: NodeId) -> tuple[NodeId,
 
 
 def settle(plan: RunPlan, progress: Progress, node_id: NodeId, end: End | str) -> Settled:
-    """Record that a node ended (an outcome alone for a node that gave everything) and say what follows. Touches its
+    """Record that a node ended (an outcome alone for a node that gave everything) and return what follows. Touches its
     neighbours only.
 
     What hangs on an output that will never come does not run: one that a branch did not choose, `$error` of a node
     that did not fail, the others of one that failed. An error that nothing handles leaves all outputs dead. What is
     behind a node that will not run will not run either; a join (core:Merge) does as long as one of its sources may
-    still give something. A node that already runs (it consumes a stream) hears of the error there, and what is behind
-    it waits for its own end. Independent branches are not concerned.
+    still give something. A node that already runs (it consumes a stream) gets the error from the stream, and what is
+    behind it waits for its own end. Independent branches are not concerned.
     """
     end = End(end) if isinstance(end, str) else end
     node = plan.by_id[node_id]
@@ -212,14 +209,14 @@ def unhandled(plan: RunPlan, outcome: Mapping[NodeId, str]) -> tuple[NodeId, ...
     """
     if "error" not in outcome.values():
         return ()
-    forgiven: set[NodeId] = set()
+    handled: set[NodeId] = set()
     found = []
     for node_id in plan.order:
         if outcome.get(node_id) != "error":
             continue
         node = plan.by_id[node_id]
-        if node.continue_on_error or node.catches or not forgiven.isdisjoint(node.beside):
-            forgiven.add(node.id)
+        if node.continue_on_error or node.catches or not handled.isdisjoint(node.beside):
+            handled.add(node.id)
         else:
             found.append(node.id)
     return tuple(found)

@@ -1,4 +1,4 @@
-"""How a segment runs: as a local activity when nothing else is under way, else as an activity like any other."""
+"""How a segment runs: as a local activity when nothing else is under way, else as a regular one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,19 @@ REGULAR_MS = 2_000.0
 
 
 class SegmentRuns:
-    """Starts the segments of one graph."""
+    """Starts the activities that run the segments of one graph.
+
+    Args:
+        context: The run and its user, for the calls.
+        location: Gives the nodes their paths in the run.
+    """
 
     def __init__(self, context: WorkflowContext, location: GraphLocation) -> None:
         self._context = context
         self._location = location
 
     def call(self, nodes: Sequence[PlannedNode], outputs: Outputs, budget_ms: float) -> dict[str, Any]:
-        """What the activity is told. `outputs`: of all nodes that have ended."""
+        """The activity's message. `outputs`: of all nodes that have ended; `budget_ms`: when it stops early."""
         return SegmentCall(
             run=self._context.run,
             place=self._location.path,
@@ -39,8 +44,8 @@ class SegmentRuns:
             budget_ms=budget_ms,
         ).to_wire()
 
-    def start_here(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
-        """In the worker that has the workflow: no way to the server, but the workflow task stays open meanwhile."""
+    def start_local(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
+        """As a local activity of the workflow's own worker: no round trip, but the workflow task stays open."""
         return workflow.start_local_activity(
             EXECUTE_SEGMENT,
             call,
@@ -51,8 +56,8 @@ class SegmentRuns:
             retry_policy=RetryPolicy(maximum_attempts=1),
         )
 
-    def start(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
-        """By the server, on any worker."""
+    def start_regular(self, call: dict[str, Any]) -> workflow.ActivityHandle[dict[str, Any]]:
+        """As a regular activity, on any worker."""
         return workflow.start_activity(
             EXECUTE_SEGMENT,
             call,

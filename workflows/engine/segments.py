@@ -18,14 +18,14 @@ MAX_NODES = 50
 MAX_BYTES = 256_000
 """What the nodes of one segment may have to be given or to load, together."""
 MAX_IN_A_ROW = 20
-"""Segments that the workflow's own worker runs before one goes by the server (workflows.activation says why)."""
+"""Local segments before a regular one (`engine.activation` explains why)."""
 LOCAL_MS = 250
 LOCAL_BYTES = 512_000
 """How long one workflow task may be kept open by segments, and how much they may give in it."""
 
 
 def may_be_fused(node: PlannedNode) -> bool:
-    """Can it be part of a segment at all? A node with wishes of its own was planned as an activity."""
+    """Can it be part of a segment at all? A node with limits or a queue of its own was planned as an activity."""
     if node.placement != "inline" or node.bypass is not None or node.cached or node.joins or node.beside:
         return False
     return not any(feed.convert in LIVE or feed.convert == "one_chunk" for feed in _feeds(node))
@@ -35,13 +35,14 @@ def choose(
     plan: RunPlan,
     waiting: Mapping[NodeId, int],
     ready: Sequence[NodeId],
+    *,
     may_join: Callable[[PlannedNode], bool],
     weight: Callable[[PlannedNode], int],
 ) -> list[PlannedNode]:
     """The nodes of the next segment, in plan order: ready ones, and those that only they hold back.
 
-    What hangs on a node whose failure would not end its way (`continueOnError`, `$error`) is left out: whether it runs
-    is for the interpreter to say.
+    What depends on a node whose failure is handled (`continueOnError`, `$error`) is left out: only the interpreter
+    decides whether it runs.
 
     Args:
         waiting: Node to the number of sources it still waits for.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,15 +9,15 @@ from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.workflows.engine.control import OPERATORS, NodeDecision, fits, unknown_operator
+from innkeeper.workflows.document.cases import OPERATORS, fits, unknown_operator
+from innkeeper.workflows.document.times import MAX_WAIT_S, moment_of, seconds_of
+from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.workflow_context import Wait
 
-MAX_WAIT_S = 10 * 366 * 86_400.0
-"""Ten years: more is a mistake in the unit."""
 LOADED = frozenset({"seconds", "time", "filter"})
 """Inputs that the wait itself reads; what only passes through stays a reference."""
 USER_VALUES = frozenset({"answer", "data"})
-"""Outputs that hold what somebody outside has said."""
+"""Outputs that hold what came from outside: an answer, the data of an event."""
 APPROVAL = "core:Approval"
 TIMED_OUT = "timed_out"
 NOT_CHOSEN = "not_chosen"
@@ -26,30 +25,6 @@ NOT_CHOSEN = "not_chosen"
 
 def _invalid(path: str, message: str) -> ApplicationError:
     return ApplicationError(f"node {path!r}: {message}", type="invalid_input", non_retryable=True)
-
-
-def seconds_of(value: Any) -> float:
-    """A span of time. Raises ValueError saying what it must be."""
-    try:
-        seconds = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
-    if math.isnan(seconds):
-        raise ValueError("must be a number of seconds")
-    if not 0 <= seconds <= MAX_WAIT_S:
-        raise ValueError(f"must be from 0 to {MAX_WAIT_S:.0f} seconds")
-    return seconds
-
-
-def moment_of(value: Any) -> float:
-    """A moment, as ISO 8601 or a number, in seconds since 1970. Raises ValueError saying what it must be."""
-    try:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return datetime.fromtimestamp(value, UTC).timestamp()
-        moment = datetime.fromisoformat(str(value).strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise ValueError("must be a moment such as '2030-01-31T08:00:00Z', or seconds since 1970") from None
 
 
 def _read(path: str, slot: str, read: Callable[[Any], float], value: Any) -> float:
@@ -105,7 +80,7 @@ def stored(wait: Wait) -> dict[str, Any]:
 
 
 def announcement(wait: Wait, inputs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The event that tells users of a wait: type and payload."""
+    """The event that announces a wait to users: type and payload."""
     until = None if wait.deadline is None else datetime.fromtimestamp(wait.deadline, UTC).isoformat()
     base: dict[str, Any] = {"kind": wait.kind, "until": until}
     if wait.kind != "approval":
@@ -129,15 +104,15 @@ def receive_event(wait: Wait, name: str, data: Any) -> bool:
     return fit
 
 
-def given(wait: Wait, inputs: Mapping[str, Any]) -> NodeDecision:
-    """What a node gives when its wait is over, by an answer or by time. `data` is changed already."""
+def decide(wait: Wait, inputs: Mapping[str, Any]) -> NodeDecision:
+    """What a node gives when its wait is over, by an answer or by time. `data` has the user's edits already."""
     if wait.kind in ("delay", "until"):
         return NodeDecision({"value": inputs.get("value")})
     if wait.kind == "event":
         if wait.answer is None:
             return NodeDecision({"timeout": True}, ("data",), TIMED_OUT)
         return NodeDecision({"data": wait.answer.get("data")}, ("timeout",), NOT_CHOSEN)
-    return _decision(wait, inputs.get("data"))
+    return _approval_decision(wait, inputs.get("data"))
 
 
 def was_answered(kind: str, entry: Mapping[str, Any]) -> bool:
@@ -145,7 +120,7 @@ def was_answered(kind: str, entry: Mapping[str, Any]) -> bool:
     return kind == APPROVAL and "answer" in (entry.get("output") or ())
 
 
-def _decision(wait: Wait, data: Any) -> NodeDecision:
+def _approval_decision(wait: Wait, data: Any) -> NodeDecision:
     if wait.answer is None:
         return NodeDecision({"timeout": data}, ("approved", "rejected", "answer"), TIMED_OUT)
     chosen, other = ("approved", "rejected") if wait.answer["approved"] else ("rejected", "approved")

@@ -8,6 +8,7 @@ from typing import Any
 
 from temporalio import workflow
 
+from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
 
@@ -23,8 +24,8 @@ class RunStart:
         inputs: Interface inputs of the group.
         streams: Interface inputs that are streams: producers' paths in the run, `""` (no chunks), None (in `inputs`).
         kept, lists: Producers inside whose chunks, or chunk lists, are wanted outside; paths in the group.
-        repeat: The plan is run once for each item, or again and again (`workflows.repeat.IterationState` as an object).
-        waits: What waiting nodes wait for, node id to `Wait` as an object, before continue-as-new.
+        repeat: The plan is run once for each item, or again and again (`iteration_state.IterationState` as an object).
+        paused: Nothing may begin until the run is resumed.
         no_cache: Every node runs, whatever the result cache knows.
     """
 
@@ -55,9 +56,17 @@ class Wait:
 
 
 class WorkflowContext:
-    """One Temporal workflow: its run, what it was told, and what is under way in it.
+    """One Temporal workflow: its run, the signals it received, and what is under way in it.
 
     Attributes:
+        run: Id of the run, of which this workflow may be a group.
+        in_flight: Activities and child workflows under way, of all graphs in this workflow; waiting nodes are not.
+        interrupted: The run is to end early; nothing begins any more.
+        paused: Nothing begins until the run is resumed.
+        no_cache: Every node runs, whatever the result cache knows.
+        waits: Path of a waiting node to what it waits for.
+        answered: Paths of approvals that were answered.
+        children: Path to the child workflow that runs there.
         activation: What began in the current workflow task.
         held_back: A graph of several in this workflow has more to start than one workflow task may.
     """
@@ -78,8 +87,17 @@ class WorkflowContext:
         self._listeners: dict[int, Callable[[], None]] = {}
         self._next = 0
 
+    @property
+    def has_room(self) -> bool:
+        """May one more activity or child workflow be under way?"""
+        return self.in_flight < scheduler.MAX_IN_FLIGHT
+
+    def has_budget_for(self, size: int) -> bool:
+        """May one more command with so many bytes of JSON leave in this workflow task?"""
+        return bool(scheduler.budget([size], self.in_flight, self.activation.started, self.activation.spent))
+
     def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
-        """Have `wake` called when something was said to the whole run; gives the call that ends it."""
+        """Call `wake` at every signal to the whole run. Returns the function that unsubscribes."""
         key, self._next = self._next, self._next + 1
         self._listeners[key] = wake
         return lambda: self._listeners.pop(key, None) and None
@@ -90,8 +108,11 @@ class WorkflowContext:
 
     @property
     def unclaimed_events(self) -> list[tuple[str, Any]]:
-        """The unheard events of this workflow task. One that is done anew, since its worker died, hears them before the
-        waits begin that its users have been told of already."""
+        """The events of this workflow task that no node waited for.
+
+        A workflow task that is done anew, since its worker died, receives them before the waits begin that were
+        announced already.
+        """
         number, events = self._unclaimed
         return events if number == self.activation.look().number else []
 

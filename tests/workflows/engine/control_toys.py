@@ -12,8 +12,8 @@ from innkeeper.nodes.library.control import approval, branch, delay, merge, swit
 from innkeeper.workflows.engine import control
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.node_values import bypass_outputs, inputs_for
-from innkeeper.workflows.engine.scheduler import ERROR_SLOT, End, begin, resumed, run_status, settle, started
-from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
+from innkeeper.workflows.engine.scheduler import End, begin, resumed, run_status, settle, started
+from innkeeper.workflows.plan import ERROR_SLOT, NodeId, PlannedNode, RunPlan
 from tests.workflows.toy_graphs import compiled as compile_toys
 from tests.workflows.toy_graphs import node, toy
 from tests.workflows.toy_graphs import problems as problems_of

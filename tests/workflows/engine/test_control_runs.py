@@ -19,7 +19,7 @@ from innkeeper.nodes.library.io import group_input, group_output, node_group
 from innkeeper.nodes.node import NodeContext
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import WorkflowDocument
-from innkeeper.workflows.engine import event_sink, interpreter
+from innkeeper.workflows.engine import activation, event_sink
 from innkeeper.workflows.plan import RunPlan
 from tests.workflows.engine.control_toys import TYPES
 from tests.workflows.toy_graphs import document, node
@@ -382,7 +382,7 @@ async def test_events_reach_who_waits_for_them(bench: Bench) -> None:
 async def test_waits_outlive_their_history(
     bench: Bench, told: list[tuple[str, str, Json]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", 30)
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 30)
     chain = [echo(f"c{index}") for index in range(12)]
     handle = await bench.start(
         [
@@ -435,7 +435,7 @@ class Gate:
 
 async def draining(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Handle, Gate]:
     """A run with one approval whose history is just being ended."""
-    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", 15)
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 15)
     handle = await bench.start(
         [wait("ask", "Approval", {"data": 1}), *(echo(f"c{index}") for index in range(5))],
         *(f"c{index}.out > c{index + 1}.value" for index in range(4)),
@@ -476,7 +476,7 @@ async def test_an_answer_that_comes_first_in_a_new_history_counts(
             await told.wait()
         return await resolve(value)
 
-    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", 15)
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 15)
     handle = await bench.start(
         [wait("ask", "Approval", {"data": 1}), *(echo(f"c{index}") for index in range(5))],
         *(f"c{index}.out > c{index + 1}.value" for index in range(4)),

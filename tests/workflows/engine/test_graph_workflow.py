@@ -16,7 +16,7 @@ from temporalio.client import Client
 
 from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import Chunk, NodeContext, Outputs
-from innkeeper.workflows.engine import event_sink, interpreter, node_runs
+from innkeeper.workflows.engine import activation, event_sink, node_runs
 from innkeeper.workflows.engine import scheduler as plans
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.plan import BypassSource, Feed, InterfaceOutput, PlannedInput, PlannedOutput
@@ -190,7 +190,7 @@ async def test_more_nodes_than_one_activation_may_start_all_run(worker: ToyWorke
 async def test_continue_as_new_carries_the_run_on(
     worker: ToyWorker, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", 40)
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 40)
     names = [f"c{index}" for index in range(20)]
     chain = [node(names[0])] + [node(name, "echo", before) for before, name in pairwise(names)]
     handle = await worker.start(*chain)

@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import Client
 
 from innkeeper.nodes.errors import InvalidWorkflow
-from innkeeper.workflows.engine import activation, for_each, interpreter, iteration_runner, scheduler
+from innkeeper.workflows.engine import activation, for_each, iteration_runner, node_table, scheduler
 from tests.workflows.engine.iteration_bench import ANY, IN, WORK, Bench, Json, Player, each, loop, plan_of, stored
 from tests.workflows.toy_graphs import document, node
 from tests.workflows.toys import toy_worker, until_called
@@ -29,7 +29,7 @@ async def player(temporal: Client, bench: Bench, tmp_path: Path) -> AsyncIterato
 
 
 def short_histories(monkeypatch: pytest.MonkeyPatch, events: int = 120) -> None:
-    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", events)
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", events)
 
 
 def problems(bench: Bench, *nodes: Json, **library: Any) -> list[tuple[str, str | None]]:
@@ -192,7 +192,7 @@ async def test_bug_in_an_item_fails_the_node_and_never_hangs(player: Player, mon
     def bug(*args: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(interpreter.Interpreter, "_record_result", bug)
+    monkeypatch.setattr(node_table.NodeTable, "record_result", bug)
     result = await player.play(document([each("each", "work", [1, 2, 3])]))
     assert result["nodes"]["each"]["error"]["code"] == "internal_error"
 

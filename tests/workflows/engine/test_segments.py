@@ -26,7 +26,8 @@ def chosen(*nodes: PlannedNode, ready: tuple[str, ...] = (), weigh: Any = lambda
     plan = RunPlan(nodes)
     progress, first = begin(plan)
     names = [name for name in first if name in ready or not ready]
-    return [str(found.id) for found in choose(plan, progress.waiting, names, may_be_fused, weigh)]
+    segment = choose(plan, progress.waiting, names, may_join=may_be_fused, weight=weigh)
+    return [str(found.id) for found in segment]
 
 
 def test_a_chain_is_one_segment_in_plan_order() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
+from innkeeper.workflows.document.times import MAX_WAIT_S
 from innkeeper.workflows.engine.control import NodeDecision
-from innkeeper.workflows.engine.waiting import BEGIN, MAX_WAIT_S, announcement, given, matches, was_answered
+from innkeeper.workflows.engine.waiting import BEGIN, announcement, decide, matches, was_answered
 from innkeeper.workflows.engine.workflow_context import Wait
 
 NOW = 1_000_000_000.0  # 2001-09-09T01:46:40Z
@@ -89,22 +90,22 @@ def test_an_event_that_came_already_is_not_replaced() -> None:
 
 
 def test_what_waits_give() -> None:
-    assert given(begin("Delay", {"seconds": 1}), {"value": 5}) == NodeDecision({"value": 5})
+    assert decide(begin("Delay", {"seconds": 1}), {"value": 5}) == NodeDecision({"value": 5})
     event = begin("WaitForEvent", name="paid")
-    assert given(event, {}) == NodeDecision({"timeout": True}, ("data",), "timed_out")
+    assert decide(event, {}) == NodeDecision({"timeout": True}, ("data",), "timed_out")
     event.answer = {"data": {"id": 7}}
-    assert given(event, {}) == NodeDecision({"data": {"id": 7}}, ("timeout",), "not_chosen")
+    assert decide(event, {}) == NodeDecision({"data": {"id": 7}}, ("timeout",), "not_chosen")
 
 
 def test_what_approvals_give() -> None:
     wait = begin("Approval")
-    assert given(wait, {"data": 1}) == NodeDecision({"timeout": 1}, ("approved", "rejected", "answer"), "timed_out")
+    assert decide(wait, {"data": 1}) == NodeDecision({"timeout": 1}, ("approved", "rejected", "answer"), "timed_out")
     wait.answer = {"approved": True, "values": {}}
-    assert given(wait, {"data": 1}) == NodeDecision(
+    assert decide(wait, {"data": 1}) == NodeDecision(
         {"approved": 1, "answer": wait.answer}, ("rejected", "timeout"), "not_chosen"
     )
     wait.answer = {"approved": False, "values": {}}
-    assert given(wait, {}) == NodeDecision(
+    assert decide(wait, {}) == NodeDecision(
         {"rejected": None, "answer": wait.answer}, ("approved", "timeout"), "not_chosen"
     )
 

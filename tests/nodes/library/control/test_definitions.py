@@ -6,7 +6,7 @@ import pytest
 
 from innkeeper.nodes.definition import BypassBehavior, NodeDefinition
 from innkeeper.nodes.library.control import approval, branch, delay, merge, switch, wait_for_event
-from innkeeper.workflows.engine.waiting import MAX_WAIT_S
+from innkeeper.workflows.document.times import MAX_WAIT_S
 
 ALL = (
     approval.definition,

@@ -14,7 +14,7 @@ from temporalio.client import Client, WorkflowHandle
 from innkeeper.activities import execute_segment
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
-from innkeeper.workflows.engine import interpreter, segments
+from innkeeper.workflows.engine import activation, segment_queue, segments
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode
 from tests.workflows.replaying import replay
 from tests.workflows.toys import Toys, ToyWorker, node, toy_worker, until_called
@@ -293,7 +293,7 @@ async def test_a_bug_of_the_interpreter_beside_a_segment_fails_the_run(
     def broken(*args: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(interpreter.Interpreter, "_take_outcome", broken)
+    monkeypatch.setattr(segment_queue.SegmentQueue, "_record", broken)
     handle = await worker.start(*chain(3))
     with pytest.raises(Exception, match="Workflow execution failed"):
         await asyncio.wait_for(handle.result(), 20)
@@ -302,7 +302,7 @@ async def test_a_bug_of_the_interpreter_beside_a_segment_fails_the_run(
 async def test_a_new_history_begins_between_segments(
     worker: ToyWorker, toys: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(interpreter, "DRAIN_EVENTS", 40)
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 40)
     monkeypatch.setattr(segments, "MAX_IN_A_ROW", 3)
     nodes = [inline("n0")]
     for i in range(1, 30):

@@ -1,0 +1,49 @@
+"""Which values a slot takes, of a setting or of a form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from innkeeper.nodes.definition import Input
+from innkeeper.workflows.document.json_reader import kind, quoted_names
+
+_TYPE_TESTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "STRING": ("text", lambda value: isinstance(value, str)),
+    "INTEGER": ("a whole number", lambda value: is_number(value) and float(value).is_integer()),
+    "FLOAT": ("a number", lambda value: is_number(value)),
+    "BOOLEAN": ("true or false", lambda value: isinstance(value, bool)),
+    "OBJECT": ("an object", lambda value: isinstance(value, Mapping)),
+    "ARRAY": ("a list", lambda value: isinstance(value, list | tuple)),
+}
+
+
+def is_number(value: Any) -> bool:
+    """Numbers as JSON knows them: a boolean is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def value_complaint(value: Any, slot: Input) -> str:
+    """What is wrong with a setting's value; "" when nothing is. Null counts as not set."""
+    if value is None or (slot.secret and isinstance(value, Mapping)):
+        return ""
+    expected, fits = _TYPE_TESTS.get(slot.data_flow_type, ("", None))
+    if fits is not None and not fits(value):
+        return f"must be {expected}, found {kind(value)}"
+    low, high = slot.config.get("min"), slot.config.get("max")
+    if is_number(value) and ((low is not None and value < low) or (high is not None and value > high)):
+        return f"must be from {_bound(low)} to {_bound(high)}"
+    options = suggested(slot)
+    if "ComboOption" in slot.match_categories and options and value not in options:
+        return f"must be one of {quoted_names([str(option) for option in options])}"
+    return ""
+
+
+def _bound(value: Any) -> str:
+    return "any" if value is None else str(value)
+
+
+def suggested(slot: Input) -> list[Any]:
+    """The values of a slot's suggestions; an entry is `{value, label}` or a bare value."""
+    entries = slot.config.get("suggestions") or ()
+    return [entry.get("value") if isinstance(entry, Mapping) else entry for entry in entries]
