@@ -17,6 +17,7 @@ from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
+from innkeeper.gateway.metrics import Metrics
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.realtime.client_socket import ClientSockets
 from innkeeper.gateway.realtime.reader import EventReader
@@ -73,6 +74,7 @@ class Container:
     external_events: ExternalEvents
     clients: ClientSockets
     garbage_collector: GarbageCollector
+    metrics: Metrics
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -109,10 +111,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     log = await _open_log(settings)
     stack.push_async_callback(log.close)
     hub = Hub(log)
-    writer = LogWriter(log, hub)
+    catalogue = load_catalogue(settings.plugins)
+    metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
+    writer = LogWriter(log, hub, metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
-    catalogue = load_catalogue(settings.plugins)
     blobs = FolderBlobs(data.root / "blobs")
     secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
     workflows = WorkflowFiles.of(data.root)
@@ -134,7 +137,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     )
     control = RunControl(store, run_log, temporal, on_resumed=lambda: runs.wake())
     reruns = Reruns(store, run_log, admission, catalogue, blobs)
-    runs = Runs(settings, store, run_log, admission, temporal, finisher, control, reruns)
+    runs = Runs(settings, store, run_log, admission, temporal, finisher, control, reruns, latency=metrics.runs)
     clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
     return Container(
         settings=settings,
@@ -156,6 +159,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         garbage_collector=GarbageCollector(
             store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
         ),
+        metrics=metrics,
     )
 
 

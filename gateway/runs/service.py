@@ -26,6 +26,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, shown
 from innkeeper.gateway.events.activity import Activity
 from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.metrics import RunLatency
 from innkeeper.gateway.runs.admission import Admission, body_hash, interface_of, key_hash, log_meta
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.outcome import RunOutcome
@@ -85,6 +86,8 @@ class Runs:
         finisher: RunFinisher,
         control: RunControl,
         reruns: Reruns,
+        *,
+        latency: RunLatency,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -94,6 +97,7 @@ class Runs:
         self._finisher = finisher
         self._control = control
         self._reruns = reruns
+        self._latency = latency
         self._launching: set[str] = set()
         self._dispatching = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -230,6 +234,7 @@ class Runs:
         plan = row.plan if "plan" in row.__dict__ else await self._store.plan(row.id)
         if plan is None:
             return
+        self._latency.starting(row.id, row.submitted_at)  # its first event may come before Temporal's answer
         # An earlier process may have been killed between starting the run and writing that down.
         with contextlib.suppress(WorkflowAlreadyStartedError):
             try:
@@ -240,6 +245,7 @@ class Runs:
                 logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
                 self._no_search_attributes = True
                 await self._start_workflow(client, row, plan)
+        self._latency.started(row.id)
 
     async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
         await client.start_workflow(
