@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway import errors
-from innkeeper.gateway.api import control, demo, events, files, health, nodes, prompts, workflows
+from innkeeper.gateway.api import control, demo, events, files, health, metrics, nodes, prompts, workflows
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.container import open_container
 from innkeeper.gateway.settings import Settings
@@ -48,7 +48,7 @@ class GatewayApp:
             docs_url=None,
             redoc_url=None,
         )
-        for module in (prompts, control, events, nodes, workflows, files, health, demo):
+        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo):
             app.include_router(module.router)
         errors.install(app)
         return app

@@ -18,6 +18,7 @@ from innkeeper.gateway.events.log import EventLog, LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
+from innkeeper.gateway.metrics import Metrics
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.realtime.client_socket import ClientSockets
 from innkeeper.gateway.realtime.reader import EventReader
@@ -74,6 +75,7 @@ class Container:
     external_events: ExternalEvents
     clients: ClientSockets
     garbage_collector: GarbageCollector
+    metrics: Metrics
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -110,10 +112,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     log = await _open_log(settings)
     stack.push_async_callback(log.close)
     hub = Hub(log)
-    writer = LogWriter(log, hub, observers=[audit])
+    catalogue = load_catalogue(settings.plugins)
+    metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
+    writer = LogWriter(log, hub, observers=[audit], metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
-    catalogue = load_catalogue(settings.plugins)
     blobs = FolderBlobs(data.root / "blobs")
     secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
     workflows = WorkflowFiles.of(data.root)
@@ -135,7 +138,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     )
     control = RunControl(store, run_log, temporal, on_resumed=lambda: launcher.wake())
     reruns = Reruns(store, run_log, admission, catalogue=catalogue, blobs=blobs)
-    launcher = RunLauncher(settings, store, run_log, temporal, finisher=finisher, control=control, reruns=reruns)
+    launcher = RunLauncher(
+        settings, store, run_log, temporal, finisher=finisher, control=control, reruns=reruns, latency=metrics.runs
+    )
     runs = Runs(store, run_log, temporal, finisher=finisher, launcher=launcher, reruns=reruns)
     garbage_collector = GarbageCollector(
         store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
@@ -170,6 +175,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         external_events=ExternalEvents(store, run_log, temporal),
         clients=clients,
         garbage_collector=garbage_collector,
+        metrics=metrics,
     )
 
 

@@ -75,6 +75,9 @@ class NodeLogState:
         text_bytes: Of the text so far; counted for streams that can be resumed.
         announced: Types of what the interpreter has announced of a node that has not ended.
         progress: The last value of NODE_PROGRESS.
+        started_ms: Of the first NODE_EXECUTING, milliseconds since 1970; 0 before it.
+        ended_ms: Of the terminal event, milliseconds since 1970; 0 before it.
+        node_type: As the worker told it to this process; the events do not hold it.
     """
 
     epoch: Epoch | None = None
@@ -89,6 +92,9 @@ class NodeLogState:
     text_bytes: int = 0
     announced: tuple[str, ...] = ()
     progress: float = -1.0
+    started_ms: int = 0
+    ended_ms: int = 0
+    node_type: str | None = field(default=None, compare=False)
 
 
 @dataclass
@@ -138,12 +144,13 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
     elif kind in ANNOUNCED:
         node.announced = (*node.announced, kind)
     elif kind in TERMINAL:
-        node.terminal = kind
+        node.terminal, node.ended_ms = kind, event["ts"]
         node.outputs = without_links(payload["output"]) if kind == COMPLETE else None
 
 
 def _begin(node: NodeLogState, event: Event) -> None:
     node.epoch = _pair(event["e"])
+    node.started_ms = node.started_ms or event["ts"]
     if event.get("kept"):
         return
     node.origin, node.began = node.epoch, event["seq"]

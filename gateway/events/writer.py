@@ -26,6 +26,8 @@ from innkeeper.gateway.events.fence import (
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, encode, frame_of
 from innkeeper.gateway.events.streams import Streams
+from innkeeper.gateway.events.timing import CommitTiming
+from innkeeper.gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +66,7 @@ class _Submission:
     done: Done | None
     size: int
     source: Source | None
+    received: float
 
 
 @dataclass
@@ -75,6 +78,7 @@ class _Work:
     results: list[list[Result]] = field(default_factory=list)
     stumbled: dict[Source, tuple[Any, ...]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    timing: CommitTiming = field(default_factory=CommitTiming)
 
 
 class LogWriter:
@@ -89,6 +93,7 @@ class LogWriter:
 
     Args:
         observers: Told of everything that was committed. What one raises is logged, and stops nothing.
+        metrics: Where times are counted; by default nobody reads them.
     """
 
     def __init__(
@@ -99,10 +104,12 @@ class LogWriter:
         observers: Sequence[Observer] = (),
         max_queued_bytes: int = 32_000_000,
         clock_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        metrics: Metrics | None = None,
     ) -> None:
         self.log, self.streams = log, Streams(log)
         self._hub, self._clock_ms = hub, clock_ms
         self._observers = tuple(observers)
+        self._metrics = metrics or Metrics()
         self._max_queued_bytes = max_queued_bytes
         self._queue: deque[_Submission] = deque()
         self._queued_bytes = 0
@@ -147,7 +154,7 @@ class LogWriter:
                 taken.
             size: Encoded bytes, for the bound that `room` waits for.
         """
-        self._queue.append(_Submission(messages, done, size, source))
+        self._queue.append(_Submission(messages, done, size, source, time.perf_counter()))
         self._queued_bytes += size
         if self._queued_bytes > self._max_queued_bytes:
             self._has_room.clear()
@@ -255,8 +262,10 @@ class LogWriter:
         for item in batch:
             work.results.append(self._decide_all(item, states, work))
         if work.lines:
+            began = time.perf_counter()
             await self.log.append([Batch(run, first, lines) for run, (first, lines) in work.lines.items()])
             work.counts["commits"] += 1
+            work.timing.observe(self._metrics, began)
         return work
 
     def _acknowledge(self, batch: Sequence[_Submission], work: _Work) -> None:
@@ -291,7 +300,7 @@ class LogWriter:
 
     def _decide_all(self, item: _Submission, states: Mapping[str, RunLogState], work: _Work) -> list[Result]:
         results: list[Result] = []
-        source = item.source
+        source, work.timing.received = item.source, item.received
         if source is not None and (source.broken or source in work.stumbled):
             return results
         for message in item.messages:
@@ -320,6 +329,9 @@ class LogWriter:
         try:
             decision = decide(state, message, self._clock_ms())
             self._follow(message["run"], state, decision, work)
+            # Of all chunks but the first nothing more is done than this: they are by far the most.
+            if decision.events and (message["t"] != "chunk" or work.timing.oldest_chunk is None):
+                work.timing.take(message, state)
         except ProtocolError as error:
             key = _key(message, error)
             if source is None or key not in source.suspects:
@@ -381,6 +393,7 @@ class LogWriter:
         state = self._open.get(run)
         if state is not None and state.closed:
             del self._open[run]
+            self._metrics.runs.closed(run)
             _remember(self._closed, run, state, CLOSED_STATES)
 
 

@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.metrics import RunLatency
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.outcome import RunOutcome
@@ -58,6 +59,7 @@ class RunLauncher:
         finisher: RunFinisher,
         control: RunControl,
         reruns: Reruns,
+        latency: RunLatency,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -66,6 +68,7 @@ class RunLauncher:
         self._finisher = finisher
         self._control = control
         self._reruns = reruns
+        self._latency = latency
         self._launching: set[str] = set()
         self._dispatching = asyncio.Lock()
         self._wake = asyncio.Event()
@@ -168,6 +171,7 @@ class RunLauncher:
         plan = row.plan if "plan" in row.__dict__ else await self._store.plan(row.id)
         if plan is None:
             return
+        self._latency.starting(row.id, row.submitted_at)  # its first event may come before Temporal's answer
         # An earlier process may have been killed between starting the run and writing that down.
         with contextlib.suppress(WorkflowAlreadyStartedError):
             try:
@@ -178,6 +182,7 @@ class RunLauncher:
                 logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
                 self._no_search_attributes = True
                 await self._start_workflow(client, row, plan)
+        self._latency.started(row.id)
 
     async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
         await client.start_workflow(

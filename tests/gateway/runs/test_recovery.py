@@ -267,7 +267,7 @@ async def test_slow_client_is_sent_away_and_can_come_back(stack: Any) -> None:
         # It reads until its small buffer is full, and then no more: the kernel's buffers hold less than 18 MB.
         async with connect(stack.ws_url, compression=None, proxy=None, max_queue=1, close_timeout=0.1) as slow:
             await slow.send(json.dumps({"type": "SUBSCRIBE", "payload": {"promptId": run}}))
-            await until_metric(http, "innkeeper_clients_connected 0")
+            await until_metric(http, "innkeeper_clients_connected 0.0")
             code = await close_code(slow)
         async with connect(stack.ws_url, compression=None, proxy=None, close_timeout=0.1) as again:
             await again.send(json.dumps({"type": "SUBSCRIBE", "payload": {"promptId": run, "after": 500}}))
@@ -302,7 +302,7 @@ async def test_connection_of_a_client_that_never_reads_is_thrown_away(
         assert b" 101 " in await loop.sock_recv(readers[0], 300)
         await loop.sock_sendall(readers[0], bytes([0x81, 0x80 | len(payload)]) + bytes(4) + payload)
         await asyncio.sleep(1.5)
-        await until_metric(http, "innkeeper_clients_connected 0")
+        await until_metric(http, "innkeeper_clients_connected 0.0")
         rest = [await everything(reader) for reader in readers]
         for reader in readers:
             reader.close()
