@@ -13,8 +13,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
-from innkeeper.activities.follower import Epoch
 from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.node_attempt import NodeAttempt
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
@@ -32,15 +32,14 @@ class Attempt:
     """One try of one node.
 
     Attributes:
-        epoch: `(attempt, generation)`; the generation rises when a consumed stream begins anew.
+        key: Under which the log knows it; its generation rises when a consumed stream begins anew.
         failures: Attempts before this one that failed; those that only waited are not counted.
         restarted: Set when a stream that this node reads has begun anew.
     """
 
     def __init__(self, call: NodeCall, heartbeat: Heartbeat, services: Services, secrets: SecretsOfRun) -> None:
-        number = call.base_attempt + activity.info().attempt
         self.call = call
-        self.epoch: Epoch = (number, 0)
+        self.key = NodeAttempt(call.run, call.path, (call.base_attempt + activity.info().attempt, 0))
         self.heartbeat = heartbeat
         self.services = services
         self.secrets = secrets
@@ -56,8 +55,13 @@ class Attempt:
         self._watch: asyncio.TimerHandle | None = None
 
     def next_generation(self) -> None:
-        self.epoch = (self.epoch[0], self.epoch[1] + 1)
+        self.key = self.key.next_generation()
         self.restarted.clear()
+
+    @property
+    def number(self) -> int:
+        """1 for the first attempt; those that only waited are counted."""
+        return self.key.epoch[0]
 
     @property
     def is_last(self) -> bool:
@@ -134,7 +138,7 @@ class Attempt:
     def failed(self, error: Exception) -> ApplicationError:
         return failure(
             error,
-            attempt=self.epoch[0],
+            attempt=self.number,
             last=self.is_last,
             non_retryable=self.call.non_retryable,
             secrets=self.secrets.revealed,

@@ -13,9 +13,11 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.activities.attempt import Attempt, SecretsOfRun, waits_so_far
-from innkeeper.activities.gateway_link import Answer, GatewayLink
+from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
+from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.pending_answers import Answer
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.activities.stream import Collected, StreamInputs, StreamOutput
 from innkeeper.activities.values import Values, stored_bytes, with_secrets
@@ -77,6 +79,7 @@ class ExecuteNode:
         services_for: ServicesFor,
         link: GatewayLink,
         values: Values,
+        *,
         requery: Requery = _no_requery,
         results: Results | None = None,
         memory_budget: MemoryBudget | None = None,
@@ -135,13 +138,13 @@ class ExecuteNode:
                 try:
                     return await self._run_epoch(attempt, inputs)
                 except _Finished as finished:
-                    return NodeResult(finished.outputs, attempt.epoch[0])
+                    return NodeResult(finished.outputs, attempt.number)
                 except _BeganAnew:
                     attempt.next_generation()
 
     async def _run_epoch(self, attempt: Attempt, inputs: StreamInputs) -> NodeResult:
-        call, epoch = attempt.call, attempt.epoch
-        forget = self._link.on_fenced(call.run, call.path, epoch, attempt.fence)
+        call, key = attempt.call, attempt.key
+        forget = self._link.on_fenced(key, attempt.fence)
         try:
             definition = self._catalogue.get_node(call.type)
             is_resumable = definition is not None and definition.stream_resumable and not call.collect_chunks
@@ -150,10 +153,11 @@ class ExecuteNode:
             if attempt.failures >= call.max_failures:
                 raise attempt.exhausted()
             definition = self._definition(call)
-            key = result_key(call, definition.version) if self._results else None
-            if (kept := await self._kept(call, key)) is not None:
-                return NodeResult(kept, epoch[0], await self._log_complete(attempt, kept, cached=True), cached=True)
-            output = StreamOutput(self._link, attempt, answer, inputs, resume is not None)
+            cache_key = result_key(call, definition.version) if self._results else None
+            if (cached := await self._cached_outputs(call, cache_key)) is not None:
+                is_logged = await self._log_complete(attempt, cached, cached=True)
+                return NodeResult(cached, attempt.number, is_logged, cached=True)
+            output = StreamOutput(self._link, attempt, answer, inputs=inputs, is_resumable=resume is not None)
             async with self._memory_budget.taken(_room_for(call)):
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
                 given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
@@ -162,12 +166,12 @@ class ExecuteNode:
                 else:
                     outputs = await self._pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
-            await self._keep(attempt, key, outputs)
+            await self._cache_outputs(attempt, cache_key, outputs)
             end = bool(call.streams) and not output.collected.ended
-            return NodeResult(outputs, epoch[0], await self._log_complete(attempt, outputs, end=end))
+            return NodeResult(outputs, attempt.number, await self._log_complete(attempt, outputs, end=end))
         finally:
             forget()
-            self._link.close_stream(call.run, call.path, epoch)
+            self._link.close_stream(key)
 
     def _definition(self, call: NodeCall) -> NodeDefinition:
         definition = self._catalogue.get_node(call.type)
@@ -176,13 +180,12 @@ class ExecuteNode:
             raise InvalidNode(message, code="unknown_node_type")
         return definition
 
-    async def _open(self, attempt: Attempt, resume: tuple[int, int] | None) -> Answer:
+    async def _open(self, attempt: Attempt, resume: Epoch | None) -> Answer:
         """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
-        call, epoch = attempt.call, attempt.epoch
-        if epoch == (1, 0):
-            self._link.open(call.run, call.path, epoch, call.type, resume)
+        if attempt.key.is_first:
+            self._link.open(attempt.key, attempt.call.type, resume)
             return Answer("ok")
-        answer = await self._link.ask_open(call.run, call.path, epoch, call.type, resume)
+        answer = await self._link.ask_open(attempt.key, attempt.call.type, resume)
         if answer.status == "finished":
             raise _Finished(answer.outputs or {})
         if answer.status == "fenced":
@@ -190,22 +193,21 @@ class ExecuteNode:
             raise asyncio.CancelledError
         return answer
 
-    async def _kept(self, call: NodeCall, key: str | None) -> dict[str, Any] | None:
-        return await self._results.get(call.run_user, key) if self._results and key else None
+    async def _cached_outputs(self, call: NodeCall, cache_key: str | None) -> dict[str, Any] | None:
+        return await self._results.get(call.run_user, cache_key) if self._results and cache_key else None
 
-    async def _keep(self, attempt: Attempt, key: str | None, outputs: dict[str, Any]) -> None:
+    async def _cache_outputs(self, attempt: Attempt, cache_key: str | None, outputs: dict[str, Any]) -> None:
         # Who looked at a secret may have put something of it into what it gives.
-        if self._results and key and not attempt.secrets.revealed:
-            await self._results.put(attempt.call.run_user, key, outputs)
+        if self._results and cache_key and not attempt.secrets.revealed:
+            await self._results.put(attempt.call.run_user, cache_key, outputs)
 
     async def _log_complete(
         self, attempt: Attempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
     ) -> bool:
         """Wait for the log. An interruption that comes now is too late: what is logged has happened."""
-        call = attempt.call
-        must = call.keep_chunks
+        is_awaited = attempt.call.keep_chunks
         logging_it = asyncio.ensure_future(
-            self._link.complete(call.run, call.path, attempt.epoch, outputs, end=end, must=must, cached=cached)
+            self._link.complete(attempt.key, outputs, end=end, is_awaited=is_awaited, cached=cached)
         )
         while True:
             try:
@@ -268,7 +270,7 @@ class ExecuteNode:
             prompt_id=call.run,
             node_id=call.path,
             services=attempt.services,
-            attempt=attempt.epoch[0],
+            attempt=attempt.number,
             is_last_attempt=attempt.is_last,
             user_id=call.run_user,
             mode_id=call.mode,
@@ -278,12 +280,12 @@ class ExecuteNode:
             workflow_interface_outputs=call.interface_outputs,
             random=random.Random(f"{call.run}/{call.path}"),
             progress=self._progress(attempt),
-            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.epoch[0]}),
+            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number}),
             is_cancelled=activity.is_cancelled,
         )
 
     def _progress(self, attempt: Attempt) -> Callable[[float, float], None]:
-        call, epoch = attempt.call, attempt.epoch
+        key = attempt.key
         loop = asyncio.get_running_loop()
         last = 0.0
 
@@ -293,7 +295,7 @@ class ExecuteNode:
             if value >= maximum or now - last >= _PROGRESS_S:
                 last = now
                 # A node may call this from a thread of its own.
-                loop.call_soon_threadsafe(self._link.progress, call.run, call.path, epoch, value, maximum)
+                loop.call_soon_threadsafe(self._link.progress, key, value, maximum)
 
         return progress
 

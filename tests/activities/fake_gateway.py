@@ -12,6 +12,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from innkeeper.activities.node_attempt import NodeAttempt
+
 TOKEN = "a worker's token"
 MAX_FRAME = 8_000_000
 
@@ -112,8 +114,8 @@ class FakeGateway:
     async def say(self, **frame: Any) -> None:
         await self.connections[-1].socket.send(orjson.dumps(frame))
 
-    async def fence(self, run: str, path: str, epoch: tuple[int, int]) -> None:
-        await self.say(fenced=[[run, path, epoch]])
+    async def fence(self, attempt: NodeAttempt) -> None:
+        await self.say(fenced=[[attempt.run, attempt.path, attempt.epoch]])
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         self.tries += 1

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.node_attempt import NodeAttempt
 from innkeeper.nodes.call import NodeCall, NodeResult
 from innkeeper.nodes.definition import Input, Mode
 from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
@@ -272,7 +273,7 @@ async def test_a_fenced_node_is_cancelled_at_once_and_nothing_is_counted(
     async with stack.worker():
         handle = await stack.start(batch("a", "stubborn", max_attempts=1))
         await until(lambda: "a" in toys.calls)
-        await gateway.fence(handle.id, "a", (1, 0))
+        await gateway.fence(NodeAttempt(handle.id, "a", (1, 0)))
         async with asyncio.timeout(30):  # it would go on for a minute
             await stopped.wait()
         result = await handle.result()
@@ -289,7 +290,7 @@ async def test_fenced_while_complete_waits_the_attempt_does_not_count(
         handle = await stack.start(batch("a", "echo", max_attempts=1))
         await until(lambda: bool(gateway.sent("complete")))
         gateway.answer = lambda message: {"s": "finished", "outputs": {"out": "of another worker"}}
-        await gateway.fence(handle.id, "a", (1, 0))
+        await gateway.fence(NodeAttempt(handle.id, "a", (1, 0)))
         await gateway.release()
         result = await handle.result()
     assert result["nodes"]["a"]["output"] == {"out": "of another worker"}
@@ -406,7 +407,7 @@ async def test_a_generator_is_closed_before_its_node_has_ended(
     ids=["list", "key", "object"],
 )
 async def test_outputs_that_are_not_data_fail_at_once_and_say_so(
-    stack: Stack, gateway: FakeGateway, toys: Toys, gives: Any, code: str
+    stack: Stack, toys: Toys, gives: Any, code: str
 ) -> None:
     async def odd(inputs: dict[str, Any], context: NodeContext) -> Any:
         return gives

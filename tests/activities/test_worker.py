@@ -300,7 +300,7 @@ async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...])
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)
     settings = read_settings({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
-    workers = worker.build_workers(client, settings, execute, segments, engine_activities)
+    workers = worker.build_workers(client, settings, worker.Activities(execute, segments, engine_activities))
     return [item.task_queue for item in workers]
 
 
