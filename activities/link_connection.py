@@ -14,12 +14,12 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN
+
 log = logging.getLogger("innkeeper.link")
 
 MAX_RECEIVED = 16_000_000
-WRONG_TOKEN = 4401
 _RECONNECT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
-_NO_CLOSE_FRAME = 1006
 
 
 class FrameHandler(Protocol):
@@ -57,7 +57,8 @@ class LinkAddress:
         return self.url.replace("http", "ws", 1) + "/internal/worker"
 
     def hello(self) -> bytes:
-        return orjson.dumps({"hello": {"worker": self.worker_id, "queues": list(self.queues)}})
+        fields = {"worker": self.worker_id, "queues": list(self.queues), "protocol": PROTOCOL_VERSION}
+        return orjson.dumps({"hello": fields})
 
 
 class LinkConnection:
@@ -67,6 +68,7 @@ class LinkConnection:
         self._address = address
         self._frame_due = asyncio.Event()
         self._failures = 0
+        self._last_refusal = ""
         self._task: asyncio.Task[None] | None = None
 
     def start(self, handler: FrameHandler) -> None:
@@ -86,7 +88,7 @@ class LinkConnection:
             try:
                 await self._connect_and_serve(handler)
             except InvalidStatus as refused:
-                log.warning("the gateway refused this worker with status %d", refused.response.status_code)
+                self._refused(f"the gateway refused this worker with status {refused.response.status_code}")
             except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
                 log.warning("the gateway sent a frame that cannot be read: %s", type(error).__name__)
             except (OSError, TimeoutError, WebSocketException) as error:
@@ -108,7 +110,12 @@ class LinkConnection:
         ) as socket:
             await socket.send(self._address.hello())
             handler.connected()
-            await self._serve(socket, handler)
+            try:
+                await self._serve(socket, handler)
+            finally:
+                # Also when sending has failed: by then the gateway's reason is known.
+                if socket.close_code is not None:
+                    self._closed(socket.close_code, socket.close_reason or "")
 
     async def _serve(self, socket: ClientConnection, handler: FrameHandler) -> None:
         reader = asyncio.create_task(self._read(socket, handler))
@@ -131,13 +138,19 @@ class LinkConnection:
             async for data in socket:
                 frame = orjson.loads(data)
                 # Only a frame ends the row of failures: a gateway may accept a connection and close it again.
-                self._failures = 0
+                self._failures, self._last_refusal = 0, ""
                 handler.receive(frame)
-        _log_closed(socket.close_code or _NO_CLOSE_FRAME)
 
+    def _closed(self, code: int, reason: str) -> None:
+        if code == WRONG_TOKEN:
+            self._refused("the gateway refused this worker: wrong token (INNKEEPER_WORKER_TOKEN, or worker.token)")
+        elif 4000 <= code < 5000:
+            self._refused(f"the gateway closed the socket: {code} {reason}".rstrip())
+        else:
+            log.debug("the gateway closed the socket: %d %s", code, reason)
 
-def _log_closed(code: int) -> None:
-    if code == WRONG_TOKEN:
-        log.warning("the gateway refused this worker: wrong token (INNKEEPER_WORKER_TOKEN, or worker.token)")
-    else:
-        log.log(logging.WARNING if 4000 <= code < 5000 else logging.DEBUG, "the gateway closed the socket: %d", code)
+    def _refused(self, message: str) -> None:
+        """Log it once: the worker tries again every second, and the gateway would refuse it for the same reason."""
+        if message != self._last_refusal:
+            self._last_refusal = message
+            log.warning("%s; the worker keeps trying", message)

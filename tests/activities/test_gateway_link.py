@@ -13,6 +13,7 @@ from innkeeper.activities.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.node_attempt import NodeAttempt
 from innkeeper.activities.pending_answers import Answer
 from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, UNSUPPORTED_VERSION
 from tests.activities.fake_gateway import MAX_FRAME, TOKEN, FakeGateway, until
 
 FIRST = (1, 0)
@@ -47,6 +48,7 @@ async def test_hello_comes_first_with_token_worker_and_queues(gateway: FakeGatew
     hello = gateway.connections[0].hello
     assert hello["worker"] == "worker-1"
     assert isinstance(hello["queues"], list)
+    assert hello["protocol"] == PROTOCOL_VERSION
 
 
 async def test_messages_arrive_in_order_with_rising_numbers(gateway: FakeGateway, link: GatewayLink) -> None:
@@ -365,9 +367,34 @@ async def test_a_wrong_token_is_told_to_the_operator(gateway: FakeGateway, caplo
     assert any("token" in line or "refused" in line for line in told)
 
 
-async def test_a_frame_it_cannot_read_does_not_end_the_link(gateway: FakeGateway, link: GatewayLink) -> None:
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "4426" in record.getMessage()]
+
+
+async def test_the_reason_of_a_refusal_is_logged_once_until_the_gateway_has_served_the_worker(
+    gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.close_code, gateway.close_reason = UNSUPPORTED_VERSION, "upgrade the worker"
+    link = GatewayLink(gateway.url, TOKEN, "worker-1", flush_timeout_s=5)
+    link.start()
+    link.open(A, "t:x")
+    await until(lambda: gateway.tries > 3)
+    assert refusals(caplog) == ["the gateway closed the socket: 4426 upgrade the worker; the worker keeps trying"]
+    gateway.close_code = None
+    await until(lambda: bool(gateway.sent("open")))
+    gateway.close_code = UNSUPPORTED_VERSION
+    gateway.drop()
+    await until(lambda: len(refusals(caplog)) > 1)
+    await link.stop(drain_s=0)
+    assert {record.levelname for record in caplog.records if record.getMessage() in refusals(caplog)} == {"WARNING"}
+
+
+@pytest.mark.parametrize("data", [b"not json", b"[]", b'{"replies": {"1": 7}, "fenced": [[1]]}'])
+async def test_a_frame_it_cannot_read_does_not_end_the_link(
+    gateway: FakeGateway, link: GatewayLink, data: bytes
+) -> None:
     await until(lambda: bool(gateway.connections))
-    await gateway.connections[0].socket.send(b"not json")
+    await gateway.connections[0].socket.send(data)
     await asyncio.sleep(0.1)
     async with asyncio.timeout(30):
         assert await link.complete(A, {}, end=False)
