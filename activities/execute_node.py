@@ -25,6 +25,7 @@ from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
+from innkeeper.nodes.plugin_settings import PluginSettings
 from innkeeper.nodes.services.results import result_key
 
 log = logging.getLogger("innkeeper.node")
@@ -71,7 +72,13 @@ async def _no_requery(run: str, paths: Iterable[str]) -> None:
 
 
 class ExecuteNode:
-    """Runs nodes of one catalogue. Holds no state between calls."""
+    """Runs nodes of one catalogue. Holds no state between calls.
+
+    Args:
+        services_for: Composes the services of one node run.
+        results: The result cache; without it every node runs.
+        plugin_settings: Settings of a node's plugin, by full node type.
+    """
 
     def __init__(
         self,
@@ -83,6 +90,7 @@ class ExecuteNode:
         requery: Requery = _no_requery,
         results: Results | None = None,
         memory_budget: MemoryBudget | None = None,
+        plugin_settings: Mapping[str, PluginSettings] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self.services_for = services_for
@@ -90,6 +98,7 @@ class ExecuteNode:
         self._values = values
         self._requery = requery
         self._results = results
+        self._plugin_settings = plugin_settings or {}
         self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
     @activity.defn(name=EXECUTE_NODE)
@@ -153,7 +162,7 @@ class ExecuteNode:
             if attempt.failures >= call.max_failures:
                 raise attempt.exhausted()
             definition = self._definition(call)
-            cache_key = result_key(call, definition.version) if self._results else None
+            cache_key = self._cache_key(definition, call)
             if (cached := await self._cached_outputs(call, cache_key)) is not None:
                 is_logged = await self._log_complete(attempt, cached, cached=True)
                 return NodeResult(cached, attempt.number, is_logged, cached=True)
@@ -192,6 +201,14 @@ class ExecuteNode:
             attempt.fenced = True
             raise asyncio.CancelledError
         return answer
+
+    def _cache_key(self, definition: NodeDefinition, call: NodeCall) -> str | None:
+        if self._results is None:
+            return None
+        # With other settings a node may give other outputs.
+        settings = self._plugin_settings.get(call.type)
+        version = f"{definition.version} {sorted(settings.items())}" if settings else definition.version
+        return result_key(call, version)
 
     async def _cached_outputs(self, call: NodeCall, cache_key: str | None) -> dict[str, Any] | None:
         return await self._results.get(call.run_user, cache_key) if self._results and cache_key else None
@@ -275,9 +292,9 @@ class ExecuteNode:
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),
+            plugin_settings=self._plugin_settings.get(call.type, {}),
             # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
             workflow_interface_inputs=call.interface_inputs,
-            workflow_interface_outputs=call.interface_outputs,
             random=random.Random(f"{call.run}/{call.path}"),
             progress=self._progress(attempt),
             logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number}),

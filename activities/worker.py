@@ -30,6 +30,7 @@ from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
 from innkeeper.activities.values import Values
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.results import FolderResults
@@ -166,6 +167,7 @@ async def _serve(
         requery=engine_activities.requery,
         results=results,
         memory_budget=memory_budget,
+        plugin_settings=load_plugin_settings(catalogue.plugins, settings.data_dir),
     )
     activities = Activities(execute, ExecuteSegment(execute, link), engine_activities)
     workers = build_workers(client, settings, activities)
