@@ -27,8 +27,13 @@ class Answer:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Answer:
-        used, text = data.get("used") or 0, data.get("text") or ""
-        return cls(data["s"], data.get("next") or 0, data.get("outputs"), used, text)
+        return cls(
+            data["s"],
+            next=data.get("next") or 0,
+            outputs=data.get("outputs"),
+            used=data.get("used") or 0,
+            text=data.get("text") or "",
+        )
 
 
 AWAY = Answer("away")

@@ -35,7 +35,7 @@ async def test_an_answer_comes_by_the_number_of_its_message() -> None:
     first, second = (asyncio.create_task(pending.answer(n, 5)) for n in (1, 2))
     await asyncio.sleep(0)
     pending.receive({"2": {"s": "ok", "next": 3, "used": 1, "text": "so far"}, "9": {"s": "ok"}})
-    assert await second == Answer("ok", 3, None, 1, "so far")
+    assert await second == Answer("ok", next=3, used=1, text="so far")
     pending.give_up()
     assert await first is AWAY
     assert not pending
