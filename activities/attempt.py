@@ -145,11 +145,11 @@ class Attempt:
         )
 
     def exhausted(self) -> ApplicationError:
-        """No failure is left, and those before ended without saying why."""
-        message = f"node {self.call.path!r} was given up: {self.failures} attempts ended without a word"
+        """No failure is left, and the last one reported no error: else it would have been final."""
+        attempts = "1 failed attempt" if self.failures == 1 else f"{self.failures} failed attempts"
+        message = f"node {self.call.path!r} is not tried again after {attempts}: the last one was killed or timed out"
         details = {"attempt": self.failures, "retryable": False}
-        hint = f"{message} (killed or timed out)"
-        return ApplicationError(hint, details, type="attempts_exhausted", non_retryable=True)
+        return ApplicationError(message, details, type="attempts_exhausted", non_retryable=True)
 
     def _again(self, message: str, code: str, delay_s: float) -> ApplicationError:
         """A failure that is none: tried again after `delay_s` and counted as a wait."""

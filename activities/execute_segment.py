@@ -48,7 +48,7 @@ class ExecuteSegment:
                 if segment.is_used_up():
                     break
                 if (values := segment.values(node)) is not None:
-                    segment.took(node, await self._run(segment, node, values, heartbeat))
+                    segment.record(node, await self._run(segment, node, values, heartbeat))
                 await segment.yield_to_loop()
             # Where it goes by the server, the few ms until all is logged do not matter. What a local one says last may
             # die with this worker: the replay in another one says it again.
@@ -123,7 +123,7 @@ class _Segment:
             return None
         return values_of(slots, self._outputs)
 
-    def took(self, node: SegmentNode, outcome: Outcome) -> None:
+    def record(self, node: SegmentNode, outcome: Outcome) -> None:
         self.outcomes[node.id] = outcome
         if "outputs" in outcome:
             self._outputs[node.id] = outcome["outputs"]

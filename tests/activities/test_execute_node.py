@@ -234,11 +234,11 @@ async def test_a_node_that_was_logged_by_its_last_allowed_attempt_is_complete(
     assert not toys.calls
 
 
-async def test_attempts_that_died_without_a_word_are_given_up(
+async def test_a_node_whose_last_allowed_attempt_died_is_not_tried_again(
     stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
 ) -> None:
     execute = stack.execute(link).execute_node
-    with pytest.raises(ApplicationError, match="'n'") as given_up:
+    with pytest.raises(ApplicationError, match="'n' is not tried again after 4 failed attempts") as given_up:
         await attempt_of(stack, 5).run(execute, call("echo", max_failures=4))
     assert given_up.value.type == "attempts_exhausted"
     assert given_up.value.non_retryable
