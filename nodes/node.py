@@ -205,7 +205,8 @@ class NodeContext:
         is_last_attempt: When this try fails, the node has failed for good.
         plugin_settings: Every option of the `configOptions` of the node's plugin, with the operator's value or its
             default; empty for nodes of no plugin.
-        workflow_interface_inputs: Values that the run was given from outside; for `core:GroupInput` only.
+        workflow_interface_inputs: What the run or group was given from outside; only for node types with
+            `interface_values`.
         random: Seeded by run and path: the same numbers when the node runs again.
         progress: `progress(value, max)` reports how far the node is.
         is_cancelled: Says whether the run was interrupted; long loops without `await` should look.

@@ -357,14 +357,21 @@ async def test_a_gateway_that_closes_at_once_is_not_called_all_the_time(gateway:
     assert gateway.tries <= 8  # 0.05 + 0.1 + 0.2 + 0.4 + 0.8 s
 
 
-async def test_a_wrong_token_is_told_to_the_operator(gateway: FakeGateway, caplog: pytest.LogCaptureFixture) -> None:
-    gateway.close_code = 4401
+@pytest.mark.parametrize(
+    ("refusal", "reason"), [({"close_code": 4401}, "wrong token"), ({"refuse_status": 403}, "status 403")]
+)
+async def test_a_refusal_is_told_to_the_operator_once(
+    gateway: FakeGateway, caplog: pytest.LogCaptureFixture, refusal: dict[str, int], reason: str
+) -> None:
+    for name, value in refusal.items():
+        setattr(gateway, name, value)
     link = GatewayLink(gateway.url, "wrong", "worker-1", flush_timeout_s=5)
     link.start()
-    await until(lambda: gateway.tries > 2)
+    await until(lambda: gateway.tries > 3)
     await link.stop(drain_s=0)
-    told = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
-    assert any("token" in line or "refused" in line for line in told)
+    told = [record for record in caplog.records if "refused this worker" in record.getMessage()]
+    assert [record.levelname for record in told] == ["WARNING"]
+    assert reason in told[0].getMessage()
 
 
 def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
