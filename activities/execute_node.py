@@ -17,7 +17,9 @@ from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.output_packer import OutputPacker
 from innkeeper.activities.pending_answers import Answer
+from innkeeper.activities.result_cache import ResultCache, Results
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.activities.stream import Collected, StreamInputs, StreamOutput
 from innkeeper.activities.values import Values, stored_bytes, with_secrets
@@ -26,7 +28,6 @@ from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.plugin_settings import PluginSettings
-from innkeeper.nodes.services.results import result_key
 
 log = logging.getLogger("innkeeper.node")
 
@@ -42,14 +43,6 @@ class ServicesFor(Protocol):
     """Composes the services of one node run."""
 
     def __call__(self, user: str) -> tuple[Services, SecretsOfRun]: ...
-
-
-class Results(Protocol):
-    """What nodes gave before, by user and key."""
-
-    async def get(self, user: str, key: str) -> dict[str, Any] | None: ...
-
-    async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None: ...
 
 
 Requery = Callable[[str, Iterable[str]], Awaitable[None]]
@@ -76,7 +69,7 @@ class ExecuteNode:
 
     Args:
         services_for: Composes the services of one node run.
-        results: The result cache; without it every node runs.
+        results: What the result cache holds; without it every node runs.
         plugin_settings: Settings of a node's plugin, by full node type.
     """
 
@@ -97,7 +90,8 @@ class ExecuteNode:
         self._link = link
         self._values = values
         self._requery = requery
-        self._results = results
+        self._packer = OutputPacker(values)
+        self._cache = ResultCache(results)
         self._plugin_settings = plugin_settings or {}
         self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
@@ -138,7 +132,7 @@ class ExecuteNode:
         answer = execute(inputs, self._context(attempt, settings))
         if isinstance(answer, AsyncGenerator):
             raise InvalidNode("an inline node must not yield; use placement 'activity'")
-        return await self._pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
+        return await self._packer.pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
 
     async def _run(self, attempt: Attempt) -> NodeResult:
         async with StreamInputs(self._link, attempt, self._requery) as inputs:
@@ -162,8 +156,8 @@ class ExecuteNode:
             if attempt.failures >= call.max_failures:
                 raise attempt.exhausted()
             definition = self._definition(call)
-            cache_key = self._cache_key(definition, call)
-            if (cached := await self._cached_outputs(call, cache_key)) is not None:
+            cache_key = self._cache.key(call, definition.version, self._settings_of(call))
+            if (cached := await self._cache.get(call, cache_key)) is not None:
                 is_logged = await self._log_complete(attempt, cached, cached=True)
                 return NodeResult(cached, attempt.number, is_logged, cached=True)
             output = StreamOutput(self._link, attempt, answer, inputs=inputs, is_resumable=resume is not None)
@@ -171,11 +165,11 @@ class ExecuteNode:
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
                 given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
                 if definition.interface_values:
-                    outputs = await self._pack_interface(call, given)
+                    outputs = await self._packer.pack_interface(call, given)
                 else:
-                    outputs = await self._pack(attempt, given, output.collected)
+                    outputs = await self._packer.pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
-            await self._cache_outputs(attempt, cache_key, outputs)
+            await self._cache.put(attempt, cache_key, outputs)
             end = bool(call.streams) and not output.collected.ended
             return NodeResult(outputs, attempt.number, await self._log_complete(attempt, outputs, end=end))
         finally:
@@ -189,6 +183,9 @@ class ExecuteNode:
             raise InvalidNode(message, code="unknown_node_type")
         return definition
 
+    def _settings_of(self, call: NodeCall) -> PluginSettings:
+        return self._plugin_settings.get(call.type, {})
+
     async def _open(self, attempt: Attempt, resume: Epoch | None) -> Answer:
         """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
         if attempt.key.is_first:
@@ -201,22 +198,6 @@ class ExecuteNode:
             attempt.fenced = True
             raise asyncio.CancelledError
         return answer
-
-    def _cache_key(self, definition: NodeDefinition, call: NodeCall) -> str | None:
-        if self._results is None:
-            return None
-        # With other settings a node may give other outputs.
-        settings = self._plugin_settings.get(call.type)
-        version = f"{definition.version} {sorted(settings.items())}" if settings else definition.version
-        return result_key(call, version)
-
-    async def _cached_outputs(self, call: NodeCall, cache_key: str | None) -> dict[str, Any] | None:
-        return await self._results.get(call.run_user, cache_key) if self._results and cache_key else None
-
-    async def _cache_outputs(self, attempt: Attempt, cache_key: str | None, outputs: dict[str, Any]) -> None:
-        # Who looked at a secret may have put something of it into what it gives.
-        if self._results and cache_key and not attempt.secrets.revealed:
-            await self._results.put(attempt.call.run_user, cache_key, outputs)
 
     async def _log_complete(
         self, attempt: Attempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
@@ -252,35 +233,6 @@ class ExecuteNode:
             return await output.publish_all(answer) or {}
         return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
 
-    async def _pack(self, attempt: Attempt, given: Mapping[str, Any], collected: Collected) -> dict[str, Any]:
-        if not isinstance(given, Mapping):
-            raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
-        call = attempt.call
-        outputs = {
-            slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets)
-            for slot, value in given.items()
-            if slot not in call.streams
-        }
-        for slot in call.streams:
-            outputs[slot] = await self._pack_stream(slot, collected)
-        return outputs
-
-    async def _pack_interface(self, call: NodeCall, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Of core:GroupInput: values from outside as they came, and streams that it has read to their end as a producer
-        gives them, each part inline or a blob by itself: whoever wants only the text or the chunks finds it."""
-        outputs = dict(call.interface_inputs)
-        for slot in call.stream_inputs:
-            parts = {key: await self._values.pack(slot, given[slot][key]) for key in ("text", "items")}
-            outputs[slot] = {**parts, "chunks": given[slot]["chunks"]}
-        return outputs
-
-    async def _pack_stream(self, slot: str, collected: Collected) -> dict[str, Any]:
-        packed: dict[str, Any] = {"text": await self._values.pack(slot, "".join(collected.parts))}
-        packed["chunks"] = collected.count
-        if collected.items is not None:
-            packed["items"] = await self._values.pack(slot, collected.items)
-        return packed
-
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
         return NodeContext(
@@ -292,7 +244,7 @@ class ExecuteNode:
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),
-            plugin_settings=self._plugin_settings.get(call.type, {}),
+            plugin_settings=self._settings_of(call),
             # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
             workflow_interface_inputs=call.interface_inputs,
             random=random.Random(f"{call.run}/{call.path}"),
