@@ -1,17 +1,16 @@
-"""One try of one node: its epoch, its clock, and what it reports when it ends otherwise than by a result."""
+"""One try of one node, and what it reports when it ends otherwise than by a result."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from innkeeper.activities.active_time import ActiveTime
 from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.node_attempt import NodeAttempt
@@ -33,6 +32,7 @@ class Attempt:
 
     Attributes:
         key: Under which the log knows it; its generation rises when a consumed stream begins anew.
+        time: How long the node has worked.
         failures: Attempts before this one that failed; those that only waited are not counted.
         restarted: Set when a stream that this node reads has begun anew.
     """
@@ -46,13 +46,9 @@ class Attempt:
         self.failures = activity.info().attempt - 1 - heartbeat.waits
         self.restarted = asyncio.Event()
         self.fenced = False
-        self._late = False
+        self._is_late = False
         self._task = asyncio.current_task()
-        self._waited_s = 0.0
-        self._waits = 0
-        self._waits_since = 0.0
-        self._began = time.monotonic()
-        self._watch: asyncio.TimerHandle | None = None
+        self.time = ActiveTime(call.active_timeout_s, self._exceed_limit)
 
     def next_generation(self) -> None:
         self.key = self.key.next_generation()
@@ -78,41 +74,9 @@ class Attempt:
         self.fenced = True
         self._cancel()
 
-    # --- time -----------------------------------------------------------------------------------------------------
-
-    def watch_time(self) -> None:
-        """Hold the node to its own limit, which does not count what it waits for others (`waiting`)."""
-        if self.call.active_timeout_s > 0:
-            left = self.call.active_timeout_s - self.active_s
-            if left <= 0:
-                self._late = True
-                self._cancel()
-                return
-            self._watch = asyncio.get_running_loop().call_later(max(left, 0.05), self.watch_time)
-
-    def stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-
-    @property
-    def active_s(self) -> float:
-        """How long the node has worked, without what it waited, or waits right now, for others."""
-        now = time.monotonic()
-        waits_since = self._waits_since if self._waits else now
-        return now - self._began - self._waited_s - (now - waits_since)
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Time in here is not the node's own: it waits for its input, or for room. Overlapping waits count once."""
-        if not self._waits:
-            self._waits_since = time.monotonic()
-        self._waits += 1
-        try:
-            yield
-        finally:
-            self._waits -= 1
-            if not self._waits:
-                self._waited_s += time.monotonic() - self._waits_since
+    def _exceed_limit(self) -> None:
+        self._is_late = True
+        self._cancel()
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -124,7 +88,7 @@ class Attempt:
         """What a cancelled attempt reports: interruption as such, a fence or a stopping worker as a try that waits."""
         if self.fenced:
             return self._again("another attempt of this node is running", "fenced", 0.1)
-        if self._late:
+        if self._is_late:
             limit = f"node {self.call.path!r} worked for more than {self.call.active_timeout_s:g} s"
             return self.failed(NodeTimeout(limit))
         if self.is_worker_stopping:

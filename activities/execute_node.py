@@ -102,7 +102,7 @@ class ExecuteNode:
         heartbeat = Heartbeat(waits_so_far(activity.info().heartbeat_details))
         attempt = Attempt(call, heartbeat, *self.services_for(call.run_user))
         heartbeat.start()
-        attempt.watch_time()
+        attempt.time.watch()
         try:
             return (await self._run(attempt)).to_wire()
         except asyncio.CancelledError:
@@ -117,7 +117,7 @@ class ExecuteNode:
             log.debug("node failed", exc_info=True)
             raise attempt.failed(error) from None
         finally:
-            attempt.stop_watching()
+            attempt.time.stop()
             heartbeat.stop()
 
     async def run_plain(self, attempt: Attempt) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class ExecuteNode:
         )
         while True:
             try:
-                with attempt.waiting():
+                with attempt.time.waiting():
                     logged = await asyncio.shield(logging_it)
                 break
             except asyncio.CancelledError:

@@ -80,7 +80,7 @@ class StreamInputs:
         """Wait until every producer has begun. Raises NodeMustWait when one takes too long."""
         try:
             async with asyncio.timeout(OPEN_PATIENCE_S):
-                with self._attempt.waiting():
+                with self._attempt.time.waiting():
                     for follower in self._followers.values():
                         await follower.opened.wait()
         except TimeoutError:
@@ -127,7 +127,7 @@ class StreamInputs:
         if source == "":
             return ChunksOf()
         reader = self._followers[source].begin_reading(skip)
-        reader.waiting = self._attempt.waiting
+        reader.waiting = self._attempt.time.waiting
         return reader
 
     async def _requery_when_idle(self) -> None:
@@ -185,7 +185,7 @@ class StreamOutput:
 
     async def _wait_for_room(self) -> None:
         if not self._link.has_room(self._attempt.key):
-            with self._attempt.waiting():
+            with self._attempt.time.waiting():
                 await self._link.wait_for_room(self._attempt.key)
 
     async def _error_behind(self, items: AsyncGenerator[Any, None], chunk: Chunk) -> NodeError:
