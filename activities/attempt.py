@@ -1,20 +1,19 @@
-"""One try of one node: its epoch, its clock, and what it reports when it ends otherwise than by a result."""
+"""One try of one node, and what it reports when it ends otherwise than by a result."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from innkeeper.activities.active_time import ActiveTime
 from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
-from innkeeper.activities.follower import Epoch
 from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.node_attempt import NodeAttempt
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
@@ -32,32 +31,33 @@ class Attempt:
     """One try of one node.
 
     Attributes:
-        epoch: `(attempt, generation)`; the generation rises when a consumed stream begins anew.
+        key: Under which the log knows it; its generation rises when a consumed stream begins anew.
+        time: How long the node has worked.
         failures: Attempts before this one that failed; those that only waited are not counted.
         restarted: Set when a stream that this node reads has begun anew.
     """
 
     def __init__(self, call: NodeCall, heartbeat: Heartbeat, services: Services, secrets: SecretsOfRun) -> None:
-        number = call.base_attempt + activity.info().attempt
         self.call = call
-        self.epoch: Epoch = (number, 0)
+        self.key = NodeAttempt(call.run, call.path, (call.base_attempt + activity.info().attempt, 0))
         self.heartbeat = heartbeat
         self.services = services
         self.secrets = secrets
         self.failures = activity.info().attempt - 1 - heartbeat.waits
         self.restarted = asyncio.Event()
         self.fenced = False
-        self._late = False
+        self._is_late = False
         self._task = asyncio.current_task()
-        self._waited_s = 0.0
-        self._waits = 0
-        self._waits_since = 0.0
-        self._began = time.monotonic()
-        self._watch: asyncio.TimerHandle | None = None
+        self.time = ActiveTime(call.active_timeout_s, self._exceed_limit)
 
     def next_generation(self) -> None:
-        self.epoch = (self.epoch[0], self.epoch[1] + 1)
+        self.key = self.key.next_generation()
         self.restarted.clear()
+
+    @property
+    def number(self) -> int:
+        """1 for the first attempt; those that only waited are counted."""
+        return self.key.epoch[0]
 
     @property
     def is_last(self) -> bool:
@@ -74,41 +74,9 @@ class Attempt:
         self.fenced = True
         self._cancel()
 
-    # --- time -----------------------------------------------------------------------------------------------------
-
-    def watch_time(self) -> None:
-        """Hold the node to its own limit, which does not count what it waits for others (`waiting`)."""
-        if self.call.active_timeout_s > 0:
-            left = self.call.active_timeout_s - self.active_s
-            if left <= 0:
-                self._late = True
-                self._cancel()
-                return
-            self._watch = asyncio.get_running_loop().call_later(max(left, 0.05), self.watch_time)
-
-    def stop_watching(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-
-    @property
-    def active_s(self) -> float:
-        """How long the node has worked, without what it waited, or waits right now, for others."""
-        now = time.monotonic()
-        waits_since = self._waits_since if self._waits else now
-        return now - self._began - self._waited_s - (now - waits_since)
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Time in here is not the node's own: it waits for its input, or for room. Overlapping waits count once."""
-        if not self._waits:
-            self._waits_since = time.monotonic()
-        self._waits += 1
-        try:
-            yield
-        finally:
-            self._waits -= 1
-            if not self._waits:
-                self._waited_s += time.monotonic() - self._waits_since
+    def _exceed_limit(self) -> None:
+        self._is_late = True
+        self._cancel()
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -120,7 +88,7 @@ class Attempt:
         """What a cancelled attempt reports: interruption as such, a fence or a stopping worker as a try that waits."""
         if self.fenced:
             return self._again("another attempt of this node is running", "fenced", 0.1)
-        if self._late:
+        if self._is_late:
             limit = f"node {self.call.path!r} worked for more than {self.call.active_timeout_s:g} s"
             return self.failed(NodeTimeout(limit))
         if self.is_worker_stopping:
@@ -134,18 +102,18 @@ class Attempt:
     def failed(self, error: Exception) -> ApplicationError:
         return failure(
             error,
-            attempt=self.epoch[0],
+            attempt=self.number,
             last=self.is_last,
             non_retryable=self.call.non_retryable,
             secrets=self.secrets.revealed,
         )
 
     def exhausted(self) -> ApplicationError:
-        """No failure is left, and those before ended without saying why."""
-        message = f"node {self.call.path!r} was given up: {self.failures} attempts ended without a word"
+        """No failure is left, and the last one reported no error: else it would have been final."""
+        attempts = "1 failed attempt" if self.failures == 1 else f"{self.failures} failed attempts"
+        message = f"node {self.call.path!r} is not tried again after {attempts}: the last one was killed or timed out"
         details = {"attempt": self.failures, "retryable": False}
-        hint = f"{message} (killed or timed out)"
-        return ApplicationError(hint, details, type="attempts_exhausted", non_retryable=True)
+        return ApplicationError(message, details, type="attempts_exhausted", non_retryable=True)
 
     def _again(self, message: str, code: str, delay_s: float) -> ApplicationError:
         """A failure that is none: tried again after `delay_s` and counted as a wait."""

@@ -72,7 +72,7 @@ class EngineActivities:
     @activity.defn(name=MERGE_VALUES)
     async def merge_values(self, references: list[dict[str, Any]]) -> dict[str, Any]:
         """One blob of all the objects behind the references."""
-        with _beating():
+        with _heartbeat():
             merged: dict[str, Any] = {}
             for reference in references:
                 merged.update(await self._values.resolve(reference))
@@ -116,7 +116,7 @@ class EngineActivities:
     @activity.defn(name=GATHER_VALUES)
     async def gather_values(self, request: dict[str, Any]) -> dict[str, Any]:
         """Whole values of parts that were kept apart: the results of all items, or the state of a loop."""
-        with _beating():
+        with _heartbeat():
             if "state" in request:
                 _fit_together("the fields of the state", request["state"].values())
                 return {"state": await self._light({key: await self._whole(v) for key, v in request["state"].items()})}
@@ -179,13 +179,13 @@ class EngineActivities:
 
 
 @contextlib.contextmanager
-def _beating() -> Iterator[None]:
-    heart = Heartbeat()
-    heart.start()
+def _heartbeat() -> Iterator[None]:
+    heartbeat = Heartbeat()
+    heartbeat.start()
     try:
         yield
     finally:
-        heart.stop()
+        heartbeat.stop()
 
 
 def _fit_together(what: str, values: Iterable[Any]) -> None:

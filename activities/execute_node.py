@@ -13,9 +13,13 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.activities.attempt import Attempt, SecretsOfRun, waits_so_far
-from innkeeper.activities.gateway_link import Answer, GatewayLink
+from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
+from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.output_packer import OutputPacker
+from innkeeper.activities.pending_answers import Answer
+from innkeeper.activities.result_cache import ResultCache, Results
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.activities.stream import Collected, StreamInputs, StreamOutput
 from innkeeper.activities.values import Values, stored_bytes, with_secrets
@@ -23,7 +27,7 @@ from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
-from innkeeper.nodes.services.results import result_key
+from innkeeper.nodes.plugin_settings import PluginSettings
 
 log = logging.getLogger("innkeeper.node")
 
@@ -39,14 +43,6 @@ class ServicesFor(Protocol):
     """Composes the services of one node run."""
 
     def __call__(self, user: str) -> tuple[Services, SecretsOfRun]: ...
-
-
-class Results(Protocol):
-    """What nodes gave before, by user and key."""
-
-    async def get(self, user: str, key: str) -> dict[str, Any] | None: ...
-
-    async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None: ...
 
 
 Requery = Callable[[str, Iterable[str]], Awaitable[None]]
@@ -69,7 +65,13 @@ async def _no_requery(run: str, paths: Iterable[str]) -> None:
 
 
 class ExecuteNode:
-    """Runs nodes of one catalogue. Holds no state between calls."""
+    """Runs nodes of one catalogue. Holds no state between calls.
+
+    Args:
+        services_for: Composes the services of one node run.
+        results: What the result cache holds; without it every node runs.
+        plugin_settings: Settings of a node's plugin, by full node type.
+    """
 
     def __init__(
         self,
@@ -77,16 +79,20 @@ class ExecuteNode:
         services_for: ServicesFor,
         link: GatewayLink,
         values: Values,
+        *,
         requery: Requery = _no_requery,
         results: Results | None = None,
         memory_budget: MemoryBudget | None = None,
+        plugin_settings: Mapping[str, PluginSettings] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self.services_for = services_for
         self._link = link
         self._values = values
         self._requery = requery
-        self._results = results
+        self._packer = OutputPacker(values)
+        self._cache = ResultCache(results)
+        self._plugin_settings = plugin_settings or {}
         self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
     @activity.defn(name=EXECUTE_NODE)
@@ -96,7 +102,7 @@ class ExecuteNode:
         heartbeat = Heartbeat(waits_so_far(activity.info().heartbeat_details))
         attempt = Attempt(call, heartbeat, *self.services_for(call.run_user))
         heartbeat.start()
-        attempt.watch_time()
+        attempt.time.watch()
         try:
             return (await self._run(attempt)).to_wire()
         except asyncio.CancelledError:
@@ -111,7 +117,7 @@ class ExecuteNode:
             log.debug("node failed", exc_info=True)
             raise attempt.failed(error) from None
         finally:
-            attempt.stop_watching()
+            attempt.time.stop()
             heartbeat.stop()
 
     async def run_plain(self, attempt: Attempt) -> dict[str, Any]:
@@ -126,7 +132,7 @@ class ExecuteNode:
         answer = execute(inputs, self._context(attempt, settings))
         if isinstance(answer, AsyncGenerator):
             raise InvalidNode("an inline node must not yield; use placement 'activity'")
-        return await self._pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
+        return await self._packer.pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
 
     async def _run(self, attempt: Attempt) -> NodeResult:
         async with StreamInputs(self._link, attempt, self._requery) as inputs:
@@ -135,13 +141,13 @@ class ExecuteNode:
                 try:
                     return await self._run_epoch(attempt, inputs)
                 except _Finished as finished:
-                    return NodeResult(finished.outputs, attempt.epoch[0])
+                    return NodeResult(finished.outputs, attempt.number)
                 except _BeganAnew:
                     attempt.next_generation()
 
     async def _run_epoch(self, attempt: Attempt, inputs: StreamInputs) -> NodeResult:
-        call, epoch = attempt.call, attempt.epoch
-        forget = self._link.on_fenced(call.run, call.path, epoch, attempt.fence)
+        call, key = attempt.call, attempt.key
+        forget = self._link.on_fenced(key, attempt.fence)
         try:
             definition = self._catalogue.get_node(call.type)
             is_resumable = definition is not None and definition.stream_resumable and not call.collect_chunks
@@ -150,24 +156,25 @@ class ExecuteNode:
             if attempt.failures >= call.max_failures:
                 raise attempt.exhausted()
             definition = self._definition(call)
-            key = result_key(call, definition.version) if self._results else None
-            if (kept := await self._kept(call, key)) is not None:
-                return NodeResult(kept, epoch[0], await self._log_complete(attempt, kept, cached=True), cached=True)
-            output = StreamOutput(self._link, attempt, answer, inputs, resume is not None)
+            cache_key = self._cache.key(call, definition.version, self._settings_of(call))
+            if (cached := await self._cache.get(call, cache_key)) is not None:
+                is_logged = await self._log_complete(attempt, cached, cached=True)
+                return NodeResult(cached, attempt.number, is_logged, cached=True)
+            output = StreamOutput(self._link, attempt, answer, inputs=inputs, is_resumable=resume is not None)
             async with self._memory_budget.taken(_room_for(call)):
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
                 given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
                 if definition.interface_values:
-                    outputs = await self._pack_interface(call, given)
+                    outputs = await self._packer.pack_interface(call, given)
                 else:
-                    outputs = await self._pack(attempt, given, output.collected)
+                    outputs = await self._packer.pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
-            await self._keep(attempt, key, outputs)
+            await self._cache.put(attempt, cache_key, outputs)
             end = bool(call.streams) and not output.collected.ended
-            return NodeResult(outputs, epoch[0], await self._log_complete(attempt, outputs, end=end))
+            return NodeResult(outputs, attempt.number, await self._log_complete(attempt, outputs, end=end))
         finally:
             forget()
-            self._link.close_stream(call.run, call.path, epoch)
+            self._link.close_stream(key)
 
     def _definition(self, call: NodeCall) -> NodeDefinition:
         definition = self._catalogue.get_node(call.type)
@@ -176,13 +183,15 @@ class ExecuteNode:
             raise InvalidNode(message, code="unknown_node_type")
         return definition
 
-    async def _open(self, attempt: Attempt, resume: tuple[int, int] | None) -> Answer:
+    def _settings_of(self, call: NodeCall) -> PluginSettings:
+        return self._plugin_settings.get(call.type, {})
+
+    async def _open(self, attempt: Attempt, resume: Epoch | None) -> Answer:
         """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
-        call, epoch = attempt.call, attempt.epoch
-        if epoch == (1, 0):
-            self._link.open(call.run, call.path, epoch, call.type, resume)
+        if attempt.key.is_first:
+            self._link.open(attempt.key, attempt.call.type, resume)
             return Answer("ok")
-        answer = await self._link.ask_open(call.run, call.path, epoch, call.type, resume)
+        answer = await self._link.ask_open(attempt.key, attempt.call.type, resume)
         if answer.status == "finished":
             raise _Finished(answer.outputs or {})
         if answer.status == "fenced":
@@ -190,26 +199,17 @@ class ExecuteNode:
             raise asyncio.CancelledError
         return answer
 
-    async def _kept(self, call: NodeCall, key: str | None) -> dict[str, Any] | None:
-        return await self._results.get(call.run_user, key) if self._results and key else None
-
-    async def _keep(self, attempt: Attempt, key: str | None, outputs: dict[str, Any]) -> None:
-        # Who looked at a secret may have put something of it into what it gives.
-        if self._results and key and not attempt.secrets.revealed:
-            await self._results.put(attempt.call.run_user, key, outputs)
-
     async def _log_complete(
         self, attempt: Attempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
     ) -> bool:
         """Wait for the log. An interruption that comes now is too late: what is logged has happened."""
-        call = attempt.call
-        must = call.keep_chunks
+        is_awaited = attempt.call.keep_chunks
         logging_it = asyncio.ensure_future(
-            self._link.complete(call.run, call.path, attempt.epoch, outputs, end=end, must=must, cached=cached)
+            self._link.complete(attempt.key, outputs, end=end, is_awaited=is_awaited, cached=cached)
         )
         while True:
             try:
-                with attempt.waiting():
+                with attempt.time.waiting():
                     logged = await asyncio.shield(logging_it)
                 break
             except asyncio.CancelledError:
@@ -233,57 +233,28 @@ class ExecuteNode:
             return await output.publish_all(answer) or {}
         return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
 
-    async def _pack(self, attempt: Attempt, given: Mapping[str, Any], collected: Collected) -> dict[str, Any]:
-        if not isinstance(given, Mapping):
-            raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
-        call = attempt.call
-        outputs = {
-            slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets)
-            for slot, value in given.items()
-            if slot not in call.streams
-        }
-        for slot in call.streams:
-            outputs[slot] = await self._pack_stream(slot, collected)
-        return outputs
-
-    async def _pack_interface(self, call: NodeCall, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Of core:GroupInput: values from outside as they came, and streams that it has read to their end as a producer
-        gives them, each part inline or a blob by itself: whoever wants only the text or the chunks finds it."""
-        outputs = dict(call.interface_inputs)
-        for slot in call.stream_inputs:
-            parts = {key: await self._values.pack(slot, given[slot][key]) for key in ("text", "items")}
-            outputs[slot] = {**parts, "chunks": given[slot]["chunks"]}
-        return outputs
-
-    async def _pack_stream(self, slot: str, collected: Collected) -> dict[str, Any]:
-        packed: dict[str, Any] = {"text": await self._values.pack(slot, "".join(collected.parts))}
-        packed["chunks"] = collected.count
-        if collected.items is not None:
-            packed["items"] = await self._values.pack(slot, collected.items)
-        return packed
-
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,
             services=attempt.services,
-            attempt=attempt.epoch[0],
+            attempt=attempt.number,
             is_last_attempt=attempt.is_last,
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),
+            plugin_settings=self._settings_of(call),
             # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
             workflow_interface_inputs=call.interface_inputs,
-            workflow_interface_outputs=call.interface_outputs,
             random=random.Random(f"{call.run}/{call.path}"),
             progress=self._progress(attempt),
-            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.epoch[0]}),
+            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number}),
             is_cancelled=activity.is_cancelled,
         )
 
     def _progress(self, attempt: Attempt) -> Callable[[float, float], None]:
-        call, epoch = attempt.call, attempt.epoch
+        key = attempt.key
         loop = asyncio.get_running_loop()
         last = 0.0
 
@@ -293,7 +264,7 @@ class ExecuteNode:
             if value >= maximum or now - last >= _PROGRESS_S:
                 last = now
                 # A node may call this from a thread of its own.
-                loop.call_soon_threadsafe(self._link.progress, call.run, call.path, epoch, value, maximum)
+                loop.call_soon_threadsafe(self._link.progress, key, value, maximum)
 
         return progress
 

@@ -20,7 +20,7 @@ from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, Segment
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
 
-BREATHE_MS = 10.0
+YIELD_TO_LOOP_MS = 10.0
 """How long nodes that never wait may keep the worker's loop to themselves."""
 
 Outcome = dict[str, Any]
@@ -48,7 +48,7 @@ class ExecuteSegment:
                 if segment.is_used_up():
                     break
                 if (values := segment.values(node)) is not None:
-                    segment.took(node, await self._run(segment, node, values, heartbeat))
+                    segment.record(node, await self._run(segment, node, values, heartbeat))
                 await segment.yield_to_loop()
             # Where it goes by the server, the few ms until all is logged do not matter. What a local one says last may
             # die with this worker: the replay in another one says it again.
@@ -73,14 +73,13 @@ class ExecuteSegment:
         attempt = Attempt(
             segment.node_call(node, values), heartbeat, *self._execute.services_for(segment.call.run_user)
         )
-        call, epoch = attempt.call, attempt.epoch
-        self._link.open(call.run, call.path, epoch, call.type)
+        self._link.open(attempt.key, attempt.call.type)
         outcome = await self._outcome(attempt)
         if "outputs" in outcome and not segment.has_room_for(outcome["outputs"]):
             outcome = {"again": True}  # by itself, where the server refuses what is too large
         if "outputs" in outcome:
-            segment.last_message = self._link.say_complete(call.run, call.path, epoch, outcome["outputs"])
-        return {**outcome, "attempt": epoch[0], "startedAt": begun, "endedAt": _now()}
+            segment.last_message = self._link.send_complete(attempt.key, outcome["outputs"])
+        return {**outcome, "attempt": attempt.number, "startedAt": begun, "endedAt": _now()}
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
@@ -105,7 +104,7 @@ class _Segment:
         self._outputs: dict[Any, dict[str, Any]] = {**call.outputs}
         self._inside = {node.id for node in self.nodes}
         self._bytes = 0
-        self._began = self._breathed = time.monotonic()
+        self._began = self._yielded_at = time.monotonic()
 
     @property
     def ms(self) -> float:
@@ -124,7 +123,7 @@ class _Segment:
             return None
         return values_of(slots, self._outputs)
 
-    def took(self, node: SegmentNode, outcome: Outcome) -> None:
+    def record(self, node: SegmentNode, outcome: Outcome) -> None:
         self.outcomes[node.id] = outcome
         if "outputs" in outcome:
             self._outputs[node.id] = outcome["outputs"]
@@ -154,9 +153,9 @@ class _Segment:
         )
 
     async def yield_to_loop(self) -> None:
-        if (time.monotonic() - self._breathed) * 1_000 > BREATHE_MS:
+        if (time.monotonic() - self._yielded_at) * 1_000 > YIELD_TO_LOOP_MS:
             await asyncio.sleep(0)
-            self._breathed = time.monotonic()
+            self._yielded_at = time.monotonic()
 
 
 def _sources(slots: Iterable[PlannedInput]) -> set[str]:

@@ -6,12 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from innkeeper.activities.node_attempt import Epoch
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import Chunk
 
-Epoch = tuple[int, int]
 REPORT_EVERY = 250
 """Chunks taken after which the gateway hears of it; it sends at most 1,000 ahead."""
 
@@ -23,15 +23,8 @@ class StreamFailed(NodeError):
     retryable = False
 
 
-class Line(Protocol):
-    """What a follower needs of the socket."""
-
-    def got(self, follower: Follower) -> None:
-        """Say how far the consumer is."""
-
-
 @dataclass(frozen=True)
-class End:
+class StreamEnd:
     """How the producer ended."""
 
     type: str
@@ -41,29 +34,40 @@ class End:
 class Follower:
     """The chunks of one producer as the log has them.
 
-    `origin` names the beginning of the stream: when it changes, what was read before is void and `restarted` is set.
+    Args:
+        report: Called when the gateway should hear how much was consumed.
+        restarted: Set when the stream begins anew after somebody began to read it.
+
+    Attributes:
+        origin: The epoch in which the stream began last. When it changes, what was read before is void.
+        received: Chunks that have arrived, from the origin on.
+        consumed: Chunks of these that the node has taken.
+        end: How the producer ended; None while it has not.
+        opened: Set once the producer has begun.
     """
 
-    def __init__(self, id: str, run: str, path: str, line: Line, restarted: asyncio.Event) -> None:
+    def __init__(
+        self, id: str, run: str, path: str, *, report: Callable[[Follower], None], restarted: asyncio.Event
+    ) -> None:
         self.id, self.run, self.path = id, run, path
         self.origin: Epoch | None = None
         self.received = 0
         self.consumed = 0
-        self.end: End | None = None
+        self.end: StreamEnd | None = None
         self.opened = asyncio.Event()
-        self._line = line
+        self._report_consumed = report
         self._restarted = restarted
         self._chunks: deque[dict[str, Any]] = deque()
         self._wake = asyncio.Event()
         self._reported = 0
         self._reading = False
 
-    def wants(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
         """The request that goes on from here."""
         origin = list(self.origin) if self.origin else None
         return {"id": self.id, "run": self.run, "path": self.path, "origin": origin, "next": self.received}
 
-    def take(self, block: Mapping[str, Any]) -> None:
+    def receive(self, block: Mapping[str, Any]) -> None:
         """One block from the gateway."""
         if block.get("origin") is not None:
             origin = (int(block["origin"][0]), int(block["origin"][1]))
@@ -71,7 +75,7 @@ class Follower:
                 self._begin_anew(origin)
             self._append(int(block.get("i", 0)), block.get("chunks") or ())
         if block.get("end") is not None:
-            self.end = End(str(block["end"].get("type")), block["end"].get("error"))
+            self.end = StreamEnd(str(block["end"].get("type")), block["end"].get("error"))
         self.opened.set()
         self._wake.set()
 
@@ -116,17 +120,17 @@ class Follower:
             self._report()
         return chunk
 
-    def _check(self, end: End) -> None:
+    def _check(self, end: StreamEnd) -> None:
         if end.type == "NODE_ERROR":
-            said = (end.error or {}).get("message", "it failed")
-            raise StreamFailed(f"the stream of node {self.path!r} ended with an error: {said}")
+            reason = (end.error or {}).get("message", "it failed")
+            raise StreamFailed(f"the stream of node {self.path!r} ended with an error: {reason}")
         if end.type == "NODE_INTERRUPTED":
             raise StreamFailed(f"the stream of node {self.path!r} was interrupted")
 
     def _report(self) -> None:
         if self.consumed > self._reported:
             self._reported = self.consumed
-            self._line.got(self)
+            self._report_consumed(self)
 
 
 class Reader:

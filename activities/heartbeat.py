@@ -10,7 +10,7 @@ INTERVAL_S = 1.0
 
 
 class Heartbeat:
-    """Beats while an attempt runs. `waits` counts the attempts so far that only waited."""
+    """Sends heartbeats while an attempt runs. `waits` counts the attempts so far that only waited."""
 
     def __init__(self, waits: int = 0) -> None:
         self.waits = waits
@@ -18,7 +18,7 @@ class Heartbeat:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._beat)
+        self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._send)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -30,6 +30,6 @@ class Heartbeat:
         self.waits += 1
         activity.heartbeat({"waits": self.waits, "chunks": self.chunks})
 
-    def _beat(self) -> None:
+    def _send(self) -> None:
         activity.heartbeat({"waits": self.waits, "chunks": self.chunks})
         self.start()

@@ -11,8 +11,10 @@ from typing import Any
 
 from innkeeper.activities.attempt import Attempt
 from innkeeper.activities.errors import redact
-from innkeeper.activities.follower import ChunksOf, Epoch, Follower, Reader, one_chunk
-from innkeeper.activities.gateway_link import Answer, GatewayLink
+from innkeeper.activities.follower import ChunksOf, Follower, Reader, one_chunk
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.pending_answers import Answer
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeMustWait
 from innkeeper.nodes.node import Chunk, Outputs
@@ -22,7 +24,7 @@ OPEN_PATIENCE_S = 5.0
 """A consumer whose producer has not begun by then gives its slot back and comes again."""
 COME_AGAIN_S = 1.0
 IDLE_S = 30.0
-BREATHE_EVERY = 64
+YIELD_TO_LOOP_EVERY = 64
 """Chunks after which a node that never waits lets the socket and the heartbeat have a turn."""
 
 
@@ -64,7 +66,7 @@ class StreamInputs:
 
     async def __aenter__(self) -> StreamInputs:
         if self._followers:
-            self._watcher = asyncio.create_task(self._nudge_when_idle())
+            self._watcher = asyncio.create_task(self._requery_when_idle())
         return self
 
     async def __aexit__(self, *args: object) -> None:
@@ -78,7 +80,7 @@ class StreamInputs:
         """Wait until every producer has begun. Raises NodeMustWait when one takes too long."""
         try:
             async with asyncio.timeout(OPEN_PATIENCE_S):
-                with self._attempt.waiting():
+                with self._attempt.time.waiting():
                     for follower in self._followers.values():
                         await follower.opened.wait()
         except TimeoutError:
@@ -125,10 +127,10 @@ class StreamInputs:
         if source == "":
             return ChunksOf()
         reader = self._followers[source].begin_reading(skip)
-        reader.waiting = self._attempt.waiting
+        reader.waiting = self._attempt.time.waiting
         return reader
 
-    async def _nudge_when_idle(self) -> None:
+    async def _requery_when_idle(self) -> None:
         """The end of a producer that failed is told by a workflow worker; if that died first, wake another one up."""
         while True:
             before = sum(follower.received for follower in self._followers.values())
@@ -141,12 +143,12 @@ class StreamOutput:
     """Publishes a stream node's chunks in one epoch."""
 
     def __init__(
-        self, link: GatewayLink, attempt: Attempt, answer: Answer, inputs: StreamInputs, resumable: bool
+        self, link: GatewayLink, attempt: Attempt, answer: Answer, *, inputs: StreamInputs, is_resumable: bool
     ) -> None:
         self._link = link
         self._attempt = attempt
         self._inputs = inputs
-        self._resumable = resumable
+        self._is_resumable = is_resumable
         wants_items = attempt.call.collect_chunks
         self.collected = Collected(items=[] if wants_items else None)
         if answer.next:
@@ -165,27 +167,26 @@ class StreamOutput:
                 self._publish(item)
                 if item.type == "error_chunk":
                     raise await self._error_behind(items, item)
-                if self.collected.count % BREATHE_EVERY == 0:
+                if self.collected.count % YIELD_TO_LOOP_EVERY == 0:
                     await asyncio.sleep(0)
                 if self._attempt.call.keep_chunks:
                     await self._wait_for_room()
         return None
 
     def _publish(self, chunk: Chunk) -> None:
-        call, index = self._attempt.call, self.collected.count
+        index = self.collected.count
         data = chunk.to_json()
         if chunk.type == "error_chunk":
             data = redact(data, self._attempt.secrets.revealed)
         self.collected.add(chunk)
         self._attempt.heartbeat.chunks = self.collected.count
-        used = self._inputs.used() if self._resumable else None
-        self._link.chunk(call.run, call.path, self._attempt.epoch, index, data, used=used, keep=call.keep_chunks)
+        used = self._inputs.used() if self._is_resumable else None
+        self._link.chunk(self._attempt.key, index, data, used=used, may_drop=not self._attempt.call.keep_chunks)
 
     async def _wait_for_room(self) -> None:
-        call, epoch = self._attempt.call, self._attempt.epoch
-        if not self._link.has_room(call.run, call.path, epoch):
-            with self._attempt.waiting():
-                await self._link.room(call.run, call.path, epoch)
+        if not self._link.has_room(self._attempt.key):
+            with self._attempt.time.waiting():
+                await self._link.wait_for_room(self._attempt.key)
 
     async def _error_behind(self, items: AsyncGenerator[Any, None], chunk: Chunk) -> NodeError:
         """Why a stream ended with an error chunk: the exception the node raises next, else what the chunk says."""

@@ -13,6 +13,7 @@ import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +30,7 @@ from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
 from innkeeper.activities.values import Values
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.results import FolderResults
@@ -61,13 +63,16 @@ async def connect(settings: WorkerSettings, stop: asyncio.Event) -> Client | Non
     return None
 
 
-def build_workers(
-    client: Client,
-    settings: WorkerSettings,
-    execute: ExecuteNode,
-    segments: ExecuteSegment,
-    engine_activities: EngineActivities,
-) -> tuple[Worker, ...]:
+@dataclass(frozen=True)
+class Activities:
+    """What the workers of this process offer to workflows."""
+
+    node: ExecuteNode
+    segment: ExecuteSegment
+    engine: EngineActivities
+
+
+def build_workers(client: Client, settings: WorkerSettings, activities: Activities) -> tuple[Worker, ...]:
     """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
     common: dict[str, Any] = {
         "max_heartbeat_throttle_interval": _THROTTLE,
@@ -80,7 +85,7 @@ def build_workers(
         client,
         task_queue=DEFAULT_QUEUE,
         workflows=[GraphWorkflow],
-        activities=[execute.execute_node, segments.execute_segment, *engine_activities.activities()],
+        activities=[activities.node.execute_node, activities.segment.execute_segment, *activities.engine.activities()],
         workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
         max_concurrent_activities=settings.max_activities,
         max_eager_activity_reservations_per_workflow_task=100,
@@ -94,7 +99,7 @@ def build_workers(
         Worker(
             client,
             task_queue=queue,
-            activities=[execute.execute_node],
+            activities=[activities.node.execute_node],
             max_concurrent_activities=slots,
             activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
             **common,
@@ -138,11 +143,11 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
         connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
     )
     if client is not None:
-        await _serve(settings, environ, client, catalogue, stop)
+        await _serve(settings, environ, client=client, catalogue=catalogue, stop=stop)
 
 
 async def _serve(
-    settings: WorkerSettings, environ: Mapping[str, str], client: Client, catalogue: Catalogue, stop: asyncio.Event
+    settings: WorkerSettings, environ: Mapping[str, str], *, client: Client, catalogue: Catalogue, stop: asyncio.Event
 ) -> None:
     blobs = FolderBlobs(settings.data_dir / "blobs")
     values = Values(blobs)
@@ -154,8 +159,18 @@ async def _serve(
         settings.data_dir / "results", blobs.keep, max_bytes=settings.result_bytes, max_age_s=max_age_s
     )
     memory_budget = MemoryBudget(settings.input_room_mb * 1_000_000)
-    execute = ExecuteNode(catalogue, services, link, values, engine_activities.requery, results, memory_budget)
-    workers = build_workers(client, settings, execute, ExecuteSegment(execute, link), engine_activities)
+    execute = ExecuteNode(
+        catalogue,
+        services,
+        link,
+        values,
+        requery=engine_activities.requery,
+        results=results,
+        memory_budget=memory_budget,
+        plugin_settings=load_plugin_settings(catalogue.plugins, settings.data_dir),
+    )
+    activities = Activities(execute, ExecuteSegment(execute, link), engine_activities)
+    workers = build_workers(client, settings, activities)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()

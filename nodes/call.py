@@ -61,7 +61,6 @@ class NodeCall:
     non_retryable: list[str] = field(default_factory=list)
     run_user: str = "default_user"
     interface_inputs: JsonObject = field(default_factory=dict)
-    interface_outputs: JsonObject = field(default_factory=dict)
     stream_inputs: dict[str, list[str | None]] = field(default_factory=dict)
     keep_chunks: bool = False
     active_timeout_s: float = 0.0

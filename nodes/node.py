@@ -203,6 +203,10 @@ class NodeContext:
         node_id: The node's path in the run (`outer/inner` inside groups).
         attempt: 1 for the first try.
         is_last_attempt: When this try fails, the node has failed for good.
+        plugin_settings: Every option of the `configOptions` of the node's plugin, with the operator's value or its
+            default; empty for nodes of no plugin.
+        workflow_interface_inputs: What the run or group was given from outside; only for node types with
+            `interface_values`.
         random: Seeded by run and path: the same numbers when the node runs again.
         progress: `progress(value, max)` reports how far the node is.
         is_cancelled: Says whether the run was interrupted; long loops without `await` should look.
@@ -218,7 +222,6 @@ class NodeContext:
     config_values: Mapping[str, Any] = field(default_factory=dict)
     plugin_settings: Mapping[str, Any] = field(default_factory=dict)
     workflow_interface_inputs: Mapping[str, Any] = field(default_factory=dict)
-    workflow_interface_outputs: Mapping[str, Any] = field(default_factory=dict)
     random: random.Random = field(default_factory=random.Random)
     progress: Callable[[float, float], None] = lambda value, maximum: None
     logger: logging.Logger | logging.LoggerAdapter[logging.Logger] = field(

@@ -193,13 +193,21 @@ def run_node(
     config: Mapping[str, Any] | None = None,
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
+    plugin_settings: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Run a node and give its batch outputs; what it streams is dropped. Not for use in a running event loop.
 
     Raises:
         NodeInputError: A required slot has neither a value nor a default.
     """
-    return collect(definition, inputs, config=config, services=services, interface_inputs=interface_inputs)[1]
+    return collect(
+        definition,
+        inputs,
+        config=config,
+        services=services,
+        interface_inputs=interface_inputs,
+        plugin_settings=plugin_settings,
+    )[1]
 
 
 def collect(
@@ -209,10 +217,18 @@ def collect(
     config: Mapping[str, Any] | None = None,
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
+    plugin_settings: Mapping[str, Any] | None = None,
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """Run a node and give its chunks and its batch outputs. Not for use in a running event loop."""
     return asyncio.run(
-        collect_async(definition, inputs, config=config, services=services, interface_inputs=interface_inputs)
+        collect_async(
+            definition,
+            inputs,
+            config=config,
+            services=services,
+            interface_inputs=interface_inputs,
+            plugin_settings=plugin_settings,
+        )
     )
 
 
@@ -223,6 +239,7 @@ async def collect_async(
     config: Mapping[str, Any] | None = None,
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
+    plugin_settings: Mapping[str, Any] | None = None,
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """`collect` for tests that are coroutines.
 
@@ -237,6 +254,7 @@ async def collect_async(
         services=services or memory_services(),
         mode_id=mode.id if mode else None,
         config_values=config_values,
+        plugin_settings=plugin_settings or {},
         workflow_interface_inputs=interface_inputs or {},
         random=random.Random("test-run/node"),
     )

@@ -19,6 +19,17 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredText
 from innkeeper.gateway.events.followers import Followers, TooManyFollows
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
+from innkeeper.nodes.worker_protocol import (
+    MALFORMED,
+    MAX_REASON_BYTES,
+    OUT_OF_ORDER,
+    RESTARTING,
+    TOO_LARGE,
+    UNSUPPORTED_VERSION,
+    VERSION_BEFORE_FIELD,
+    WRONG_TOKEN,
+    version_refusal,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +42,6 @@ FRAME_BYTES = 1_000_000
 """Answers and blocks of streams are each gathered up to here; the next frame takes the rest."""
 MAX_NAME_CHARS = 200
 MAX_PATH_CHARS = 2000
-
-MALFORMED = 4400
-WRONG_TOKEN = 4401
-OUT_OF_ORDER = 4409
-TOO_LARGE = 1009
-RESTARTING = 1012
 
 
 @dataclass(frozen=True)
@@ -113,6 +118,7 @@ class WorkerSockets:
         self._max_frame, self._max_uncommitted = max_frame, max_uncommitted
         self._sessions: set[_Session] = set()
         self._sources: OrderedDict[str, Source] = OrderedDict()
+        self._refusals: OrderedDict[str, str] = OrderedDict()
         self._drains = 0
         self._drained = asyncio.Event()
 
@@ -170,11 +176,29 @@ class WorkerSockets:
         hello = frame.get("hello")
         if not isinstance(hello, dict) or not isinstance(hello.get("worker"), str):
             raise _Refused(MALFORMED, "the first frame must be a hello with the worker's id")
+        self._check_version(hello)
         queues = tuple(str(queue) for queue in hello.get("queues") or ())
         info = WorkerInfo(hello["worker"], queues, time.time_ns() // 1_000_000)
         owes = asyncio.Event()
         followers = Followers(self._writer.streams, self._writer.log, owes.set)
         return _Session(websocket, info, self._source(info.worker), followers, owes)
+
+    def _check_version(self, hello: Mapping[str, Any]) -> None:
+        version = hello.get("protocol", VERSION_BEFORE_FIELD)
+        if type(version) is not int:  # `true` is an int to isinstance
+            raise _Refused(MALFORMED, "the protocol of a hello must be a whole number")
+        if (reason := version_refusal(version)) is not None:
+            self._log_refusal(hello["worker"][:MAX_NAME_CHARS], reason)
+            raise _Refused(UNSUPPORTED_VERSION, reason)
+
+    def _log_refusal(self, worker: str, reason: str) -> None:
+        # A refused worker comes again every second: the operator is told once.
+        if self._refusals.get(worker) == reason:
+            return
+        self._refusals[worker] = reason
+        while len(self._refusals) > REMEMBERED_WORKERS:
+            self._refusals.popitem(last=False)
+        logger.warning("worker %r was refused: %s", worker, reason)
 
     def _source(self, worker: str) -> Source:
         """A fresh connection that remembers where the worker's earlier ones stumbled."""
@@ -358,6 +382,5 @@ def _end(session: _Session, code: int, reason: str) -> None:
 
 
 async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    # The reason of a close frame has at most 123 bytes.
     with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        await websocket.close(code, reason.encode()[:120].decode(errors="ignore"))
+        await websocket.close(code, reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore"))

@@ -12,6 +12,8 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from innkeeper.activities.node_attempt import NodeAttempt
+
 TOKEN = "a worker's token"
 MAX_FRAME = 8_000_000
 
@@ -49,7 +51,7 @@ class FakeGateway:
         holds: What must not be acknowledged yet; acknowledging stops in front of it.
         answer: The answer to an `open` that wants one; None acknowledges without an answer.
         refuse_status: HTTP status the upgrade is refused with.
-        close_code: Code every connection is closed with as soon as it was accepted.
+        close_code, close_reason: What every connection is closed with as soon as it was accepted.
     """
 
     port: int
@@ -57,6 +59,7 @@ class FakeGateway:
     answer: Callable[[Message], dict[str, Any] | None] = lambda message: {"s": "ok", "next": 0}
     refuse_status: int | None = None
     close_code: int | None = None
+    close_reason: str = ""
     tries: int = 0
     tokens: list[str | None] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
@@ -112,8 +115,8 @@ class FakeGateway:
     async def say(self, **frame: Any) -> None:
         await self.connections[-1].socket.send(orjson.dumps(frame))
 
-    async def fence(self, run: str, path: str, epoch: tuple[int, int]) -> None:
-        await self.say(fenced=[[run, path, epoch]])
+    async def fence(self, attempt: NodeAttempt) -> None:
+        await self.say(fenced=[[attempt.run, attempt.path, attempt.epoch]])
 
     def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         self.tries += 1
@@ -125,7 +128,7 @@ class FakeGateway:
     async def _serve(self, socket: ServerConnection) -> None:
         if self.close_code is not None:
             await asyncio.sleep(0.02)  # on a network the worker's hello is on its way by then
-            await socket.close(self.close_code)
+            await socket.close(self.close_code, self.close_reason)
             return
         try:
             hello = orjson.loads(await socket.recv())

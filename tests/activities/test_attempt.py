@@ -25,20 +25,20 @@ async def attempt_with(limit_s: float, work: Any) -> Any:
     async def activity() -> Any:
         call = NodeCall(run="r", path="n", type="toy:x", inputs={}, active_timeout_s=limit_s)
         attempt = Attempt(call, Heartbeat(), None, NoSecrets())  # type: ignore[arg-type]
-        attempt.watch_time()
+        attempt.time.watch()
         try:
             return await work(attempt)
         except asyncio.CancelledError:
             raise attempt.cancelled() from None
         finally:
-            attempt.stop_watching()
+            attempt.time.stop()
 
     return await ActivityEnvironment().run(activity)
 
 
 async def test_waiting_longer_than_the_limit_is_no_timeout() -> None:
     async def waits(attempt: Attempt) -> str:
-        with attempt.waiting():
+        with attempt.time.waiting():
             await asyncio.sleep(1.2)
         return "done"
 
@@ -47,17 +47,17 @@ async def test_waiting_longer_than_the_limit_is_no_timeout() -> None:
 
 async def test_waits_inside_one_another_count_once() -> None:
     async def waits(attempt: Attempt) -> float:
-        with attempt.waiting(), attempt.waiting():
+        with attempt.time.waiting(), attempt.time.waiting():
             await asyncio.sleep(1.0)
         await asyncio.sleep(0.05)
-        return attempt.active_s
+        return attempt.time.active_s
 
     assert 0.04 < await attempt_with(5, waits) < 0.9
 
 
 async def test_working_longer_than_the_limit_is_a_timeout() -> None:
     async def works(attempt: Attempt) -> None:
-        with attempt.waiting():
+        with attempt.time.waiting():
             await asyncio.sleep(0.1)
         await asyncio.sleep(5)
 

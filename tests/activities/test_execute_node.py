@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.node_attempt import NodeAttempt
 from innkeeper.nodes.call import NodeCall, NodeResult
 from innkeeper.nodes.definition import Input, Mode
 from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
@@ -233,11 +234,11 @@ async def test_a_node_that_was_logged_by_its_last_allowed_attempt_is_complete(
     assert not toys.calls
 
 
-async def test_attempts_that_died_without_a_word_are_given_up(
+async def test_a_node_whose_last_allowed_attempt_died_is_not_tried_again(
     stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
 ) -> None:
     execute = stack.execute(link).execute_node
-    with pytest.raises(ApplicationError, match="'n'") as given_up:
+    with pytest.raises(ApplicationError, match="'n' is not tried again after 4 failed attempts") as given_up:
         await attempt_of(stack, 5).run(execute, call("echo", max_failures=4))
     assert given_up.value.type == "attempts_exhausted"
     assert given_up.value.non_retryable
@@ -272,7 +273,7 @@ async def test_a_fenced_node_is_cancelled_at_once_and_nothing_is_counted(
     async with stack.worker():
         handle = await stack.start(batch("a", "stubborn", max_attempts=1))
         await until(lambda: "a" in toys.calls)
-        await gateway.fence(handle.id, "a", (1, 0))
+        await gateway.fence(NodeAttempt(handle.id, "a", (1, 0)))
         async with asyncio.timeout(30):  # it would go on for a minute
             await stopped.wait()
         result = await handle.result()
@@ -289,7 +290,7 @@ async def test_fenced_while_complete_waits_the_attempt_does_not_count(
         handle = await stack.start(batch("a", "echo", max_attempts=1))
         await until(lambda: bool(gateway.sent("complete")))
         gateway.answer = lambda message: {"s": "finished", "outputs": {"out": "of another worker"}}
-        await gateway.fence(handle.id, "a", (1, 0))
+        await gateway.fence(NodeAttempt(handle.id, "a", (1, 0)))
         await gateway.release()
         result = await handle.result()
     assert result["nodes"]["a"]["output"] == {"out": "of another worker"}
@@ -406,7 +407,7 @@ async def test_a_generator_is_closed_before_its_node_has_ended(
     ids=["list", "key", "object"],
 )
 async def test_outputs_that_are_not_data_fail_at_once_and_say_so(
-    stack: Stack, gateway: FakeGateway, toys: Toys, gives: Any, code: str
+    stack: Stack, toys: Toys, gives: Any, code: str
 ) -> None:
     async def odd(inputs: dict[str, Any], context: NodeContext) -> Any:
         return gives

@@ -11,18 +11,10 @@ from innkeeper.activities.follower import Follower, StreamFailed, one_chunk
 from innkeeper.nodes.node import Chunk
 
 
-class Line:
-    """Counts what the follower reports."""
-
-    def __init__(self) -> None:
-        self.reports: list[int] = []
-
-    def got(self, follower: Follower) -> None:
-        self.reports.append(follower.consumed)
-
-
-def follower(restarted: asyncio.Event | None = None) -> Follower:
-    return Follower("f1", "r", "s", Line(), restarted or asyncio.Event())
+def follower(restarted: asyncio.Event | None = None, reports: list[int] | None = None) -> Follower:
+    """A follower that adds to `reports` how far it is whenever the gateway should hear of it."""
+    told = [] if reports is None else reports
+    return Follower("f1", "r", "s", report=lambda it: told.append(it.consumed), restarted=restarted or asyncio.Event())
 
 
 def block(origin: tuple[int, int], i: int, *words: str, **more: Any) -> dict[str, Any]:
@@ -36,26 +28,26 @@ async def read(reader: Any) -> list[Any]:
 
 async def test_chunks_come_once_and_in_order_although_blocks_overlap() -> None:
     stream = follower()
-    stream.take(block((1, 0), 0, "a", "b"))
-    stream.take(block((1, 0), 1, "b", "c"))
-    stream.take(block((1, 0), 3, end={"type": "NODE_COMPLETE"}))
+    stream.receive(block((1, 0), 0, "a", "b"))
+    stream.receive(block((1, 0), 1, "b", "c"))
+    stream.receive(block((1, 0), 3, end={"type": "NODE_COMPLETE"}))
     assert await read(stream.begin_reading()) == ["a", "b", "c"]
 
 
 async def test_a_reader_that_waits_takes_nothing_of_a_stream_that_begins_anew() -> None:
     restarted = asyncio.Event()
     stream = follower(restarted)
-    stream.take(block((1, 0), 0, "old"))
+    stream.receive(block((1, 0), 0, "old"))
     old = stream.begin_reading()
     assert (await anext(old)).content == "old"
     waiting = asyncio.create_task(anext(old))
     await asyncio.sleep(0)
-    stream.take(block((2, 0), 0, "new", "newer"))
+    stream.receive(block((2, 0), 0, "new", "newer"))
     await asyncio.sleep(0.01)
     assert restarted.is_set()
     assert not waiting.done()
     fresh = stream.begin_reading()
-    stream.take(block((2, 0), 2, end={"type": "NODE_COMPLETE"}))
+    stream.receive(block((2, 0), 2, end={"type": "NODE_COMPLETE"}))
     assert await read(fresh) == ["new", "newer"]
     assert not waiting.done()
     waiting.cancel()
@@ -64,15 +56,15 @@ async def test_a_reader_that_waits_takes_nothing_of_a_stream_that_begins_anew() 
 async def test_before_anybody_reads_a_new_beginning_restarts_nothing() -> None:
     restarted = asyncio.Event()
     stream = follower(restarted)
-    stream.take(block((1, 0), 0, "a"))
-    stream.take(block((2, 0), 0, "b", end={"type": "NODE_COMPLETE"}))
+    stream.receive(block((1, 0), 0, "a"))
+    stream.receive(block((2, 0), 0, "b", end={"type": "NODE_COMPLETE"}))
     assert not restarted.is_set()
     assert await read(stream.begin_reading()) == ["b"]
 
 
 async def test_a_resumed_reader_skips_what_was_used() -> None:
     stream = follower()
-    stream.take(block((1, 0), 0, "a", "b", "c", end={"type": "NODE_COMPLETE"}))
+    stream.receive(block((1, 0), 0, "a", "b", "c", end={"type": "NODE_COMPLETE"}))
     reader = stream.begin_reading(skip=2)
     assert await read(reader) == ["c"]
     assert reader.used == 3
@@ -81,7 +73,7 @@ async def test_a_resumed_reader_skips_what_was_used() -> None:
 @pytest.mark.parametrize("end", ["NODE_ERROR", "NODE_INTERRUPTED"])
 async def test_a_producer_that_did_not_complete_fails_its_reader(end: str) -> None:
     stream = follower()
-    stream.take(block((1, 0), 0, "a", end={"type": end, "error": {"message": "boom"}}))
+    stream.receive(block((1, 0), 0, "a", end={"type": end, "error": {"message": "boom"}}))
     reader = stream.begin_reading()
     assert (await anext(reader)).content == "a"
     with pytest.raises(StreamFailed, match="'s'"):
@@ -89,18 +81,18 @@ async def test_a_producer_that_did_not_complete_fails_its_reader(end: str) -> No
 
 
 async def test_the_gateway_hears_how_far_the_reader_is() -> None:
-    line = Line()
-    stream = Follower("f1", "r", "s", line, asyncio.Event())
-    stream.take(block((1, 0), 0, *["x"] * 600, end={"type": "NODE_COMPLETE"}))
+    reports: list[int] = []
+    stream = follower(reports=reports)
+    stream.receive(block((1, 0), 0, *["x"] * 600, end={"type": "NODE_COMPLETE"}))
     await read(stream.begin_reading())
-    assert line.reports[:2] == [250, 500]
+    assert reports[:2] == [250, 500]
 
 
 async def test_after_a_reconnect_it_asks_for_what_comes_next() -> None:
     stream = follower()
-    assert stream.wants() == {"id": "f1", "run": "r", "path": "s", "origin": None, "next": 0}
-    stream.take(block((3, 1), 0, "a", "b"))
-    assert stream.wants() == {"id": "f1", "run": "r", "path": "s", "origin": [3, 1], "next": 2}
+    assert stream.request() == {"id": "f1", "run": "r", "path": "s", "origin": None, "next": 0}
+    stream.receive(block((3, 1), 0, "a", "b"))
+    assert stream.request() == {"id": "f1", "run": "r", "path": "s", "origin": [3, 1], "next": 2}
 
 
 async def test_a_batch_value_is_one_chunk() -> None:

@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from innkeeper.activities import gateway_link
-from innkeeper.activities.gateway_link import Answer, GatewayLink, NullLink
+from innkeeper.activities import stream_limits
+from innkeeper.activities.gateway_link import GatewayLink, NullLink
+from innkeeper.activities.node_attempt import NodeAttempt
+from innkeeper.activities.pending_answers import Answer
 from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, UNSUPPORTED_VERSION
 from tests.activities.fake_gateway import MAX_FRAME, TOKEN, FakeGateway, until
 
 FIRST = (1, 0)
+A = NodeAttempt("r", "a", FIRST)
+B = NodeAttempt("r", "b", FIRST)
 
 
 def text(content: str) -> dict[str, Any]:
@@ -22,17 +27,16 @@ def text(content: str) -> dict[str, Any]:
 
 def assert_empty(link: GatewayLink) -> None:
     """Nothing is remembered of what is over."""
-    assert not link._out.messages
-    assert link._out.chunk_bytes == 0
-    assert not link._streams
-    assert not link._ack_waiters
-    assert not link._reply_waiters
+    assert not link._queue
+    assert link._limits.pending == 0
+    assert not link._limits
+    assert not link._answers
     assert not link._fence_callbacks
 
 
 async def finished(link: GatewayLink, gateway: FakeGateway) -> None:
     """Until everything sent so far is acknowledged."""
-    await until(lambda: not link._out.messages)
+    await until(lambda: not link._queue)
 
 
 # --- frames and order ---------------------------------------------------------------------------------------------
@@ -44,15 +48,16 @@ async def test_hello_comes_first_with_token_worker_and_queues(gateway: FakeGatew
     hello = gateway.connections[0].hello
     assert hello["worker"] == "worker-1"
     assert isinstance(hello["queues"], list)
+    assert hello["protocol"] == PROTOCOL_VERSION
 
 
 async def test_messages_arrive_in_order_with_rising_numbers(gateway: FakeGateway, link: GatewayLink) -> None:
     await link.connected.wait()
-    link.open("r", "a", FIRST, "t:x")
-    link.chunk("r", "a", FIRST, 0, text("one"))
-    link.progress("r", "a", FIRST, 1, 2)
+    link.open(A, "t:x")
+    link.chunk(A, 0, text("one"))
+    link.progress(A, 1, 2)
     link.fact("r", "b", "NODE_SKIPPED", {"reason": "upstream_error"})
-    assert await link.complete("r", "a", FIRST, {"out": 1}, end=True)
+    assert await link.complete(A, {"out": 1}, end=True)
     epoch = list(FIRST)
     assert gateway.messages == [
         {"n": 1, "t": "open", "run": "r", "path": "a", "epoch": epoch, "type": "t:x", "reply": False},
@@ -66,7 +71,7 @@ async def test_messages_arrive_in_order_with_rising_numbers(gateway: FakeGateway
 async def test_what_is_pending_travels_in_one_frame(gateway: FakeGateway, link: GatewayLink) -> None:
     await link.connected.wait()
     for index in range(100):
-        link.chunk("r", "a", FIRST, index, text("x"))
+        link.chunk(A, index, text("x"))
     await finished(link, gateway)
     assert len(gateway.connections[0].frames) == 1
 
@@ -75,7 +80,7 @@ async def test_much_at_once_is_split_into_frames_the_gateway_takes(gateway: Fake
     await link.connected.wait()
     for stream in range(6):
         for index in range(3):
-            link.chunk("r", f"s{stream}", FIRST, index, text("x" * 1_000_000))
+            link.chunk(NodeAttempt("r", f"s{stream}", FIRST), index, text("x" * 1_000_000))
     await finished(link, gateway)
     assert len(gateway.connections) == 1
     assert len(gateway.connections[0].frames) > 2
@@ -83,21 +88,21 @@ async def test_much_at_once_is_split_into_frames_the_gateway_takes(gateway: Fake
 
 
 async def test_a_chunk_over_the_frame_limit_does_not_block_the_worker(gateway: FakeGateway, link: GatewayLink) -> None:
-    link.open("r", "big", FIRST, "t:x")
+    link.open(NodeAttempt("r", "big", FIRST), "t:x")
     with pytest.raises(InvalidNode, match="over the limit"):
-        link.chunk("r", "big", FIRST, 0, text("x" * (MAX_FRAME + 1_000)))
+        link.chunk(NodeAttempt("r", "big", FIRST), 0, text("x" * (MAX_FRAME + 1_000)))
     # Another node must not wait behind a frame that the gateway will never take.
     async with asyncio.timeout(30):
-        assert await link.complete("r", "other", FIRST, {}, end=False)
+        assert await link.complete(NodeAttempt("r", "other", FIRST), {}, end=False)
 
 
 async def test_a_message_that_is_not_data_is_refused_and_leaves_no_hole(
     gateway: FakeGateway, link: GatewayLink
 ) -> None:
-    link.open("r", "a", FIRST, "t:x")
+    link.open(A, "t:x")
     with pytest.raises(InvalidNode):
-        link.chunk("r", "a", FIRST, 0, {"type": "custom", "content": object()})
-    assert await link.complete("r", "a", FIRST, {}, end=False)
+        link.chunk(A, 0, {"type": "custom", "content": object()})
+    assert await link.complete(A, {}, end=False)
     assert [message["n"] for message in gateway.messages] == [1, 2]
     assert_empty(link)
 
@@ -107,11 +112,11 @@ async def test_a_message_that_is_not_data_is_refused_and_leaves_no_hole(
 
 async def test_complete_waits_for_a_cumulative_acknowledgement(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
-    link.open("r", "a", FIRST, "t:x")
-    waiting = asyncio.create_task(link.complete("r", "a", FIRST, {}, end=False))
+    link.open(A, "t:x")
+    waiting = asyncio.create_task(link.complete(A, {}, end=False))
     await until(lambda: bool(gateway.sent("complete")))
     await gateway.say(ack=1)
-    await until(lambda: len(link._out.messages) == 1)
+    await until(lambda: len(link._queue) == 1)
     assert not waiting.done()
     await gateway.say(ack=2)
     assert await waiting
@@ -121,9 +126,9 @@ async def test_complete_waits_for_a_cumulative_acknowledgement(gateway: FakeGate
 async def test_unacknowledged_messages_are_resent_with_their_numbers(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: message["n"] > 3
     for index in range(6):
-        link.chunk("r", "a", FIRST, index, text(str(index)))
+        link.chunk(A, index, text(str(index)))
     await until(lambda: len(gateway.messages) == 6)
-    await until(lambda: len(link._out.messages) == 3)
+    await until(lambda: len(link._queue) == 3)
     gateway.drop()
     gateway.holds = lambda message: False
     await finished(link, gateway)
@@ -133,10 +138,10 @@ async def test_unacknowledged_messages_are_resent_with_their_numbers(gateway: Fa
 
 
 async def test_numbers_rise_across_connections(gateway: FakeGateway, link: GatewayLink) -> None:
-    link.open("r", "a", FIRST, "t:x")
+    link.open(A, "t:x")
     await finished(link, gateway)
     gateway.drop()
-    link.open("r", "b", FIRST, "t:x")
+    link.open(B, "t:x")
     await finished(link, gateway)
     assert [message["n"] for message in gateway.connections[-1].messages] == [2]
 
@@ -145,8 +150,8 @@ async def test_what_was_sent_before_the_first_connection_is_kept(gateway: FakeGa
     await gateway.stop()
     link = GatewayLink(gateway.url, TOKEN, "early", flush_timeout_s=5)
     link.start()
-    link.open("r", "a", FIRST, "t:x")
-    waiting = asyncio.create_task(link.complete("r", "a", FIRST, {}, end=False))
+    link.open(A, "t:x")
+    waiting = asyncio.create_task(link.complete(A, {}, end=False))
     await asyncio.sleep(0.1)
     await gateway.start()
     assert await waiting
@@ -156,7 +161,7 @@ async def test_what_was_sent_before_the_first_connection_is_kept(gateway: FakeGa
 
 async def test_repeated_drops_lose_and_reorder_nothing(gateway: FakeGateway, link: GatewayLink) -> None:
     for index in range(300):
-        link.chunk("r", "a", FIRST, index, text(str(index)))
+        link.chunk(A, index, text(str(index)))
         if index % 60 == 30:
             await asyncio.sleep(0.02)
             gateway.drop()
@@ -172,7 +177,7 @@ async def test_repeated_drops_lose_and_reorder_nothing(gateway: FakeGateway, lin
 async def test_closed_for_an_index_above_next_it_resends_everything(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
     for index in range(3):
-        link.chunk("r", "a", FIRST, index, text("x"))
+        link.chunk(A, index, text("x"))
     await until(lambda: len(gateway.messages) == 3)
     gateway.holds = lambda message: False
     await gateway.connections[0].socket.close(4409)
@@ -182,11 +187,11 @@ async def test_closed_for_an_index_above_next_it_resends_everything(gateway: Fak
 
 async def test_many_streams_at_once_keep_their_order(gateway: FakeGateway, link: GatewayLink) -> None:
     async def stream(path: str) -> bool:
-        link.open("r", path, FIRST, "t:x")
+        link.open(NodeAttempt("r", path, FIRST), "t:x")
         for index in range(40):
-            link.chunk("r", path, FIRST, index, text(f"{path}{index}"))
+            link.chunk(NodeAttempt("r", path, FIRST), index, text(f"{path}{index}"))
             await asyncio.sleep(0)
-        return await link.complete("r", path, FIRST, {}, end=True)
+        return await link.complete(NodeAttempt("r", path, FIRST), {}, end=True)
 
     assert all(await asyncio.gather(*(stream(f"s{number}") for number in range(50))))
     by_path: dict[str, list[str]] = defaultdict(list)
@@ -212,7 +217,7 @@ async def test_ask_open_gives_the_answer_of_the_log(
     gateway: FakeGateway, link: GatewayLink, answer: dict[str, Any], expected: Answer
 ) -> None:
     gateway.answer = lambda message: answer
-    assert await link.ask_open("r", "a", (2, 0), "t:x") == expected
+    assert await link.ask_open(NodeAttempt("r", "a", (2, 0)), "t:x") == expected
     assert gateway.sent("open")[0]["reply"] is True
     await finished(link, gateway)
     assert_empty(link)
@@ -220,7 +225,7 @@ async def test_ask_open_gives_the_answer_of_the_log(
 
 async def test_open_is_answered_after_a_dropped_connection(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
-    asking = asyncio.create_task(link.ask_open("r", "a", (2, 0), "t:x"))
+    asking = asyncio.create_task(link.ask_open(NodeAttempt("r", "a", (2, 0)), "t:x"))
     await until(lambda: bool(gateway.sent("open")))
     gateway.drop()
     gateway.holds = lambda message: False
@@ -232,28 +237,28 @@ async def test_a_later_attempt_waits_at_most_the_flush_timeout_for_a_silent_gate
 ) -> None:
     gateway.holds = lambda message: True
     async with asyncio.timeout(30):
-        assert (await link.ask_open("r", "a", (2, 0), "t:x")).status == "away"
+        assert (await link.ask_open(NodeAttempt("r", "a", (2, 0)), "t:x")).status == "away"
 
 
 async def test_fence_calls_back_the_named_epoch_only(gateway: FakeGateway, link: GatewayLink) -> None:
     called: list[str] = []
-    link.on_fenced("r", "a", (1, 0), lambda: called.append("first"))
-    link.on_fenced("r", "a", (2, 0), lambda: called.append("second"))
-    link.on_fenced("q", "a", (1, 0), lambda: called.append("other run"))
+    link.on_fenced(NodeAttempt("r", "a", (1, 0)), lambda: called.append("first"))
+    link.on_fenced(NodeAttempt("r", "a", (2, 0)), lambda: called.append("second"))
+    link.on_fenced(NodeAttempt("q", "a", (1, 0)), lambda: called.append("other run"))
     await link.connected.wait()
     await until(lambda: bool(gateway.connections))
-    await gateway.fence("r", "a", (1, 0))
+    await gateway.fence(A)
     await until(lambda: bool(called))
-    await link.complete("r", "a", (2, 0), {}, end=False)
+    await link.complete(NodeAttempt("r", "a", (2, 0)), {}, end=False)
     assert called == ["first"]
 
 
 async def test_a_forgotten_fence_calls_nobody(gateway: FakeGateway, link: GatewayLink) -> None:
     called: list[str] = []
-    link.on_fenced("r", "a", FIRST, lambda: called.append("too late"))()
+    link.on_fenced(A, lambda: called.append("too late"))()
     await until(lambda: bool(gateway.connections))
-    await gateway.fence("r", "a", FIRST)
-    await link.complete("r", "b", FIRST, {}, end=False)
+    await gateway.fence(A)
+    await link.complete(B, {}, end=False)
     assert not called
     assert_empty(link)
 
@@ -261,7 +266,7 @@ async def test_a_forgotten_fence_calls_nobody(gateway: FakeGateway, link: Gatewa
 async def test_drain_is_answered_behind_what_was_queued(gateway: FakeGateway, link: GatewayLink) -> None:
     await until(lambda: bool(gateway.connections))
     for index in range(20):
-        link.chunk("r", "a", FIRST, index, text("x"))
+        link.chunk(A, index, text("x"))
     await gateway.say(drain="t-1")
     await until(lambda: bool(gateway.sent("drained")))
     drained = gateway.messages[-1]
@@ -278,8 +283,8 @@ async def test_nobody_waits_longer_than_the_flush_timeout(gateway: FakeGateway, 
     await link.connected.wait()
     await gateway.stop()
     began = asyncio.get_running_loop().time()
-    waiting = [link.complete("r", f"n{number}", FIRST, {}, end=False) for number in range(40)]
-    asked, *logged = await asyncio.gather(link.ask_open("r", "x", (2, 0), "t:x"), *waiting)
+    waiting = [link.complete(NodeAttempt("r", f"n{number}", FIRST), {}, end=False) for number in range(40)]
+    asked, *logged = await asyncio.gather(link.ask_open(NodeAttempt("r", "x", (2, 0)), "t:x"), *waiting)
     assert logged == [False] * 40
     assert asked.status == "away"
     assert 0.2 < asyncio.get_running_loop().time() - began < 6  # one after the other they would wait 12 s
@@ -288,21 +293,21 @@ async def test_nobody_waits_longer_than_the_flush_timeout(gateway: FakeGateway, 
 async def test_during_a_long_outage_nobody_waits_at_all(gateway: FakeGateway, link: GatewayLink) -> None:
     await link.connected.wait()
     await gateway.stop()
-    assert not await link.complete("r", "a", FIRST, {}, end=False)
+    assert not await link.complete(A, {}, end=False)
     began = asyncio.get_running_loop().time()
     for number in range(50):
-        assert not await link.complete("r", f"n{number}", FIRST, {}, end=False)
-        assert (await link.ask_open("r", f"o{number}", (2, 0), "t:x")).status == "away"
+        assert not await link.complete(NodeAttempt("r", f"n{number}", FIRST), {}, end=False)
+        assert (await link.ask_open(NodeAttempt("r", f"o{number}", (2, 0)), "t:x")).status == "away"
     assert asyncio.get_running_loop().time() - began < 6  # of the 30 s of all their timeouts
 
 
 async def test_after_the_outage_everything_arrives_and_waiting_is_back(gateway: FakeGateway, link: GatewayLink) -> None:
     await link.connected.wait()
     await gateway.stop()
-    assert not await link.complete("r", "a", FIRST, {"out": 1}, end=False)
+    assert not await link.complete(A, {"out": 1}, end=False)
     await gateway.start()
     await link.connected.wait()
-    assert await link.complete("r", "b", FIRST, {"out": 2}, end=False)
+    assert await link.complete(B, {"out": 2}, end=False)
     assert [message["outputs"] for message in gateway.sent("complete")] == [{"out": 1}, {"out": 2}]
     assert_empty(link)
 
@@ -312,7 +317,7 @@ async def test_a_short_outage_is_waited_for(gateway: FakeGateway) -> None:
     link.start()
     await link.connected.wait()
     await gateway.stop()
-    waiting = asyncio.create_task(link.complete("r", "a", FIRST, {}, end=False))
+    waiting = asyncio.create_task(link.complete(A, {}, end=False))
     await asyncio.sleep(0.2)
     assert not waiting.done()
     await gateway.start()
@@ -325,7 +330,7 @@ async def test_a_refused_token_leaves_the_worker_alive(gateway: FakeGateway, sta
     gateway.refuse_status = status
     link = GatewayLink(gateway.url, "wrong", "worker-1", flush_timeout_s=0.1)
     link.start()
-    assert not await link.complete("r", "a", FIRST, {}, end=False)
+    assert not await link.complete(A, {}, end=False)
     gateway.refuse_status = None  # the operator has put the right token in place
     await until(lambda: bool(gateway.sent("complete")))
     await link.stop()
@@ -337,7 +342,7 @@ async def test_a_wrong_token_counts_as_an_outage(gateway: FakeGateway) -> None:
     link.start()
     try:
         async with asyncio.timeout(30):
-            assert not await link.complete("r", "a", FIRST, {}, end=False)
+            assert not await link.complete(A, {}, end=False)
     finally:
         await link.stop(drain_s=0)
 
@@ -352,22 +357,54 @@ async def test_a_gateway_that_closes_at_once_is_not_called_all_the_time(gateway:
     assert gateway.tries <= 8  # 0.05 + 0.1 + 0.2 + 0.4 + 0.8 s
 
 
-async def test_a_wrong_token_is_told_to_the_operator(gateway: FakeGateway, caplog: pytest.LogCaptureFixture) -> None:
-    gateway.close_code = 4401
+@pytest.mark.parametrize(
+    ("refusal", "reason"), [({"close_code": 4401}, "wrong token"), ({"refuse_status": 403}, "status 403")]
+)
+async def test_a_refusal_is_told_to_the_operator_once(
+    gateway: FakeGateway, caplog: pytest.LogCaptureFixture, refusal: dict[str, int], reason: str
+) -> None:
+    for name, value in refusal.items():
+        setattr(gateway, name, value)
     link = GatewayLink(gateway.url, "wrong", "worker-1", flush_timeout_s=5)
     link.start()
-    await until(lambda: gateway.tries > 2)
+    await until(lambda: gateway.tries > 3)
     await link.stop(drain_s=0)
-    told = [record.getMessage() for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
-    assert any("token" in line or "refused" in line for line in told)
+    told = [record for record in caplog.records if "refused this worker" in record.getMessage()]
+    assert [record.levelname for record in told] == ["WARNING"]
+    assert reason in told[0].getMessage()
 
 
-async def test_a_frame_it_cannot_read_does_not_end_the_link(gateway: FakeGateway, link: GatewayLink) -> None:
+def refusals(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if "4426" in record.getMessage()]
+
+
+async def test_the_reason_of_a_refusal_is_logged_once_until_the_gateway_has_served_the_worker(
+    gateway: FakeGateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway.close_code, gateway.close_reason = UNSUPPORTED_VERSION, "upgrade the worker"
+    link = GatewayLink(gateway.url, TOKEN, "worker-1", flush_timeout_s=5)
+    link.start()
+    link.open(A, "t:x")
+    await until(lambda: gateway.tries > 3)
+    assert refusals(caplog) == ["the gateway closed the socket: 4426 upgrade the worker; the worker keeps trying"]
+    gateway.close_code = None
+    await until(lambda: bool(gateway.sent("open")))
+    gateway.close_code = UNSUPPORTED_VERSION
+    gateway.drop()
+    await until(lambda: len(refusals(caplog)) > 1)
+    await link.stop(drain_s=0)
+    assert {record.levelname for record in caplog.records if record.getMessage() in refusals(caplog)} == {"WARNING"}
+
+
+@pytest.mark.parametrize("data", [b"not json", b"[]", b'{"replies": {"1": 7}, "fenced": [[1]]}'])
+async def test_a_frame_it_cannot_read_does_not_end_the_link(
+    gateway: FakeGateway, link: GatewayLink, data: bytes
+) -> None:
     await until(lambda: bool(gateway.connections))
-    await gateway.connections[0].socket.send(b"not json")
+    await gateway.connections[0].socket.send(data)
     await asyncio.sleep(0.1)
     async with asyncio.timeout(30):
-        assert await link.complete("r", "a", FIRST, {}, end=False)
+        assert await link.complete(A, {}, end=False)
 
 
 # --- bounds -------------------------------------------------------------------------------------------------------
@@ -375,26 +412,26 @@ async def test_a_frame_it_cannot_read_does_not_end_the_link(gateway: FakeGateway
 
 @pytest.fixture
 def small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_link, "MAX_STREAM_PENDING", 10_000)
-    monkeypatch.setattr(gateway_link, "MAX_PENDING", 40_000)
+    monkeypatch.setattr(stream_limits, "MAX_STREAM_PENDING", 10_000)
+    monkeypatch.setattr(stream_limits, "MAX_PENDING", 40_000)
 
 
 def test_bounds_are_those_of_the_design() -> None:
-    assert gateway_link.MAX_STREAM_PENDING == 4_000_000
-    assert gateway_link.MAX_PENDING == 64_000_000
+    assert stream_limits.MAX_STREAM_PENDING == 4_000_000
+    assert stream_limits.MAX_PENDING == 64_000_000
 
 
 @pytest.mark.usefixtures("small_bounds")
 async def test_over_its_bound_a_stream_gets_one_gap_and_goes_on(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
     for index in range(30):
-        link.chunk("r", "a", FIRST, index, text("x" * 1_000))
+        link.chunk(A, index, text("x" * 1_000))
     await until(lambda: bool(gateway.messages))
     await gateway.release()
     await finished(link, gateway)
     for index in range(30, 33):
-        link.chunk("r", "a", FIRST, index, text("y"))
-    assert await link.complete("r", "a", FIRST, {}, end=True)
+        link.chunk(A, index, text("y"))
+    assert await link.complete(A, {}, end=True)
     arrived = [message["i"] for message in gateway.sent("chunk")]
     (gap,) = gateway.sent("gap")
     before = gap["from"]
@@ -410,8 +447,8 @@ async def test_over_its_bound_a_stream_gets_one_gap_and_goes_on(gateway: FakeGat
 async def test_a_gap_at_the_end_stands_before_the_end(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
     for index in range(30):
-        link.chunk("r", "a", FIRST, index, text("x" * 1_000))
-    waiting = asyncio.create_task(link.complete("r", "a", FIRST, {}, end=True))
+        link.chunk(A, index, text("x" * 1_000))
+    waiting = asyncio.create_task(link.complete(A, {}, end=True))
     await until(lambda: bool(gateway.sent("complete")))
     assert gateway.kinds()[-2:] == ["gap", "complete"]
     assert gateway.sent("gap")[0]["to"] == 29
@@ -424,9 +461,9 @@ async def test_a_gap_at_the_end_stands_before_the_end(gateway: FakeGateway, link
 async def test_a_full_stream_leaves_room_for_others(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
     for index in range(30):
-        link.chunk("r", "loud", FIRST, index, text("x" * 1_000))
+        link.chunk(NodeAttempt("r", "loud", FIRST), index, text("x" * 1_000))
     for index in range(3):
-        link.chunk("r", "quiet", FIRST, index, text("z"))
+        link.chunk(NodeAttempt("r", "quiet", FIRST), index, text("z"))
     await until(lambda: len(gateway.sent("chunk", "quiet")) == 3)
     await gateway.release()
 
@@ -436,12 +473,12 @@ async def test_the_worker_as_a_whole_is_bounded(gateway: FakeGateway, link: Gate
     gateway.holds = lambda message: True
     for index in range(20):
         for stream in range(20):
-            link.chunk("r", f"s{stream}", FIRST, index, text("x" * 1_000))
-    assert link._out.chunk_bytes < 45_000
+            link.chunk(NodeAttempt("r", f"s{stream}", FIRST), index, text("x" * 1_000))
+    assert link._limits.pending < 45_000
     await until(lambda: bool(gateway.messages))
     await gateway.release()
     for stream in range(20):
-        link.close_stream("r", f"s{stream}", FIRST)
+        link.close_stream(NodeAttempt("r", f"s{stream}", FIRST))
     await finished(link, gateway)
     for stream in range(20):
         own = [message for message in gateway.messages if message["path"] == f"s{stream}"]
@@ -457,13 +494,13 @@ async def test_a_gap_belongs_to_the_epoch_that_dropped(gateway: FakeGateway, lin
     """Two attempts of one node in one worker: the older one is not fenced yet when the newer one streams."""
     gateway.holds = lambda message: True
     for index in range(30):
-        link.chunk("r", "a", (1, 0), index, text("x" * 1_000))
+        link.chunk(NodeAttempt("r", "a", (1, 0)), index, text("x" * 1_000))
     await until(lambda: bool(gateway.messages))
     await gateway.release()
     await finished(link, gateway)
     for index in range(3):
-        link.chunk("r", "a", (2, 0), index, text("new"))
-    link.close_stream("r", "a", (2, 0))
+        link.chunk(NodeAttempt("r", "a", (2, 0)), index, text("new"))
+    link.close_stream(NodeAttempt("r", "a", (2, 0)))
     await finished(link, gateway)
     newer = [message for message in gateway.messages if message["epoch"] == [2, 0]]
     assert [(message["t"], message.get("i")) for message in newer] == [("chunk", 0), ("chunk", 1), ("chunk", 2)]
@@ -473,8 +510,8 @@ async def test_a_gap_belongs_to_the_epoch_that_dropped(gateway: FakeGateway, lin
 async def test_control_messages_are_never_dropped(gateway: FakeGateway, link: GatewayLink) -> None:
     gateway.holds = lambda message: True
     for index in range(100):
-        link.chunk("r", "a", FIRST, index, text("x" * 1_000))
-    link.open("r", "b", FIRST, "t:x")
+        link.chunk(A, index, text("x" * 1_000))
+    link.open(B, "t:x")
     link.fact("r", "c", "NODE_ERROR", {"errorDetails": {}})
     await until(lambda: gateway.kinds()[-2:] == ["open", "fact"])
     await gateway.release()
@@ -486,7 +523,7 @@ async def test_control_messages_are_never_dropped(gateway: FakeGateway, link: Ga
 async def test_stop_sends_what_is_left(gateway: FakeGateway, link: GatewayLink) -> None:
     await link.connected.wait()
     for index in range(500):
-        link.chunk("r", "a", FIRST, index, text("x"))
+        link.chunk(A, index, text("x"))
     await link.stop()
     assert len(gateway.sent("chunk")) == 500
     assert_empty(link)
@@ -500,7 +537,7 @@ async def test_stop_does_not_hang_on_a_silent_or_absent_gateway(
     gateway.holds = lambda message: True
     if not silent:
         await gateway.stop()
-    link.open("r", "a", FIRST, "t:x")
+    link.open(A, "t:x")
     async with asyncio.timeout(30):
         await link.stop(drain_s=0.2)
 
@@ -508,9 +545,9 @@ async def test_stop_does_not_hang_on_a_silent_or_absent_gateway(
 async def test_null_link_sends_nothing_and_waits_for_nothing() -> None:
     link = NullLink()
     link.start()
-    link.open("r", "a", FIRST, "t:x")
-    link.chunk("r", "a", FIRST, 0, text("x"))
-    assert (await link.ask_open("r", "a", (2, 0), "t:x")).status == "away"
-    assert await link.complete("r", "a", FIRST, {}, end=True)
+    link.open(A, "t:x")
+    link.chunk(A, 0, text("x"))
+    assert (await link.ask_open(NodeAttempt("r", "a", (2, 0)), "t:x")).status == "away"
+    assert await link.complete(A, {}, end=True)
     assert_empty(link)
     await link.stop()

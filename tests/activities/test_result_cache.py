@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.gateway_link import NullLink
@@ -135,8 +136,6 @@ class Spy:
 
 
 async def test_node_that_looked_at_a_secret_is_not_kept(tmp_path: Path) -> None:
-    from temporalio.testing import ActivityEnvironment
-
     toys, spies = Toys(), list[Spy]()
 
     async def peek(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
@@ -159,3 +158,27 @@ async def test_node_that_looked_at_a_secret_is_not_kept(tmp_path: Path) -> None:
             result = await ActivityEnvironment().run(execute.execute_node, call.to_wire())
             assert (result["outputs"], result.get("cached", False)) == ({"out": look}, not look and round == 2)
     assert toys.calls == {"True": [1, 1], "False": [1]}
+
+
+async def test_other_plugin_settings_are_another_question(tmp_path: Path, toys: Toys) -> None:
+    async def show(inputs: dict[str, Any], context: NodeContext) -> Outputs:
+        return Outputs(out=context.plugin_settings["marks"])
+
+    toys.add("show", show)
+    link = NullLink()
+    link.start()
+    blobs = FolderBlobs(tmp_path / "blobs")
+    given = []
+    for marks in (1, 2, 1):
+        execute = ExecuteNode(
+            toys,
+            lambda user: (None, Spy()),  # type: ignore[arg-type, return-value]
+            link,
+            Values(blobs),
+            results=folder(tmp_path / "results"),
+            plugin_settings={"toy:show": {"marks": marks}},
+        )
+        call = NodeCall("r", f"n{len(given)}", "toy:show", {}, cached=True)
+        result = await ActivityEnvironment().run(execute.execute_node, call.to_wire())
+        given.append((result["outputs"]["out"], result.get("cached", False)))
+    assert given == [(1, False), (2, False), (1, True)]

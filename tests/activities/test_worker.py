@@ -9,6 +9,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,6 +49,30 @@ displayName: Slow
 version: 1.0.0
 nodes:
   entry: nodes
+"""
+
+SETTINGS_PLUGIN = """
+from innkeeper.nodes.definition import NodeDefinition, Output
+
+
+async def show(inputs, context):
+    return {"out": dict(context.plugin_settings)}
+
+
+definition = NodeDefinition(
+    type="Show", category="test", display_name="Show", description="Gives the settings of its plugin.",
+    outputs={"out": Output("OBJECT")}, execute=show,
+)
+"""
+SETTINGS_MANIFEST = """
+name: set
+displayName: Set
+version: 1.0.0
+nodes:
+  entry: nodes
+configOptions:
+  - {key: marks, label: Marks, type: slider, min: 1, max: 9, defaultValue: 1}
+  - {key: mood, label: Mood, type: string, defaultValue: good}
 """
 
 START_S = 80
@@ -165,6 +190,26 @@ async def test_it_runs_nodes_of_the_library_and_ends_soon_after_sigterm(
         assert await running.ended(STOP_S) == 0
     # Every line a process writes is one JSON object.
     assert all(isinstance(orjson.loads(line), dict) for line in running.lines)
+
+
+async def test_nodes_of_a_plugin_get_its_settings_with_what_the_operator_wrote(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
+) -> None:
+    plugin = tmp_path / "plugins" / "set"
+    (plugin / "nodes").mkdir(parents=True)
+    (plugin / "plugin.yaml").write_text(SETTINGS_MANIFEST)
+    (plugin / "nodes" / "show.py").write_text(SETTINGS_PLUGIN)
+    written = tmp_path / "system" / "config" / "extensions" / "set.json"
+    written.parent.mkdir(parents=True)
+    written.write_text('{"marks": 3}')
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as running:
+        await running.ready()
+        inline = replace(planned("i", "set:Show"), placement="inline")
+        handle = await start(temporal, planned("s", "set:Show"), inline)
+        async with asyncio.timeout(30):
+            result = await handle.result()
+    assert [result["nodes"][id]["output"] for id in "si"] == [{"out": {"marks": 3, "mood": "good"}}] * 2
 
 
 async def test_a_running_node_is_handed_to_the_next_worker_when_the_first_is_stopped(
@@ -301,7 +346,7 @@ async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...])
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)
     settings = read_settings({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
-    workers = worker.build_workers(client, settings, execute, segments, engine_activities)
+    workers = worker.build_workers(client, settings, worker.Activities(execute, segments, engine_activities))
     return [item.task_queue for item in workers]
 
 

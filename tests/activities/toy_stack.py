@@ -86,7 +86,8 @@ class Stack:
     def services_for(self, user: str) -> tuple[Services, RunSecrets]:
         secrets = RunSecrets(UserSecrets(self.store, user, {}), self.store, user)
         blobs = FolderBlobs(self.folder / "blobs")
-        return Services(None, secrets, None, blobs, None, None, None), secrets  # type: ignore[arg-type]
+        others: Any = dict.fromkeys(("llm", "resources", "channels", "http", "scripts"))
+        return Services(secrets=secrets, blobs=blobs, **others), secrets
 
     def execute(self, link: GatewayLink) -> ExecuteNode:
         return ExecuteNode(self.toys, self.services_for, link, self.values)

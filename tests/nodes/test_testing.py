@@ -67,3 +67,10 @@ def test_what_a_stream_node_may_not_yield_is_told(last: object) -> None:
 
     with pytest.raises(NodeError, match="yields"):
         collect(definition(wrong), {})
+
+
+def test_a_node_of_a_plugin_gets_the_settings_of_the_test() -> None:
+    async def show(inputs: Inputs, context: NodeContext) -> dict[str, object]:
+        return {"out": context.plugin_settings["marks"]}
+
+    assert run_node(definition(show), {}, plugin_settings={"marks": 3}) == {"out": 3}

@@ -15,10 +15,14 @@ from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from innkeeper.activities import link_connection
+from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.node_attempt import NodeAttempt
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION
 
 TOKEN = "a worker's token"
 
@@ -111,12 +115,12 @@ class Worker:
 
 
 @asynccontextmanager
-async def connected(gateway: Gateway, name: str = "w", token: str = TOKEN) -> AsyncIterator[Worker]:
+async def connected(gateway: Gateway, name: str = "w", token: str = TOKEN, **hello: Any) -> AsyncIterator[Worker]:
     headers = {"Authorization": f"Bearer {token}"}
     async with connect(gateway.url, additional_headers=headers, compression=None, max_size=None, proxy=None) as socket:
         worker = Worker(socket)
         with suppress(ConnectionClosed):  # refused before the hello
-            await worker.raw({"hello": {"worker": name, "queues": ["innkeeper"]}})
+            await worker.raw({"hello": {"worker": name, "queues": ["innkeeper"], **hello}})
         yield worker
 
 
@@ -232,6 +236,56 @@ async def test_first_frame_must_be_a_hello(gateway: Gateway) -> None:
         worker = Worker(socket)
         await worker.send(opened(1))
         assert await worker.close_code() == 4400
+
+
+@pytest.mark.parametrize("hello", [{}, {"protocol": PROTOCOL_VERSION}], ids=["older", "same"])
+async def test_worker_of_a_known_protocol_is_served(gateway: Gateway, hello: dict[str, Any]) -> None:
+    async with connected(gateway, **hello) as worker:
+        await worker.send(opened(1))
+        await worker.until_acked(1)
+
+
+@pytest.mark.parametrize(
+    ("version", "older"),
+    [(PROTOCOL_VERSION + 1, "gateway"), (0, "worker"), (2**63 - 1, "gateway"), (-(2**63), "worker")],
+)
+async def test_worker_of_another_protocol_is_told_what_to_do_and_logged_once(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, version: int, older: str
+) -> None:
+    for _ in range(2):
+        async with connected(gateway, "w-7", protocol=version) as worker:
+            assert await worker.close_code() == 4426
+            reason = worker.socket.close_reason or ""
+    assert reason == f"worker speaks protocol {version}, gateway speaks 1; upgrade the {older}"
+    assert gateway.sockets.workers() == []
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert logged == [f"worker 'w-7' was refused: {reason}"]
+
+
+@pytest.mark.parametrize("version", [None, True, 1.0, "1", [1]], ids=repr)
+async def test_protocol_that_is_no_whole_number_is_malformed(gateway: Gateway, version: Any) -> None:
+    async with connected(gateway, protocol=version) as worker:
+        assert await worker.close_code() == 4400
+        assert "whole number" in (worker.socket.close_reason or "")
+
+
+async def test_refused_worker_tells_its_operator_and_is_served_once_the_versions_agree(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker's own end of the socket, as a process of the next version would have it."""
+    monkeypatch.setattr(link_connection, "PROTOCOL_VERSION", PROTOCOL_VERSION + 1)
+    url = gateway.url.removesuffix("/internal/worker").replace("ws", "http", 1)
+    link = GatewayLink(url, TOKEN, "w-8", flush_timeout_s=5)
+    link.start()
+    link.open(NodeAttempt("r", "n", (1, 0)), "core:X")
+    await until(lambda: any(record.name == "innkeeper.link" for record in caplog.records))
+    assert not link.connected.is_set()
+    monkeypatch.setattr(link_connection, "PROTOCOL_VERSION", PROTOCOL_VERSION)
+    await until(link.connected.is_set)
+    await link.stop()
+    assert [event["type"] for event in await gateway.events()] == ["NODE_EXECUTING"]
+    (told,) = [record.getMessage() for record in caplog.records if record.name == "innkeeper.link"]
+    assert "worker speaks protocol 2, gateway speaks 1; upgrade the gateway" in told
 
 
 async def test_wrong_token_is_refused(gateway: Gateway) -> None:

@@ -1,0 +1,156 @@
+"""The worker's WebSocket to the gateway: connects, says hello, carries frames both ways, and connects again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN
+
+log = logging.getLogger("innkeeper.link")
+
+MAX_RECEIVED = 16_000_000
+_RECONNECT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+
+
+class FrameHandler(Protocol):
+    """What a connection carries frames for. All calls come from the event loop of the connection."""
+
+    def connected(self) -> None:
+        """A new connection begins; the gateway has not said anything yet."""
+
+    def next_frame(self) -> bytes | None:
+        """The next frame to send; None when there is nothing."""
+
+    def receive(self, frame: dict[str, Any]) -> None:
+        """Take one frame of the gateway."""
+
+    def disconnected(self) -> None:
+        """The connection has ended, or could not be made."""
+
+
+@dataclass(frozen=True)
+class LinkAddress:
+    """Where the gateway is, and what the worker shows there.
+
+    Attributes:
+        url: Base URL of the gateway, `http://` or `https://`.
+        queues: Task queues that the worker polls.
+    """
+
+    url: str
+    token: str
+    worker_id: str
+    queues: Sequence[str] = ()
+
+    @property
+    def websocket_url(self) -> str:
+        return self.url.replace("http", "ws", 1) + "/internal/worker"
+
+    def hello(self) -> bytes:
+        fields = {"worker": self.worker_id, "queues": list(self.queues), "protocol": PROTOCOL_VERSION}
+        return orjson.dumps({"hello": fields})
+
+
+class LinkConnection:
+    """Keeps one connection to the gateway alive, for as long as the worker lives."""
+
+    def __init__(self, address: LinkAddress) -> None:
+        self._address = address
+        self._frame_due = asyncio.Event()
+        self._failures = 0
+        self._last_refusal = ""
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, handler: FrameHandler) -> None:
+        self._task = asyncio.create_task(self._keep_connected(handler), name="gateway-link")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def send_soon(self) -> None:
+        """Ask the handler for a frame at the next opportunity."""
+        self._frame_due.set()
+
+    async def _keep_connected(self, handler: FrameHandler) -> None:
+        while True:
+            try:
+                await self._connect_and_serve(handler)
+            except InvalidStatus as refused:
+                self._refused(f"the gateway refused this worker with status {refused.response.status_code}")
+            except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+                log.warning("the gateway sent a frame that cannot be read: %s", type(error).__name__)
+            except (OSError, TimeoutError, WebSocketException) as error:
+                log.debug("gateway away: %s", type(error).__name__)
+            handler.disconnected()
+            delay = _RECONNECT_S[min(self._failures, len(_RECONNECT_S) - 1)]
+            self._failures += 1
+            await asyncio.sleep(delay * random.uniform(0.8, 1.2))
+
+    async def _connect_and_serve(self, handler: FrameHandler) -> None:
+        async with connect(
+            self._address.websocket_url,
+            additional_headers={"Authorization": f"Bearer {self._address.token}"},
+            compression=None,
+            max_size=MAX_RECEIVED,
+            proxy=None,
+            open_timeout=5,
+            close_timeout=1,
+        ) as socket:
+            await socket.send(self._address.hello())
+            handler.connected()
+            try:
+                await self._serve(socket, handler)
+            finally:
+                # Also when sending has failed: by then the gateway's reason is known.
+                if socket.close_code is not None:
+                    self._closed(socket.close_code, socket.close_reason or "")
+
+    async def _serve(self, socket: ClientConnection, handler: FrameHandler) -> None:
+        reader = asyncio.create_task(self._read(socket, handler))
+        reader.add_done_callback(lambda _: self._frame_due.set())
+        try:
+            while not reader.done():
+                self._frame_due.clear()
+                frame = handler.next_frame()
+                if frame is not None:
+                    await socket.send(frame)
+                else:
+                    await self._frame_due.wait()
+            reader.result()
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def _read(self, socket: ClientConnection, handler: FrameHandler) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            async for data in socket:
+                frame = orjson.loads(data)
+                # Only a frame ends the row of failures: a gateway may accept a connection and close it again.
+                self._failures, self._last_refusal = 0, ""
+                handler.receive(frame)
+
+    def _closed(self, code: int, reason: str) -> None:
+        if code == WRONG_TOKEN:
+            self._refused("the gateway refused this worker: wrong token (INNKEEPER_WORKER_TOKEN, or worker.token)")
+        elif 4000 <= code < 5000:
+            self._refused(f"the gateway closed the socket: {code} {reason}".rstrip())
+        else:
+            log.debug("the gateway closed the socket: %d %s", code, reason)
+
+    def _refused(self, message: str) -> None:
+        """Log it once: the worker tries again every second, and the gateway would refuse it for the same reason."""
+        if message != self._last_refusal:
+            self._last_refusal = message
+            log.warning("%s; the worker keeps trying", message)

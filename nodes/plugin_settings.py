@@ -1,0 +1,126 @@
+"""The settings of plugins: the defaults of `configOptions`, and above them what the operator wrote into a file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+from pydantic import JsonValue
+
+from innkeeper.nodes.call import kind_of
+from innkeeper.nodes.errors import PluginLoadError
+from innkeeper.nodes.manifest import ConfigOption, PluginManifest
+from innkeeper.nodes.plugins import PluginStatus
+
+_log = logging.getLogger("innkeeper.plugins")
+
+SETTINGS_FOLDER = Path("system", "config", "extensions")
+"""Below the data directory, one `<plugin>.json` each: `system://` is what nodes may read and never write."""
+MAX_SETTINGS_BYTES = 256 * 1024
+
+PluginSettings = Mapping[str, JsonValue]
+
+
+def load_plugin_settings(plugins: Sequence[PluginStatus], data_dir: Path) -> dict[str, PluginSettings]:
+    """The settings of each node type of a plugin that has any, by full type. For composition roots.
+
+    A file that cannot be used and a value that does not fit are logged; the defaults count in their place.
+    """
+    found: dict[str, PluginSettings] = {}
+    for plugin in plugins:
+        if plugin.is_loaded and plugin.manifest is not None and plugin.manifest.config_options:
+            settings = MappingProxyType(_load(plugin.manifest, data_dir / SETTINGS_FOLDER))
+            found.update(dict.fromkeys(plugin.nodes, settings))
+    return found
+
+
+def settings_of(manifest: PluginManifest, given: Mapping[str, JsonValue]) -> tuple[dict[str, JsonValue], list[str]]:
+    """The effective settings of a plugin, and a sentence for each given value that does not count.
+
+    Every option has a value, its default where none was given (None without a default); an `action-button` has none.
+    """
+    options = {option.key: option for option in manifest.config_options if option.type != "action-button"}
+    settings = {key: option.default_value for key, option in options.items()}
+    problems = []
+    for key, value in given.items():
+        if key not in options:
+            problems.append(f"there is no setting {key!r}; settings are {', '.join(map(repr, options))}")
+        elif (allowed := _not_allowed(options[key], value)) is not None:
+            # Never the value itself: somebody may have put a key there.
+            problems.append(f"setting {key!r} is {kind_of(value)} that is not allowed; allowed is {allowed}")
+        else:
+            settings[key] = value
+    return settings, problems
+
+
+def _load(manifest: PluginManifest, folder: Path) -> dict[str, JsonValue]:
+    file = f"{manifest.name}.json"
+    try:
+        given = _read(folder / file)
+    except PluginLoadError as error:
+        _log.error("settings of plugin %s: %s; its defaults count", manifest.name, error.message)
+        given = {}
+    settings, problems = settings_of(manifest, given)
+    for problem in problems:
+        _log.error("settings of plugin %s: %s: %s", manifest.name, file, problem)
+    return settings
+
+
+def _read(file: Path) -> dict[str, JsonValue]:
+    """What the operator wrote; nothing when there is no file."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_SETTINGS_BYTES + 1)
+        settings = orjson.loads(data) if len(data) <= MAX_SETTINGS_BYTES else None
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise PluginLoadError(f"{file.name} cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise PluginLoadError(f"{file.name} is not JSON (line {error.lineno})") from error
+    if not isinstance(settings, dict):
+        raise PluginLoadError(f"{file.name} must be a JSON object of at most {MAX_SETTINGS_BYTES} bytes")
+    return settings
+
+
+def _not_allowed(option: ConfigOption, value: JsonValue) -> str | None:
+    """What would be allowed, when the value is not."""
+    is_allowed, allowed = _RULES.get(option.type, _text)(option, value)
+    return None if is_allowed else allowed
+
+
+def _text(option: ConfigOption, value: JsonValue) -> tuple[bool, str]:
+    return isinstance(value, str), "a text"
+
+
+def _boolean(option: ConfigOption, value: JsonValue) -> tuple[bool, str]:
+    return isinstance(value, bool), "true or false"
+
+
+def _number(option: ConfigOption, value: JsonValue) -> tuple[bool, str]:
+    low = "" if option.min is None else f" of at least {option.min:g}"
+    high = "" if option.max is None else f" of at most {option.max:g}"
+    allowed = "a number" + " and".join(filter(None, (low, high)))
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False, allowed
+    is_high_enough = option.min is None or value >= option.min
+    return is_high_enough and (option.max is None or value <= option.max), allowed
+
+
+def _choice(option: ConfigOption, value: JsonValue) -> tuple[bool, str]:
+    # As JSON: to Python `true` equals 1.
+    choices = [orjson.dumps(choice.value).decode() for choice in option.options]
+    return orjson.dumps(value).decode() in choices, " or ".join(choices)
+
+
+_RULES: Mapping[str, Callable[[ConfigOption, Any], tuple[bool, str]]] = {
+    "number": _number,
+    "slider": _number,
+    "boolean": _boolean,
+    "select": _choice,
+    "button-group": _choice,
+}
