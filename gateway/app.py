@@ -9,8 +9,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.gateway import errors
-from innkeeper.gateway.api import control, demo, events, files, health, nodes, prompts, workflows
+from innkeeper.gateway.api import control, demo, error_handlers, events, files, health, nodes, prompts, workflows
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.container import open_container
 from innkeeper.gateway.settings import Settings
@@ -25,7 +24,7 @@ class GatewayApp:
 
     def __init__(self, settings: Settings) -> None:
         self.failure: Exception | None = None
-        self._layers = errors.Shield(HostGuard(self._guarded(settings), settings=settings))
+        self._layers = error_handlers.Shield(HostGuard(self._guarded(settings), settings=settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def without_traceback(message: Message) -> None:
@@ -50,7 +49,7 @@ class GatewayApp:
         )
         for module in (prompts, control, events, nodes, workflows, files, health, demo):
             app.include_router(module.router)
-        errors.install(app)
+        error_handlers.install(app)
         return app
 
     def _lifespan(self, settings: Settings):  # type: ignore[no-untyped-def]  # FastAPI's own type of it is private
