@@ -157,7 +157,11 @@ async def test_real_gateway_refuses_strangers_in_our_words(shared: Any, http: ht
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
     assert "'/no/such/page'" in missing.json()["error"]
     refused = await http.put("/api/prompt")
-    assert (refused.status_code, refused.json()["code"], refused.headers["allow"]) == (405, "method_not_allowed", "POST")
+    assert (refused.status_code, refused.json()["code"], refused.headers["allow"]) == (
+        405,
+        "method_not_allowed",
+        "POST",
+    )
     # Two routes of one path: the answer names the methods of both.
     several = await http.put("/api/history/x")
     assert several.headers["allow"] == "GET, DELETE"
