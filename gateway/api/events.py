@@ -16,7 +16,7 @@ from starlette.websockets import WebSocket
 
 from innkeeper.gateway.api.models.runs import RunEvent
 from innkeeper.gateway.api.prompts import RunId
-from innkeeper.gateway.api.responses import answer, contents, errors, reference, request_headers
+from innkeeper.gateway.api.responses import answer, contents, errors, reference, request_headers, text
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.events.hub import Frames
 from innkeeper.gateway.realtime.reader import EventReader
@@ -32,14 +32,24 @@ HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 SSE = "text/event-stream"
-EVENT_STREAM = {
-    SSE: {
-        "type": "string",
-        "description": "Server-sent events: `id: <logId>:<seq>`, `event: <type>`, `data: <RunEvent as JSON>`. Comments "
-        "keep the connection alive. The stream ends with the run.",
-        "contentMediaType": "application/json",
-        "contentSchema": reference(RunEvent),
-    }
+EVENT_STREAM = contents(
+    "The events behind `Last-Event-ID` or `after`.",
+    {
+        SSE: text(
+            "Server-sent events: `id` is `<logId>:<seq>`, `event` the type, `data` a `RunEvent` as JSON. Comments keep "
+            "the connection alive. The stream ends with the run."
+        )
+    },
+)
+# As OpenAPI 3.2 describes the items of a stream; 3.1, which generators of clients read today, has no word for it.
+EVENT_STREAM[200]["content"][SSE]["x-itemSchema"] = {
+    "type": "object",
+    "properties": {
+        "id": text("`<logId>:<seq>`"),
+        "event": text("The type of the event."),
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": reference(RunEvent)},
+    },
+    "required": ["id", "event", "data"],
 }
 
 
@@ -47,7 +57,7 @@ EVENT_STREAM = {
     "/api/prompt/{run}/events",
     summary="Events of a run, from any event on, during the run and afterwards (SSE)",
     responses={
-        **contents("The events behind `Last-Event-ID` or `after`.", EVENT_STREAM),
+        **EVENT_STREAM,
         **answer("The client has all events, and no more will come: an EventSource stops here.", status=204),
         **errors({400: "bad_request", 404: "run_not_found", 409: "after_beyond_end", 503: "event_log_unavailable"}),
     },

@@ -9,12 +9,17 @@ from fastapi.responses import FileResponse, Response
 
 from innkeeper.gateway.api.client_scripts import script_file
 from innkeeper.gateway.api.models.catalogue import NodeType, Plugin
-from innkeeper.gateway.api.responses import answer, contents, errors, list_of, text
+from innkeeper.gateway.api.responses import TEXT, answer, contents, errors, list_of, request_headers, text
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotFound, json_response, shown
 from innkeeper.nodes.definition import NodeDefinition
 
 router = APIRouter(prefix="/api", tags=["catalogue"], default_response_class=Response)
+
+SCRIPT = {"text/javascript": text("JavaScript.")}
+SCRIPT_ERRORS = errors({400: "bad_request", 403: "forbidden", 404: "unknown_node_type not_found"})
+# The framework serves the file, and answers a bad Range header in its own way.
+SCRIPT_ERRORS[400]["content"][TEXT] = {"schema": text("Of a `Range` header that cannot be read.")}
 
 
 @router.get("/nodes", summary="All node types", responses=answer("The catalogue.", list_of(NodeType)) | errors())
@@ -34,10 +39,13 @@ async def get_node_type(full_type: Annotated[str, Path(description="`namespace:t
 @router.get(
     "/nodes/{namespace}/{type}/client-script/{path:path}",
     summary="A script of a node type, for the editor",
-    responses=contents(
-        "The script.", {"text/javascript": text("JavaScript.")}, headers={"ETag": "Version of the file."}
-    )
-    | errors({400: "bad_request", 403: "forbidden", 404: "unknown_node_type not_found"}),
+    responses={
+        **contents("The script.", SCRIPT, headers={"ETag": "Version of the file."}),
+        **contents("A part of the script.", SCRIPT, status=206, headers={"Content-Range": "Which part."}),
+        **contents("The range lies outside the script.", {TEXT: text("Nothing.")}, status=416),
+        **SCRIPT_ERRORS,
+    },
+    openapi_extra=request_headers({"Range": "`bytes=<first>-<last>`: one part of the script."}),
 )
 async def get_client_script(
     namespace: Annotated[str, Path(description="Namespace of the node type.")],
