@@ -17,6 +17,7 @@ from innkeeper.gateway.api.file_transfer import MAX_LISTED, UserFiles, logical_p
 from innkeeper.gateway.api.models.files import ListedFile, WrittenFile
 from innkeeper.gateway.api.output_response import BINARY_MIME, SAFE_HEADERS
 from innkeeper.gateway.api.responses import (
+    ANY,
     BYTES,
     JSON,
     JsonObject,
@@ -62,6 +63,8 @@ VERSION = {
     "Content-Disposition": "`attachment` with the file's name: it is saved, never shown.",
 }
 PART = {**VERSION, "Content-Range": "`bytes <first>-<last>/<size>`."}
+# First as bytes of no type: generators of clients know it, and take what they know.
+FILE = binary("The bytes of the file, or of a part of it, in the media type that its name stands for.")
 LIST_OR_FILE: JsonObject = {
     "description": "A page of files; or what a JSON file holds.",
     "anyOf": [list_of(ListedFile), {}],
@@ -99,13 +102,13 @@ async def list_files(scheme: Scheme, request: Request, limit: int = Limit, after
     summary="A file, whole or in part; of a folder (`path/`) its files",
     responses={
         **contents(
-            "The file, in the media type that its name stands for; or a page of files.",
-            {BYTES: binary("The bytes of the file."), JSON: LIST_OR_FILE},
+            "The file; or a page of files.",
+            {BYTES: FILE, JSON: LIST_OR_FILE, ANY: FILE},
             headers=VERSION | NEXT_PAGE,
         ),
         **contents(
             "A part of the file.",
-            {BYTES: binary("The bytes of the part.")},
+            {BYTES: FILE, ANY: FILE},
             status=206,
             headers=PART,
         ),

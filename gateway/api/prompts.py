@@ -46,7 +46,9 @@ IDEMPOTENCY = request_headers(
 WHOLE_VALUE = {
     JSON: {"description": "Any JSON value."},
     TEXT: text("With `Accept: text/plain`: a text as it is, any other value as JSON."),
-    BYTES: binary("Of a binary value. PNG, JPEG, GIF, WebP, MP3, WAV and Ogg have their own media type."),
+    BYTES: binary("A binary value, to be saved."),
+    "image/*": binary("A PNG, JPEG, GIF or WebP."),
+    "audio/*": binary("An MP3, WAV or Ogg."),
 }
 INTERRUPTION = answer("It is being interrupted, or left the queue.", Interrupted) | errors(
     {404: "run_not_found", 409: "run_not_active"}, schema=InterruptRefused

@@ -17,6 +17,7 @@ Responses = dict[int | str, JsonObject]
 JSON = "application/json"
 TEXT = "text/plain"
 BYTES = "application/octet-stream"
+ANY = "*/*"
 _EVERYWHERE = {401: "unauthorized", 403: "forbidden", 500: "internal_error"}
 _STATUS = {
     400: "The request cannot be understood.",
