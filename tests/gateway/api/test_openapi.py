@@ -160,6 +160,7 @@ async def test_without_temporal_the_declared_503_comes(temporal: Client, tmp_pat
     stack.close()
 
 
+@pytest.mark.skipif(WRITE_EXAMPLES, reason="the document of this process has the old ones")
 @pytest.mark.parametrize("operation", operations().values(), ids=operations().keys())
 def test_examples_fit_their_schemas(operation: Json) -> None:
     contract = Contract(document())
