@@ -7,10 +7,22 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from innkeeper.gateway import errors
-from innkeeper.gateway.api import control, demo, events, files, health, metrics, nodes, prompts, workflows
+from innkeeper.gateway.api import (
+    control,
+    demo,
+    error_handlers,
+    events,
+    files,
+    health,
+    metrics,
+    nodes,
+    openapi,
+    prompts,
+    workflows,
+)
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.container import open_container
 from innkeeper.gateway.settings import Settings
@@ -21,11 +33,13 @@ class GatewayApp:
 
     Attributes:
         failure: Why it could not start; a server that runs the app only tells that it did not.
+        routes: The routes, without the layers around them.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.failure: Exception | None = None
-        self._layers = errors.Shield(HostGuard(self._guarded(settings), settings=settings))
+        self.routes = self._routes(settings)
+        self._layers = error_handlers.Shield(HostGuard(self._guarded(settings), settings=settings))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def without_traceback(message: Message) -> None:
@@ -34,9 +48,7 @@ class GatewayApp:
         await self._layers(scope, receive, without_traceback if scope["type"] == "lifespan" else send)
 
     def _guarded(self, settings: Settings) -> ASGIApp:
-        app: ASGIApp = BodyLimit(
-            self._routes(settings), limit=settings.max_body_bytes, file_limit=settings.max_file_bytes
-        )
+        app: ASGIApp = BodyLimit(self.routes, limit=settings.max_body_bytes, file_limit=settings.max_file_bytes)
         return app if settings.access_token is None else AccessToken(app, token=settings.access_token)
 
     def _routes(self, settings: Settings) -> FastAPI:
@@ -44,13 +56,15 @@ class GatewayApp:
             title="Innkeeper",
             version=version("innkeeper"),
             lifespan=self._lifespan(settings),
-            # These pages load scripts from elsewhere.
+            # These pages load scripts from elsewhere; the document has a route of its own (api/openapi.py).
             docs_url=None,
             redoc_url=None,
+            openapi_url=None,
+            generate_unique_id_function=_operation_id,
         )
-        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo):
+        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo, openapi):
             app.include_router(module.router)
-        errors.install(app)
+        error_handlers.install(app)
         return app
 
     def _lifespan(self, settings: Settings):  # type: ignore[no-untyped-def]  # FastAPI's own type of it is private
@@ -65,6 +79,11 @@ class GatewayApp:
                 yield
 
         return lifespan
+
+
+def _operation_id(route: APIRoute) -> str:
+    """Clients are generated with these names: the route function's, unless the route has one of its own."""
+    return route.name
 
 
 def create_app(settings: Settings) -> GatewayApp:

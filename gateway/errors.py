@@ -1,4 +1,4 @@
-"""The border to clients: every error becomes `{"error", "code", "details" | "problems"}`, without traceback or path."""
+"""What a client is told of an error: its status and body `{"error", "code", "details" | "problems"}`, without path."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, RunError, RunNotActive, RunNotFound, RunStillActive
 
@@ -88,15 +83,6 @@ _BY_CODE = {
     "file_exists": 412,
     "storage_failed": 507,
 }
-_HTTP_CODES = {
-    400: "bad_request",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    413: "too_large",
-    503: "unavailable",
-}
 
 
 def shown(text: str) -> str:
@@ -142,71 +128,3 @@ def internal_error(error: BaseException) -> dict[str, Any]:
         "code": "internal_error",
         "details": {"reference": reference},
     }
-
-
-def install(app: FastAPI) -> None:
-    """Make `app` answer every error in our shape."""
-    app.add_exception_handler(InnkeeperError, _ours)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(Exception, _unexpected)
-
-
-async def _ours(request: Request, error: Exception) -> Response:
-    assert isinstance(error, InnkeeperError)
-    status = status_of(error)
-    if status == 500:
-        return json_response(internal_error(error), 500)
-    return json_response(body_of(error), status)
-
-
-async def _unexpected(request: Request, error: Exception) -> Response:
-    # Else the framework would answer with a page of its own; the Shield has ours.
-    raise error
-
-
-async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    code = _HTTP_CODES.get(error.status_code, "http_error")
-    sentence = {404: "there is nothing at", 405: "this method is not for"}.get(error.status_code)
-    text = f"{sentence} {shown(request.url.path)}; /openapi.json lists what there is" if sentence else error.detail
-    return json_response({"error": text, "code": code}, error.status_code, error.headers)
-
-
-async def _validation(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    # The offending value itself stays out: it may be a key.
-    details = [{"where": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
-    first = f"{details[0]['where']}: {details[0]['message']}" if details else "the request is not valid"
-    return json_response({"error": first, "code": "bad_request", "details": {"fields": details}}, 400)
-
-
-class Shield:
-    """Outermost ASGI layer: an exception nobody expected becomes a 500 with a reference, or closes the socket."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = started or message["type"] in ("http.response.start", "websocket.close")
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        except ClientDisconnect:
-            return  # it went away in the middle of its request: nobody is there to be answered
-        except Exception as error:
-            body = internal_error(error)
-            if started:
-                return
-            if scope["type"] == "http":
-                await json_response(body, 500)(scope, receive, send)
-            else:
-                await send({"type": "websocket.close", "code": 1011, "reason": "internal error"})

@@ -10,10 +10,14 @@ from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from innkeeper.gateway.api.demo_answers import ANSWERS, text_of, words_of
+from innkeeper.gateway.api.models.demo import ChatCompletion, ChatRequest, DemoError, DemoModels
+from innkeeper.gateway.api.models.errors import Error
+from innkeeper.gateway.api.responses import JSON, answer, contents, errors, json_body, one_of, reference, text
+from innkeeper.gateway.errors import json_response
 
 MAX_BODY_BYTES = 1_000_000
 MAX_WORDS = 4_096
@@ -21,7 +25,7 @@ DEFAULT_MODEL = "demo-storyteller"
 DEFAULT_WORDS_PER_SECOND = 25.0
 _MODEL = re.compile(r"(?P<name>[a-z-]+)(@(?P<send_rate>\d{1,5}(\.\d{1,3})?))?")
 
-router = APIRouter(prefix="/demo/v1", tags=["demo"])
+router = APIRouter(prefix="/demo/v1", tags=["demo"], default_response_class=Response)
 
 
 class _Message(BaseModel):
@@ -95,27 +99,36 @@ class _Answer:
         return {**self._head, "object": "chat.completion.chunk", "choices": choices}
 
 
-@router.post("/chat/completions")
-async def chat_completions(request: Request) -> Response:
-    """Answer as OpenAI's endpoint of this name does, batch or as server-sent events."""
+@router.post(
+    "/chat/completions",
+    summary="Answer as OpenAI's endpoint of this name does, whole or as server-sent events",
+    responses={
+        **contents(
+            "The completion; with `stream` events whose data are `chat.completion.chunk` objects, then `[DONE]`.",
+            {JSON: reference(ChatCompletion), "text/event-stream": text("Server-sent events.")},
+        ),
+        **errors({400: "", 404: "model_not_found"}, schema=DemoError),
+        # A far larger one the gateway refuses before the demo model sees it.
+        **errors({413: "request_too_large too_large"}, schema=one_of(DemoError, Error)),
+    },
+    openapi_extra=json_body(ChatRequest, "The messages."),
+)
+async def create_chat_completion(request: Request) -> Response:
     try:
         body = await _read(request)
-        answer = _Answer(body)
+        given = _Answer(body)
     except _Refused as refused:
-        return JSONResponse(refused.body, refused.status)
+        return json_response(refused.body, refused.status)
     if body.stream:
         with_usage = body.stream_options is not None and body.stream_options.include_usage
-        return StreamingResponse(_events(answer, with_usage), media_type="text/event-stream")
-    return JSONResponse(answer.completion("".join([piece async for piece in answer.pieces()])))
+        return StreamingResponse(_events(given, with_usage), media_type="text/event-stream")
+    return json_response(given.completion("".join([piece async for piece in given.pieces()])))
 
 
-@router.get("/models")
-async def models() -> dict[str, Any]:
-    """The demo models."""
-    return {
-        "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": "innkeeper"} for name in ANSWERS],
-    }
+@router.get("/models", summary="The demo models", responses=answer("The models.", DemoModels) | errors())
+async def list_demo_models() -> Response:
+    models = [{"id": name, "object": "model", "created": 0, "owned_by": "innkeeper"} for name in ANSWERS]
+    return json_response({"object": "list", "data": models})
 
 
 async def _events(answer: _Answer, with_usage: bool) -> AsyncIterator[bytes]:

@@ -14,12 +14,15 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.types import Message, Send
 from starlette.websockets import WebSocket
 
+from innkeeper.gateway.api.models.runs import RunEvent
+from innkeeper.gateway.api.prompts import RunId
+from innkeeper.gateway.api.responses import answer, contents, errors, reference, request_headers, text
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.events.hub import Frames
 from innkeeper.gateway.realtime.reader import EventReader
 
 logger = logging.getLogger("innkeeper.gateway.clients")
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], default_response_class=Response)
 
 KEEP_ALIVE_S = 15.0
 FRAMES_PER_PIECE = 64
@@ -28,8 +31,43 @@ _TYPE = re.compile(rb'"type":"([A-Za-z_-]+)"')
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-@router.get("/api/prompt/{run}/events", summary="Events of a run (SSE); goes on behind Last-Event-ID or `after`")
-async def events(run: str, request: Request, after: int = Query(0, ge=0)) -> Response:
+SSE = "text/event-stream"
+EVENT_STREAM = contents(
+    "The events behind `Last-Event-ID` or `after`.",
+    {
+        SSE: text(
+            "Server-sent events: `id` is `<logId>:<seq>`, `event` the type, `data` a `RunEvent` as JSON. Comments keep "
+            "the connection alive. The stream ends with the run."
+        )
+    },
+)
+# As OpenAPI 3.2 describes the items of a stream; 3.1, which generators of clients read today, has no word for it.
+EVENT_STREAM[200]["content"][SSE]["x-itemSchema"] = {
+    "type": "object",
+    "properties": {
+        "id": text("`<logId>:<seq>`"),
+        "event": text("The type of the event."),
+        "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": reference(RunEvent)},
+    },
+    "required": ["id", "event", "data"],
+}
+
+
+@router.get(
+    "/api/prompt/{run}/events",
+    summary="Events of a run, from any event on, during the run and afterwards (SSE)",
+    responses={
+        **EVENT_STREAM,
+        **answer("The client has all events, and no more will come: an EventSource stops here.", status=204),
+        **errors({400: "bad_request", 404: "run_not_found", 409: "after_beyond_end", 503: "event_log_unavailable"}),
+    },
+    openapi_extra=request_headers({"Last-Event-ID": "`<logId>:<seq>` of the last event; comes before `after`."}),
+)
+async def stream_run_events(
+    run: RunId,
+    request: Request,
+    after: int = Query(0, ge=0, description="`seq` of the last event that the client has."),
+) -> Response:
     container = container_of(request)
     reader, log_id = container.reader, None
     if (seen := _EVENT_ID.fullmatch(request.headers.get("last-event-id", ""))) is not None:

@@ -7,14 +7,29 @@ import contextlib
 import mimetypes
 import re
 from email.utils import formatdate
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 from urllib.parse import quote, unquote_to_bytes
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
 from innkeeper.gateway.api.file_transfer import MAX_LISTED, UserFiles, logical_path, pieces
+from innkeeper.gateway.api.models.files import ListedFile, WrittenFile
 from innkeeper.gateway.api.output_response import BINARY_MIME, SAFE_HEADERS
+from innkeeper.gateway.api.responses import (
+    ANY,
+    BYTES,
+    JSON,
+    JsonObject,
+    answer,
+    binary,
+    binary_body,
+    contents,
+    errors,
+    list_of,
+    request_headers,
+    without_bodies,
+)
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.nodes.services.resources import FileInfo
@@ -28,35 +43,126 @@ def _utf8_path(request: Request) -> None:
         raise BadRequest("the path holds bytes that are not UTF-8 (such as %ff); names are UTF-8") from None
 
 
-router = APIRouter(prefix="/api/files", tags=["files"], dependencies=[Depends(_utf8_path)])
+router = APIRouter(
+    prefix="/api/files", tags=["files"], dependencies=[Depends(_utf8_path)], default_response_class=Response
+)
 
 # As many digits as Python reads: a range beyond any size is still one.
 _RANGE = re.compile(r"bytes=(\d{0,4000})-(\d{0,4000})", re.ASCII)
 _WRITE_AT_ONCE = 1024 * 1024
+Scheme = Annotated[str, Path(description="`user`, `shared` or `system`.")]
+FilePath = Annotated[str, Path(description="Path of the file; names are UTF-8 and do not begin with a dot.")]
 Limit = Query(1000, ge=1, le=MAX_LISTED, description="At most so many files.")
 After = Query("", max_length=2000, description="Only files whose paths come after this one: the last of a page.")
+REFUSED = {400: "bad_request", 403: "resource_refused", 404: "not_found"}
+NEXT_PAGE = {"Link": '`<url>; rel="next"`: the next page, when there is one.'}
+VERSION = {
+    "ETag": "Version of the file.",
+    "Last-Modified": "When it was written.",
+    "Accept-Ranges": "`bytes`.",
+    "Content-Disposition": "`attachment` with the file's name: it is saved, never shown.",
+}
+PART = {**VERSION, "Content-Range": "`bytes <first>-<last>/<size>`."}
+# First as bytes of no type: generators of clients know it, and take what they know.
+FILE = binary("The bytes of the file, or of a part of it, in the media type that its name stands for.")
+LIST_OR_FILE: JsonObject = {
+    "description": "A page of files; or what a JSON file holds.",
+    "anyOf": [list_of(ListedFile), {}],
+}
+READ_HEADERS = request_headers(
+    {
+        "If-None-Match": "ETags that the client has: of one of them the answer is 304.",
+        "Range": "`bytes=<first>-<last>`, either end may be open: one part of the file. Several give the whole file.",
+        "If-Range": "ETag: the part only if the file is still this version, else the whole file.",
+    }
+)
+READ_ERRORS = errors(
+    {
+        400: "bad_request is_folder",
+        403: "resource_refused",
+        404: "not_found resource_not_found",
+        409: "resource_unreadable",
+        416: "range_not_satisfiable",
+    }
+)
+NOT_MODIFIED = answer("The client has this version.", status=304, headers=VERSION)
 
 
-@router.get("/{scheme}", summary="Files of a scheme: user, shared or system")
-async def list_all(scheme: str, request: Request, limit: int = Limit, after: str = After) -> Response:
+@router.get(
+    "/{scheme}",
+    summary="Files of a scheme, also in its folders, by path",
+    responses=answer("A page.", list_of(ListedFile), headers=NEXT_PAGE) | errors(REFUSED),
+)
+async def list_files(scheme: Scheme, request: Request, limit: int = Limit, after: str = After) -> Response:
     return await _list(request, logical_path(scheme, ""), limit, after)
 
 
-@router.get("/{scheme}/{path:path}", summary="A file, whole or in part; of a folder (path/) its files")
-async def get(scheme: str, path: str, request: Request, limit: int = Limit, after: str = After) -> Response:
+@router.get(
+    "/{scheme}/{path:path}",
+    summary="A file, whole or in part; of a folder (`path/`) its files",
+    responses={
+        **contents(
+            "The file; or a page of files.",
+            {BYTES: FILE, JSON: LIST_OR_FILE, ANY: FILE},
+            headers=VERSION | NEXT_PAGE,
+        ),
+        **contents(
+            "A part of the file.",
+            {BYTES: FILE, ANY: FILE},
+            status=206,
+            headers=PART,
+        ),
+        **NOT_MODIFIED,
+        **READ_ERRORS,
+    },
+    openapi_extra=READ_HEADERS,
+)
+async def get_file(
+    scheme: Scheme, path: FilePath, request: Request, limit: int = Limit, after: str = After
+) -> Response:
     logical = logical_path(scheme, path)
     if not path or path.endswith("/"):
         return await _list(request, logical, limit, after)
     return await _file(request, logical)
 
 
-@router.head("/{scheme}/{path:path}", summary="Size, type and age of a file")
-async def head(scheme: str, path: str, request: Request) -> Response:
+@router.head(
+    "/{scheme}/{path:path}",
+    summary="Size, type and version of a file",
+    responses={
+        **answer("The headers of the file.", headers={**VERSION, "Content-Length": "Its size in bytes."}),
+        **answer("The headers of a part.", status=206, headers=PART),
+        **NOT_MODIFIED,
+        **without_bodies(READ_ERRORS),
+    },
+    openapi_extra=READ_HEADERS,
+)
+async def head_file(scheme: Scheme, path: FilePath, request: Request) -> Response:
     return await _file(request, logical_path(scheme, path))
 
 
-@router.put("/{scheme}/{path:path}", summary="Write a file, whole or not at all")
-async def put(scheme: str, path: str, request: Request) -> Response:
+@router.put(
+    "/{scheme}/{path:path}",
+    summary="Write a file, whole or not at all",
+    responses={
+        **answer("It replaced a file.", WrittenFile),
+        **answer("It is new.", WrittenFile, status=201),
+        **errors(
+            {
+                **REFUSED,
+                409: "resource_unwritable",
+                412: "file_exists",
+                413: "too_large",
+                507: "storage_failed",
+            }
+        ),
+    },
+    openapi_extra={
+        **binary_body("The file. The largest is `INNKEEPER_MAX_FILE_BYTES`."),
+        **request_headers({"If-None-Match": "`*`: do not replace a file, answer 412 instead."}),
+    },
+)
+async def put_file(scheme: Scheme, path: FilePath, request: Request) -> Response:
     logical = logical_path(scheme, path)
     condition = request.headers.get("if-none-match")
     if condition not in (None, "*"):
@@ -76,8 +182,21 @@ async def put(scheme: str, path: str, request: Request) -> Response:
     return json_response(written.to_json(), 201 if written.created else 200)
 
 
-@router.delete("/{scheme}/{path:path}", summary="Delete a file", status_code=204)
-async def delete(scheme: str, path: str, request: Request) -> Response:
+@router.delete(
+    "/{scheme}/{path:path}",
+    summary="Delete a file",
+    status_code=204,
+    responses=answer("It is gone.", status=204)
+    | errors(
+        {
+            **REFUSED,
+            404: "not_found resource_not_found",
+            409: "resource_unwritable",
+            507: "storage_failed",
+        }
+    ),
+)
+async def delete_file(scheme: Scheme, path: FilePath, request: Request) -> Response:
     await files_of(request).delete(logical_path(scheme, path))
     return Response(status_code=204)
 

@@ -5,18 +5,33 @@ from __future__ import annotations
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
+from innkeeper.gateway.api.models.health import Alive, Collected, Readiness, SystemStats
+from innkeeper.gateway.api.responses import answer, errors
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import json_response
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], default_response_class=Response)
 
 
-@router.get("/healthz", summary="Alive")
+@router.get(
+    "/healthz",
+    summary="Is the gateway alive? Needs no token",
+    responses=answer("It is.", Alive) | errors(needs_token=False),
+    openapi_extra={"security": []},
+)
 async def healthz() -> Response:
     return json_response({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready to run workflows; 503 with the reasons when not")
+@router.get(
+    "/readyz",
+    summary="Can it run workflows now?",
+    responses={
+        **answer("It can.", Readiness),
+        **errors(),
+        **answer("It cannot; the reasons are in `checks`.", Readiness, status=503),
+    },
+)
 async def readyz(request: Request) -> Response:
     container = container_of(request)
     workers = len(container.workers.workers())
@@ -30,13 +45,23 @@ async def readyz(request: Request) -> Response:
     return json_response(body, 200 if ready else 503)
 
 
-@router.get("/api/system_stats", summary="How many runs run and wait")
-async def system_stats(request: Request) -> Response:
+@router.get(
+    "/api/system_stats",
+    summary="How many runs run and wait",
+    responses=answer("The counts.", SystemStats) | errors(),
+)
+async def get_system_stats(request: Request) -> Response:
     container = container_of(request)
     counts = await container.runs.queue_counts()
     return json_response({"maxConcurrentWorkflows": container.settings.max_concurrent_runs, **counts})
 
 
-@router.post("/api/gc", summary="Delete stored values that nothing refers to any more; dryRun only counts them")
-async def collect(request: Request, dry_run: bool = Query(False, alias="dryRun")) -> Response:
+@router.post(
+    "/api/gc",
+    summary="Delete stored values that nothing refers to any more",
+    responses=answer("What was done.", Collected) | errors({400: "bad_request", 503: "event_log_unavailable"}),
+)
+async def collect_garbage(
+    request: Request, dry_run: bool = Query(False, alias="dryRun", description="Only count them.")
+) -> Response:
     return json_response((await container_of(request).garbage_collector.collect(dry_run=dry_run)).to_json())

@@ -11,10 +11,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
+from innkeeper.gateway.api.responses import TEXT, contents, errors, text
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.store.runs import ENDED
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], default_response_class=Response)
+OPENMETRICS = "application/openmetrics-text"
 
 # Name without `innkeeper_`: help text and where the value is read.
 _GAUGES: Mapping[str, tuple[str, Callable[[Container], float]]] = {
@@ -67,7 +69,14 @@ _COLLECTION_COUNTERS = {
 }
 
 
-@router.get("/metrics", summary="Metrics for Prometheus, as text or OpenMetrics by the Accept header")
+@router.get(
+    "/metrics",
+    summary="Metrics for Prometheus",
+    responses=contents(
+        "Text or OpenMetrics, by the Accept header.", {TEXT: text("The metrics."), OPENMETRICS: text("The same.")}
+    )
+    | errors(),
+)
 async def metrics(request: Request) -> Response:
     container = container_of(request)
     counted = list(_counted(container, await container.runs.queue_counts()))
@@ -93,8 +102,8 @@ def _counted(container: Container, queue: Mapping[str, int]) -> Iterator[Metric]
     """What the parts of a container count. They are read on the event loop: none of them has a lock."""
     yield _gauge("runs_running", "Runs that run, those that only wait included.", queue["runningExecutions"])
     yield _gauge("runs_queued", "Runs that wait in the queue for a free place.", queue["pendingExecutions"])
-    for name, (text, read) in _GAUGES.items():
-        yield _gauge(name, text, read(container))
+    for name, (told, read) in _GAUGES.items():
+        yield _gauge(name, told, read(container))
     yield _closed_runs(container.finisher.closed)
     yield _counter("frames_sent", "Events sent to clients, by WebSocket and SSE.", container.reader.frames_sent)
     yield from _counters("log_", _LOG_COUNTERS, container.writer.counters)

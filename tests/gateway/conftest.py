@@ -33,6 +33,7 @@ from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from tests.gateway.contract import contract
 
 PLUGINS = Path(__file__).parent / "plugins"
 
@@ -143,7 +144,9 @@ class Stack:
             yield http
 
     def http(self, **options: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, **options)
+        """A client; each answer must be as the OpenAPI document declares it."""
+        hooks = {"response": [contract().check]}
+        return httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, **{"event_hooks": hooks, **options})
 
     def close(self) -> None:
         self._sock.close()

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from innkeeper.gateway import errors
+from innkeeper.gateway.api import error_handlers
+from innkeeper.gateway.api.error_handlers import Shield
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
-from innkeeper.gateway.errors import Shield, json_response
+from innkeeper.gateway.errors import json_response
 from innkeeper.gateway.process.logging import JsonLines, Redact
 from innkeeper.gateway.settings import Settings, SettingsError, worker_token
 
@@ -122,7 +123,7 @@ async def test_unexpected_error_tells_a_reference_and_nothing_else(caplog: pytes
 
 async def test_bug_in_a_route_is_told_like_any_other_error() -> None:
     app = FastAPI()
-    errors.install(app)
+    error_handlers.install(app)
 
     @app.get("/broken")
     async def broken() -> None:
@@ -155,7 +156,16 @@ async def test_real_gateway_refuses_strangers_in_our_words(shared: Any, http: ht
     missing = await http.get("/no/such/page")
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
     assert "'/no/such/page'" in missing.json()["error"]
-    assert (await http.put("/api/prompt")).json()["code"] == "method_not_allowed"
+    refused = await http.put("/api/prompt")
+    assert (refused.status_code, refused.json()["code"], refused.headers["allow"]) == (
+        405,
+        "method_not_allowed",
+        "POST",
+    )
+    # Two routes of one path: the answer names the methods of both.
+    several = await http.put("/api/history/x")
+    assert several.headers["allow"] == "GET, DELETE"
+    assert several.json()["error"].startswith("Method not allowed for '/api/history/x'; allowed: GET, DELETE; ")
     with pytest.raises(ConnectionClosed) as closed:
         async with connect(shared.ws_url, proxy=None, origin="https://evil.example.com") as socket:
             await socket.recv()

@@ -1,0 +1,217 @@
+"""Runs: accepted, listed, and in full."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, NotRequired
+
+from pydantic import Field, with_config
+from typing_extensions import TypeAliasType, TypedDict
+
+from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonValue, Moment
+from innkeeper.gateway.api.models.errors import Problem
+
+RunStatus = TypeAliasType(
+    "RunStatus", Literal["queued", "running", "paused", "waiting", "complete", "error", "interrupted"]
+)
+NodeStatus = TypeAliasType(
+    "NodeStatus", Literal["running", "waiting", "complete", "error", "skipped", "interrupted"]
+)  # fmt: skip
+WaitKind = TypeAliasType("WaitKind", Literal["delay", "until", "approval", "event"])
+
+
+@with_config(CLOSED)
+class RerunCounts(TypedDict, total=False):
+    """How many nodes each list has, also where the list is cut after 1,000."""
+
+    reused: Count
+    stale: Count
+    leftOut: Count
+    runs: Count
+
+
+@with_config(CLOSED)
+class RunAccepted(TypedDict):
+    """The answer to a submission. A rerun also says what it takes over; each list holds at most 1,000 node ids."""
+
+    promptId: str
+    """The run's id."""
+    baseRun: NotRequired[str]
+    reused: NotRequired[list[str]]
+    """Nodes whose outputs are taken over."""
+    stale: NotRequired[list[str]]
+    """Nodes of a preview whose outputs are taken over although they may be out of date."""
+    leftOut: NotRequired[list[str]]
+    """Nodes that are not needed."""
+    runs: NotRequired[list[str]]
+    """Nodes that run."""
+    counts: NotRequired[RerunCounts]
+    warnings: NotRequired[list[Problem]]
+    """What the compiler found odd in a graph that can run."""
+
+
+@with_config(CLOSED)
+class Progress(TypedDict):
+    value: float
+    max: float
+
+
+@with_config(CLOSED)
+class Wait(TypedDict):
+    """What a waiting node waits for."""
+
+    kind: WaitKind
+    until: Moment | None
+    """When the wait ends by itself; null waits for ever."""
+    name: NotRequired[str]
+    """Of the event."""
+    approvalId: NotRequired[str]
+    form: NotRequired[list[FreeObject]]
+    """Fields that an approval asks for, as interface slots."""
+    data: NotRequired[JsonValue]
+    """What is to be approved."""
+
+
+@with_config(CLOSED)
+class NodeError(TypedDict):
+    """Why a node failed."""
+
+    message: str
+    code: str
+    retryable: NotRequired[bool]
+    """Would another attempt have been allowed?"""
+    details: NotRequired[FreeObject]
+
+
+@with_config(CLOSED)
+class NodeState(TypedDict):
+    """One node of a run."""
+
+    status: NodeStatus
+    output: NotRequired[FreeObject]
+    """Output slot to value. A large value is `{"$blob", "size", "mime", "preview", "url"}`: `url` gives it whole. A
+    stream is `{"text", "chunks"}`."""
+    error: NotRequired[NodeError]
+    attempts: NotRequired[Count]
+    startedAt: NotRequired[Moment]
+    endedAt: NotRequired[Moment]
+    reason: NotRequired[str | None]
+    """Of a skipped node: why."""
+    cause: NotRequired[str | None]
+    """Of a skipped node: the node that it was skipped for."""
+    progress: NotRequired[Progress]
+    wait: NotRequired[Wait]
+    dead: NotRequired[list[str]]
+    """Outputs that will never come."""
+    reused: NotRequired[bool]
+    """Taken over from another run."""
+    stale: NotRequired[bool]
+    """Taken over from a run of another graph."""
+    cached: NotRequired[bool]
+    """From the result cache."""
+
+
+@with_config(CLOSED)
+class FailedNode(TypedDict):
+    nodeId: str
+    """Path of the node: ids from the outermost group to the node, joined by `/`."""
+    code: str | None
+    message: str | None
+
+
+@with_config(CLOSED)
+class RunErrorInfo(TypedDict):
+    """Why a run failed."""
+
+    message: str
+    code: str
+    nodes: NotRequired[list[FailedNode]]
+    """The first 100 failed nodes."""
+
+
+@with_config(CLOSED)
+class RunSummary(TypedDict):
+    """A run in a list."""
+
+    promptId: str
+    status: RunStatus
+    openApprovals: NotRequired[Annotated[int, Field(ge=1)]]
+    """How many nodes wait for an approval."""
+    workflowId: NotRequired[str]
+    workflowName: NotRequired[str]
+    baseRun: NotRequired[str]
+    """The run from which it took over finished nodes."""
+    isPreview: NotRequired[bool]
+    submittedAt: Moment
+    startedAt: NotRequired[Moment]
+    completedAt: NotRequired[Moment]
+    durationMs: NotRequired[Count]
+
+
+@with_config(CLOSED)
+class Run(RunSummary):
+    """A run in full."""
+
+    outputs: FreeObject
+    """Interface output to value; large values and streams as in `nodeStatus`."""
+    nodeStatus: dict[str, NodeState]
+    """Node path to state. Nodes that have not begun are absent."""
+    errorInfo: NotRequired[RunErrorInfo]
+    differs: NotRequired[list[str]]
+    """Nodes of which the event log tells something else than the engine; the engine's word is what this answer has."""
+
+
+@with_config(CLOSED)
+class SubmittedRun(Run):
+    """A run in full, with what the submission was told: the answer to a submission with `wait`."""
+
+    reused: NotRequired[list[str]]
+    stale: NotRequired[list[str]]
+    leftOut: NotRequired[list[str]]
+    runs: NotRequired[list[str]]
+    counts: NotRequired[RerunCounts]
+    warnings: NotRequired[list[Problem]]
+
+
+@with_config(CLOSED)
+class Executions(TypedDict):
+    """Runs that have not ended."""
+
+    running: list[RunSummary]
+    pending: list[RunSummary]
+    """Runs that wait in the queue, next first."""
+
+
+@with_config(CLOSED)
+class History(TypedDict):
+    """A page of ended runs, newest first."""
+
+    history: list[RunSummary]
+    nextCursor: int | None
+    """`cursor` of the next page; null on the last one."""
+
+
+@with_config(CLOSED)
+class Interrupted(TypedDict):
+    """A run that is being interrupted."""
+
+    success: Literal[True]
+    message: str
+
+
+@with_config(CLOSED)
+class RunEvent(TypedDict):
+    """One event of a run, as SSE and the WebSocket send it.
+
+    Types: EXECUTION_STATUS_UPDATE, NODE_EXECUTING, NODE_PROGRESS, NODE_YIELD, NODE_STREAM_RESET, NODE_WAITING,
+    APPROVAL_REQUIRED, APPROVAL_ANSWERED, NODE_COMPLETE, NODE_ERROR, NODE_SKIPPED, NODE_BYPASSED, NODE_INTERRUPTED,
+    WORKFLOW_INTERFACE_YIELD, WORKFLOW_INTERFACE_RESET. A NODE_COMPLETE of `__WORKFLOW_INTERFACE_OUTPUTS__` holds the
+    outputs of the run.
+    """
+
+    seq: Annotated[int, Field(ge=1)]
+    """Number in the run, from 1 without gaps."""
+    ts: Count
+    """Milliseconds since 1970."""
+    type: str
+    payload: FreeObject
+    """Always with `promptId`; with `nodeId` or `sourceNodeId` where it is about a node."""
