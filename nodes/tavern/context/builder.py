@@ -103,7 +103,7 @@ class _Context:
         offset = 2 if self.settings.type == "continue" else 1
         return [
             self.scripts.on_line(line, len(lines) - place - offset, expand_captures=self._may_expand(line))
-            for place, line in enumerate(self._named(lines))
+            for place, line in enumerate(self._with_speakers(lines))
         ]
 
     def _greeting(self) -> list[ChatLine]:
@@ -115,7 +115,7 @@ class _Context:
         text = self._field(text)
         return [ChatLine("assistant", text)] if text else []
 
-    def _named(self, lines: Sequence[ChatLine]) -> list[ChatLine]:
+    def _with_speakers(self, lines: Sequence[ChatLine]) -> list[ChatLine]:
         names = {"user": self.given.user, "assistant": self.card.char_name}
         return [line if line.name else replace(line, name=names.get(line.role, "")) for line in lines]
 
@@ -151,7 +151,7 @@ class _Context:
     def _parts(self, chat: Sequence[ChatLine], fields: ScanTexts, active: Activation) -> Parts:
         use_card = self.settings.prefer_card_prompts
         return Parts(
-            history=[self._turn(line) for line in chat],
+            history=[self._turn_of(line) for line in chat],
             description=fields.character_description,
             personality=fields.character_personality,
             scenario=fields.scenario,
@@ -166,7 +166,7 @@ class _Context:
             are_expanded=True,
         )
 
-    def _turn(self, line: ChatLine) -> Turn:
+    def _turn_of(self, line: ChatLine) -> Turn:
         return Turn(
             role=line.role,
             text=line.text,

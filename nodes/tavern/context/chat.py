@@ -56,7 +56,7 @@ def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
     value = parsed(value)
     log = from_value([value] if is_message(value) else value)
     warnings += log.warnings
-    return tuple(_line(message, index) for index, message in enumerate(log.messages))
+    return tuple(_chat_line(message, index) for index, message in enumerate(log.messages))
 
 
 def parsed(value: Any) -> Any:
@@ -71,7 +71,7 @@ def is_message(value: Any) -> bool:
     return isinstance(value, Mapping) and "role" in value and ("content" in value or bool(value.get("tool_calls")))
 
 
-def _line(message: ChatMessage, index: int) -> ChatLine:
+def _chat_line(message: ChatMessage, index: int) -> ChatLine:
     content = (message.record or {}).get("content")
     swipe = message.extra.get("swipe_id")
     return ChatLine(

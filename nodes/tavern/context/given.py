@@ -106,7 +106,7 @@ def macro_environment(
 
 
 def _read_preset(inputs: Inputs, settings: ContextSettings, warnings: list[str]) -> Preset:
-    with _named("presetData"):
+    with _naming_input("presetData"):
         preset = read_preset(inputs.get("presetData") or None)
     warnings += preset.warnings
     if inputs.get("maxContext") is not None:
@@ -120,14 +120,14 @@ def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
         return Card()
     if not isinstance(raw, Mapping):
         raise FormatError(f"'characterData' must be a card, found {kind_of(raw)}")
-    with _named("characterData"):
+    with _naming_input("characterData"):
         card = normalise(raw)
     warnings += card.warnings
     return card
 
 
 @contextmanager
-def _named(place: str) -> Iterator[None]:
+def _naming_input(place: str) -> Iterator[None]:
     """What is wrong inside is told with the input it is about."""
     try:
         yield
@@ -160,7 +160,7 @@ def _read_scripts(
     scripts: list[tuple[str, RegexScript]] = []
     for source, raw, may_run in sources:
         if raw and may_run:
-            with _named("regexScripts" if source == "regexScripts" else f"{source}Data"):
+            with _naming_input("regexScripts" if source == "regexScripts" else f"{source}Data"):
                 found, odd = read_scripts(raw)
             warnings += odd
             scripts += [(source, script) for script in found]
@@ -207,7 +207,7 @@ def _book(raw: Any, place: str, warnings: list[str]) -> tuple[WorldBook, ...]:
     if not raw:
         return ()
     name = raw.get("name") if isinstance(raw, Mapping) else None
-    with _named(place):
+    with _naming_input(place):
         book = read_book(raw, name if isinstance(name, str) and name else place)
     warnings += [f"world book {book.name!r}: {warning}" for warning in book.warnings]
     return (book,)

@@ -144,7 +144,7 @@ class _Assembler:
         self._override("main", self.parts.main_override)
         self._override("jailbreak", self.parts.jailbreak_override)
         self._put_notes()
-        ordered = {identifier: self._group(identifier, slot) for identifier, slot in self.slots.items()}
+        ordered = {identifier: self._messages_of_slot(identifier, slot) for identifier, slot in self.slots.items()}
         control = self._control_messages()
         turns = list(self.parts.history)
         prefill = self._prefill(turns)
@@ -266,7 +266,7 @@ class _Assembler:
             text = "\n".join(filter(None, texts))
         return text
 
-    def _group(self, identifier: str, slot: _Slot) -> list[Message]:
+    def _messages_of_slot(self, identifier: str, slot: _Slot) -> list[Message]:
         if identifier in _LISTS:
             return []
         own = [] if slot.prompt.in_chat else [self._message(slot.prompt.role, slot.text, identifier)]
