@@ -153,7 +153,16 @@ def _failed_status(
     first = errors[0]
     name = manifest.name if manifest else folder.name
     _log.error("plugin %s was not loaded: %s: %s", name, first.file, first.reason)
-    return PluginStatus(name, folder, manifest, (), first.file, first.reason, errors, warnings)
+    return PluginStatus(
+        name,
+        folder,
+        manifest=manifest,
+        nodes=(),
+        file=first.file,
+        reason=first.reason,
+        errors=errors,
+        warnings=warnings,
+    )
 
 
 @dataclass(frozen=True)

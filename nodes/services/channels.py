@@ -206,7 +206,9 @@ def _routes(model: Model, usable: list[Channel]) -> Iterator[Route]:
     best_first = sorted(oldest_first, key=lambda channel: (-channel.priority, -channel.weight))
     best_first.sort(key=lambda channel: (not is_default(channel), model.model_id not in channel.default_for))
     for channel in best_first:
-        yield Route(channel.id, model.model_id, channel.base_url, channel.api_key, channel.adapter_type)
+        yield Route(
+            channel.id, model.model_id, base_url=channel.base_url, api_key=channel.api_key, adapter=channel.adapter_type
+        )
 
 
 def _all_of(words: frozenset[str]) -> str:

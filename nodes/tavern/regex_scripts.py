@@ -139,7 +139,7 @@ def apply_scripts(
     """
     report = []
     for index, script in enumerate(scripts):
-        reason = _why_not(script, text, placement, stage, depth, is_edit)
+        reason = _skip_reason(script, text, placement=placement, stage=stage, depth=depth, is_edit=is_edit)
         if reason:
             report.append(ScriptReport(index, script.title, "skipped", reason, text_length=len(text)))
             continue
@@ -160,7 +160,9 @@ def run_script(
     return run.apply(text), run.matches
 
 
-def _why_not(script: RegexScript, text: str, placement: int, stage: Stage, depth: int | None, is_edit: bool) -> str:
+def _skip_reason(
+    script: RegexScript, text: str, *, placement: int, stage: Stage, depth: int | None, is_edit: bool
+) -> str:
     stages = [stage for stage, is_on in (("display", script.markdown_only), ("prompt", script.prompt_only)) if is_on]
     checks = (
         (script.disabled, "disabled"),

@@ -67,7 +67,7 @@ async def _request(method: str, inputs: Inputs, context: NodeContext) -> tuple[H
     if secret:
         headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         headers["Authorization"] = secret
-    return HttpRequest(method, url, headers, body, timeout_s), secret
+    return HttpRequest(method, url, headers=headers, body=body, timeout_s=timeout_s), secret
 
 
 async def _authorization(value: Any, host: str, context: NodeContext) -> str:

@@ -44,7 +44,7 @@ class ChatLine:
         return self.role == "user"
 
     def to_macro(self) -> MacroMessage:
-        return MacroMessage(self.text, self.is_user, self.is_hidden, self.swipes, self.swipe)
+        return MacroMessage(self.text, self.is_user, is_system=self.is_hidden, swipes=self.swipes, swipe=self.swipe)
 
 
 def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
@@ -77,9 +77,9 @@ def _chat_line(message: ChatMessage, index: int) -> ChatLine:
     return ChatLine(
         message.role,
         message.text.replace("\r", ""),
-        message.name,
-        index,
-        content if isinstance(content, list) else None,
+        name=message.name,
+        index=index,
+        content=content if isinstance(content, list) else None,
         is_hidden=message.is_system,
         is_narrator=message.role not in ("user", "assistant"),
         show_name=bool(message.extra.get("force_avatar")),

@@ -58,14 +58,14 @@ def read_given(inputs: Inputs, settings: ContextSettings, seed: str, warnings: l
         user=_user_name(inputs.get("userName")),
         state=read_state(inputs.get("chatState"), inputs.get("variables"), seed),
         lines=read_chat(inputs.get("historyMessages"), warnings),
-        scripts=_read_scripts(inputs, preset, card, settings, warnings),
+        scripts=_read_scripts(inputs, settings, warnings, preset=preset, card=card),
         books=books,
         book_settings=chosen,
     )
 
 
 def macro_environment(
-    given: Given, settings: ContextSettings, now: datetime, draw: Draw, outlets: Mapping[str, str]
+    given: Given, settings: ContextSettings, *, now: datetime, draw: Draw, outlets: Mapping[str, str]
 ) -> MacroEnvironment:
     """What macros are made from; they set the variables of `given.state`."""
     card, preset = given.card, given.preset
@@ -149,7 +149,7 @@ def _user_name(value: Any) -> str:
 
 
 def _read_scripts(
-    inputs: Inputs, preset: Preset, card: Card, settings: ContextSettings, warnings: list[str]
+    inputs: Inputs, settings: ContextSettings, warnings: list[str], *, preset: Preset, card: Card
 ) -> tuple[tuple[str, RegexScript], ...]:
     """Scripts of the user, then of the preset and the card if they may run: those are code of strangers."""
     sources = (

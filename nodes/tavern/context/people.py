@@ -64,9 +64,9 @@ def read_note(raw: Any) -> AuthorsNote:
     return AuthorsNote(
         fields["text"],
         _read_place(fields.get("position"), _NOTE_PLACES, IN_CHAT, "'authorsNote.position'"),
-        _whole_or(fields.get("depth"), 4, "'authorsNote.depth'"),
-        _role(fields.get("role"), "'authorsNote.role'"),
-        _whole_or(fields.get("interval"), 1, "'authorsNote.interval'"),
+        depth=_whole_or(fields.get("depth"), 4, "'authorsNote.depth'"),
+        role=_role(fields.get("role"), "'authorsNote.role'"),
+        interval=_whole_or(fields.get("interval"), 1, "'authorsNote.interval'"),
     )
 
 

@@ -122,7 +122,9 @@ def _from_openai(item: Json, place: str) -> ChatMessage:
     if not isinstance(content, str | list | None):
         raise FormatError(f"{place}: 'content' is {kind_of(content)}; it must be text, a list of parts, or null")
     hidden = is_true(item.get("is_system"))
-    return ChatMessage(content_text(content), role, text_of(item.get("name")), hidden, rest_of(item), item)
+    return ChatMessage(
+        content_text(content), role, name=text_of(item.get("name")), is_system=hidden, extra=rest_of(item), record=item
+    )
 
 
 def _from_sillytavern(item: Json) -> ChatMessage:
@@ -130,7 +132,9 @@ def _from_sillytavern(item: Json) -> ChatMessage:
     is_narrator = isinstance(extra, Mapping) and extra.get("type") == "narrator"
     role = "system" if is_narrator else "user" if is_true(item.get("is_user")) else "assistant"
     hidden = is_true(item.get("is_system"))
-    return ChatMessage(text_of(item["mes"]), role, text_of(item.get("name")), hidden, rest_of(item), item)
+    return ChatMessage(
+        text_of(item["mes"]), role, name=text_of(item.get("name")), is_system=hidden, extra=rest_of(item), record=item
+    )
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

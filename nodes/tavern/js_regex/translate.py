@@ -60,9 +60,9 @@ def translate(source: str, flags: str = "") -> Translated:
     if not unicode:
         source = widen(source)
     groups = scan_groups(source)
-    reader = Reader(source, groups, unicode, "v" in flags, "i" in flags)
+    reader = Reader(source, groups, unicode=unicode, sets="v" in flags, ignore_case="i" in flags)
     text = _Translator(reader, "m" in flags, "s" in flags).pattern()
-    return Translated(text, groups.names, "g" in flags, "y" in flags, not unicode)
+    return Translated(text, groups.names, is_global="g" in flags, is_sticky="y" in flags, is_wide=not unicode)
 
 
 def _check_flags(flags: str) -> None:

@@ -171,14 +171,14 @@ class Expansion:
                 elif head.name in self._macros:
                     full.setdefault(head.name, index)
             elif waiting[head.name] or head.name in full:
-                start = self._opening(heads, opened, waiting, full, head.name)
+                start = self._opening(heads, head.name, opened=opened, waiting=waiting, full=full)
                 found[start] = index
                 full = {name: place for name, place in full.items() if place < start}
         return found
 
     @staticmethod
     def _opening(
-        heads: Sequence[Head], opened: list[int], waiting: Counter[str], full: Mapping[str, int], name: str
+        heads: Sequence[Head], name: str, *, opened: list[int], waiting: Counter[str], full: Mapping[str, int]
     ) -> int:
         """The opening tag that a closing one belongs to. What was opened after it stays without an end."""
         place = -1 if waiting[name] else full[name]
@@ -229,7 +229,7 @@ class Expansion:
         arguments = list(segments)
         if item.content is not None and not item.head.keep_space:
             arguments[-1] = dedent(segments[-1])
-        call = Call(self, tuple(arguments), item.content is not None, self._text, item.pair.start)
+        call = Call(self, tuple(arguments), scoped=item.content is not None, source=self._text, offset=item.pair.start)
         made = macro.run(call)
         return self._as_written(item, segments) if made is None else made
 

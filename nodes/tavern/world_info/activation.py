@@ -317,4 +317,13 @@ def _widest(scan: Scan, candidates: list[Candidate]) -> int:
 def _report(one: Candidate) -> EntryReport:
     tokens = one.tokens if one.active else 0
     entry = one.entry
-    return EntryReport(one.book, entry.uid, entry.title, one.active, one.reason, one.detail, one.inserted, tokens)
+    return EntryReport(
+        one.book,
+        entry.uid,
+        title=entry.title,
+        active=one.active,
+        reason=one.reason,
+        detail=one.detail,
+        inserted=one.inserted,
+        tokens=tokens,
+    )
