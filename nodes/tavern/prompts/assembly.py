@@ -392,7 +392,7 @@ class _Chat:
         answer = self._answer_to_silence()
         chosen: list[Message] = []
         for place, item in enumerate(reversed(self._pool)):
-            message = self._of_item(item)
+            message = self._message_of(item)
             if not self._all.budget.take([message]):
                 self._all.cut += [_cut(left) for left in self._pool[: len(self._pool) - place]]
                 break
@@ -402,7 +402,7 @@ class _Chat:
     def _continued(self, text: str) -> list[Message]:
         """The message to go on with, taken out of the chat, and the nudge behind it."""
         turns = [place for place, item in enumerate(self._pool) if isinstance(item, Turn)]
-        moved = [replace(self._of_item(self._pool.pop(turns[-1])), name="")] if turns else []
+        moved = [replace(self._message_of(self._pool.pop(turns[-1])), name="")] if turns else []
         nudge = _LAST_CHAT_MESSAGE.sub(lambda _: text.strip(), self._all.preset.continue_nudge_prompt)
         return [*moved, self._control(nudge, "continueNudge")]
 
@@ -416,7 +416,7 @@ class _Chat:
     def _control(self, text: str, source: str, *, joins: bool = True) -> Message:
         return self._all.message("system", self._all.expand(text), source, joins=joins)
 
-    def _of_item(self, item: Turn | Injection) -> Message:
+    def _message_of(self, item: Turn | Injection) -> Message:
         if isinstance(item, Injection):
             return self._all.message(item.role, item.text, "+".join(item.sources))
         return self._all.history_message(item)
