@@ -21,6 +21,9 @@ demo: $(STAMP) ## Run examples/story.json: a live tree of nodes, the streamed te
 up: $(STAMP) ## Run everything on http://127.0.0.1:8090 until Ctrl-C
 	$(BIN)/innkeeper up
 
+# Where the environment forbids bytecode, each process of pytest would rewrite all test files anew, 5 s of its time.
+test test-long: export PYTHONDONTWRITEBYTECODE :=
+
 test: $(STAMP) ## Run the tests
 	$(BIN)/pytest $(SPREAD)
 

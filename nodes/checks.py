@@ -133,14 +133,21 @@ def _bypass_problems(node: NodeDefinition) -> Iterator[str]:
     inputs = _keys(node.inputs, *(mode.inputs for mode in node.modes.values()))
     outputs = _keys(node.outputs, *(mode.outputs for mode in node.modes.values()))
     any_slot = node.dynamic_slots
-    yield from _behaviour_problems("bypass_behavior", node.bypass_behavior, inputs, outputs, any_slot)
+    yield from _behaviour_problems(
+        "bypass_behavior", node.bypass_behavior, inputs=inputs, outputs=outputs, any_slot=any_slot
+    )
     for key, mode in node.modes.items():
-        where = f"mode {key!r} bypass_behavior"
-        yield from _behaviour_problems(where, mode.bypass_behavior, list(mode.inputs), list(mode.outputs), any_slot)
+        yield from _behaviour_problems(
+            f"mode {key!r} bypass_behavior",
+            mode.bypass_behavior,
+            inputs=list(mode.inputs),
+            outputs=list(mode.outputs),
+            any_slot=any_slot,
+        )
 
 
 def _behaviour_problems(
-    where: str, behaviour: Any, inputs: list[str], outputs: list[str], any_slot: bool
+    where: str, behaviour: Any, *, inputs: list[str], outputs: list[str], any_slot: bool
 ) -> Iterator[str]:
     if behaviour is None or behaviour == "mute":
         return

@@ -19,6 +19,7 @@ from innkeeper.nodes.errors import InnkeeperError, PluginLoadError
 from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
 from innkeeper.nodes.registration import Registration, collect_registrations
 
+_SHORT_NAMES = frozenset({"nodes", "workflows", "activities", "gateway"})
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
 _REGISTERED = "__innkeeper_registrations__"
 _package_numbers = itertools.count(1)
@@ -122,7 +123,16 @@ def reason_of(error: BaseException) -> str:
         return error.message
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} (line {error.lineno})"
-    return f"{type(error).__name__}: {error}"
+    return f"{type(error).__name__}: {error}{_import_advice(error)}"
+
+
+def _import_advice(error: BaseException) -> str:
+    """What to write instead, when a package of ours was imported by its short name; else nothing."""
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package not in _SHORT_NAMES:
+        return ""
+    short = ", or 'from innkeeper import NodeDefinition, Input, Output, ...'" if package == "nodes" else ""
+    return f"; write 'innkeeper.{package}' in place of '{package}'{short}"
 
 
 def _node_files(folder: Path) -> Iterator[Path]:

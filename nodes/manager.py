@@ -55,7 +55,7 @@ class NodeManager:
         stored = node.with_origin(namespace, None if file_path is None else str(file_path))
         present = self._entries.get(stored.full_type)
         if present is not None:
-            first, second = _source(present.node, present.owner), _source(stored, plugin)
+            first, second = _source_of(present.node, present.owner), _source_of(stored, plugin)
             raise DuplicateNodeType(f"node type {stored.full_type!r} of {second} is already registered by {first}")
         self._entries[stored.full_type] = _Entry(stored, plugin)
         return stored
@@ -122,7 +122,7 @@ def _namespace_of(file_path: str | Path | None) -> str:
     return CORE if is_builtin(file_path) else UNKNOWN
 
 
-def _source(node: NodeDefinition, owner: str | None) -> str:
+def _source_of(node: NodeDefinition, owner: str | None) -> str:
     place = f"file {short_path(node.file_path)!r}" if node.file_path else "code without a file"
     return f"plugin {owner!r}, {place}" if owner else place
 

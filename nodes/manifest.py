@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import PluginLoadError
+from innkeeper.nodes.plain_yaml import AliasFreeLoader
 
 MANIFEST = "plugin.yaml"
 MAX_MANIFEST_BYTES = 64 * 1024
@@ -95,13 +96,8 @@ class PluginManifest(_Part):
     config_options: tuple[ConfigOption, ...] = ()
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few lines of them can stand for gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases ('*name') are not allowed")
-        return super().compose_node(parent, index)
+class _Loader(AliasFreeLoader):
+    """Refuses a key that stands twice: YAML itself would drop the first without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -118,7 +114,7 @@ def read_manifest(folder: Path) -> tuple[PluginManifest, tuple[str, ...]]:
     Raises:
         PluginLoadError: There is none, it is too large, not YAML, or does not fit the schema.
     """
-    data = _parse(_read(folder / MANIFEST))
+    data = _parse_mapping(_read_bounded(folder / MANIFEST))
     try:
         manifest = PluginManifest.model_validate(data)
     except ValidationError as error:
@@ -128,7 +124,7 @@ def read_manifest(folder: Path) -> tuple[PluginManifest, tuple[str, ...]]:
     return manifest, tuple(f"the field {key!r} is not used" for key in unknown)
 
 
-def _read(file: Path) -> bytes:
+def _read_bounded(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_MANIFEST_BYTES + 1)
@@ -139,7 +135,7 @@ def _read(file: Path) -> bytes:
     return data
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def _parse_mapping(data: bytes) -> dict[str, Any]:
     try:
         # A subclass of SafeLoader: builds plain data only.
         loaded = yaml.load(data, Loader=_Loader)

@@ -79,7 +79,7 @@ class PluginLoader:
         """
         # All names first: no plugin may take the namespace of one that merely comes later.
         found = self._read_all(roots)
-        return tuple(item if isinstance(item, PluginStatus) else self._load(item) for item in found)
+        return tuple(item if isinstance(item, PluginStatus) else self._load_plugin(item) for item in found)
 
     def _read_all(self, roots: Sequence[Path]) -> list[PluginStatus | _Candidate]:
         taken: dict[str, Path] = {}
@@ -88,14 +88,14 @@ class PluginLoader:
             try:
                 candidate = _candidate(folder, taken)
             except PluginLoadError as error:
-                found.append(_failed(folder, None, (LoadError(error.file or MANIFEST, error.message),)))
+                found.append(_failed_status(folder, None, (LoadError(error.file or MANIFEST, error.message),)))
                 continue
             taken[candidate.manifest.name] = folder
             self._manager.reserve_namespace(candidate.manifest.name)
             found.append(candidate)
         return found
 
-    def _load(self, plugin: _Candidate) -> PluginStatus:
+    def _load_plugin(self, plugin: _Candidate) -> PluginStatus:
         manifest = plugin.manifest
         try:
             nodes, errors = self._load_nodes(plugin)
@@ -103,7 +103,7 @@ class PluginLoader:
             nodes, errors = (), (LoadError(error.file or MANIFEST, error.message),)
         if errors:
             self._manager.unregister_plugin(manifest.name)
-            return _failed(plugin.folder, manifest, errors, plugin.warnings)
+            return _failed_status(plugin.folder, manifest, errors, plugin.warnings)
         return PluginStatus(manifest.name, plugin.folder, manifest, nodes, warnings=plugin.warnings)
 
     def _load_nodes(self, plugin: _Candidate) -> tuple[tuple[str, ...], tuple[LoadError, ...]]:
@@ -147,13 +147,22 @@ def _inner_folder(plugin: Path, entry: str) -> Path:
     return folder
 
 
-def _failed(
+def _failed_status(
     folder: Path, manifest: PluginManifest | None, errors: tuple[LoadError, ...], warnings: tuple[str, ...] = ()
 ) -> PluginStatus:
     first = errors[0]
     name = manifest.name if manifest else folder.name
     _log.error("plugin %s was not loaded: %s: %s", name, first.file, first.reason)
-    return PluginStatus(name, folder, manifest, (), first.file, first.reason, errors, warnings)
+    return PluginStatus(
+        name,
+        folder,
+        manifest=manifest,
+        nodes=(),
+        file=first.file,
+        reason=first.reason,
+        errors=errors,
+        warnings=warnings,
+    )
 
 
 @dataclass(frozen=True)

@@ -150,18 +150,18 @@ class ToyLlm:
         self.requests: list[ChatRequest] = []
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
-        text = self._ask(request)
+        text = self._record_and_answer(request)
         return ChatResponse(text, request.model, finish_reason="stop", usage=_usage(text))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        text = self._ask(request)
+        text = self._record_and_answer(request)
         for index, word in enumerate(text.split(" ")):
             yield Chunk("text_chunk", word if index == 0 else f" {word}")
         usage = _usage(text)
         yield Chunk("usage_chunk", usage)
         yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": text, "usage": usage})
 
-    def _ask(self, request: ChatRequest) -> str:
+    def _record_and_answer(self, request: ChatRequest) -> str:
         self.requests.append(request)
         return self._answer(request)
 

@@ -7,6 +7,7 @@ import os
 import secrets
 import stat
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from innkeeper.nodes.errors import ProviderError, ResourceError
@@ -92,7 +93,7 @@ class ChannelBook:
             return found
         ref = SecretRef(f"{_REFERENCE}{self._nonce}:{channel.id}")
         self._given[ref.id] = channel
-        return Route(found.channel_id, found.model_id, found.base_url, ref, found.adapter)
+        return replace(found, api_key=ref)
 
     def _fresh(self) -> ChannelFile:
         stamp = _stamp_of(self._file)

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from innkeeper.nodes.plain_yaml import AliasFreeLoader
 from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, Model, Routing
 
 CHANNELS_FILE = "channels.yaml"
@@ -61,7 +62,7 @@ def read_channels(data: bytes, adapters: Collection[str] = BUILT_IN_ADAPTERS) ->
     try:
         tree = _Tree(data)
     except (yaml.YAMLError, RecursionError) as error:
-        return _broken(_reason(error), _line(error))
+        return _broken(_reason(error), _line_of_error(error))
     if not isinstance(tree.value, Mapping):
         return _broken("the file must hold a mapping with 'channels' and 'models'", 1)
     config, errors = _validated(tree)
@@ -71,15 +72,6 @@ def read_channels(data: bytes, adapters: Collection[str] = BUILT_IN_ADAPTERS) ->
     is_broken = any(problem.level == "error" for problem in problems)
     shown = tuple(sorted(problems, key=lambda problem: (problem.level, problem.line)))[:MAX_PROBLEMS]
     return ChannelFile(None if is_broken else config, shown)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML without aliases: a few lines of them can stand for gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases ('*name') are not allowed")
-        return super().compose_node(parent, index)
 
 
 class _Unreadable(yaml.MarkedYAMLError):
@@ -93,7 +85,7 @@ class _Tree:
     def __init__(self, data: bytes) -> None:
         self.problems: list[FileProblem] = []
         self._lines: dict[Place, int] = {}
-        self._loader = _Loader(data)
+        self._loader = AliasFreeLoader(data)
         try:
             node = self._loader.get_single_node()
             self.value = {} if node is None else self._plain(node, ())
@@ -138,10 +130,10 @@ def _validated(tree: _Tree) -> tuple[ChannelConfig | None, list[FileProblem]]:
     try:
         return ChannelConfig.model_validate(tree.value), []
     except ValidationError as error:
-        return None, [_problem(item, tree) for item in error.errors(include_input=False, include_url=False)]
+        return None, [_problem_of(item, tree) for item in error.errors(include_input=False, include_url=False)]
 
 
-def _problem(item: ErrorDetails, tree: _Tree) -> FileProblem:
+def _problem_of(item: ErrorDetails, tree: _Tree) -> FileProblem:
     place = item["loc"]
     wording = _WORDING.get(item["type"]) or item["msg"].removeprefix("Value error, ")
     return FileProblem(tree.line(place), f"{_path(place)} {wording[:1].lower()}{wording[1:]}")
@@ -216,6 +208,6 @@ def _reason(error: Exception) -> str:
     return f"it is not valid YAML: {' '.join(str(error).split())[:200]}"
 
 
-def _line(error: Exception) -> int:
+def _line_of_error(error: Exception) -> int:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     return mark.line + 1 if mark else 0

@@ -180,7 +180,7 @@ def _by_capabilities(wanted: frozenset[str], config: ChannelConfig, usable: list
         raise _nothing(f"no enabled channel has a model with {_all_of(wanted)}", "models with it", found)
     offered = frozenset(word for model in config.models for word in model.offers)
     if missing := wanted - offered:
-        raise _nothing(f"no model has the capability {_names(sorted(missing))}", "capabilities", sorted(offered))
+        raise _nothing(f"no model has the capability {_quoted(sorted(missing))}", "capabilities", sorted(offered))
     models = (f"{model.model_id} ({' '.join(sorted(model.offers))})" for model in config.models)
     raise _nothing(f"no model has {_all_of(wanted)}", "models", models)
 
@@ -206,14 +206,16 @@ def _routes(model: Model, usable: list[Channel]) -> Iterator[Route]:
     best_first = sorted(oldest_first, key=lambda channel: (-channel.priority, -channel.weight))
     best_first.sort(key=lambda channel: (not is_default(channel), model.model_id not in channel.default_for))
     for channel in best_first:
-        yield Route(channel.id, model.model_id, channel.base_url, channel.api_key, channel.adapter_type)
+        yield Route(
+            channel.id, model.model_id, base_url=channel.base_url, api_key=channel.api_key, adapter=channel.adapter_type
+        )
 
 
 def _all_of(words: frozenset[str]) -> str:
-    return f"all of the capabilities {_names(sorted(words))}" if words else "a type that answers chats"
+    return f"all of the capabilities {_quoted(sorted(words))}" if words else "a type that answers chats"
 
 
-def _names(names: Iterable[str]) -> str:
+def _quoted(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 

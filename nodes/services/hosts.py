@@ -10,13 +10,13 @@ _HOST = re.compile(r"[\w.:\[\]-]+")
 
 def same_host(host: str, allowed: str) -> bool:
     """Same name, and same port where both name one. What is not plainly a host (`name` or `name:port`) fits nothing."""
-    first, second = _split(host), _split(allowed)
+    first, second = _split_host(host), _split_host(allowed)
     if first is None or second is None or first[0] != second[0]:
         return False
     return first[1] is None or second[1] is None or first[1] == second[1]
 
 
-def _split(host: str) -> tuple[str, int | None] | None:
+def _split_host(host: str) -> tuple[str, int | None] | None:
     # Nothing but names, numbers and brackets: clients disagree on where the host of `a\@b` or `a#@b` ends.
     if not _HOST.fullmatch(host):
         return None

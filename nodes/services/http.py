@@ -51,7 +51,7 @@ class AddressPolicy:
         for address in addresses:
             kind = address_kind(address)
             if not self._allows(kind):
-                raise _refusal(host, port, kind)
+                raise _request_refused(host, port, kind)
 
     def _vouched_for(self, host: str, port: int) -> bool:
         name = host.lower().rstrip(".")
@@ -62,7 +62,7 @@ class AddressPolicy:
         return allowed.get(kind, False)
 
 
-def _refusal(host: str, port: int, kind: AddressKind) -> RequestRefused:
+def _request_refused(host: str, port: int, kind: AddressKind) -> RequestRefused:
     switch = {"loopback": "INNKEEPER_ALLOW_LOOPBACK=1", "private": "INNKEEPER_ALLOW_PRIVATE=1"}.get(kind)
     remedy = f"{switch} or " if switch else ""
     return RequestRefused(

@@ -185,7 +185,7 @@ class FolderResources:
 
     def _writable_path(self, path: str, follow: bool = True) -> Path:
         real = self._real_path(path, follow=follow)
-        scheme, inner = _split(path)
+        scheme, inner = _split_logical(path)
         if scheme not in self._writable:
             can = ", ".join(f"{name}://" for name in sorted(self._writable)) or "nothing"
             raise _refused(path, f"{scheme}:// cannot be written here; {can} can")
@@ -204,7 +204,7 @@ class FolderResources:
 
         Without `follow` a link in the last place stays one.
         """
-        scheme, inner = _split(path)
+        scheme, inner = _split_logical(path)
         _check_inner(path, inner, may_be_root)
         root = Path(os.path.realpath(self._roots[scheme]))
         asked = root / inner
@@ -214,7 +214,7 @@ class FolderResources:
         return real
 
 
-def _split(path: str) -> tuple[str, str]:
+def _split_logical(path: str) -> tuple[str, str]:
     match = _PATH.fullmatch(path) if isinstance(path, str) else None
     if match is None:
         raise _refused(path, "it must begin with user://, shared:// or system://")

@@ -74,7 +74,7 @@ class FolderResults:
     async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None:
         """Keep outputs. A disk that refuses is no reason for a node to fail: then nothing is kept."""
         if self._max_bytes:
-            await asyncio.to_thread(self._put, user, key, outputs)
+            await asyncio.to_thread(self._put_sync, user, key, outputs)
 
     def _get(self, user: str, key: str) -> dict[str, Any] | None:
         path = self._path(user, key)
@@ -89,7 +89,7 @@ class FolderResults:
         outputs: dict[str, Any] = found["outputs"]
         return outputs if all(self._keep_blob(sha) for sha in blobs_in(outputs)) else None
 
-    def _put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None:
+    def _put_sync(self, user: str, key: str, outputs: Mapping[str, Any]) -> None:
         try:
             write_atomic(self._path(user, key), orjson.dumps({"user": user, "outputs": outputs}))
         except ResourceError as error:

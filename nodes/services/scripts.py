@@ -82,7 +82,7 @@ class ScriptProcesses:
             InnkeeperError: What the function itself raised, with its class, code, message and details.
         """
         request = _Request(function, arguments, data, timeout_s)
-        async with self._turn(), self._lent() as child:
+        async with self._slot_of_call(), self._lent() as child:
             return await self._asked(child, request)
 
     async def aclose(self) -> None:
@@ -99,7 +99,7 @@ class ScriptProcesses:
             await asyncio.to_thread(child.end)
 
     @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
+    async def _slot_of_call(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._wait_s):
                 await self._turns.acquire()
@@ -115,7 +115,7 @@ class ScriptProcesses:
     async def _lent(self) -> AsyncIterator[_Child]:
         if self._is_closed:
             raise NodeError("the worker is stopping", code="scripts_closed")
-        child = self._take()
+        child = self._idle_or_new_child()
         self._busy.add(child)
         try:
             yield child
@@ -124,7 +124,7 @@ class ScriptProcesses:
             if child.is_usable and not self._is_closed:
                 self._idle[child] = asyncio.get_running_loop().call_later(self._idle_s, self._end_idle, child)
 
-    def _take(self) -> _Child:
+    def _idle_or_new_child(self) -> _Child:
         while self._idle:
             # The last one used: the others may get old enough to end.
             child, timer = self._idle.popitem()
@@ -243,14 +243,14 @@ class _Child:
                     raise EOFError
                 self._socket, theirs = socket.socketpair()
                 with theirs:
-                    self._process = _start(theirs, self._memory_mb, self._max_bytes)
+                    self._process = _start_child(theirs, self._memory_mb, self._max_bytes)
         return self._socket
 
     def _receive(self, channel: socket.socket, deadline: float) -> bytearray:
-        (size,) = ANSWER.unpack(_read(channel, ANSWER.size, deadline))
+        (size,) = ANSWER.unpack(_receive_exactly(channel, ANSWER.size, deadline))
         if size > self._max_bytes:
             raise ValueError("too large")
-        return _read(channel, size, deadline)
+        return _receive_exactly(channel, size, deadline)
 
     def _error(self, told: Mapping[str, Any]) -> InnkeeperError:
         error = _rebuilt(told)
@@ -259,7 +259,7 @@ class _Child:
         return error
 
 
-def _start(theirs: socket.socket, memory_mb: int, max_bytes: int) -> subprocess.Popen[bytes]:
+def _start_child(theirs: socket.socket, memory_mb: int, max_bytes: int) -> subprocess.Popen[bytes]:
     numbers = (os.getpid(), memory_mb, max_bytes)
     # -P: the folder of the module holds an http.py, which must not hide Python's. -S: the paths are ours already.
     command = [
@@ -289,7 +289,7 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _read(channel: socket.socket, size: int, deadline: float) -> bytearray:
+def _receive_exactly(channel: socket.socket, size: int, deadline: float) -> bytearray:
     data = bytearray(size)
     view = memoryview(data)
     while view:

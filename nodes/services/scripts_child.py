@@ -43,22 +43,22 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with _take_channel() as channel:
         while head := channel.read(REQUEST.size):
-            _serve(channel, head, max_answer_bytes)
+            _serve_call(channel, head, max_answer_bytes)
 
 
-def _serve(channel: io.BufferedRWPair, head: bytes, max_answer_bytes: int) -> None:
+def _serve_call(channel: io.BufferedRWPair, head: bytes, max_answer_bytes: int) -> None:
     header_size, data_size = REQUEST.unpack(head)
-    answer, is_full = _answer(channel, header_size, data_size)
+    answer, is_full = _answer_call(channel, header_size, data_size)
     if len(answer) > max_answer_bytes:
         error = NodeError(f"the result is over the limit of {max_answer_bytes} bytes", code="script_result_too_large")
         answer = _error_json(error, retryable=False)
-    _send(channel, answer)
+    _send_answer(channel, answer)
     if is_full:
         # What is left after a want of memory is in pieces: the next call deserves a fresh process.
         sys.exit()
 
 
-def _answer(channel: io.BufferedRWPair, header_size: int, data_size: int) -> tuple[bytes, bool]:
+def _answer_call(channel: io.BufferedRWPair, header_size: int, data_size: int) -> tuple[bytes, bool]:
     """The answer, and whether memory ran out."""
     name = "script"
     try:
@@ -66,7 +66,7 @@ def _answer(channel: io.BufferedRWPair, header_size: int, data_size: int) -> tup
         data = channel.read(data_size)
         name = request["function"]
         find_function(name)
-        _send(channel, b"")
+        _send_answer(channel, b"")
         with _LastResort(request["timeout_s"] + _GRACE_S):
             return to_json({"ok": call_function(name, request["arguments"], data)}), False
     except Exception as error:
@@ -74,7 +74,7 @@ def _answer(channel: io.BufferedRWPair, header_size: int, data_size: int) -> tup
     return _error_json(told), told.code == OUT_OF_MEMORY
 
 
-def _send(channel: io.BufferedRWPair, answer: bytes) -> None:
+def _send_answer(channel: io.BufferedRWPair, answer: bytes) -> None:
     channel.write(ANSWER.pack(len(answer)))
     channel.write(answer)
     channel.flush()

@@ -87,11 +87,11 @@ class SecretStore:
             ResourceError: Unknown (`secret_not_found`) or encrypted with another key (`secret_unreadable`).
         """
         if not _ID.fullmatch(ref.id):
-            raise _unknown()
+            raise _unknown_secret()
         try:
             token = (self._root / ref.id).read_bytes()
         except FileNotFoundError:
-            raise _unknown() from None
+            raise _unknown_secret() from None
         except OSError as error:
             raise ResourceError(
                 f"a stored secret cannot be read: {error.strerror}", code="secret_unreadable"
@@ -168,7 +168,7 @@ class UserSecrets:
         record = await asyncio.to_thread(self._store.load, ref)
         if record.owner != self._user:
             # The same words as for one that does not exist: nobody learns what others have.
-            raise _unknown()
+            raise _unknown_secret()
         if record.hosts:
             _check_host(host, record.hosts, "a secret")
         return record.value
@@ -239,7 +239,7 @@ def _add_hosts(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ..
     return tuple(sorted({*first, *second}))
 
 
-def _unknown() -> ResourceError:
+def _unknown_secret() -> ResourceError:
     return ResourceError("the secret is not known; enter it anew", code="secret_not_found")
 
 

@@ -6,11 +6,11 @@ Old files (`main_prompt`, ...), prompt-manager exports and files without an orde
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from innkeeper.nodes.json_values import is_number, text_or_empty
 from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
 from innkeeper.nodes.tavern.environment import FormatError
 
@@ -218,20 +218,20 @@ def read_preset(raw: Any, name: str = "preset") -> Preset:
     source = data if export is None else export
     prompts = _prompts(source, warnings)
     order = _order(source, prompts, warnings, is_export=export is not None)
-    texts = {key: _text(data, key, warnings) for key in _TEXT_FIELDS if key in data}
+    texts = {key: _text_field(data, key, warnings) for key in _TEXT_FIELDS if key in data}
     return Preset(
         name=name,
         prompts=prompts,
         order=order,
-        max_context=_whole(data, "openai_max_context", 4095, warnings),
-        max_tokens=_whole(data, "openai_max_tokens", 300, warnings),
+        max_context=_size_field(data, "openai_max_context", 4095, warnings),
+        max_tokens=_size_field(data, "openai_max_tokens", 300, warnings),
         squash_system_messages=data.get("squash_system_messages") is True,
         continue_prefill=data.get("continue_prefill") is True,
         names_behavior=_names_behavior(data, warnings),
-        source=data["chat_completion_source"] if isinstance(data.get("chat_completion_source"), str) else "",
+        source=text_or_empty(data.get("chat_completion_source")),
         parameters=parameters(data),
         regex_scripts=_regex_scripts(data),
-        user_prompt=data["user_prompt"] if isinstance(data.get("user_prompt"), str) else "",
+        user_prompt=text_or_empty(data.get("user_prompt")),
         warnings=tuple(warnings),
         **{key: value for key, value in texts.items() if value is not None},
     )
@@ -291,13 +291,13 @@ def _prompt(item: Json, position: int, warnings: list[str]) -> Prompt:
     system_prompt = item.get("system_prompt")
     return Prompt(
         identifier=identifier,
-        content=_text(item, "content", warnings, f"prompt {identifier!r}: ") or "",
+        content=_text_field(item, "content", warnings, f"prompt {identifier!r}: ") or "",
         role=_role(item.get("role"), identifier, warnings),
         name=str(item.get("name") or ""),
         system_prompt=system_prompt if isinstance(system_prompt, bool) else None,
-        in_chat=_number(item.get("injection_position"), 0) == 1,
-        depth=max(0, int(_number(item.get("injection_depth"), 4))),
-        order=_number(item.get("injection_order"), 100),
+        in_chat=_number_or(item.get("injection_position"), 0) == 1,
+        depth=max(0, int(_number_or(item.get("injection_depth"), 4))),
+        order=_number_or(item.get("injection_order"), 100),
         triggers=tuple(str(trigger) for trigger in triggers) if isinstance(triggers, list) else (),
         forbid_overrides=item.get("forbid_overrides") is True,
         has_role=item.get("role") in ROLES,
@@ -386,7 +386,7 @@ def parameters(raw: Json) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, keys in _ALIASES.items():
-        value = next((raw[key] for key in keys if _is_number(raw.get(key))), None)
+        value = next((raw[key] for key in keys if is_number(raw.get(key))), None)
         if value is not None and _is_on(name, value):
             found[name] = int(value) if name in _WHOLE else value
     for name in ("reasoning_effort", "verbosity"):
@@ -408,22 +408,18 @@ def _is_on(name: str, value: float) -> bool:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _number(value: Any, default: float) -> float:
+def _number_or(value: Any, default: float) -> float:
     """Numbers, also written as text, as some tools write them."""
     if isinstance(value, str):
         try:
             value = float(value)
         except ValueError:
             return default
-    return float(value) if _is_number(value) and abs(value) < 1e9 else default
+    return float(value) if is_number(value) and abs(value) < 1e9 else default
 
 
-def _whole(data: Json, key: str, default: int, warnings: list[str]) -> int:
-    value = _number(data.get(key), -1)
+def _size_field(data: Json, key: str, default: int, warnings: list[str]) -> int:
+    value = _number_or(data.get(key), -1)
     if value < 0:
         if data.get(key) is not None:
             warnings.append(f"{key!r} is no size; {default} is used")
@@ -431,7 +427,7 @@ def _whole(data: Json, key: str, default: int, warnings: list[str]) -> int:
     return int(value)
 
 
-def _text(data: Json, key: str, warnings: list[str], place: str = "") -> str | None:
+def _text_field(data: Json, key: str, warnings: list[str], place: str = "") -> str | None:
     value = data.get(key)
     if value is None or isinstance(value, str):
         return value
@@ -440,7 +436,7 @@ def _text(data: Json, key: str, warnings: list[str], place: str = "") -> str | N
 
 
 def _names_behavior(data: Json, warnings: list[str]) -> int:
-    value = _number(data.get("names_behavior"), 0)
+    value = _number_or(data.get("names_behavior"), 0)
     if value not in (-1, 0, 1, 2):
         warnings.append("'names_behavior' is none of -1, 0, 1, 2; 0 is used")
         return 0

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from innkeeper.nodes.json_values import text_or_empty
 from innkeeper.nodes.tavern.environment import BadPattern, FormatError, JsMatch, JsRegexes, PatternTimeout
 from innkeeper.nodes.tavern.js_regex import engine
 from innkeeper.nodes.tavern.regex_script import MAX_SCRIPTS, read_scripts, script_items
@@ -36,16 +37,16 @@ def collect_rules(*lists: Any) -> tuple[list[dict[str, Any]], list[str]]:
     names: set[str] = set()
     for rules in lists:
         for index, rule in enumerate(rules if isinstance(rules, list) else ()):
-            problem = "" if is_script(rule) else _problem(rule)
+            problem = "" if is_script(rule) else _rule_problem(rule)
             if problem:
                 warnings.append(f"regex rule {index} is left out: {problem}")
-            elif _name(rule) not in names:
+            elif _rule_name(rule) not in names:
                 kept.append(rule)
-                names.update([] if is_script(rule) else [_name(rule)])
+                names.update([] if is_script(rule) else [_rule_name(rule)])
     return [rule for rule in kept if not _is_off(rule)], warnings
 
 
-def _problem(rule: Any) -> str:
+def _rule_problem(rule: Any) -> str:
     if not isinstance(rule, Mapping):
         return "it is no object"
     for key, is_needed in (("name", True), ("pattern", True), ("replacement", False)):
@@ -57,9 +58,8 @@ def _problem(rule: Any) -> str:
     return ""
 
 
-def _name(rule: Mapping[str, Any]) -> str:
-    name = rule.get("scriptName") if is_script(rule) else rule["name"]
-    return name if isinstance(name, str) else ""
+def _rule_name(rule: Mapping[str, Any]) -> str:
+    return text_or_empty(rule.get("scriptName") if is_script(rule) else rule["name"])
 
 
 def _is_off(rule: Mapping[str, Any]) -> bool:
@@ -91,7 +91,7 @@ def _applied(text: str, rule: dict[str, Any], regexes: JsRegexes) -> str:
         pattern = regexes.compile(rule["pattern"], rule.get("flags") or "")
         return replace_bounded(pattern, text, template(rule["replacement"], text))
     except (BadPattern, PatternTimeout, ResultTooLong) as error:
-        raise type(error)(f"regex rule {_name(rule)!r}: {error.message}", details=error.details) from None
+        raise type(error)(f"regex rule {_rule_name(rule)!r}: {error.message}", details=error.details) from None
 
 
 def _run_script(text: str, rule: dict[str, Any], regexes: JsRegexes) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from innkeeper.nodes.json_values import is_number, text_or_empty, texts_of
 from innkeeper.nodes.tavern.documents import parse_json
 from innkeeper.nodes.tavern.environment import FormatError
 
@@ -106,10 +107,10 @@ def _odd(script: RegexScript) -> list[str]:
 def _script(item: dict[str, Any]) -> RegexScript:
     placement, is_old_display = _placement(item.get("placement"))
     return RegexScript(
-        id=_text(item.get("id")),
-        name=_text(item.get("scriptName")),
-        find=_text(item.get("findRegex")),
-        replace=_text(item.get("replaceString")),
+        id=text_or_empty(item.get("id")),
+        name=text_or_empty(item.get("scriptName")),
+        find=text_or_empty(item.get("findRegex")),
+        replace=text_or_empty(item.get("replaceString")),
         trim=_trims(item.get("trimStrings")),
         placement=placement,
         disabled=bool(item.get("disabled")),
@@ -122,20 +123,18 @@ def _script(item: dict[str, Any]) -> RegexScript:
     )
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
-
-
 def _trims(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         return tuple(value.splitlines())
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
+    return texts_of(value)
 
 
 def _placement(value: Any) -> tuple[tuple[int, ...], bool]:
     """The placements, and whether the old one for display was among them."""
     numbers = [
-        number for item in (value if isinstance(value, list) else [value]) if (number := _whole(item)) is not None
+        number
+        for item in (value if isinstance(value, list) else [value])
+        if (number := _whole_or_none(item)) is not None
     ]
     if numbers == [_OLD_DISPLAY]:
         return PLACEMENTS, True
@@ -144,11 +143,11 @@ def _placement(value: Any) -> tuple[tuple[int, ...], bool]:
 
 
 def _substitute(value: Any) -> Literal[0, 1, 2]:
-    number = int(value) if isinstance(value, bool) else _whole(value)
+    number = int(value) if isinstance(value, bool) else _whole_or_none(value)
     return 1 if number == 1 else 2 if number == 2 else 0
 
 
-def _whole(value: Any) -> int | None:
+def _whole_or_none(value: Any) -> int | None:
     number = _depth(value)
     return int(number) if number is not None and number == int(number) else None
 
@@ -159,7 +158,4 @@ def _depth(value: Any) -> float | None:
             value = float(value)
         except ValueError:
             return None
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return None
-    # Not a number is not below anything.
-    return value if abs(value) < _MAX_NUMBER else None
+    return value if is_number(value) and abs(value) < _MAX_NUMBER else None

@@ -139,7 +139,7 @@ def apply_scripts(
     """
     report = []
     for index, script in enumerate(scripts):
-        reason = _why_not(script, text, placement, stage, depth, is_edit)
+        reason = _skip_reason(script, text, placement=placement, stage=stage, depth=depth, is_edit=is_edit)
         if reason:
             report.append(ScriptReport(index, script.title, "skipped", reason, text_length=len(text)))
             continue
@@ -160,7 +160,9 @@ def run_script(
     return run.apply(text), run.matches
 
 
-def _why_not(script: RegexScript, text: str, placement: int, stage: Stage, depth: int | None, is_edit: bool) -> str:
+def _skip_reason(
+    script: RegexScript, text: str, *, placement: int, stage: Stage, depth: int | None, is_edit: bool
+) -> str:
     stages = [stage for stage, is_on in (("display", script.markdown_only), ("prompt", script.prompt_only)) if is_on]
     checks = (
         (script.disabled, "disabled"),
@@ -240,14 +242,14 @@ def _inserted(found: re.Match[str], match: JsMatch, trims: Sequence[str]) -> str
     if name is not None:
         capture = match.named.get(name)
     else:
-        index = _number(number) if number else 0
+        index = _group_number(number) if number else 0
         capture = match.groups[index] if index < len(match.groups) else None
     for trim in trims:
         capture = capture.replace(trim, "") if capture else capture
     return capture or ""
 
 
-def _number(digits: str) -> int:
+def _group_number(digits: str) -> int:
     # More digits than any pattern has groups; int() would take its time over a million of them.
     return int(digits.lstrip("0")[:6] or "0")
 
@@ -274,13 +276,13 @@ def compile_find(find: str, regexes: JsRegexes) -> JsPattern:
     a bare pattern.
     """
     line = FIRST_LINE.search(find)
-    body, flags = _split(line[0]) if line else (find, "")
+    body, flags = _split_find(line[0]) if line else (find, "")
     if flags and (set(flags) - _SCRIPT_FLAGS or len(set(flags)) < len(flags)):
         return regexes.compile(find)
     return regexes.compile(body, flags)
 
 
-def _split(line: str) -> tuple[str, str]:
+def _split_find(line: str) -> tuple[str, str]:
     end = line.rfind("/")
     if not line.startswith("/") or end < 2:
         return line, ""

@@ -98,7 +98,7 @@ def parse_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         if "nesting depth" in (error.problem or ""):  # libyaml's own limit comes first where it must read far ahead
             raise too_deep() from None
-        place = _place(error.problem_mark)
+        place = _at_mark(error.problem_mark)
         # What follows the first quote is the file's own text.
         problem = (error.problem or "it cannot be read").split("'")[0].strip()
         raise FormatError(f"not valid YAML{place}: {problem}") from None
@@ -109,7 +109,7 @@ def parse_yaml(text: str) -> Any:
     return _as_json(value, [MAX_YAML_VALUES], MAX_DEPTH)
 
 
-def _place(mark: Any) -> str:
+def _at_mark(mark: Any) -> str:
     return f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
@@ -122,7 +122,7 @@ def _check_nesting(text: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             open_anchors.pop()
         elif isinstance(event, yaml.AliasEvent) and event.anchor in open_anchors:
-            raise FormatError(f"not valid YAML{_place(event.start_mark)}: an alias stands for what it is part of")
+            raise FormatError(f"not valid YAML{_at_mark(event.start_mark)}: an alias stands for what it is part of")
         if len(open_anchors) > MAX_DEPTH:
             raise too_deep()
 
@@ -135,13 +135,13 @@ def _as_json(value: Any, left: list[int], depth: int) -> Any:
     if depth < 0:
         raise too_deep()
     if isinstance(value, dict):
-        return {_key(key): _as_json(item, left, depth - 1) for key, item in value.items()}
+        return {_key_text(key): _as_json(item, left, depth - 1) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_as_json(item, left, depth - 1) for item in value]
     return _scalar(value)
 
 
-def _key(key: Any) -> str:
+def _key_text(key: Any) -> str:
     if isinstance(key, str):
         return SURROGATE.sub("\ufffd", key)
     if key is None or isinstance(key, bool):

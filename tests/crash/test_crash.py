@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from innkeeper.gateway.client import GatewayClient
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.slow_model import TEXT, SlowModel, slow_model
 from tests.crash.viewer import TERMINAL, Viewer
 
@@ -119,7 +119,7 @@ async def _watched_run(bench: Bench, when: When, kill: tuple[str, ...]) -> tuple
     return run, viewer, late
 
 
-def _check(bench: Bench, run: str, viewer: Viewer, late: Viewer, logged_before: set[str]) -> None:
+def check(bench: Bench, run: str, viewer: Viewer, late: Viewer, logged_before: set[str]) -> None:
     assert viewer.types == late.types
     assert viewer.text("talk") == late.text("talk") == TEXT
     nodes = ("first", "slow", "talk", "last", "join")
@@ -133,7 +133,7 @@ def _is(kind: str, node: str) -> When:
     return lambda event, _: event["type"] == kind and event["payload"].get("nodeId") == node
 
 
-def _in_stream(event: Event, viewer: Viewer) -> bool:
+def in_stream(event: Event, viewer: Viewer) -> bool:
     return event["type"] == "NODE_YIELD" and len(viewer.chunks.get("talk", ())) == 8
 
 
@@ -141,7 +141,7 @@ MOMENTS: dict[str, When] = {
     "before_a_node": _is("EXECUTION_STATUS_UPDATE", ""),
     "in_a_node": _is("NODE_EXECUTING", "slow"),
     "after_a_node": _is("NODE_COMPLETE", "slow"),
-    "in_a_stream": _in_stream,
+    "in_a_stream": in_stream,
 }
 MOMENTS["before_a_node"] = lambda event, _: event["type"] == "EXECUTION_STATUS_UPDATE"
 CASES = [
@@ -154,8 +154,13 @@ CASES = [
 ]
 
 
-LONG_FORM = (("in_a_node", ("worker-1",)), ("in_a_node", ("temporal",)), ("after_a_node", ("gateway", "worker-1")))
-"""Of these each victim and each moment is tried by others, too."""
+LONG_FORM = (
+    ("in_a_node", ("worker-1",)),
+    ("in_a_node", ("temporal",)),
+    ("after_a_node", ("gateway", "worker-1")),
+    ("in_a_stream", ("temporal", "gateway", "worker-1")),
+)
+"""Of these each victim and each moment is tried by others, too; test_whole_stack.py has all die in a stream."""
 
 
 @pytest.mark.parametrize(
@@ -177,32 +182,6 @@ async def test_run_ends_as_if_nothing_had_happened(bench: Bench, moment: str, vi
     run, viewer, late = await _watched_run(bench, when, victims)
     if moment == "after_a_node":
         logged.add("slow")
-    _check(bench, run, viewer, late, logged)
+    check(bench, run, viewer, late, logged)
     if "worker-1" not in victims:
         assert bench.model.requests == before + 1, "a model was paid twice although its worker lived"
-
-
-async def test_stack_killed_whole_carries_on_when_started_again(tmp_path: Path) -> None:
-    """Everything dies at once and stays dead for a moment, the supervisor included; then the same data, a new stack."""
-    async with slow_model() as model:
-        options = StackOptions(tmp_path / "data", plugins=(PLUGINS,))
-        viewer = Viewer()
-        async with LocalStack(options) as stack:
-            bench = Bench(stack, model, tmp_path / "trace.txt")
-            async with GatewayClient(stack.url) as client:
-                run = await client.submit(bench.graph())
-                async for event in client.events(run):
-                    viewer.apply(event)
-                    if _in_stream(event, viewer):
-                        break
-            supervisor = stack._supervisor
-            assert supervisor is not None
-            for child in supervisor.children.values():
-                child.kill()
-        async with LocalStack(options) as stack, GatewayClient(stack.url) as client:
-            async with asyncio.timeout(90):
-                async for event in client.events(run, after=viewer.seq):
-                    viewer.apply(event)
-            assert (await client.status(run))["outputs"] == {"all": EXPECTED}
-        assert viewer.text("talk") == TEXT
-        assert bench.runs_of(run)["first"] == 1

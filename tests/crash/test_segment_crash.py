@@ -6,18 +6,16 @@ import asyncio
 import os
 import signal
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from innkeeper.gateway.client import GatewayClient
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.viewer import Viewer
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(150)]
-PLUGINS = Path(__file__).parents[1] / "plugins"
 NODES = 12
 
 
@@ -64,13 +62,6 @@ async def check(client: GatewayClient, run: str, trace: Path) -> None:
     assert status["outputs"] == {"all": found[f"n{NODES - 1}"].pop()}
     lines = [line for line in trace.read_text().splitlines() if line.startswith(run)]
     assert len(lines) > NODES, "nothing ran twice, so that nothing was tried"
-
-
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
-    folder = tmp_path_factory.mktemp("segments")
-    async with LocalStack(StackOptions(folder / "data", plugins=(PLUGINS,))) as started:
-        yield started
 
 
 @pytest.mark.parametrize(

@@ -154,20 +154,34 @@ models:
 
 async def test_no_canary_is_found_anywhere(tmp_path: Path) -> None:
     async with provider() as model:
-        env = {"OPENAI_API_KEY": ENVIRONMENT, "INNKEEPER_ENV_KEY_HOSTS": f"127.0.0.1:{model.port}"}
-        status = await played(graph(model.url), env, tmp_path, ("typed/api_settings", "wired/api_settings"))
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "channels.yaml").write_text(CHANNELS.format(url=model.url))
+        env = {
+            "OPENAI_API_KEY": ENVIRONMENT,
+            "INNKEEPER_ENV_KEY_HOSTS": f"127.0.0.1:{model.port}",
+            "CANARY_CHANNEL_KEY": CHANNEL,
+            "INNKEEPER_ALLOW_LOOPBACK": "1",
+        }
+        async with LocalStack(StackOptions(tmp_path / "data", env=env)) as stack:
+            await check_models(stack, model)
+            model.keys.clear()
+            await check_other_nodes(stack, model)
+    leaks = {
+        str(file): found for file in _files(tmp_path) for part in layers(file.read_bytes()) if (found := found_in(part))
+    }
+    assert leaks == {}
+
+
+async def check_models(stack: LocalStack, model: Provider) -> None:
+    status = await played(stack, graph(model.url), ("typed/api_settings", "wired/api_settings"))
     # The keys really arrived where they are spent; without that, nothing would be proved.
     assert set(model.keys) == set(MODEL_KEYS)
     assert {status["nodeStatus"][node]["status"] for node in ("inner", "ask_typed", "ask_environment")} == {"error"}
 
 
-async def test_no_canary_in_the_hands_of_other_nodes_is_found_anywhere(tmp_path: Path) -> None:
-    async with provider() as model:
-        (tmp_path / "data").mkdir()
-        (tmp_path / "data" / "channels.yaml").write_text(CHANNELS.format(url=model.url))
-        outputs = ("web/body", "web/json", "web/headers", "template/text", "extract/value", "context/chatState")
-        env = {"CANARY_CHANNEL_KEY": CHANNEL, "INNKEEPER_ALLOW_LOOPBACK": "1"}
-        status = await played(node_graph(model.url), env, tmp_path, outputs)
+async def check_other_nodes(stack: LocalStack, model: Provider) -> None:
+    outputs = ("web/body", "web/json", "web/headers", "template/text", "extract/value", "context/chatState")
+    status = await played(stack, node_graph(model.url), outputs)
     found = {node: told["status"] for node, told in status["nodeStatus"].items()}
     assert {*NODE_KEYS, SHOWN_TO_NODES} <= set(model.keys)
     failing = ("generic", "generic_stream", "chat", "web_fails", "refused")
@@ -177,28 +191,23 @@ async def test_no_canary_in_the_hands_of_other_nodes_is_found_anywhere(tmp_path:
     assert "***" in status["nodeStatus"]["web"]["output"]["body"]
 
 
-async def played(document: dict[str, Any], env: dict[str, str], folder: Path, outputs: tuple[str, ...]) -> Any:
-    """Run a graph to its end, and search all that was said and kept; gives the run's status."""
+async def played(stack: LocalStack, document: dict[str, Any], outputs: tuple[str, ...]) -> Any:
+    """Run a graph to its end, and search all that was said of it; gives the run's status."""
     shown: list[str] = []
-    async with LocalStack(StackOptions(folder / "data", env=env)) as stack:
-        async with GatewayClient(stack.url) as client:
-            run = await client.submit(document)
-            shown += [json.dumps(event) async for event in client.events(run)]
-            status = await client.status(run)
-        async with httpx.AsyncClient(base_url=stack.url) as http:
-            pages = ("", "/events", *(f"/outputs/{output}" for output in outputs))
-            shown += [(await http.get(f"/api/prompt/{run}{page}")).text for page in pages]
-            others = ("/api/history", f"/api/history/{run}", "/api/executions", "/metrics", "/api/plugins")
-            shown += [(await http.get(page)).text for page in others]
-        temporal = await Client.connect(stack.temporal_address, namespace="innkeeper")
-        history = await temporal.get_workflow_handle(run).fetch_history()
-        shown += [text.decode("latin-1") for event in history.events for text in layers(event.SerializeToString())]
+    async with GatewayClient(stack.url) as client:
+        run = await client.submit(document)
+        shown += [json.dumps(event) async for event in client.events(run)]
+        status = await client.status(run)
+    async with httpx.AsyncClient(base_url=stack.url) as http:
+        pages = ("", "/events", *(f"/outputs/{output}" for output in outputs))
+        shown += [(await http.get(f"/api/prompt/{run}{page}")).text for page in pages]
+        others = ("/api/history", f"/api/history/{run}", "/api/executions", "/metrics", "/api/plugins")
+        shown += [(await http.get(page)).text for page in others]
+    temporal = await Client.connect(stack.temporal_address, namespace="innkeeper")
+    history = await temporal.get_workflow_handle(run).fetch_history()
+    shown += [text.decode("latin-1") for event in history.events for text in layers(event.SerializeToString())]
     for text in shown:
         assert not found_in(text.encode("latin-1", "replace"))
-    leaks = {
-        str(file): found for file in _files(folder) for part in layers(file.read_bytes()) if (found := found_in(part))
-    }
-    assert leaks == {}
     return status
 
 

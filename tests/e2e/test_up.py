@@ -108,55 +108,6 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
             started.end(signal.SIGINT)
 
 
-def test_up_serves_runs_restarts_what_dies_and_keeps_everything(tmp_path: Path, greeting: Path) -> None:
-    up = Up(tmp_path / "data")
-    try:
-        check_life_of(up, greeting)
-    finally:
-        if up.process.poll() is None:
-            up.end(signal.SIGKILL)
-
-
-def check_life_of(up: Up, greeting: Path) -> None:
-    children = up.children()
-    assert len(children) == 3
-
-    second = innkeeper("up", "--port", "0", "--data-dir", up.data)
-    assert second.returncode == 1
-    assert f"in use by process {up.process.pid} at {up.url}" in second.stderr
-
-    first_run = innkeeper("run", greeting, "--data-dir", up.data, "--json")
-    assert first_run.returncode == 0, first_run.stderr
-    run_id = _result(first_run)["promptId"]
-
-    for word in ("start-dev", "innkeeper.activities.worker", "innkeeper.gateway.serve"):
-        children[word].kill()
-    again = innkeeper("run", greeting, "--data-dir", up.data, "--json")
-    assert again.returncode == 0, again.stderr
-    assert {word: child.pid for word, child in up.children().items()}.keys() == children.keys()
-    assert not {child.pid for child in up.children().values()} & {child.pid for child in children.values()}
-
-    family = psutil.Process(up.process.pid).children(recursive=True)
-    said = up.end(signal.SIGINT)
-    assert up.process.returncode == 0
-    assert "Traceback" not in said
-    assert gone(family)
-    assert holder_of(up.data) is None
-
-    restarted = Up(up.data)
-    try:
-        listed = json.loads(innkeeper("runs", "--json", "--data-dir", up.data).stdout)
-        assert run_id in {run["promptId"] for run in listed}
-        shown = innkeeper("show", run_id, "--data-dir", up.data)
-        assert "complete" in shown.stdout
-        missing = innkeeper("cancel", "nobody", "--data-dir", up.data)
-        assert missing.returncode == 1
-        assert "Traceback" not in missing.stderr
-    finally:
-        restarted.end(signal.SIGTERM)
-    assert restarted.process.returncode == 0
-
-
 def test_run_without_a_gateway_goes_on_with_the_next_one(tmp_path: Path) -> None:
     data, story = tmp_path / "data", tmp_path / "story.json"
     story.write_text(STORY.read_text().replace('"demo-describer"', '"demo-describer@500"'))
@@ -180,8 +131,18 @@ def test_run_without_a_gateway_goes_on_with_the_next_one(tmp_path: Path) -> None
             until(lambda: http.get(f"/api/prompt/{found[1]}").json()["status"] in ("complete", "error"))
         shown = innkeeper("show", found[1], "--json", "--data-dir", data)
         assert json.loads(shown.stdout)["status"] == "complete", shown.stderr
+        listed = json.loads(innkeeper("runs", "--json", "--data-dir", data).stdout)
+        assert found[1] in {run["promptId"] for run in listed}
+        missing = innkeeper("cancel", "nobody", "--data-dir", data)
+        assert missing.returncode == 1
+        assert "Traceback" not in missing.stderr
+        family = psutil.Process(second.process.pid).children(recursive=True)
     finally:
-        second.end(signal.SIGINT)
+        said = second.end(signal.SIGINT)
+    assert second.process.returncode == 0
+    assert "Traceback" not in said
+    assert gone(family)
+    assert holder_of(data) is None
 
 
 def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) -> None:
@@ -199,6 +160,23 @@ def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) ->
     invalid = innkeeper("run", failing, "--data-dir", up.data)
     assert invalid.returncode == 2
     assert "core:Nope" in invalid.stderr
+
+
+def test_up_runs_and_starts_again_what_dies(up: Up, greeting: Path) -> None:
+    children = up.children()
+    assert len(children) == 3
+
+    second = innkeeper("up", "--port", "0", "--data-dir", up.data)
+    assert second.returncode == 1
+    assert f"in use by process {up.process.pid} at {up.url}" in second.stderr
+
+    for word in ("start-dev", "innkeeper.activities.worker", "innkeeper.gateway.serve"):
+        children[word].kill()
+    again = innkeeper("run", greeting, "--data-dir", up.data, "--json")
+    assert again.returncode == 0, again.stderr
+    assert _result(again)["status"] == "complete"
+    assert {word: child.pid for word, child in up.children().items()}.keys() == children.keys()
+    assert not {child.pid for child in up.children().values()} & {child.pid for child in children.values()}
 
 
 def test_up_that_is_killed_leaves_no_process_and_no_lock(up: Up) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import httpx
 import psutil
 import pytest
 
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack
 
 INNKEEPER = (sys.executable, "-m", "innkeeper.gateway.cli.commands", "worker", "--data-dir")
 SUPERVISED = """
@@ -30,12 +30,10 @@ asyncio.run(main())
 STEP: dict[str, Any] = {"nodes": [{"id": "hi", "fullType": "core:CreateMessage", "inputs": {"content": "Hi"}}]}
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
+@pytest.fixture
+def stack(shared: tuple[LocalStack, Path]) -> LocalStack:
     """What the workers join; it has one of its own."""
-    options = StackOptions(tmp_path_factory.mktemp("stack") / "data")
-    async with LocalStack(options) as stack:
-        yield stack
+    return shared[0]
 
 
 @contextmanager

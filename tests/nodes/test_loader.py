@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from textwrap import dedent
+
+import pytest
 
 from innkeeper.nodes.loader import NodeLoader
 from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
@@ -85,6 +88,32 @@ def test_every_bad_file_is_reported_and_the_rest_loads(tmp_path: Path) -> None:
     assert "no dot" in reasons["h.with.dot.py"]
     assert "'core'" in reasons["sub/i_core.py"]
     assert len(reasons) == 9
+
+
+CHECKOUT = LIBRARY_ROOT.parents[1].resolve()
+
+
+def test_import_by_a_short_name_is_told_what_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if Path(path).resolve() != CHECKOUT])
+    (tmp_path / "a_nodes.py").write_text("from nodes.definition import NodeDefinition")
+    (tmp_path / "b_gateway.py").write_text("from gateway.client import GatewayClient")
+    (tmp_path / "c_own.py").write_text("from innkeeper.nodes import no_such_module")
+    reasons = {error.file: error.reason for error in load(tmp_path, "toys")[1].errors}
+    assert reasons["a_nodes.py"] == (
+        "ModuleNotFoundError: No module named 'nodes'; write 'innkeeper.nodes' in place of 'nodes', "
+        "or 'from innkeeper import NodeDefinition, Input, Output, ...'"
+    )
+    assert reasons["b_gateway.py"].endswith("; write 'innkeeper.gateway' in place of 'gateway'")
+    assert "write" not in reasons["c_own.py"]
+
+
+def test_import_by_a_short_name_that_finds_our_folder_is_told_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(CHECKOUT)
+    (tmp_path / "a.py").write_text("from nodes.definition import NodeDefinition")
+    (error,) = load(tmp_path, "toys")[1].errors
+    assert "write 'innkeeper.nodes' in place of 'nodes', or 'from innkeeper import" in error.reason
 
 
 def test_files_of_equal_name_in_two_folders_do_not_meet(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from innkeeper.nodes.manifest import MAX_MANIFEST_BYTES
 from innkeeper.nodes.plugins import Catalogue, PluginStatus, load_catalogue
 
 NODE = """
-from innkeeper.nodes.definition import NodeDefinition
+from innkeeper import NodeDefinition
 
 async def execute(inputs, context):
     return {{}}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.library.utilities.text import dump_json, is_truthy
+from innkeeper.nodes.json_values import dump_json
+from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import Inputs, NodeContext
 
 _ROLES = tuple({"value": role, "label": role} for role in ("system", "user", "assistant"))

@@ -35,7 +35,7 @@ async def generic_llm_request(inputs: Inputs, context: NodeContext) -> AsyncIter
     """
     try:
         # Closed at once when the run is interrupted: the provider keeps writing, and billing, until then.
-        async with aclosing(_answer(inputs, context)) as items:
+        async with aclosing(_stream_answer(inputs, context)) as items:
             async for item in items:
                 yield item
     except InnkeeperError as error:
@@ -44,10 +44,10 @@ async def generic_llm_request(inputs: Inputs, context: NodeContext) -> AsyncIter
         raise
 
 
-async def _answer(inputs: Inputs, context: NodeContext) -> AsyncGenerator[Chunk | Outputs, None]:
+async def _stream_answer(inputs: Inputs, context: NodeContext) -> AsyncGenerator[Chunk | Outputs, None]:
     request = await _request(inputs, context)
     if not is_truthy(inputs.get("stream")):
-        yield _outputs(_standard(await context.services.llm.chat(request)))
+        yield _outputs_of(_standard(await context.services.llm.chat(request)))
         return
     text: list[str] = []
     end: Mapping[str, Any] = {}
@@ -59,10 +59,10 @@ async def _answer(inputs: Inputs, context: NodeContext) -> AsyncGenerator[Chunk 
                 end = chunk.content
             yield chunk
     whole = end.get("accumulated_text") or "".join(text)
-    yield _outputs({"text": whole, "model": request.model, "usage": end.get("usage")})
+    yield _outputs_of({"text": whole, "model": request.model, "usage": end.get("usage")})
 
 
-def _outputs(response: dict[str, Any]) -> Outputs:
+def _outputs_of(response: dict[str, Any]) -> Outputs:
     return Outputs(response=response, responseText=response["text"], usage=response.get("usage"))
 
 
@@ -108,7 +108,7 @@ async def _request(inputs: Inputs, context: NodeContext) -> ChatRequest:
         model=route.model_id,
         messages=messages,
         # The last step before the call: an earlier failure must not have touched the key.
-        api_key=await _key(route, context),
+        api_key=await _key_of_route(route, context),
         parameters=parameters,
         idempotency_key=context.idempotency_key,
         adapter=route.adapter,
@@ -116,7 +116,7 @@ async def _request(inputs: Inputs, context: NodeContext) -> ChatRequest:
     )
 
 
-async def _key(route: Route, context: NodeContext) -> str:
+async def _key_of_route(route: Route, context: NodeContext) -> str:
     if route.api_key is None:
         return ""
     return await context.services.secrets.reveal(route.api_key, host=host_of(route.base_url))

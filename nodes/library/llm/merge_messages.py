@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.library.llm.messages import is_message
-from innkeeper.nodes.library.utilities.text import dump_json
 from innkeeper.nodes.node import Inputs, NodeContext
 
 
@@ -24,11 +24,11 @@ async def merge_messages(inputs: Inputs, context: NodeContext) -> dict[str, str]
     parts = inputs.get("message_inputs")
     if not isinstance(parts, list):
         parts = [parts]
-    messages = [message for index, part in enumerate(parts) for message in _messages(part, index, context)]
+    messages = [message for index, part in enumerate(parts) for message in _messages_of_part(part, index, context)]
     return {"messages": dump_json(messages)}
 
 
-def _messages(part: Any, index: int, context: NodeContext) -> Iterator[Any]:
+def _messages_of_part(part: Any, index: int, context: NodeContext) -> Iterator[Any]:
     if isinstance(part, str) and part:
         try:
             part = json.loads(part)

@@ -23,7 +23,7 @@ def read_history(value: Any, slot: str) -> list[dict[str, Any]]:
     Raises:
         NodeInputError: It is no JSON, or holds something that is no message. Names the slot and the place.
     """
-    items = _parse(value, slot)
+    items = _parse_history(value, slot)
     if isinstance(items, Mapping):
         items = [items]
     if not isinstance(items, list):
@@ -31,7 +31,7 @@ def read_history(value: Any, slot: str) -> list[dict[str, Any]]:
     return [_check(item, slot, index) for index, item in enumerate(items)]
 
 
-def _parse(value: Any, slot: str) -> Any:
+def _parse_history(value: Any, slot: str) -> Any:
     if value is None:
         return []
     if not isinstance(value, str):

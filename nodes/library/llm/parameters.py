@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import is_number
 from innkeeper.nodes.node import Inputs
 from innkeeper.nodes.tavern.documents import kind_of
 
@@ -22,7 +21,7 @@ def number_of(inputs: Inputs, slot: str) -> int | float | None:
     value = inputs.get(slot)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         raise NodeInputError(f"{slot!r} must be a number, found {kind_of(value)}")
     # JSON from a browser may say 512.0, which providers refuse where they want a whole number.
     return int(value) if value == int(value) else value

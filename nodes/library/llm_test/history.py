@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.library.math.numbers import trim
-from innkeeper.nodes.library.utilities.text import dump_json, is_truthy, to_text
+from innkeeper.nodes.library.utilities.text import is_truthy, to_text
 from innkeeper.nodes.node import Inputs, NodeContext
 
 _TURNS = (1, 2, 3, 4)
@@ -26,7 +27,7 @@ async def history(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     return {"history": dump_json(turns)}
 
 
-def _inputs() -> dict[str, Input]:
+def _message_slots() -> dict[str, Input]:
     slots = {}
     for number in _TURNS:
         slots[f"role{number}"] = Input(
@@ -50,7 +51,7 @@ definition = NodeDefinition(
     display_name="History",
     display_names={"zh": "历史记录"},
     description="Makes a chat history of up to four turns.",
-    inputs=_inputs(),
+    inputs=_message_slots(),
     outputs={
         "history": Output(
             "STRING",

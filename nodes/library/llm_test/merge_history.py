@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from innkeeper.nodes.library.utilities.text import dump_json, is_truthy
+from innkeeper.nodes.json_values import dump_json
+from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import Inputs, NodeContext
 
 _SLOTS = ("history1", "history2", "history3", "history4")

@@ -30,12 +30,12 @@ async def openai(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk | 
         ProviderError, NodeMustWait, RequestRefused: See `nodes.services.llm`.
     """
     if not is_truthy(inputs.get("stream")):
-        response = await context.services.llm.chat(await chat_request(_messages(inputs), inputs, context))
+        response = await context.services.llm.chat(await chat_request(_prompt_messages(inputs), inputs, context))
         yield Outputs(response=response.text)
         return
     text: list[str] = []
     try:
-        request = await chat_request(_messages(inputs), inputs, context)
+        request = await chat_request(_prompt_messages(inputs), inputs, context)
         # Closed at once when the run is interrupted, not when the garbage collector finds time: the provider keeps
         # writing, and billing, until the connection ends.
         async with aclosing(_streamed(request, context)) as chunks:
@@ -59,7 +59,7 @@ async def _streamed(request: ChatRequest, context: NodeContext) -> AsyncGenerato
                 yield Chunk("finish_reason_chunk", chunk.content["finish_reason"])
 
 
-def _messages(inputs: Inputs) -> list[dict[str, Any]]:
+def _prompt_messages(inputs: Inputs) -> list[dict[str, Any]]:
     """System prompt, history, then the user's turn."""
     messages = read_history(inputs.get("history"), "history")
     prompt, image = to_text(inputs.get("prompt")), inputs.get("image")

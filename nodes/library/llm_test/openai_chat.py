@@ -6,12 +6,13 @@ from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.library.llm.messages import read_history
 from innkeeper.nodes.library.llm_test.images import user_message
 from innkeeper.nodes.library.llm_test.request import chat_request
 from innkeeper.nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.library.math.numbers import trim
-from innkeeper.nodes.library.utilities.text import dump_json, to_text
+from innkeeper.nodes.library.utilities.text import to_text
 from innkeeper.nodes.node import Inputs, NodeContext
 
 Messages = list[dict[str, Any]]
@@ -29,7 +30,7 @@ async def openai_chat(inputs: Inputs, context: NodeContext) -> dict[str, str]:
         NodeInputError: Nothing to ask, or an input that cannot be used.
         ProviderError, NodeMustWait, RequestRefused: See `nodes.services.llm`.
     """
-    system, turns = _messages(inputs)
+    system, turns = _chat_messages(inputs)
     response = await context.services.llm.chat(await chat_request([*system, *turns], inputs, context))
     answer = trim(response.text)
     if answer:
@@ -41,7 +42,7 @@ async def openai_chat(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     }
 
 
-def _messages(inputs: Inputs) -> tuple[Messages, Messages]:
+def _chat_messages(inputs: Inputs) -> tuple[Messages, Messages]:
     """The system prompt, and what is said before and in this turn."""
     history = read_history(inputs.get("external_history"), "external_history")
     system_prompt, said, image = (
@@ -56,11 +57,11 @@ def _messages(inputs: Inputs) -> tuple[Messages, Messages]:
 
 
 def _transcript(messages: Messages) -> str:
-    turns = "".join(f"{_named(message)}: {_said(message)}\n{_RULE}\n" for message in messages)
+    turns = "".join(f"{_role_label(message)}: {_said(message)}\n{_RULE}\n" for message in messages)
     return f"Conversation\n\n{turns}"
 
 
-def _named(message: dict[str, Any]) -> str:
+def _role_label(message: dict[str, Any]) -> str:
     role: str = message["role"]
     return role[:1].upper() + role[1:]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from innkeeper.nodes.definition import Input
@@ -15,15 +15,13 @@ MAX_PATH_CHARS = 1024
 _EXAMPLE = "'user://library/file.json'"
 
 
-async def load(
-    context: NodeContext, key: str, kind: str, function: str, arguments: Mapping[str, Any] | None = None
-) -> Any:
+async def load(context: NodeContext, key: str, kind: str, function: str) -> Any:
     """Read the file that the config value `key` names and give what `function` makes of it.
 
     Args:
         kind: What is loaded, for messages: `character card`.
-        function: `module:name`, called through `services.scripts` with `name` (the file's name without folders),
-            `arguments` and `data` (the bytes; left out for an empty file, so it needs a default).
+        function: `module:name`, called through `services.scripts` with `name` (the file's name without folders)
+            and `data` (the bytes; left out for an empty file, so it needs a default).
 
     Raises:
         NodeInputError: No file is chosen.
@@ -33,7 +31,7 @@ async def load(
     path = chosen_path(context, key, kind)
     try:
         data = await context.services.resources.read_bytes(path)
-        call = {"name": posixpath.basename(path), **(arguments or {})}
+        call = {"name": posixpath.basename(path)}
         return await context.services.scripts.call(function, call, data=data)
     except InnkeeperError as error:
         # The same object goes on: its class, code and whether it may be tried again decide what happens next.

@@ -64,7 +64,7 @@ def _mode(operation: Operation) -> Mode:
         id=operation.id,
         display_name=operation.label,
         inputs={
-            **{key: _slot(key, default) for key, default in operation.slots.items()},
+            **{key: _number_slot(key, default) for key, default in operation.slots.items()},
             "clamp": Input(
                 "BOOLEAN",
                 display_name="Clamp",
@@ -77,7 +77,7 @@ def _mode(operation: Operation) -> Mode:
     )
 
 
-def _slot(key: str, default: float | None) -> Input:
+def _number_slot(key: str, default: float | None) -> Input:
     config = {} if default is None else {"default": default}
     return Input("FLOAT", display_name=key.capitalize(), required=True, config=config)
 

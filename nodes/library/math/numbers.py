@@ -40,7 +40,7 @@ def to_number(value: Any) -> float:
         return math.nan
     if value is None or isinstance(value, int | float):
         return _as_float(value or 0)
-    return _read(value) if isinstance(value, str) else math.nan
+    return _parse_number(value) if isinstance(value, str) else math.nan
 
 
 def number_in(value: Any, slot: str) -> float:
@@ -67,7 +67,7 @@ def _as_float(value: int | float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
-def _read(text: str) -> float:
+def _parse_number(text: str) -> float:
     text = trim(text)
     if not text:
         return 0.0

@@ -8,6 +8,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import is_number
 from innkeeper.nodes.node import Inputs, NodeContext
 
 DEFAULT_TIMEOUT_S = 30.0
@@ -46,7 +47,7 @@ def _timeout_s(settings: Any) -> float:
     value = settings.get("timeoutSeconds") if isinstance(settings, Mapping) else None
     if value is None:
         return DEFAULT_TIMEOUT_S
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIMEOUT_S:
+    if not is_number(value) or not 0 < value <= MAX_TIMEOUT_S:
         raise NodeInputError(f"setting 'timeoutSeconds' must be a number above 0, at most {MAX_TIMEOUT_S:g}")
     return float(value)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError
-from innkeeper.nodes.library.utilities.text import dump_json, is_truthy, to_text
+from innkeeper.nodes.json_values import dump_json, is_number
+from innkeeper.nodes.library.utilities.text import is_truthy, to_text
 from innkeeper.nodes.node import HttpRequest, HttpResponse, Inputs, NodeContext, SecretRef
 from innkeeper.nodes.services.web import METHODS, REPEATABLE_METHODS, check_url
 from innkeeper.nodes.tavern.documents import kind_of
@@ -51,7 +51,7 @@ async def http_request(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     response = await _answered(request, context, repeatable)
     if is_truthy(context.config_values.get("failOnError")) and response.status >= 400:
         raise _status_error(request.url, response, repeatable)
-    return await _outputs(response, secret, context)
+    return await _response_outputs(response, secret, context)
 
 
 async def _request(method: str, inputs: Inputs, context: NodeContext) -> tuple[HttpRequest, str]:
@@ -67,7 +67,7 @@ async def _request(method: str, inputs: Inputs, context: NodeContext) -> tuple[H
     if secret:
         headers = {name: value for name, value in headers.items() if name.lower() != "authorization"}
         headers["Authorization"] = secret
-    return HttpRequest(method, url, headers, body, timeout_s), secret
+    return HttpRequest(method, url, headers=headers, body=body, timeout_s=timeout_s), secret
 
 
 async def _authorization(value: Any, host: str, context: NodeContext) -> str:
@@ -123,9 +123,9 @@ def _headers(headers: Any) -> dict[str, str]:
 def _timeout(value: Any) -> float:
     if value is None:
         return 30.0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise NodeInputError("'timeout' must be a number of seconds above 0")
-    return min(float(value), MAX_TIMEOUT_S)
+    return float(min(value, MAX_TIMEOUT_S))
 
 
 async def _answered(request: HttpRequest, context: NodeContext, repeatable: bool) -> HttpResponse:
@@ -153,7 +153,7 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     return min(float(text), MAX_WAIT_S) if text.isascii() and text.isdigit() else None
 
 
-async def _outputs(response: HttpResponse, secret: str, context: NodeContext) -> dict[str, Any]:
+async def _response_outputs(response: HttpResponse, secret: str, context: NodeContext) -> dict[str, Any]:
     hidden = [form for part in (secret, *secret.split()[1:]) for form in _forms(part)]
     headers, body = dict(response.headers), response.body
     # Here and not in the process that reads the body: it serves others' templates too.

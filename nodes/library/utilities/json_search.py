@@ -26,7 +26,7 @@ def extract(value: Any, expression: str, default: Any) -> dict[str, Any]:
     """
     if len(expression) > MAX_EXPRESSION_CHARS:
         raise _wrong(f"it is longer than {MAX_EXPRESSION_CHARS} characters")
-    found = _searched(expression, _read(value) if isinstance(value, str) else value)
+    found = _searched(expression, _parse_data(value) if isinstance(value, str) else value)
     result = default if found is None else found
     _check_finite(result)
     return {"value": result, "text": to_text(result), "found": found is not None}
@@ -39,7 +39,7 @@ def _check_finite(result: Any) -> None:
         raise _wrong("it makes a number that JSON does not have (too large, or NaN)") from None
 
 
-def _read(text: str) -> Any:
+def _parse_data(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:

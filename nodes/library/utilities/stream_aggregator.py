@@ -8,6 +8,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
 from innkeeper.nodes.errors import NodeInputError, NodeTimeout
+from innkeeper.nodes.json_values import is_number
 from innkeeper.nodes.library.utilities.stream_input import stream_of
 from innkeeper.nodes.node import Chunk, Inputs, NodeContext
 
@@ -32,7 +33,7 @@ async def stream_aggregator(inputs: Inputs, context: NodeContext) -> dict[str, A
     stream, most = stream_of(inputs, "input_stream"), _bound(context.config_values, "max_chunks_count")
     try:
         async with asyncio.timeout(timeout_ms / 1000 if timeout_ms else None) as limit:
-            texts, chunks = await _read(stream, most, keep=mode == COLLECT)
+            texts, chunks = await _collect_chunks(stream, most, keep=mode == COLLECT)
     except TimeoutError:
         if not limit.expired():
             raise
@@ -40,7 +41,7 @@ async def stream_aggregator(inputs: Inputs, context: NodeContext) -> dict[str, A
     return {"aggregated_text": "".join(texts), "chunk_list": chunks}
 
 
-async def _read(stream: AsyncIterator[Chunk], most: int | None, *, keep: bool) -> tuple[list[str], list[Any]]:
+async def _collect_chunks(stream: AsyncIterator[Chunk], most: int | None, *, keep: bool) -> tuple[list[str], list[Any]]:
     texts: list[str] = []
     chunks: list[Any] = []
     count = 0
@@ -58,7 +59,7 @@ async def _read(stream: AsyncIterator[Chunk], most: int | None, *, keep: bool) -
 def _bound(settings: Mapping[str, Any], name: str) -> int | None:
     """A setting that bounds something; None and 0 mean that there is no bound."""
     value = settings.get(name) or 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0 or value != int(value):
+    if not is_number(value) or value < 0 or value != int(value):
         raise NodeInputError(f"{name!r} must be a whole number of at least 0")
     return int(value) or None
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.library.utilities.stream_input import stream_of
-from innkeeper.nodes.library.utilities.text import dump_json
 from innkeeper.nodes.node import Chunk, Inputs, NodeContext
 
 SUMMARY_CHARS = 100

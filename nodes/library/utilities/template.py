@@ -8,6 +8,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import is_number
 from innkeeper.nodes.library.utilities.text import to_text
 from innkeeper.nodes.node import Inputs, NodeContext
 from innkeeper.nodes.tavern.documents import kind_of
@@ -42,7 +43,7 @@ async def template(inputs: Inputs, context: NodeContext) -> dict[str, str]:
 
 def _time_limit(context: NodeContext) -> float:
     value = context.config_values.get("timeLimit", TIME_LIMIT_S)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MAX_TIME_LIMIT_S:
+    if not is_number(value) or not 0 < value <= MAX_TIME_LIMIT_S:
         raise NodeInputError(f"'timeLimit' must be a number of seconds above 0, at most {MAX_TIME_LIMIT_S:g}")
     return float(value)
 

@@ -86,19 +86,21 @@ def _filled(template: Template, values: Mapping[str, Any]) -> str:
     from jinja2.exceptions import SecurityError, TemplateNotFound, UndefinedError
 
     try:
-        return _joined(template, values)
+        return _bounded_text(template, values)
     except TemplateNotFound as error:
-        raise _template_error("it takes in another template, of which there are none", _line(error)) from None
+        raise _template_error(
+            "it takes in another template, of which there are none", _line_of_template(error)
+        ) from None
     except (UndefinedError, SecurityError) as error:
-        raise _template_error(error.message or type(error).__name__, _line(error)) from None
+        raise _template_error(error.message or type(error).__name__, _line_of_template(error)) from None
     except (MemoryError, RecursionError, NodeInputError):
         raise
     except Exception as error:
         # Its words may quote the values; its kind does not.
-        raise _template_error(f"{type(error).__name__} in an expression", _line(error)) from None
+        raise _template_error(f"{type(error).__name__} in an expression", _line_of_template(error)) from None
 
 
-def _joined(template: Template, values: Mapping[str, Any]) -> str:
+def _bounded_text(template: Template, values: Mapping[str, Any]) -> str:
     parts: list[str] = []
     size = 0
     for part in template.generate(values):
@@ -109,7 +111,7 @@ def _joined(template: Template, values: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def _line(error: Exception) -> int | None:
+def _line_of_template(error: Exception) -> int | None:
     """The line of the template an error comes from; Jinja puts it into the traceback."""
     found = None
     trace = error.__traceback__

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from typing import Any
 
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.number_text import number_text
 
 _ESCAPE = re.compile(r"""\\([ntr"'\\])""")
@@ -39,11 +39,6 @@ def to_text(value: Any) -> str:
     if isinstance(value, float):
         return number_text(value)
     return dump_json(value)
-
-
-def dump_json(value: Any) -> str:
-    """Write JSON as compactly as a browser does, other scripts unescaped."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def is_truthy(value: Any) -> bool:

@@ -147,13 +147,13 @@ def _status_within(body: object) -> int | None:
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     """Seconds to wait, between 1 and 300: a wait is not counted, so none may spin; None when nothing usable is said."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _non_negative_number(headers.get("retry-after-ms"))
     seconds = milliseconds / 1000 if milliseconds is not None else _seconds(headers.get("retry-after"), now)
     return None if seconds is None else min(max(seconds, MIN_WAIT_S), MAX_WAIT_S)
 
 
 def _seconds(text: str | None, now: datetime) -> float | None:
-    number = _number(text)
+    number = _non_negative_number(text)
     if number is not None or text is None:
         return number
     try:
@@ -163,7 +163,7 @@ def _seconds(text: str | None, now: datetime) -> float | None:
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now.timestamp()
 
 
-def _number(text: str | None) -> float | None:
+def _non_negative_number(text: str | None) -> float | None:
     try:
         value = float(text) if text is not None else None
     except ValueError:

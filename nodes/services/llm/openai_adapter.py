@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import NodeInputError, ResourceError
+from innkeeper.nodes.json_values import text_or_empty
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.llm import errors
 
@@ -65,7 +66,7 @@ class OpenAIAdapter:
         """
         host = _host(request.base_url)
         with _provider_errors(host):
-            data = _plain(await self._ask(request, stream=False))
+            data = _plain(await self._request_completion(request, stream=False))
         if not isinstance(data.get("choices"), list):
             raise errors.unusable_answer(host, "did not answer with a chat completion; check the base URL")
         response = _response(data, request.model)
@@ -82,7 +83,7 @@ class OpenAIAdapter:
         host = _host(request.base_url)
         answer = _Answer()
         with _provider_errors(host):
-            parts = await self._ask(request, stream=True)
+            parts = await self._request_completion(request, stream=True)
         async with parts:
             while (part := await _next_part(parts, host, answer)) is not None:
                 for chunk in answer.read(part):
@@ -119,7 +120,7 @@ class OpenAIAdapter:
             await self._http.aclose()
             self._http = None
 
-    async def _ask(self, request: ChatRequest, *, stream: bool) -> Any:
+    async def _request_completion(self, request: ChatRequest, *, stream: bool) -> Any:
         # `Any` and `extra_body`: messages and parameters that the client library does not know travel unchanged.
         messages: Any = request.messages
         await self.warm_up()
@@ -282,7 +283,7 @@ def _response(data: Mapping[str, Any], asked_model: str) -> ChatResponse:
     text = message.get("content") if isinstance(message, Mapping) else None
     usage = data.get("usage")
     return ChatResponse(
-        text=text if isinstance(text, str) else "",
+        text=text_or_empty(text),
         model=str(data.get("model") or asked_model),
         finish_reason=choice.get("finish_reason"),
         usage=usage if isinstance(usage, Mapping) else None,

@@ -85,8 +85,8 @@ def normalise(raw: Mapping[str, Any], file_name: str | None = None) -> Card:
     extensions = _object(fields, "extensions", warnings) or {}
     scripts = extensions.get("regex_scripts")
     return Card(
-        name=_name(fields, file_name, warnings),
-        **{key: _text(fields.get(key), key, warnings) for key in _TEXTS},
+        name=_card_name(fields, file_name, warnings),
+        **{key: _card_text(fields.get(key), key, warnings) for key in _TEXTS},
         alternate_greetings=_texts(fields, "alternate_greetings", warnings),
         group_only_greetings=_texts(fields, "group_only_greetings", warnings),
         tags=_tags(fields, warnings),
@@ -94,13 +94,13 @@ def normalise(raw: Mapping[str, Any], file_name: str | None = None) -> Card:
         character_book=_object(fields, "character_book", warnings),
         depth_prompt=_depth_prompt(extensions.get("depth_prompt")),
         regex_scripts=tuple(scripts) if isinstance(scripts, list) else (),
-        world=_text(extensions.get("world"), "extensions.world", warnings),
+        world=_card_text(extensions.get("world"), "extensions.world", warnings),
         warnings=tuple(warnings),
     )
 
 
-def _name(fields: Mapping[str, Any], file_name: str | None, warnings: list[str]) -> str:
-    name = _text(fields.get("name"), "name", warnings)
+def _card_name(fields: Mapping[str, Any], file_name: str | None, warnings: list[str]) -> str:
+    name = _card_text(fields.get("name"), "name", warnings)
     if name.strip():
         return name
     instead = PurePosixPath(file_name or "").stem
@@ -108,7 +108,7 @@ def _name(fields: Mapping[str, Any], file_name: str | None, warnings: list[str])
     return instead
 
 
-def _text(value: Any, key: str, warnings: list[str]) -> str:
+def _card_text(value: Any, key: str, warnings: list[str]) -> str:
     """Text without carriage returns; null is empty, a number its digits."""
     if value is None:
         return ""
@@ -124,7 +124,7 @@ def _texts(fields: Mapping[str, Any], key: str, warnings: list[str]) -> tuple[st
     """A list of texts; one text is a list of one."""
     value = fields.get(key)
     items = value if isinstance(value, list) else [] if value in (None, "") else [value]
-    return tuple(_text(item, key, warnings) for item in items if isinstance(item, str | int | float))
+    return tuple(_card_text(item, key, warnings) for item in items if isinstance(item, str | int | float))
 
 
 def _tags(fields: Mapping[str, Any], warnings: list[str]) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ def _depth_prompt(value: Any) -> DepthPrompt:
     if isinstance(role, int) and not isinstance(role, bool) and 0 <= role < len(_ROLES):
         role = _ROLES[role]
     return DepthPrompt(
-        _text(value.get("prompt"), "depth_prompt.prompt", []),
+        _card_text(value.get("prompt"), "depth_prompt.prompt", []),
         _depth(value.get("depth")),
         role if role in _ROLES else "system",
     )

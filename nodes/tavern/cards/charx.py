@@ -39,7 +39,7 @@ def read_charx(data: bytes) -> bytes:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
             _check_names(infos)
-            return _read(archive, infos)
+            return _read_card_text(archive, infos)
     except (*_BROKEN, RuntimeError):
         raise FormatError("the CHARX archive is damaged or packed in a way that cannot be read") from None
 
@@ -61,7 +61,7 @@ def _check_names(infos: list[zipfile.ZipInfo]) -> None:
             raise FormatError("the CHARX archive holds a file whose name leads out of it")
 
 
-def _read(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> bytes:
+def _read_card_text(archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> bytes:
     info = next((info for info in infos if posixpath.normpath(info.filename) == CARD), None)
     if info is None:
         raise FormatError(f"the archive holds no {CARD!r} at its root; it is no CHARX")

@@ -81,7 +81,7 @@ def _spec_warnings(raw: Mapping[str, Any], has_data: bool) -> list[str]:
     warnings = []
     if spec not in (V2, V3):
         warnings.append(f"the card's 'spec' is unknown; known are {V2!r} and {V3!r}")
-    if _number(raw.get("spec_version")) > _NEWEST:
+    if _number_or_nan(raw.get("spec_version")) > _NEWEST:
         warnings.append(f"the card's 'spec_version' is newer than {_NEWEST}; what is new in it is not used")
     if not has_data:
         warnings.append("the card has a 'spec' but no object 'data'; its flat fields are used")
@@ -138,7 +138,7 @@ def _book_problem(book: Any) -> str | None:
 def _v3_problem(card: Mapping[str, Any]) -> str | None:
     if card.get("spec") != V3:
         return "spec"
-    if not _NEWEST <= _number(card.get("spec_version")) < _NEWEST + 1:
+    if not _NEWEST <= _number_or_nan(card.get("spec_version")) < _NEWEST + 1:
         return "spec_version"
     return None if isinstance(card.get("data"), Mapping) else "data"
 
@@ -148,7 +148,7 @@ def _is_object(value: Any) -> bool:
     return value is None or isinstance(value, Mapping | list)
 
 
-def _number(value: Any) -> float:
+def _number_or_nan(value: Any) -> float:
     """A number or the number in a text; not-a-number for everything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return math.nan
@@ -197,7 +197,7 @@ def _with_flat_copies(card: dict[str, Any]) -> dict[str, Any]:
 def _lifted(card: dict[str, Any]) -> dict[str, Any]:
     """A V1 card with everything V2 adds."""
     fields, _ = fields_of(card)
-    texts = {key: _text(fields.get(key)) for key in V2_KEYS if key not in _NO_TEXTS}
+    texts = {key: _scalar_text(fields.get(key)) for key in V2_KEYS if key not in _NO_TEXTS}
     data = dict(card["data"]) if isinstance(card.get("data"), Mapping) else {}
     flat = {key: texts[key] for key in V1_KEYS}
     talkativeness, fav = fields.get("talkativeness") or 0.5, fields.get("fav") == "true"
@@ -222,7 +222,7 @@ def _lifted(card: dict[str, Any]) -> dict[str, Any]:
 _NO_TEXTS = ("alternate_greetings", "tags", "extensions")
 
 
-def _text(value: Any) -> str:
+def _scalar_text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None or isinstance(value, list | dict) else str(value)
 
 
@@ -247,7 +247,7 @@ def to_v3(raw: Mapping[str, Any]) -> dict[str, Any]:
     data = dict(card["data"]) if isinstance(card.get("data"), Mapping) else {}
     for key in V2_KEYS:
         if key not in _NO_TEXTS:
-            data[key] = _text(fields.get(key))
+            data[key] = _scalar_text(fields.get(key))
     data["alternate_greetings"] = _greetings(fields.get("alternate_greetings"))
     data["group_only_greetings"] = _greetings(fields.get("group_only_greetings"))
     data["tags"] = _tags(fields.get("tags"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import copy
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.tavern.cards.png import Chunk, Png, read_png, write_png_file
 from innkeeper.nodes.tavern.cards.shapes import V3
 from innkeeper.nodes.tavern.cards.text import is_card_chunk
@@ -54,7 +54,7 @@ def dump_card(raw: Mapping[str, Any]) -> str:
         raise FormatError(f"expected an object, got {kind_of(raw)}")
     check_depth(raw)
     try:
-        return json.dumps(raw, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return dump_json(raw, allow_nan=False)
     except (TypeError, ValueError):
         raise FormatError("the card holds a value that JSON does not have") from None
 
@@ -73,11 +73,7 @@ def _as_v3(text: str) -> str | None:
         return None
     if isinstance(value, dict):
         value = {**value, "spec": V3, "spec_version": "3.0"}
-    return _dump(value) if isinstance(value, dict | list) else None
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return dump_json(value) if isinstance(value, dict | list) else None
 
 
 def _text_chunk(keyword: str, text: str) -> tuple[str, bytes]:

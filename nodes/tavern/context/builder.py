@@ -44,20 +44,22 @@ def build(inputs: Mapping[str, Any], seed: str, now: str) -> dict[str, Any]:
     if settings.mode == "plain" or (settings.mode == "auto" and is_plain(inputs)):
         return build_plain(inputs)
     given = read_given(inputs, settings, seed, warnings)
-    return _Context(given, settings, warnings, seed, now).build()
+    return _Context(given, settings, warnings, seed=seed, now=now).build()
 
 
 class _Context:
     """One context on its way, in SillyTavern's order of work (reference presets 3)."""
 
-    def __init__(self, given: Given, settings: ContextSettings, warnings: list[str], seed: str, now: str) -> None:
+    def __init__(self, given: Given, settings: ContextSettings, warnings: list[str], *, seed: str, now: str) -> None:
         self.given, self.settings, self.warnings = given, settings, warnings
         self.preset, self.card, self.persona = given.preset, given.card, given.persona
         self.counter = counter(settings.model or None)
         self.draw = random.Random(seed).random
         self.regexes = engine()
         self.outlets: dict[str, str] = {}
-        environment = macro_environment(given, settings, read_time(now, "'now'"), self.draw, self.outlets)
+        environment = macro_environment(
+            given, settings, now=read_time(now, "'now'"), draw=self.draw, outlets=self.outlets
+        )
         self.expand = Macros(environment, engine="legacy" if settings.legacy_macros else "new")
         with_stored = settings.stored_scripts
         self.scripts = PromptScripts(given.scripts, self.regexes, self.expand, with_stored=with_stored)
@@ -103,7 +105,7 @@ class _Context:
         offset = 2 if self.settings.type == "continue" else 1
         return [
             self.scripts.on_line(line, len(lines) - place - offset, expand_captures=self._may_expand(line))
-            for place, line in enumerate(self._named(lines))
+            for place, line in enumerate(self._with_speakers(lines))
         ]
 
     def _greeting(self) -> list[ChatLine]:
@@ -115,7 +117,7 @@ class _Context:
         text = self._field(text)
         return [ChatLine("assistant", text)] if text else []
 
-    def _named(self, lines: Sequence[ChatLine]) -> list[ChatLine]:
+    def _with_speakers(self, lines: Sequence[ChatLine]) -> list[ChatLine]:
         names = {"user": self.given.user, "assistant": self.card.char_name}
         return [line if line.name else replace(line, name=names.get(line.role, "")) for line in lines]
 
@@ -151,7 +153,7 @@ class _Context:
     def _parts(self, chat: Sequence[ChatLine], fields: ScanTexts, active: Activation) -> Parts:
         use_card = self.settings.prefer_card_prompts
         return Parts(
-            history=[self._turn(line) for line in chat],
+            history=[self._turn_of(line) for line in chat],
             description=fields.character_description,
             personality=fields.character_personality,
             scenario=fields.scenario,
@@ -166,7 +168,7 @@ class _Context:
             are_expanded=True,
         )
 
-    def _turn(self, line: ChatLine) -> Turn:
+    def _turn_of(self, line: ChatLine) -> Turn:
         return Turn(
             role=line.role,
             text=line.text,
@@ -225,7 +227,9 @@ class _Context:
             top = [fields.persona_description] if persona.position == NOTE_TOP else []
             bottom = [fields.persona_description] if persona.position == NOTE_BOTTOM else []
             text = "\n".join(line for line in (*top, *lines, *bottom) if line)
-        return Note("2_floating_prompt", text, note.position, note.depth, note.role, is_expanded=True)
+        return Note(
+            "2_floating_prompt", text, position=note.position, depth=note.depth, role=note.role, is_expanded=True
+        )
 
     def _report(self, assembly: Assembly, active: Activation) -> dict[str, Any]:
         return full_report(

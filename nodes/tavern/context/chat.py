@@ -44,7 +44,7 @@ class ChatLine:
         return self.role == "user"
 
     def to_macro(self) -> MacroMessage:
-        return MacroMessage(self.text, self.is_user, self.is_hidden, self.swipes, self.swipe)
+        return MacroMessage(self.text, self.is_user, is_system=self.is_hidden, swipes=self.swipes, swipe=self.swipe)
 
 
 def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
@@ -56,7 +56,7 @@ def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
     value = parsed(value)
     log = from_value([value] if is_message(value) else value)
     warnings += log.warnings
-    return tuple(_line(message, index) for index, message in enumerate(log.messages))
+    return tuple(_chat_line(message, index) for index, message in enumerate(log.messages))
 
 
 def parsed(value: Any) -> Any:
@@ -71,15 +71,15 @@ def is_message(value: Any) -> bool:
     return isinstance(value, Mapping) and "role" in value and ("content" in value or bool(value.get("tool_calls")))
 
 
-def _line(message: ChatMessage, index: int) -> ChatLine:
+def _chat_line(message: ChatMessage, index: int) -> ChatLine:
     content = (message.record or {}).get("content")
     swipe = message.extra.get("swipe_id")
     return ChatLine(
         message.role,
         message.text.replace("\r", ""),
-        message.name,
-        index,
-        content if isinstance(content, list) else None,
+        name=message.name,
+        index=index,
+        content=content if isinstance(content, list) else None,
         is_hidden=message.is_system,
         is_narrator=message.role not in ("user", "assistant"),
         show_name=bool(message.extra.get("force_avatar")),

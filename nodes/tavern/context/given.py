@@ -58,14 +58,14 @@ def read_given(inputs: Inputs, settings: ContextSettings, seed: str, warnings: l
         user=_user_name(inputs.get("userName")),
         state=read_state(inputs.get("chatState"), inputs.get("variables"), seed),
         lines=read_chat(inputs.get("historyMessages"), warnings),
-        scripts=_read_scripts(inputs, preset, card, settings, warnings),
+        scripts=_read_scripts(inputs, settings, warnings, preset=preset, card=card),
         books=books,
         book_settings=chosen,
     )
 
 
 def macro_environment(
-    given: Given, settings: ContextSettings, now: datetime, draw: Draw, outlets: Mapping[str, str]
+    given: Given, settings: ContextSettings, *, now: datetime, draw: Draw, outlets: Mapping[str, str]
 ) -> MacroEnvironment:
     """What macros are made from; they set the variables of `given.state`."""
     card, preset = given.card, given.preset
@@ -106,7 +106,7 @@ def macro_environment(
 
 
 def _read_preset(inputs: Inputs, settings: ContextSettings, warnings: list[str]) -> Preset:
-    with _named("presetData"):
+    with _naming_input("presetData"):
         preset = read_preset(inputs.get("presetData") or None)
     warnings += preset.warnings
     if inputs.get("maxContext") is not None:
@@ -120,14 +120,14 @@ def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
         return Card()
     if not isinstance(raw, Mapping):
         raise FormatError(f"'characterData' must be a card, found {kind_of(raw)}")
-    with _named("characterData"):
+    with _naming_input("characterData"):
         card = normalise(raw)
     warnings += card.warnings
     return card
 
 
 @contextmanager
-def _named(place: str) -> Iterator[None]:
+def _naming_input(place: str) -> Iterator[None]:
     """What is wrong inside is told with the input it is about."""
     try:
         yield
@@ -149,7 +149,7 @@ def _user_name(value: Any) -> str:
 
 
 def _read_scripts(
-    inputs: Inputs, preset: Preset, card: Card, settings: ContextSettings, warnings: list[str]
+    inputs: Inputs, settings: ContextSettings, warnings: list[str], *, preset: Preset, card: Card
 ) -> tuple[tuple[str, RegexScript], ...]:
     """Scripts of the user, then of the preset and the card if they may run: those are code of strangers."""
     sources = (
@@ -160,7 +160,7 @@ def _read_scripts(
     scripts: list[tuple[str, RegexScript]] = []
     for source, raw, may_run in sources:
         if raw and may_run:
-            with _named("regexScripts" if source == "regexScripts" else f"{source}Data"):
+            with _naming_input("regexScripts" if source == "regexScripts" else f"{source}Data"):
                 found, odd = read_scripts(raw)
             warnings += odd
             scripts += [(source, script) for script in found]
@@ -207,7 +207,7 @@ def _book(raw: Any, place: str, warnings: list[str]) -> tuple[WorldBook, ...]:
     if not raw:
         return ()
     name = raw.get("name") if isinstance(raw, Mapping) else None
-    with _named(place):
+    with _naming_input(place):
         book = read_book(raw, name if isinstance(name, str) and name else place)
     warnings += [f"world book {book.name!r}: {warning}" for warning in book.warnings]
     return (book,)

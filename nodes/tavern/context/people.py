@@ -52,8 +52,8 @@ def read_persona(raw: Any) -> Persona:
     fields = _fields(raw, "description", "'persona'")
     return Persona(
         fields["description"],
-        _place(fields.get("position"), _PERSONA_PLACES, IN_PROMPT, "'persona.position'"),
-        _whole(fields.get("depth"), 2, "'persona.depth'"),
+        _read_place(fields.get("position"), _PERSONA_PLACES, IN_PROMPT, "'persona.position'"),
+        _whole_or(fields.get("depth"), 2, "'persona.depth'"),
         _role(fields.get("role"), "'persona.role'"),
     )
 
@@ -63,10 +63,10 @@ def read_note(raw: Any) -> AuthorsNote:
     fields = _fields(raw, "text", "'authorsNote'")
     return AuthorsNote(
         fields["text"],
-        _place(fields.get("position"), _NOTE_PLACES, IN_CHAT, "'authorsNote.position'"),
-        _whole(fields.get("depth"), 4, "'authorsNote.depth'"),
-        _role(fields.get("role"), "'authorsNote.role'"),
-        _whole(fields.get("interval"), 1, "'authorsNote.interval'"),
+        _read_place(fields.get("position"), _NOTE_PLACES, IN_CHAT, "'authorsNote.position'"),
+        depth=_whole_or(fields.get("depth"), 4, "'authorsNote.depth'"),
+        role=_role(fields.get("role"), "'authorsNote.role'"),
+        interval=_whole_or(fields.get("interval"), 1, "'authorsNote.interval'"),
     )
 
 
@@ -83,7 +83,7 @@ def _fields(raw: Any, key: str, place: str) -> dict[str, Any]:
     return {**raw, key: (text or "").replace("\r", "")}
 
 
-def _place(value: Any, names: Mapping[str, int], default: int, place: str) -> int:
+def _read_place(value: Any, names: Mapping[str, int], default: int, place: str) -> int:
     if value is None:
         return default
     if isinstance(value, str) and value in names:
@@ -94,7 +94,7 @@ def _place(value: Any, names: Mapping[str, int], default: int, place: str) -> in
     raise FormatError(f"{place} must be one of {choices}")
 
 
-def _whole(value: Any, default: int, place: str) -> int:
+def _whole_or(value: Any, default: int, place: str) -> int:
     return default if value is None else whole_number(value, place)
 
 

@@ -31,7 +31,7 @@ def full_report(
     cut_note = [_cut_note(assembly)] if assembly.cut else []
     return {
         "mode": "assembled",
-        "messages": [_message(message) for message in assembly.messages],
+        "messages": [_message_entry(message) for message in assembly.messages],
         "cut": [_cut(item) for item in assembly.cut[:MAX_CUT]],
         "tokens": {
             "counter": counter,
@@ -48,7 +48,7 @@ def full_report(
     }
 
 
-def _message(message: Message) -> dict[str, Any]:
+def _message_entry(message: Message) -> dict[str, Any]:
     told: dict[str, Any] = {"source": message.source, "role": message.role, "tokens": message.tokens}
     if message.name:
         told["name"] = message.name

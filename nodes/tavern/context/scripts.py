@@ -77,10 +77,10 @@ class PromptScripts:
             expand_captures=expand_captures,
         )
         for outcome in applied.report:
-            self._count(outcome)
+            self._add_to_tally(outcome)
         return applied.text
 
-    def _count(self, outcome: ScriptReport) -> None:
+    def _add_to_tally(self, outcome: ScriptReport) -> None:
         tally = self._tallies[outcome.index]
         if outcome.outcome == "ran":
             tally.texts += 1

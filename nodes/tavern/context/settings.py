@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
+from innkeeper.nodes.json_values import is_number
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.prompts.assembly import GENERATION_TYPES
@@ -124,7 +125,7 @@ def _truth(value: Any, place: str) -> bool:
     return value
 
 
-def _text(value: Any, place: str) -> str:
+def _required_text(value: Any, place: str) -> str:
     if not isinstance(value, str):
         raise FormatError(f"{place} must be a text, found {kind_of(value)}")
     return value
@@ -132,13 +133,12 @@ def _text(value: Any, place: str) -> str:
 
 def whole_number(value: Any, place: str, least: int = 0) -> int:
     """A whole number from `least` to a thousand million. Raises FormatError otherwise."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-    if not is_number or not least <= value <= 1_000_000_000:
+    if not is_number(value) or value != value // 1 or not least <= value <= 1_000_000_000:
         raise FormatError(f"{place} must be a whole number from {least} to 1000000000")
     return int(value)
 
 
-def _names(value: Any, place: str) -> tuple[str, ...]:
+def _required_names(value: Any, place: str) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise FormatError(f"{place} must be a list of names")
     return tuple(value)
@@ -153,7 +153,7 @@ def _object(value: Any, place: str) -> Mapping[str, Any]:
 def read_time(value: Any, place: str) -> datetime:
     """A time as ISO text with its offset. Raises FormatError otherwise."""
     try:
-        moment = datetime.fromisoformat(_text(value, place))
+        moment = datetime.fromisoformat(_required_text(value, place))
     except ValueError:
         moment = None
     if moment is None or moment.tzinfo is None:
@@ -175,15 +175,15 @@ _READERS: dict[str, _Reader] = {
     "stored_scripts": _truth,
     "expand_history": _one_of(*EXPAND_HISTORY),
     "greeting": lambda value, place: whole_number(value, place, -1),
-    "quiet_prompt": _text,
-    "group": _names,
+    "quiet_prompt": _required_text,
+    "group": _required_names,
     "pin_examples": _truth,
     "add_prefill": _truth,
     "as_sillytavern": _truth,
     "legacy_macros": _truth,
-    "model": _text,
+    "model": _required_text,
     "max_tokens": whole_number,
     "now": read_time,
-    "timezone": _text,
-    "input": _text,
+    "timezone": _required_text,
+    "input": _required_text,
 }

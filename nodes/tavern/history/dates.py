@@ -39,10 +39,11 @@ def _from_text(text: str) -> datetime | None:
         year, month, day, hour, minute, second = map(int, found.groups())
         return datetime(year, month, day, hour, minute, second)
     if found := _ENGLISH.fullmatch(text):
-        return _from_english(*found.groups())
+        return _from_english(found)
     return datetime.fromisoformat(text)
 
 
-def _from_english(month: str, day: str, year: str, hour: str, minute: str, half: str) -> datetime:
+def _from_english(found: re.Match[str]) -> datetime:
+    month, day, year, hour, minute, half = found.groups()
     number = _MONTHS.index(month[:3].lower()) + 1
     return datetime(int(year), number, int(day), int(hour) % 12 + 12 * (half.lower() == "pm"), int(minute))

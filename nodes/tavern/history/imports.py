@@ -20,7 +20,7 @@ def import_chat(document: Json) -> ChatLog | None:
     return None
 
 
-def _spoken(text: Any, is_user: bool, user: str = "", character: str = "", extra: Json | None = None) -> ChatMessage:
+def _spoken(text: Any, is_user: bool, *, user: str = "", character: str = "", extra: Json | None = None) -> ChatMessage:
     role, name = ("user", user) if is_user else ("assistant", character)
     return ChatMessage(text_of(text), role, name, extra=extra or {})
 
@@ -40,7 +40,7 @@ def _kobold_lite(document: Json) -> ChatLog:
     character = text_of(settings.get("chatopponent")).split("||$||")[0] or "Assistant"
     texts = [text for text in (document.get("prompt"), *_list(document.get("actions"))) if isinstance(text, str)]
     messages = (
-        _spoken(text.replace(_INPUT, "").replace(_OUTPUT, "").strip(), _INPUT in text, user, character)
+        _spoken(text.replace(_INPUT, "").replace(_OUTPUT, "").strip(), _INPUT in text, user=user, character=character)
         for text in texts
         if text
     )
@@ -90,7 +90,9 @@ def _risu(document: Json) -> ChatLog:
     for message in _objects(document["data"].get("message")):
         name = text_of(message.get("name"))
         is_user = message.get("role") == "user"
-        messages.append(_spoken(message.get("data"), is_user, name, name, _renamed(message, "time")))
+        messages.append(
+            _spoken(message.get("data"), is_user, user=name, character=name, extra=_renamed(message, "time"))
+        )
     return ChatLog(tuple(messages))
 
 

@@ -69,17 +69,17 @@ class ChatLog:
 
     @property
     def user_name(self) -> str:
-        return self._named("user_name", "user")
+        return self._speaker_name("user_name", "user")
 
     @property
     def character_name(self) -> str:
-        return self._named("character_name", "assistant")
+        return self._speaker_name("character_name", "assistant")
 
     def to_openai(self) -> list[dict[str, Any]]:
         """The messages of the prompt: hidden ones are left out."""
         return [message.to_openai() for message in self.messages if not message.is_system]
 
-    def _named(self, key: str, role: str) -> str:
+    def _speaker_name(self, key: str, role: str) -> str:
         """From the header, else from who spoke last; newer headers only say `unused`."""
         name = (self.header or {}).get(key)
         if isinstance(name, str) and name and name != "unused":

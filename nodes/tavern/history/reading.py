@@ -90,7 +90,7 @@ def _from_items(items: Sequence[Any], word: str, first: int = 0) -> ChatLog:
         raise FormatError(f"the chat has {len(items)} messages; the limit is {MAX_MESSAGES}")
     header = items[0] if items and _is_header(items[0]) else None
     start = 0 if header is None else 1
-    messages = tuple(_message(item, f"{word} {place + first}") for place, item in enumerate(items[start:], start))
+    messages = tuple(_read_message(item, f"{word} {place + first}") for place, item in enumerate(items[start:], start))
     metadata = (header or {}).get("chat_metadata")
     return ChatLog(messages, metadata if isinstance(metadata, Mapping) else {}, header=header)
 
@@ -104,7 +104,7 @@ def _is_header(item: Any) -> bool:
     )
 
 
-def _message(item: Any, place: str) -> ChatMessage:
+def _read_message(item: Any, place: str) -> ChatMessage:
     if not isinstance(item, Mapping):
         raise FormatError(f"{place} is {kind_of(item)}; a message is an object with 'role' and 'content'")
     if "mes" in item:
@@ -122,7 +122,9 @@ def _from_openai(item: Json, place: str) -> ChatMessage:
     if not isinstance(content, str | list | None):
         raise FormatError(f"{place}: 'content' is {kind_of(content)}; it must be text, a list of parts, or null")
     hidden = is_true(item.get("is_system"))
-    return ChatMessage(content_text(content), role, text_of(item.get("name")), hidden, rest_of(item), item)
+    return ChatMessage(
+        content_text(content), role, name=text_of(item.get("name")), is_system=hidden, extra=rest_of(item), record=item
+    )
 
 
 def _from_sillytavern(item: Json) -> ChatMessage:
@@ -130,7 +132,9 @@ def _from_sillytavern(item: Json) -> ChatMessage:
     is_narrator = isinstance(extra, Mapping) and extra.get("type") == "narrator"
     role = "system" if is_narrator else "user" if is_true(item.get("is_user")) else "assistant"
     hidden = is_true(item.get("is_system"))
-    return ChatMessage(text_of(item["mes"]), role, text_of(item.get("name")), hidden, rest_of(item), item)
+    return ChatMessage(
+        text_of(item["mes"]), role, name=text_of(item.get("name")), is_system=hidden, extra=rest_of(item), record=item
+    )
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, text_of
 
@@ -22,7 +22,7 @@ def write_log(log: ChatLog) -> bytes:
     header = _header(log)
     records = [*([] if header is None else [header]), *(_record(message) for message in log.messages)]
     try:
-        lines = [json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False) for record in records]
+        lines = [dump_json(record, allow_nan=False) for record in records]
     except (TypeError, ValueError, RecursionError):
         raise FormatError("the chat holds a value that JSON does not have") from None
     return "\n".join(lines).encode("utf-8", "backslashreplace")

@@ -160,7 +160,7 @@ class _Pattern:
 
     def _matches_from(self, clock: _Clock, subject: str, position: int) -> Generator[Any, None, int | None]:
         """Matches up to the first empty one; gives where to go on, None for nowhere."""
-        for found in self._run(clock, subject, position):
+        for found in self._matches_of(clock, subject, position):
             yield found
             if not self._translated.is_global:
                 return None
@@ -169,7 +169,7 @@ class _Pattern:
                 return int(found.end()) + 1
         return None
 
-    def _run(self, clock: _Clock, subject: str, position: int) -> Iterator[Any]:
+    def _matches_of(self, clock: _Clock, subject: str, position: int) -> Iterator[Any]:
         """Matches one after the other; with flag y without gaps."""
         if not self._translated.is_global:
             found = self._find(clock, subject, position)

@@ -86,11 +86,11 @@ def read_escape(reader: Reader, *, in_class: bool = False) -> int | CharSet:
     """The character or set of an escape; the backslash is already read. Backreferences are not read here."""
     if not reader.char:
         raise reader.refuse("a backslash at the end")
-    found = _set(reader)
+    found = _class_escape(reader)
     return found if found is not None else _character(reader, in_class)
 
 
-def _set(reader: Reader) -> CharSet | None:
+def _class_escape(reader: Reader) -> CharSet | None:
     letter = reader.char
     word: Ranges = WORD_FOLDED if reader.folds_words else WORD
     ranges = {"d": DIGITS, "s": SPACE, "w": word}.get(letter.lower())
@@ -140,7 +140,7 @@ def _character(reader: Reader, in_class: bool) -> int:
     if letter == "c":
         return _control(reader, in_class)
     if letter.isascii() and letter.isdigit():
-        return _number(reader, letter)
+        return _octal_escape(reader, letter)
     if letter == "x" and (digits := reader.match(_HEX2)):
         return int(digits[0], 16)
     if letter == "u" and (code := _code_point(reader)) is not None:
@@ -161,7 +161,7 @@ def _control(reader: Reader, in_class: bool) -> int:
     return ord("\\")
 
 
-def _number(reader: Reader, digit: str) -> int:
+def _octal_escape(reader: Reader, digit: str) -> int:
     if reader.unicode:
         if digit == "0" and not (reader.char.isascii() and reader.char.isdigit()):
             return 0

@@ -34,12 +34,12 @@ def scan_groups(source: str) -> Groups:
         elif char == "[":
             in_class = True
         elif char == "(":
-            _count(groups, source, position)
+            _count_group(groups, source, position)
         position += 1
     return groups
 
 
-def _count(groups: Groups, source: str, position: int) -> None:
+def _count_group(groups: Groups, source: str, position: int) -> None:
     is_named = source.startswith("(?<", position) and source[position + 3 : position + 4] not in ("=", "!")
     if source.startswith("(?", position) and not is_named:
         return

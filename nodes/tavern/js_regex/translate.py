@@ -60,9 +60,9 @@ def translate(source: str, flags: str = "") -> Translated:
     if not unicode:
         source = widen(source)
     groups = scan_groups(source)
-    reader = Reader(source, groups, unicode, "v" in flags, "i" in flags)
+    reader = Reader(source, groups, unicode=unicode, sets="v" in flags, ignore_case="i" in flags)
     text = _Translator(reader, "m" in flags, "s" in flags).pattern()
-    return Translated(text, groups.names, "g" in flags, "y" in flags, not unicode)
+    return Translated(text, groups.names, is_global="g" in flags, is_sticky="y" in flags, is_wide=not unicode)
 
 
 def _check_flags(flags: str) -> None:
@@ -151,7 +151,7 @@ class _Translator:
         if char == ".":
             return self._dot
         if char == "(":
-            return self._group()
+            return self._translate_group()
         if char == "[":
             return read_set_class(reader) if reader.sets else read_class(reader)
         if char == "\\":
@@ -165,7 +165,7 @@ class _Translator:
     def _is_bad_brace(self) -> bool:
         return _BRACES.match(self._reader.source, self._reader.position - 1) is not None
 
-    def _group(self) -> str:
+    def _translate_group(self) -> str:
         reader = self._reader
         if reader.eat("?:"):
             return f"(?:{self._inside()})"
@@ -235,7 +235,7 @@ class _Translator:
 
 
 def _braces(found: re.Match[str]) -> str:
-    lowest, highest = _count(found[1]), _count(found[3]) if found[3] else None
+    lowest, highest = _repeat_count(found[1]), _repeat_count(found[3]) if found[3] else None
     if highest is not None and lowest > highest:
         raise refuse("numbers out of order in a quantifier", found.start())
     if not found[2]:
@@ -243,5 +243,5 @@ def _braces(found: re.Match[str]) -> str:
     return f"{{{lowest},{'' if highest is None or highest == _MAX_REPEAT else highest}}}"
 
 
-def _count(digits: str) -> int:
+def _repeat_count(digits: str) -> int:
     return min(int(digits[-11:] if not digits.strip("0")[11:] else "99999999999"), _MAX_REPEAT)

@@ -24,7 +24,7 @@ def _card(name: str) -> Macro:
     return Macro(lambda call: call.resolver.field(name, getattr(call.environment.card, name)))
 
 
-def _group(environment: MacroEnvironment) -> str:
+def _group_names(environment: MacroEnvironment) -> str:
     return ", ".join(environment.group) or environment.char
 
 
@@ -113,8 +113,8 @@ MACROS: dict[str, Macro] = {
     **{name: _card(field) for field, names in _CARD.items() for name in names},
     "user": _value(lambda environment: environment.user),
     "char": _value(lambda environment: environment.char),
-    "group": _value(_group),
-    "charIfNotGroup": _value(_group),
+    "group": _value(_group_names),
+    "charIfNotGroup": _value(_group_names),
     "groupNotMuted": _value(_group_not_muted),
     "notChar": _value(_not_char),
     "persona": Macro(lambda call: call.resolver.field("persona", call.environment.persona)),

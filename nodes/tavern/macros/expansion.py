@@ -171,14 +171,14 @@ class Expansion:
                 elif head.name in self._macros:
                     full.setdefault(head.name, index)
             elif waiting[head.name] or head.name in full:
-                start = self._opening(heads, opened, waiting, full, head.name)
+                start = self._opening(heads, head.name, opened=opened, waiting=waiting, full=full)
                 found[start] = index
                 full = {name: place for name, place in full.items() if place < start}
         return found
 
     @staticmethod
     def _opening(
-        heads: Sequence[Head], opened: list[int], waiting: Counter[str], full: Mapping[str, int], name: str
+        heads: Sequence[Head], name: str, *, opened: list[int], waiting: Counter[str], full: Mapping[str, int]
     ) -> int:
         """The opening tag that a closing one belongs to. What was opened after it stays without an end."""
         place = -1 if waiting[name] else full[name]
@@ -208,7 +208,7 @@ class Expansion:
             return self._as_written(item, self._segments(item, depth))
         if macro is _CONDITION:
             return self._condition(item, depth)
-        return self._call(macro, item, depth)
+        return self._call_macro(macro, item, depth)
 
     @staticmethod
     def _fits(macro: Macro, item: _Item) -> bool:
@@ -224,12 +224,12 @@ class Expansion:
             return opening
         return f"{opening}{self._evaluate(item.content, depth)}{self._text[item.closing.start : item.closing.end]}"
 
-    def _call(self, macro: Macro, item: _Item, depth: int) -> str:
+    def _call_macro(self, macro: Macro, item: _Item, depth: int) -> str:
         segments = self._segments(item, depth)
         arguments = list(segments)
         if item.content is not None and not item.head.keep_space:
             arguments[-1] = dedent(segments[-1])
-        call = Call(self, tuple(arguments), item.content is not None, self._text, item.pair.start)
+        call = Call(self, tuple(arguments), scoped=item.content is not None, source=self._text, offset=item.pair.start)
         made = macro.run(call)
         return self._as_written(item, segments) if made is None else made
 
@@ -254,23 +254,23 @@ class Expansion:
 
     # --- variables and conditions ---
 
-    def _store(self, scope: str) -> Variables:
+    def _variables_of(self, scope: str) -> Variables:
         return self.environment.local if scope == "." else self.environment.global_
 
     def _expression(self, expression: Expression, depth: int) -> str:
-        store, name, operator = self._store(expression.scope), expression.name, expression.operator
+        store, name, operator = self._variables_of(expression.scope), expression.name, expression.operator
         value = expression.value
         if value is None:
-            return self._step(store, name, operator) if operator else self._read(store, name)
+            return self._step(store, name, operator) if operator else self._value_of(store, name)
         if operator in ("||", "??", "||=", "??="):
             return self._default(expression, value, depth)
         text = self._trimmed(value, depth)
         if operator in ("=", "+=", "-="):
             self._assign(store, name, operator, text)
             return ""
-        return "true" if variables.compare(self._read(store, name), operator, text) else "false"
+        return "true" if variables.compare(self._value_of(store, name), operator, text) else "false"
 
-    def _read(self, store: Variables, name: str) -> str:
+    def _value_of(self, store: Variables, name: str) -> str:
         text = variables.get(store, name)
         self.budget.spend(len(text))
         return text
@@ -290,8 +290,8 @@ class Expansion:
 
     def _default(self, expression: Expression, value: Span, depth: int) -> str:
         """The variable, or the text after the operator, which is evaluated only when it is needed."""
-        store, name = self._store(expression.scope), expression.name
-        current = self._read(store, name)
+        store, name = self._variables_of(expression.scope), expression.name
+        current = self._value_of(store, name)
         is_set = variables.has(store, name) if "?" in expression.operator else not variables.is_false(current)
         if is_set:
             return current

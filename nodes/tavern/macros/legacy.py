@@ -124,19 +124,19 @@ class _Legacy:
     def _steps(self, source: str) -> Iterator[Step]:
         """All kinds in their order: dice, variables, layout, then names and card, then what is never read again."""
         environment = self.environment
-        yield self._call(r"roll[ :]", lambda body: roll(environment, body, self.meter.spend))
+        yield self._call_step(r"roll[ :]", lambda body: roll(environment, body, self.meter.spend))
         yield from self._variables(environment.local, "")
         yield from self._variables(environment.global_, "global")
         yield self._words({"newline": "\n"})
         yield remove_trims
         yield self._words({"noop": "", "input": environment.input})
-        yield from self._names()
+        yield from self._name_steps()
         yield self._words(self._chat_words())
         yield from self._late(source)
 
     # --- scanners, each linear: a body ends at the next brace ---
 
-    def _call(self, prefix: str, make: Make, *, until: str = "}", lines: bool = True) -> Step:
+    def _call_step(self, prefix: str, make: Make, *, until: str = "}", lines: bool = True) -> Step:
         """`{{prefix body}}`, where the body holds no `until` and, without `lines`, no line end."""
         opening = re.compile(r"\{\{" + prefix, re.IGNORECASE)
         return lambda text: self._replaced(text, opening, _Body(text, until, lines), make)
@@ -174,9 +174,9 @@ class _Legacy:
     def _variables(self, store: Variables, scope: str) -> Iterator[Step]:
         yield self._pairs(f"set{scope}var", lambda name, value: store.update({name: value}), may_be_empty=True)
         yield self._pairs(f"add{scope}var", lambda name, value: variables.add(store, name, value))
-        yield self._call(f"inc{scope}var::", lambda name: variables.add(store, name.strip(), 1))
-        yield self._call(f"dec{scope}var::", lambda name: variables.add(store, name.strip(), -1))
-        yield self._call(f"get{scope}var::", lambda name: variables.get(store, name.strip()))
+        yield self._call_step(f"inc{scope}var::", lambda name: variables.add(store, name.strip(), 1))
+        yield self._call_step(f"dec{scope}var::", lambda name: variables.add(store, name.strip(), -1))
+        yield self._call_step(f"get{scope}var::", lambda name: variables.get(store, name.strip()))
 
     def _pairs(self, name: str, act: Callable[[str, str], object], *, may_be_empty: bool = False) -> Step:
         """`{{name::key::value}}`, where the key runs to the next colon, over braces if need be."""
@@ -201,7 +201,7 @@ class _Legacy:
 
         return step
 
-    def _names(self) -> Iterator[Step]:
+    def _name_steps(self) -> Iterator[Step]:
         """Names and card texts, one after the other: a text that comes earlier may hold those that follow."""
         if self.original is not None:
             yield self._original(self.original)
@@ -229,16 +229,16 @@ class _Legacy:
     def _late(self, source: str) -> Iterator[Step]:
         environment = self.environment
         now = local_time(environment)
-        yield self._call("reverse:", lambda body: body[::-1], until="}}", lines=False)
-        yield self._call("//", lambda _body: "", until="}}")
-        yield self._call("outlet::", environment.outlet, until="}}", lines=False)
+        yield self._call_step("reverse:", lambda body: body[::-1], until="}}", lines=False)
+        yield self._call_step("//", lambda _body: "", until="}}")
+        yield self._call_step("outlet::", environment.outlet, until="}}", lines=False)
         yield self._words({name: format_date(now, pattern) for name, pattern in _DATES.items()})
-        yield self._call("datetimeformat +", lambda body: format_date(now, body))
+        yield self._call_step("datetimeformat +", lambda body: format_date(now, body))
         yield self._words({"idle_duration": idle(environment)})
-        yield self._call(r"time_(?=UTC[+-]\d+\}\})", lambda body: text_macros.zone_time(environment, body.upper()))
-        yield self._call("timeDiff::", self._difference, until="}}", lines=False)
-        yield self._call('banned (?=")', lambda _body: "", until="}}", lines=False)
-        yield self._call(r"random\s?:(?::(?!\}))?", self._random)
+        yield self._call_step(r"time_(?=UTC[+-]\d+\}\})", lambda body: text_macros.zone_time(environment, body.upper()))
+        yield self._call_step("timeDiff::", self._difference, until="}}", lines=False)
+        yield self._call_step('banned (?=")', lambda _body: "", until="}}", lines=False)
+        yield self._call_step(r"random\s?:(?::(?!\}))?", self._random)
         yield self._pick(source)
 
     def _difference(self, body: str) -> str:
@@ -260,4 +260,4 @@ class _Legacy:
             count += 1
             return pick(self.environment.pick_seed, source, count, _items(body))
 
-        return self._call(r"pick\s?:(?::(?!\}))?", make)
+        return self._call_step(r"pick\s?:(?::(?!\}))?", make)

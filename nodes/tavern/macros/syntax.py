@@ -100,7 +100,7 @@ def read_braces(text: str, depth: int) -> list[Braces]:
         elif token[0] == "{":
             opened.append(_Open(at - 2))
         else:
-            _close(opened, match.start(), at)
+            _close_opened(opened, match.start(), at)
     # what was left open is text; its parts move up, in the order of the text
     found = [pair for frame in opened for pair in frame.inner]
     _check_depth(found, depth)
@@ -115,7 +115,7 @@ def _escape(frame: _Open, token: str) -> bool:
     return True
 
 
-def _close(opened: list[_Open], start: int, end: int) -> None:
+def _close_opened(opened: list[_Open], start: int, end: int) -> None:
     at = start
     while end - at >= 2 and len(opened) > 1:
         frame = opened.pop()
@@ -181,7 +181,7 @@ def _read_arguments(text: str, rest: Span) -> tuple[Span, ...] | None:
     while at < stop and text[at].isspace():
         at += 1
     if text.startswith("::", at, stop):
-        return tuple(_split(text, Span(at + 2, rest.end, rest.inner)))
+        return tuple(_split_arguments(text, Span(at + 2, rest.end, rest.inner)))
     if text.startswith(":", at, stop):
         return (Span(at + 1, rest.end, rest.inner),)
     if at == rest.end:
@@ -189,7 +189,7 @@ def _read_arguments(text: str, rest: Span) -> tuple[Span, ...] | None:
     return (Span(at, rest.end, rest.inner),) if at > rest.start else None
 
 
-def _split(text: str, rest: Span) -> Iterator[Span]:
+def _split_arguments(text: str, rest: Span) -> Iterator[Span]:
     """The parts between the double colons that stand outside of inner macros."""
     start = at = rest.start
     inner: list[Braces] = []

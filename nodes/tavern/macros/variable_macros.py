@@ -12,7 +12,7 @@ Scope = Callable[[MacroEnvironment], Variables]
 Action = Callable[[Variables, Call], str | None]
 
 
-def _set(store: Variables, call: Call) -> str:
+def _set_variable(store: Variables, call: Call) -> str:
     store[call.argument(0)] = call.argument(1)
     return ""
 
@@ -22,7 +22,7 @@ def _add(store: Variables, call: Call) -> str:
     return ""
 
 
-def _count(step: int) -> Action:
+def _step_by(step: int) -> Action:
     def count(store: Variables, call: Call) -> str:
         text = variables.add(store, call.argument(0), step)
         call.resolver.spend(len(text))
@@ -51,25 +51,25 @@ def _set_key(store: Variables, call: Call) -> str:
     return ""
 
 
-def _named(action: Action) -> Action:
+def _unless_nameless(action: Action) -> Action:
     """A variable without a name is none: the macro stays as it is written."""
     return lambda store, call: action(store, call) if call.argument(0) else None
 
 
 _ACTIONS: dict[str, tuple[Action, int]] = {
-    "set{}var": (_named(_set), 2),
+    "set{}var": (_unless_nameless(_set_variable), 2),
     "get{}var": (lambda store, call: variables.get(store, call.argument(0)), 1),
-    "add{}var": (_named(_add), 2),
-    "inc{}var": (_named(_count(1)), 1),
-    "dec{}var": (_named(_count(-1)), 1),
+    "add{}var": (_unless_nameless(_add), 2),
+    "inc{}var": (_unless_nameless(_step_by(1)), 1),
+    "dec{}var": (_unless_nameless(_step_by(-1)), 1),
     "has{}var": (_has, 1),
     "{}varexists": (_has, 1),
     "delete{}var": (_delete, 1),
     "flush{}var": (_delete, 1),
     "get{}varkey": (_get_key, 2),
     "get{}varindex": (_get_key, 2),
-    "set{}varkey": (_named(_set_key), 3),
-    "set{}varindex": (_named(_set_key), 3),
+    "set{}varkey": (_unless_nameless(_set_key), 3),
+    "set{}varindex": (_unless_nameless(_set_key), 3),
 }
 
 

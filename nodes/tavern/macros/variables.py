@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.number_text import number_text
 from innkeeper.nodes.tavern.macros.environment import MacroLimit, Variables
 from innkeeper.nodes.tavern.macros.numbers import storable, to_number, trim
@@ -34,7 +35,7 @@ def _float(number: float) -> float:
         return float("inf") if number > 0 else float("-inf")
 
 
-def _number(text: str) -> int | float | str:
+def _stored_number(text: str) -> int | float | str:
     number = to_number(text)
     return text if number is None else storable(number)
 
@@ -42,7 +43,7 @@ def _number(text: str) -> int | float | str:
 def load(text: str) -> Any:
     """JSON as JavaScript reads it. Raises ValueError when it is none."""
     try:
-        return json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+        return json.loads(text, parse_int=_stored_number, parse_float=_stored_number, parse_constant=_refuse)
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -54,7 +55,7 @@ def _refuse(constant: str) -> Any:
 def dump(value: Any) -> str:
     """JSON as JavaScript writes it: no spaces, letters as they are."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return dump_json(value, allow_nan=False)
     except (ValueError, TypeError, RecursionError):
         return ""
 
@@ -156,13 +157,13 @@ def set_key(variables: Variables, name: str, key: str, value: str) -> None:
     if isinstance(items, dict):
         items[key if index is None else str(index)] = value
     elif isinstance(items, list) and index is not None and index >= 0:
-        _put(items, index, value)
+        _put_item(items, index, value)
     else:
         return
     variables[name] = dump(items)
 
 
-def _put(items: list[Any], index: int, value: str) -> None:
+def _put_item(items: list[Any], index: int, value: str) -> None:
     if index >= _MAX_LIST:
         raise MacroLimit(f"a list in a variable has at most {_MAX_LIST} items; item {index} was asked for")
     items.extend([None] * (index + 1 - len(items)))

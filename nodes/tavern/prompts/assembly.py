@@ -115,7 +115,7 @@ def assemble(preset: Preset, parts: Parts, options: Options, *, expand: Expand, 
     Raises:
         ContextTooSmall: What must be sent does not fit. Nothing useful could be sent.
     """
-    return _Assembler(preset, parts, options, expand, Sizer(count, options.message_overhead)).run()
+    return _Assembler(preset, parts, options, expand=expand, sizer=Sizer(count, options.message_overhead)).run()
 
 
 @dataclass
@@ -129,7 +129,7 @@ class _Slot:
 
 
 class _Assembler:
-    def __init__(self, preset: Preset, parts: Parts, options: Options, expand: Expand, sizer: Sizer) -> None:
+    def __init__(self, preset: Preset, parts: Parts, options: Options, *, expand: Expand, sizer: Sizer) -> None:
         self.preset, self.parts, self.options = preset, parts, options
         self.expand, self.sizer = expand, sizer
         self.budget = Budget(preset.max_context, preset.max_tokens)
@@ -144,7 +144,7 @@ class _Assembler:
         self._override("main", self.parts.main_override)
         self._override("jailbreak", self.parts.jailbreak_override)
         self._put_notes()
-        ordered = {identifier: self._group(identifier, slot) for identifier, slot in self.slots.items()}
+        ordered = {identifier: self._messages_of_slot(identifier, slot) for identifier, slot in self.slots.items()}
         control = self._control_messages()
         turns = list(self.parts.history)
         prefill = self._prefill(turns)
@@ -175,9 +175,9 @@ class _Assembler:
         return Assembly(
             tuple(message for message in messages if not message.is_empty),
             tuple(self.cut),
-            self.budget.total,
-            self.budget.used,
-            tuple(self.warnings),
+            available=self.budget.total,
+            used=self.budget.used,
+            warnings=tuple(self.warnings),
         )
 
     # --- prompts in their order ---
@@ -209,7 +209,7 @@ class _Assembler:
                 self.slots[identifier].text = text
             elif text and identifier not in disabled:
                 if self.options.as_sillytavern:
-                    self.appended.append(self._message("system", text, identifier))
+                    self.appended.append(self.message("system", text, identifier))
                 else:
                     self.warnings.append(f"{identifier!r} is not sent: the prompt order has no enabled place for it")
 
@@ -249,7 +249,7 @@ class _Assembler:
             return
         for note in relative:
             role = "system" if note.key in _SYSTEM_ONLY else note.role
-            message = self._message(role, note.expanded(self.expand), note.source or note.key)
+            message = self.message(role, note.expanded(self.expand), note.source or note.key)
             if note.position == BEFORE_MAIN:
                 main.notes_before.insert(0, message)
             else:
@@ -266,14 +266,34 @@ class _Assembler:
             text = "\n".join(filter(None, texts))
         return text
 
-    def _group(self, identifier: str, slot: _Slot) -> list[Message]:
+    def _messages_of_slot(self, identifier: str, slot: _Slot) -> list[Message]:
         if identifier in _LISTS:
             return []
-        own = [] if slot.prompt.in_chat else [self._message(slot.prompt.role, slot.text, identifier)]
+        own = [] if slot.prompt.in_chat else [self.message(slot.prompt.role, slot.text, identifier)]
         return [*slot.notes_before, *own, *slot.notes_after]
 
-    def _message(self, role: str, text: str, source: str, *, name: str = "", joins: bool = True) -> Message:
-        return Message(role, text, source, name, self.sizer.of(text, name), joins=joins)
+    def message(self, role: str, text: str, source: str, *, name: str = "", joins: bool = True) -> Message:
+        return Message(role, text, source=source, name=name, tokens=self.sizer.of(text, name), joins=joins)
+
+    def history_message(self, turn: Turn) -> Message:
+        """One message of the history, with its speaker's name where the preset wants it."""
+        name = ""
+        if self.preset.names_behavior == NAME_FIELDS and turn.name:
+            name = _NO_NAME_CHARACTER.sub("_", turn.name)[:_MAX_NAME]
+        content = turn.content
+        if not isinstance(content, list):
+            prefix = f"{turn.name}: " if _has_prefix(turn, self.preset, self.options) else ""
+            content = f"{prefix}{turn.text}".replace("\r", "")
+            content = self.expand(content) if turn.expand else content
+        return Message(
+            turn.role,
+            content,
+            source="chatHistory",
+            name=name,
+            tokens=self.sizer.of(content, name),
+            index=turn.index,
+            extra=dict(turn.extra),
+        )
 
     # --- what stands last ---
 
@@ -282,9 +302,9 @@ class _Assembler:
         if self.options.generation_type == "impersonate":
             texts["impersonate"] = self.expand(self.preset.impersonation_prompt)
         texts["quietPrompt"] = self.expand(self.parts.quiet_prompt) if self.parts.quiet_prompt else ""
-        control = [self._message("system", text, source) for source, text in texts.items() if text]
+        control = [self.message("system", text, source) for source, text in texts.items() if text]
         if self.preset.user_prompt:
-            control.insert(0, self._message("user", self.expand(self.preset.user_prompt), "user_prompt"))
+            control.insert(0, self.message("user", self.expand(self.preset.user_prompt), "user_prompt"))
         return control
 
     def _prefill(self, turns: list[Turn]) -> list[Message]:
@@ -293,10 +313,10 @@ class _Assembler:
         if is_continue and self.preset.continue_prefill:
             return [self._continue_prefill(turns.pop())] if turns else []
         text = self._prefill_text()
-        return [self._message("assistant", text, "assistant_prefill")] if text else []
+        return [self.message("assistant", text, "assistant_prefill")] if text else []
 
     def _continue_prefill(self, turn: Turn) -> Message:
-        message = history_message(replace(turn, expand=False), self.preset, self.options, self.expand, self.sizer)
+        message = self.history_message(replace(turn, expand=False))
         prefill = self._prefill_text() if self.preset.source == "claude" and turn.role == "assistant" else ""
         if not prefill or not isinstance(message.content, str):
             return message
@@ -334,11 +354,11 @@ class _Assembler:
             return {}
         messages: list[Message] = []
         blocks = [block for block in self.parts.examples if block or self.options.as_sillytavern]
-        header = self._message(
+        header = self.message(
             "system", self.expand(self.preset.new_example_chat_prompt) if blocks else "", "newExampleChat", joins=False
         )
         for number, block in enumerate(blocks):
-            lines = [self._message("system", line.text, "dialogueExamples", name=line.name) for line in block]
+            lines = [self.message("system", line.text, "dialogueExamples", name=line.name) for line in block]
             group = [header, *(replace(line, index=number) for line in lines)]
             if not self.budget.take(group):
                 self.cut += [Cut("dialogueExamples", left, "system") for left in range(number, len(blocks))]
@@ -372,7 +392,7 @@ class _Chat:
         answer = self._answer_to_silence()
         chosen: list[Message] = []
         for place, item in enumerate(reversed(self._pool)):
-            message = self._message(item)
+            message = self._message_of(item)
             if not self._all.budget.take([message]):
                 self._all.cut += [_cut(left) for left in self._pool[: len(self._pool) - place]]
                 break
@@ -382,7 +402,7 @@ class _Chat:
     def _continued(self, text: str) -> list[Message]:
         """The message to go on with, taken out of the chat, and the nudge behind it."""
         turns = [place for place, item in enumerate(self._pool) if isinstance(item, Turn)]
-        moved = [replace(self._message(self._pool.pop(turns[-1])), name="")] if turns else []
+        moved = [replace(self._message_of(self._pool.pop(turns[-1])), name="")] if turns else []
         nudge = _LAST_CHAT_MESSAGE.sub(lambda _: text.strip(), self._all.preset.continue_nudge_prompt)
         return [*moved, self._control(nudge, "continueNudge")]
 
@@ -390,31 +410,16 @@ class _Chat:
         text = self._all.preset.send_if_empty
         if not text or not self._pool or self._pool[-1].role != "assistant":
             return []
-        message = self._all._message("user", text, "sendIfEmpty")
+        message = self._all.message("user", text, "sendIfEmpty")
         return [message] if self._all.budget.take([message]) else []
 
     def _control(self, text: str, source: str, *, joins: bool = True) -> Message:
-        return self._all._message("system", self._all.expand(text), source, joins=joins)
+        return self._all.message("system", self._all.expand(text), source, joins=joins)
 
-    def _message(self, item: Turn | Injection) -> Message:
+    def _message_of(self, item: Turn | Injection) -> Message:
         if isinstance(item, Injection):
-            return self._all._message(item.role, item.text, "+".join(item.sources))
-        return history_message(item, self._all.preset, self._all.options, self._all.expand, self._all.sizer)
-
-
-def history_message(turn: Turn, preset: Preset, options: Options, expand: Expand, sizer: Sizer) -> Message:
-    """One message of the history, with its speaker's name where the preset wants it."""
-    name = ""
-    if preset.names_behavior == NAME_FIELDS and turn.name:
-        name = _NO_NAME_CHARACTER.sub("_", turn.name)[:_MAX_NAME]
-    content = turn.content
-    if not isinstance(content, list):
-        prefix = f"{turn.name}: " if _has_prefix(turn, preset, options) else ""
-        content = f"{prefix}{turn.text}".replace("\r", "")
-        content = expand(content) if turn.expand else content
-    return Message(
-        turn.role, content, "chatHistory", name, sizer.of(content, name), index=turn.index, extra=dict(turn.extra)
-    )
+            return self._all.message(item.role, item.text, "+".join(item.sources))
+        return self._all.history_message(item)
 
 
 def _has_prefix(turn: Turn, preset: Preset, options: Options) -> bool:
@@ -433,7 +438,7 @@ def _place_beside_main(note: Note) -> int:
 
 def _in_chat(slot: _Slot) -> InChat:
     prompt = slot.prompt
-    return InChat(prompt.identifier, slot.text, prompt.role, prompt.depth, prompt.order)
+    return InChat(prompt.identifier, slot.text, role=prompt.role, depth=prompt.depth, order=prompt.order)
 
 
 def _cut(item: Turn | Injection) -> Cut:

@@ -47,7 +47,7 @@ def read_block(block: str, speakers: Speakers) -> tuple[Line, ...]:
     """
     reader = _BlockReader(speakers)
     for line in block.replace("\r", "").split("\n")[1:]:
-        reader.take(line)
+        reader.read_line(line)
     reader.close()
     return tuple(reader.lines)
 
@@ -60,7 +60,7 @@ class _BlockReader:
         self._pending: list[str] = []
         self.lines: list[Line] = []
 
-    def take(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         if line.startswith(f"{self._speakers.user}:"):
             self._switch(to_user=True)
         elif name := self._character(line):

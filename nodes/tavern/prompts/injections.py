@@ -45,7 +45,7 @@ def injections(prompts: Iterable[InChat], notes: Iterable[Note], expand: Expand)
     found: list[Injection] = []
     for _, places in groupby(sorted(texts, key=_nearest_end), key=lambda place: place[0]):
         # Macros are replaced in the order in which SillyTavern does it: from the end of the chat backwards.
-        block = [_joined(place, texts[place], expand) for place in places]
+        block = [_joined_injection(place, texts[place], expand) for place in places]
         found += [injection for injection in reversed(block) if injection.text]
     return found
 
@@ -88,7 +88,7 @@ def _by_place(prompts: Iterable[InChat], notes: Iterable[Note]) -> dict[_Place, 
     return places
 
 
-def _joined(place: _Place, texts: _Texts, expand: Expand) -> Injection:
+def _joined_injection(place: _Place, texts: _Texts, expand: Expand) -> Injection:
     own = "\n".join(prompt.text for prompt in texts.prompts).strip()
     notes = "\n".join(note.expanded(expand).strip() for note in texts.notes).strip()
     sources = [prompt.identifier for prompt in texts.prompts] + [note.source or note.key for note in texts.notes]

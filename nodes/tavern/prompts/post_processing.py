@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from innkeeper.nodes.json_values import text_or_empty
+
 Json = dict[str, Any]
 
 PLACEHOLDER = "[Start a new chat]"
@@ -34,7 +36,7 @@ def post_process(messages: Iterable[Mapping[str, Any]], mode: str, names: Names)
     if mode not in MODES or not mode:
         return copies
     kind, _, tools = mode.partition("_")
-    form = _single if kind == "single" else _named
+    form = _single if kind == "single" else _with_name_in_text
     merged = _merged([form(message, names, keep_tools=bool(tools)) for message in copies])
     if not merged:
         return [_placeholder()]
@@ -47,14 +49,14 @@ def _placeholder() -> Json:
     return {"role": "user", "content": PLACEHOLDER}
 
 
-def _named(message: Json, names: Names, *, keep_tools: bool) -> Json:
+def _with_name_in_text(message: Json, names: Names, *, keep_tools: bool) -> Json:
     """Without `name`, which goes into the text; without tools, unless they are kept."""
     name = message.pop("name", None)
     if message.get("role") == "system":
         speaker = {"example_user": names.user, "example_assistant": names.char}.get(str(name), "")
         known: tuple[str, ...] = tuple(names.members) if name == "example_assistant" else ()
     else:
-        speaker, known = (name if isinstance(name, str) else ""), ()
+        speaker, known = text_or_empty(name), ()
     message["content"] = _with_speaker(_flat(message.get("content") or ""), speaker, known)
     if not keep_tools:
         message.pop("tool_calls", None)
@@ -65,7 +67,7 @@ def _named(message: Json, names: Names, *, keep_tools: bool) -> Json:
 
 
 def _single(message: Json, names: Names, *, keep_tools: bool) -> Json:
-    message = _named(message, names, keep_tools=keep_tools)
+    message = _with_name_in_text(message, names, keep_tools=keep_tools)
     speaker = {"assistant": names.char, "user": names.user}.get(str(message.get("role")), "")
     known = tuple(names.members) if message.get("role") == "assistant" else ()
     return {**message, "role": "user", "content": _with_speaker(message["content"], speaker, known)}
@@ -77,7 +79,7 @@ def _flat(content: Any) -> Any:
         return content
     flat: list[Any] = []
     for part in content:
-        flat = _joined(flat, [part])
+        flat = _join_contents(flat, [part])
     is_text = all(map(_is_text, flat))
     return (flat[0]["text"] if flat else "") if is_text else flat
 
@@ -105,7 +107,7 @@ def _merged(messages: Iterable[Json]) -> list[Json]:
     for message in messages:
         is_next = bool(merged) and merged[-1].get("role") == message.get("role")
         if is_next and message["content"] and not _stands_alone(merged[-1], message):
-            merged[-1]["content"] = _joined(merged[-1]["content"], message["content"])
+            merged[-1]["content"] = _join_contents(merged[-1]["content"], message["content"])
         else:
             # an empty message is never joined to the one before it; the next may be joined to it
             merged.append(message)
@@ -117,7 +119,7 @@ def _stands_alone(before: Json, message: Json) -> bool:
     return message.get("role") == "tool" or "tool_calls" in before or "tool_calls" in message
 
 
-def _joined(first: Any, second: Any) -> Any:
+def _join_contents(first: Any, second: Any) -> Any:
     if isinstance(first, str) and isinstance(second, str):
         return f"{first}\n\n{second}"
     left, right = _parts(first), _parts(second)

@@ -18,14 +18,14 @@ def squash(messages: Iterable[Message], sizer: Sizer) -> list[Message]:
             groups[-1].append(message)
         else:
             groups.append([message])
-    return [group[0] if len(group) == 1 else _joined(group, sizer) for group in groups]
+    return [group[0] if len(group) == 1 else _squash_group(group, sizer) for group in groups]
 
 
 def _may_join(message: Message) -> bool:
     return message.joins and message.role == "system" and not message.name and isinstance(message.content, str)
 
 
-def _joined(group: list[Message], sizer: Sizer) -> Message:
+def _squash_group(group: list[Message], sizer: Sizer) -> Message:
     content = "\n".join(message.content for message in group)
     source = "+".join(message.source for message in group)
     return replace(group[0], content=content, source=source, index=None, tokens=sizer.of(content))

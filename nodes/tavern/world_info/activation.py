@@ -118,7 +118,7 @@ class _Run:
         found.sort(key=self._rank)
         survivors = self._survivors(found)
         for candidate in survivors:
-            self._take(candidate)
+            self._activate_if_allowed(candidate)
         self._pending = [one for one in found if one.is_open]
         return [one for one in survivors if self._wakes(one)]
 
@@ -194,7 +194,7 @@ class _Run:
         )
         return contest.survivors(found)
 
-    def _take(self, one: Candidate) -> None:
+    def _activate_if_allowed(self, one: Candidate) -> None:
         """Activate an entry if its roll and the budget allow it."""
         entry = one.entry
         if self._budget.overflowed and not entry.ignore_budget and not self._settings.skip_on_overflow:
@@ -317,4 +317,13 @@ def _widest(scan: Scan, candidates: list[Candidate]) -> int:
 def _report(one: Candidate) -> EntryReport:
     tokens = one.tokens if one.active else 0
     entry = one.entry
-    return EntryReport(one.book, entry.uid, entry.title, one.active, one.reason, one.detail, one.inserted, tokens)
+    return EntryReport(
+        one.book,
+        entry.uid,
+        title=entry.title,
+        active=one.active,
+        reason=one.reason,
+        detail=one.detail,
+        inserted=one.inserted,
+        tokens=tokens,
+    )

@@ -55,7 +55,7 @@ def read_book(raw: Any, name: str, *, sillytavern: bool = False) -> WorldBook:
     entries = tuple(
         read_entry(raw_entry, uid, sillytavern=sillytavern) for uid, raw_entry in _numbered(found, warnings)
     )
-    return WorldBook(name, entries, world_info, _wishes(world_info), tuple(warnings))
+    return WorldBook(name, entries, raw=world_info, wishes=_wishes(world_info), warnings=tuple(warnings))
 
 
 def _numbered(found: list[tuple[str, Any]], warnings: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -171,11 +171,11 @@ def _plain_candidate(index: int, book: str, entry: Entry, settings: Settings) ->
     return Candidate(
         index,
         book,
-        entry,
-        content,
-        decorators,
-        _keys(entry, entry.keys, settings),
-        _keys(entry, entry.secondary_keys, settings),
+        entry=entry,
+        content=content,
+        decorators=decorators,
+        primary=_keys(entry, entry.keys, settings),
+        secondary=_keys(entry, entry.secondary_keys, settings),
         groups=split_groups(entry.group) if entry.group else (),
     )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from innkeeper.nodes.json_values import text_or_empty
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.world_info.entry import flag
@@ -110,7 +111,7 @@ def to_character_book(world_info: Mapping[str, Any], *, name: str = "", sillytav
     entries = world_info.get("entries")
     if not isinstance(entries, Mapping):
         raise FormatError(f"the world info's 'entries' is {kind_of(entries)}; it must be an object")
-    title = world_info.get("name") if isinstance(world_info.get("name"), str) else ""
+    title = text_or_empty(world_info.get("name"))
     if sillytavern:
         return {"entries": [_as_sillytavern(raw) for raw in mappings(entries)], "name": name or title}
     original = _original_book(world_info)

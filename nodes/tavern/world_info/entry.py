@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from innkeeper.nodes.tavern.world_info.keys import key_texts, number_text
+from innkeeper.nodes.json_values import texts_of
+from innkeeper.nodes.tavern.world_info.keys import key_texts, short_number_text
 
 
 class Position(IntEnum):
@@ -121,7 +122,7 @@ def read_entry(raw: Mapping[str, Any], uid: int, *, sillytavern: bool = False) -
         keys=key_texts(raw.get("key"), split=not sillytavern),
         secondary_keys=key_texts(raw.get("keysecondary"), split=not sillytavern),
         scan_texts=tuple([name for key, name in SCAN_TEXTS.items() if key in raw and flag(raw[key])]),
-        triggers=_texts(raw.get("triggers")),
+        triggers=texts_of(raw.get("triggers")),
         character_filter=_filter(raw.get("characterFilter")),
         raw=raw,
         **values,
@@ -149,68 +150,64 @@ def flag(value: Any, default: Any = False) -> bool:
     return bool(value)
 
 
-def _text(value: Any, default: Any) -> str:
+def _entry_text(value: Any, default: Any) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    return number_text(value) if isinstance(value, int | float) else str(default)
+    return short_number_text(value) if isinstance(value, int | float) else str(default)
 
 
-def _whole(value: Any, default: Any) -> Any:
+def _floor_of(value: Any, default: Any) -> Any:
     found = number(value)
     return default if found is None else math.floor(found)
 
 
-def _count(value: Any, default: Any) -> int:
+def _natural(value: Any, default: Any) -> int:
     """A number of messages or a level: true is 1, what is below 1 is none."""
-    return max(0, int(_whole(value, 0)))
+    return max(0, int(_floor_of(value, 0)))
 
 
 def _position(value: Any, default: Any) -> Any:
     named = {"before_char": Position.BEFORE, "after_char": Position.AFTER}
-    return named[value] if isinstance(value, str) and value in named else _whole(value, default)
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple([item for item in value if isinstance(item, str)]) if isinstance(value, list) else ()
+    return named[value] if isinstance(value, str) and value in named else _floor_of(value, default)
 
 
 def _filter(value: Any) -> CharacterFilter | None:
     if not isinstance(value, Mapping):
         return None
-    return CharacterFilter(flag(value.get("isExclude")), _texts(value.get("names")), _texts(value.get("tags")))
+    return CharacterFilter(flag(value.get("isExclude")), texts_of(value.get("names")), texts_of(value.get("tags")))
 
 
 _FIELDS: tuple[tuple[str, str, Callable[[Any, Any], Any], Any], ...] = (
     ("selective", "selective", flag, True),
-    ("selective_logic", "selectiveLogic", _whole, 0),
-    ("title", "comment", _text, ""),
-    ("content", "content", _text, ""),
+    ("selective_logic", "selectiveLogic", _floor_of, 0),
+    ("title", "comment", _entry_text, ""),
+    ("content", "content", _entry_text, ""),
     ("constant", "constant", flag, False),
     ("vectorized", "vectorized", flag, False),
     ("order", "order", number, 100),
     ("position", "position", _position, 0),
-    ("depth", "depth", _whole, DEFAULT_DEPTH),
-    ("role", "role", _whole, 0),
-    ("outlet_name", "outletName", _text, ""),
+    ("depth", "depth", _floor_of, DEFAULT_DEPTH),
+    ("role", "role", _floor_of, 0),
+    ("outlet_name", "outletName", _entry_text, ""),
     ("disabled", "disable", flag, False),
     ("ignore_budget", "ignoreBudget", flag, False),
     ("exclude_recursion", "excludeRecursion", flag, False),
     ("prevent_recursion", "preventRecursion", flag, False),
-    ("delay_until_recursion", "delayUntilRecursion", _count, 0),
+    ("delay_until_recursion", "delayUntilRecursion", _natural, 0),
     ("probability", "probability", number, 100),
     ("use_probability", "useProbability", flag, True),
-    ("group", "group", _text, ""),
+    ("group", "group", _entry_text, ""),
     ("group_override", "groupOverride", flag, False),
     ("group_weight", "groupWeight", number, 100),
     ("use_group_scoring", "useGroupScoring", flag, None),
-    ("scan_depth", "scanDepth", _whole, None),
+    ("scan_depth", "scanDepth", _floor_of, None),
     ("case_sensitive", "caseSensitive", flag, None),
     ("match_whole_words", "matchWholeWords", flag, None),
-    ("sticky", "sticky", _count, 0),
-    ("cooldown", "cooldown", _count, 0),
-    ("delay", "delay", _count, 0),
+    ("sticky", "sticky", _natural, 0),
+    ("cooldown", "cooldown", _natural, 0),
+    ("delay", "delay", _natural, 0),
 )
 _ABSENT: dict[str, Any] = {
     "selective": False,

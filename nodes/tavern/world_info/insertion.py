@@ -38,7 +38,7 @@ class Insertion:
             case Position.NOTE_BOTTOM:
                 self.note_bottom.append(content)
             case Position.AT_DEPTH:
-                self._group(entry.depth, entry.role).append(content)
+                self._texts_at_depth(entry.depth, entry.role).append(content)
             case Position.EXAMPLES_TOP | Position.EXAMPLES_BOTTOM:
                 self.examples.append(Example(entry.position == Position.EXAMPLES_TOP, content))
             case Position.OUTLET if entry.outlet_name:
@@ -47,7 +47,7 @@ class Insertion:
                 return False
         return True
 
-    def _group(self, depth: int | None, role: int) -> list[str]:
+    def _texts_at_depth(self, depth: int | None, role: int) -> list[str]:
         # An entry without depth joins the group of the default depth when there is one, but founds one without depth.
         wanted = DEFAULT_DEPTH if depth is None else depth
         for group_depth, group_role, texts in self.groups:

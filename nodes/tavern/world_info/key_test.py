@@ -62,23 +62,23 @@ class KeyTest:
     def score(self, candidate: Candidate) -> int:
         """How well the keys match, for the contest inside a group."""
         entry = candidate.entry
-        primary = self._count(candidate, candidate.primary, entry.keys)
+        primary = self._count_matches(candidate, candidate.primary, entry.keys)
         if not candidate.primary or not candidate.secondary:
             return primary
-        secondary = self._count(candidate, candidate.secondary, entry.secondary_keys)
+        secondary = self._count_matches(candidate, candidate.secondary, entry.secondary_keys)
         if candidate.logic == Logic.AND_ANY:
             return primary + secondary
         if candidate.logic == Logic.AND_ALL and secondary == len(candidate.secondary):
             return primary + secondary
         return primary
 
-    def _count(self, candidate: Candidate, keys: tuple[Key, ...], texts: tuple[str, ...]) -> int:
+    def _count_matches(self, candidate: Candidate, keys: tuple[Key, ...], texts: tuple[str, ...]) -> int:
         if self._scan.as_sillytavern:
             return sum([self._matches_as_written(text, candidate.entry) for text in texts])
         return sum([self.matches(key, candidate) for key in keys])
 
     def _matches_as_written(self, key: str, entry: Entry) -> bool:
-        if not self._whole(entry):
+        if not self._scanned_text(entry):
             return False
         return not key or self._matches_whole(SlowKey(key, is_regex=True), entry)
 
@@ -98,7 +98,7 @@ class KeyTest:
         """Test a key on the whole text at once."""
         if not key.text or key.text in self._dead:
             return False
-        text = self._whole(entry)
+        text = self._scanned_text(entry)
         if isinstance(key, SlowKey) and key.is_regex:
             key.pattern = key.pattern or parse_key(key.text, self._scan.regexes)
             if key.pattern is not None:
@@ -107,7 +107,7 @@ class KeyTest:
         probe = key if isinstance(key, Probe) else Probe.of(key.text, *matching_of(entry, self._scan.settings))
         return probe.is_in(text if probe.case_sensitive else text.lower())
 
-    def _whole(self, entry: Entry) -> str:
+    def _scanned_text(self, entry: Entry) -> str:
         depth = self.depth if entry.scan_depth is None else entry.scan_depth
         return self._pool.whole(depth, entry.scan_texts, self.recursion)
 

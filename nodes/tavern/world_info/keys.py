@@ -72,10 +72,10 @@ def split_regex(key: str) -> tuple[str, str] | None:
     body, _, flags = key[1:].rpartition("/")
     if not body or not _FLAGS.issuperset(flags) or len(set(flags)) < len(flags) or _UNESCAPED_SLASH.search(body):
         return None
-    return _source(body.replace("\\/", "/")), "".join(sorted(flags))
+    return _shown_pattern(body.replace("\\/", "/")), "".join(sorted(flags))
 
 
-def _source(body: str) -> str:
+def _shown_pattern(body: str) -> str:
     """A pattern as JavaScript shows it: line ends as escapes, slashes escaped outside of classes."""
     return _SOURCE_PART.sub(lambda match: _SHOWN.get(match[0], match[0]), body)
 
@@ -91,7 +91,7 @@ def split_keys(text: str, regexes: JsRegexes | None = None) -> tuple[str, ...]:
         if text[index] == "/" and text[index - 1 : index] != "\\":
             slashes += 1
         elif text[index] == "," and slashes != 1:
-            keys += _whole(text[start:index], regexes)
+            keys += _unsplit_key(text[start:index], regexes)
             # the character after a comma belongs to the next key, whatever it is
             start, slashes, index = index + 1, 0, index + 1
         index += 1
@@ -99,7 +99,7 @@ def split_keys(text: str, regexes: JsRegexes | None = None) -> tuple[str, ...]:
     return tuple(key for key in (item.strip(JS_SPACE) for item in keys) if key)
 
 
-def _whole(key: str, regexes: JsRegexes | None) -> list[str]:
+def _unsplit_key(key: str, regexes: JsRegexes | None) -> list[str]:
     """A key with commas stays one, unless it begins like a regular expression and is none."""
     bare = key.strip(JS_SPACE)
     if not bare.startswith("/"):
@@ -128,10 +128,10 @@ def _key_text(value: Any) -> str | None:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return number_text(value) if isinstance(value, int | float) else None
+    return short_number_text(value) if isinstance(value, int | float) else None
 
 
-def number_text(value: float) -> str:
+def short_number_text(value: float) -> str:
     """A number as text; one too long to be a name of anything becomes ""."""
     return str(value) if abs(value) < 1e300 else ""
 

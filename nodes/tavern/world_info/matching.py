@@ -122,10 +122,10 @@ class TextPool:
         """The text that `has` speaks of as one text, for keys that cannot be looked up in parts."""
         key = (min(depth, MAX_SCAN_DEPTH), texts, recursion)
         if key not in self._whole:
-            self._whole[key] = self._joined(*key)
+            self._whole[key] = self._join_scanned(*key)
         return self._whole[key]
 
-    def _joined(self, depth: int, texts: tuple[str, ...], recursion: bool) -> str:
+    def _join_scanned(self, depth: int, texts: tuple[str, ...], recursion: bool) -> str:
         if depth <= 0:
             return ""
         extra = [self._texts[name] for name in texts if self._texts.get(name)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Any
 
+from innkeeper.nodes.json_values import is_number
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.world_info.book import WorldBook
@@ -94,7 +95,7 @@ def _checked(name: str, value: Any) -> Any:
         if not isinstance(value, bool):
             raise FormatError(f"world info setting {name!r} is {kind_of(value)}; it must be true or false")
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1e9:
+    if not is_number(value) or not 0 <= value <= 1e9:
         raise FormatError(f"world info setting {name!r} must be a number from 0 to 1000000000")
     return float(value) if _TYPES[name] == "float" else int(value)
 

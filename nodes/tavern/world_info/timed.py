@@ -30,7 +30,7 @@ class TimedEffects:
         self._entries = entries
         self._length = length
         self._dry_run = dry_run
-        self._state = {kind: _read(state.get(kind)) for kind in ("sticky", "cooldown")}
+        self._state = {kind: _read_effects(state.get(kind)) for kind in ("sticky", "cooldown")}
         self.sticky: set[str] = set()
         self.cooldown: set[str] = set()
         if not dry_run:
@@ -98,7 +98,7 @@ def hash_of(entry: Entry) -> str:
     return blake2b(json.dumps(values, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
 
 
-def _read(effects: Any) -> dict[str, Effect]:
+def _read_effects(effects: Any) -> dict[str, Effect]:
     if not isinstance(effects, Mapping):
         return {}
     read = {}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.node import NodeContext
+from innkeeper import Input, NodeContext, NodeDefinition, Output
 
 MB = 1_000_000
 ROW = {"name": "somebody", "says": "something that is long enough to be worth a row of its own, and not much more"}

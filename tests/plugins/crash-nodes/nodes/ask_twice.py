@@ -6,8 +6,9 @@ import os
 from collections.abc import AsyncIterator
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.node import ChatRequest, Chunk, NodeContext
+from innkeeper import Chunk, Input, NodeContext, NodeDefinition, Output
+from innkeeper.nodes.definition import Retry
+from innkeeper.nodes.node import ChatRequest
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk]:

@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.node import NodeContext
+from innkeeper import Input, NodeContext, NodeDefinition, Output
+from innkeeper.nodes.definition import Retry
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:

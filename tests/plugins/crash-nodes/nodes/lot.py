@@ -6,8 +6,7 @@ import asyncio
 import os
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.node import NodeContext
+from innkeeper import Input, NodeContext, NodeDefinition, Output
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:

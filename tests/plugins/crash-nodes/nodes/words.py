@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.node import Chunk, NodeContext, Outputs
+from innkeeper import Chunk, Input, NodeContext, NodeDefinition, Output, Outputs
+from innkeeper.nodes.definition import Retry
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk | Outputs]:

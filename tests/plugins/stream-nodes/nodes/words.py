@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.errors import NodeError, NodeMustWait
-from innkeeper.nodes.node import Chunk, NodeContext, Outputs
+from innkeeper import Chunk, Input, NodeContext, NodeDefinition, NodeError, Output, Outputs
+from innkeeper.nodes.definition import Retry
+from innkeeper.nodes.errors import NodeMustWait
 
 
 async def execute(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk | Outputs]:

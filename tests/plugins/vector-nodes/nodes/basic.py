@@ -6,9 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.errors import NodeError
-from innkeeper.nodes.node import Inputs, NodeContext
+from innkeeper import Input, NodeContext, NodeDefinition, NodeError, Output
+from innkeeper.nodes.definition import Retry
+from innkeeper.nodes.node import Inputs
 
 
 async def give_value(inputs: Inputs, context: NodeContext) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from innkeeper.nodes.node import Inputs, NodeContext
-from innkeeper.nodes.node import Outputs as LastWord
+from innkeeper import Input, NodeContext, NodeDefinition, Output
+from innkeeper import Outputs as LastWord
+from innkeeper.nodes.definition import BypassBehavior
+from innkeeper.nodes.node import Inputs
 
 _INPUTS = {
     "s": Input("STRING"),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.errors import NodeError
-from innkeeper.nodes.node import Chunk, Inputs, NodeContext, Outputs
+from innkeeper import Chunk, Input, NodeContext, NodeDefinition, NodeError, Output, Outputs
+from innkeeper.nodes.definition import Retry
+from innkeeper.nodes.node import Inputs
 
 _INPUTS = {
     "count": Input("INTEGER", config={"default": 3}),

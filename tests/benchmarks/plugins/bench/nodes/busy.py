@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.node import Inputs, NodeContext
+from innkeeper import Input, NodeContext, NodeDefinition, Output
+from innkeeper.nodes.node import Inputs
 
 
 async def busy(inputs: Inputs, context: NodeContext) -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.node import Inputs, NodeContext
+from innkeeper import Input, NodeContext, NodeDefinition, Output
+from innkeeper.nodes.node import Inputs
 
 
 async def step(inputs: Inputs, context: NodeContext) -> dict[str, str]:

@@ -7,8 +7,8 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.node import Chunk, Inputs, NodeContext
+from innkeeper import Chunk, Input, NodeContext, NodeDefinition, Output
+from innkeeper.nodes.node import Inputs
 
 YIELD_EVERY = 50
 

@@ -1,12 +1,10 @@
-"""Nodes that wait, while everything around them is killed: deadlines hold, questions stay asked, each once."""
+"""A stack dies whole and is started again on its data: streams go on, deadlines hold, each question is asked once."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import os
-import signal
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +14,8 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from tests.crash.slow_model import slow_model
+from tests.crash.test_crash import EXPECTED, PLUGINS, Bench, check, in_stream
 from tests.crash.viewer import Viewer
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
@@ -74,30 +74,62 @@ async def _watch(client: GatewayClient, run: str, viewer: Viewer, said: Counter[
                 return
 
 
-async def test_waits_outlive_everything(tmp_path: Path) -> None:
-    options = StackOptions(tmp_path / "data")
+def _kill_whole(stack: LocalStack) -> None:
+    supervisor = stack._supervisor
+    assert supervisor is not None
+    for child in supervisor.children.values():
+        child.kill()
+
+
+async def test_runs_go_on_when_the_stack_that_died_whole_is_started_again(tmp_path: Path) -> None:
+    """One streams and one waits. Everything dies at once and stays dead for a moment, the supervisor included."""
+    options = StackOptions(tmp_path / "data", plugins=(PLUGINS,))
     library = tmp_path / "data/shared/library/workflows"
     library.mkdir(parents=True)
     (library / "asks.json").write_text(json.dumps(INNER))
-    viewer, said = Viewer(), Counter[tuple[str, str]]()
-    async with LocalStack(options) as stack:
-        async with GatewayClient(stack.url) as client, asyncio.timeout(60):
-            run = await client.submit(_graph())
-            await _watch(client, run, viewer, said, 5)
-            # Another worker takes over, replays and tells everything again: nobody hears it twice.
-            os.kill(stack.pids()["worker-1"], signal.SIGKILL)
-        supervisor = stack._supervisor
-        assert supervisor is not None
-        for child in supervisor.children.values():
-            child.kill()
-    async with LocalStack(options) as stack, GatewayClient(stack.url) as client, asyncio.timeout(60):
-        back = datetime.now(UTC)
-        await client.post_event("go", {"n": 1}, run_id=run)
-        assert (await client.approvals.answer(run, "g/ask", True, values={"text": "new"}))["approved"]
-        watching = asyncio.create_task(_watch(client, run, viewer, said, 0))
-        await client.approvals.answer(run, "ask", True, values={"data": "new"})
-        await watching
-        status = await client.status(run)
+    waits, streams, said = Viewer(), Viewer(), Counter[tuple[str, str]]()
+    async with slow_model() as model:
+        async with LocalStack(options) as stack:
+            bench = Bench(stack, model, tmp_path / "trace.txt")
+            async with GatewayClient(stack.url) as client, asyncio.timeout(60):
+                waiting = await client.submit(_graph())
+                await _watch(client, waiting, waits, said, 5)
+                streaming = await client.submit(bench.graph())
+                await _until_in_stream(client, streaming, streams)
+            logged = set(streams.terminal)
+            _kill_whole(stack)
+        async with LocalStack(options) as stack, GatewayClient(stack.url) as client, asyncio.timeout(90):
+            await _check_waits(client, waiting, waits, said)
+            await _check_stream(client, streaming, streams)
+            late = Viewer()
+            async for event in client.events(streaming):
+                late.apply(event)
+            check(bench, streaming, streams, late, logged)
+
+
+async def _until_in_stream(client: GatewayClient, run: str, viewer: Viewer) -> None:
+    async with contextlib.aclosing(client.events(run)) as events:
+        async for event in events:
+            viewer.apply(event)
+            if in_stream(event, viewer):
+                return
+
+
+async def _check_stream(client: GatewayClient, run: str, viewer: Viewer) -> None:
+    async for event in client.events(run, after=viewer.seq):
+        viewer.apply(event)
+    assert (await client.status(run))["outputs"] == {"all": EXPECTED}
+
+
+async def _check_waits(client: GatewayClient, run: str, viewer: Viewer, said: Counter[tuple[str, str]]) -> None:
+    """End every wait. The worker that was started again told each of them anew: nobody hears it twice."""
+    back = datetime.now(UTC)
+    await client.post_event("go", {"n": 1}, run_id=run)
+    assert (await client.approvals.answer(run, "g/ask", True, values={"text": "new"}))["approved"]
+    watching = asyncio.create_task(_watch(client, run, viewer, said, 0))
+    await client.approvals.answer(run, "ask", True, values={"data": "new"})
+    await watching
+    status = await client.status(run)
     nodes = status["nodeStatus"]
     assert status["status"] == "complete", status
     assert nodes["yes"]["output"]["merged_text"] == "new|short"
