@@ -60,10 +60,14 @@ def test_every_file_and_module_that_is_named_is_there(page: Path) -> None:
     assert gone == []
 
 
-def test_every_page_is_in_the_index() -> None:
-    index = (DOCS / "internals.md").read_text()
-    others = {page.name for page in DOCS.glob("*.md")} - {"internals.md"}
-    assert {name for name in others if f"({name})" not in index} == set()
+def test_every_page_is_linked_from_another() -> None:
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in ALL
+        for link in _LINK.findall(page.read_text())
+        if "://" not in link and not link.startswith("#")
+    }
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page not in linked] == []
 
 
 def test_every_decision_is_in_its_index_and_short() -> None:
