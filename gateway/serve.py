@@ -1,4 +1,4 @@
-"""The gateway process: `python -m gateway.serve [--fd N]`. Everything else comes from `INNKEEPER_*`."""
+"""The gateway process: `python -m innkeeper.gateway.serve [--fd N]`. Everything else comes from `INNKEEPER_*`."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _reason(failure: Exception) -> InnkeeperError:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the gateway; exit code 1 and one sentence on stderr when it cannot start."""
-    parser = argparse.ArgumentParser(prog="python -m gateway.serve")
+    parser = argparse.ArgumentParser(prog="python -m innkeeper.gateway.serve")
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of INNKEEPER_HOST and _PORT")
     fd = parser.parse_args(arguments).fd
     try:

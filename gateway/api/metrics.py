@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 
 from innkeeper.gateway.api.responses import TEXT, contents, errors, text
 from innkeeper.gateway.container import Container, container_of
-from innkeeper.gateway.store.runs import ENDED
+from innkeeper.gateway.runs.view import FINAL
 
 router = APIRouter(tags=["health"], default_response_class=Response)
 OPENMETRICS = "application/openmetrics-text"
@@ -113,7 +113,7 @@ def _counted(container: Container, queue: Mapping[str, int]) -> Iterator[Metric]
 def _closed_runs(closed: Mapping[str, int]) -> Metric:
     text = "Runs this gateway process has closed. status: complete, error or interrupted."
     family = CounterMetricFamily("innkeeper_runs_closed", text, labels=["status"])
-    for status in ENDED:
+    for status in FINAL:
         family.add_metric([status], closed.get(status, 0))
     return family
 

@@ -28,7 +28,7 @@ class RunRow(Base):
         result: Compressed JSON of the full status, once the run has ended.
         sealed: Its event log takes nothing more.
         plan_hash: Blob of the compiled plan, kept so that later runs can take over from this one.
-        rerun: JSON of what it took over from an earlier run (`gateway.reruns.Admitted`).
+        rerun: JSON of what it took over from an earlier run (`gateway/runs/reruns.py`).
         preview: It showed what a change would do; lists leave it out.
     """
 

@@ -1,4 +1,4 @@
-"""A gateway's end of the worker socket as docs/internals.md has it, with knobs for everything that goes wrong."""
+"""A gateway's end of the worker socket as docs/worker-protocol.md has it, with knobs for everything that goes wrong."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ MAX_INLINE_BELOW = 32_000
 
 @workflow.defn(name="GraphWorkflow", sandboxed=False)
 class GraphWorkflow:
-    """Runs one plan. Always returns a result (docs/internals.md), for failed and interrupted runs too."""
+    """Runs one plan. Always returns a result (docs/engine.md), for failed and interrupted runs too."""
 
     @workflow.init
     def __init__(self, plan: bytes, start: RunStart) -> None:
