@@ -38,6 +38,7 @@ from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
+from innkeeper.nodes.critical_tasks import run_critical
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -93,14 +94,14 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         await container.finisher.resume()
         stack.push_async_callback(container.finisher.stop)
         stack.push_async_callback(container.control.stop)
-        for work in (
-            container.temporal.watch(),
-            container.launcher.keep_starting(),
-            container.control.recover(),
-            container.retention.keep_clean(),
-            container.retention.keep_collected(),
-        ):
-            stack.push_async_callback(_stop, asyncio.create_task(work))
+        for name, work in {
+            "temporal-watch": container.temporal.watch(),
+            "run-launcher": container.launcher.keep_starting(),
+            "retention": container.retention.keep_clean(),
+            "garbage-collector": container.retention.keep_collected(),
+        }.items():
+            stack.push_async_callback(_stop, run_critical(work, name))
+        stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
         stack.push_async_callback(container.clients.close_all)
         stack.callback(container.workers.close_all)
         yield container

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from innkeeper.nodes.critical_tasks import end_process_with_tasks
 from innkeeper.nodes.errors import InnkeeperError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _run(fd: int | None, held: contextlib.ExitStack) -> None:
         _hold_data_dir(settings, url_of(sock), held)
     configure(settings.log_level, tuple(filter(None, (settings.access_token, worker_token(settings)))))
     _allow_many_files()
+    end_process_with_tasks()
     logger.info("the gateway listens at %s", url_of(sock), extra={"event": "listening"})
     serve(settings, sock)
 

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import orjson
 
 from innkeeper.gateway.events.activity import Activity
+from innkeeper.gateway.events.fields import Epoch as Epoch
+from innkeeper.gateway.events.fields import count_of, epoch_of, number_of, object_of, text_of
 from innkeeper.gateway.events.links import approval_data_url, linked, with_links, without_links
 from innkeeper.nodes.errors import InnkeeperError
 
 Event = dict[str, Any]
 Message = Mapping[str, Any]
-Epoch = tuple[int, int]
 Answer = dict[str, Any]
 Disposition = Literal["logged", "resend", "fenced", "late"]
 
@@ -149,13 +150,13 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
 
 
 def _begin(node: NodeLogState, event: Event) -> None:
-    node.epoch = _pair(event["e"])
+    node.epoch = epoch_of(event["e"])
     node.started_ms = node.started_ms or event["ts"]
     if event.get("kept"):
         return
     node.origin, node.began = node.epoch, event["seq"]
     node.next, node.ended, node.used, node.text_bytes = 0, False, 0, 0
-    node.input = _pair(event["in"]) if "in" in event else None
+    node.input = epoch_of(event["in"]) if "in" in event else None
 
 
 def _remember_progress(node: NodeLogState, chunk: Mapping[str, Any], used: int | None) -> None:
@@ -249,8 +250,8 @@ def interface_outputs_message(outputs: Mapping[str, Any]) -> Message:
 
 
 def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
-    path, epoch = _text(message["path"]), _pair(message["epoch"])
-    resume = None if message.get("resume") is None else _pair(message["resume"])
+    path, epoch = text_of(message["path"]), epoch_of(message["epoch"])
+    resume = None if message.get("resume") is None else epoch_of(message["resume"])
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal == COMPLETE:
         answer = {"s": "finished", "outputs": node.outputs}
@@ -280,8 +281,8 @@ def _go_on(message: Message, path: str, node: NodeLogState) -> Answer:
 
 
 def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
-    path, epoch, index = _text(message["path"]), _pair(message["epoch"]), _count(message["i"])
-    internal = {"i": index} if message.get("u") is None else {"i": index, "u": _count(message["u"])}
+    path, epoch, index = text_of(message["path"]), epoch_of(message["epoch"]), count_of(message["i"])
+    internal = {"i": index} if message.get("u") is None else {"i": index, "u": count_of(message["u"])}
     node = state.nodes.get(path) or NodeLogState()
     dropped = _dropped(state, node, path, epoch)
     if dropped is not None:
@@ -294,7 +295,7 @@ def _chunk(state: RunLogState, message: Message, now_ms: int) -> Decision:
         # The span swallows the chunks to come as if they were resends: they cost the log nothing.
         out.frame(path, epoch, {"gap": {"from": index, "to": index + GAP_SPAN - 1}}, last=False)
         return Decision(out.events())
-    chunk = message["chunk"]
+    chunk = object_of(message["chunk"])
     # A stream ends once: a chunk after its end is kept, but cannot end it again.
     last = chunk["type"] in END_CHUNKS and not node.ended
     out.frame(path, epoch, {"yieldedContent": chunk}, last=last, **internal)
@@ -308,8 +309,8 @@ def _is_kept(path: str, kept: Iterable[str]) -> bool:
 
 
 def _gap(state: RunLogState, message: Message, now_ms: int) -> Decision:
-    path, epoch = _text(message["path"]), _pair(message["epoch"])
-    first, last = _count(message["from"]), _count(message["to"])
+    path, epoch = text_of(message["path"]), epoch_of(message["epoch"])
+    first, last = count_of(message["from"]), count_of(message["to"])
     node = state.nodes.get(path) or NodeLogState()
     dropped = _dropped(state, node, path, epoch)
     if dropped is not None:
@@ -324,18 +325,19 @@ def _gap(state: RunLogState, message: Message, now_ms: int) -> Decision:
 
 
 def _progress(state: RunLogState, message: Message, now_ms: int) -> Decision:
-    path, epoch = _text(message["path"]), _pair(message["epoch"])
+    path, epoch = text_of(message["path"]), epoch_of(message["epoch"])
     node = state.nodes.get(path) or NodeLogState()
     dropped = _dropped(state, node, path, epoch)
     if dropped is not None:
         return dropped
+    value, most = number_of(message["value"]), number_of(message["max"])
     out = _Events(state, message["run"], now_ms)
-    out.add(PROGRESS, {"nodeId": path, "value": message["value"], "max": message["max"]}, e=epoch)
+    out.add(PROGRESS, {"nodeId": path, "value": value, "max": most}, e=epoch)
     return Decision(out.events())
 
 
 def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
-    path, epoch, outputs = _text(message["path"]), _pair(message["epoch"]), message["outputs"]
+    path, epoch, outputs = text_of(message["path"]), epoch_of(message["epoch"]), object_of(message["outputs"])
     node = state.nodes.get(path) or NodeLogState()
     dropped = _dropped(state, node, path, epoch)
     if dropped is not None:
@@ -350,17 +352,17 @@ def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
 
 
 def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
-    path, kind, payload = _text(message["path"]), message["type"], dict(message["payload"])
+    path, kind, payload = text_of(message["path"]), text_of(message["type"]), dict(object_of(message["payload"]))
     if state.closed:
         return Decision(disposition="late")
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal is not None:
         return Decision(disposition="resend")
     if kind not in TERMINAL:
-        return _said(state, message, node, now_ms)
+        return _announcement(state, message, node, now_ms)
     for key in ("output", "pseudoOutputs"):
         if key in payload:
-            payload[key] = with_links(payload[key], message["run"], path)
+            payload[key] = with_links(object_of(payload[key]), message["run"], path)
     if kind == COMPLETE:
         payload.setdefault("output", {})
     out = _Events(state, message["run"], now_ms)
@@ -370,12 +372,13 @@ def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
     return Decision(out.events())
 
 
-def _said(state: RunLogState, message: Message, node: NodeLogState, now_ms: int) -> Decision:
-    """What the interpreter says of a node that goes on: said again in every replay, so each counts once."""
+def _announcement(state: RunLogState, message: Message, node: NodeLogState, now_ms: int) -> Decision:
+    """What the interpreter announces of a node that goes on. Replays announce it again, so each counts once."""
     path, kind, payload = message["path"], message["type"], message["payload"]
     if kind not in (EXECUTING, PROGRESS, *ANNOUNCED):
         raise ValueError(f"{kind!r} is not told as a fact")
-    known = {EXECUTING: node.epoch is not None, PROGRESS: kind == PROGRESS and payload["value"] <= node.progress}
+    is_known = kind == PROGRESS and number_of(payload["value"]) <= node.progress
+    known = {EXECUTING: node.epoch is not None, PROGRESS: is_known}
     if known.get(kind, kind in node.announced):
         return Decision(disposition="resend")
     out = _Events(state, message["run"], now_ms)
@@ -478,25 +481,3 @@ class _Events:
 
 def _named(key: str, name: str) -> dict[str, Any]:
     return {"interfaceOutputKey": key, "interfaceOutputDisplayName": name}
-
-
-# --- reading fields -------------------------------------------------------------------------------------------------
-
-
-def _pair(value: Any) -> Epoch:
-    attempt, generation = value
-    if type(attempt) is not int or type(generation) is not int:
-        raise ValueError(f"an epoch is two integers, not {value!r}")
-    return attempt, generation
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"an index is an integer from 0, not {value!r}")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"a path is a text, not {value!r}")
-    return value

@@ -17,6 +17,7 @@ import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredText
+from innkeeper.gateway.events.fields import count_of, epoch_of, text_of
 from innkeeper.gateway.events.followers import Followers, TooManyFollows
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
 from innkeeper.nodes.worker_protocol import (
@@ -351,29 +352,17 @@ def _change_follows(followers: Followers, frame: Mapping[str, Any]) -> None:
     try:
         for item in frame.get("follow", ()):
             origin, next = item.get("origin"), item.get("next", 0)
-            origin = None if origin is None else (_count(origin[0]), _count(origin[1]))
-            run, path = _name(item["run"]), _name(item["path"], MAX_PATH_CHARS)
-            followers.follow(_name(item["id"]), run, path, origin=origin, next=_count(next))
+            origin = None if origin is None else epoch_of(origin)
+            run, path = text_of(item["run"], MAX_NAME_CHARS), text_of(item["path"], MAX_PATH_CHARS)
+            followers.follow(text_of(item["id"], MAX_NAME_CHARS), run, path, origin=origin, next=count_of(next))
         for id in frame.get("unfollow", ()):
-            followers.unfollow(_name(id))
+            followers.unfollow(text_of(id, MAX_NAME_CHARS))
         for id, next in frame.get("got", ()):
-            followers.got(_name(id), _count(next))
+            followers.got(text_of(id, MAX_NAME_CHARS), count_of(next))
     except TooManyFollows as error:
         raise _Refused(MALFORMED, error.message) from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise _Refused(MALFORMED, f"follow, unfollow or got cannot be read: {type(error).__name__}") from error
-
-
-def _name(value: Any, most: int = MAX_NAME_CHARS) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= most:
-        raise ValueError(f"expected a text of at most {most} characters")
-    return value
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError("expected an integer from 0")
-    return value
 
 
 def _end(session: _Session, code: int, reason: str) -> None:

@@ -24,10 +24,11 @@ from innkeeper.gateway.events.fence import (
     fact_message,
 )
 from innkeeper.gateway.events.hub import Hub
-from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, encode, frame_of
+from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, StoredEvent, encode, frame_of
 from innkeeper.gateway.events.streams import Streams
 from innkeeper.gateway.events.timing import CommitTiming
 from innkeeper.gateway.metrics import Metrics
+from innkeeper.nodes.critical_tasks import run_critical
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,19 @@ class _Work:
     stumbled: dict[Source, tuple[Any, ...]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     timing: CommitTiming = field(default_factory=CommitTiming)
+    refused: _Refused = field(default_factory=dict)
+
+
+_Refused = dict[int, MalformedMessage]
+"""Messages of a batch that cannot be taken, by their identity."""
+
+
+class _CannotDecide(Exception):
+    """Deciding a message failed in a way that nobody thought of."""
+
+    def __init__(self, message: Message) -> None:
+        super().__init__()
+        self.message = message
 
 
 class LogWriter:
@@ -128,7 +142,7 @@ class LogWriter:
         return self.reason is None and self._task is not None and not self._task.done()
 
     async def start(self) -> None:
-        self._task = asyncio.create_task(self._work(), name="event-log-writer")
+        self._task = run_critical(self._work(), "event-log-writer")
 
     async def stop(self, timeout_s: float = 5.0) -> None:
         """Write what is queued, then end. What cannot be written in time is not acknowledged."""
@@ -232,14 +246,19 @@ class LogWriter:
     async def _write(self, batch: Sequence[_Submission]) -> None:
         """Commit a batch, however long the log is unavailable; only then acknowledge and publish."""
         delay = FIRST_RETRY_S
+        refused: _Refused = {}
         while True:
             try:
-                work = await self._try(batch)
+                work = await self._try(batch, refused)
                 break
             except LogUnavailable as error:
                 self._failed(batch, error)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LAST_RETRY_S)
+            except _CannotDecide as error:
+                # States may have followed a part of it. All else in the batch is decided anew, without this message.
+                self._forget_states(batch)
+                refused[id(error.message)] = MalformedMessage("it cannot be taken; the gateway's log says why")
         if self.reason is not None:
             logger.info("the event log can be written again")
             self.reason = None
@@ -247,18 +266,21 @@ class LogWriter:
         self._publish(work)
 
     def _failed(self, batch: Sequence[_Submission], error: LogUnavailable) -> None:
-        """States have followed events that were not committed: forget them."""
-        for run in _runs(batch):
-            self._open.pop(run, None)
-            self._closed.pop(run, None)
+        """States have followed events that were not committed."""
+        self._forget_states(batch)
         self.counters["commit_failures"] += 1
         if self.reason is None:
             logger.error("nothing is acknowledged: %s", error.message)
         self.reason = error.message
 
-    async def _try(self, batch: Sequence[_Submission]) -> _Work:
+    def _forget_states(self, batch: Sequence[_Submission]) -> None:
+        for run in _runs(batch):
+            self._open.pop(run, None)
+            self._closed.pop(run, None)
+
+    async def _try(self, batch: Sequence[_Submission], refused: _Refused) -> _Work:
         states = {run: state for run in _runs(batch) if (state := await self._state(run)) is not None}
-        work = _Work()
+        work = _Work(refused=refused)
         for item in batch:
             work.results.append(self._decide_all(item, states, work))
         if work.lines:
@@ -283,9 +305,12 @@ class LogWriter:
 
     def _publish(self, work: _Work) -> None:
         for run, (first, lines) in work.lines.items():
-            if self._hub.is_followed(run):
-                self._hub.publish(run, first, [frame_of(line) for line in lines])
-            self.streams.publish(run, work.events[run])
+            try:
+                if self._hub.is_followed(run):
+                    self._hub.publish(run, first, [frame_of(line) for line in lines])
+                self.streams.publish(run, work.events[run])
+            except Exception:  # it is committed: readers find it in the log
+                logger.exception("publishing events of run %s failed", run, extra={"event": "publish_failed"})
             self._observe(work.events[run])
             self._retire(run)
 
@@ -327,8 +352,9 @@ class LogWriter:
         if state is None:
             return self._unknown(message, work)
         try:
-            decision = decide(state, message, self._clock_ms())
-            self._follow(message["run"], state, decision, work)
+            if (refusal := work.refused.get(id(message))) is not None:
+                raise refusal
+            decision = self._decided(state, message, work)
             # Of all chunks but the first nothing more is done than this: they are by far the most.
             if decision.events and (message["t"] != "chunk" or work.timing.oldest_chunk is None):
                 work.timing.take(message, state)
@@ -340,6 +366,17 @@ class LogWriter:
             logger.warning("given up on a message of run %s: %s", message["run"], error.message)
             return FENCED
         return decision.answer
+
+    def _decided(self, state: RunLogState, message: Message, work: _Work) -> Decision:
+        try:
+            decision = decide(state, message, self._clock_ms())
+            self._follow(message["run"], state, decision, work)
+            return decision
+        except ProtocolError:
+            raise
+        except Exception as error:
+            logger.exception("a message of run %s cannot be decided", message["run"], extra={"event": "undecidable"})
+            raise _CannotDecide(message) from error
 
     def _follow(self, run: str, state: RunLogState, decision: Decision, work: _Work) -> None:
         """Take a decision over: nothing of it when an event is no JSON."""
@@ -385,7 +422,7 @@ class LogWriter:
         state = RunLogState(info.meta, size=info.size)
         while page := await self.log.read(run, state.last_seq, FOLD_PAGE):
             for event in page:
-                state.apply(event.decode())
+                _apply_stored(state, event)
         return state
 
     def _retire(self, run: str) -> None:
@@ -397,6 +434,15 @@ class LogWriter:
             _remember(self._closed, run, state, CLOSED_STATES)
 
 
+def _apply_stored(state: RunLogState, event: StoredEvent) -> None:
+    """Follow an event of the log. One that is damaged is lost, the others are not."""
+    try:
+        state.apply(event.decode())
+    except Exception:
+        logger.exception("event %d of a run cannot be read and is passed over", event.seq, extra={"event": "damaged"})
+        state.last_seq = event.seq
+
+
 def _runs(batch: Sequence[_Submission]) -> dict[str, None]:
     """The runs of a batch, each once, in order."""
     return {message["run"]: None for item in batch for message in item.messages if "run" in message}
@@ -406,7 +452,8 @@ def _key(message: Message, error: ProtocolError | None = None) -> tuple[Any, ...
     """What stumbles again when it is resent: a node's epoch, or one unreadable message."""
     if isinstance(error, MalformedMessage):
         return (message.get("n"),)
-    return (message.get("run"), message.get("path"), *message.get("epoch", ()))
+    # As text: a path and an epoch that cannot be read may be of any type.
+    return (message.get("run"), str(message.get("path")), str(message.get("epoch")))
 
 
 def _remember(cache: OrderedDict[str, Any], key: str, value: Any, most: int) -> None:

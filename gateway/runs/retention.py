@@ -51,5 +51,6 @@ class Retention:
 
     async def keep_collected(self) -> None:
         """Collect for ever, if it is wanted at all."""
-        if self.collect_every_s:
-            await self.keep_collecting(min(FIRST_COLLECTION_S, self.collect_every_s), self.collect_every_s)
+        if not self.collect_every_s:
+            await asyncio.Event().wait()
+        await self.keep_collecting(min(FIRST_COLLECTION_S, self.collect_every_s), self.collect_every_s)
