@@ -115,7 +115,7 @@ class _Answer:
 )
 async def create_chat_completion(request: Request) -> Response:
     try:
-        body = await _read(request)
+        body = await _read_chat_body(request)
         given = _Answer(body)
     except _Refused as refused:
         return json_response(refused.body, refused.status)
@@ -145,7 +145,7 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: " + orjson.dumps(data) + b"\n\n"
 
 
-async def _read(request: Request) -> _ChatBody:
+async def _read_chat_body(request: Request) -> _ChatBody:
     data = bytearray()
     async for part in request.stream():
         data += part

@@ -42,11 +42,11 @@ async def output_response(value: Any, blobs: FolderBlobs, accept: str) -> Respon
         data, mime = await blobs.get(value["$blob"]), str(value.get("mime", JSON_MIME))
         if mime != JSON_MIME:
             return _bytes(data, mime)
-        return _text(orjson.loads(data)) if _wants_text(accept) else _json(data)
+        return _text_response(orjson.loads(data)) if _wants_text(accept) else _json(data)
     if is_stream_value(value):
         value = await _whole_stream(value, blobs)
-        return _text(value["text"]) if _wants_text(accept) else _json(orjson.dumps(value))
-    return _text(value) if _wants_text(accept) else _json(orjson.dumps(value))
+        return _text_response(value["text"]) if _wants_text(accept) else _json(orjson.dumps(value))
+    return _text_response(value) if _wants_text(accept) else _json(orjson.dumps(value))
 
 
 async def _whole_stream(value: JsonObject, blobs: FolderBlobs) -> JsonObject:
@@ -64,7 +64,7 @@ def _json(data: bytes) -> Response:
     return Response(data, headers=SAFE_HEADERS, media_type=JSON_MIME)
 
 
-def _text(value: Any) -> Response:
+def _text_response(value: Any) -> Response:
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return Response(text, headers=SAFE_HEADERS, media_type="text/plain; charset=utf-8")
 

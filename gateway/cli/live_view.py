@@ -217,7 +217,7 @@ class PlainView:
         kind, payload = event["type"], event["payload"]
         if kind == "NODE_YIELD":
             self._voices |= {payload["sourceNodeId"]} if chunk_text(payload) else set()
-            self._text(payload["sourceNodeId"], chunk_text(payload))
+            self._append_text(payload["sourceNodeId"], chunk_text(payload))
         elif kind == "NODE_STREAM_RESET":
             self._reset(payload["nodeId"])
         elif kind == LOG_RESTARTED:
@@ -265,7 +265,7 @@ class PlainView:
         self._flush(path)
         self._line(f"{path}: {node_line(self._watched, path)}")
 
-    def _text(self, path: str, text: str) -> None:
+    def _append_text(self, path: str, text: str) -> None:
         *lines, rest = (self._pending.get(path, "") + text).split("\n")
         # A long paragraph is shown as it comes too, cut between words.
         head, space, tail = rest.rpartition(" ")

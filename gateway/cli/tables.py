@@ -25,7 +25,7 @@ def problems_table(problems: Sequence[Problem]) -> Table:
     table = _table("", "code", "where", "problem")
     for problem in sorted(problems, key=lambda item: item.level != "error"):
         mark = Text("error", "red") if problem.level == "error" else Text("warning", "yellow")
-        table.add_row(mark, problem.code, _text(_place(problem)), _text(problem.message))
+        table.add_row(mark, problem.code, _cell(_place(problem)), _cell(problem.message))
     return table
 
 
@@ -39,7 +39,7 @@ def nodes_table(definitions: Iterable[NodeDefinition]) -> Table:
     table = _table("type", "name", "inputs", "outputs", "what it does")
     for node in definitions:
         inputs, outputs = ", ".join(node.inputs), ", ".join(node.outputs)
-        table.add_row(*map(_text, (node.full_type, node.display_name, inputs, outputs, node.description)))
+        table.add_row(*map(_cell, (node.full_type, node.display_name, inputs, outputs, node.description)))
     return table
 
 
@@ -53,7 +53,7 @@ def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
         status = str(run.get("status", ""))
         style = ICONS.get(status, ("", ""))[1]
         moment = _local_time(run.get("submittedAt"))
-        table.add_row(_text(run.get("promptId")), Text(status, style), _text(name), moment, took)
+        table.add_row(_cell(run.get("promptId")), Text(status, style), _cell(name), moment, took)
     return table
 
 
@@ -61,7 +61,7 @@ def files_table(files: Iterable[Mapping[str, Any]]) -> Table:
     """Files, as the gateway lists them."""
     table = _table("path", "bytes", "modified")
     for file in files:
-        table.add_row(_text(file.get("path")), f"{file.get('size', 0):,}", _local_time(file.get("modifiedAt")))
+        table.add_row(_cell(file.get("path")), f"{file.get('size', 0):,}", _local_time(file.get("modifiedAt")))
     return table
 
 
@@ -70,18 +70,18 @@ def channels_table(states: Iterable[ChannelState]) -> Table:
     table = _table("channel", "address", "state")
     for state in states:
         channel = state.channel
-        table.add_row(_text(channel.id), _text(channel.base_url), Text("\n").join(_channel_lines(state)))
+        table.add_row(_cell(channel.id), _cell(channel.base_url), Text("\n").join(_channel_lines(state)))
     return table
 
 
 def _channel_lines(state: ChannelState) -> Iterable[Text]:
     channel = state.channel
     use = Text("disabled", "yellow") if channel.disabled else Text("enabled", "green")
-    yield use + _text(f", {channel.adapter_type}")
-    yield _text(f"models: {', '.join(channel.supported_models) or 'all'}")
-    yield Text("key: ") + _text(state.key, "" if state.key in ("set", "none") else "red")
+    yield use + _cell(f", {channel.adapter_type}")
+    yield _cell(f"models: {', '.join(channel.supported_models) or 'all'}")
+    yield Text("key: ") + _cell(state.key, "" if state.key in ("set", "none") else "red")
     if state.server:
-        yield Text("server: ") + _text(state.server, "" if state.is_reached else "red")
+        yield Text("server: ") + _cell(state.server, "" if state.is_reached else "red")
 
 
 def models_table(models: Iterable[Model]) -> Table:
@@ -89,7 +89,7 @@ def models_table(models: Iterable[Model]) -> Table:
     table = _table("model", "name", "type", "capabilities", "tags", "default")
     for model in models:
         words = (model.model_id, model.display_name, model.model_type, ", ".join(sorted(model.offers)))
-        table.add_row(*map(_text, (*words, ", ".join(model.tags), "yes" if model.default else "")))
+        table.add_row(*map(_cell, (*words, ", ".join(model.tags), "yes" if model.default else "")))
     return table
 
 
@@ -98,7 +98,7 @@ def file_problems_table(problems: Iterable[FileProblem]) -> Table:
     table = _table("", "line", "problem")
     for problem in problems:
         mark = Text("error", "red") if problem.level == "error" else Text("warning", "yellow")
-        table.add_row(mark, str(problem.line or ""), _text(problem.message))
+        table.add_row(mark, str(problem.line or ""), _cell(problem.message))
     return table
 
 
@@ -112,7 +112,7 @@ def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
         message = error.get("message", "") if isinstance(error, Mapping) else error or state.get("reason") or ""
         if isinstance(wait := state.get("wait"), Mapping):
             message = wait_words(wait)
-        table.add_row(Text(icon, style), _text(path), status, _text(state.get("attempts", "")), _text(message))
+        table.add_row(Text(icon, style), _cell(path), status, _cell(state.get("attempts", "")), _cell(message))
     return table
 
 
@@ -133,7 +133,7 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _text(value: Any, style: str = "") -> Text:
+def _cell(value: Any, style: str = "") -> Text:
     # Never as markup: names and messages may hold square brackets.
     return Text(clean(str(value if value is not None else "")), style)
 

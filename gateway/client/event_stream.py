@@ -57,7 +57,7 @@ class Events:
         while True:
             begun = time.monotonic()
             try:
-                async with transport.socket() as socket, contextlib.aclosing(self._read(socket)) as events:
+                async with transport.socket() as socket, contextlib.aclosing(self._read_frames(socket)) as events:
                     async for event in events:
                         answered, waits = time.monotonic(), pauses()
                         yield event
@@ -72,7 +72,7 @@ class Events:
                 raise transport.away()
             await asyncio.sleep(next(waits))
 
-    async def _read(self, socket: ClientConnection) -> AsyncGenerator[Event, None]:
+    async def _read_frames(self, socket: ClientConnection) -> AsyncGenerator[Event, None]:
         await socket.send(json.dumps({"type": "SUBSCRIBE", "payload": self._subscription()}))
         async for text in socket:
             for frame in _frames(text):

@@ -98,7 +98,9 @@ class SqliteEventLog:
         await self._commit(lambda db: _append(db, batches))
 
     async def read(self, run: str, after: int = 0, limit: int = 1000, max_bytes: int = READ_BYTES) -> list[StoredEvent]:
-        return await self._threads.read(lambda: _read(self._reader, run, after=after, limit=limit, max_bytes=max_bytes))
+        return await self._threads.read(
+            lambda: _select_events(self._reader, run, after=after, limit=limit, max_bytes=max_bytes)
+        )
 
     async def last_seq(self, run: str) -> int:
         info = await self.run_info(run)
@@ -242,7 +244,7 @@ def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
         db.execute("INSERT INTO rows VALUES(?,?,?,?)", (batch.run, last, batch.first_seq, body))
 
 
-def _read(db: sqlite3.Connection, run: str, *, after: int, limit: int, max_bytes: int) -> list[StoredEvent]:
+def _select_events(db: sqlite3.Connection, run: str, *, after: int, limit: int, max_bytes: int) -> list[StoredEvent]:
     query = "SELECT first_seq, body FROM rows WHERE run=? AND last_seq>? ORDER BY last_seq"
     events: list[StoredEvent] = []
     size = 0

@@ -217,7 +217,7 @@ class WorkerSockets:
         logger.info("worker %s connected", session.info.worker)
         sender = asyncio.create_task(self._send(session))
         try:
-            await self._read(session)
+            await self._take_frames(session)
         except WebSocketDisconnect:
             pass
         except _Refused as refused:
@@ -230,7 +230,7 @@ class WorkerSockets:
             self._notify_drains()
             logger.info("worker %s disconnected", session.info.worker)
 
-    async def _read(self, session: _Session) -> None:
+    async def _take_frames(self, session: _Session) -> None:
         while True:
             frame, size = await self._frame(session.websocket)
             messages = frame.get("m", [])

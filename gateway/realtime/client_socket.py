@@ -102,7 +102,7 @@ class _Client:
         }
 
     async def serve(self) -> None:
-        reading = asyncio.create_task(self._read())
+        reading = asyncio.create_task(self._take_messages())
         writing = asyncio.create_task(self.send_queue.run())
         closing = asyncio.create_task(self._closed.wait())
         try:
@@ -146,7 +146,7 @@ class _Client:
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
-    async def _read(self) -> None:
+    async def _take_messages(self) -> None:
         while True:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
@@ -192,10 +192,10 @@ class _Client:
         self._follow(accepted.run, 0, batch=False)
 
     async def _interrupt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
-        await self._runs.interrupt(_text(payload, "promptId"))
+        await self._runs.interrupt(_required_text(payload, "promptId"))
 
     async def _subscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
-        run, after, log_id = _text(payload, "promptId"), payload.get("after", 0), payload.get("logId")
+        run, after, log_id = _required_text(payload, "promptId"), payload.get("after", 0), payload.get("logId")
         if type(after) is not int or after < 0:
             raise BadRequest("'after' must be the seq of the last event you have, or 0")
         if run not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -208,7 +208,7 @@ class _Client:
         self._follow(run, place.after, batch=payload.get("batch") is True)
 
     async def _unsubscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
-        self._stop_following(_text(payload, "promptId"))
+        self._stop_following(_required_text(payload, "promptId"))
 
     async def _button_click(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         node, button = str(payload.get("nodeId"))[:200], str(payload.get("buttonName"))[:200]
@@ -262,7 +262,7 @@ def _about(frame: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, An
     return {key: name for key, name in about.items() if isinstance(name, str) and len(name) <= MAX_NAME_CHARS}
 
 
-def _text(payload: Mapping[str, Any], key: str) -> str:
+def _required_text(payload: Mapping[str, Any], key: str) -> str:
     value = payload.get(key)
     if not isinstance(value, str) or not value:
         raise BadRequest(f"{key!r} is missing")

@@ -164,7 +164,7 @@ class RunFinisher:
                 if row.interrupt_requested:
                     # Asked before Temporal had the run, or while it was away.
                     await handle.cancel()
-                return await self._read(await self._completions.result(handle))
+                return await self._outcome_of(await self._completions.result(handle))
             except WorkflowFailureError as failure:
                 row = await self._row(run)
                 return await outcome_of_failure(handle, failure, interrupted=row.interrupt_requested)
@@ -177,7 +177,7 @@ class RunFinisher:
                 await asyncio.sleep(RETRY_S)
                 row = await self._row(run)
 
-    async def _read(self, result: JsonObject) -> RunOutcome:
+    async def _outcome_of(self, result: JsonObject) -> RunOutcome:
         nodes = result.get("nodes")
         if nodes is None and result.get("nodes_ref"):
             nodes = orjson.loads(await self._blobs.get(result["nodes_ref"]["$blob"]))

@@ -114,7 +114,7 @@ class GarbageCollector:
                 before = time.time() - TEMPORARY_S
                 temporaries = await asyncio.to_thread(delete_temporaries, self._data, before)
             self.last = sweep.collected(temporaries)
-            self._count(self.last)
+            self._add_to_counters(self.last)
             return self.last
 
     async def keep_collecting(self, first_s: float, every_s: float) -> None:
@@ -130,7 +130,7 @@ class GarbageCollector:
             except Exception:
                 logger.exception("collecting stored values failed", extra={"event": "collection_failed"})
 
-    def _count(self, found: Collected) -> None:
+    def _add_to_counters(self, found: Collected) -> None:
         self.counters["runs"] += 1
         if not found.dry_run:
             self.counters["blobs_deleted"] += found.deleted
