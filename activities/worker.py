@@ -29,7 +29,9 @@ from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
 from innkeeper.activities.values import Values
+from innkeeper.nodes.critical_tasks import end_process_with_tasks, run_critical
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.life_sign import give_life_signs
 from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -138,12 +140,16 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Temporal may still be starting: node modules load meanwhile.
-    client, catalogue = await asyncio.gather(
-        connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
-    )
-    if client is not None:
-        await _serve(settings, environ, client=client, catalogue=catalogue, stop=stop)
+    life = run_critical(give_life_signs(environ), "life-signs")
+    try:
+        # Temporal may still be starting: node modules load meanwhile.
+        client, catalogue = await asyncio.gather(
+            connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
+        )
+        if client is not None:
+            await _serve(settings, environ, client=client, catalogue=catalogue, stop=stop)
+    finally:
+        life.cancel()
 
 
 async def _serve(
@@ -223,6 +229,7 @@ def _set_up_logging() -> None:
 
 def main() -> int:
     _set_up_logging()
+    end_process_with_tasks()
     try:
         asyncio.run(run(read_settings(os.environ), os.environ))
     except InnkeeperError as error:

@@ -40,6 +40,7 @@ from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_en
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.nodes.critical_tasks import run_critical
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.life_sign import give_life_signs
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
@@ -99,6 +100,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "run-launcher": container.launcher.keep_starting(),
             "retention": container.retention.keep_clean(),
             "garbage-collector": container.retention.keep_collected(),
+            "life-signs": give_life_signs(os.environ),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))

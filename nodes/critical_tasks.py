@@ -22,13 +22,16 @@ CRASHED = 70
 _on_loss: Callable[[str], None] | None = None
 
 
-def run_critical(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+def run_critical(work: Coroutine[Any, Any, None], name: str, *, may_return: bool = False) -> asyncio.Task[None]:
     """Run work that is to go on until its owner cancels the task.
 
     When it raises, or returns by itself, that is an error: see `end_process_with_tasks`.
+
+    Args:
+        may_return: It knows when it is done; only an exception is an error.
     """
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_note_end)
+    task.add_done_callback(_note_exception if may_return else _note_end)
     return task
 
 
@@ -57,6 +60,11 @@ def _note_end(task: asyncio.Task[None]) -> None:
     logger.critical("the task %r has ended by itself", name, extra={"event": "critical_task_lost"}, exc_info=trace)
     if _on_loss is not None:
         _on_loss(name)
+
+
+def _note_exception(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        _note_end(task)
 
 
 def _end_process(name: str) -> None:

@@ -113,11 +113,18 @@ class LocalStack:
         # -P: a folder "nodes" in the user's current directory must not hide our package.
         python = (sys.executable, "-P", "-m")
         gateway = ChildSpec(
-            "gateway", (*python, "innkeeper.gateway.serve", "--fd", str(sock.fileno())), env, (lock, sock.fileno())
+            "gateway",
+            (*python, "innkeeper.gateway.serve", "--fd", str(sock.fileno())),
+            env,
+            (lock, sock.fileno()),
+            gives_life_signs=True,
         )
         worker = (*python, "innkeeper.activities.worker")
         numbers = range(1, self.options.workers + 1)
-        return [gateway, *(ChildSpec(f"worker-{number}", worker, env, (lock,)) for number in numbers)]
+        return [
+            gateway,
+            *(ChildSpec(f"worker-{number}", worker, env, (lock,), gives_life_signs=True) for number in numbers),
+        ]
 
     def _environment(self, data: DataDir) -> dict[str, str]:
         # The user's own Temporal (TEMPORAL_*, its profile file) is not the one that gateway and workers use here.

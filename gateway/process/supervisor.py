@@ -10,13 +10,16 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from innkeeper.nodes.critical_tasks import run_critical
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.life_sign import VARIABLE
 
 logger = logging.getLogger("innkeeper.supervisor")
 
@@ -26,6 +29,10 @@ MAX_DELAY_S = 5.0
 CALM_S = 10.0
 """A child that ran this long starts again with the first delay."""
 MAX_EARLY_EXITS = 3
+HANGS_AFTER_S = 30.0
+LOOK_S = 1.0
+STARTS_WITHIN_S = 120.0
+"""A process that has just been started loads its modules: it may take longer until the first sign of life."""
 TRIM_EVERY_S = 10.0
 _CANNOT_START = 127
 _KILLED = 128
@@ -50,6 +57,9 @@ class ChildSpec:
         env: Its whole environment; None: ours.
         pass_fds: Open files it inherits.
         stop_s: Seconds between SIGTERM and SIGKILL; None: it may take the time it takes.
+        gives_life_signs: It touches the file named in `INNKEEPER_LIFE_FILE` (`nodes/life_sign.py`).
+        probe: Else asked for life, every few seconds: does it answer?
+        hangs_after_s: Without a sign of life for so long it is killed, and started again.
     """
 
     name: str
@@ -57,6 +67,9 @@ class ChildSpec:
     env: Mapping[str, str] | None = None
     pass_fds: tuple[int, ...] = ()
     stop_s: float | None = 5.0
+    gives_life_signs: bool = False
+    probe: Callable[[], Awaitable[bool]] | None = None
+    hangs_after_s: float = HANGS_AFTER_S
 
 
 class Child:
@@ -73,6 +86,8 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._life_file = _life_file(spec, logs) if spec.gives_life_signs else None
 
     @property
     def pid(self) -> int | None:
@@ -83,13 +98,16 @@ class Child:
     async def start(self) -> None:
         """Start the process and keep it running."""
         self._process = await self._spawn()
-        self._task = asyncio.create_task(self._keep_running(), name=f"child {self.spec.name}")
+        self._task = run_critical(self._keep_running(), f"child {self.spec.name}", may_return=True)
+        self._life = run_critical(self._watch_life(), f"life of {self.spec.name}")
 
     async def stop(self) -> None:
         """Ask it to end (SIGTERM), then make it (SIGKILL); returns when it is gone."""
         self._stopping.set()
         if self._task is None:
             return
+        if self._life is not None:
+            self._life.cancel()
         self._signal(signal.SIGTERM)
         done, _ = await asyncio.wait({self._task}, timeout=self.spec.stop_s)
         if not done:
@@ -127,6 +145,41 @@ class Child:
                 return
             delay = min(delay * 2, MAX_DELAY_S)
             await self._spawn_again()
+
+    # --- signs of life --------------------------------------------------------------------------------------------
+
+    async def _watch_life(self) -> None:
+        """Kill what exists and hangs. Only our own clock counts, and only while we run ourselves: after a machine has
+        slept, everybody's last sign is old."""
+        sign, seen_at, looked_at = object(), time.monotonic(), time.monotonic()
+        pid, is_up = self.pid, False
+        while True:
+            await asyncio.sleep(LOOK_S)
+            found, now = await self._sign_of_life(), time.monotonic()
+            if self.pid != pid or now - looked_at > 5 * LOOK_S:
+                is_up, seen_at, pid = is_up and self.pid == pid, now, self.pid
+            if found is not None and found != sign:
+                sign, seen_at, is_up = found, now, True
+            looked_at = now
+            limit_s = self.spec.hangs_after_s if is_up else STARTS_WITHIN_S
+            if self.pid is not None and now - seen_at > limit_s:
+                logger.error("%s has given no sign of life for %.0f s and is killed", self.spec.name, now - seen_at)
+                self._signal(signal.SIGKILL)
+                seen_at = now
+
+    async def _sign_of_life(self) -> object:
+        """Something that differs from the sign before, or None."""
+        if self._life_file is not None:
+            with contextlib.suppress(OSError):
+                return self._life_file.stat().st_mtime_ns
+            return None
+        if self.spec.probe is None:
+            return object()
+        try:
+            async with asyncio.timeout(LOOK_S):
+                return object() if await self.spec.probe() else None
+        except Exception:  # whatever a probe meets, it is no sign of life
+            return None
 
     async def _wait(self) -> int:
         if self._process is None:
@@ -169,10 +222,16 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=spec.env,
+                env=self._environment(),
                 pass_fds=inherited,
                 start_new_session=True,
             )
+
+    def _environment(self) -> Mapping[str, str] | None:
+        if self._life_file is None:
+            return self.spec.env
+        self._life_file.unlink(missing_ok=True)
+        return {**(os.environ if self.spec.env is None else self.spec.env), VARIABLE: str(self._life_file)}
 
     def _output(self) -> contextlib.AbstractContextManager[IO[bytes] | None]:
         """The end of its log, cut when it has grown too long; None: it writes where we do."""
@@ -185,6 +244,11 @@ class Child:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
+
+
+def _life_file(spec: ChildSpec, logs: Path | None) -> Path:
+    folder = logs if logs is not None else Path(tempfile.mkdtemp(prefix="innkeeper-life-"))
+    return folder / f"{spec.name}.life"
 
 
 @functools.cache

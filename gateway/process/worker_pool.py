@@ -22,7 +22,10 @@ async def keep_workers(count: int, command: Sequence[str], env: Mapping[str, str
         StackError: One of them does not start. It has said why on standard error.
     """
     # A worker knows by its own settings how long it may take to stop, and a second signal ends us all at once.
-    specs = [ChildSpec(f"worker-{number}", command, env, stop_s=None) for number in range(1, count + 1)]
+    specs = [
+        ChildSpec(f"worker-{number}", command, env, stop_s=None, gives_life_signs=True)
+        for number in range(1, count + 1)
+    ]
     supervisor = Supervisor(None)
     try:
         await supervisor.start(specs)

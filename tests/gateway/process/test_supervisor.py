@@ -151,3 +151,64 @@ def _family(child: Child) -> list[psutil.Process]:
     assert child.pid is not None
     head = psutil.Process(child.pid)
     return [head, *head.children(recursive=True)]
+
+
+LIVELY = (
+    "import asyncio, os\n"
+    "from innkeeper.nodes.life_sign import give_life_signs\n"
+    "asyncio.run(give_life_signs(os.environ))\n"
+)
+HANGING = (
+    "import asyncio, os, time\n"
+    "from innkeeper.nodes.life_sign import give_life_signs\n"
+    "async def main():\n"
+    "    task = asyncio.create_task(give_life_signs(os.environ))\n"
+    "    await asyncio.sleep(0.2)\n"
+    "    time.sleep(60)\n"
+    "asyncio.run(main())\n"
+)
+
+
+async def test_child_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
+    """It exists, and its event loop stands still."""
+    supervisor = Supervisor(tmp_path)
+    spec = ChildSpec("hangs", (sys.executable, "-c", HANGING), gives_life_signs=True, hangs_after_s=2.5)
+    lively = ChildSpec("lives", (sys.executable, "-c", LIVELY), gives_life_signs=True, hangs_after_s=2.5)
+    await supervisor.start([spec, lively])
+    try:
+        await until(lambda: supervisor.children["hangs"].restarts >= 1)
+        assert supervisor.children["lives"].restarts == 0
+    finally:
+        await supervisor.stop()
+
+
+async def test_child_that_is_stopped_is_killed_and_started_again(tmp_path: Path) -> None:
+    supervisor = Supervisor(tmp_path)
+    await supervisor.start([ChildSpec("s", (sys.executable, "-c", LIVELY), gives_life_signs=True, hangs_after_s=2.5)])
+    child = supervisor.children["s"]
+    try:
+        await until((tmp_path / "s.life").exists)
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        await until(lambda: child.restarts == 1)
+    finally:
+        await supervisor.stop()
+
+
+async def test_child_that_is_asked_and_does_not_answer_is_killed(tmp_path: Path) -> None:
+    answers = True
+
+    async def probe() -> bool:
+        if not answers:
+            raise ConnectionError
+        return True
+
+    supervisor = Supervisor(tmp_path)
+    await supervisor.start([ChildSpec("s", ("/bin/sleep", "60"), probe=probe, hangs_after_s=2.0)])
+    try:
+        await asyncio.sleep(3.5)
+        assert supervisor.children["s"].restarts == 0
+        answers = False
+        await until(lambda: supervisor.children["s"].restarts >= 1)
+    finally:
+        await supervisor.stop()
