@@ -22,7 +22,6 @@ from innkeeper.gateway.api.output_response import output_response
 from innkeeper.gateway.api.prompts import (
     IDEMPOTENCY,
     INTERRUPTION,
-    UNREADABLE,
     WHOLE_VALUE,
     RunId,
     idempotency_key,
@@ -32,16 +31,19 @@ from innkeeper.gateway.api.responses import answer, contents, errors, json_body
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, TooLarge, json_response
 from innkeeper.gateway.runs.admission import read_body
-from innkeeper.gateway.runs.external_events import read_event
+from innkeeper.gateway.runs.external_events import MAX_DATA_BYTES, read_event
+from innkeeper.gateway.runs.external_events import ExternalEvent as PostedEvent
 
 router = APIRouter(prefix="/api", tags=["control"], default_response_class=Response)
 
 MAX_ANSWER_BYTES = 256_000
+MAX_EVENT_BYTES = MAX_DATA_BYTES + 10_000
 MAX_PAGE = 500
 AN_ANSWER = "{approved, values?, comment?, by?}"
 AN_EVENT = "{name, data?}"
 MAX_NUMBER = 2**63 - 1
 ApprovalId = Annotated[str, Path(description="The `approvalId`: the path of the node that asks.")]
+UNREADABLE = {400: "bad_request malformed_json document_too_deep document_too_large", 413: "too_large"}
 NOT_ACTIVE = {404: "run_not_found", 409: "run_not_active"}
 
 
@@ -126,7 +128,7 @@ async def get_approval_data(run: RunId, approval: ApprovalId, request: Request) 
             **UNREADABLE,
             404: "run_not_found approval_not_found",
             409: "run_not_active approval_answered approval_closed",
-            422: "invalid_answer invalid_workflow",
+            422: "invalid_answer",
             503: "worker_unavailable engine_unavailable event_log_unavailable",
         }
     ),
@@ -137,7 +139,7 @@ async def answer_approval(run: RunId, approval: ApprovalId, request: Request) ->
     if len(data) > MAX_ANSWER_BYTES:
         raise TooLarge(f"an answer has at most {MAX_ANSWER_BYTES} bytes, this one has {len(data)}")
     counted = await container_of(request).approvals.answer(
-        run, approval, read_body(data, AN_ANSWER), idempotency_key(request)
+        run, approval, await read_body(data, AN_ANSWER), idempotency_key(request)
     )
     return json_response({"success": True, "promptId": run, "approvalId": approval, "answer": counted})
 
@@ -156,7 +158,7 @@ async def answer_approval(run: RunId, approval: ApprovalId, request: Request) ->
     openapi_extra=json_body(ExternalEvent, "The event."),
 )
 async def post_run_event(run: RunId, request: Request) -> Response:
-    event = read_event(read_body(await request.body(), AN_EVENT))
+    event = await _event_in(request)
     told = await container_of(request).external_events.post(run, event)
     message = "" if told["waiting"] else f"no node of the run is known to wait for {event.name!r} now"
     return json_response({"success": True, **told, **({"message": message} if message else {})})
@@ -175,7 +177,7 @@ async def post_run_event(run: RunId, request: Request) -> Response:
     openapi_extra=json_body(ExternalEvent, "The event."),
 )
 async def broadcast_event(request: Request) -> Response:
-    event = read_event(read_body(await request.body(), AN_EVENT))
+    event = await _event_in(request)
     told = await container_of(request).external_events.broadcast(event)
     return json_response({"success": not told.get("missed"), **told})
 
@@ -187,3 +189,12 @@ def _place(cursor: str | None) -> tuple[int, int]:
     if not (dot and run.isdecimal() and seq.isdecimal() and len(cursor) <= 40):
         raise BadRequest("'cursor' must be the 'nextCursor' of the page before")
     return int(run), int(seq)
+
+
+async def _event_in(request: Request) -> PostedEvent:
+    data = await request.body()
+    if len(data) > MAX_EVENT_BYTES:
+        raise TooLarge(
+            f"an event has at most {MAX_EVENT_BYTES} bytes, this one has {len(data)}: send a reference instead"
+        )
+    return read_event(await read_body(data, AN_EVENT))

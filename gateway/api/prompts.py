@@ -75,7 +75,7 @@ INTERRUPTION = answer("It is being interrupted, or left the queue.", Interrupted
 )
 async def submit_run(request: Request) -> Response:
     container = container_of(request)
-    body = read_body(await request.body())
+    body = await read_body(await request.body())
     wait_s = _wait_seconds(body.get("wait"))
     accepted = await container.runs.submit(body, container.settings.user, idempotency_key(request))
     if wait_s is None:

@@ -50,7 +50,7 @@ async def get_workflow(
 )
 async def validate_workflow(request: Request) -> Response:
     container = container_of(request)
-    body = read_body(await request.body())
+    body = await read_body(await request.body())
     try:
         checked = await container.admission.check(body, container.settings.user)
     except InvalidWorkflow as error:

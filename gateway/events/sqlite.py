@@ -300,9 +300,18 @@ def _delete(db: sqlite3.Connection, run: str) -> None:
 
 
 def _give_back(db: sqlite3.Connection) -> bool:
-    """Shrink the file by some free pages; True while there are more. In small pieces: commits wait meanwhile."""
+    """Shrink the file by some free pages; True while there are more. In small pieces: commits wait meanwhile.
+
+    A file that was made without auto_vacuum never gives pages back, however often it is asked.
+    """
+    before = _free_pages(db)
     db.execute("PRAGMA incremental_vacuum(1000)").fetchall()
-    return bool(db.execute("PRAGMA freelist_count").fetchone()[0])
+    return 0 < _free_pages(db) < before
+
+
+def _free_pages(db: sqlite3.Connection) -> int:
+    count: int = db.execute("PRAGMA freelist_count").fetchone()[0]
+    return count
 
 
 def _stats(db: sqlite3.Connection) -> dict[str, int]:

@@ -12,7 +12,7 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
-from innkeeper.nodes.errors import Problem
+from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore
@@ -24,6 +24,8 @@ from innkeeper.workflows.document.model import load_json, parse_document, with_i
 from innkeeper.workflows.plan import RunPlan
 
 JsonObject = dict[str, Any]
+LARGE_BYTES = 256_000
+"""What is larger is read and packed in a thread."""
 ENVELOPE = (
     "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache",
 )  # fmt: skip
@@ -104,13 +106,24 @@ def _inputs_of(body: JsonObject) -> Mapping[str, Any]:
 WORKFLOW = "a workflow, a payload, or {workflowId, inputs}"
 
 
-def read_body(data: bytes, what: str = WORKFLOW) -> JsonObject:
+async def read_body(data: bytes, what: str = WORKFLOW) -> JsonObject:
     """The JSON object a client sent.
 
+    Args:
+        what: What it should be, for the message; without it, a workflow.
+
     Raises:
-        InvalidWorkflow: Not JSON (with the position), or over the limits.
+        InvalidWorkflow: Not JSON (with the position), or over the limits; of a workflow.
+        BadRequest: The same of anything else. Or it is no object.
     """
-    body = load_json(data)
+    try:
+        # Reading holds the event loop, and with it everybody else.
+        body = await asyncio.to_thread(load_json, data) if len(data) > LARGE_BYTES else load_json(data)
+    except InvalidWorkflow as error:
+        if what == WORKFLOW:
+            raise
+        (problem,) = error.problems
+        raise BadRequest(problem.message, code=problem.code) from None
     if not isinstance(body, dict):
         raise BadRequest(f"the body must be a JSON object: {what}")
     return body

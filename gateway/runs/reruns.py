@@ -131,7 +131,7 @@ class Reruns:
     async def _entries(self, row: RunRow, plan: RunPlan) -> dict[str, JsonObject]:
         """What is known of the base's nodes: its result, or, while it runs, its log so far. Entries whose values have
         gone come without output."""
-        result = stored_result(row)
+        result = await stored_result(row)
         if result is None:
             nodes: Mapping[str, JsonObject] = (await self._run_log.view(row.id)).nodes
         else:

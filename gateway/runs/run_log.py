@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +18,7 @@ from innkeeper.gateway.events.fence import (
     resumed_message,
     status_message,
 )
-from innkeeper.gateway.events.log import EventLog, LogUnavailable
+from innkeeper.gateway.events.log import EventLog, LogUnavailable, StoredEvent
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.runs.view import RunView, apply
 
@@ -30,6 +32,14 @@ _CHUNKS = (b'"type":"NODE_YIELD"', b'"type":"WORKFLOW_INTERFACE_YIELD"')
 class _Reading:
     view: RunView = field(default_factory=RunView)
     seq: int = 0
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+def _follow(view: RunView, event: StoredEvent) -> None:
+    """One that is damaged is lost, the others are not. The writer of the log has told of it."""
+    if not any(mark in event.line[:120] for mark in _CHUNKS):
+        with contextlib.suppress(ValueError, TypeError, LookupError, AttributeError):
+            apply(view, event.decode())
 
 
 class RunLog:
@@ -56,15 +66,15 @@ class RunLog:
 
     async def view(self, run: str) -> RunView:
         """The state of a run by its events. Only what is new since the last call is read."""
-        reading = self._readings.pop(run, None) or _Reading()
-        while page := await self.log.read(run, reading.seq, PAGE):
-            for event in page:
-                if not any(mark in event.line[:120] for mark in _CHUNKS):
-                    apply(reading.view, event.decode())
-            reading.seq = max(reading.seq, page[-1].seq)
-        self._readings[run] = reading
+        reading = self._readings.setdefault(run, _Reading())
+        self._readings.move_to_end(run)
         while len(self._readings) > KEPT_VIEWS:
             self._readings.popitem(last=False)
+        async with reading.lock:  # whoever asks meanwhile reads what is new after this, not all of it again
+            while page := await self.log.read(run, reading.seq, PAGE):
+                for event in page:
+                    _follow(reading.view, event)
+                reading.seq = page[-1].seq
         return reading.view
 
     async def activity(self, run: str) -> Activity:

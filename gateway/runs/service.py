@@ -176,7 +176,7 @@ class Runs:
     async def status(self, run: str) -> JsonObject:
         """The full status, of a waiting, running or ended run. Raises RunNotFound."""
         row = await self._row(run)
-        result = stored_result(row)
+        result = await stored_result(row)
         if result is not None and row.status in ENDED:
             return result
         view = await self._run_log.view(run)

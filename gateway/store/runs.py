@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import zlib
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from innkeeper.gateway.store.write_batcher import WriteBatcher
 
 ENDED = ("complete", "error", "interrupted")
 
+LARGE_BYTES = 256_000
+"""A result of more JSON is packed and unpacked in a thread: it would hold the event loop, and everybody else."""
 # What every run writes is said in plain statements made once: through the ORM each cost several times as much.
 _RUNS: Table = RunRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _ADD = insert(_RUNS)
@@ -144,7 +147,8 @@ class RunStore:
         return await self._change(run_id, RunRow.status.in_(("queued", "running")), paused=paused)
 
     async def close(self, run_id: str, status: str, ended_at: int, result: dict[str, Any]) -> None:
-        body = zlib.compress(orjson.dumps(result), 6)
+        text = orjson.dumps(result)
+        body = await asyncio.to_thread(zlib.compress, text, 6) if len(text) > LARGE_BYTES else zlib.compress(text, 6)
         await self._writes.write(_close, {"run": run_id, "to": status, "at": ended_at, "body": body})
 
     async def mark_sealed(self, *run_ids: str) -> None:
@@ -259,9 +263,14 @@ def lineage(row: RunRow) -> dict[str, Any]:
     return {**({"baseRun": base} if base else {}), **({"isPreview": True} if row.preview else {})}
 
 
-def stored_result(row: RunRow) -> dict[str, Any] | None:
+async def stored_result(row: RunRow) -> dict[str, Any] | None:
     """The full status kept at the run's end."""
-    if row.result is None:
+    packed = row.result
+    if packed is None:
         return None
-    result: dict[str, Any] = orjson.loads(zlib.decompress(row.result))
+    return await asyncio.to_thread(_unpacked, packed) if len(packed) > LARGE_BYTES // 8 else _unpacked(packed)
+
+
+def _unpacked(packed: bytes) -> dict[str, Any]:
+    result: dict[str, Any] = orjson.loads(zlib.decompress(packed))
     return result

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import orjson
 
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -20,6 +22,7 @@ class Limits:
     max_depth: int = 100
     max_nodes: int = 10_000
     max_edges: int = 50_000
+    max_containers: int = 1_000_000
 
 
 DEFAULT_LIMITS = Limits()
@@ -33,6 +36,9 @@ def load_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     """
     if len(data) > limits.max_bytes:
         raise InvalidWorkflow([over_limit("document_too_large", "bytes", len(data), limits.max_bytes)])
+    # Before anything is built: millions of empty lists are few bytes, and much memory and time.
+    if (count := count_containers(data, limits.max_containers)) > limits.max_containers:
+        raise InvalidWorkflow([over_limit("document_too_large", "objects and lists", count, limits.max_containers)])
     try:
         value = orjson.loads(data.removeprefix(_BOM))
     except orjson.JSONDecodeError as error:
@@ -41,6 +47,15 @@ def load_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     if depth > limits.max_depth:
         raise InvalidWorkflow([over_limit("document_too_deep", "levels", depth, limits.max_depth)])
     return value
+
+
+def count_containers(data: bytes, enough: int) -> int:
+    """How many objects and lists JSON text holds. Brackets inside texts count too, unless that is more than enough."""
+    crude = data.count(b"{") + data.count(b"[")
+    if crude <= enough:
+        return crude
+    bare = _TEXT.sub(b"", data)
+    return bare.count(b"{") + bare.count(b"[")
 
 
 def _unreadable(error: orjson.JSONDecodeError, limits: Limits) -> Problem:

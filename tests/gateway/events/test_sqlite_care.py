@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
+from pathlib import Path
 from typing import Any
 
+from innkeeper.gateway.events.log import Batch
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from tests.gateway.runs.test_recovery import submit, with_settings
 
@@ -59,3 +63,19 @@ async def test_log_of_a_run_knows_which_streams_nodes_consume(stack: Any) -> Non
         await log.close()
     assert info is not None
     assert info.meta["kept_streams"] == ["source"]
+
+
+async def test_file_that_never_gives_pages_back_does_not_hold_up_the_cleaning(tmp_path: Path) -> None:
+    """Made by a version, or a tool, that did not set auto_vacuum."""
+    path = tmp_path / "events.db"
+    with contextlib.closing(sqlite3.connect(path)) as made:
+        made.execute("PRAGMA auto_vacuum=NONE")
+        made.execute("CREATE TABLE t(x)")
+        made.commit()
+    log = await SqliteEventLog.open(path)
+    await log.create_run("r", {})
+    await log.append([Batch("r", 1, [b'{"x":"%s"}' % (b"y" * 100_000)])])
+    await log.seal("r")
+    async with asyncio.timeout(10):
+        assert await log.delete_sealed(max_age_s=0, max_bytes=0) == ["r"]
+    await log.close()

@@ -113,4 +113,4 @@ async def test_closed_run_keeps_its_result_and_history_pages_newest_first(runs: 
     assert [row.id for row in await runs.page(before=None, limit=9, status="error")] == ["r2"]
     row = await runs.get("r4")
     assert row is not None
-    assert stored_result(row) == {"outputs": {"n": 4}}
+    assert await stored_result(row) == {"outputs": {"n": 4}}
