@@ -15,7 +15,7 @@ import orjson
 from innkeeper.gateway.events.activity import Activity
 from innkeeper.gateway.events.fields import Epoch as Epoch
 from innkeeper.gateway.events.fields import count_of, epoch_of, number_of, object_of, text_of
-from innkeeper.gateway.events.links import approval_data_url, linked, with_links, without_links
+from innkeeper.gateway.events.links import approval_data_url, linked, with_links
 from innkeeper.nodes.errors import InnkeeperError
 
 Event = dict[str, Any]
@@ -68,7 +68,8 @@ class NodeLogState:
         next: Index the next chunk of this epoch must have.
         ended: The stream of this epoch had its last chunk or end frame.
         terminal: Type of the terminal event.
-        outputs: Of the logged NODE_COMPLETE, as the worker sent them.
+        completed: `seq` of the NODE_COMPLETE; 0 without one. Its outputs are read from the log when somebody asks: a
+            run may have 100,000 nodes, and all their outputs together do not belong into memory.
         origin: The epoch in which the stream began anew last; a resumed epoch keeps it.
         began: `seq` of that beginning.
         input: Origin of the input stream this one can go on with; None when it cannot be resumed.
@@ -85,7 +86,7 @@ class NodeLogState:
     next: int = 0
     ended: bool = False
     terminal: str | None = None
-    outputs: Mapping[str, Any] | None = None
+    completed: int = 0
     origin: Epoch | None = None
     began: int = 0
     input: Epoch | None = None
@@ -146,7 +147,7 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
         node.announced = (*node.announced, kind)
     elif kind in TERMINAL:
         node.terminal, node.ended_ms = kind, event["ts"]
-        node.outputs = without_links(payload["output"]) if kind == COMPLETE else None
+        node.completed = event["seq"] if kind == COMPLETE else 0
 
 
 def _begin(node: NodeLogState, event: Event) -> None:
@@ -189,13 +190,22 @@ class StoredText:
 
 
 @dataclass(frozen=True)
+class StoredOutputs:
+    """The outputs in a NODE_COMPLETE, as a request to the log."""
+
+    run: str
+    seq: int
+
+
+@dataclass(frozen=True)
 class Decision:
     """What the log gets and what the sender is told.
 
     Attributes:
         events: To be applied and committed, numbered.
         answer: For `open` always; for others only FENCED: the sender's attempt is no longer the one that counts. Of an
-            open that resumes, `text` is a StoredText: whoever sends the answer puts the text in its place.
+            open that resumes, `text` is a StoredText, of a finished node `outputs` are StoredOutputs: whoever sends
+            the answer puts what they stand for in their place.
         disposition: `logged`, or why it was dropped: `resend` (the log has it), `fenced`, `late` (the run is closed).
     """
 
@@ -254,7 +264,7 @@ def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
     resume = None if message.get("resume") is None else epoch_of(message["resume"])
     node = state.nodes.get(path) or NodeLogState()
     if node.terminal == COMPLETE:
-        answer = {"s": "finished", "outputs": node.outputs}
+        answer = {"s": "finished", "outputs": StoredOutputs(message["run"], node.completed)}
         return Decision(answer=answer, disposition="late" if state.closed else "resend")
     if state.closed:
         return Decision(answer=FENCED, disposition="late")

@@ -26,8 +26,10 @@ from innkeeper.gateway.events.fence import (
     YIELD,
     Epoch,
     Event,
+    StoredOutputs,
     StoredText,
 )
+from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
 
 RING_CHUNKS = 2048
@@ -284,6 +286,19 @@ class Streams:
                 break  # deleted, or begun anew: nobody wants it any more
             place = found.place
         return "".join(parts)
+
+    async def outputs(self, wanted: StoredOutputs) -> dict[str, Any] | None:
+        """What a node gave, as its worker sent it, however long the log cannot be read; None when it is gone."""
+        while True:
+            try:
+                page = await self._log.read(wanted.run, wanted.seq - 1, 1)
+            except LogUnavailable:
+                await asyncio.sleep(RETRY_S)
+                continue
+            try:
+                return without_links(page[0].decode()["payload"]["output"])
+            except (LookupError, ValueError, TypeError):  # deleted, or damaged
+                return None
 
     def _changed(self, streams: Iterable[Stream]) -> None:
         for stream in streams:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredText
+from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredOutputs, StoredText
 from innkeeper.gateway.events.fields import count_of, epoch_of, text_of
 from innkeeper.gateway.events.followers import Followers, TooManyFollows
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
@@ -323,13 +323,20 @@ class WorkerSockets:
         while session.replies and size < FRAME_BYTES:
             n = next(iter(session.replies))
             answer = session.replies[n]
-            if isinstance(text := answer.get("text"), StoredText):
-                answer = {**answer, "text": await self._writer.streams.text(text)}
-            encoded = orjson.dumps(answer)
+            encoded = orjson.dumps(await self._whole(answer))
             replies[n] = orjson.Fragment(encoded)
             size += len(encoded)
             del session.replies[n]
         return replies
+
+    async def _whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """An answer with what it only names: read from the log now, and not kept."""
+        if isinstance(text := answer.get("text"), StoredText):
+            return {**answer, "text": await self._writer.streams.text(text)}
+        if isinstance(asked := answer.get("outputs"), StoredOutputs):
+            outputs = await self._writer.streams.outputs(asked)
+            return FENCED if outputs is None else {**answer, "outputs": outputs}
+        return answer
 
     # --- drains ---------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from innkeeper.gateway.events.fence import (
     MalformedMessage,
     ProtocolError,
     RunLogState,
+    StoredOutputs,
     StoredText,
     decide,
     fact_message,
@@ -118,17 +119,22 @@ def test_lower_epoch_is_fenced_whatever_it_sends() -> None:
     assert len(log.events) == before
 
 
-def test_finished_node_hands_out_its_outputs_without_links() -> None:
+def finished(log: Log, path: str = "n") -> dict[str, Any]:
+    return {"s": "finished", "outputs": StoredOutputs("r", log.state.nodes[path].completed)}
+
+
+def test_finished_node_is_answered_with_the_place_of_its_outputs() -> None:
     log = Log()
     blob = {"$blob": "ab", "size": 9, "mime": "text/plain", "preview": "x"}
     log.send(opened())
     log.send(complete(out=blob, n=1))
     assert log.events[-1]["payload"]["output"]["out"]["url"] == "/api/prompt/r/outputs/n/out"
-    assert log.send(opened((2, 0))).answer == {"s": "finished", "outputs": {"out": blob, "n": 1}}
-    assert log.send(opened((1, 0))).answer == {"s": "finished", "outputs": {"out": blob, "n": 1}}
+    assert log.state.nodes["n"].completed == log.events[-1]["seq"]
+    assert log.send(opened((2, 0))).answer == finished(log)
+    assert log.send(opened((1, 0))).answer == finished(log)
     assert log.send(chunk(0, (2, 0))).answer == FENCED
     assert log.send(complete(out="again")).answer is None
-    assert fold(log.stored()).nodes["n"].outputs == {"out": blob, "n": 1}
+    assert fold(log.stored()) == log.state
 
 
 @pytest.mark.parametrize("kind", ["NODE_ERROR", "NODE_SKIPPED", "NODE_INTERRUPTED"])
@@ -248,7 +254,10 @@ def test_nothing_follows_the_final_status() -> None:
     late = [chunk(0, path="m"), opened((2, 0), "m"), opened(path="new"), fact_message("m", "NODE_ERROR", {})]
     assert [log.send(message).answer for message in late] == [FENCED, FENCED, FENCED, None]
     assert all(log.send(message).disposition == "late" for message in [*late, status_message("complete")])
-    assert log.send(opened((2, 0))).answer == {"s": "finished", "outputs": {"x": 1}}
+    assert log.send(opened((2, 0))).answer == {
+        "s": "finished",
+        "outputs": StoredOutputs("r", log.state.nodes["n"].completed),
+    }
 
 
 def test_interface_streams_repeat_every_frame_under_their_name() -> None:
@@ -383,7 +392,10 @@ def test_finished_node_is_not_resumed() -> None:
     log.send(resumed((1, 0)))
     log.send(relayed(0, (1, 0), 1))
     log.send(complete(out="x"))
-    assert log.send(resumed((2, 0))).answer == {"s": "finished", "outputs": {"out": "x"}}
+    assert log.send(resumed((2, 0))).answer == {
+        "s": "finished",
+        "outputs": StoredOutputs("r", log.state.nodes["n"].completed),
+    }
 
 
 @examples(300)
@@ -490,7 +502,7 @@ def _check_reader(log: Log, path: str, sources: Sequence[Sequence[Mapping[str, A
     assert indexed == expected[: len(indexed)]
     if node.terminal == "NODE_COMPLETE":
         assert indexed == expected
-        assert node.outputs == {"epoch_of": list(node.epoch)}
+        assert log.events[node.completed - 1]["payload"]["output"] == {"epoch_of": list(node.epoch)}
     lasts = [payload["isLastChunk"] for payload in shown]
     assert not any(lasts[:-1])
     if node.terminal is not None and shown:
