@@ -37,7 +37,8 @@ class GatewayApp:
         app: ASGIApp = BodyLimit(
             self._routes(settings), limit=settings.max_body_bytes, file_limit=settings.max_file_bytes
         )
-        return app if settings.access_token is None else AccessToken(app, token=settings.access_token)
+        token = settings.access_token
+        return app if token is None else AccessToken(app, token=token.get_secret_value())
 
     def _routes(self, settings: Settings) -> FastAPI:
         app = FastAPI(
