@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -113,3 +117,18 @@ class WorkerSettings(ProcessSettings):
         low=1,
         high=MAX_MB,
     )
+
+
+def main() -> int:
+    """Print the settings of a worker as JSON: `innkeeper settings` asks so, since a gateway may not import this."""
+    try:
+        rows = WorkerSettings.load(os.environ).rows(os.environ)
+    except SettingsError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    print(json.dumps([asdict(row) for row in rows]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

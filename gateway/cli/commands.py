@@ -483,6 +483,45 @@ def gateway(
 
 
 @app.command()
+def settings(
+    data_dir: Annotated[Path | None, typer.Option(help="As of 'up' and 'gateway'.", show_default=False)] = None,
+    host: Annotated[str | None, typer.Option(help="As of 'up' and 'gateway'.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="As of 'up' and 'gateway'.", show_default=False)] = None,
+    temporal: Annotated[str | None, typer.Option(help="As of 'worker' and 'gateway'.", show_default=False)] = None,
+    plugins: Annotated[list[Path] | None, typer.Option(help="As of 'up'; may be repeated.", show_default=False)] = None,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/settings.md.")] = False,
+) -> None:
+    """Show the settings that gateway and worker have here, and where each comes from. Secrets are masked.
+
+    Exit code: 1 when a value cannot be used; every one that cannot is told.
+    """
+    # These options take nothing from the environment: what it holds must be told as such.
+    from innkeeper.gateway.cli.settings_command import as_arguments, settings_tables
+    from innkeeper.gateway.process.settings_report import report_json, report_of, report_page
+    from innkeeper.nodes.process.variables import unknown_variables
+
+    if markdown:
+        print(report_page(os.environ), end="")
+        return
+    arguments = {
+        "INNKEEPER_DATA_DIR": data_dir,
+        "INNKEEPER_HOST": host,
+        "INNKEEPER_PORT": port,
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal,
+        "INNKEEPER_PLUGINS": _path_list(plugins),
+    }
+    report = report_of(os.environ, as_arguments(arguments))
+    for sentence in unknown_variables(os.environ):
+        _console(stderr=True).print(f"innkeeper: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        _print_json(report_json(report))
+        return
+    for table in settings_tables(report):
+        _console().print(table, "")
+
+
+@app.command()
 def version() -> None:
     """Print the versions of Innkeeper, Python and the Temporal server program."""
     import platform

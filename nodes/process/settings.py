@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import NoneType
@@ -213,13 +213,8 @@ class ProcessSettings(BaseSettings):
         """The same settings with other values, checked like any."""
         return type(self)(**{**self.__dict__, **values})
 
-    def rows(self, environ: Mapping[str, str], arguments: Collection[str] = ()) -> list[SettingRow]:
-        """Every setting with its value and where that came from.
-
-        Args:
-            environ: What these settings were loaded from.
-            arguments: Variables of `environ` that a command line put there.
-        """
+    def rows(self, environ: Mapping[str, str]) -> list[SettingRow]:
+        """Every setting with its value and where that came from; `environ` is what these were loaded from."""
         given = EnvironmentSource(type(self), environ)()
         rows = []
         for name, field in type(self).model_fields.items():
@@ -227,7 +222,7 @@ class ProcessSettings(BaseSettings):
             row = SettingRow(
                 variable=variable,
                 value=_shown_value(getattr(self, name)),
-                source=source_of(variable, name in given, arguments),
+                source="environment" if name in given else "default",
                 default=_shown_value(field.default),
                 unit=_about(field).unit,
                 allowed=allowed(field),
@@ -262,12 +257,6 @@ def variables_of(settings: type[ProcessSettings]) -> frozenset[str]:
 def variable_of(name: str, field: FieldInfo) -> str:
     """The environment variable of a field."""
     return f"{PREFIX}{_about(field).variable or name.upper()}"
-
-
-def source_of(variable: str, is_given: bool, arguments: Collection[str]) -> Source:
-    if not is_given:
-        return "default"
-    return "argument" if variable in arguments else "environment"
 
 
 def allowed(field: FieldInfo) -> str:

@@ -266,6 +266,16 @@ async def test_a_plugin_that_cannot_be_loaded_is_reported_and_the_rest_serves(
     assert any("broken" in message and "not loaded" in message for message in told)
 
 
+async def test_log_settings_hold_for_a_worker_and_a_misspelled_one_is_told(environ: dict[str, str]) -> None:
+    environ |= {"INNKEEPER_LOG_FORMAT": "text", "INNKEEPER_LOG_LEVEL": "warning", "INNKEEPER_QUEUE": "gpu"}
+    environ["INNKEEPER_TEMPORAL_ADDRESS"] = "nowhere"
+    async with process(environ) as running:
+        assert await running.ended(START_S) == 1
+    first = running.err.decode().splitlines()[0]
+    assert " WARNING innkeeper.worker: the variable INNKEEPER_QUEUE is not known" in first
+    assert "did you mean INNKEEPER_QUEUES?" in first
+
+
 async def test_an_absent_temporal_server_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

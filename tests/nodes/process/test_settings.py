@@ -98,8 +98,8 @@ def test_argument_that_is_no_setting_is_told_with_those_that_are() -> None:
 
 def test_rows_say_where_each_value_comes_from_and_mask_secrets() -> None:
     environ = {"INNKEEPER_KEY": "canary", "INNKEEPER_SIZE": "5", "INNKEEPER_URL": "http://me:canary@a"}
-    rows = {row.variable: row for row in Toy.load(environ).rows(environ, {"INNKEEPER_SIZE"})}
-    assert (rows["INNKEEPER_SIZE"].value, rows["INNKEEPER_SIZE"].source) == (5, "argument")
+    rows = {row.variable: row for row in Toy.load(environ).rows(environ)}
+    assert (rows["INNKEEPER_SIZE"].value, rows["INNKEEPER_SIZE"].source) == (5, "environment")
     assert (rows["INNKEEPER_KEY"].value, rows["INNKEEPER_KEY"].source) == ("***", "environment")
     assert (rows["INNKEEPER_LIMIT_S"].value, rows["INNKEEPER_LIMIT_S"].source) == (1.5, "default")
     assert rows["INNKEEPER_LIMIT_S"].unit == "seconds"
