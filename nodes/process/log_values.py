@@ -56,10 +56,10 @@ class LogValues:
 
     def text(self, text: str) -> str:
         """A text of at most MAX_TEXT_CHARS, redacted, that UTF-8 can hold."""
-        limit = max(0, min(MAX_TEXT_CHARS, self._chars_left))
-        clean = self._redact(text) if len(text) <= limit else self._cut(text, limit)
+        limit = MAX_TEXT_CHARS if self._chars_left > MAX_TEXT_CHARS else max(0, self._chars_left)
+        clean = well_formed(self._redact(text) if len(text) <= limit else self._cut(text, limit))
         self._chars_left -= len(clean)
-        return well_formed(clean)
+        return clean
 
     def _cut(self, text: str, limit: int) -> str:
         margin = max(_MARGIN_CHARS, self._redact.longest)
@@ -97,4 +97,4 @@ class LogValues:
 
 def well_formed(text: str) -> str:
     """The text with lone surrogates, which UTF-8 does not know, written as `\\udc80`."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 MASK = "***"
 MIN_ENVIRONMENT_SECRET_CHARS = 8
 """A shorter value of another program's variable is more likely a word than a key; masking it would spoil many lines."""
+
+_SHORT_CHARS = 64
 
 # What keys and tokens follow in URLs, headers and JSON.
 _PATTERNS = (
@@ -23,7 +26,7 @@ _PATTERNS = (
         r"\1\2" + MASK,
     ),
 )
-# Every match of the patterns holds one of these: most texts hold none, and searching them is much cheaper.
+# Every match of the patterns holds one of these: most texts hold none, and asking that is much cheaper.
 _SIGNS = ("bearer", "basic", "sk-", "pk-", "rk-", "key", "token", "secret", "password", "authorization", "://")
 _SECRET_KEY = re.compile(r"(?i)(^|[_-])(api[_-]?key|token|secret|passw(or)?d|authorization|cookie|secret[_-]?key)$")
 _SECRET_VARIABLE = re.compile(r"(?i)(^|_)(KEY|TOKEN|SECRET|PASSWORD|PASSWD)$")
@@ -42,17 +45,30 @@ class Redactor:
         self._known = tuple(sorted(forms, key=len, reverse=True))
         self.longest = len(self._known[0]) if self._known else 0
 
+        # Names of loggers, fields and nodes come again and again.
+        self._remembered = lru_cache(maxsize=2_000)(self._redacted)
+
     def __call__(self, text: str) -> str:
+        return self._remembered(text) if len(text) <= _SHORT_CHARS else self._redacted(text)
+
+    def _redacted(self, text: str) -> str:
         for value in self._known:
             if value in text:
                 text = text.replace(value, MASK)
         folded = text.casefold()
-        if any(sign in folded for sign in _SIGNS):
-            for pattern, replacement in _PATTERNS:
-                text = pattern.sub(replacement, text)
+        for sign in _SIGNS:  # a plain loop: half the time of any()
+            if sign in folded:
+                return _masked(text)
         return text
 
 
+def _masked(text: str) -> str:
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+@lru_cache(maxsize=1_000)
 def names_a_secret(key: str) -> bool:
     """Whether a value under this key is a secret whatever it looks like: `api_key`, `X-Token`, `password`."""
     return _SECRET_KEY.search(key) is not None
