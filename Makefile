@@ -5,11 +5,17 @@ PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3.14 python
 BIN := .venv/bin
 STAMP := .venv/.stamp
 PEERS := .venv-peers
+LOWEST := .venv-lowest
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) src tests
+# Folders whose tests need no Temporal server.
+UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tests/workflows/document \
+	tests/workflows/test_plan.py tests/gateway/events tests/gateway/store tests/gateway/test_settings.py \
+	tests/gateway/cli --ignore tests/gateway/cli/test_file_command.py tests/activities/test_gateway_link.py \
+	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lint types format chaos bench bench-peers bench-growth clean
+.PHONY: help demo up test test-long lowest lint types format chaos bench bench-peers bench-growth clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -30,6 +36,9 @@ test: $(STAMP) ## Run the tests
 test-long: $(STAMP) ## Run the tests in their long form: many examples at random, 10,000 nodes, 1,000 MB, 5,000 items
 	TESTS_LONG=1 FOR_EACH_ITEMS=5000 BIG_VALUES_MB=1000 LARGE_NODES=10000 LARGE_ACTIVITIES=20000 REPLAY_RUNS=200 \
 		$(BIN)/pytest $(SPREAD)
+
+lowest: $(LOWEST)/.stamp ## Run the tests that need no Temporal server with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(UNIT_TESTS)
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check $(CODE)
@@ -55,7 +64,7 @@ bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there 
 	$(BIN)/python -m tests.benchmarks.growth
 
 clean: ## Remove the environments and all caches; data in .innkeeper stays
-	rm -rf .venv $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv $(PEERS) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
@@ -69,4 +78,10 @@ $(STAMP): pyproject.toml
 $(PEERS)/.stamp: tests/benchmarks/peers/requirements.txt | $(STAMP)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(LOWEST)/.stamp: pyproject.toml tests/lowest.py
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c $(LOWEST)/constraints.txt -e '.[dev]'
 	@touch $@

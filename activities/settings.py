@@ -2,130 +2,133 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+import os
+import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
-from innkeeper.nodes.errors import InnkeeperError
+from pydantic import AfterValidator
+
+from innkeeper.nodes.process.settings import (
+    Flag,
+    Names,
+    Number,
+    ProcessSettings,
+    SettingsError,
+    Text,
+    Whole,
+    setting,
+)
+
+__all__ = ["DEFAULT_QUEUE", "INPUT_ROOM_MB", "SettingsError", "WorkerSettings"]
 
 DEFAULT_QUEUE = "innkeeper"
 INPUT_ROOM_MB = 48
+YEAR_S = 31_536_000
+MAX_MB = 1_048_576
 
 
-class SettingsError(InnkeeperError):
-    code = "invalid_setting"
+def _without_slash(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError("not a URL")
+    return url.rstrip("/")
 
 
-@dataclass(frozen=True)
-class WorkerSettings:
-    """Settings of one worker process, each from `INNKEEPER_<NAME>`.
-
-    Attributes:
-        temporal_address, namespace: None asks Temporal's own configuration (`TEMPORAL_*`, its profiles).
-        gateway_url: Base URL of the gateway; empty turns events off (for benchmarks of the bare engine).
-        queues: Further task queues this worker polls beside `innkeeper`.
-        flush_timeout_s: How long nodes wait for a gateway that is away before they go on without it.
-        allow_loopback, allow_private: Nodes may reach this machine, private addresses.
-        allow_loopback_http: So may requests that are not to a model. Unless the operator says so they may not: the
-            gateway listens there, and takes what a downloaded graph sends it for the user's own wish.
-        allowed_hosts: Hosts (`name` or `name:port`) nodes may reach whatever their addresses are.
-        env_key_hosts: Further hosts that keys from this process's environment may go to.
-        result_days, result_bytes: The result cache keeps what deterministic nodes gave so long, and so much of it
-            together (references to large values, not these themselves); 0 bytes turn it off.
-        script_processes: How many templates, patterns and large files are worked on at once, each in a process.
-        script_memory_mb: What one such process may fill.
-        script_idle_s: An unused one ends after this time.
-        max_resource_mb: Largest file that nodes read or write.
-        max_response_mb: Largest answer that a node's request may get.
-        input_room_mb: Nodes with large inputs take turns when these are more than this together; what a worker needs
-            for them is a few times as much.
-    """
-
-    data_dir: Path
-    temporal_address: str | None = None
-    namespace: str | None = None
-    gateway_url: str = "http://127.0.0.1:8090"
-    plugins: tuple[Path, ...] = ()
-    queues: tuple[str, ...] = ()
-    max_activities: int = 200
-    flush_timeout_s: float = 30.0
-    stop_grace_s: float = 2.0
-    allow_loopback: bool = True
-    allow_loopback_http: bool = False
-    allow_private: bool = False
-    allowed_hosts: tuple[str, ...] = ()
-    env_key_hosts: tuple[str, ...] = ()
-    result_days: float = 7.0
-    result_bytes: int = 256_000_000
-    script_processes: int = 2
-    script_memory_mb: int = 512
-    script_idle_s: float = 60.0
-    max_resource_mb: int = 32
-    max_response_mb: int = 16
-    input_room_mb: int = INPUT_ROOM_MB
+def _further(queues: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(queue for queue in queues if queue != DEFAULT_QUEUE))
 
 
-def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
-    """Build the settings from the environment. Raises SettingsError naming the key and the value."""
-    defaults = WorkerSettings(Path(".innkeeper"))
-    get = _Reader(environ)
-    return WorkerSettings(
-        data_dir=Path(get.text("DATA_DIR", ".innkeeper")).absolute(),
-        temporal_address=get.text("TEMPORAL_ADDRESS", "") or None,
-        namespace=get.text("NAMESPACE", "") or None,
-        gateway_url=get.url("GATEWAY_URL", defaults.gateway_url),
-        plugins=tuple(Path(item) for item in get.many("PLUGINS", separator=":")),
-        queues=tuple(dict.fromkeys(queue for queue in get.many("QUEUES") if queue != DEFAULT_QUEUE)),
-        max_activities=int(get.number("MAX_ACTIVITIES", defaults.max_activities, least=1)),
-        flush_timeout_s=get.number("FLUSH_TIMEOUT_S", defaults.flush_timeout_s),
-        stop_grace_s=get.number("STOP_GRACE_S", defaults.stop_grace_s),
-        allow_loopback=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback),
-        # The same variable: what differs is what holds without it.
-        allow_loopback_http=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback_http),
-        allow_private=get.flag("ALLOW_PRIVATE", defaults.allow_private),
-        allowed_hosts=get.many("NODE_ALLOWED_HOSTS"),
-        env_key_hosts=get.many("ENV_KEY_HOSTS"),
-        result_days=get.number("RESULT_DAYS", defaults.result_days),
-        result_bytes=int(get.number("RESULT_BYTES", defaults.result_bytes)),
-        script_processes=int(get.number("SCRIPT_PROCESSES", defaults.script_processes, least=1)),
-        script_memory_mb=int(get.number("SCRIPT_MEMORY_MB", defaults.script_memory_mb, least=64)),
-        script_idle_s=get.number("SCRIPT_IDLE_S", defaults.script_idle_s),
-        max_resource_mb=int(get.number("MAX_RESOURCE_MB", defaults.max_resource_mb, least=1)),
-        max_response_mb=int(get.number("MAX_RESPONSE_MB", defaults.max_response_mb, least=1)),
-        input_room_mb=int(get.number("INPUT_ROOM_MB", defaults.input_room_mb, least=1)),
+class WorkerSettings(ProcessSettings):
+    """Settings of one worker process."""
+
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = setting(
+        Path(".innkeeper"), "Where everything is kept; the same folder as the gateway's."
+    )
+    gateway_url: Annotated[Text, AfterValidator(_without_slash)] = setting(
+        "http://127.0.0.1:8090",
+        "The gateway that gets events; empty turns events off (for benchmarks of the bare engine).",
+        allowed="an http or https URL, or empty",
+        empty_is_value=True,
+    )
+    queues: Annotated[Names, AfterValidator(_further)] = setting(
+        (), "Further task queues that this worker polls beside `innkeeper`."
+    )
+    max_activities: Whole = setting(
+        200, "Nodes that run at once in one process, per queue.", unit="nodes", low=1, high=1_000_000
+    )
+    flush_timeout_s: Number = setting(
+        30.0,
+        "How long nodes wait for a gateway that is away before they go on without it.",
+        unit="seconds",
+        low=0,
+        high=YEAR_S,
+    )
+    stop_grace_s: Number = setting(
+        2.0, "What runs may take so long to finish when the worker is stopped.", unit="seconds", low=0, high=YEAR_S
+    )
+    allow_loopback: Flag = setting(True, "Requests of nodes to a model may reach this machine.")
+    # The same variable: what differs is what holds without it. Unless the operator says so, a downloaded graph must not
+    # call the gateway, which listens here and takes requests for the user's own wish.
+    allow_loopback_http: Flag = setting(
+        False, "Other requests of nodes may reach this machine, too.", variable="ALLOW_LOOPBACK"
+    )
+    allow_private: Flag = setting(False, "Requests of nodes may reach private addresses.")
+    allowed_hosts: Names = setting(
+        (),
+        "Hosts that nodes may reach whatever their addresses are.",
+        allowed="`name` or `name:port`, separated by commas",
+        variable="NODE_ALLOWED_HOSTS",
+    )
+    env_key_hosts: Names = setting(
+        (),
+        "Further hosts that keys from this process's environment may go to.",
+        allowed="`name` or `name:port`, separated by commas",
+    )
+    result_days: Number = setting(
+        7.0, "The result cache keeps what deterministic nodes gave so long.", unit="days", low=0, high=36_500
+    )
+    result_bytes: Whole = setting(
+        256_000_000,
+        "At most so much of it together (references to large values, not these themselves); 0 turns it off.",
+        unit="bytes",
+        low=0,
+        high=2**50,
+    )
+    script_processes: Whole = setting(
+        2,
+        "How many templates, patterns and large files are worked on at once, each in a process.",
+        unit="processes",
+        low=1,
+        high=1024,
+    )
+    script_memory_mb: Whole = setting(512, "What one such process may fill.", unit="megabytes", low=64, high=MAX_MB)
+    script_idle_s: Number = setting(60.0, "An unused one ends after this time.", unit="seconds", low=0, high=YEAR_S)
+    max_resource_mb: Whole = setting(32, "Largest file that nodes read or write.", unit="megabytes", low=1, high=MAX_MB)
+    max_response_mb: Whole = setting(
+        16, "Largest answer that a node's request may get.", unit="megabytes", low=1, high=MAX_MB
+    )
+    input_room_mb: Whole = setting(
+        INPUT_ROOM_MB,
+        "Nodes with large inputs take turns when these are more than this together; a worker needs a few times as "
+        "much for them.",
+        unit="megabytes",
+        low=1,
+        high=MAX_MB,
     )
 
 
-class _Reader:
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+def main() -> int:
+    """Print the settings of a worker as JSON: `innkeeper settings` asks so, since a gateway may not import this."""
+    try:
+        rows = WorkerSettings.load(os.environ).rows(os.environ)
+    except SettingsError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    print(json.dumps([asdict(row) for row in rows]))
+    return 0
 
-    def text(self, name: str, default: str) -> str:
-        return self._environ.get(f"INNKEEPER_{name}", default)
 
-    def many(self, name: str, separator: str = ",") -> tuple[str, ...]:
-        return tuple(item.strip() for item in self.text(name, "").split(separator) if item.strip())
-
-    def url(self, name: str, default: str) -> str:
-        text = self.text(name, default).rstrip("/")
-        if text and not text.startswith(("http://", "https://")):
-            raise SettingsError(f"INNKEEPER_{name} is {text!r}; expected a URL like {default!r}")
-        return text
-
-    def number(self, name: str, default: float, least: float = 0) -> float:
-        text = self.text(name, str(default))
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1
-        if not least <= value < 1e9:
-            raise SettingsError(f"INNKEEPER_{name} is {text!r}; expected a number of at least {least:g}")
-        return value
-
-    def flag(self, name: str, default: bool) -> bool:
-        text = self.text(name, "1" if default else "0").lower()
-        if text in ("1", "true", "yes", "on"):
-            return True
-        if text in ("0", "false", "no", "off", ""):
-            return False
-        raise SettingsError(f"INNKEEPER_{name} is {text!r}; expected 1 or 0")
+if __name__ == "__main__":
+    sys.exit(main())

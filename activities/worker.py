@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import signal
@@ -27,13 +26,16 @@ from innkeeper.activities.execute_segment import ExecuteSegment
 from innkeeper.activities.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.services import ServicesForRuns
-from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
+from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings
 from innkeeper.activities.values import Values
-from innkeeper.nodes.critical_tasks import end_process_with_tasks, run_critical
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.life_sign import give_life_signs
 from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
+from innkeeper.nodes.process.critical_tasks import end_process_with_tasks, run_critical
+from innkeeper.nodes.process.life_sign import give_life_signs
+from innkeeper.nodes.process.logging import configure
+from innkeeper.nodes.process.redaction import secrets_of
+from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.results import FolderResults
 from innkeeper.workflows.connection import connect_config
@@ -124,9 +126,8 @@ def build_link(settings: WorkerSettings) -> GatewayLink:
 
 
 def _worker_token(settings: WorkerSettings) -> str:
-    given = os.environ.get("INNKEEPER_WORKER_TOKEN")
-    if given:
-        return given
+    if settings.worker_token:
+        return settings.worker_token.get_secret_value()
     path = settings.data_dir / "worker.token"
     try:
         return path.read_text().strip()
@@ -201,37 +202,18 @@ async def _shut_down(workers: Sequence[Worker], running: Sequence[asyncio.Task[N
     await asyncio.gather(*running)
 
 
-class _JsonLines(logging.Formatter):
-    """One JSON object per line: time, level, logger, message and the extras; never a traceback with content."""
-
-    _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "ts": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        line.update({key: value for key, value in vars(record).items() if key not in self._OWN})
-        if record.exc_info and record.exc_info[0] is not None:
-            line["error"] = record.exc_info[0].__name__
-        return json.dumps(line, default=str)
-
-
-def _set_up_logging() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonLines())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("httpx", "httpx2", "httpcore2", "openai", "websockets"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+def _set_up_logging(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
+    configure(settings.log_level, settings.log_format, secrets=secrets_of(environ))
+    for sentence in unknown_variables(environ):
+        log.warning(sentence)
 
 
 def main() -> int:
-    _set_up_logging()
     end_process_with_tasks()
     try:
-        asyncio.run(run(read_settings(os.environ), os.environ))
+        settings = WorkerSettings.load(os.environ)
+        _set_up_logging(settings, os.environ)
+        asyncio.run(run(settings, os.environ))
     except InnkeeperError as error:
         print(error.message, file=sys.stderr)
         return 1

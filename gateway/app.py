@@ -49,7 +49,8 @@ class GatewayApp:
 
     def _guarded(self, settings: Settings) -> ASGIApp:
         app: ASGIApp = BodyLimit(self.routes, limit=settings.max_body_bytes, file_limit=settings.max_file_bytes)
-        return app if settings.access_token is None else AccessToken(app, token=settings.access_token)
+        token = settings.access_token
+        return app if token is None else AccessToken(app, token=token.get_secret_value())
 
     def _routes(self, settings: Settings) -> FastAPI:
         app = FastAPI(

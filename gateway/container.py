@@ -38,10 +38,10 @@ from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
-from innkeeper.nodes.critical_tasks import run_critical
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.life_sign import give_life_signs
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
+from innkeeper.nodes.process.critical_tasks import run_critical
+from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 

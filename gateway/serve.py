@@ -12,8 +12,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from innkeeper.nodes.critical_tasks import end_process_with_tasks
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.process.critical_tasks import end_process_with_tasks
 
 if TYPE_CHECKING:
     from innkeeper.gateway.settings import Settings
@@ -75,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(fd: int | None, held: contextlib.ExitStack) -> None:
     from innkeeper.gateway.process.listening_socket import listen, url_of
-    from innkeeper.gateway.process.logging import configure
     from innkeeper.gateway.settings import Settings, worker_token
+    from innkeeper.nodes.process.logging import configure
+    from innkeeper.nodes.process.redaction import secrets_of
+    from innkeeper.nodes.process.variables import unknown_variables
 
     settings = Settings.load()
     if fd is not None:
@@ -84,7 +86,10 @@ def _run(fd: int | None, held: contextlib.ExitStack) -> None:
     else:
         sock = held.enter_context(listen(settings.host, settings.port))
         _hold_data_dir(settings, url_of(sock), held)
-    configure(settings.log_level, tuple(filter(None, (settings.access_token, worker_token(settings)))))
+    # The token of the data directory is in no variable.
+    configure(settings.log_level, settings.log_format, secrets={worker_token(settings), *secrets_of(os.environ)})
+    for sentence in unknown_variables(os.environ):
+        logger.warning(sentence)
     _allow_many_files()
     end_process_with_tasks()
     logger.info("the gateway listens at %s", url_of(sock), extra={"event": "listening"})

@@ -1,111 +1,120 @@
-"""What one gateway process is told at its start: arguments first, then `INNKEEPER_*` of the environment."""
+"""What one gateway process is told at its start, and the token that workers show it."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
-from innkeeper.nodes.errors import InnkeeperError
+from pydantic import SecretStr, ValidationInfo, field_validator
+
+from innkeeper.nodes.process.settings import (
+    Flag,
+    Names,
+    Number,
+    ProcessSettings,
+    SettingsError,
+    Text,
+    Whole,
+    own_message,
+    setting,
+)
+from innkeeper.nodes.process.variables import PREFIX
+from innkeeper.nodes.services.hosts import is_loopback
 from innkeeper.nodes.services.resources import MAX_RESOURCE_BYTES
 
-PREFIX = "INNKEEPER_"
-TRUE_WORDS = frozenset({"1", "true", "yes", "on"})
-FALSE_WORDS = frozenset({"0", "false", "no", "off"})
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+__all__ = ["Settings", "SettingsError", "worker_token"]
+
+YEAR_S = 31_536_000
+CENTURY_DAYS = 36_500
 
 
-class SettingsError(InnkeeperError):
-    """A setting cannot be used. The message names the key, the value (never of a token) and what would do."""
+class Settings(ProcessSettings):
+    """One gateway's settings."""
 
-    code = "invalid_setting"
+    data_dir: Path = setting(Path(".innkeeper"), "Where everything is kept.")
+    host: Text = setting("127.0.0.1", "The address to listen on.", allowed="a host name or an IP address")
+    port: Whole = setting(8090, "The port to listen on; 0 takes a free one.", low=0, high=65_535)
+    access_token: SecretStr | None = setting(
+        None, "Asked of every client when set; needed to listen elsewhere than on loopback."
+    )
+    allowed_hosts: Names = setting((), "Host names accepted in `Host` besides loopback and the address listened on.")
+    allowed_origins: Names = setting(
+        (),
+        "Web origins accepted besides those of accepted hosts.",
+        allowed="origins like `https://example.org`, separated by commas",
+    )
+    task_queue: Text = setting(
+        "innkeeper", "The Temporal task queue that runs are started on; workers poll `innkeeper`."
+    )
+    user: Text = setting("default_user", "Whose runs and files these are.")
+    flush_timeout_s: Number = setting(
+        30.0,
+        "How long a run that ended waits for workers that still hold its events.",
+        unit="seconds",
+        low=0,
+        high=3600,
+    )
+    max_concurrent_runs: Whole | None = setting(
+        None, "Runs beyond it wait in a queue; without it there is no limit.", unit="runs", low=1, high=1_000_000
+    )
+    full_sync: Flag = setting(
+        False, "What is acknowledged then also survives power loss, at the price of an fsync per commit."
+    )
+    max_body_bytes: Whole = setting(
+        16 * 1024 * 1024, "The largest request that is no upload.", unit="bytes", low=1024, high=1024**3
+    )
+    max_file_bytes: Whole = setting(
+        MAX_RESOURCE_BYTES, "The largest file that is uploaded.", unit="bytes", low=1024, high=2**40
+    )
+    send_timeout_s: Number = setting(
+        20.0,
+        "A client that takes nothing for so long is disconnected; it may come back where it was.",
+        unit="seconds",
+        low=0.01,
+        high=3600,
+    )
+    event_days: Number = setting(
+        7.0, "Event logs of ended runs are kept so long.", unit="days", low=0, high=CENTURY_DAYS
+    )
+    event_bytes: Whole = setting(
+        2_000_000_000, "At most so much of them together is kept.", unit="bytes", low=0, high=2**50
+    )
+    run_days: Number = setting(
+        0.0,
+        "Ended runs are kept so long, with their results and whatever belongs to them; 0 is for ever.",
+        unit="days",
+        low=0,
+        high=CENTURY_DAYS,
+    )
+    blob_grace_s: Number = setting(
+        3600.0,
+        "A stored value that nothing refers to is deleted at the earliest so long after it was written.",
+        unit="seconds",
+        low=0,
+        high=YEAR_S,
+    )
+    collect_every_s: Number = setting(
+        3600.0,
+        "Pause between two searches for such values; 0 searches only when asked (`innkeeper gc`).",
+        unit="seconds",
+        low=0,
+        high=YEAR_S,
+    )
 
-
-@dataclass(frozen=True)
-class Settings:
-    """One gateway's settings. Sizes in bytes, times in seconds.
-
-    Attributes:
-        temporal_address: `host:port`; None asks Temporal's own configuration (`TEMPORAL_*`, its profile file).
-        namespace: Temporal namespace; None asks the same configuration, then takes `innkeeper`.
-        access_token: Asked of every client when set; needed to listen elsewhere than on loopback.
-        worker_token: Asked of workers; None reads (or makes) `<data>/worker.token`.
-        allowed_hosts: Host names accepted in `Host` besides loopback and `host`.
-        allowed_origins: Web origins (`https://example.org`) accepted besides those of accepted hosts.
-        flush_timeout_s: How long a run that ended waits for workers that still hold its events.
-        max_concurrent_runs: Runs beyond it wait in a queue; None is no limit.
-        max_body_bytes, max_file_bytes: The largest request, and the largest file that is uploaded.
-        send_timeout_s: A client that takes nothing for so long is disconnected; it may come back where it was.
-        event_days, event_bytes: Event logs of ended runs are kept so long, and so much of them together.
-        run_days: Ended runs are kept so long, with their results and whatever belongs to them; 0 is for ever.
-        blob_grace_s: A stored value that nothing refers to is deleted at the earliest so long after it was written.
-        collect_every_s: Pause between two looks for such values; 0 looks only when asked ('innkeeper gc').
-        full_sync: Acknowledged then also survives power loss, at the price of an fsync per commit.
-    """
-
-    data_dir: Path = Path(".innkeeper")
-    host: str = "127.0.0.1"
-    port: int = 8090
-    temporal_address: str | None = None
-    namespace: str | None = None
-    task_queue: str = "innkeeper"
-    access_token: str | None = field(default=None, repr=False)
-    worker_token: str | None = field(default=None, repr=False)
-    allowed_hosts: tuple[str, ...] = ()
-    allowed_origins: tuple[str, ...] = ()
-    plugins: tuple[Path, ...] = ()
-    user: str = "default_user"
-    flush_timeout_s: float = 30.0
-    max_concurrent_runs: int | None = None
-    full_sync: bool = False
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_file_bytes: int = MAX_RESOURCE_BYTES
-    send_timeout_s: float = 20.0
-    event_days: float = 7.0
-    event_bytes: int = 2_000_000_000
-    run_days: float = 0.0
-    blob_grace_s: float = 3600.0
-    collect_every_s: float = 3600.0
-    log_level: str = "INFO"
-
-    def __post_init__(self) -> None:
-        _check_range("port", self.port, 0, 65535)
-        _check_range("flush_timeout_s", self.flush_timeout_s, 0, 3600)
-        _check_range("send_timeout_s", self.send_timeout_s, 0.01, 3600)
-        _check_range("event_days", self.event_days, 0, 36_500)
-        _check_range("event_bytes", self.event_bytes, 0, 2**50)
-        _check_range("run_days", self.run_days, 0, 36_500)
-        _check_range("blob_grace_s", self.blob_grace_s, 0, 31_536_000)
-        _check_range("collect_every_s", self.collect_every_s, 0, 31_536_000)
-        _check_range("max_body_bytes", self.max_body_bytes, 1024, 1024**3)
-        _check_range("max_file_bytes", self.max_file_bytes, 1024, 2**40)
-        if self.max_concurrent_runs is not None:
-            _check_range("max_concurrent_runs", self.max_concurrent_runs, 1, 1_000_000)
-        if self.log_level.upper() not in LOG_LEVELS:
-            known = ", ".join(LOG_LEVELS)
-            raise SettingsError(f"{PREFIX}LOG_LEVEL={self.log_level!r} is no level; it must be one of {known}")
-        if self.access_token is None and not is_loopback(self.host):
-            raise SettingsError(
-                f"host {self.host!r} is not a loopback address and no access token is configured; "
+    # A validator of the field, not of the whole: it is asked, and told, also when other values are wrong.
+    @field_validator("access_token")
+    @classmethod
+    def _needed_in_the_open(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        host = info.data.get("host")
+        if token is None and host is not None and not is_loopback(host):
+            raise own_message(
+                f"host {host!r} is not a loopback address and no access token is configured; "
                 f"set {PREFIX}ACCESS_TOKEN or listen on 127.0.0.1"
             )
-
-    @classmethod
-    def load(cls, environ: Mapping[str, str] | None = None, **arguments: Any) -> Settings:
-        """Settings from keyword arguments (None: not given), then the environment, then the defaults."""
-        values = {key: value for key, value in arguments.items() if value is not None}
-        source = os.environ if environ is None else environ
-        for spec in fields(cls):
-            text = source.get(PREFIX + spec.name.upper())
-            if text and spec.name not in values:
-                values[spec.name] = _parse(spec.name, text)
-        return cls(**values)
+        return token
 
     @property
     def store_path(self) -> Path:
@@ -116,17 +125,6 @@ class Settings:
         return self.data_dir / "events.db"
 
 
-def is_loopback(host: str) -> bool:
-    """Does this name or address mean this machine only?"""
-    name = host.strip("[]")
-    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
 def worker_token(settings: Settings) -> str:
     """The token workers show: the configured one, else that of the data directory, made on first use.
 
@@ -134,7 +132,7 @@ def worker_token(settings: Settings) -> str:
         SettingsError: The file is there, but empty: everybody would know that token.
     """
     if settings.worker_token:
-        return settings.worker_token
+        return settings.worker_token.get_secret_value()
     path = settings.data_dir / "worker.token"
     if not path.exists():
         _write_once(path, secrets.token_urlsafe(32))
@@ -154,49 +152,3 @@ def _write_once(path: Path, text: str) -> None:
             os.link(draft, path)
     finally:
         os.unlink(draft)
-
-
-def _check_range(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise SettingsError(f"{PREFIX}{key.upper()}={value!r} is out of range; it must be between {low} and {high}")
-
-
-def _parse(key: str, text: str) -> Any:
-    try:
-        return _PARSERS.get(key, str)(text)
-    except ValueError as error:
-        raise SettingsError(f"{PREFIX}{key.upper()}={text!r} cannot be used: {error}") from None
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in TRUE_WORDS | FALSE_WORDS:
-        return text.lower() in TRUE_WORDS
-    raise ValueError("expected true or false")
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _folders(text: str) -> tuple[Path, ...]:
-    return tuple(Path(part) for part in text.split(os.pathsep) if part)
-
-
-_PARSERS: dict[str, Callable[[str], Any]] = {
-    "data_dir": Path,
-    "port": int,
-    "allowed_hosts": _names,
-    "allowed_origins": _names,
-    "plugins": _folders,
-    "flush_timeout_s": float,
-    "send_timeout_s": float,
-    "max_concurrent_runs": int,
-    "max_body_bytes": int,
-    "max_file_bytes": int,
-    "event_days": float,
-    "event_bytes": int,
-    "run_days": float,
-    "blob_grace_s": float,
-    "collect_every_s": float,
-    "full_sync": _boolean,
-}

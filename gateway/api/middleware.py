@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.errors import WS_FORBIDDEN, WS_UNAUTHORIZED, json_response
-from innkeeper.gateway.settings import Settings, is_loopback
+from innkeeper.gateway.settings import Settings
+from innkeeper.nodes.services.hosts import is_loopback
 
 OPEN_PATHS = frozenset({"/healthz"})
 FILES_PREFIX = "/api/files/"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ from innkeeper.gateway.cli.base import (
     catalogue_of,
     console,
     data_folder,
+    path_list,
     print_json,
 )
 
@@ -85,6 +87,45 @@ def _print_channels(report: ChannelReport) -> None:
     else:
         line = f"{str(report.file)!r}: {len(report.channels)} channels, {len(report.models)} models"
     screen.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def settings(
+    *,
+    data_dir: Annotated[Path | None, typer.Option(help="As of 'up' and 'gateway'.", show_default=False)] = None,
+    host: Annotated[str | None, typer.Option(help="As of 'up' and 'gateway'.", show_default=False)] = None,
+    port: Annotated[int | None, typer.Option(help="As of 'up' and 'gateway'.", show_default=False)] = None,
+    temporal: Annotated[str | None, typer.Option(help="As of 'worker' and 'gateway'.", show_default=False)] = None,
+    plugins: Annotated[list[Path] | None, typer.Option(help="As of 'up'; may be repeated.", show_default=False)] = None,
+    as_json: AsJson = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/settings.md.")] = False,
+) -> None:
+    """Show the settings that gateway and worker have here, and where each comes from. Secrets are masked.
+
+    Exit code: 1 when a value cannot be used; every one that cannot is told.
+    """
+    # These options take nothing from the environment: what it holds must be told as such.
+    from innkeeper.gateway.cli.settings_command import as_arguments, settings_tables
+    from innkeeper.gateway.process.settings_report import report_json, report_of, report_page
+    from innkeeper.nodes.process.variables import unknown_variables
+
+    if markdown:
+        print(report_page(os.environ), end="")
+        return
+    arguments = {
+        "INNKEEPER_DATA_DIR": data_dir,
+        "INNKEEPER_HOST": host,
+        "INNKEEPER_PORT": port,
+        "INNKEEPER_TEMPORAL_ADDRESS": temporal,
+        "INNKEEPER_PLUGINS": path_list(plugins),
+    }
+    report = report_of(os.environ, as_arguments(arguments))
+    for sentence in unknown_variables(os.environ):
+        console(stderr=True).print(f"innkeeper: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        print_json(report_json(report))
+        return
+    for table in settings_tables(report):
+        console().print(table, "")
 
 
 def version() -> None:

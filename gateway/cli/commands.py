@@ -41,6 +41,7 @@ app.command()(file_commands.get)
 app.command("ls")(file_commands.list_files)
 app.command()(process_commands.worker)
 app.command()(process_commands.gateway)
+app.command()(catalogue_commands.settings)
 app.command()(catalogue_commands.version)
 
 

@@ -12,8 +12,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 from websockets.asyncio.client import connect
 
-from innkeeper.gateway.settings import is_loopback
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem, RunNotActive, RunNotFound
+from innkeeper.nodes.services.hosts import is_loopback
 
 AWAY_STATUS = frozenset({502, 503, 504})
 CONNECT_S = 5.0

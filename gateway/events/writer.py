@@ -28,7 +28,7 @@ from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, Stored
 from innkeeper.gateway.events.streams import Streams
 from innkeeper.gateway.events.timing import CommitTiming
 from innkeeper.gateway.metrics import Metrics
-from innkeeper.nodes.critical_tasks import run_critical
+from innkeeper.nodes.process.critical_tasks import run_critical
 
 logger = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -19,9 +20,12 @@ from innkeeper.gateway.process.listening_socket import CannotListen, listen, url
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
 from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.nodes.process.variables import unknown_variables
 
 if TYPE_CHECKING:
     import socket
+
+logger = logging.getLogger("innkeeper.stack")
 
 READY_S = 60.0
 TASK_QUEUE = "innkeeper"
@@ -84,6 +88,8 @@ class LocalStack:
     async def _start(self) -> None:
         options = self.options
         settings = Settings.load(data_dir=options.data_dir, host=options.host, port=options.port)
+        for sentence in unknown_variables(os.environ):
+            logger.warning(sentence)
         data = DataDir.open(options.data_dir)
         lock = DataLock.acquire(data)
         self._cleanup.callback(lock.release)
@@ -146,7 +152,8 @@ class LocalStack:
         try:
             async with asyncio.timeout(READY_S), asyncio.TaskGroup() as group:
                 group.create_task(self._workers_ready(server))
-                group.create_task(answers(self.url, "/readyz", settings.access_token))
+                token = settings.access_token
+                group.create_task(answers(self.url, "/readyz", token.get_secret_value() if token else None))
         except TimeoutError as error:
             raise StackError(
                 f"the stack is not ready after {READY_S:.0f} s: look into the logs in {str(server.logs)!r}"

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from innkeeper.nodes.critical_tasks import run_critical
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.life_sign import VARIABLE
+from innkeeper.nodes.process.critical_tasks import run_critical
+from innkeeper.nodes.process.life_sign import VARIABLE
 
 logger = logging.getLogger("innkeeper.supervisor")
 
@@ -57,7 +57,7 @@ class ChildSpec:
         env: Its whole environment; None: ours.
         pass_fds: Open files it inherits.
         stop_s: Seconds between SIGTERM and SIGKILL; None: it may take the time it takes.
-        gives_life_signs: It touches the file named in `INNKEEPER_LIFE_FILE` (`nodes/life_sign.py`).
+        gives_life_signs: It touches the file named in `INNKEEPER_LIFE_FILE` (`nodes/process/life_sign.py`).
         probe: Else asked for life, every few seconds: does it answer?
         hangs_after_s: Without a sign of life for so long it is killed, and started again.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -40,3 +41,14 @@ def host_of(url: str) -> str | None:
 def _bare(name: str | None) -> str:
     name = (name or "").rstrip(".")
     return f"[{name}]" if ":" in name else name
+
+
+def is_loopback(host: str) -> bool:
+    """Does this name or address mean this machine only?"""
+    name = host.strip("[]")
+    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from innkeeper.activities.services import ServicesForRuns
-from innkeeper.activities.settings import read_settings
+from innkeeper.activities.settings import WorkerSettings
 from innkeeper.nodes.errors import InnkeeperError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, HttpRequest
 from innkeeper.nodes.testing import MemoryBlobs
@@ -19,7 +18,7 @@ NOBODY_THERE = "http://127.0.0.1:9"
 
 async def outcomes(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
     """Codes of the errors that a plain request to this machine, and one to a model there, end with."""
-    make = ServicesForRuns(replace(read_settings(environ), data_dir=folder), MemoryBlobs(), environ)
+    make = ServicesForRuns(WorkerSettings.load(environ, data_dir=folder), MemoryBlobs(), environ)
     services, _ = make("somebody")
     found = []
     for call in (

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from innkeeper.activities.settings import SettingsError, WorkerSettings, read_settings
+from innkeeper.activities.settings import SettingsError, WorkerSettings
 
 
 def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:
-    settings = read_settings({})
-    assert settings == WorkerSettings(Path(".innkeeper").absolute())
+    settings = WorkerSettings.load({})
+    assert settings == WorkerSettings(data_dir=Path(".innkeeper").absolute())
     # Left to Temporal's own configuration, which may name any cluster.
     assert (settings.temporal_address, settings.namespace) == (None, None)
     assert settings.gateway_url == "http://127.0.0.1:8090"
@@ -28,12 +29,16 @@ def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:
         ("NAMESPACE", "mine", "namespace", "mine"),
         ("GATEWAY_URL", "http://gateway:8090/", "gateway_url", "http://gateway:8090"),
         ("GATEWAY_URL", "", "gateway_url", ""),
-        ("PLUGINS", "/a:/b", "plugins", (Path("/a"), Path("/b"))),
+        ("PLUGINS", f"/a{os.pathsep} /b", "plugins", (Path("/a"), Path("/b"))),
+        ("FLUSH_TIMEOUT_S", "", "flush_timeout_s", 30.0),
         ("QUEUES", "gpu, big ,", "queues", ("gpu", "big")),
         ("MAX_ACTIVITIES", "7", "max_activities", 7),
+        ("MAX_ACTIVITIES", "1e3", "max_activities", 1000),
         ("FLUSH_TIMEOUT_S", "2.5", "flush_timeout_s", 2.5),
         ("STOP_GRACE_S", "0", "stop_grace_s", 0.0),
         ("ALLOW_LOOPBACK", "no", "allow_loopback", False),
+        ("ALLOW_LOOPBACK", "on", "allow_loopback_http", True),
+        ("ALLOW_LOOPBACK", "", "allow_loopback_http", False),
         ("ALLOW_PRIVATE", "TRUE", "allow_private", True),
         ("NODE_ALLOWED_HOSTS", "a.example,b.example:8443", "allowed_hosts", ("a.example", "b.example:8443")),
         ("ENV_KEY_HOSTS", "proxy.example", "env_key_hosts", ("proxy.example",)),
@@ -45,21 +50,21 @@ def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:
     ],
 )
 def test_each_setting_is_read(name: str, text: str, attribute: str, value: Any) -> None:
-    assert getattr(read_settings({f"INNKEEPER_{name}": text}), attribute) == value
+    assert getattr(WorkerSettings.load({f"INNKEEPER_{name}": text}), attribute) == value
 
 
 def test_a_relative_data_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert read_settings({"INNKEEPER_DATA_DIR": "data"}).data_dir == tmp_path / "data"
+    assert WorkerSettings.load({"INNKEEPER_DATA_DIR": "data"}).data_dir == tmp_path / "data"
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
         ("MAX_ACTIVITIES", "many"),
+        ("MAX_ACTIVITIES", "2.5"),
         ("MAX_ACTIVITIES", "0"),
         ("MAX_ACTIVITIES", "-1"),
-        ("FLUSH_TIMEOUT_S", ""),
         ("FLUSH_TIMEOUT_S", "nan"),
         ("FLUSH_TIMEOUT_S", "inf"),
         ("STOP_GRACE_S", "-0.1"),
@@ -74,10 +79,10 @@ def test_a_relative_data_directory_is_made_absolute(tmp_path: Path, monkeypatch:
 )
 def test_nonsense_is_refused_with_key_and_value(name: str, text: str) -> None:
     with pytest.raises(SettingsError) as refused:
-        read_settings({f"INNKEEPER_{name}": text})
+        WorkerSettings.load({f"INNKEEPER_{name}": text})
     assert f"INNKEEPER_{name}" in refused.value.message
     assert repr(text) in refused.value.message
 
 
 def test_settings_of_others_are_left_alone() -> None:
-    assert read_settings({"QUEUES": "gpu", "HOME": "/root"}) == read_settings({})
+    assert WorkerSettings.load({"QUEUES": "gpu", "HOME": "/root"}) == WorkerSettings.load({})

@@ -19,7 +19,7 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from innkeeper.activities import worker
-from innkeeper.activities.settings import SettingsError, WorkerSettings, read_settings
+from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.gateway.process.temporal_server import free_port
 from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
@@ -288,7 +288,7 @@ async def test_a_bad_setting_is_told_in_one_sentence(environ: dict[str, str]) ->
     environ["INNKEEPER_FLUSH_TIMEOUT_S"] = "soon"
     async with process(environ) as running:
         assert await running.ended(START_S) == 1
-    assert "INNKEEPER_FLUSH_TIMEOUT_S is 'soon'" in assert_one_sentence(running)
+    assert "INNKEEPER_FLUSH_TIMEOUT_S='soon'" in assert_one_sentence(running)
 
 
 async def test_an_unknown_namespace_is_told_without_a_traceback(environ: dict[str, str]) -> None:
@@ -312,13 +312,23 @@ async def test_a_plugin_that_cannot_be_loaded_is_reported_and_the_rest_serves(
     assert any("broken" in message and "not loaded" in message for message in told)
 
 
+async def test_log_settings_hold_for_a_worker_and_a_misspelled_one_is_told(environ: dict[str, str]) -> None:
+    environ |= {"INNKEEPER_LOG_FORMAT": "text", "INNKEEPER_LOG_LEVEL": "warning", "INNKEEPER_QUEUE": "gpu"}
+    environ["INNKEEPER_TEMPORAL_ADDRESS"] = "nowhere"
+    async with process(environ) as running:
+        assert await running.ended(START_S) == 1
+    first = running.err.decode().splitlines()[0]
+    assert " WARNING innkeeper.worker: the variable INNKEEPER_QUEUE is not known" in first
+    assert "did you mean INNKEEPER_QUEUES?" in first
+
+
 async def test_an_absent_temporal_server_is_told_in_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(worker, "CONNECT_S", 0.2)
     address = f"127.0.0.1:{free_port()}"
     with pytest.raises(SettingsError, match=address) as refused:
-        await worker.connect(WorkerSettings(tmp_path, temporal_address=address), asyncio.Event())
+        await worker.connect(WorkerSettings(data_dir=tmp_path, temporal_address=address), asyncio.Event())
     assert "innkeeper up" in refused.value.message
     assert "\n" not in refused.value.message
 
@@ -345,23 +355,10 @@ async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...])
     execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)
-    settings = read_settings({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
+    settings = WorkerSettings.load({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
     workers = worker.build_workers(client, settings, worker.Activities(execute, segments, engine_activities))
     return [item.task_queue for item in workers]
 
 
 def test_no_gateway_url_turns_events_off(tmp_path: Path) -> None:
-    assert isinstance(worker.build_link(WorkerSettings(tmp_path, gateway_url="")), worker.NullLink)
-
-
-def test_log_lines_are_json_and_hold_no_traceback() -> None:
-    formatter = worker._JsonLines()
-    try:
-        raise ValueError("canary")
-    except ValueError:
-        record = worker.logging.LogRecord("x", 40, "f", 1, "it %s", ("failed",), sys.exc_info())
-    record.run = "r-1"
-    line = orjson.loads(formatter.format(record))
-    assert line["message"] == "it failed"
-    assert (line["level"], line["run"], line["error"]) == ("error", "r-1", "ValueError")
-    assert "canary" not in formatter.format(record)
+    assert isinstance(worker.build_link(WorkerSettings(data_dir=tmp_path, gateway_url="")), worker.NullLink)

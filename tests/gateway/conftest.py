@@ -107,7 +107,7 @@ class Stack:
     @contextlib.asynccontextmanager
     async def worker(self, link: GatewayLink | None = None) -> AsyncIterator[None]:
         """A worker; with a link of the test's own when given."""
-        settings = WorkerSettings(self.data, gateway_url=self.url, flush_timeout_s=2.0)
+        settings = WorkerSettings(data_dir=self.data, gateway_url=self.url, flush_timeout_s=2.0)
         blobs = FolderBlobs(self.data / "blobs")
         values = Values(blobs)
         services = ServicesForRuns(settings, blobs, {})

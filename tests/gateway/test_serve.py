@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 
 from innkeeper.gateway import serve
@@ -73,6 +74,17 @@ def test_process_that_cannot_start_ends_with_the_sentence_and_without_traceback(
     assert ended.returncode == 1
     assert "cannot be opened" in ended.stderr.splitlines()[-1]
     assert "Traceback" not in ended.stderr
+
+
+def test_misspelled_setting_is_told_in_a_line_of_the_log_and_secrets_of_the_environment_are_not(tmp_path: Path) -> None:
+    damaged("events.db")(tmp_path)
+    variables = {"PROT": "0", "PORT": "0", "DATA_DIR": str(tmp_path), "WORKER_TOKEN": "gateway listens"}
+    env = {**os.environ, **{f"INNKEEPER_{name}": text for name, text in variables.items()}}
+    command = [sys.executable, "-m", "innkeeper.gateway.serve"]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=30, check=False)
+    first, second = (orjson.loads(line) for line in ended.stderr.splitlines()[:2])
+    assert (first["level"], "did you mean INNKEEPER_PORT?" in first["message"]) == ("warning", True)
+    assert second["message"].startswith("the *** at http://")
 
 
 def test_gateway_may_have_many_connections() -> None:

@@ -195,7 +195,7 @@ async def test_pause_holds_inside_a_group_and_a_repetition(shared: Any, http: ht
 
 
 async def test_paused_run_in_the_queue_keeps_its_place_and_is_passed_by(stack: Any, gate: Path) -> None:
-    stack.settings = stack.settings.__class__(**{**stack.settings.__dict__, "max_concurrent_runs": 1})
+    stack.settings = stack.settings.changed(max_concurrent_runs=1)
     async with stack.up() as http:
         first = await submit(http, graph([node("a", "Hold", gate=str(gate))]))
         second = await submit(http, graph([node("a", "Say")]))

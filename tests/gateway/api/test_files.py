@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import hashlib
 import os
 import socket
@@ -183,7 +182,7 @@ async def test_file_over_the_limit_is_refused_and_leaves_nothing(stack: Any, ann
             yield bytes(1000)
 
     content = bytes(LIMIT + 1000) if announced else body()
-    stack.settings = dataclasses.replace(stack.settings, max_file_bytes=LIMIT)
+    stack.settings = stack.settings.changed(max_file_bytes=LIMIT)
     async with stack.gateway(), stack.http() as web:
         answer = await web.put("/api/files/user/large.bin", content=content)
         fits = await web.put("/api/files/user/fits.bin", content=bytes(LIMIT))
@@ -275,7 +274,7 @@ def test_names_that_no_list_could_tell_are_refused() -> None:
 
 
 async def test_foreign_pages_and_clients_without_token_are_refused(stack: Any) -> None:
-    stack.settings = dataclasses.replace(stack.settings, access_token="sesame")
+    stack.settings = stack.settings.changed(access_token="sesame")
     async with stack.gateway(), stack.http() as web:
         url = "/api/files/user/a.txt"
         assert (await web.put(url, content=b"x")).status_code == 401

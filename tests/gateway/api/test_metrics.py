@@ -7,7 +7,7 @@ import contextlib
 import re
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ async def test_histograms_count_what_ran_and_how_long(stack: Any) -> None:
 
 
 async def test_queue_time_holds_the_wait_for_a_free_place(stack: Any) -> None:
-    stack.settings = replace(stack.settings, max_concurrent_runs=1)
+    stack.settings = stack.settings.changed(max_concurrent_runs=1)
     async with stack.up() as http:
         await http.post("/api/prompt", json=graph(node("hold", "Hold", seconds=1.0)))
         await run(http, node("say", "Say"))
@@ -215,9 +215,7 @@ async def test_node_that_outlives_its_gateway_counts_whole_and_its_run_not_again
 
 
 async def test_thousand_made_up_types_give_a_hundred_labels(stack: Any, tmp_path: Path) -> None:
-    stack.settings = replace(
-        stack.settings, plugins=(*stack.settings.plugins, plugin_of(MAX_NODE_TYPES + 50, tmp_path))
-    )
+    stack.settings = stack.settings.changed(plugins=(*stack.settings.plugins, plugin_of(MAX_NODE_TYPES + 50, tmp_path)))
     types = [f"many:T{number}" for number in range(1000)]
     async with stack.gateway(), stack.http() as http:
         # No worker: the run waits in Temporal, and its log takes what ours says.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,8 +18,9 @@ from innkeeper.gateway.api import error_handlers
 from innkeeper.gateway.api.error_handlers import Shield
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.errors import json_response
-from innkeeper.gateway.process.logging import JsonLines, Redact
-from innkeeper.gateway.settings import Settings, SettingsError, worker_token
+from innkeeper.gateway.settings import Settings
+from innkeeper.nodes.process.logging import JsonFormatter
+from innkeeper.nodes.process.redaction import Redactor
 
 LIMIT = 1000
 
@@ -115,7 +114,7 @@ async def test_unexpected_error_tells_a_reference_and_nothing_else(caplog: pytes
     assert (answer.status_code, body["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
     record = next(record for record in caplog.records if record.name == "innkeeper.gateway")
-    line = JsonLines().format(record)
+    line = JsonFormatter(Redactor()).format(record)
     assert orjson.loads(line)["reference"] == body["details"]["reference"]
     assert "ValueError" in line
     assert "canary" not in line
@@ -171,72 +170,3 @@ async def test_real_gateway_refuses_strangers_in_our_words(shared: Any, http: ht
             await socket.recv()
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4403
-
-
-# --- settings -----------------------------------------------------------------------------------------------------
-
-
-def test_arguments_come_before_the_environment() -> None:
-    environ = {"INNKEEPER_PORT": "1234", "INNKEEPER_FLUSH_TIMEOUT_S": "2.5", "INNKEEPER_ALLOWED_HOSTS": "a, b"}
-    settings = Settings.load(environ, port=99, host=None)
-    assert (settings.port, settings.flush_timeout_s, settings.allowed_hosts) == (99, 2.5, ("a", "b"))
-    assert settings.host == "127.0.0.1"
-
-
-@pytest.mark.parametrize(
-    ("environ", "words"),
-    [
-        ({"INNKEEPER_PORT": "web"}, "INNKEEPER_PORT='web'"),
-        ({"INNKEEPER_PORT": "70000"}, "between 0 and 65535"),
-        ({"INNKEEPER_MAX_CONCURRENT_RUNS": "0"}, "INNKEEPER_MAX_CONCURRENT_RUNS"),
-        ({"INNKEEPER_FULL_SYNC": "maybe"}, "true or false"),
-        ({"INNKEEPER_LOG_LEVEL": "silly"}, "INNKEEPER_LOG_LEVEL='silly'"),
-        ({"INNKEEPER_HOST": "0.0.0.0"}, "INNKEEPER_ACCESS_TOKEN"),
-    ],
-)
-def test_unusable_setting_is_named_with_its_value(environ: dict[str, str], words: str) -> None:
-    with pytest.raises(SettingsError, match=words):
-        Settings.load(environ)
-
-
-def test_tokens_do_not_show_in_settings() -> None:
-    settings = Settings(host="0.0.0.0", access_token="canary", worker_token="canary")
-    assert "canary" not in repr(settings)
-
-
-def test_worker_token_is_made_once_and_private(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path)
-    token = worker_token(settings)
-    assert worker_token(settings) == token
-    assert (tmp_path / "worker.token").stat().st_mode & 0o777 == 0o600
-    assert [file.name for file in tmp_path.iterdir()] == ["worker.token"]
-
-
-def test_worker_token_that_everybody_knows_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "worker.token").write_text("\n")
-    with pytest.raises(SettingsError, match="is empty"):
-        worker_token(Settings(data_dir=tmp_path))
-
-
-# --- logs ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Authorization: Bearer canary-abc.def",
-        "GET /ws?token=canary123",
-        '{"api_key": "canary1234"}',
-        "api_key=canary1234",
-        "used sk-canary1234 there",
-        "the known-canary value",
-        "PASSWORD: canary",
-        "proxy-auth BASIC canary==",
-        "pa\u017f\u017fword=canary",  # what ignores case takes the long s for an s
-        "to\u212aen=canary",
-    ],
-)
-def test_log_lines_hold_no_secrets(text: str) -> None:
-    record = logging.LogRecord("x", logging.INFO, "f", 1, "%s", (text,), None)
-    Redact(("known-canary",)).filter(record)
-    assert "canary" not in JsonLines().format(record)

@@ -329,11 +329,11 @@ async def test_without_a_terminal_ctrl_c_means_stop_watching(monkeypatch: pytest
     [
         (
             "from innkeeper.gateway.cli.commands import app; app(['--help'])",
-            "fastapi sqlalchemy openai temporalio httpx",
+            "fastapi sqlalchemy openai temporalio httpx pydantic_settings",
         ),
         (
             "from innkeeper.gateway.cli.commands import app; app(['version'])",
-            "fastapi sqlalchemy openai temporalio httpx",
+            "fastapi sqlalchemy openai temporalio httpx pydantic_settings",
         ),
         ("import innkeeper.gateway.app", "alembic openai numpy PIL"),
         ("import innkeeper.activities.worker", "fastapi sqlalchemy openai numpy PIL"),

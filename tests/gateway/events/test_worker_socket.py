@@ -47,7 +47,7 @@ class Gateway:
 
 
 @asynccontextmanager
-async def serve(folder: Path, ws: Any = "auto", **limits: int) -> AsyncIterator[Gateway]:
+async def serve(folder: Path, ws: Any = "websockets-sansio", **limits: int) -> AsyncIterator[Gateway]:
     log = await SqliteEventLog.open(folder / "events.db")
     await log.create_run("r", {})
     writer = LogWriter(log, Hub(log))
@@ -71,7 +71,7 @@ async def serve(folder: Path, ws: Any = "auto", **limits: int) -> AsyncIterator[
         await log.close()
 
 
-@pytest.fixture(params=["auto", "websockets-sansio"])
+@pytest.fixture(params=["websockets-sansio"])
 async def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Gateway]:
     async with serve(tmp_path, request.param) as gateway:
         yield gateway

@@ -155,12 +155,12 @@ def _family(child: Child) -> list[psutil.Process]:
 
 LIVELY = (
     "import asyncio, os\n"
-    "from innkeeper.nodes.life_sign import give_life_signs\n"
+    "from innkeeper.nodes.process.life_sign import give_life_signs\n"
     "asyncio.run(give_life_signs(os.environ))\n"
 )
 HANGING = (
     "import asyncio, os, time\n"
-    "from innkeeper.nodes.life_sign import give_life_signs\n"
+    "from innkeeper.nodes.process.life_sign import give_life_signs\n"
     "async def main():\n"
     "    task = asyncio.create_task(give_life_signs(os.environ))\n"
     "    await asyncio.sleep(0.2)\n"

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import socket
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ def single(type: str, **inputs: Any) -> Json:
 
 
 def with_settings(stack: Any, **changes: Any) -> None:
-    stack.settings = replace(stack.settings, **changes)
+    stack.settings = stack.settings.changed(**changes)
 
 
 async def submit(http: httpx.AsyncClient, body: Json) -> str:

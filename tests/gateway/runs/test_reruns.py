@@ -120,7 +120,7 @@ async def test_run_without_a_kept_plan_is_no_base(http: httpx.AsyncClient, share
 
 
 async def test_rerun_waits_in_the_queue_and_begins_after_a_restart(stack: Stack) -> None:
-    stack.settings = type(stack.settings)(**{**stack.settings.__dict__, "max_concurrent_runs": 1})
+    stack.settings = stack.settings.changed(max_concurrent_runs=1)
     async with stack.worker():
         async with stack.gateway(), stack.http() as http:
             await until_ready(http)

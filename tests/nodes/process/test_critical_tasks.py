@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from innkeeper.nodes import critical_tasks
-from innkeeper.nodes.critical_tasks import CRASHED, end_process_with_tasks, run_critical
+from innkeeper.nodes.process import critical_tasks
+from innkeeper.nodes.process.critical_tasks import CRASHED, end_process_with_tasks, run_critical
 
 PROCESS = """
 import asyncio, logging, sys
-from innkeeper.nodes.critical_tasks import end_process_with_tasks, run_critical
+from innkeeper.nodes.process.critical_tasks import end_process_with_tasks, run_critical
 logging.basicConfig(stream=sys.stderr)
 
 async def work():

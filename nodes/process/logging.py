@@ -1,0 +1,147 @@
+"""The log of gateway and worker: one line per record on stderr, as JSON or as text, redacted, and nothing that raises.
+
+`{"ts", "level", "logger", "message", ...extras}`; of an exception `exception` (its type) and `where`, since its text
+may be content of a user. It lives in `nodes` because both processes may import only that.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Literal, TextIO
+
+import orjson
+
+from innkeeper.nodes.process.log_values import JsonValue, LogValues
+from innkeeper.nodes.process.redaction import Redactor
+
+LogFormat = Literal["json", "text", "auto"]
+Line = dict[str, JsonValue]
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+# uvicorn's coloured copy of the message, and the connection that the library websockets hands on.
+_LEFT_OUT = frozenset({"color_message", "websocket"})
+_NOISY = (
+    *("httpx", "httpcore", "httpx2", "httpcore2", "openai", "websockets", "aiosqlite", "alembic"),
+    "uvicorn.access",
+)
+_FIRST = ("event", "run", "node", "attempt")
+_FRAMES = 12
+# Ends of lines that JSON leaves as they are, but by which some readers of lines split.
+_LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        try:
+            return self.render(line_of(record, LogValues(self._redact)))
+        except Exception:  # losing one line must not end what wrote it
+            return self.render({"level": "error", "logger": "innkeeper", "message": "a log line could not be written"})
+
+    def render(self, line: Line) -> str:
+        text = orjson.dumps(line).decode()
+        return text if text.isascii() else text.translate(_LINE_ENDS)
+
+
+class TextFormatter(JsonFormatter):
+    """The same line for a terminal: `time LEVEL logger: message key=value ...`, control characters escaped."""
+
+    def render(self, line: Line) -> str:
+        head = f"{line.get('ts', '')} {str(line['level']).upper():<7} {line['logger']}: {line['message']}"
+        extras = (f"{key}={_word(value)}" for key, value in line.items() if key not in _HEAD)
+        return _printable(" ".join((head, *extras)))
+
+
+_HEAD = frozenset({"ts", "level", "logger", "message"})
+
+
+def line_of(record: logging.LogRecord, values: LogValues) -> Line:
+    """What a record says, as JSON values. Extras that are None are left out; none replaces a field of ours."""
+    moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+    line: Line = {
+        "ts": moment.isoformat(timespec="milliseconds"),
+        "level": values.text(str(record.levelname).lower()),
+        "logger": values.text(str(record.name)),
+        "message": _message(record, values),
+    }
+    if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
+        line["exception"] = values.text(record.exc_info[0].__name__)
+        line["where"] = values.value(places(record.exc_info[2]))
+    for key, value in _extras(record):
+        if values.are_full:
+            line["cut"] = "further fields are left out: the line is too long"
+            break
+        name, plain = values.member(key, value)
+        line.setdefault(name, plain)
+    return line
+
+
+def _extras(record: logging.LogRecord) -> list[tuple[object, object]]:
+    """What the line is about comes first, so that no large extra crowds it out."""
+    given = vars(record)
+    names = [*(name for name in _FIRST if name in given), *(name for name in given if name not in _FIRST)]
+    return [
+        (name, given[name])
+        for name in names
+        if given[name] is not None and name not in _STANDARD and name not in _LEFT_OUT
+    ]
+
+
+def places(trace: TracebackType | None) -> list[str]:
+    """The stack of an exception as `file:line function`, innermost last, without source lines."""
+    frames = list(traceback.walk_tb(trace))[-_FRAMES:]
+    return [f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{line} {frame.f_code.co_name}" for frame, line in frames]
+
+
+def configure(
+    level: str = "INFO", log_format: LogFormat = "auto", *, secrets: Iterable[str] = (), stream: TextIO | None = None
+) -> None:
+    """Send every logger of this process to one stream. Calling it again replaces the former set-up.
+
+    Args:
+        level: A name of the standard library's levels.
+        log_format: `auto` writes text to a terminal, JSON elsewhere.
+        secrets: Values to mask wherever they stand.
+        stream: Standard error when not given.
+    """
+    target = sys.stderr if stream is None else stream
+    as_text = log_format == "text" or (log_format == "auto" and target.isatty())
+    handler = logging.StreamHandler(target)
+    handler.setFormatter((TextFormatter if as_text else JsonFormatter)(Redactor(secrets)))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _message(record: logging.LogRecord, values: LogValues) -> str:
+    try:
+        return values.text(record.getMessage())
+    except Exception:  # arguments that do not fit, or whose __str__ fails
+        return values.text(f"{values.value(record.msg)} (its arguments cannot be printed)")
+
+
+def _word(value: JsonValue) -> str:
+    """A value as one word, quoted where a reader could not tell its end."""
+    if isinstance(value, str) and value.isprintable() and value and not any(mark in value for mark in ' "='):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _printable(text: str) -> str:
+    """Escapes line ends and what a terminal would obey."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
