@@ -26,6 +26,7 @@ Line = dict[str, JsonValue]
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # uvicorn's coloured copy of the message, and the connection that the library websockets hands on.
 _LEFT_OUT = frozenset({"color_message", "websocket"})
+_WITH_OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 _NOISY = (
     *("httpx", "httpcore", "httpx2", "httpcore2", "openai", "websockets", "aiosqlite", "alembic"),
     "uvicorn.access",
@@ -122,6 +123,10 @@ def configure(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for name in _WITH_OWN_HANDLERS:  # as uvicorn's default set-up makes them: their lines would pass our redactor by
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
 

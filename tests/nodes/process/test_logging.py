@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import logging
+import logging.config
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
+import uvicorn.config
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -165,8 +167,8 @@ def test_secrets_are_masked_in_extras_of_any_key_and_depth() -> None:
     assert "canary" not in as_text(made, SECRET, "12345678")
 
 
-def test_lines_of_uvicorn_are_redacted(root: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)  # a server of another test turns it off
+def test_lines_of_uvicorn_are_redacted_even_after_its_own_set_up(root: logging.Logger) -> None:
+    logging.config.dictConfig(uvicorn.config.LOGGING_CONFIG)
     stream = io.StringIO()
     configure("INFO", "json", secrets=(SECRET,), stream=stream)
     logger = logging.getLogger("uvicorn.error")
