@@ -193,13 +193,25 @@ def run_node(
     config: Mapping[str, Any] | None = None,
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Run a node and give its batch outputs; what it streams is dropped. Not for use in a running event loop.
+
+    Args:
+        warnings: Gets what the node tells by `context.warn`, as `{"code", "message"}`.
 
     Raises:
         NodeInputError: A required slot has neither a value nor a default.
     """
-    return collect(definition, inputs, config=config, services=services, interface_inputs=interface_inputs)[1]
+    outputs = collect(
+        definition,
+        inputs,
+        config=config,
+        services=services,
+        interface_inputs=interface_inputs,
+        warnings=warnings,
+    )
+    return outputs[1]
 
 
 def collect(
@@ -209,10 +221,18 @@ def collect(
     config: Mapping[str, Any] | None = None,
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """Run a node and give its chunks and its batch outputs. Not for use in a running event loop."""
     return asyncio.run(
-        collect_async(definition, inputs, config=config, services=services, interface_inputs=interface_inputs)
+        collect_async(
+            definition,
+            inputs,
+            config=config,
+            services=services,
+            interface_inputs=interface_inputs,
+            warnings=warnings,
+        )
     )
 
 
@@ -223,6 +243,7 @@ async def collect_async(
     config: Mapping[str, Any] | None = None,
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """`collect` for tests that are coroutines.
 
@@ -239,6 +260,7 @@ async def collect_async(
         config_values=config_values,
         workflow_interface_inputs=interface_inputs or {},
         random=random.Random("test-run/node"),
+        warnings=[] if warnings is None else warnings,
     )
     slots = mode.inputs if mode else definition.inputs
     execute = (mode.execute if mode else None) or definition.execute
