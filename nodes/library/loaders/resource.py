@@ -42,6 +42,17 @@ async def load(
         raise
 
 
+def tell(context: NodeContext, key: str, kind: str, warnings: Sequence[Mapping[str, str]]) -> None:
+    """Warn the user of what a reader overlooked, and log it with the file's path.
+
+    Args:
+        warnings: As readers give them: `{"code", "message"}`.
+    """
+    for warning in warnings:
+        context.logger.warning("%s %r: %s", kind, context.config_values[key], warning["message"])
+        context.warn(warning["code"], warning["message"])
+
+
 def chosen_path(context: NodeContext, key: str, kind: str) -> str:
     """The logical path in the config value `key`. Raises NodeInputError when there is none, or none that could be."""
     path = context.config_values.get(key)

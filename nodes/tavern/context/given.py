@@ -15,6 +15,7 @@ from innkeeper.nodes.tavern.context.settings import ContextSettings, whole_numbe
 from innkeeper.nodes.tavern.context.state import ChatState, read_state
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.environment import Draw, FormatError
+from innkeeper.nodes.tavern.file_kinds import CARD, refuse_other_kind
 from innkeeper.nodes.tavern.macros import CardFields, Chat, MacroEnvironment
 from innkeeper.nodes.tavern.presets import Preset, read_preset
 from innkeeper.nodes.tavern.regex_script import RegexScript, read_scripts
@@ -121,6 +122,7 @@ def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
     if not isinstance(raw, Mapping):
         raise FormatError(f"'characterData' must be a card, found {kind_of(raw)}")
     with _named("characterData"):
+        refuse_other_kind(raw, CARD)
         card = normalise(raw)
     warnings += card.warnings
     return card

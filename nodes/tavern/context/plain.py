@@ -8,7 +8,7 @@ from typing import Any
 from innkeeper.nodes.tavern.cards import normalise
 from innkeeper.nodes.tavern.context.chat import is_message, parsed, read_chat
 from innkeeper.nodes.tavern.environment import FormatError
-from innkeeper.nodes.tavern.presets import is_chat_preset, is_text_completion_preset
+from innkeeper.nodes.tavern.file_kinds import CARD, PRESET, file_kind, is_chat_preset
 
 Json = Mapping[str, Any]
 FURTHER = (
@@ -34,7 +34,7 @@ def is_plain(inputs: Json) -> bool:
     """
     preset = inputs.get("presetData")
     if isinstance(preset, Mapping) and preset:
-        is_refused = is_text_completion_preset(preset) and not isinstance(preset.get("user_prompt"), str)
+        is_refused = file_kind(preset) not in (None, PRESET) and not isinstance(preset.get("user_prompt"), str)
         return not is_chat_preset(preset) and not is_refused
     return not any(inputs.get(key) for key in FURTHER) and _is_plain_card(inputs.get("characterData"))
 
@@ -42,6 +42,8 @@ def is_plain(inputs: Json) -> bool:
 def _is_plain_card(card: Any) -> bool:
     if not isinstance(card, Mapping):
         return True
+    if file_kind(card) not in (None, CARD):
+        return False
     return not any(value for key, value in card.items() if key not in _PLAIN_CARD)
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
+from innkeeper.nodes.tavern.documents import CodedWarning, decode, kind_of, parse_json, warnings_json
 from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.file_kinds import CHAT, refuse_other_kind
 from innkeeper.nodes.tavern.history.imports import import_chat
 from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, content_text, is_openai, is_true, rest_of, text_of
 
@@ -52,9 +53,9 @@ def read_messages_json(name: str, data: bytes = b"") -> dict[str, Any]:
     if not name.lower().endswith(".jsonl") and decoded.text.lstrip().startswith("["):
         value = parse_json(decoded.text)
         if all(isinstance(item, Mapping) and "role" in item and "content" in item for item in value):
-            return {"messages": value, "warnings": list(decoded.warnings)}
+            return {"messages": value, "warnings": warnings_json(decoded.warnings, "odd_chat")}
     log = read_log(data, name)
-    return {"messages": log.to_openai(), "warnings": list(log.warnings)}
+    return {"messages": log.to_openai(), "warnings": warnings_json(log.warnings, "odd_chat")}
 
 
 def from_value(value: Any) -> ChatLog:
@@ -67,6 +68,7 @@ def from_value(value: Any) -> ChatLog:
         value = parse_json(value) if value.strip() else None
     if value is None:
         return ChatLog()
+    refuse_other_kind(value, CHAT)
     if isinstance(value, Mapping):
         return _from_object(value)
     if not isinstance(value, list | tuple):
@@ -153,7 +155,8 @@ def _is_jsonl(lines: Sequence[tuple[int, str]]) -> bool:
 def _from_lines(lines: Sequence[tuple[int, str]]) -> ChatLog:
     if len(lines) > MAX_MESSAGES:
         raise FormatError(f"the chat has {len(lines)} lines; the limit is {MAX_MESSAGES}")
-    items, warnings = [], []
+    items: list[Any] = []
+    warnings: list[str] = []
     for place, (number, line) in enumerate(lines):
         try:
             items.append(parse_json(line))
@@ -161,7 +164,8 @@ def _from_lines(lines: Sequence[tuple[int, str]]) -> ChatLog:
             if place == 0 or place < len(lines) - 1:
                 raise FormatError(f"line {number}: {error.message}") from None
             # The program was killed while it wrote: everything before is whole.
-            warnings.append(f"line {number}, the last one, broke off and was left out")
+            broken = f"line {number}, the last one, broke off and was left out"
+            warnings.append(CodedWarning("broken_last_line", broken))
     # Exports of other programs may come as one long line.
     is_export = len(items) == 1 and (isinstance(items[0], list) or _is_export(items[0]))
     log = from_value(items[0]) if is_export else _from_items(items, "message", first=1)

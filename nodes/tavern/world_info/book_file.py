@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from innkeeper.nodes.tavern.cards.png import SIGNATURE
-from innkeeper.nodes.tavern.documents import decode, parse_json
+from innkeeper.nodes.tavern.documents import decode, warnings_json
 from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.file_kinds import BOOK, CARD, parse_document
 from innkeeper.nodes.tavern.world_info.book import read_book
 from innkeeper.nodes.tavern.yaml_text import load_yaml
 
@@ -18,7 +19,8 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_book_file(name: str, data: bytes = b"") -> dict[str, Any]:
-    """The book of a JSON or YAML file as `{"raw", "warnings"}`; `raw` is the value as it stands in the file.
+    """The book of a JSON or YAML file as `{"raw", "warnings"}`; `raw` is the value as it stands in the file,
+    warnings are `{"code", "message"}`.
 
     Bytes of a JSON file that are not UTF-8 become U+FFFD.
 
@@ -32,10 +34,10 @@ def read_book_file(name: str, data: bytes = b"") -> dict[str, Any]:
     if name.lower().endswith((".yaml", ".yml")):
         raw = load_yaml(data)
         _keep_keys_as_written(raw, yaml.compose(data.decode("utf-8-sig"), Loader=_Loader))
-        return {"raw": raw, "warnings": _warnings(raw, name)}
+        return {"raw": raw, "warnings": warnings_json(_warnings(raw, name), "odd_world_book")}
     decoded = decode(data)
-    raw = parse_json(decoded.text)
-    return {"raw": raw, "warnings": [*decoded.warnings, *_warnings(raw, name)]}
+    raw = parse_document(decoded.text, BOOK, CARD)
+    return {"raw": raw, "warnings": warnings_json([*decoded.warnings, *_warnings(raw, name)], "odd_world_book")}
 
 
 def _warnings(raw: Any, name: str) -> list[str]:
