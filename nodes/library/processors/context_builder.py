@@ -22,7 +22,7 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
 
     `chatState` of one turn is an input of the next: it carries timed effects of world info and macro variables.
     Without `seed` chance is drawn from the run, so a second attempt gives the same messages. The clock is read once,
-    here; the setting `now` stops it.
+    here; the setting `now` stops it. The warnings of the report are also those of the node.
 
     Raises:
         NodeInputError: An input or setting is not what it should be (FormatError names it).
@@ -39,6 +39,8 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         },
         timeout_s=_timeout_s(inputs.get("settings")),
     )
+    for warning in result["report"]["warnings"]:
+        context.warn("context", warning)
     return dict(result)
 
 

@@ -9,6 +9,7 @@ from innkeeper.nodes.tavern.cards import normalise
 from innkeeper.nodes.tavern.context.chat import is_message, parsed, read_chat
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.file_kinds import CARD, PRESET, file_kind, is_chat_preset
+from innkeeper.nodes.tavern.history.carried import without_carried
 
 Json = Mapping[str, Any]
 FURTHER = (
@@ -94,12 +95,13 @@ def _history(value: Any, warnings: list[str]) -> list[dict[str, Any]]:
     try:
         items = parsed(value)
         if isinstance(items, list) and all(is_message(item) for item in items):
-            return [dict(item) for item in items]
-        lines = read_chat(items, warnings)
+            return [without_carried(item) for item in items]
+        log = read_chat(items, warnings)
     except FormatError as error:
         warnings.append(f"the history is not used: {error.message}")
         return []
-    return [{"role": line.role, "content": line.text} for line in lines if not line.is_hidden]
+    shown = (message for message in log.messages if not message.is_system)
+    return [{"role": message.role, "content": message.prompt_text.replace("\r", "")} for message in shown]
 
 
 def _unused(inputs: Json) -> list[str]:
