@@ -38,7 +38,6 @@ THEME = FileKind("a theme", advice="no node reads it")
 _CARD_ONLY = ("first_mes", "mes_example")
 _CARD_FIELDS = ("description", "personality", "scenario", "system_prompt")
 _OLD_CARD_FIELDS = ("char_name", "char_persona", "char_greeting")
-_CHAT_HEADER = ("chat_metadata", "user_name", "character_name")
 
 
 def file_kind(value: Any) -> FileKind | None:
@@ -97,7 +96,11 @@ def _is_regex(item: Json) -> bool:
 
 
 def _is_chat_line(item: Json) -> bool:
-    return "mes" in item or ("role" in item and "content" in item) or any(key in item for key in _CHAT_HEADER)
+    return "mes" in item or ("role" in item and "content" in item) or _is_chat_header(item)
+
+
+def _is_chat_header(item: Json) -> bool:
+    return "chat_metadata" in item or ("user_name" in item and "character_name" in item)
 
 
 def _is_book_entry(item: Json) -> bool:
@@ -126,7 +129,7 @@ def _is_book(document: Json) -> bool:
 
 
 def _is_chat(document: Json) -> bool:
-    if any(key in document for key in ("mes", *_CHAT_HEADER)) or document.get("type") == "risuChat":
+    if "mes" in document or _is_chat_header(document) or document.get("type") == "risuChat":
         return True
     lists = ("messages", "data_visible", "histories")
     return isinstance(document.get("savedsettings"), Mapping) or any(

@@ -74,7 +74,11 @@ definition = NodeDefinition(
             description="Messages of the chat, oldest first, or their JSON text.",
             match_categories=("ChatHistory",),
         ),
-        "userName": Input("STRING", display_name="User name", description="{{user}}; 'User' when empty."),
+        "userName": Input(
+            "STRING",
+            display_name="User name",
+            description="{{user}}; when empty, the user's name in the history, else 'User'.",
+        ),
         "persona": Input(
             "WILDCARD",
             display_name="Persona",

@@ -67,6 +67,7 @@ def read_given(inputs: Inputs, settings: ContextSettings, seed: str, warnings: l
         log = read_chat(inputs.get("historyMessages"), warnings)
     card = with_overrides(_read_card(inputs, warnings), log)
     books, chosen = _read_books(inputs, card, settings, warnings)
+    lines = without_rejected(lines_of(log), settings.type)
     note = inputs.get("authorsNote")
     if not inputs.get("worldBookData"):
         warnings += chat_book_warning(log)
@@ -75,15 +76,15 @@ def read_given(inputs: Inputs, settings: ContextSettings, seed: str, warnings: l
         card=card,
         persona=read_persona(inputs.get("persona")),
         note=note_of(log, warnings) if note is None else read_note(note),
-        user=_user_name(inputs.get("userName")) or (log.user_name if log.is_stored else "") or DEFAULT_USER,
+        user=_user_name(inputs.get("userName")) or log.user_name or DEFAULT_USER,
         state=read_state(inputs.get("chatState"), inputs.get("variables"), seed, state_of(log, books.names)),
-        lines=without_rejected(lines_of(log), settings.type),
+        lines=lines,
         scripts=_read_scripts(inputs, preset, card, settings, warnings),
         books=books,
         book_settings=chosen,
         is_new=not log.messages,
         first_included=first_included(log),
-        last_time=last_time(log),
+        last_time=last_time(log.messages[: len(lines)]),
     )
 
 

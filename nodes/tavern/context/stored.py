@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from innkeeper.nodes.tavern.cards import Card
 from innkeeper.nodes.tavern.context.people import AuthorsNote, read_note
 from innkeeper.nodes.tavern.documents import CodedWarning
 from innkeeper.nodes.tavern.environment import FormatError
-from innkeeper.nodes.tavern.history import ChatLog, sent_at
+from innkeeper.nodes.tavern.history import ChatLog, ChatMessage, sent_at
 from innkeeper.nodes.tavern.history.log import idle_line
 
 _NOTE_FIELDS = {
@@ -30,7 +30,7 @@ def with_overrides(card: Card, log: ChatLog) -> Card:
     changed: dict[str, Any] = {
         key: text.replace("\r", "") for key, text in texts.items() if isinstance(text, str) and text
     }
-    if not card.name and log.is_stored:
+    if not card.name and log.character_name:
         changed["name"] = log.character_name
     return replace(card, **changed) if changed else card
 
@@ -86,7 +86,7 @@ def first_included(log: ChatLog) -> int | None:
     return place if isinstance(place, int) and not isinstance(place, bool) else None
 
 
-def last_time(log: ChatLog) -> datetime | None:
+def last_time(messages: Sequence[ChatMessage]) -> datetime | None:
     """When the user wrote the message since which they are idle."""
-    place = idle_line(log.messages)
-    return None if place is None else sent_at(log.messages[place].extra.get("send_date"))
+    place = idle_line(messages)
+    return None if place is None else sent_at(messages[place].extra.get("send_date"))

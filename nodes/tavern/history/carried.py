@@ -8,6 +8,7 @@ them, so that nodes which know nothing of it see the messages that they expect: 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, idle_line, is_openai, text_of
@@ -35,10 +36,11 @@ def carried_messages(log: ChatLog) -> list[dict[str, Any]]:
     """The visible messages of a chat, each with what the prompt needs beside it."""
     messages: list[dict[str, Any]] = []
     hidden: list[Json] = []
-    told = idle_line(log.messages)
+    # With its last line and without it: `regenerate` takes that away.
+    told = (idle_line(log.messages), idle_line(log.messages[:-1]))
     last = len(log.messages) - 1
     for place, message in enumerate(log.messages):
-        line = _line(message, is_last=place == last, is_dated=place == told)
+        line = _line(message, is_last=place == last, is_dated=place in told)
         if message.is_system:
             hidden.append(_hidden(message, line))
             continue
@@ -62,12 +64,16 @@ def _with_carried(message: dict[str, Any], carried: Json) -> dict[str, Any]:
 
 
 def _chat(log: ChatLog) -> dict[str, Any]:
-    if not log.is_stored:
-        return {}
+    """The header, as far as the messages do not say the same."""
     keys = (*_METADATA, *(_NOTE if log.metadata.get("note_prompt") else ()))
     metadata = {key: log.metadata[key] for key in keys if log.metadata.get(key) not in (None, "", {}, [])}
-    names = {"user_name": log.user_name, "character_name": log.character_name}
-    return {**{key: name for key, name in names.items() if name}, "chat_metadata": metadata}
+    alone = replace(log, header=None)
+    names = {
+        "user_name": (log.user_name, alone.user_name),
+        "character_name": (log.character_name, alone.character_name),
+    }
+    told = {key: name for key, (name, known) in names.items() if name != known}
+    return {**told, "chat_metadata": metadata} if told or metadata else {}
 
 
 def _line(message: ChatMessage, *, is_last: bool, is_dated: bool) -> dict[str, Any]:

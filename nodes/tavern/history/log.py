@@ -100,11 +100,6 @@ class ChatLog:
     header: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
-    def is_stored(self) -> bool:
-        """Is it a chat that a program kept, with names and further data, rather than a list of messages?"""
-        return self.header is not None or any("mes" in (message.record or {}) for message in self.messages)
-
-    @property
     def user_name(self) -> str:
         return self._named("user_name", "user")
 

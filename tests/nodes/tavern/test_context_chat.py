@@ -57,7 +57,12 @@ CHATS: dict[str, list[dict[str, Any]]] = {
     "rare note": [header(note_prompt="N", note_interval=2), BOT, ALICE],
     "overrides": [header(scenario="at sea", system_prompt="Be {{char}}.", mes_example="x"), BOT, ALICE],
     "included": [header(lastInContextMessageId=1), BOT, ALICE],
-    "times": [{**BOT, "send_date": NIGHT}, {**ALICE, "send_date": NIGHT}, {**BOT, "mes": "x"}],
+    "times": [
+        {**BOT, "send_date": NIGHT},
+        {**ALICE, "send_date": "2030-01-31T09:05:00+00:00"},
+        {**ALICE, "send_date": NIGHT},
+        {**BOT, "mes": "x"},
+    ],
     "names": [{"user_name": "Rook", "character_name": "Mira", "chat_metadata": {}}, BOT, ALICE],
     "line ends": [BOT, {**ALICE, "mes": "a\r\nb"}],
     "one hidden line": [BOT, {**ALICE, "is_system": True}],
@@ -177,6 +182,12 @@ def test_answer_that_is_thrown_away_is_gone_for_macros(kind: str, chat: list[str
     result = built(presetData=prompt(STATE), historyMessages=lines, settings={"type": kind})
     assert result["finalMessages"][0]["content"] == expected
     assert "old answer" not in [message["content"] for message in result["finalMessages"]]
+
+
+def test_idle_time_of_a_chat_without_its_thrown_away_answer() -> None:
+    inputs = {"presetData": prompt("{{idle_duration}}", "main"), "historyMessages": loaded(CHATS["times"])}
+    assert texts(built(**inputs)) == "s:2 hours"
+    assert texts(built(**inputs, settings={"type": "regenerate"})) == "s:5 hours"
 
 
 def test_thrown_away_greeting_is_not_greeted_again() -> None:

@@ -44,6 +44,7 @@ def test_sillytavern_chat_becomes_messages_with_names_and_without_hidden_ones() 
         {"name": "System", "is_user": False, "mes": "A storm.", "extra": {"type": "narrator"}},
     ]
     messages = load("\n".join(map(json.dumps, lines)).encode(), "user://chat.jsonl")
+    assert messages[:2] == [without_carried(message) for message in messages[:2]]
     assert [without_carried(message) for message in messages] == [
         {"role": "assistant", "content": "Hello.", "name": "Mira"},
         {"role": "user", "content": "Hi.", "name": "Alice"},
@@ -55,7 +56,7 @@ def test_what_the_prompt_needs_beside_the_messages_travels_with_them() -> None:
     note = {"note_prompt": "N", "note_depth": 1}
     metadata = {"variables": {"v": "1"}, "timedWorldInfo": {}, "integrity": "x", **note}
     lines = [
-        {"user_name": "Alice", "character_name": "unused", "chat_metadata": metadata},
+        {"user_name": "Rook", "character_name": "unused", "chat_metadata": metadata},
         {"name": "Mira", "is_system": True, "mes": "hidden"},
         {"name": "Mira", "mes": "Hello.", "force_avatar": "/m.png", "gen_id": 5},
         {"name": "Alice", "is_user": True, "mes": "read", "extra": {"files": [{"name": "a.txt", "text": "FILE"}]}},
@@ -63,7 +64,7 @@ def test_what_the_prompt_needs_beside_the_messages_travels_with_them() -> None:
     ]
     first, second = load("\n".join(map(json.dumps, lines)).encode(), "user://chat.jsonl")
     hidden = {"name": "Mira", "is_user": False, "is_system": True}
-    names = {"user_name": "Alice", "character_name": "Mira"}
+    names = {"user_name": "Rook"}
     assert first["sillytavern"] == {
         "chat": {**names, "chat_metadata": {"variables": {"v": "1"}, **note}},
         "before": [{**hidden, "mes": "hidden"}],
