@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,21 +41,26 @@ _OLD_CARD_FIELDS = ("char_name", "char_persona", "char_greeting")
 
 
 def file_kind(value: Any) -> FileKind | None:
-    """The kind of a document; None when it is none that is known."""
-    if isinstance(value, list):
-        return _kind_of_list(value)
-    if not isinstance(value, Mapping):
-        return None
-    return next((kind for kind, fits in _KINDS if fits(value)), None)
+    """The kind of a document; None when it is none that is known. Of several that fit the most telling one."""
+    return next(_kinds(value), None)
 
 
 def refuse_other_kind(value: Any, *expected: FileKind) -> None:
-    """Raise FormatError when the document is of a known kind that is none of the expected ones. Says who reads it."""
-    kind = file_kind(value)
-    if kind is None or kind in expected:
+    """Raise FormatError when the document is of a known kind and of none that is expected. Says who reads it."""
+    kinds = [*_kinds(value)]
+    if not kinds or not set(kinds).isdisjoint(expected):
         return
-    advice = f"load it with {kind.loader}" if kind.loader else kind.advice
-    raise FormatError(f"this is {kind.name}, not {expected[0].name}: {advice}")
+    advice = f"load it with {kinds[0].loader}" if kinds[0].loader else kinds[0].advice
+    raise FormatError(f"this is {kinds[0].name}, not {expected[0].name}: {advice}")
+
+
+def _kinds(value: Any) -> Iterator[FileKind]:
+    """All kinds that a document may be of: an exported chat may have a name and a scenario, as a card has."""
+    if isinstance(value, Mapping):
+        yield from (kind for kind, fits in _KINDS if fits(value))
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        # All items must agree: one odd item says nothing about the file.
+        yield from (kind for kind, fits in _KINDS_OF_ITEMS if all(fits(item) for item in value))
 
 
 def parse_document(text: str, *expected: FileKind) -> Any:
@@ -79,16 +84,6 @@ def _first_line(text: str) -> Any:
         return parse_json(line) if rest else None
     except FormatError:
         return None
-
-
-def _kind_of_list(items: list[Any]) -> FileKind | None:
-    """All items must agree: one odd item says nothing about the file."""
-    if not items or not all(isinstance(item, Mapping) for item in items):
-        return None
-    for kind, fits in ((REGEX, _is_regex), (CHAT, _is_chat_line), (BOOK, _is_book_entry)):
-        if all(fits(item) for item in items):
-            return kind
-    return None
 
 
 def _is_regex(item: Json) -> bool:
@@ -194,4 +189,9 @@ _KINDS: tuple[tuple[FileKind, Callable[[Json], bool]], ...] = (
     (QUICK_REPLIES, lambda found: isinstance(found.get("qrList"), list)),
     (PERSONAS, lambda found: isinstance(found.get("personas"), Mapping) and "persona_descriptions" in found),
     (THEME, lambda found: "main_text_color" in found or "blur_tint_color" in found),
+)
+_KINDS_OF_ITEMS: tuple[tuple[FileKind, Callable[[Json], bool]], ...] = (
+    (REGEX, _is_regex),
+    (CHAT, _is_chat_line),
+    (BOOK, _is_book_entry),
 )

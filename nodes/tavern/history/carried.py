@@ -36,11 +36,11 @@ def carried_messages(log: ChatLog) -> list[dict[str, Any]]:
     """The visible messages of a chat, each with what the prompt needs beside it."""
     messages: list[dict[str, Any]] = []
     hidden: list[Json] = []
-    # With its last line and without it: `regenerate` takes that away.
+    # With the last line and without it: `regenerate` takes that away.
     told = (idle_line(log.messages), idle_line(log.messages[:-1]))
     last = len(log.messages) - 1
     for place, message in enumerate(log.messages):
-        line = _line(message, is_last=place == last, is_dated=place in told)
+        line = _line(message, is_last=place >= last - 1, is_dated=place in told)
         if message.is_system:
             hidden.append(_hidden(message, line))
             continue
@@ -90,7 +90,7 @@ def _line(message: ChatMessage, *, is_last: bool, is_dated: bool) -> dict[str, A
         }
     if is_dated and message.extra.get("send_date"):
         line["send_date"] = message.extra["send_date"]
-    if is_last and message.swipes:
+    if message.swipes and (is_last or message.is_being_made):
         line |= {"swipes": list(message.swipes), "swipe_id": message.extra.get("swipe_id")}
     return line
 
@@ -102,8 +102,9 @@ def _hidden(message: ChatMessage, line: Json) -> Json:
     if message.record is not None and is_openai(message.record):
         return message.record
     record = {"name": message.name, "is_user": message.role == "user", "is_system": True, "mes": message.text}
-    narrator = {"extra": {"type": "narrator"}} if message.role == "system" else {}
-    return {**record, **narrator, **line}
+    narrator = {"type": "narrator"} if message.role == "system" else {}
+    extra = {**line.get("extra", {}), **narrator}
+    return {**record, **line, **({"extra": extra} if extra else {})}
 
 
 # --- reading ---

@@ -43,6 +43,12 @@ class ChatMessage:
         return tuple(text_of(swipe) for swipe in swipes) if isinstance(swipes, list) else ()
 
     @property
+    def is_being_made(self) -> bool:
+        """Is the chosen alternative one that is not there yet?"""
+        chosen = self.extra.get("swipe_id")
+        return isinstance(chosen, int) and chosen >= len(self.swipes) > 0
+
+    @property
     def has_attachments(self) -> bool:
         return bool(self.file_texts or self.titles)
 

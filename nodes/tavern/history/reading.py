@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from innkeeper.nodes.tavern.documents import CodedWarning, decode, kind_of, parse_json, warnings_json
@@ -93,9 +94,9 @@ def _from_object(value: Json) -> ChatLog:
 
 
 def _from_items(items: Sequence[Any], word: str, first: int = 0) -> ChatLog:
-    if len(items) > MAX_MESSAGES:
-        raise FormatError(f"the chat has {len(items)} messages; the limit is {MAX_MESSAGES}")
-    lines = [*unpacked(items)]
+    lines = [*islice(unpacked(items), MAX_MESSAGES + 1)]
+    if max(len(items), len(lines)) > MAX_MESSAGES:
+        raise FormatError(f"the chat has more than {MAX_MESSAGES} messages; that is the limit")
     found = lines[0][1] if lines else None
     header: Json | None = found if _is_header(found) else None
     # The header of a list is none of its messages, a carried one stands on the first of them.

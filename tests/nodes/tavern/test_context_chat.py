@@ -6,8 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from innkeeper.nodes.tavern.history.log import is_true
 from innkeeper.nodes.tavern.history.reading import read_messages_json
+from tests.effort import examples
 from tests.nodes.tavern.test_context import book, built, card, entry, history, preset, texts
 
 STATE = "{{lastMessage}}|{{lastUserMessage}}|{{lastCharMessage}}|{{lastMessageId}}"
@@ -84,6 +88,56 @@ def test_chat_from_the_loader_gives_the_prompt_of_the_chat_itself(
     direct, by_loader = built(**shared, historyMessages=lines), built(**shared, historyMessages=loaded(lines))
     assert by_loader["finalMessages"] == direct["finalMessages"]
     assert by_loader["chatState"] == direct["chatState"]
+
+
+LINES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "name": st.sampled_from(["Bot", "Alice", "Mira", ""]),
+            "mes": st.sampled_from(["hi", "", "a {{user}}", " b\n"]),
+        },
+        optional={
+            "is_user": st.booleans(),
+            "is_system": st.booleans(),
+            "force_avatar": st.sampled_from(["/m.png", "", None]),
+            "swipes": st.sampled_from([[], ["x", "y"], None, 5]),
+            "swipe_id": st.integers(0, 3),
+            "send_date": st.sampled_from([NIGHT, "2030-01-31T09:05:00+00:00", None]),
+            "extra": st.sampled_from(
+                [
+                    None,
+                    {"type": "narrator"},
+                    {"files": [{"text": "FILE"}]},
+                    {"type": "narrator", "file": {"text": "F"}, "append_title": True, "title": "t"},
+                    {"files": [{}, {"text": 5}], "media": [None, {"append_title": 1, "title": "t"}]},
+                ]
+            ),
+        },
+    ),
+    max_size=6,
+)
+HEADERS = st.sampled_from(
+    [
+        [],
+        [header()],
+        [{"user_name": "Rook", "character_name": "Mira"}],
+        [header(variables={"mood": "calm"}, note_prompt="N", note_role=2, lastInContextMessageId=1)],
+        [header(variables=5, note_prompt=7, timedWorldInfo=[], scenario=None, world_info={})],
+    ]
+)
+
+
+@examples(40)
+@given(head=HEADERS, lines=LINES, kind=st.sampled_from(["normal", "continue", "swipe", "regenerate"]))
+def test_any_chat_from_the_loader_gives_the_prompt_of_the_chat_itself(
+    head: list[dict[str, Any]], lines: list[dict[str, Any]], kind: str
+) -> None:
+    chat = [*head, *lines]
+    if not any(not is_true(line.get("is_system")) for line in lines):
+        return  # nothing is left that could carry anything
+    shared = {"presetData": prompt(CHAT, "main", "scenario", "chatHistory"), "settings": {"type": kind}, "userName": ""}
+    direct, by_loader = built(**shared, historyMessages=chat), built(**shared, historyMessages=loaded(chat))
+    assert by_loader["finalMessages"] == direct["finalMessages"]
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ OTHER = [
     ("core:HistoryLoader", [{"role": "user", "content": "hi"}]),
     ("core:HistoryLoader", [{"name": "Mira", "is_user": False, "mes": "hi"}]),
     ("core:HistoryLoader", {"type": "risuChat", "data": {"message": []}}),
+    ("core:HistoryLoader", {"messages": [{"msg": "Hi.", "userId": "u"}], "data_visible": []}),
     ("", {"instruct": {}, "context": {"story_string": "b"}, "sysprompt": {}, "preset": {"temp": 1}}),
     ("", {"input_sequence": "", "output_sequence": ""}),
     ("", {"name": "Neutral", "content": "Write."}),
@@ -85,6 +86,12 @@ def test_file_of_another_kind_is_refused_and_the_node_that_reads_it_named(
     with pytest.raises(FormatError) as failure:
         load(loader, json.dumps(document).encode())
     assert reader in failure.value.message
+
+
+def test_document_that_may_be_of_two_kinds_is_what_is_expected() -> None:
+    chat = {"name": "c", "scenario": "at sea", "greeting": "Hi.", "messages": [{"msg": "Hi.", "userId": "u"}]}
+    messages, _ = load("core:HistoryLoader", json.dumps(chat).encode())
+    assert messages == [{"role": "user", "content": "Hi."}]
 
 
 @pytest.mark.parametrize("loader", ["core:CharacterCardLoader", "core:PresetLoader", "core:WorldBookLoader"])
