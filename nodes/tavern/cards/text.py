@@ -10,12 +10,14 @@ from innkeeper.nodes.tavern.documents import CodedWarning, decode
 from innkeeper.nodes.tavern.environment import FormatError
 
 KEYWORDS = ("ccv3", "chara")
+BOOK_KEYWORD = "naidata"
 _KINDS = ("tEXt", "zTXt", "iTXt")
 _MAX_TRIED = 8
 _NOT_FOUND = (
     "this PNG holds no character data (no 'chara' or 'ccv3' text chunk); it may have been saved again or converted "
     "by a website: take the original file"
 )
+_IS_BOOK = "this PNG holds a world book of Novel AI, not a character card: load it with core:WorldBookLoader"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def _nothing_found(png: Png) -> FormatError:
         head = bytes(chunk.data[:5]).lower()
         if chunk.kind in _KINDS and head.startswith((b"chara", b"ccv3")) and keyword_of(chunk) is None:
             return FormatError(f"the {chunk.kind} chunk at byte {chunk.offset} has no NUL between keyword and text")
+        if keyword_of(chunk) == BOOK_KEYWORD:
+            return FormatError(_IS_BOOK)
     if png.damage:
         return FormatError(f"the file is damaged ({png.damage[0]}) and what is left holds no character data")
     return FormatError(_NOT_FOUND)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import zipfile
@@ -240,3 +241,14 @@ def test_what_another_tools_book_says_in_vain_is_told(book: dict[str, Any], code
     warnings = load("core:WorldBookLoader", json.dumps(book).encode())[1]
     assert codes(warnings) == [code]
     assert words in warnings[0]["message"]
+
+
+def test_book_in_a_picture_of_novel_ai_is_read_by_the_loader_of_books() -> None:
+    book = {"lorebookVersion": 5, "entries": [{"text": "Fog.", "keys": ["fog"]}]}
+    hidden = b"naidata\0" + base64.b64encode(json.dumps(book).encode())
+    picture = write_png_file([("IHDR", b"\0" * 13), ("tEXt", hidden), ("IEND", b"")])
+    assert load("core:WorldBookLoader", picture, "b.png") == (book, [])
+    with pytest.raises(FormatError, match="core:WorldBookLoader"):
+        load("core:CharacterCardLoader", picture, "b.png")
+    with pytest.raises(FormatError, match="core:CharacterCardLoader"):
+        load("core:WorldBookLoader", write_png(picture[:33] + picture[-12:], CARD), "c.png")
