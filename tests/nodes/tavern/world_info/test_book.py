@@ -25,7 +25,7 @@ from innkeeper.nodes.tavern.world_info.book_file import read_book_file
 from innkeeper.nodes.tavern.world_info.keys import split_keys, split_regex
 from tests.effort import examples
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "world_book.json"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "world_book.json"
 
 
 def first(raw: Any, **options: Any) -> Any:
