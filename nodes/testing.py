@@ -194,8 +194,12 @@ def run_node(
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
     plugin_settings: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
 ) -> dict[str, Any]:
     """Run a node and give its batch outputs; what it streams is dropped. Not for use in a running event loop.
+
+    Args:
+        warnings: Gets what the node tells by `context.warn`, as `{"code", "message"}`.
 
     Raises:
         NodeInputError: A required slot has neither a value nor a default.
@@ -207,6 +211,7 @@ def run_node(
         services=services,
         interface_inputs=interface_inputs,
         plugin_settings=plugin_settings,
+        warnings=warnings,
     )[1]
 
 
@@ -218,6 +223,7 @@ def collect(
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
     plugin_settings: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """Run a node and give its chunks and its batch outputs. Not for use in a running event loop."""
     return asyncio.run(
@@ -228,6 +234,7 @@ def collect(
             services=services,
             interface_inputs=interface_inputs,
             plugin_settings=plugin_settings,
+            warnings=warnings,
         )
     )
 
@@ -240,6 +247,7 @@ async def collect_async(
     services: Services | None = None,
     interface_inputs: Mapping[str, Any] | None = None,
     plugin_settings: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
 ) -> tuple[list[Chunk], dict[str, Any]]:
     """`collect` for tests that are coroutines.
 
@@ -257,6 +265,7 @@ async def collect_async(
         plugin_settings=plugin_settings or {},
         workflow_interface_inputs=interface_inputs or {},
         random=random.Random("test-run/node"),
+        warnings=[] if warnings is None else warnings,
     )
     slots = mode.inputs if mode else definition.inputs
     execute = (mode.execute if mode else None) or definition.execute

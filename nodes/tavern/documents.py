@@ -15,10 +15,11 @@ MAX_TEXT_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 100
 MAX_INTEGER, _MAX_DIGITS = 2**63, 20
 _BOMS = (
-    (b"\xef\xbb\xbf", "utf-8", "UTF-8 byte order mark left out"),
-    (b"\xff\xfe", "utf-16-le", "text is UTF-16, not UTF-8"),
-    (b"\xfe\xff", "utf-16-be", "text is UTF-16, not UTF-8"),
+    (b"\xef\xbb\xbf", "utf-8", "byte_order_mark", "UTF-8 byte order mark left out"),
+    (b"\xff\xfe", "utf-16-le", "utf_16", "text is UTF-16, not UTF-8"),
+    (b"\xfe\xff", "utf-16-be", "utf_16", "text is UTF-16, not UTF-8"),
 )
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _KINDS = {
@@ -30,6 +31,22 @@ _KINDS = {
     list: "an array",
     bytes: "bytes",
 }
+
+
+class CodedWarning(str):
+    """A warning for the user that also has a code for programs (`not_utf8`)."""
+
+    code: str
+
+    def __new__(cls, code: str, message: str) -> CodedWarning:
+        warning = super().__new__(cls, message)
+        warning.code = code
+        return warning
+
+
+def warnings_json(warnings: Iterable[str], default_code: str) -> list[dict[str, str]]:
+    """Warnings as `{"code", "message"}`; those without a code of their own get `default_code`."""
+    return [{"code": getattr(warning, "code", default_code), "message": str(warning)} for warning in warnings]
 
 
 @dataclass(frozen=True)
@@ -50,18 +67,25 @@ def kind_of(value: Any) -> str:
     return _KINDS.get(type(value), "an object")
 
 
+def refuse_lfs_pointer(data: bytes) -> None:
+    """Raise FormatError for what Git LFS leaves in place of a file that was not downloaded."""
+    if data.startswith(_LFS_POINTER):
+        raise FormatError("this is a Git LFS pointer, not the file itself; download the file (`git lfs pull`)")
+
+
 def decode(data: bytes) -> Decoded:
     """UTF-8, with or without a byte order mark, or UTF-16 with one. Other bytes become U+FFFD, with a warning.
 
     Raises:
-        FormatError: More than `MAX_TEXT_BYTES`.
+        FormatError: More than `MAX_TEXT_BYTES`, or a pointer that Git LFS left in place of the file.
     """
+    refuse_lfs_pointer(data)
     if len(data) > MAX_TEXT_BYTES:
         raise FormatError(f"the text has {len(data)} bytes, over the limit of {MAX_TEXT_BYTES}")
-    for mark, encoding, warning in _BOMS:
+    for mark, encoding, code, warning in _BOMS:
         if data.startswith(mark):
             text, warnings = _decode(data[len(mark) :], encoding, len(mark))
-            return Decoded(text, (warning, *warnings))
+            return Decoded(text, (CodedWarning(code, warning), *warnings))
     return Decoded(*_decode(data, "utf-8", 0))
 
 
@@ -70,7 +94,7 @@ def _decode(data: bytes, encoding: str, start: int) -> tuple[str, tuple[str, ...
         return data.decode(encoding), ()
     except UnicodeDecodeError as error:
         warning = f"text is not {encoding.upper()} at byte {start + error.start}; what cannot be read became U+FFFD"
-        return data.decode(encoding, "replace"), (warning,)
+        return data.decode(encoding, "replace"), (CodedWarning("not_utf8", warning),)
 
 
 def parse_json(text: str) -> Any:

@@ -6,13 +6,25 @@ Old files (`main_prompt`, ...), prompt-manager exports and files without an orde
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from innkeeper.nodes.json_values import is_number, text_or_empty
-from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
+from innkeeper.nodes.tavern.documents import CodedWarning, decode, kind_of, warnings_json
 from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.file_kinds import (
+    OLD_TEXTS,
+    PRESET,
+    TEXT_COMPLETION,
+    exported_prompts,
+    is_chat_preset,
+    is_text_completion_preset,
+    parse_document,
+    refuse_other_kind,
+)
+from innkeeper.nodes.tavern.world_info.entry import flag
 
 Json = Mapping[str, Any]
 Role = Literal["system", "user", "assistant"]
@@ -53,18 +65,6 @@ DEFAULT_TEXTS = {
     "enhanceDefinitions": "Where it helps, add what you know about {{char}} beyond the description given.",
 }
 CURRENT_ORDER = "100001"
-SECRET_FIELDS = (
-    "custom_url",
-    "reverse_proxy",
-    "proxy_password",
-    "custom_include_headers",
-    "custom_include_body",
-    "custom_exclude_body",
-)
-
-_OLD_TEXTS = {"main_prompt": "main", "nsfw_prompt": "nsfw", "jailbreak_prompt": "jailbreak"}
-_CHAT_MARKS = ("prompts", "prompt_order", "chat_completion_source", "openai_max_context", *_OLD_TEXTS)
-_TEXT_COMPLETION_MARKS = ("input_sequence", "story_string", "temp", "rep_pen")
 
 
 @dataclass(frozen=True)
@@ -163,18 +163,13 @@ _TEXT_FIELDS = (
 )
 
 
-def is_chat_preset(raw: Json) -> bool:
-    """Does this look like a chat-completion preset or a prompt-manager export?"""
-    return _exported(raw) is not None or any(key in raw for key in _CHAT_MARKS)
-
-
-def is_text_completion_preset(raw: Json) -> bool:
-    """Text-completion settings, context templates and instruct templates: another format with other rules."""
-    return not is_chat_preset(raw) and any(key in raw for key in _TEXT_COMPLETION_MARKS)
-
-
 def check_preset(raw: Any, name: str = "preset") -> Json:
-    """`raw`, when it can be a chat-completion preset. Raises FormatError with the reason when it cannot."""
+    """`raw`, when it can be a chat-completion preset: one, or an object of no known kind.
+
+    Raises:
+        FormatError: It is no object, or of another kind; names the kind and the node that reads it.
+    """
+    refuse_other_kind(raw, PRESET, TEXT_COMPLETION)
     if not isinstance(raw, Mapping):
         raise FormatError(f"{name!r} is no preset: expected an object, got {kind_of(raw)}")
     if is_text_completion_preset(raw):
@@ -185,25 +180,63 @@ def check_preset(raw: Any, name: str = "preset") -> Json:
     return raw
 
 
+_SECRET_WORDS = frozenset(
+    {"url", "urls", "uri", "endpoint", "proxy", "password", "passwd", "secret", "secrets", "credentials", "cookie"}
+    | {"authorization", "bearer"}
+)
+_CONNECTION_WORDS = _SECRET_WORDS | frozenset(
+    {"auth", "azure", "vertexai", "host", "region", "deployment", "account", "project", "username", "email", "model"}
+    | {"header", "headers", "body"}
+)
+"""What connection fields of a preset have in their names. In the data of extensions some of these words mean more."""
+_KEY_OF = frozenset({"access", "api", "auth", "private", "refresh", "secret", "session"})
+_WORD = re.compile("[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
+_TEXTS_OF_PROMPTS = ("prompts", "prompt_order")
+
+
 def without_secrets(raw: Json) -> dict[str, Any]:
-    """The file without its connection fields: addresses, headers, passwords, chosen models."""
-    return {key: value for key, value in raw.items() if not _is_connection(key)}
+    """The file without its connection fields: addresses, headers, passwords, chosen models, also those of extensions.
+
+    They are known by the words in their names, because every release of SillyTavern brings new ones.
+    """
+    return {
+        key: value if key in _TEXTS_OF_PROMPTS else _without_inner_secrets(value)
+        for key, value in raw.items()
+        if not _names(key, _CONNECTION_WORDS)
+    }
+
+
+def _without_inner_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_inner_secrets(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_inner_secrets(item) for key, item in value.items() if not _names(key, _SECRET_WORDS)}
+
+
+def _names(key: str, kind: frozenset[str]) -> bool:
+    """Does a field's name hold a word of this kind, or say that it is a key or token of something?"""
+    words = {part for word in _WORD.findall(key) for part in _parts(word.lower())}
+    return not words.isdisjoint(kind) or (not words.isdisjoint({"key", "token"}) and not words.isdisjoint(_KEY_OF))
+
+
+def _parts(word: str) -> tuple[str, ...]:
+    """`apikey` is two words."""
+    return ("api", word[3:]) if word.startswith("api") and len(word) > 3 else (word,)
 
 
 def load_preset(name: str, data: bytes = b"") -> dict[str, Any]:
     """The preset in a file as it stands there, without its connection fields, and what was odd: `{raw, warnings}`.
 
+    Warnings are `{"code", "message"}`.
+
     Raises:
-        FormatError: It is no JSON object, or a text-completion preset.
+        FormatError: It is no JSON object, or a file of another kind.
     """
     decoded = decode(data)
-    raw = check_preset(parse_json(decoded.text), name)
+    raw = check_preset(parse_document(decoded.text, PRESET, TEXT_COMPLETION), name)
     odd = read_preset(raw, name).warnings if is_chat_preset(raw) else ()
-    return {"raw": without_secrets(raw), "warnings": [*decoded.warnings, *odd]}
-
-
-def _is_connection(key: str) -> bool:
-    return key in SECRET_FIELDS or key.endswith("_model") or key.startswith(("api_key", "proxy_", "vertexai_"))
+    return {"raw": without_secrets(raw), "warnings": warnings_json([*decoded.warnings, *odd], "odd_preset")}
 
 
 def read_preset(raw: Any, name: str = "preset") -> Preset:
@@ -214,7 +247,7 @@ def read_preset(raw: Any, name: str = "preset") -> Preset:
     """
     data = check_preset({} if raw is None else raw, name)
     warnings: list[str] = []
-    export = _exported(data)
+    export = exported_prompts(data)
     source = data if export is None else export
     prompts = _prompts(source, warnings)
     order = _order(source, prompts, warnings, is_export=export is not None)
@@ -225,8 +258,8 @@ def read_preset(raw: Any, name: str = "preset") -> Preset:
         order=order,
         max_context=_size_field(data, "openai_max_context", 4095, warnings),
         max_tokens=_size_field(data, "openai_max_tokens", 300, warnings),
-        squash_system_messages=data.get("squash_system_messages") is True,
-        continue_prefill=data.get("continue_prefill") is True,
+        squash_system_messages=flag(data.get("squash_system_messages")),
+        continue_prefill=flag(data.get("continue_prefill")),
         names_behavior=_names_behavior(data, warnings),
         source=text_or_empty(data.get("chat_completion_source")),
         parameters=parameters(data),
@@ -235,13 +268,6 @@ def read_preset(raw: Any, name: str = "preset") -> Preset:
         warnings=tuple(warnings),
         **{key: value for key, value in texts.items() if value is not None},
     )
-
-
-def _exported(raw: Json) -> Json | None:
-    """The content of a prompt-manager export."""
-    inner = raw.get("data")
-    is_export = "version" in raw and raw.get("type") in ("full", "character") and "prompts" not in raw
-    return inner if is_export and isinstance(inner, Mapping) and "prompts" in inner else None
 
 
 # --- prompts ---------------------------------------------------------------------------------------------------------
@@ -261,7 +287,8 @@ def _prompts(data: Json, warnings: list[str]) -> dict[str, Prompt]:
     for position, item in enumerate(items):
         prompt = _prompt(item, position, warnings)
         if prompt.identifier in prompts:
-            warnings.append(f"prompt {prompt.identifier!r} is there more than once; the first is used")
+            double = f"prompt {prompt.identifier!r} is there more than once; the first is used"
+            warnings.append(CodedWarning("duplicate_id", double))
         else:
             prompts[prompt.identifier] = prompt
     for identifier, text in _built_in_texts(data).items():
@@ -276,7 +303,7 @@ def _built_in_texts(data: Json) -> dict[str, str]:
     texts = dict(DEFAULT_TEXTS)
     if isinstance(data.get("system_prompt"), str):
         texts["main"] = data["system_prompt"]
-    for old, identifier in _OLD_TEXTS.items():
+    for old, identifier in OLD_TEXTS.items():
         if isinstance(data.get(old), str):
             texts[identifier] = data[old]
     return texts
@@ -352,12 +379,13 @@ def _known_once(entries: Iterable[Json], prompts: Mapping[str, Prompt], warnings
     for entry in entries:
         identifier = str(entry.get("identifier"))
         if identifier in seen:
-            warnings.append(f"the order names {identifier!r} more than once; the first place is used")
+            double = f"the order names {identifier!r} more than once; the first place is used"
+            warnings.append(CodedWarning("duplicate_id", double))
         elif identifier not in prompts:
             warnings.append(f"the order names {identifier!r}, which 'prompts' does not have")
         else:
             seen.add(identifier)
-            yield OrderEntry(identifier, entry.get("enabled") is True)
+            yield OrderEntry(identifier, flag(entry.get("enabled")))
 
 
 # --- sampling parameters ---------------------------------------------------------------------------------------------

@@ -7,11 +7,14 @@ patterns and replacements, whatever their placement, stage and depth are; macros
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.nodes.json_values import text_or_empty
+from innkeeper.nodes.tavern.documents import CodedWarning, warnings_json
 from innkeeper.nodes.tavern.environment import BadPattern, FormatError, JsMatch, JsRegexes, PatternTimeout
+from innkeeper.nodes.tavern.file_kinds import CARD, PRESET, REGEX, refuse_other_kind
 from innkeeper.nodes.tavern.js_regex import engine
 from innkeeper.nodes.tavern.regex_script import MAX_SCRIPTS, read_scripts, script_items
 from innkeeper.nodes.tavern.regex_scripts import MAX_TEXT, ResultTooLong, replace_bounded, run_script
@@ -131,6 +134,24 @@ def _numbered(digits: str, match: JsMatch, literal: str) -> str:
     return literal
 
 
+def load_rules(name: str, data: bytes = b"") -> dict[str, Any]:
+    """`read_rules` with what is odd about the rules: `{"rules", "warnings"}`; warnings are `{"code", "message"}`.
+
+    Raises:
+        FormatError: As `read_rules`.
+    """
+    rules = read_rules(name, data)
+    odd = [CodedWarning("rule_left_out", warning) for warning in collect_rules(rules)[1]]
+    _, odd_scripts = read_scripts([rule for rule in rules if is_script(rule)])
+    doubles = [CodedWarning("duplicate_id", warning) for warning in _doubles(rules)]
+    return {"rules": rules, "warnings": warnings_json([*odd, *odd_scripts, *doubles], "odd_regex_script")}
+
+
+def _doubles(rules: Sequence[dict[str, Any]]) -> list[str]:
+    counts = Counter(rule["name"] for rule in rules if not is_script(rule) and isinstance(rule.get("name"), str))
+    return [f"{count} regex rules are named {name!r}; the first counts" for name, count in counts.items() if count > 1]
+
+
 def read_rules(name: str, data: bytes = b"") -> list[dict[str, Any]]:
     """Read a file of rules or scripts; also a card or preset that holds scripts. Items stay as they are.
 
@@ -139,6 +160,7 @@ def read_rules(name: str, data: bytes = b"") -> list[dict[str, Any]]:
             `findRegex` (scripts).
     """
     raw = load_json_or_yaml(data, name)
+    refuse_other_kind(raw, REGEX, CARD, PRESET)
     rules = [raw] if isinstance(raw, dict) and "pattern" in raw else script_items(raw)
     for index, rule in enumerate(rules):
         if not isinstance(rule, dict):

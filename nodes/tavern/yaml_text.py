@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from innkeeper.nodes.tavern.documents import MAX_DEPTH, MAX_INTEGER, SURROGATE, parse_json, too_deep
+from innkeeper.nodes.tavern.documents import MAX_DEPTH, MAX_INTEGER, SURROGATE, parse_json, refuse_lfs_pointer, too_deep
 from innkeeper.nodes.tavern.environment import FormatError
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -36,6 +36,7 @@ def load_json_or_yaml(data: bytes, name: str) -> Any:
 
 
 def _decoded(data: bytes) -> str:
+    refuse_lfs_pointer(data)
     if len(data) > MAX_BYTES:
         raise FormatError(f"the file has {len(data)} bytes; at most {MAX_BYTES} are read")
     try:

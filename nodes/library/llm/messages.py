@@ -8,6 +8,7 @@ from typing import Any
 
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.history.carried import without_carried
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -55,7 +56,7 @@ def _check(item: Any, slot: str, index: int) -> dict[str, Any]:
         raise NodeInputError(f"{slot!r}: item {index} has an unknown role; roles are {', '.join(ROLES)}")
     if not isinstance(item.get("content"), str | list | None):
         raise NodeInputError(f"{slot!r}: item {index}: 'content' must be text, a list of parts, or null")
-    return dict(item)
+    return without_carried(item)
 
 
 _EXAMPLE = '[{"role": "user", "content": "Hi"}]'

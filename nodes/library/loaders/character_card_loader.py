@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.nodes.definition import NodeDefinition, Output
-from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.library.loaders.resource import load, resource_item, tell
 from innkeeper.nodes.node import Inputs, NodeContext
 
 
@@ -13,7 +13,7 @@ async def load_card(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     """Read a card from a JSON, PNG, YAML or CHARX file.
 
     The card comes out as it stands in the file, whatever its version; core:ContextBuilder understands all of them.
-    What had to be overlooked (a wrong checksum, bytes that are no UTF-8) is logged.
+    What had to be overlooked (a wrong checksum, bytes that are no UTF-8) becomes a warning.
 
     Raises:
         NodeInputError: No file is chosen.
@@ -21,8 +21,7 @@ async def load_card(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         FormatError: The file holds no card.
     """
     card = await load(context, "cardResource", "character card", "innkeeper.nodes.tavern.cards.reading:read_card_json")
-    for warning in card["warnings"]:
-        context.logger.warning("character card %r: %s", context.config_values["cardResource"], warning)
+    tell(context, "cardResource", "character card", card["warnings"])
     return {"characterData": card["raw"]}
 
 

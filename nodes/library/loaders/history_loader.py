@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, NodeDefinition, Output
-from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.library.loaders.resource import load, resource_item, tell
 from innkeeper.nodes.node import Inputs, NodeContext
 
 
@@ -24,8 +24,7 @@ async def load_history(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     log = await load(
         context, "historyResource", "chat history", "innkeeper.nodes.tavern.history.reading:read_messages_json"
     )
-    for warning in log["warnings"]:
-        context.logger.warning("chat history %r: %s", context.config_values["historyResource"], warning)
+    tell(context, "historyResource", "chat history", log["warnings"])
     return {"historyMessages": log["messages"]}
 
 

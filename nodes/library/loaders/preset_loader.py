@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.nodes.definition import NodeDefinition, Output
-from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.library.loaders.resource import load, resource_item, tell
 from innkeeper.nodes.node import Inputs, NodeContext
 
 
@@ -13,7 +13,7 @@ async def load_preset(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     """Read a chat-completion preset from a JSON file.
 
     The preset comes out as it stands in the file, apart from its connection fields (addresses, headers, passwords,
-    model names), which may hold secrets and are for no one downstream. What is odd about it is logged.
+    model names), which may hold secrets and are for no one downstream. What is odd about it becomes a warning.
 
     Raises:
         NodeInputError: No file is chosen.
@@ -21,8 +21,7 @@ async def load_preset(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         FormatError: The file is no JSON object, or a text-completion preset.
     """
     preset = await load(context, "presetResource", "preset", "innkeeper.nodes.tavern.presets:load_preset")
-    for warning in preset["warnings"]:
-        context.logger.warning("preset %r: %s", context.config_values["presetResource"], warning)
+    tell(context, "presetResource", "preset", preset["warnings"])
     return {"presetData": preset["raw"]}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, NodeDefinition, Output
-from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.library.loaders.resource import load, resource_item, tell
 from innkeeper.nodes.node import Inputs, NodeContext
 
 
@@ -13,14 +13,16 @@ async def load_rules(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     """Read a list of rules, or SillyTavern's regex scripts: one, several, or those in a card or preset file.
 
     Items come out as they stand in the file. `.yaml` and `.yml` are read as YAML, everything else as JSON.
+    Rules that would not run become warnings.
 
     Raises:
         NodeInputError: No file is chosen.
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file is not JSON or YAML, or holds something else.
     """
-    rules = await load(context, "ruleResource", "regex rules", "innkeeper.nodes.tavern.regex_rules:read_rules")
-    return {"regexRules": rules}
+    loaded = await load(context, "ruleResource", "regex rules", "innkeeper.nodes.tavern.regex_rules:load_rules")
+    tell(context, "ruleResource", "regex rules", loaded["warnings"])
+    return {"regexRules": loaded["rules"]}
 
 
 definition = NodeDefinition(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from innkeeper.nodes.definition import Input
@@ -38,6 +38,17 @@ async def load(context: NodeContext, key: str, kind: str, function: str) -> Any:
         error.message = f"failed to load {kind} {path!r}: {error.message}"
         error.args = (error.message,)
         raise
+
+
+def tell(context: NodeContext, key: str, kind: str, warnings: Sequence[Mapping[str, str]]) -> None:
+    """Warn the user of what a reader overlooked, and log it with the file's path.
+
+    Args:
+        warnings: As readers give them: `{"code", "message"}`.
+    """
+    for warning in warnings:
+        context.logger.warning("%s %r: %s", kind, context.config_values[key], warning["message"])
+        context.warn(warning["code"], warning["message"])
 
 
 def chosen_path(context: NodeContext, key: str, kind: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.nodes.definition import NodeDefinition, Output
-from innkeeper.nodes.library.loaders.resource import load, resource_item
+from innkeeper.nodes.library.loaders.resource import load, resource_item, tell
 from innkeeper.nodes.node import Inputs, NodeContext
 
 
@@ -13,7 +13,8 @@ async def load_world_book(inputs: Inputs, context: NodeContext) -> dict[str, Any
     """Read a world book: SillyTavern's world info, a character book, a card with one, or another tool's book.
 
     The book comes out as it stands in the file; core:ContextBuilder understands all of these shapes. `.yaml` and
-    `.yml` are read as YAML, everything else as JSON. What is odd about it is logged.
+    `.yml` are read as YAML, pictures by what Novel AI hid in them, everything else as JSON. What is odd about it
+    becomes a warning.
 
     Raises:
         NodeInputError: No file is chosen.
@@ -22,8 +23,7 @@ async def load_world_book(inputs: Inputs, context: NodeContext) -> dict[str, Any
     """
     reader = "innkeeper.nodes.tavern.world_info.book_file:read_book_file"
     book = await load(context, "worldBookResource", "world book", reader)
-    for warning in book["warnings"]:
-        context.logger.warning("world book %r: %s", context.config_values["worldBookResource"], warning)
+    tell(context, "worldBookResource", "world book", book["warnings"])
     return {"worldBookData": book["raw"]}
 
 
@@ -32,7 +32,7 @@ definition = NodeDefinition(
     category="Loaders",
     display_name="Load world book",
     display_names={"zh": "加载世界书"},
-    description="Reads a world book (lorebook) from a JSON or YAML file.",
+    description="Reads a world book (lorebook) from a JSON or YAML file, or from a picture of Novel AI.",
     outputs={
         "worldBookData": Output(
             "OBJECT",
@@ -42,7 +42,7 @@ definition = NodeDefinition(
     },
     config_schema={
         "worldBookResource": resource_item(
-            "World book file", ("json", "yaml", "yml"), "user://library/world-books/book.json"
+            "World book file", ("json", "yaml", "yml", "png"), "user://library/world-books/book.json"
         )
     },
     execute=load_world_book,

@@ -13,8 +13,8 @@ async def apply_regex(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     """Apply rules `{name, pattern, replacement, flags?, enabled?}` in order, as JavaScript's `replace` does.
 
     Inline rules come first. Of rules with the same name the first counts, also when it is disabled. Rules that are no
-    rules are left out and logged. Regex scripts of SillyTavern may stand in both lists: enabled ones run here whatever
-    placement, stage and depth they are meant for, and macros in them stay as they are.
+    rules are left out with a warning. Regex scripts of SillyTavern may stand in both lists: enabled ones run here
+    whatever placement, stage and depth they are meant for, and macros in them stay as they are.
 
     Raises:
         NodeInputError: `inputText` is no text.
@@ -28,6 +28,7 @@ async def apply_regex(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     rules, warnings = collect_rules(inputs.get("inlineRegexRules"), inputs.get("regexRules"))
     for warning in warnings:
         context.logger.warning(warning)
+        context.warn("rule_left_out", warning)
     if not rules:
         return {"outputText": text}
     call = {"text": text, "rules": rules}

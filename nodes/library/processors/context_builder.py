@@ -23,7 +23,7 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
 
     `chatState` of one turn is an input of the next: it carries timed effects of world info and macro variables.
     Without `seed` chance is drawn from the run, so a second attempt gives the same messages. The clock is read once,
-    here; the setting `now` stops it.
+    here; the setting `now` stops it. The warnings of the report are also those of the node.
 
     Raises:
         NodeInputError: An input or setting is not what it should be (FormatError names it).
@@ -40,6 +40,8 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         },
         timeout_s=_timeout_s(inputs.get("settings")),
     )
+    for warning in result["report"]["warnings"]:
+        context.warn("context", warning)
     return dict(result)
 
 
@@ -73,7 +75,11 @@ definition = NodeDefinition(
             description="Messages of the chat, oldest first, or their JSON text.",
             match_categories=("ChatHistory",),
         ),
-        "userName": Input("STRING", display_name="User name", description="{{user}}; 'User' when empty."),
+        "userName": Input(
+            "STRING",
+            display_name="User name",
+            description="{{user}}; when empty, the user's name in the history, else 'User'.",
+        ),
         "persona": Input(
             "WILDCARD",
             display_name="Persona",

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from innkeeper.nodes.tavern.cards.shapes import fields_of
-from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.documents import CodedWarning, kind_of
 
 _TEXTS = (
     "nickname",
@@ -104,7 +104,8 @@ def _card_name(fields: Mapping[str, Any], file_name: str | None, warnings: list[
     if name.strip():
         return name
     instead = PurePosixPath(file_name or "").stem
-    warnings.append("the card has no name" + (f"; it is called {instead!r}, like its file" if instead else ""))
+    called = f"; it is called {instead!r}, like its file" if instead else ""
+    warnings.append(CodedWarning("card_without_name", f"the card has no name{called}"))
     return instead
 
 

@@ -143,6 +143,16 @@ def text_chunk(chunk: Chunk) -> TextChunk | None:
     return _international(keyword, chunk, rest)
 
 
+def find_text(png: Png, keyword: str) -> TextChunk | None:
+    """The first text chunk with this keyword; None when there is none.
+
+    Raises:
+        FormatError: As `text_chunk`.
+    """
+    found = next((chunk for chunk in png.chunks if (keyword_of(chunk) or "").lower() == keyword), None)
+    return None if found is None else text_chunk(found)
+
+
 def _international(keyword: str, chunk: Chunk, rest: memoryview) -> TextChunk:
     """iTXt: compression flag and method, language, NUL, translated keyword, NUL, text."""
     is_compressed = bytes(rest[:1]) == b"\1"

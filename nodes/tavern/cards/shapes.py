@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from innkeeper.nodes.tavern.cards.agnai import agnai_fields, agnai_warnings, is_agnai
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 
@@ -55,13 +56,26 @@ def fields_of(raw: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
     has_data = isinstance(data, Mapping) and (raw.get("spec") is not None or "name" not in raw)
     warnings = [*_spec_warnings(raw, isinstance(data, Mapping))]
     if not isinstance(data, Mapping) or not has_data:
+        warnings += agnai_warnings(raw) if is_agnai(raw) else []
         return _flat_fields(raw), tuple(warnings)
     if stale := [key for key in V1_KEYS if key in raw and key in data and raw[key] != data[key]]:
         warnings.append(f"the flat copies of {', '.join(stale)} differ from 'data', which counts")
     return {**_flat_fields(raw), **data}, tuple(warnings)
 
 
+def with_name(raw: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The card with this name, at the place where readers look for it."""
+    data = raw.get("data")
+    if isinstance(data, Mapping) and (raw.get("spec") is not None or "name" not in raw):
+        flat = {"name": name} if "name" in raw else {}
+        return {**raw, **flat, "data": {**data, "name": name}}
+    key = "char_name" if "name" not in raw and "char_name" in raw else "name"
+    return {**raw, key: name}
+
+
 def _flat_fields(raw: Mapping[str, Any]) -> dict[str, Any]:
+    if is_agnai(raw):
+        return agnai_fields(raw)
     fields = {key: value for key, value in raw.items() if key != "data"}
     names = _ALIASES
     if "name" not in raw and "char_name" in raw:

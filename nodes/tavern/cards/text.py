@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from innkeeper.nodes.tavern.cards.png import Chunk, Png, TextChunk, decode_base64, keyword_of, text_chunk
-from innkeeper.nodes.tavern.documents import decode
+from innkeeper.nodes.tavern.documents import CodedWarning, decode
 from innkeeper.nodes.tavern.environment import FormatError
 
 KEYWORDS = ("ccv3", "chara")
+BOOK_KEYWORD = "naidata"
 _KINDS = ("tEXt", "zTXt", "iTXt")
 _MAX_TRIED = 8
 _NOT_FOUND = (
     "this PNG holds no character data (no 'chara' or 'ccv3' text chunk); it may have been saved again or converted "
     "by a website: take the original file"
 )
+_IS_BOOK = "this PNG holds a world book of Novel AI, not a character card: load it with core:WorldBookLoader"
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ def _nothing_found(png: Png) -> FormatError:
         head = bytes(chunk.data[:5]).lower()
         if chunk.kind in _KINDS and head.startswith((b"chara", b"ccv3")) and keyword_of(chunk) is None:
             return FormatError(f"the {chunk.kind} chunk at byte {chunk.offset} has no NUL between keyword and text")
+        if keyword_of(chunk) == BOOK_KEYWORD:
+            return FormatError(_IS_BOOK)
     if png.damage:
         return FormatError(f"the file is damaged ({png.damage[0]}) and what is left holds no character data")
     return FormatError(_NOT_FOUND)
@@ -87,15 +91,17 @@ def damaged(damage: str, error: FormatError) -> FormatError:
 
 
 def _unpacked(found: TextChunk) -> CardText:
-    keyword, warnings = found.keyword.lower(), []
+    keyword = found.keyword.lower()
+    warnings: list[str] = []
     if found.chunk.kind != "tEXt":
-        warnings.append(f"the card was found in a {found.chunk.kind} chunk, where many programs do not look")
+        place = f"the card was found in a {found.chunk.kind} chunk, where many programs do not look"
+        warnings.append(CodedWarning("unusual_chunk", place))
     if found.chunk.after_end:
-        warnings.append("the card was found behind the end of the image (IEND)")
+        warnings.append(CodedWarning("unusual_chunk", "the card was found behind the end of the image (IEND)"))
     packed = found.text()
     start = packed.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     if start == b"{":
-        warnings.append(f"the {keyword} chunk holds plain JSON instead of base64")
+        warnings.append(CodedWarning("not_base64", f"the {keyword} chunk holds plain JSON instead of base64"))
         return _decoded(packed, found, warnings)
     if b"\0" in packed:
         raise FormatError(f"the text of the {keyword} chunk holds a NUL at byte {packed.index(0)}")
@@ -104,7 +110,8 @@ def _unpacked(found: TextChunk) -> CardText:
     if not text.lstrip().startswith("{") and (foreign or "\ufffd" in text):
         raise FormatError(f"the text of the {keyword} chunk is not the base64 of a JSON object")
     if foreign:
-        warnings.append(f"{foreign} characters of the {keyword} chunk are foreign to base64 and were skipped")
+        skipped = f"{foreign} characters of the {keyword} chunk are foreign to base64 and were skipped"
+        warnings.append(CodedWarning("not_base64", skipped))
     return _decoded(data, found, warnings)
 
 

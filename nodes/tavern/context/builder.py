@@ -15,7 +15,7 @@ from innkeeper.nodes.tavern.context.report import full_report
 from innkeeper.nodes.tavern.context.scripts import PromptScripts
 from innkeeper.nodes.tavern.context.settings import ContextSettings, read_context_settings, read_time
 from innkeeper.nodes.tavern.js_regex import engine
-from innkeeper.nodes.tavern.macros import Macros
+from innkeeper.nodes.tavern.macros.engine import Engine, Macros
 from innkeeper.nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
 from innkeeper.nodes.tavern.prompts.examples import Line, Speakers, read_block, split_examples
 from innkeeper.nodes.tavern.prompts.message import Note, Turn
@@ -60,7 +60,13 @@ class _Context:
         environment = macro_environment(
             given, settings, now=read_time(now, "'now'"), draw=self.draw, outlets=self.outlets
         )
-        self.expand = Macros(environment, engine="legacy" if settings.legacy_macros else "new")
+        engine_name: Engine = "legacy" if settings.legacy_macros else "new"
+        self.expand = Macros(environment, engine=engine_name)
+        self.lines = self._with_greeting_expanded(given.lines)
+        if self.lines is not given.lines:
+            chat = replace(environment.chat, messages=tuple(line.to_macro() for line in self.lines))
+            self.expand = Macros(replace(environment, chat=chat), engine=engine_name)
+        self.quiet_prompt = self.expand(settings.quiet_prompt) if settings.quiet_prompt else ""
         with_stored = settings.stored_scripts
         self.scripts = PromptScripts(given.scripts, self.regexes, self.expand, with_stored=with_stored)
 
@@ -73,7 +79,7 @@ class _Context:
             self.preset, self._parts(chat, fields, active), self._options(chat), expand=self.expand, count=self.counter
         )
         messages = [message.to_openai() for message in assembly.messages]
-        names = Names(self.given.user, self.card.char_name, self.settings.group)
+        names = Names(self.given.user, self.card.name, self.settings.group)
         state = replace(self.given.state, timed=active.timed)
         return {
             "finalMessages": post_process(messages, self.settings.post_processing, names),
@@ -86,25 +92,31 @@ class _Context:
     def _expanded_fields(self) -> ScanTexts:
         card = self.card
         return ScanTexts(
-            persona_description=self._field(self.persona.description),
-            character_description=self._field(card.description),
-            character_personality=self._field(card.personality),
-            scenario=self._field(card.scenario),
-            character_depth_prompt=self._field(card.depth_prompt.prompt),
-            creator_notes=self._field(card.creator_notes),
+            persona_description=self._field("persona", self.persona.description),
+            character_description=self._field("description", card.description),
+            character_personality=self._field("personality", card.personality),
+            scenario=self._field("scenario", card.scenario),
+            character_depth_prompt=self._field("depth_prompt", card.depth_prompt.prompt),
+            creator_notes=self._field("creator_notes", card.creator_notes),
         )
 
-    def _field(self, text: str) -> str:
-        return self.expand(text.strip()).replace("\r", "").strip()
+    def _field(self, key: str, text: str) -> str:
+        return self.expand.field(key, text)
+
+    def _with_greeting_expanded(self, lines: tuple[ChatLine, ...]) -> tuple[ChatLine, ...]:
+        """The first message of a chat is the card's greeting, stored with its macros. A user's text has its own way."""
+        if not lines or lines[0].is_user or lines[0].content is not None or self.settings.expand_history == "none":
+            return lines
+        return (replace(lines[0], text=self.expand(lines[0].text), is_expanded=True), *lines[1:])
 
     def _chat(self) -> list[ChatLine]:
         """Visible messages as the prompt shows them, the card's greeting in an empty chat included."""
-        lines = visible(self.given.lines, self.settings.type)
-        if not self.given.lines:
-            lines = self._greeting()
+        lines = self._greeting() if self.given.is_new else visible(self.lines, self.settings.type)
         offset = 2 if self.settings.type == "continue" else 1
         return [
-            self.scripts.on_line(line, len(lines) - place - offset, expand_captures=self._may_expand(line))
+            self.scripts.on_line(
+                line, len(lines) - place - offset, expand_captures=self._may_expand(line)
+            ).with_attachments()
             for place, line in enumerate(self._with_speakers(lines))
         ]
 
@@ -114,11 +126,11 @@ class _Context:
         if number >= len(texts):
             self.warnings.append(f"the card has {len(texts) - 1} alternate greetings; 'greeting' asks for another")
         text = texts[number] if 0 <= number < len(texts) else ""
-        text = self._field(text)
-        return [ChatLine("assistant", text)] if text else []
+        text = self._field("first_mes", text)
+        return [ChatLine("assistant", text, is_expanded=True)] if text else []
 
     def _with_speakers(self, lines: Sequence[ChatLine]) -> list[ChatLine]:
-        names = {"user": self.given.user, "assistant": self.card.char_name}
+        names = {"user": self.given.user, "assistant": self.card.name}
         return [line if line.name else replace(line, name=names.get(line.role, "")) for line in lines]
 
     def _may_expand(self, line: ChatLine) -> bool:
@@ -143,6 +155,7 @@ class _Context:
                 character_file=self.card.name,
                 character_tags=self.card.tags,
                 texts=fields,
+                injected=(self.quiet_prompt,) if self.quiet_prompt else (),
                 prompt_scripts=self.scripts.on_world_info,
                 as_sillytavern=self.settings.as_sillytavern,
             )
@@ -162,9 +175,11 @@ class _Context:
             world_after=active.after,
             examples=self._examples(active),
             notes=self._notes(fields, active),
-            main_override=self.card.system_prompt.strip() if use_card else "",
-            jailbreak_override=self.card.post_history_instructions.strip() if use_card else "",
-            quiet_prompt=self.settings.quiet_prompt,
+            main_override=self._field("system_prompt", self.card.system_prompt) if use_card else "",
+            jailbreak_override=(
+                self._field("post_history_instructions", self.card.post_history_instructions) if use_card else ""
+            ),
+            quiet_prompt=self.quiet_prompt,
             are_expanded=True,
         )
 
@@ -176,7 +191,7 @@ class _Context:
             index=line.index,
             is_narrator=line.is_narrator,
             show_name=line.show_name,
-            expand=self._may_expand(line),
+            expand=self._may_expand(line) and not line.is_expanded,
             content=line.content,
             extra=line.extra,
         )
@@ -187,19 +202,23 @@ class _Context:
             generation_type=settings.type,
             user=self.given.user,
             group=settings.group,
-            continued=chat[-1].text if chat and settings.type == "continue" else "",
+            continued=self._continued(chat[-1].text) if chat and settings.type == "continue" else "",
             pin_examples=settings.pin_examples,
             add_prefill=settings.add_prefill,
             as_sillytavern=settings.as_sillytavern,
             message_overhead=MESSAGE_OVERHEAD,
         )
 
+    def _continued(self, text: str) -> str:
+        """The text to go on with, and what sets the answer apart from it: an empty message is gone on with, too."""
+        return text if text.endswith(" ") else text + self.preset.continue_postfix
+
     def _examples(self, active: Activation) -> list[tuple[Line, ...]]:
-        blocks = list(split_examples(self._field(self.card.mes_example)))
+        blocks = list(split_examples(self._field("mes_example", self.card.mes_example)))
         for example in active.examples:
             found = split_examples(example.content)
             blocks = [*found, *blocks] if example.top else [*blocks, *found]
-        speakers = Speakers(self.given.user, self.card.char_name, self.settings.group)
+        speakers = Speakers(self.given.user, self.card.name, self.settings.group, self.card.nickname)
         return [read_block(block, speakers) for block in blocks]
 
     def _notes(self, fields: ScanTexts, active: Activation) -> list[Note]:
@@ -220,7 +239,7 @@ class _Context:
     def _authors_note(self, fields: ScanTexts, active: Activation) -> Note:
         """The note with world info and persona around it; nothing when it is not its turn."""
         note, persona = self.given.note, self.persona
-        is_due = note.is_due(sum(line.is_user and not line.is_hidden for line in self.given.lines))
+        is_due = note.is_due(sum(line.is_user and not line.is_hidden for line in self.lines))
         text = self.expand(note.text.strip()) if is_due else ""
         if is_due:
             lines = [*active.note_top, text, *active.note_bottom]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from innkeeper.nodes.tavern.documents import parse_json
-from innkeeper.nodes.tavern.history import ChatMessage, from_value
+from innkeeper.nodes.tavern.history import ChatLog, ChatMessage, from_value
+from innkeeper.nodes.tavern.history.log import with_attachments
 from innkeeper.nodes.tavern.macros import MacroMessage
 
 _KEPT = ("tool_calls", "tool_call_id")
@@ -19,12 +20,14 @@ class ChatLine:
     """One message of the chat.
 
     Attributes:
+        text: What was said; `files` and `titles` of what is attached join it after the regex scripts.
         index: Its place in the history that was given; -1 is the card's greeting.
         content: Content in parts; None when `text` is all of it.
         is_hidden: Not for the prompt.
         is_narrator: Takes no name.
         show_name: Said by another than the character, so the name is shown.
         swipes, swipe: How many alternatives it has, and which is chosen, counted from 0.
+        is_expanded: Its macros are replaced already.
     """
 
     role: str
@@ -37,6 +40,9 @@ class ChatLine:
     show_name: bool = False
     swipes: int = 0
     swipe: int = 0
+    is_expanded: bool = False
+    files: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -46,8 +52,12 @@ class ChatLine:
     def to_macro(self) -> MacroMessage:
         return MacroMessage(self.text, self.is_user, is_system=self.is_hidden, swipes=self.swipes, swipe=self.swipe)
 
+    def with_attachments(self) -> ChatLine:
+        """The line as the model sees it."""
+        return replace(self, text=with_attachments(self.text, self.files, self.titles), files=(), titles=())
 
-def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
+
+def read_chat(value: Any, warnings: list[str]) -> ChatLog:
     """Messages of OpenAI's form or SillyTavern's, as a list, its JSON text, or one message; nothing is no chat.
 
     Raises:
@@ -56,6 +66,10 @@ def read_chat(value: Any, warnings: list[str]) -> tuple[ChatLine, ...]:
     value = parsed(value)
     log = from_value([value] if is_message(value) else value)
     warnings += log.warnings
+    return log
+
+
+def lines_of(log: ChatLog) -> tuple[ChatLine, ...]:
     return tuple(_chat_line(message, index) for index, message in enumerate(log.messages))
 
 
@@ -78,20 +92,29 @@ def _chat_line(message: ChatMessage, index: int) -> ChatLine:
         message.role,
         message.text.replace("\r", ""),
         name=message.name,
-        index=index,
+        index=index if message.index is None else message.index,
         content=content if isinstance(content, list) else None,
         is_hidden=message.is_system,
         is_narrator=message.role not in ("user", "assistant"),
         show_name=bool(message.extra.get("force_avatar")),
         swipes=len(message.swipes),
         swipe=swipe if isinstance(swipe, int) else 0,
+        files=message.file_texts,
+        titles=message.titles,
         extra={key: message.extra[key] for key in _KEPT if message.extra.get(key)},
     )
 
 
+def without_rejected(lines: tuple[ChatLine, ...], generation_type: str) -> tuple[ChatLine, ...]:
+    """The chat without the answer that `regenerate` throws away, which is gone for macros, too."""
+    if generation_type != "regenerate" or not lines or lines[-1].is_user:
+        return lines
+    return lines[:-1] if lines[-1].is_hidden or lines[-1].role == "assistant" else lines
+
+
 def visible(lines: Sequence[ChatLine], generation_type: str) -> list[ChatLine]:
-    """What the prompt is made of: no hidden messages, and without the answer that is to be made anew."""
+    """What the prompt is made of: no hidden messages, and without the answer that `swipe` gets an alternative for."""
     shown = [line for line in lines if not line.is_hidden]
-    if generation_type in ("swipe", "regenerate") and shown and shown[-1].role == "assistant":
+    if generation_type == "swipe" and shown and shown[-1].role == "assistant":
         return shown[:-1]
     return shown

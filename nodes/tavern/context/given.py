@@ -9,12 +9,21 @@ from datetime import datetime
 from typing import Any
 
 from innkeeper.nodes.tavern.cards import Card, normalise
-from innkeeper.nodes.tavern.context.chat import ChatLine, read_chat
+from innkeeper.nodes.tavern.context.chat import ChatLine, lines_of, read_chat, without_rejected
 from innkeeper.nodes.tavern.context.people import AuthorsNote, Persona, read_note, read_persona
 from innkeeper.nodes.tavern.context.settings import ContextSettings, whole_number
 from innkeeper.nodes.tavern.context.state import ChatState, read_state
+from innkeeper.nodes.tavern.context.stored import (
+    chat_book_warning,
+    first_included,
+    last_time,
+    note_of,
+    state_of,
+    with_overrides,
+)
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.environment import Draw, FormatError
+from innkeeper.nodes.tavern.file_kinds import CARD, refuse_other_kind
 from innkeeper.nodes.tavern.macros import CardFields, Chat, MacroEnvironment
 from innkeeper.nodes.tavern.presets import Preset, read_preset
 from innkeeper.nodes.tavern.regex_script import RegexScript, read_scripts
@@ -29,7 +38,9 @@ class Given:
     """What a context is made from.
 
     Attributes:
-        lines: The chat, hidden messages included.
+        lines: The chat, hidden messages included, without an answer that was rejected.
+        is_new: There is no chat yet.
+        first_included, last_time: As in `macros.Chat`.
         scripts: Regex scripts that may run, each with where it came from.
         books, book_settings: World info.
     """
@@ -44,23 +55,36 @@ class Given:
     scripts: tuple[tuple[str, RegexScript], ...]
     books: Books
     book_settings: Settings
+    is_new: bool = True
+    first_included: int | None = None
+    last_time: datetime | None = None
 
 
 def read_given(inputs: Inputs, settings: ContextSettings, seed: str, warnings: list[str]) -> Given:
     """Read the slots of core:ContextBuilder. Raises FormatError, which names the input."""
-    preset, card = _read_preset(inputs, settings, warnings), _read_card(inputs, warnings)
+    preset = _read_preset(inputs, settings, warnings)
+    with _naming_input("historyMessages"):
+        log = read_chat(inputs.get("historyMessages"), warnings)
+    card = with_overrides(_read_card(inputs, warnings), log)
     books, chosen = _read_books(inputs, card, settings, warnings)
+    lines = without_rejected(lines_of(log), settings.type)
+    note = inputs.get("authorsNote")
+    if not inputs.get("worldBookData"):
+        warnings += chat_book_warning(log)
     return Given(
         preset=preset,
         card=card,
         persona=read_persona(inputs.get("persona")),
-        note=read_note(inputs.get("authorsNote")),
-        user=_user_name(inputs.get("userName")),
-        state=read_state(inputs.get("chatState"), inputs.get("variables"), seed),
-        lines=read_chat(inputs.get("historyMessages"), warnings),
+        note=note_of(log, warnings) if note is None else read_note(note),
+        user=_user_name(inputs.get("userName")) or log.user_name or DEFAULT_USER,
+        state=read_state(inputs.get("chatState"), inputs.get("variables"), seed, state_of(log, books.names)),
+        lines=lines,
         scripts=_read_scripts(inputs, settings, warnings, preset=preset, card=card),
         books=books,
         book_settings=chosen,
+        is_new=not log.messages,
+        first_included=first_included(log),
+        last_time=last_time(log.messages[: len(lines)]),
     )
 
 
@@ -76,8 +100,9 @@ def macro_environment(
         first_mes=card.first_mes,
         alternate_greetings=card.alternate_greetings,
         mes_example=card.mes_example,
-        system_prompt=card.system_prompt,
-        post_history_instructions=card.post_history_instructions,
+        # A text that is not wanted is none: it must not come back by its macro.
+        system_prompt=card.system_prompt if settings.prefer_card_prompts else "",
+        post_history_instructions=card.post_history_instructions if settings.prefer_card_prompts else "",
         depth_prompt=card.depth_prompt.prompt,
         creator_notes=card.creator_notes,
         character_version=card.character_version,
@@ -85,10 +110,12 @@ def macro_environment(
     return MacroEnvironment(
         user=given.user,
         char=card.char_name,
+        character=card.name,
+        authors_note=given.note.text,
         persona=given.persona.description,
         group=settings.group,
         card=fields,
-        chat=Chat(tuple(line.to_macro() for line in given.lines)),
+        chat=Chat(tuple(line.to_macro() for line in given.lines), given.first_included, given.last_time),
         input=settings.input,
         generation_type=settings.type,
         now=settings.now or now,
@@ -121,6 +148,7 @@ def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
     if not isinstance(raw, Mapping):
         raise FormatError(f"'characterData' must be a card, found {kind_of(raw)}")
     with _naming_input("characterData"):
+        refuse_other_kind(raw, CARD)
         card = normalise(raw)
     warnings += card.warnings
     return card
@@ -138,8 +166,8 @@ def _naming_input(place: str) -> Iterator[None]:
 
 
 def _user_name(value: Any) -> str:
-    if value is None or value == "":
-        return DEFAULT_USER
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise FormatError(f"'userName' must be a text, found {kind_of(value)}")
     return value

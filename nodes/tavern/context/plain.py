@@ -8,7 +8,8 @@ from typing import Any
 from innkeeper.nodes.tavern.cards import normalise
 from innkeeper.nodes.tavern.context.chat import is_message, parsed, read_chat
 from innkeeper.nodes.tavern.environment import FormatError
-from innkeeper.nodes.tavern.presets import is_chat_preset, is_text_completion_preset
+from innkeeper.nodes.tavern.file_kinds import CARD, PRESET, file_kind, is_chat_preset
+from innkeeper.nodes.tavern.history.carried import without_carried
 
 Json = Mapping[str, Any]
 FURTHER = (
@@ -34,7 +35,7 @@ def is_plain(inputs: Json) -> bool:
     """
     preset = inputs.get("presetData")
     if isinstance(preset, Mapping) and preset:
-        is_refused = is_text_completion_preset(preset) and not isinstance(preset.get("user_prompt"), str)
+        is_refused = file_kind(preset) not in (None, PRESET) and not isinstance(preset.get("user_prompt"), str)
         return not is_chat_preset(preset) and not is_refused
     return not any(inputs.get(key) for key in FURTHER) and _is_plain_card(inputs.get("characterData"))
 
@@ -42,6 +43,8 @@ def is_plain(inputs: Json) -> bool:
 def _is_plain_card(card: Any) -> bool:
     if not isinstance(card, Mapping):
         return True
+    if file_kind(card) not in (None, CARD):
+        return False
     return not any(value for key, value in card.items() if key not in _PLAIN_CARD)
 
 
@@ -92,12 +95,13 @@ def _history(value: Any, warnings: list[str]) -> list[dict[str, Any]]:
     try:
         items = parsed(value)
         if isinstance(items, list) and all(is_message(item) for item in items):
-            return [dict(item) for item in items]
-        lines = read_chat(items, warnings)
+            return [without_carried(item) for item in items]
+        log = read_chat(items, warnings)
     except FormatError as error:
         warnings.append(f"the history is not used: {error.message}")
         return []
-    return [{"role": line.role, "content": line.text} for line in lines if not line.is_hidden]
+    shown = (message for message in log.messages if not message.is_system)
+    return [{"role": message.role, "content": message.prompt_text.replace("\r", "")} for message in shown]
 
 
 def _unused(inputs: Json) -> list[str]:

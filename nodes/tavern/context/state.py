@@ -34,13 +34,17 @@ class ChatState:
         }
 
 
-def read_state(raw: Any, variables: Any, seed: str) -> ChatState:
+def read_state(raw: Any, variables: Any, seed: str, stored: Mapping[str, Any]) -> ChatState:
     """The state of the last turn, with `variables` set over it; nothing is the state of a new chat.
+
+    Args:
+        stored: What a chat file kept of earlier turns. A state that was given counts instead of it: it is newer, and
+            a variable that is gone from it was deleted.
 
     Raises:
         FormatError: One of them is no object.
     """
-    state = _object(raw, "'chatState'")
+    state = {**stored, **_object(raw, "'chatState'")}
     pick_seed = state.get("pickSeed")
     return ChatState(
         _object(state.get("timed"), "'chatState.timed'"),

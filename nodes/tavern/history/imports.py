@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from innkeeper.nodes.tavern.documents import CodedWarning
 from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, is_true, rest_of, text_of
 
 _INPUT, _OUTPUT = "{{[INPUT]}}", "{{[OUTPUT]}}"
@@ -57,8 +58,8 @@ def _cai_tools(document: Json) -> ChatLog:
         for source in [message.get("src") if isinstance(message.get("src"), Mapping) else {}]
         if isinstance(source, Mapping)
     )
-    warnings = (f"the file holds {len(chats)} chats; the first one was taken",) if len(chats) > 1 else ()
-    return ChatLog(tuple(messages), warnings=warnings)
+    several = CodedWarning("several_chats", f"the file holds {len(chats)} chats; the first one was taken")
+    return ChatLog(tuple(messages), warnings=(several,) if len(chats) > 1 else ())
 
 
 def _oobabooga(document: Json) -> ChatLog:

@@ -19,6 +19,7 @@ class ChatMessage:
         is_system: Hidden from the prompt. Not to be taken for the role: a narrator's message has role `system`.
         extra: The other fields as they stood (`swipes`, `send_date`, SillyTavern's own `extra`, `tool_calls`).
         record: The message as it stood in its file; None when it was made here or converted.
+        index: Place of its item in the list that the chat was read from; None when it was made here.
     """
 
     text: str
@@ -27,6 +28,7 @@ class ChatMessage:
     is_system: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] | None = field(default=None, repr=False)
+    index: int | None = field(default=None, compare=False)
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -40,6 +42,42 @@ class ChatMessage:
         swipes = self.extra.get("swipes")
         return tuple(text_of(swipe) for swipe in swipes) if isinstance(swipes, list) else ()
 
+    @property
+    def is_being_made(self) -> bool:
+        """Is the chosen alternative one that is not there yet?"""
+        chosen = self.extra.get("swipe_id")
+        return isinstance(chosen, int) and chosen >= len(self.swipes) > 0
+
+    @property
+    def has_attachments(self) -> bool:
+        return bool(self.file_texts or self.titles)
+
+    @property
+    def file_texts(self) -> tuple[str, ...]:
+        """Texts of attached files, as far as the chat holds them."""
+        texts = (file.get("text") for file in self.files)
+        return tuple(text for text in texts if isinstance(text, str) and text)
+
+    @property
+    def files(self) -> tuple[Mapping[str, Any], ...]:
+        """Attached files; older chats have one only, as `file`."""
+        given = self.details.get("files")
+        files = given if isinstance(given, list) else [self.details.get("file")]
+        return tuple(file for file in files if isinstance(file, Mapping))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Titles of pictures that are to be told to the model."""
+        media = self.details.get("media")
+        holders = [self.details, *(media if isinstance(media, list) else [])]
+        texts = (item.get("title") for item in holders if isinstance(item, Mapping) and item.get("append_title"))
+        return tuple(text for text in texts if isinstance(text, str) and text)
+
+    @property
+    def prompt_text(self) -> str:
+        """The text with what is attached to it, as the model sees it."""
+        return with_attachments(self.text, self.file_texts, self.titles)
+
     def to_openai(self) -> dict[str, Any]:
         """The message with `role` and `content`, and `name` when somebody is named.
 
@@ -48,7 +86,7 @@ class ChatMessage:
         if self.record is not None and is_openai(self.record):
             kept = dict(self.record)
             return kept if content_text(kept.get("content")) == self.text else {**kept, "content": self.text}
-        message = {"role": self.role, "content": self.text}
+        message = {"role": self.role, "content": self.prompt_text}
         return {**message, "name": self.name} if self.name else message
 
 
@@ -86,6 +124,19 @@ class ChatLog:
             return name
         names = (message.name for message in reversed(self.messages) if message.role == role and message.name)
         return next(names, "")
+
+
+def with_attachments(text: str, files: Sequence[str], titles: Sequence[str]) -> str:
+    """A message's text below the texts of its files and above the titles of its pictures, by blank lines."""
+    # An empty text below files stays: the blank line behind the last file is part of the prompt.
+    above = "".join(f"{file}\n\n" for file in files)
+    return above + "\n\n".join([text, *titles])
+
+
+def idle_line(messages: Sequence[ChatMessage]) -> int | None:
+    """Place of the line since which the user is idle: their last one, the newest line of all apart."""
+    shown = [place for place, message in enumerate(messages) if not message.is_system]
+    return next((place for place in reversed(shown[:-1]) if messages[place].role == "user"), None)
 
 
 def depths(messages: Sequence[ChatMessage], generation: Generation = "normal") -> tuple[int | None, ...]:

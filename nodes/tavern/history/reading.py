@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
-from innkeeper.nodes.tavern.documents import decode, kind_of, parse_json
+from innkeeper.nodes.tavern.documents import CodedWarning, decode, kind_of, parse_json, warnings_json
 from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.file_kinds import CHAT, refuse_other_kind
+from innkeeper.nodes.tavern.history.carried import carried_messages, unpacked
 from innkeeper.nodes.tavern.history.imports import import_chat
 from innkeeper.nodes.tavern.history.log import ChatLog, ChatMessage, content_text, is_openai, is_true, rest_of, text_of
 
 MAX_MESSAGES = 100_000
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _HEADER_KEYS = ("chat_metadata", "user_name", "character_name", "create_date")
+_LINE_KEYS = ("is_user", "is_system", "send_date", "swipes", "force_avatar")
+"""Fields that tell a line of a stored chat, also one that lacks its text."""
+MAX_WARNINGS = 20
 _EXPECTED = "expected a list of messages with 'role' and 'content', or a chat of a program that is known"
 Json = Mapping[str, Any]
 
@@ -43,18 +49,19 @@ def read_log(data: bytes, name: str = "") -> ChatLog:
 def read_messages_json(name: str, data: bytes = b"") -> dict[str, Any]:
     """`read_log` with JSON in and out, for a process of its own.
 
-    A list of messages with `role` and `content` comes out unchanged. Of all other chats hidden messages are left out.
+    A list of messages with `role` and `content` comes out unchanged. Of all other chats hidden messages are left out;
+    what the prompt needs beside the messages they carry along (see `history.carried`).
 
     Returns:
-        `{"messages", "warnings"}`.
+        `{"messages", "warnings"}`; warnings are `{"code", "message"}`.
     """
     decoded = decode(data)
     if not name.lower().endswith(".jsonl") and decoded.text.lstrip().startswith("["):
         value = parse_json(decoded.text)
         if all(isinstance(item, Mapping) and "role" in item and "content" in item for item in value):
-            return {"messages": value, "warnings": list(decoded.warnings)}
+            return {"messages": value, "warnings": warnings_json(decoded.warnings, "odd_chat")}
     log = read_log(data, name)
-    return {"messages": log.to_openai(), "warnings": list(log.warnings)}
+    return {"messages": carried_messages(log), "warnings": warnings_json(log.warnings, "odd_chat")}
 
 
 def from_value(value: Any) -> ChatLog:
@@ -67,6 +74,7 @@ def from_value(value: Any) -> ChatLog:
         value = parse_json(value) if value.strip() else None
     if value is None:
         return ChatLog()
+    refuse_other_kind(value, CHAT)
     if isinstance(value, Mapping):
         return _from_object(value)
     if not isinstance(value, list | tuple):
@@ -86,13 +94,40 @@ def _from_object(value: Json) -> ChatLog:
 
 
 def _from_items(items: Sequence[Any], word: str, first: int = 0) -> ChatLog:
-    if len(items) > MAX_MESSAGES:
-        raise FormatError(f"the chat has {len(items)} messages; the limit is {MAX_MESSAGES}")
-    header = items[0] if items and _is_header(items[0]) else None
-    start = 0 if header is None else 1
-    messages = tuple(_read_message(item, f"{word} {place + first}") for place, item in enumerate(items[start:], start))
-    metadata = (header or {}).get("chat_metadata")
-    return ChatLog(messages, metadata if isinstance(metadata, Mapping) else {}, header=header)
+    lines = [*islice(unpacked(items), MAX_MESSAGES + 1)]
+    if max(len(items), len(lines)) > MAX_MESSAGES:
+        raise FormatError(f"the chat has more than {MAX_MESSAGES} messages; that is the limit")
+    found = lines[0][1] if lines else None
+    header: Json | None = found if _is_header(found) else None
+    # The header of a list is none of its messages, a carried one stands on the first of them.
+    offset = 1 if header is not None and items and header is items[0] else 0
+    is_stored = any(isinstance(line, Mapping) and "mes" in line for _, line in lines)
+    messages: list[ChatMessage] = []
+    warnings: list[str] = []
+    for place, line in lines if header is None else lines[1:]:
+        where = f"{word} {place + first}"
+        if is_stored and not _is_readable(line):
+            warnings.append(CodedWarning("line_left_out", f"{where} is no message and was left out"))
+            continue
+        messages.append(replace(_read_message(line, where), index=place - offset))
+        warnings += _line_warnings(line, messages[-1], where)
+    metadata = header.get("chat_metadata") if header else None
+    told = tuple(warnings[:MAX_WARNINGS])
+    return ChatLog(tuple(messages), metadata if isinstance(metadata, Mapping) else {}, told, header)
+
+
+def _line_warnings(line: Json, message: ChatMessage, where: str) -> list[str]:
+    warnings: list[str] = []
+    if "mes" not in line and not is_openai(line):
+        warnings.append(CodedWarning("line_without_text", f"{where} has no text ('mes')"))
+    if missing := sum(not file.get("text") for file in message.files):
+        lost = f"{where}: the texts of {missing} attached files are not in the chat; they are not sent"
+        warnings.append(CodedWarning("attachment_without_text", lost))
+    return warnings
+
+
+def _is_readable(line: Any) -> bool:
+    return isinstance(line, Mapping) and ("mes" in line or is_openai(line) or any(key in line for key in _LINE_KEYS))
 
 
 def _is_header(item: Any) -> bool:
@@ -111,7 +146,16 @@ def _read_message(item: Any, place: str) -> ChatMessage:
         return _from_sillytavern(item)
     if is_openai(item):
         return _from_openai(item, place)
+    if "role" not in item and any(key in item for key in _LINE_KEYS):
+        return _from_sillytavern({**item, "mes": _chosen_swipe(item)})
     raise FormatError(f"{place} is no message: it has neither 'role' and 'content' nor 'mes'")
+
+
+def _chosen_swipe(item: Json) -> str:
+    swipes, chosen = item.get("swipes"), item.get("swipe_id")
+    if not isinstance(swipes, list) or not isinstance(chosen, int):
+        return ""
+    return text_of(swipes[chosen]) if 0 <= chosen < len(swipes) else ""
 
 
 def _from_openai(item: Json, place: str) -> ChatMessage:
@@ -157,7 +201,8 @@ def _is_jsonl(lines: Sequence[tuple[int, str]]) -> bool:
 def _from_lines(lines: Sequence[tuple[int, str]]) -> ChatLog:
     if len(lines) > MAX_MESSAGES:
         raise FormatError(f"the chat has {len(lines)} lines; the limit is {MAX_MESSAGES}")
-    items, warnings = [], []
+    items: list[Any] = []
+    warnings: list[str] = []
     for place, (number, line) in enumerate(lines):
         try:
             items.append(parse_json(line))
@@ -165,7 +210,8 @@ def _from_lines(lines: Sequence[tuple[int, str]]) -> ChatLog:
             if place == 0 or place < len(lines) - 1:
                 raise FormatError(f"line {number}: {error.message}") from None
             # The program was killed while it wrote: everything before is whole.
-            warnings.append(f"line {number}, the last one, broke off and was left out")
+            broken = f"line {number}, the last one, broke off and was left out"
+            warnings.append(CodedWarning("broken_last_line", broken))
     # Exports of other programs may come as one long line.
     is_export = len(items) == 1 and (isinstance(items[0], list) or _is_export(items[0]))
     log = from_value(items[0]) if is_export else _from_items(items, "message", first=1)

@@ -11,4 +11,13 @@ from innkeeper.nodes.tavern.macros.environment import (
     Variables,
 )
 
-__all__ = ["CardFields", "Chat", "MacroEnvironment", "MacroLimit", "MacroLimits", "MacroMessage", "Macros", "Variables"]
+__all__ = [
+    "CardFields",
+    "Chat",
+    "MacroEnvironment",
+    "MacroLimit",
+    "MacroLimits",
+    "MacroMessage",
+    "Macros",
+    "Variables",
+]

@@ -33,7 +33,7 @@ def _group_not_muted(environment: MacroEnvironment) -> str:
 
 
 def _not_char(environment: MacroEnvironment) -> str:
-    others = [name for name in environment.group if name != environment.char]
+    others = [name for name in environment.group if name not in (environment.char, environment.character)]
     return ", ".join([*others, environment.user])
 
 
@@ -59,7 +59,8 @@ def _examples(call: Call) -> str:
 
 
 def _last(environment: MacroEnvironment, fits: Callable[[MacroMessage], bool]) -> str:
-    return next((message.text for message in reversed(environment.chat.messages) if fits(message)), "")
+    messages = reversed(environment.chat.messages)
+    return next((message.text for message in messages if fits(message) and _is_written(message)), "")
 
 
 def _last_user(environment: MacroEnvironment) -> str:
@@ -71,13 +72,18 @@ def _last_char(environment: MacroEnvironment) -> str:
 
 
 def _last_id(environment: MacroEnvironment) -> str:
-    count = len(environment.chat.messages)
-    return str(count - 1) if count else ""
+    numbered = reversed([*enumerate(environment.chat.messages)])
+    return next((str(index) for index, message in numbered if _is_written(message)), "")
 
 
 def _range(environment: MacroEnvironment) -> str:
-    last = _last_id(environment)
-    return f"0-{last}" if last else ""
+    count = len(environment.chat.messages)
+    return f"0-{count - 1}" if count else ""
+
+
+def _is_written(message: MacroMessage) -> bool:
+    """Not an alternative that is being made now."""
+    return not message.swipes or message.swipe < message.swipes
 
 
 def _swipes(environment: MacroEnvironment) -> str:
@@ -100,7 +106,7 @@ _CARD = {
     "description": ("description", "charDescription"),
     "personality": ("personality", "charPersonality"),
     "scenario": ("scenario", "charScenario"),
-    "system_prompt": ("charPrompt",),
+    "system_prompt": ("charPrompt", "systemPrompt"),
     "post_history_instructions": ("charInstruction",),
     "depth_prompt": ("charDepthPrompt",),
     "creator_notes": ("creatorNotes", "charCreatorNotes"),
@@ -109,7 +115,19 @@ _CARD = {
 }
 assert set(_CARD) <= {field.name for field in fields(CardFields)}
 
+APPLICATION = (
+    "charAuthorsNote", "defaultAuthorsNote", "defaultSystemPrompt", "instructSystem", "instructSystemPrompt",
+    "instructStoryStringPrefix", "instructStoryStringSuffix", "instructUserPrefix", "instructInput",
+    "instructUserSuffix", "instructAssistantPrefix", "instructOutput", "instructAssistantSuffix",
+    "instructSeparator", "instructSystemPrefix", "instructSystemSuffix", "instructFirstAssistantPrefix",
+    "instructFirstOutputPrefix", "instructLastAssistantPrefix", "instructLastOutputPrefix", "instructStop",
+    "instructUserFiller", "instructSystemInstructionPrefix", "instructFirstUserPrefix", "instructFirstInput",
+    "instructLastUserPrefix", "instructLastInput", "exampleSeparator", "chatSeparator", "chatStart",
+)  # fmt: skip
+"""Macros of SillyTavern's own settings for text completion, which no workflow has: they stand for nothing."""
+
 MACROS: dict[str, Macro] = {
+    **{name: Macro(lambda _call: "") for name in APPLICATION},
     **{name: _card(field) for field, names in _CARD.items() for name in names},
     "user": _value(lambda environment: environment.user),
     "char": _value(lambda environment: environment.char),
@@ -121,6 +139,7 @@ MACROS: dict[str, Macro] = {
     "mesExamples": Macro(_examples),
     "charFirstMessage": Macro(_greeting, 0, 1),
     "greeting": Macro(_greeting, 0, 1),
+    "authorsNote": _value(lambda environment: environment.authors_note),
     "model": _value(lambda environment: environment.model),
     "outlet": Macro(lambda call: call.environment.outlet(call.argument()), 1, 1),
     "lastMessage": _value(lambda environment: _last(environment, lambda _message: True)),

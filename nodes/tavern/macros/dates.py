@@ -114,8 +114,9 @@ _TOKENS: dict[str, Callable[[datetime], str]] = {
     "Hmmss": lambda at: f"{at.hour}{at.minute:02d}{at.second:02d}",
     "hmm": lambda at: f"{_hour12(at)}{at.minute:02d}",
     "hmmss": lambda at: f"{_hour12(at)}{at.minute:02d}{at.second:02d}",
-    "z": lambda at: "UTC" if at.tzinfo is UTC else "",
-    "zz": lambda at: "Coordinated Universal Time" if at.tzinfo is UTC else "",
+    # moment.js names the zone only of times that were made as UTC, which macros never do.
+    "z": lambda _at: "",
+    "zz": lambda _at: "",
     "Z": lambda at: _offset(at, ":"),
     "ZZ": lambda at: _offset(at, ""),
     "X": lambda at: str(math.floor(at.timestamp())),

@@ -40,3 +40,16 @@ class Macros:
         if self.engine == "legacy":
             return expand_legacy(text, self.environment, budget, original=original)
         return Expansion(self.environment, budget, original=original).run(text)
+
+    def field(self, key: str, text: str) -> str:
+        """Expand a text of card or persona; `key` is its name in `CardFields`, or `persona`.
+
+        Its own macro is '' inside of it (`{{description}}` in the description): it would never end.
+
+        Raises:
+            MacroLimit: As for other texts.
+        """
+        text = text.strip()
+        if self.engine == "legacy":
+            return self(text).replace("\r", "")
+        return Expansion(self.environment, Budget(self.environment.limits)).field(key, text)

@@ -91,6 +91,8 @@ class MacroEnvironment:
     Attributes:
         user: Name of the persona, `{{user}}`.
         char: Name of the character, `{{char}}`: the card's nickname where it has one.
+        character: The character's own name, by which a group knows it; '' when it is `char`.
+        authors_note: Text of the note, macros not replaced.
         persona: Text about the user.
         group: Names of all members of a group chat; empty in a chat with one character.
         group_muted: Those of them that do not speak.
@@ -106,6 +108,8 @@ class MacroEnvironment:
 
     user: str = "User"
     char: str = ""
+    character: str = ""
+    authors_note: str = ""
     persona: str = ""
     group: tuple[str, ...] = ()
     group_muted: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ _CHAT = (
     "firstIncludedMessageId", "firstDisplayedMessageId", "lastSwipeId", "currentSwipeId", "allChatRange",
     "lastGenerationType", "isMobile",
 )  # fmt: skip
+_APPLICATION = (*card_macros.APPLICATION, "authorsNote", "systemPrompt")
 _DATES = {"time": "LT", "date": "LL", "weekday": "dddd", "isotime": "HH:mm", "isodate": "YYYY-MM-DD"}
 _ORIGINAL = re.compile(r"\{\{original\}\}", re.IGNORECASE)
 
@@ -112,14 +113,20 @@ class _Legacy:
         self.original = original
 
     def run(self, text: str) -> str:
-        text = replace_markers(text)
         source = text
+        # Values, not macros: the body of a variable macro ends at the first brace.
+        text = replace_markers(text, self._value)
+        self.meter.spend(max(0, len(text) - len(source)))
         for step in self._steps(source):
             if "{{" not in text:
                 break
             before, text = len(text), step(text)
             self.meter.spend(max(0, len(text) - before))
         return text
+
+    def _value(self, name: str) -> str:
+        self.meter.evaluate()
+        return card_macros.MACROS[name].run(Call(_Raw(self.environment, self.meter))) or ""
 
     def _steps(self, source: str) -> Iterator[Step]:
         """All kinds in their order: dice, variables, layout, then names and card, then what is never read again."""
@@ -211,6 +218,7 @@ class _Legacy:
         yield self._words({"charJailbreak": self.environment.card.post_history_instructions})
         for name in _NAMES:
             yield self._words({name: card_macros.MACROS[name].run(call) or ""})
+        yield self._words({name: card_macros.MACROS[name].run(call) or "" for name in _APPLICATION})
         yield self._words(self.environment.extra)
 
     def _original(self, original: str) -> Step:

@@ -6,7 +6,7 @@ Linear in the length of the text: one pass over the braces, one look at the head
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from innkeeper.nodes.tavern.macros.environment import MacroLimit
@@ -23,9 +23,13 @@ _MARKED = {"user": "user", "bot": "char", "char": "char", "group": "group", "cha
 COMMENT = "//"
 
 
-def replace_markers(text: str) -> str:
-    """Writes the old angle markers (`<USER>`, `<BOT>` ...) as macros."""
-    return _MARKER.sub(lambda match: "{{" + _MARKED[match[1].lower()] + "}}", text)
+def replace_markers(text: str, value: Callable[[str], str] = "{{{{{}}}}}".format) -> str:
+    """Replaces the old angle markers (`<USER>`, `<BOT>` ...).
+
+    Args:
+        value: What stands for a marker, by the name of the macro that means the same; else that macro itself.
+    """
+    return _MARKER.sub(lambda match: value(_MARKED[match[1].lower()]), text)
 
 
 @dataclass(frozen=True)

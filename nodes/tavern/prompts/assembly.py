@@ -301,7 +301,8 @@ class _Assembler:
         texts = {"impersonate": ""}
         if self.options.generation_type == "impersonate":
             texts["impersonate"] = self.expand(self.preset.impersonation_prompt)
-        texts["quietPrompt"] = self.expand(self.parts.quiet_prompt) if self.parts.quiet_prompt else ""
+        quiet = self.parts.quiet_prompt
+        texts["quietPrompt"] = quiet if self.parts.are_expanded or not quiet else self.expand(quiet)
         control = [self.message("system", text, source) for source, text in texts.items() if text]
         if self.preset.user_prompt:
             control.insert(0, self.message("user", self.expand(self.preset.user_prompt), "user_prompt"))

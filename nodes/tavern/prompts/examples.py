@@ -19,11 +19,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Speakers:
-    """Who speaks in examples. `members` are the names of a group, whose lines keep their names."""
+    """Who speaks in examples. `members` are the names of a group, whose lines keep their names.
+
+    `nickname` is another name of the character, '' when there is none.
+    """
 
     user: str
     char: str
     members: tuple[str, ...] = ()
+    nickname: str = ""
 
 
 def split_examples(text: str) -> tuple[str, ...]:
@@ -69,7 +73,8 @@ class _BlockReader:
         self._pending.append(line)
 
     def _character(self, line: str) -> str:
-        names = (self._speakers.char, *self._speakers.members)
+        nicknames = (self._speakers.nickname,) if self._speakers.nickname else ()
+        names = (self._speakers.char, *nicknames, *self._speakers.members)
         return next((name for name in names if line.startswith(f"{name}:")), "")
 
     def _switch(self, *, to_user: bool) -> None:

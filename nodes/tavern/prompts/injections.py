@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeVar
 
@@ -90,6 +90,7 @@ def _by_place(prompts: Iterable[InChat], notes: Iterable[Note]) -> dict[_Place, 
 
 def _joined_injection(place: _Place, texts: _Texts, expand: Expand) -> Injection:
     own = "\n".join(prompt.text for prompt in texts.prompts).strip()
-    notes = "\n".join(note.expanded(expand).strip() for note in texts.notes).strip()
+    # A note is trimmed before its macros are replaced: space beside a macro that gives nothing stays.
+    notes = "\n".join(replace(note, text=note.text.strip()).expanded(expand) for note in texts.notes).strip()
     sources = [prompt.identifier for prompt in texts.prompts] + [note.source or note.key for note in texts.notes]
     return Injection(place[2], "\n".join(text for text in (own, notes) if text), place[0], tuple(sources))

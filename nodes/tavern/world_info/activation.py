@@ -250,7 +250,7 @@ class _Run:
         """Widen the text for the next pass; gives the keys that occur in what is new."""
         woken = "\n".join(one.content for one in waking)
         self._budget.begin_pass(woken)
-        news = self._pool.add_recursion("\n".join([woken, *_hidden_keys(waking)]))
+        news = self._pool.add_recursion("\n".join([*([woken] if woken else []), *_hidden_keys(waking)]))
         if kind is _Pass.MIN_ACTIVATIONS:
             self._pool.scan(self._tests.depth)
             return self._pool.occurring_at(self._tests.depth - 1)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.documents import CodedWarning, kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.world_info.conversion import in_order, renumbered
 from innkeeper.nodes.tavern.world_info.entry import Entry, number, read_entry
-from innkeeper.nodes.tavern.world_info.shapes import as_world_info
+from innkeeper.nodes.tavern.world_info.shapes import as_world_info, shape_warnings
 
 MAX_ENTRIES = 50_000
 
@@ -48,10 +48,11 @@ def read_book(raw: Any, name: str, *, sillytavern: bool = False) -> WorldBook:
     found = in_order(world_info["entries"])
     if len(found) > MAX_ENTRIES:
         raise FormatError(f"book {name!r} has {len(found)} entries; at most {MAX_ENTRIES} are read")
-    warnings: list[str] = []
+    warnings: list[str] = shape_warnings(raw)
     doubles = renumbered(world_info.get("originalData"))
     if doubles:
-        warnings.append(f"{doubles} entries have an id that another entry has; SillyTavern reads only the last of them")
+        double = f"{doubles} entries have an id that another entry has; SillyTavern reads only the last of them"
+        warnings.append(CodedWarning("duplicate_id", double))
     entries = tuple(
         read_entry(raw_entry, uid, sillytavern=sillytavern) for uid, raw_entry in _numbered(found, warnings)
     )
@@ -69,7 +70,8 @@ def _numbered(found: list[tuple[str, Any]], warnings: list[str]) -> Iterator[tup
             continue
         if uid is None or uid in used:
             uid = next(free)
-            warnings.append(f"the uid of entry {key!r} is no number or taken; the entry has uid {uid} here")
+            taken = f"the uid of entry {key!r} is no number or taken; the entry has uid {uid} here"
+            warnings.append(CodedWarning("duplicate_id", taken))
         used.add(uid)
         yield uid, raw
 

@@ -36,9 +36,10 @@ class Budget:
         self._new_sum = 0
 
     def begin_pass(self, woken: str) -> None:
-        """Start the next pass, after `woken` was added to the recursion text."""
-        self._base.append(f"{woken}\n")
-        self._base_sum += self._count(self._base[-1]) + 1
+        """Start the next pass, after `woken` was added to the recursion text; an empty text costs nothing."""
+        if woken:
+            self._base.append(f"{woken}\n")
+            self._base_sum += self._count(self._base[-1]) + 1
         self._new, self._new_sum = [], 0
 
     def add(self, content: str, *, ignores_budget: bool) -> tuple[bool, int]:

@@ -101,7 +101,9 @@ class TextPool:
         return self._by_place[place] if place < len(self._by_place) else set()
 
     def add_recursion(self, text: str) -> set[Probe]:
-        """Add what the last pass woke; gives the keys that occur in it."""
+        """Add what the last pass woke; gives the keys that occur in it. An empty text is none."""
+        if not text:
+            return set()
         self._recursion.append(text)
         self._whole.clear()
         news = self._index.occurring(text)

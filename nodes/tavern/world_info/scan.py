@@ -29,6 +29,10 @@ class Books:
     persona: tuple[WorldBook, ...] = ()
     character: tuple[WorldBook, ...] = ()
 
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(book.name for book in (*self.global_, *self.chat, *self.persona, *self.character))
+
 
 @dataclass(frozen=True)
 class ScanTexts:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.documents import CodedWarning, kind_of
 from innkeeper.nodes.tavern.environment import FormatError
+from innkeeper.nodes.tavern.file_kinds import BOOK, CARD, refuse_other_kind
 from innkeeper.nodes.tavern.world_info.conversion import entry_list, to_world_info
 from innkeeper.nodes.tavern.world_info.keys import split_keys
 
+_ENTRY_FIELDS = ("key", "keys", "content", "constant")
 KNOWN = "SillyTavern world info, a character book, a card with one, or a book of Novel AI, Agnai or RisuAI"
 
 
@@ -19,6 +21,7 @@ def as_world_info(raw: Any, *, sillytavern: bool = False) -> Mapping[str, Any]:
     Raises:
         FormatError: It has none of the known shapes.
     """
+    refuse_other_kind(raw, BOOK, CARD)
     book = _inner(raw)
     for is_shape, convert in _OTHER_TOOLS:
         if is_shape(book):
@@ -38,6 +41,8 @@ def as_world_info(raw: Any, *, sillytavern: bool = False) -> Mapping[str, Any]:
 def _inner(raw: Any) -> Mapping[str, Any]:
     """The book inside a card, a `lorebook_v3` file or a bare list of entries."""
     if isinstance(raw, list):
+        if raw and not any(_has(raw, key) for key in _ENTRY_FIELDS):
+            raise FormatError(f"this is no world book: no item of the list has keys or content; known are {KNOWN}")
         return {"entries": raw}
     if not isinstance(raw, Mapping):
         raise FormatError(f"this is no world book but {kind_of(raw)}; known are {KNOWN}")
@@ -65,9 +70,50 @@ def _novel_ai_entry(raw: Mapping[str, Any]) -> dict[str, Any]:
         "key": raw.get("keys"),
         "comment": raw.get("displayName"),
         "content": raw.get("text"),
+        "constant": raw.get("forceActivation") is True or None,
         "disable": not raw.get("enabled", True),
         "order": context.get("budgetPriority") if isinstance(context, Mapping) else None,
     }
+
+
+def shape_warnings(raw: Any) -> list[str]:
+    """What of another tool's book is read in another way than SillyTavern does, or not at all."""
+    book = _inner(raw)
+    entries = book.get("entries")
+    items = [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+    if "lorebookVersion" in book:
+        return _novel_ai_warnings(items)
+    return _agnai_warnings(items) if book.get("kind") == "memory" else []
+
+
+def _novel_ai_warnings(entries: list[Mapping[str, Any]]) -> list[str]:
+    warnings: list[str] = []
+    if forced := sum(entry.get("forceActivation") is True for entry in entries):
+        told = f"entries with 'forceActivation' ({forced}) are always active here; SillyTavern's import drops that"
+        warnings.append(CodedWarning("force_activation", told))
+    for field in ("keyRelative", "nonStoryActivatable"):
+        if count := sum(entry.get(field) is True for entry in entries):
+            warnings.append(_not_used(field, count))
+    for field in ("prefix", "suffix"):
+        if count := sum(_has_own_text(entry, field) for entry in entries):
+            warnings.append(_not_used(f"contextConfig.{field}", count))
+    return warnings
+
+
+def _has_own_text(entry: Mapping[str, Any], field: str) -> bool:
+    context = entry.get("contextConfig")
+    text = context.get(field) if isinstance(context, Mapping) else None
+    return isinstance(text, str) and bool(text.strip())
+
+
+def _agnai_warnings(entries: list[Mapping[str, Any]]) -> list[str]:
+    # Equal priorities decide nothing.
+    priorities = {entry.get("priority") for entry in entries if isinstance(entry.get("priority"), int | float)}
+    return [_not_used("priority", len(entries))] if len(priorities) > 1 else []
+
+
+def _not_used(field: str, count: int) -> str:
+    return CodedWarning("fields_not_used", f"the field {field!r} of {count} entries is not used")
 
 
 def _agnai(book: Mapping[str, Any]) -> Mapping[str, Any]:

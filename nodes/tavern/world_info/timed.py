@@ -109,7 +109,8 @@ def _read_effects(effects: Any) -> dict[str, Effect]:
         if start is not None and end is not None:
             mark = effect.get("hash")
             read[str(key)] = {
-                "hash": mark if isinstance(mark, str | int) else None,
+                # A number is SillyTavern's own mark, which only SillyTavern can compare.
+                "hash": mark if isinstance(mark, str) else None,
                 "start": start,
                 "end": end,
                 "protected": effect.get("protected") is True,

@@ -236,6 +236,22 @@ def test_broken_history_is_an_error_that_names_the_place() -> None:
         built(presetData=preset(), historyMessages=[{"role": "user", "content": "x"}, {"role": "user"}])
 
 
+@pytest.mark.parametrize(
+    ("slot", "value", "reader"),
+    [
+        ("characterData", {"entries": {"0": {"key": ["a"], "content": "c"}}}, "core:WorldBookLoader"),
+        ("worldBookData", [{"findRegex": "/a/"}], "core:RegexRuleLoader"),
+        ("presetData", {"entries": {}}, "core:WorldBookLoader"),
+        ("presetData", {"sysprompt": {}, "preset": {"temp": 1}}, "text-completion"),
+        ("historyMessages", {"entries": {}}, "core:WorldBookLoader"),
+    ],
+)
+def test_input_of_another_kind_is_refused_and_named(slot: str, value: Any, reader: str) -> None:
+    with pytest.raises(FormatError, match=reader) as failure:
+        built(**{"presetData": preset(), slot: value})
+    assert slot in failure.value.message or slot == "historyMessages"
+
+
 def test_macros_run_in_users_messages_only_unless_asked() -> None:
     inputs = {"presetData": preset("chatHistory"), "historyMessages": history("{{char}}", "{{char}}")}
     inputs["characterData"] = card()

@@ -334,3 +334,37 @@ def test_card_texts_that_multiply_end_at_the_limit() -> None:
     card = CardFields(description="{{scenario}}" * 900, scenario="{{personality}}" * 900, personality="{{persona}}" * 9)
     with pytest.raises(MacroLimit):
         _expand("{{description}}", card=card, persona="x")
+
+
+@pytest.mark.parametrize("pattern", ["z", "zz"])
+def test_a_time_has_no_name_of_its_zone(pattern: str) -> None:
+    assert _expand(f"[{{{{datetimeformat::{pattern}}}}}]") == "[]"
+
+
+def test_prompts_of_the_application_are_known() -> None:
+    text = "{{authorsNote}}|{{systemPrompt}}|{{charAuthorsNote}}|{{defaultAuthorsNote}}|{{defaultSystemPrompt}}"
+    given = {"authors_note": "N {{user}}", "card": CardFields(system_prompt="S {{user}}")}
+    assert _expand(text, **given) == "N {{user}}|S Alice|||"
+    assert _expand("{{chatStart}}{{instructOutput}}[]") == "[]"
+
+
+def test_an_alternative_that_is_being_made_is_no_last_message() -> None:
+    chat = Chat((MacroMessage("a"), MacroMessage("old", swipes=2, swipe=2)))
+    text = "{{lastMessage}} {{lastCharMessage}} {{lastMessageId}} {{allChatRange}} {{lastSwipeId}} {{currentSwipeId}}"
+    assert _expand(text, chat=chat) == "a a 0 0-1 2 3"
+
+
+def test_everybody_but_the_character_is_told_by_its_own_name() -> None:
+    assert _expand("{{notChar}}", char="Di", character="Diana", group=("Diana", "Eve")) == "Eve, Alice"
+
+
+@pytest.mark.parametrize("field", ["description", "scenario", "mes_example"])
+def test_a_field_is_nothing_inside_of_itself(field: str) -> None:
+    own = {"mes_example": "mesExamplesRaw"}.get(field, field)
+    text = f" x {{{{{own}}}}} {{{{user}}}} "
+    environment = _environment(card=CardFields(**{field: text}))
+    assert Macros(environment).field(field, text) == "x  Alice"
+
+
+def test_space_beside_a_macro_that_gives_nothing_stays() -> None:
+    assert Macros(_environment()).field("description", " {{noop}} x ") == " x"

@@ -97,9 +97,26 @@ def test_empty_order_takes_the_default_and_says_so() -> None:
     assert "order is empty" in preset.warnings[0]
 
 
-def test_entry_counts_as_on_only_when_it_says_true() -> None:
-    raw = [{"character_id": 100001, "order": [{"identifier": "main"}, {"identifier": "nsfw", "enabled": 1}]}]
-    assert order_of(read_preset({"prompt_order": raw})) == []
+@pytest.mark.parametrize(
+    ("entry", "is_on"),
+    [
+        ({}, False),
+        ({"enabled": True}, True),
+        ({"enabled": 1}, True),
+        ({"enabled": "true"}, True),
+        ({"enabled": 0}, False),
+        ({"enabled": None}, False),
+        ({"enabled": "false"}, False),
+    ],
+)
+def test_entry_is_on_when_its_flag_is_set_in_whatever_way(entry: dict[str, Any], is_on: bool) -> None:
+    raw = [{"character_id": 100001, "order": [{"identifier": "main", **entry}]}]
+    assert order_of(read_preset({"prompt_order": raw})) == (["main"] if is_on else [])
+
+
+def test_other_flags_may_be_numbers_too() -> None:
+    preset = read_preset({"prompts": [], "squash_system_messages": 1, "continue_prefill": 1})
+    assert (preset.squash_system_messages, preset.continue_prefill) == (True, True)
 
 
 @pytest.mark.parametrize("raw", [{"temp": 0.7}, {"story_string": ""}, {"input_sequence": "", "name": "x"}])
@@ -155,10 +172,40 @@ def test_connection_fields_go_and_unknown_fields_stay() -> None:
     assert without_secrets({**raw, "openai_model": "m", "custom_url": "u"}) == {"prompts": [], "own": [1]}
 
 
+CONNECTION_FIELDS = (
+    "azure_base_url", "azure_deployment_name", "azure_api_version", "vertexai_region", "vertexai_express_project_id",
+    "workers_ai_account_id", "siliconflow_endpoint", "custom_include_body", "brand_new_model", "some_api_key", "apiKey",
+    "next_year_access_token", "oauth_secret", "server_url",
+)  # fmt: skip
+KEPT_FIELDS = (
+    "openai_max_tokens", "openai_max_context", "chat_completion_source", "custom_prompt_post_processing",
+    "names_behavior", "stream_openai", "temperature", "show_external_models", "bias_preset_selected", "user_prompt",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", CONNECTION_FIELDS)
+def test_connection_fields_are_known_by_their_words(field: str) -> None:
+    assert without_secrets({field: "x", "prompts": []}) == {"prompts": []}
+
+
+@pytest.mark.parametrize("field", KEPT_FIELDS)
+def test_other_fields_are_not_taken_for_connection_fields(field: str) -> None:
+    assert without_secrets({field: "x"}) == {field: "x"}
+
+
+def test_secrets_of_extensions_go_and_their_other_data_stays() -> None:
+    scripts = [{"scriptName": "s", "findRegex": "/a/"}]
+    book = {"entries": [{"key": ["host"], "body": "b"}]}
+    extensions = {"regex_scripts": scripts, "tool": {"apiKey": "s", "proxy_url": "s", "book": book}}
+    kept = {"regex_scripts": scripts, "tool": {"book": book}}
+    assert without_secrets({"extensions": extensions}) == {"extensions": kept}
+
+
 def test_file_with_bad_bytes_is_read_and_the_place_told() -> None:
     loaded = load_preset("p.json", b'{"a":"\xff\xfe"}')
     assert loaded["raw"] == {"a": "\ufffd\ufffd"}
-    assert "byte 6" in loaded["warnings"][0]
+    assert loaded["warnings"][0]["code"] == "not_utf8"
+    assert "byte 6" in loaded["warnings"][0]["message"]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b'{"a":NaN}', b'{"a":[1,],}', b"[]", b"\x00" * 20, b"[" * 100_000])

@@ -600,3 +600,21 @@ def test_activation_is_repeatable_and_reports_each_entry_once(
     assert sorted(one.uid for one in outcomes[0].report) == list(range(len(entries)))
     assert {one.uid for one in outcomes[0].report if one.active} == set(active(outcomes[0]))
     json.dumps([dict(outcomes[0].timed), [one.to_json() for one in outcomes[0].report]])
+
+
+@pytest.mark.parametrize("content", ["late", "{{nothing}}"])
+def test_a_pass_that_woke_nothing_is_followed_by_no_recursion(content: str) -> None:
+    """Looking further back for more entries adds no text, so nothing that waits for recursion is reached."""
+    settings = replace(RECURSIVE, min_activations=2)
+    delayed = entry(constant=True, content=content, delayUntilRecursion=1)
+    found = activate(scan(delayed, chat=("one", "two"), settings=settings))
+    assert (found.entries, found.passes) == ((), 2)
+
+
+def test_an_empty_text_costs_nothing() -> None:
+    """An entry without text wakes nothing: the next one has the whole budget."""
+    settings = replace(RECURSIVE, budget=100, min_activations=9)
+    entries = (entry("hi", content="{{nothing}}"), entry("deep", content="wxyz"))
+    found = activate(scan(*entries, chat=("deep", "x", "x", "hi"), settings=settings, max_context=7))
+    assert [one.content for one in found.entries] == ["", "wxyz"]
+    assert not found.overflowed

@@ -119,3 +119,9 @@ def test_disabled_inline_rule_hides_a_script_of_its_name() -> None:
 def test_bad_script_fails_the_node() -> None:
     with pytest.raises(BadPattern, match="regex rule 's'"):
         applied("a", [script("/(/", "x")])
+
+
+def test_rule_that_is_left_out_is_a_warning() -> None:
+    warnings: list[dict[str, str]] = []
+    run_node(definition, {"inputText": "x", "regexRules": [{"pattern": "a"}]}, warnings=warnings)
+    assert [warning["code"] for warning in warnings] == ["rule_left_out"]

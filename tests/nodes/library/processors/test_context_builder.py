@@ -54,6 +54,14 @@ def test_too_small_a_context_fails_the_node_for_good() -> None:
     assert not caught.value.retryable
 
 
+def test_warnings_of_the_report_are_warnings_of_the_node() -> None:
+    warnings: list[dict[str, str]] = []
+    inputs = {"presetData": PRESET, "settings": {"pinExample": True}}
+    told = run_node(definition, inputs, warnings=warnings)["report"]["warnings"]
+    assert [warning["message"] for warning in warnings] == told
+    assert "'pinExample'" in warnings[0]["message"]
+
+
 class Noted(DirectScripts):
     timeout_s = 0.0
 

@@ -11,7 +11,7 @@ from innkeeper.nodes.tavern.context.builder import build
 from innkeeper.nodes.tavern.presets import load_preset, read_preset
 from innkeeper.nodes.tavern.regex_script import read_scripts
 
-EXAMPLES = Path(__file__).parents[3] / "examples"
+EXAMPLES = Path(__file__).parents[4] / "examples"
 CHAT = json.loads((EXAMPLES / "chat.json").read_text())
 
 

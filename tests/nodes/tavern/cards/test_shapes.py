@@ -235,3 +235,24 @@ def test_any_object_can_be_normalised_and_lifted(raw: dict[str, Any], has_data: 
 def test_flat_favourite_is_a_text(given_fav: Any, fav: bool) -> None:
     flat = dict.fromkeys(("description", "personality", "scenario", "first_mes", "mes_example"), "")
     assert to_v2({"name": "Mira", **flat, "fav": given_fav})["data"]["extensions"]["fav"] is fav
+
+
+def test_card_of_agnai_has_its_persona_and_says_what_is_not_used() -> None:
+    raw = {
+        "kind": "character",
+        "name": "Mira",
+        "description": "For people.",
+        "persona": {"kind": "attributes", "attributes": {"species": ["owl", "spirit"], "age": []}},
+        "greeting": "Hoo!",
+        "sampleChat": "{{user}}: hi",
+        "systemPrompt": "Be an owl.",
+        "insert": {"prompt": "Owls fly.", "depth": 2},
+        "voice": {"service": "x"},
+    }
+    card = normalise(raw)
+    assert (card.name, card.description, card.first_mes) == ("Mira", "species: owl, spirit", "Hoo!")
+    assert (card.mes_example, card.system_prompt, card.creator_notes) == ("{{user}}: hi", "Be an owl.", "For people.")
+    assert (card.depth_prompt.prompt, card.depth_prompt.depth) == ("Owls fly.", 2)
+    assert [warning for warning in card.warnings if "voice" in warning]
+    text = normalise({"name": "M", "persona": {"kind": "text", "attributes": {"text": ["An owl."]}}})
+    assert (text.description, text.warnings) == ("An owl.", ())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from innkeeper.nodes.tavern.cards import normalise, read_card, validate
 
-FOLDER = Path(__file__).parents[3] / "examples" / "cards"
+FOLDER = Path(__file__).parents[4] / "examples" / "cards"
 
 
 def test_example_card_is_a_small_picture_with_the_card_beside_it_inside() -> None:

@@ -25,7 +25,7 @@ from innkeeper.nodes.tavern.world_info.book_file import read_book_file
 from innkeeper.nodes.tavern.world_info.keys import split_keys, split_regex
 from tests.effort import examples
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "world_book.json"
+EXAMPLE = Path(__file__).parents[4] / "examples" / "world_book.json"
 
 
 def first(raw: Any, **options: Any) -> Any:
@@ -255,3 +255,14 @@ def test_as_sillytavern_a_place_is_not_taken_from_the_extensions() -> None:
 def test_key_list_is_split_inside_what_is_no_valid_pattern() -> None:
     assert split_keys("/(,/,b", engine()) == ("/(", "/", "b")
     assert split_keys("/a,b/,c", engine()) == ("/a,b/", "c")
+
+
+def test_entry_that_novel_ai_forces_is_always_active() -> None:
+    forced = {"text": "c", "keys": ["a"], "forceActivation": True}
+    book = read_book({"lorebookVersion": 5, "entries": [forced, {"text": "d", "keys": ["b"]}]}, "b")
+    assert [entry.constant for entry in book.entries] == [True, False]
+
+
+def test_list_of_other_things_is_no_book() -> None:
+    with pytest.raises(FormatError, match="no item of the list"):
+        read_book([{"a": 1}], "b")

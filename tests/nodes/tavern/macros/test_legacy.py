@@ -31,6 +31,10 @@ def _expand(text: str, *, original: str | None = None, **given: Any) -> str:
         ("{{setvar::a::{{user}}}}|{{getvar::a}}", "}}|{{user"),
         ("{{setvar::a::1::2}}{{addvar::n::2}}{{incvar::n}}{{decglobalvar::g}}{{getvar::a}}", "3-11::2"),
         ("{{user }} {{ user}} {{USER}}<BOT>", "{{user }} {{ user}} AliceBot"),
+        ("{{setvar::a::x <user> y}}[{{getvar::a}}]", "[x Alice y]"),
+        ("{{addvar::a::<CHAR>}}{{getvar::a}}{{setglobalvar::b::<bot><group>}}{{getglobalvar::b}}", "BotBotBot"),
+        ("{{random:<user>}} {{reverse:<charIfNotGroup>}} {{// <user> }}<USER>", "Alice toB Alice"),
+        ("[{{systemPrompt}}{{authorsNote}}{{charAuthorsNote}}{{defaultAuthorsNote}}{{instructInput}}]", "[]"),
         ("{{newline}}{{noop}}a\n{{trim}}\nb", "\nab"),
         ("a{{// {{user}}\n}}b{{//}}c", "abc"),
         ("{{reverse:ab{{user}}}}", "ecilAba"),
@@ -54,6 +58,11 @@ def test_card_and_chat() -> None:
     chat = Chat((MacroMessage("{{user}}!"), MacroMessage("me", is_user=True)))
     text = "{{description}} {{charJailbreak}} {{lastCharMessage}} {{lastUserMessage}} {{lastMessageId}} {{mine}}"
     assert _expand(text, card=card, chat=chat, extra={"mine": "M"}) == "Alice in Bot J {{user}}! me 1 M"
+
+
+def test_markers_count_as_macros() -> None:
+    with pytest.raises(MacroLimit):
+        _expand("<user>" * 11, limits=MacroLimits(evaluations=10))
 
 
 def test_original_once() -> None:

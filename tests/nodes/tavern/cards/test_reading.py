@@ -269,7 +269,8 @@ def test_yaml_that_explodes_or_is_no_json_is_refused(document: bytes, reason: st
 
 
 def test_reading_in_a_process_of_its_own_takes_plain_json_at_its_word() -> None:
-    assert read_card_json("c.json", data=b"42") == {"raw": 42, "warnings": [], "kind": "json"}
+    warnings = [{"code": "no_card", "message": "the file holds a number, not a card"}]
+    assert read_card_json("c.json", data=b"42") == {"raw": 42, "warnings": warnings, "kind": "json"}
     assert read_card_json("c.png", data=png(CHARA)) == {"raw": CARD, "warnings": [], "kind": "png"}
     with pytest.raises(FormatError, match="byte order mark"):
         read_card_json("c.json", data=b"\xef\xbb\xbf{}")
