@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from innkeeper.nodes.errors import InvalidWorkflow as InvalidWorkflow
     from innkeeper.nodes.errors import NodeError as NodeError
     from innkeeper.nodes.errors import NodeInputError as NodeInputError
+    from innkeeper.nodes.errors import NodeMustWait as NodeMustWait
     from innkeeper.nodes.errors import NodeTimeout as NodeTimeout
     from innkeeper.nodes.errors import PluginError as PluginError
     from innkeeper.nodes.errors import ProviderError as ProviderError
@@ -43,6 +44,7 @@ _MODULES = {
         "InvalidWorkflow",
         "NodeError",
         "NodeInputError",
+        "NodeMustWait",
         "NodeTimeout",
         "PluginError",
         "ProviderError",
