@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
@@ -134,10 +135,12 @@ class ControlRuns:
         """Run the node's graph as a child workflow; raises what it failed with."""
         try:
             result = await self._child_result(node, start)
-        except BaseException:
-            # Readers of a stream of this group would wait for ever for a node that will not run any more.
-            for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
-                self._context.emit(self._location.of(f"{node.id}/{inner}"), "NODE_INTERRUPTED", {})
+        except asyncio.CancelledError:
+            if self._context.interrupted:  # else the workflow is evicted, and the child runs on
+                self._end_streams(node, start)
+            raise
+        except Exception:
+            self._end_streams(node, start)
             raise
         finally:
             self._context.children.pop(start.path, None)
@@ -146,6 +149,11 @@ class ControlRuns:
         if result["status"] == "complete":
             return result
         raise _failed(node, result)
+
+    def _end_streams(self, node: PlannedNode, start: RunStart) -> None:
+        """Readers of a stream of this group would wait for ever for a node that will not run any more."""
+        for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
+            self._context.emit(self._location.of(f"{node.id}/{inner}"), "NODE_INTERRUPTED", {})
 
     async def _child_result(self, node: PlannedNode, start: RunStart) -> dict[str, Any]:
         plan = self._plan.group_bytes(node.group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import orjson
@@ -31,6 +30,7 @@ __all__ = ["TASK_QUEUE", "GraphWorkflow", "RunStart"]
 TASK_QUEUE = "innkeeper"
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
+ANSWERS_WITHOUT_TIMER = "answers-without-timer"
 MAX_INLINE_NODES = 200
 MAX_INLINE_BELOW = 32_000
 """Bytes of JSON of a group's node table that its parent keeps in its own history."""
@@ -49,6 +49,7 @@ class GraphWorkflow:
         self._context.paused = start.paused
         self._context.no_cache = start.no_cache
         self._is_loaded = not start.state_refs
+        self._has_begun = False
         self._graph: Interpreter | None = None
         self._iteration_runner: IterationRunner | None = None
         if start.repeat is None:
@@ -70,6 +71,7 @@ class GraphWorkflow:
 
     @workflow.run
     async def run(self, plan: bytes, start: RunStart) -> dict[str, Any]:
+        self._has_begun = True
         try:
             result = await (self._run_graph(self._graph) if self._graph else self._run_repetition())
             await self._until_handled()
@@ -86,9 +88,12 @@ class GraphWorkflow:
 
     async def _until_handled(self) -> None:
         """Let updates finish: an answer that came too late is refused, which a closed workflow cannot do."""
-        if not workflow.all_handlers_finished():
-            with contextlib.suppress(asyncio.CancelledError):
+        while not workflow.all_handlers_finished():
+            try:
                 await workflow.wait_condition(workflow.all_handlers_finished)
+            except asyncio.CancelledError:
+                if not self._context.take_interruption():
+                    raise
 
     # --- queries, signals and updates -----------------------------------------------------------------------------
 
@@ -140,9 +145,12 @@ class GraphWorkflow:
     async def answer(self, approval: str, answer: Any) -> dict[str, Any]:
         """Answer an approval: `{"approved", "values"?, "comment"?, "by"?}`."""
         self._context.activation.look()
-        await self._until_loaded()
-        if self._may_ask_soon(approval):
-            await workflow.sleep(0.05)
+        if workflow.patched(ANSWERS_WITHOUT_TIMER):
+            await self._until_begun()
+        else:
+            await self._until_loaded()
+            if self._may_ask_soon(approval):
+                await workflow.sleep(0.05)
         answers.check(self._context, approval, answer)
         wait = self._context.waits[approval]
         wait.answer = answers.normal(answer)
@@ -152,12 +160,20 @@ class GraphWorkflow:
 
     @answer.validator
     def _check_answer(self, approval: str, answer: Any) -> None:
-        if self._is_loaded and not self._may_ask_soon(approval):
+        if self._has_begun and self._is_loaded:
             answers.check(self._context, approval, answer)
 
+    async def _until_begun(self) -> None:
+        """Until everything that waits has begun to.
+
+        A worker that does not have the workflow in its cache is given all tasks that left no command as one, so an
+        answer may come to a node before it asks. In a later replay it comes afterwards: it must lead to the same
+        commands, so no timer will do. The SDK looks at a condition when nothing else is left to run.
+        """
+        await workflow.wait_condition(lambda: self._has_begun and self._is_loaded)
+
     def _may_ask_soon(self, approval: str) -> bool:
-        """May the node begin in this very workflow task? One that is done anew, since its worker died, is answered
-        before it asks, although the approval was announced already."""
+        """May the node begin in this very workflow task? Only histories before ANSWERS_WITHOUT_TIMER ask."""
         node = self._plan.by_id.get(NodeId(str(approval).rpartition("/")[2]))
         if (
             node is None

@@ -127,8 +127,8 @@ class Interpreter:
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._context.interrupted = True
-            self._context.wake_all()
+            if not self._context.take_interruption():
+                raise
         self._woken = False
         if self._context.interrupted and not self._cancelled:
             self._interrupt()

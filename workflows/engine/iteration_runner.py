@@ -175,8 +175,8 @@ class IterationRunner(ABC):
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._context.interrupted = True
-            self._context.wake_all()
+            if not self._context.take_interruption():
+                raise
 
     def _wake(self) -> None:
         self._woken = True

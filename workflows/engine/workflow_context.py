@@ -116,6 +116,19 @@ class WorkflowContext:
         number, events = self._unclaimed
         return events if number == self.activation.look().number else []
 
+    def take_interruption(self) -> bool:
+        """Was a task cancelled because somebody interrupts the run? Asked where a CancelledError is caught.
+
+        False: the caller must raise the error on. The SDK also cancels all tasks of a workflow that a worker evicts
+        from its cache; whoever goes on then records ends that never came, and keeps the worker from stopping.
+        """
+        # The server delivers a cancel request once: of a run that is interrupted already, the next one is an eviction.
+        if self.interrupted or workflow.cancellation_reason() is None:
+            return False
+        self.interrupted = True
+        self.wake_all()
+        return True
+
     def wake_all(self) -> None:
         for wake in list(self._listeners.values()):
             wake()

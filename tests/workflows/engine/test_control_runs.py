@@ -23,7 +23,7 @@ from innkeeper.workflows.engine import activation, event_sink
 from innkeeper.workflows.plan import RunPlan
 from tests.workflows.engine.control_toys import TYPES
 from tests.workflows.toy_graphs import document, node
-from tests.workflows.toys import Toys, ToyWorker, toy_worker, until_called
+from tests.workflows.toys import CACHES, Toys, ToyWorker, toy_worker, until_called
 
 CORE = {
     item.full_type: item
@@ -79,9 +79,9 @@ def toys() -> Toys:
     return Toys()
 
 
-@pytest.fixture
-async def bench(temporal: Client, toys: Toys, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with toy_worker(temporal, toys, tmp_path) as worker:
+@pytest.fixture(params=CACHES)
+async def bench(temporal: Client, toys: Toys, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    async with toy_worker(temporal, toys, tmp_path, cached=request.param) as worker:
         yield Bench(worker, toys, temporal)
 
 

@@ -20,7 +20,7 @@ from innkeeper.workflows.engine import activation, event_sink, node_runs
 from innkeeper.workflows.engine import scheduler as plans
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.plan import BypassSource, Feed, InterfaceOutput, PlannedInput, PlannedOutput
-from tests.workflows.toys import Toys, ToyWorker, node, toy_worker, until_called
+from tests.workflows.toys import CACHES, Toys, ToyWorker, node, toy_worker, until_called
 
 
 @pytest.fixture
@@ -28,9 +28,11 @@ def toys() -> Toys:
     return Toys()
 
 
-@pytest.fixture
-async def worker(temporal: Client, toys: Toys, tmp_path: Path) -> AsyncIterator[ToyWorker]:
-    async with toy_worker(temporal, toys, tmp_path) as toy:
+@pytest.fixture(params=CACHES)
+async def worker(
+    temporal: Client, toys: Toys, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[ToyWorker]:
+    async with toy_worker(temporal, toys, tmp_path, cached=request.param) as toy:
         yield toy
 
 

@@ -14,7 +14,7 @@ from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.engine import activation, for_each, iteration_runner, node_table, scheduler
 from tests.workflows.engine.iteration_bench import ANY, IN, WORK, Bench, Json, Player, each, loop, plan_of, stored
 from tests.workflows.toy_graphs import document, node
-from tests.workflows.toys import toy_worker, until_called
+from tests.workflows.toys import CACHES, toy_worker, until_called
 
 
 @pytest.fixture
@@ -22,9 +22,11 @@ def bench() -> Bench:
     return Bench()
 
 
-@pytest.fixture
-async def player(temporal: Client, bench: Bench, tmp_path: Path) -> AsyncIterator[Player]:
-    async with toy_worker(temporal, bench, tmp_path) as worker:
+@pytest.fixture(params=CACHES)
+async def player(
+    temporal: Client, bench: Bench, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Player]:
+    async with toy_worker(temporal, bench, tmp_path, cached=request.param) as worker:
         yield Player(worker, bench)
 
 
