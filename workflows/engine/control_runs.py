@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +19,7 @@ from innkeeper.workflows.engine import control, iteration_state, waiting
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, interface_inputs, must_fit, stored
-from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext
+from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext, signal_child
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
 Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
@@ -171,9 +170,9 @@ class ControlRuns:
         )
         self._context.children[start.path] = child
         if self._context.paused != start.paused:  # the signal came while the child was starting
-            await _signal(child, "pause", self._context.paused)
+            await signal_child(child, "pause", self._context.paused)
         for event in self._context.unclaimed_events:
-            await _signal(child, "event", *event)
+            await signal_child(child, "event", *event)
         result: dict[str, Any] = await child
         return result
 
@@ -209,11 +208,6 @@ class ControlRuns:
             )
         except TimeoutError:
             return
-
-
-async def _signal(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
-    with contextlib.suppress(Exception):  # it has ended already: that is what counts
-        await child.signal(signal, args=list(args))
 
 
 async def _with_large_stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:

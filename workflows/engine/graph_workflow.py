@@ -31,6 +31,8 @@ TASK_QUEUE = "innkeeper"
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
 ANSWERS_WITHOUT_TIMER = "answers-without-timer"
+EVENTS_IN_REPETITIONS = "events-in-repetitions"
+"""Changes that histories from before them do not know (`workflow.patched`)."""
 MAX_INLINE_NODES = 200
 MAX_INLINE_BELOW = 32_000
 """Bytes of JSON of a group's node table that its parent keeps in its own history."""
@@ -48,7 +50,7 @@ class GraphWorkflow:
         self._context = WorkflowContext(start.run or workflow.info().workflow_id, start.user_id)
         self._context.paused = start.paused
         self._context.no_cache = start.no_cache
-        self._is_loaded = not start.state_refs
+        self._is_loaded = not (start.state_refs or (start.repeat or {}).get("open"))
         self._has_begun = False
         self._graph: Interpreter | None = None
         self._iteration_runner: IterationRunner | None = None
@@ -74,7 +76,7 @@ class GraphWorkflow:
         self._has_begun = True
         try:
             result = await (self._run_graph(self._graph) if self._graph else self._run_repetition())
-            await self._until_handled()
+            await self._context.until_handled()
             return result
         except (asyncio.CancelledError, CancelledError, workflow.ContinueAsNewError):
             raise
@@ -85,15 +87,6 @@ class GraphWorkflow:
             raise ApplicationError(
                 f"the interpreter failed: {type(bug).__name__}", type="internal_error", non_retryable=True
             ) from bug
-
-    async def _until_handled(self) -> None:
-        """Let updates finish: an answer that came too late is refused, which a closed workflow cannot do."""
-        while not workflow.all_handlers_finished():
-            try:
-                await workflow.wait_condition(workflow.all_handlers_finished)
-            except asyncio.CancelledError:
-                if not self._context.take_interruption():
-                    raise
 
     # --- queries, signals and updates -----------------------------------------------------------------------------
 
@@ -117,24 +110,18 @@ class GraphWorkflow:
         self._context.activation.look()
         self._context.paused = paused
         self._context.wake_all()
-        await self._tell_children("pause", paused)
+        await self._context.signal_children("pause", paused)
 
     @workflow.signal
     async def event(self, name: str, data: Any) -> None:
         """Something happened that nodes may wait for."""
         self._context.activation.look()
-        await self._until_loaded()
+        if not self._is_loaded and (self._start.repeat is None or workflow.patched(EVENTS_IN_REPETITIONS)):
+            await self._until_loaded()
         if not [wait for wait in self._context.waits.values() if waiting.receive_event(wait, name, data)]:
             self._context.receive_event(name, data)
         self._context.wake_all()  # events that nobody waits for fill the history too
-        await self._tell_children("event", name, data)
-
-    async def _tell_children(self, signal: str, *args: Any) -> None:
-        for child in list(self._context.children.values()):
-            try:
-                await child.signal(signal, args=list(args))
-            except Exception:
-                continue  # it has just ended
+        await self._context.signal_children("event", name, data)
 
     async def _until_loaded(self) -> None:
         """Until it is known who waits: a signal may be the first thing that comes to a new history."""
@@ -148,7 +135,8 @@ class GraphWorkflow:
         if workflow.patched(ANSWERS_WITHOUT_TIMER):
             await self._until_begun()
         else:
-            await self._until_loaded()
+            if self._start.repeat is None:
+                await self._until_loaded()
             if self._may_ask_soon(approval):
                 await workflow.sleep(0.05)
         answers.check(self._context, approval, answer)
@@ -195,6 +183,7 @@ class GraphWorkflow:
         await graph.run()
         while graph.drained:
             refs = await stored_pieces(self._context, list(graph.nodes.state.pieces()))
+            await self._context.until_handled()
             if graph.is_still:
                 self._continue_as_new(state_refs=refs)
             await graph.run()  # meanwhile somebody answered, or wants it to end
@@ -206,6 +195,8 @@ class GraphWorkflow:
         iteration_runner = self._iteration_runner
         assert iteration_runner is not None
         try:
+            await iteration_runner.resume()
+            self._is_loaded = True
             outputs = await iteration_runner.run()
         except (ApplicationError, ActivityError) as failure:
             error = failure.cause if isinstance(failure, ActivityError) else failure

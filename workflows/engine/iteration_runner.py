@@ -89,10 +89,10 @@ class IterationRunner(ABC):
         """Run to the end; gives the outputs of the node. Raises ApplicationError with why it failed."""
         unsubscribe = self._context.subscribe(self._wake)
         try:
-            await self._resume()
             await self._advance()
             while self._has_more():
                 await self._store_open()
+                await self._context.until_handled()
                 if all(running.graph.is_still for running in self._parked.values()) and not self._context.interrupted:
                     self.drained = True
                     return {}
@@ -229,8 +229,8 @@ class IterationRunner(ABC):
         ]
         self.repeat.open = await stored_pieces(self._context, pieces_of(rows))
 
-    async def _resume(self) -> None:
-        """Take up what the history before left open."""
+    async def resume(self) -> None:
+        """Take up what the history before left open. Only before `run`; afterwards it is known who waits."""
         refs, self.repeat.open = self.repeat.open, []
         found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         for ref in refs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +13,12 @@ from temporalio import workflow
 from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
+
+
+MAX_SIGNALS_AT_ONCE = 100
+"""To child workflows. 2,000 that are pending wedge a run."""
+SIGNALS_AT_ONCE = "signals-at-once"
+"""The patch since which they are not sent one after the other."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,11 @@ class Wait:
     filter: dict[str, Any] = field(default_factory=dict)
     form: list[dict[str, Any]] = field(default_factory=list)
     answer: dict[str, Any] | None = None
+
+
+async def signal_child(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
+    with contextlib.suppress(Exception):  # it has ended already: that is what counts
+        await child.signal(signal, args=list(args))
 
 
 class WorkflowContext:
@@ -128,6 +141,23 @@ class WorkflowContext:
         self.interrupted = True
         self.wake_all()
         return True
+
+    async def until_handled(self) -> None:
+        """Let signals and updates be handled to their end, which a workflow that is closed cannot do: an answer that
+        came too late is refused, and what goes on in a new history has received all events of the old one."""
+        while not workflow.all_handlers_finished():
+            try:
+                await workflow.wait_condition(workflow.all_handlers_finished)
+            except asyncio.CancelledError:
+                if not self.take_interruption():
+                    raise
+
+    async def signal_children(self, signal: str, *args: Any) -> None:
+        """Signal all child workflows, many at a time: each signal takes a round trip to the server."""
+        children = list(self.children.values())
+        at_once = MAX_SIGNALS_AT_ONCE if len(children) > 1 and workflow.patched(SIGNALS_AT_ONCE) else 1
+        for start in range(0, len(children), at_once):
+            await asyncio.gather(*(signal_child(child, signal, *args) for child in children[start : start + at_once]))
 
     def wake_all(self) -> None:
         for wake in list(self._listeners.values()):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.library.io import group_input, group_output, node_group
@@ -328,6 +329,30 @@ async def test_waits_inside_a_group(bench: Bench) -> None:
     assert result["status"] == "complete"
     assert output(result, "g") == {"line": None, "event": {"n": 1}}
     assert ends(result)["g/ask"] == "complete"
+
+
+async def test_signals_reach_many_groups_in_one_workflow_task(bench: Bench) -> None:
+    bench.library["inner"] = document([wait("on", "WaitForEvent", name="go")], id="inner")
+    groups = [node(f"g{index}", "core:NodeGroup", configValues={"referencedWorkflowId": "inner"}) for index in range(9)]
+    handle = await bench.start(groups)
+    for index in range(9):
+        child = bench.client.get_workflow_handle(f"{handle.id}/g{index}", result_type=dict)
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(RPCError):
+                    await until_waiting(child)
+                    break
+                await asyncio.sleep(0.05)
+    await handle.signal("event", args=["go", {"n": 1}])
+    result = await handle.result()
+    assert result["counts"] == {"complete": 18}
+    sent = [
+        event.signal_external_workflow_execution_initiated_event_attributes.workflow_task_completed_event_id
+        for event in (await handle.fetch_history()).events
+        if event.HasField("signal_external_workflow_execution_initiated_event_attributes")
+    ]
+    assert len(sent) == 9
+    assert len(set(sent)) == 1
 
 
 async def test_a_groups_failure_can_be_handled(bench: Bench) -> None:
