@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import GATHER_VALUES, INLINE_LIMIT, MERGE_VALUES, STORE_VALUES, is_blob
 from innkeeper.workflows.engine.state import PIECE_BYTES
@@ -17,17 +20,28 @@ from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 LONG = frozenset({GATHER_VALUES, MERGE_VALUES})
 """Activities that read many values; they send heartbeats, so that the death of their worker is noticed at once."""
+RETRIED_FOR = timedelta(minutes=30)
+LONG_RETRIED_FOR = timedelta(hours=2)
+"""How long the engine tries, with a full disk for example, before what needs the value fails."""
+INTERRUPTED_FOR = timedelta(seconds=5)
+"""How long a run that is interrupted waits for the engine's own activities; then it ends without them."""
+BOUNDED_WHEN_INTERRUPTED = "bounded-when-interrupted"
+"""The patch since which it does."""
 T = TypeVar("T")
 JSON: type[Any] = Any  # Temporal decodes into it what it finds; into `object` it cannot
 
 
 def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.ActivityHandle[T]:
-    """One short activity of the engine's own. A value that is not there will not come back: that fails at once."""
+    """One short activity of the engine's own. A value that is not there will not come back: that fails at once.
+
+    Awaiting it raises ActivityError when it failed for good.
+    """
     handle: workflow.ActivityHandle[T] = workflow.start_activity(
         name,
         arg,
         result_type=result_type,
         start_to_close_timeout=timedelta(minutes=30) if name in LONG else timedelta(seconds=30),
+        schedule_to_close_timeout=LONG_RETRIED_FOR if name in LONG else RETRIED_FOR,
         heartbeat_timeout=timedelta(seconds=5) if name in LONG else None,
         retry_policy=RetryPolicy(
             initial_interval=timedelta(milliseconds=200),
@@ -38,16 +52,49 @@ def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.Activ
     return handle
 
 
+def failure_of(error: ActivityError) -> ApplicationError:
+    """Why an activity of the engine failed for good, for users: its own last error, or that time was up."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and error.retry_state == RetryState.NON_RETRYABLE_FAILURE:
+        return cause
+    last = cause.cause if isinstance(cause, ActivityTimeout) else cause
+    reason = f"; last: {last.message}" if isinstance(last, ApplicationError) else ""
+    limit = LONG_RETRIED_FOR if error.activity_type in LONG else RETRIED_FOR
+    message = f"the engine could not {error.activity_type} within {limit.total_seconds():g} s{reason}"
+    return ApplicationError(message, type="storage_failed", non_retryable=True)
+
+
 async def shielded(context: WorkflowContext, work: workflow.ActivityHandle[T]) -> T:
-    """Await an engine activity; an interruption meanwhile is remembered, and takes effect afterwards."""
-    while True:
+    """Await an engine activity. An interruption meanwhile is remembered, and takes effect afterwards.
+
+    A run that is interrupted does not wait for long.
+
+    Raises:
+        ActivityError: It failed for good, or the run was interrupted and it took too long.
+    """
+    if not context.interrupted:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            if work.cancelled():
+            # Not the run's primary task: that one is cancelled first, and cancels the others.
+            if work.cancelled() or not (context.interrupted or context.take_interruption()):
                 raise
-            context.interrupted = True
-            context.wake_all()
+    if workflow.patched(BOUNDED_WHEN_INTERRUPTED):
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(work.done, timeout=INTERRUPTED_FOR)
+        if not work.done():
+            work.cancel()
+    return await work
+
+
+async def if_possible(context: WorkflowContext, work: Awaitable[T], otherwise: T) -> T:
+    """What `work` gives; `otherwise` when it fails in a run that is interrupted, which ends without it."""
+    try:
+        return await work
+    except (ActivityError, ApplicationError):
+        if not context.interrupted:
+            raise
+        return otherwise
 
 
 async def stored_pieces(context: WorkflowContext, pieces: list[Any]) -> list[dict[str, Any]]:

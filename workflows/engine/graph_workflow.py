@@ -13,7 +13,14 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
 from innkeeper.workflows.engine import answers, waiting
 from innkeeper.workflows.engine.activation import History
-from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
+from innkeeper.workflows.engine.engine_activities import (
+    engine_activity,
+    failure_of,
+    if_possible,
+    pieces_of,
+    shielded,
+    stored_pieces,
+)
 from innkeeper.workflows.engine.for_each import ForEach
 from innkeeper.workflows.engine.interpreter import Interpreter
 from innkeeper.workflows.engine.iteration_runner import IterationRunner
@@ -84,8 +91,9 @@ class GraphWorkflow:
             # A plain exception would be retried as a task failure for ever; non-determinism never comes through here.
             # A workflow that ended beside a segment of its own would never be done with it.
             await workflow.wait_condition(lambda: self._context.activation.is_still)
+            reason = failure_of(bug).message if isinstance(bug, ActivityError) else type(bug).__name__
             raise ApplicationError(
-                f"the interpreter failed: {type(bug).__name__}", type="internal_error", non_retryable=True
+                f"the interpreter failed: {reason}", type="internal_error", non_retryable=True
             ) from bug
 
     # --- queries, signals and updates -----------------------------------------------------------------------------
@@ -177,12 +185,14 @@ class GraphWorkflow:
         if self._start.state_refs:
             table: dict[Any, Any] = {}
             for ref in self._start.state_refs:
-                table.update(await shielded(self._context, engine_activity(LOAD_VALUE, ref, dict)))
+                loading = shielded(self._context, engine_activity(LOAD_VALUE, ref, dict))
+                table.update(await if_possible(self._context, loading, {}))
             graph.resume(table)
             self._is_loaded = True
         await graph.run()
         while graph.drained:
-            refs = await stored_pieces(self._context, list(graph.nodes.state.pieces()))
+            storing = stored_pieces(self._context, list(graph.nodes.state.pieces()))
+            refs = await if_possible(self._context, storing, [])
             await self._context.until_handled()
             if graph.is_still:
                 self._continue_as_new(state_refs=refs)
@@ -199,9 +209,9 @@ class GraphWorkflow:
             self._is_loaded = True
             outputs = await iteration_runner.run()
         except (ApplicationError, ActivityError) as failure:
-            error = failure.cause if isinstance(failure, ActivityError) else failure
-            if not isinstance(error, ApplicationError):
-                raise
+            if self._context.interrupted:
+                return await self._result("interrupted", {}, None)
+            error = failure_of(failure) if isinstance(failure, ActivityError) else failure
             details = error.details[0].get("details", {}) if error.details else {}
             return await self._result("error", {}, {**details, "message": error.message, "code": error.type})
         if iteration_runner.drained:
@@ -239,6 +249,10 @@ class GraphWorkflow:
             **({"error": error} if error else {}),
         }
 
-    async def _table_blob(self, table: dict[str, dict[str, Any]], refs: list[dict[str, Any]]) -> dict[str, Any]:
-        stored = await stored_pieces(self._context, [dict(piece) for piece in pieces_of(list(table.items()))])
-        return await shielded(self._context, engine_activity(MERGE_VALUES, [*stored, *refs], dict))
+    async def _table_blob(self, table: dict[str, dict[str, Any]], refs: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The node table as one blob; None when it cannot be stored: the event log knows the nodes too."""
+        try:
+            stored = await stored_pieces(self._context, [dict(piece) for piece in pieces_of(list(table.items()))])
+            return await shielded(self._context, engine_activity(MERGE_VALUES, [*stored, *refs], dict))
+        except (ActivityError, ApplicationError):
+            return None

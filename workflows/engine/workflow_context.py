@@ -14,7 +14,6 @@ from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
 
-
 MAX_SIGNALS_AT_ONCE = 100
 """To child workflows. 2,000 that are pending wedge a run."""
 SIGNALS_AT_ONCE = "signals-at-once"

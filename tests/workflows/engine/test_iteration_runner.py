@@ -305,7 +305,11 @@ async def test_an_event_that_comes_first_in_a_new_history_reaches_every_item(
 
     short_histories(monkeypatch, 20)
     inner = stored(
-        [node("in", "core:GroupInput"), node("w", "toy:Work"), node("e", "core:WaitForEvent", configValues={"name": "go"})],
+        [
+            node("in", "core:GroupInput"),
+            node("w", "toy:Work"),
+            node("e", "core:WaitForEvent", configValues={"name": "go"}),
+        ],
         "in.item > w.item", "w.out > e.filter",
         inputs=IN, outputs={"out": "e.data"},
     )  # fmt: skip
