@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ CORE = {
         ),
     )
 }
+REFERENCE = "referencedWorkflowId"
 FORM = [{"key": "text", "dataFlowType": "STRING"}]
 Json = dict[str, Any]
 Handle = WorkflowHandle[Any, Json]
@@ -329,6 +331,17 @@ async def test_waits_inside_a_group(bench: Bench) -> None:
     assert result["status"] == "complete"
     assert output(result, "g") == {"line": None, "event": {"n": 1}}
     assert ends(result)["g/ask"] == "complete"
+
+
+async def test_the_longest_ids_run_as_activity_segment_and_group(bench: Bench) -> None:
+    long = "雪" * 265
+    bench.library["inner"] = document([echo("e")], id="inner")
+    nodes = [echo(f"{long}a"), echo(f"{long}b"), node(f"{long}g", "core:NodeGroup", configValues={REFERENCE: "inner"})]
+    plan = bench.compile(nodes)
+    nodes_ = [replace(item, placement="inline") if item.id.endswith("b") else item for item in plan.nodes]
+    async with asyncio.timeout(30):
+        result = await (await bench.worker.start(*nodes_, groups=plan.groups)).result()
+    assert result["counts"] == {"complete": 4}
 
 
 async def test_signals_reach_many_groups_in_one_workflow_task(bench: Bench) -> None:
