@@ -20,6 +20,10 @@ from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 LONG = frozenset({GATHER_VALUES, MERGE_VALUES})
 """Activities that read many values; they send heartbeats, so that the death of their worker is noticed at once."""
+MAX_MESSAGE_BYTES = 1_900_000
+"""JSON of one command's arguments, or of a result: 2 MB were measured to wedge a run."""
+MAX_OUTPUT_BYTES = 256_000
+"""JSON of all outputs of a run or group together that travels as it is."""
 RETRIED_FOR = timedelta(minutes=30)
 LONG_RETRIED_FOR = timedelta(hours=2)
 """How long the engine tries, with a full disk for example, before what needs the value fails."""
@@ -35,7 +39,13 @@ def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.Activ
     """One short activity of the engine's own. A value that is not there will not come back: that fails at once.
 
     Awaiting it raises ActivityError when it failed for good.
+
+    Raises:
+        ApplicationError: `value_too_large`: the server would refuse the message, and the workflow task, for ever.
     """
+    if (size := len(orjson.dumps(arg))) > MAX_MESSAGE_BYTES:
+        message = f"what the engine must {name} takes {size} bytes in one message; the limit is {MAX_MESSAGE_BYTES}"
+        raise ApplicationError(message, type="value_too_large", non_retryable=True)
     handle: workflow.ActivityHandle[T] = workflow.start_activity(
         name,
         arg,
@@ -117,6 +127,33 @@ def pieces_of(items: list[Any]) -> list[list[Any]]:
         pieces[-1].append(item)
         size += item_size
     return pieces
+
+
+def too_heavy(outputs: Mapping[str, Any], limit: int) -> list[str]:
+    """The fewest outputs without which the others have at most `limit` bytes of JSON; finished streams come last."""
+    sizes = {key: len(orjson.dumps(value)) + len(key) + 4 for key, value in outputs.items() if not is_blob(value)}
+    left = sum(sizes.values())
+    chosen = []
+    for key in sorted(sizes, key=lambda key: (is_stream_value(outputs[key]), -sizes[key])):
+        if left <= limit:
+            break
+        left -= sizes[key]
+        chosen.append(key)
+    return chosen
+
+
+def is_stream_value(value: Any) -> bool:
+    """Is this what a stream slot holds in the end: `{"text", "chunks"[, "items"]}`?"""
+    return isinstance(value, Mapping) and value.keys() >= {"text", "chunks"}
+
+
+async def lightened(context: WorkflowContext, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The same outputs, the heaviest as blobs when all together are too large: each alone may be small."""
+    chosen = too_heavy(outputs, MAX_OUTPUT_BYTES)
+    refs: list[Any] = []
+    for piece in pieces_of([outputs[key] for key in chosen]):
+        refs += await shielded(context, engine_activity(STORE_VALUES, piece, list))
+    return {**outputs, **dict(zip(chosen, refs, strict=True))}
 
 
 async def packed(context: WorkflowContext, outputs: Mapping[str, Any]) -> dict[str, Any]:

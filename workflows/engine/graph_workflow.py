@@ -17,6 +17,7 @@ from innkeeper.workflows.engine.engine_activities import (
     engine_activity,
     failure_of,
     if_possible,
+    lightened,
     pieces_of,
     shielded,
     stored_pieces,
@@ -91,7 +92,8 @@ class GraphWorkflow:
             # A plain exception would be retried as a task failure for ever; non-determinism never comes through here.
             # A workflow that ended beside a segment of its own would never be done with it.
             await workflow.wait_condition(lambda: self._context.activation.is_still)
-            reason = failure_of(bug).message if isinstance(bug, ActivityError) else type(bug).__name__
+            failure = failure_of(bug) if isinstance(bug, ActivityError) else bug
+            reason = failure.message if isinstance(failure, ApplicationError) else type(bug).__name__
             raise ApplicationError(
                 f"the interpreter failed: {reason}", type="internal_error", non_retryable=True
             ) from bug
@@ -232,6 +234,7 @@ class GraphWorkflow:
         return self._iteration_runner
 
     async def _result(self, status: str, outputs: dict[str, Any], error: dict[str, Any] | None) -> dict[str, Any]:
+        outputs = await if_possible(self._context, lightened(self._context, outputs), {})
         table, refs = self._node_table().flat_table()
         limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
         inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit

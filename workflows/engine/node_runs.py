@@ -21,15 +21,13 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import EXECUTE_NODE, PIECES, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
 from innkeeper.workflows.engine import node_values
-from innkeeper.workflows.engine.engine_activities import engine_activity, failure_of, pieces_of
+from innkeeper.workflows.engine.engine_activities import MAX_MESSAGE_BYTES, engine_activity, failure_of, pieces_of
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan, SlotKey
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 MAX_INLINE_INPUTS = 256_000
 """Bytes of JSON that one node's inputs may have together before they are stored first."""
-MAX_MESSAGE_BYTES = 1_900_000
-"""JSON of one command's arguments: 2 MB were measured to wedge a run."""
 UNPOLLED_QUEUE_S = 60.0
 PIECES_SINCE = NAMED_SINCE = 2
 """The first plan version whose multi slots travel in pieces, and whose activities are named like their nodes."""

@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from innkeeper.nodes.call import NodeResult
 from innkeeper.nodes.feeds import Outputs
-from innkeeper.workflows.engine import node_values, scheduler
+from innkeeper.workflows.engine import node_errors, node_values, scheduler
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.state import NodeStatus, RunState, end_of
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
@@ -92,7 +92,11 @@ class NodeTable:
     def _failed_nodes(self) -> list[dict[str, Any]]:
         failed = [(path, entry["error"]) for path, entry in self.flat_table()[0].items() if entry["status"] == "error"]
         return [
-            {"nodeId": path, "code": error.get("code"), "message": error.get("message")}
+            {
+                "nodeId": path,
+                "code": error.get("code"),
+                "message": node_errors.text_of(error.get("message"), node_errors.MAX_SUMMARY_CHARS),
+            }
             for path, error in failed[:MAX_FAILED_NODES]
         ]
 
@@ -156,7 +160,8 @@ class NodeTable:
     def fail(
         self, node: PlannedNode, error: dict[str, Any], attempts: int, ended_at: str | None = None
     ) -> tuple[NodeId, ...]:
-        """Record that a node failed for good. `error`: `{message, code, retryable, details?}`."""
+        """Record that a node failed for good. `error`: `{message, code, retryable, details?}` of any size."""
+        error = node_errors.bounded(error)
         caught = {"output": {ERROR_SLOT: {**error, "nodeId": self._location.of(node.id)}}}
         self.state.move(
             node.id,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from temporalio import workflow
 
 from innkeeper.workflows.engine import scheduler
@@ -154,7 +155,10 @@ class WorkflowContext:
     async def signal_children(self, signal: str, *args: Any) -> None:
         """Signal all child workflows, many at a time: each signal takes a round trip to the server."""
         children = list(self.children.values())
-        at_once = MAX_SIGNALS_AT_ONCE if len(children) > 1 and workflow.patched(SIGNALS_AT_ONCE) else 1
+        at_once = 1
+        if len(children) > 1 and workflow.patched(SIGNALS_AT_ONCE):
+            # What leaves in one workflow task travels in one message.
+            at_once = max(1, min(MAX_SIGNALS_AT_ONCE, scheduler.MAX_NEW_BYTES // len(orjson.dumps(args))))
         for start in range(0, len(children), at_once):
             await asyncio.gather(*(signal_child(child, signal, *args) for child in children[start : start + at_once]))
 
