@@ -11,17 +11,19 @@ from typing import Any
 import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
-from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
+from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, OPEN_VALUE, edited, holds_marker, is_blob
 from innkeeper.nodes.feeds import Outputs
-from innkeeper.workflows.engine import control, iteration_state, waiting
+from innkeeper.workflows.engine import answers, control, iteration_state, waiting
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, interface_inputs, must_fit, stored
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext, signal_child
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
+DATA_OF_APPROVALS = "data-of-approvals"
+"""The patch since which an approval looks at stored data before it asks (`workflow.patched`)."""
 Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
 
 
@@ -184,6 +186,8 @@ class ControlRuns:
         if wait is None:
             values = {key: await _loaded(value) for key, value in inputs.items() if key in waiting.LOADED}
             wait = waiting.BEGIN[node.type](path, {**inputs, **values}, node.config, workflow.now().timestamp())
+            if wait.form:
+                wait.present = await _present(wait.form, inputs.get("data"))
             self._context.emit(path, *waiting.announcement(wait, inputs))
             for name, data in self._context.unclaimed_events:
                 waiting.receive_event(wait, name, data)
@@ -242,6 +246,19 @@ async def _with_user_values_stored(outputs: Mapping[str, Any]) -> dict[str, Any]
     marked = [key for key in outputs if key in waiting.USER_VALUES and holds_marker(outputs[key])]
     stored = {key: await engine_activity(EDIT_VALUE, {"values": {"data": outputs[key]}}, JSON) for key in marked}
     return {**outputs, **stored}
+
+
+async def _present(form: list[dict[str, Any]], data: Any) -> list[str]:
+    """The fields of a form that the data has a value for; all of them when it has too many to be looked at."""
+    if is_blob(data):
+        if not (answers.asks_for_data(form) and workflow.patched(DATA_OF_APPROVALS)):
+            return []
+        try:
+            opened = await engine_activity(OPEN_VALUE, {"value": data}, dict)
+        except ActivityError:
+            return [str(item.get("key")) for item in form]
+        data = opened["items"] if opened["kind"] == "an object" else data
+    return answers.fields_in(form, data)
 
 
 async def _loaded(value: Any) -> Any:

@@ -142,7 +142,8 @@ class GraphWorkflow:
     async def answer(self, approval: str, answer: Any) -> dict[str, Any]:
         """Answer an approval: `{"approved", "values"?, "comment"?, "by"?}`."""
         self._context.activation.look()
-        if workflow.patched(ANSWERS_WITHOUT_TIMER):
+        is_new = workflow.patched(ANSWERS_WITHOUT_TIMER)
+        if is_new:
             await self._until_begun()
         else:
             if self._start.repeat is None:
@@ -151,7 +152,7 @@ class GraphWorkflow:
                 await workflow.sleep(0.05)
         answers.check(self._context, approval, answer)
         wait = self._context.waits[approval]
-        wait.answer = answers.normal(answer)
+        wait.answer = answers.normal(answers.with_defaults(answer, wait) if is_new else answer)
         self._context.answered.add(approval)
         self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
         return wait.answer

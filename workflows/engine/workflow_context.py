@@ -52,7 +52,10 @@ class RunStart:
 
 @dataclass
 class Wait:
-    """What a node waits for. `deadline` in seconds since 1970; None waits for ever. `answer` ends the wait."""
+    """What a node waits for. `deadline` in seconds since 1970; None waits for ever. `answer` ends the wait.
+
+    `present`: of an approval the fields of its form that the data has a value for.
+    """
 
     path: str
     kind: str
@@ -60,6 +63,7 @@ class Wait:
     name: str = ""
     filter: dict[str, Any] = field(default_factory=dict)
     form: list[dict[str, Any]] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
     answer: dict[str, Any] | None = None
 
 

@@ -333,6 +333,28 @@ async def test_waits_inside_a_group(bench: Bench) -> None:
     assert ends(result)["g/ask"] == "complete"
 
 
+@pytest.mark.parametrize("size", [1, 9_000], ids=["inline", "stored"])
+async def test_an_approval_with_required_fields_is_approved_as_it_is(bench: Bench, size: int) -> None:
+    async def gives(inputs: Json, context: NodeContext) -> Json:
+        return {"out": {"text": "x" * size} if context.node_id == "a" else inputs["value"]}
+
+    bench.toys.add("echo", gives)
+    form = [
+        {"key": "text", "dataFlowType": "STRING", "required": True},
+        {"key": "tone", "dataFlowType": "STRING", "required": True, "config": {"default": "calm"}},
+        {"key": "missing", "dataFlowType": "STRING", "required": True},
+    ]
+    handle = await bench.start(
+        [echo("a"), wait("w", "Approval", form=form), echo("z")],
+        "a.out > w.data", "w.approved > z.value",
+    )  # fmt: skip
+    await until_waiting(handle)
+    assert await refusal(handle, "w", {"approved": True}) == "invalid_answer"
+    await answer(handle, "w", values={"missing": "here"})
+    approved = await bench.worker.values.resolve(output(await handle.result(), "z")["out"])
+    assert approved == {"text": "x" * size, "tone": "calm", "missing": "here"}
+
+
 async def test_the_longest_ids_run_as_activity_segment_and_group(bench: Bench) -> None:
     long = "雪" * 265
     bench.library["inner"] = document([echo("e")], id="inner")
