@@ -50,10 +50,13 @@ def _with_part(node: PlannedNode, shape: Shape) -> PlannedNode:
 
 
 def is_playable(shape: Shape) -> bool:
-    """Streams need an event log, and the toys cannot make a control node fail."""
+    """Streams need an event log, the toys cannot make a control node fail, and only approvals are answered."""
     streams = any(item["fullType"] in ("toy:Emit", "toy:Relay") for item in shape.nodes)
     fails = shape.fails.split()
-    return not streams and not any(item["id"] in fails and "core:" in item["fullType"] for item in shape.nodes)
+    answers = set(shape.waits) <= {item["id"] for item in shape.nodes if item["fullType"] == "core:Approval"}
+    return (
+        answers and not streams and not any(item["id"] in fails and "core:" in item["fullType"] for item in shape.nodes)
+    )
 
 
 async def answered(handle: WorkflowHandle[Any, Json], shape: Shape) -> Json:

@@ -59,6 +59,10 @@ class ControlRuns:
         wait = self._context.waits.get(self._location.of(node))
         return wait is not None and wait.answer is None
 
+    def forget(self, node: NodeId) -> None:
+        """End a wait that is not needed any more."""
+        self._context.waits.pop(self._location.of(node), None)
+
     def resume(self, table: Mapping[NodeId, Mapping[str, Any]]) -> None:
         """Know again who waits, and what was answered already. At once: an answer may be the first thing to come."""
         for node, entry in table.items():

@@ -333,6 +333,45 @@ async def test_waits_inside_a_group(bench: Bench) -> None:
     assert ends(result)["g/ask"] == "complete"
 
 
+async def test_waits_that_lost_against_another_end_at_once(bench: Bench, told: list[tuple[str, str, Json]]) -> None:
+    """Begun or not, with a time limit or without, and with a node between them and the join."""
+    nodes = [
+        wait("fast", "Delay", {"seconds": 0.5, "value": 1}),
+        wait("ask", "Approval"),
+        wait("slow", "Delay", {"seconds": 3_600}),
+        wait("on", "WaitForEvent", name="never", timeoutSeconds=3_600),
+        wait("behind", "Approval"),
+        echo("between"),
+        node("m", "core:Merge"),
+        echo("z"),
+    ]
+    handle = await bench.start(
+        nodes,
+        "fast.value > m.values", "ask.approved > between.value", "between.out > m.values", "slow.value > m.values",
+        "on.data > behind.data", "behind.approved > m.values", "m.value > z.value",
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        result = await handle.result()
+    lost = ("ask", "slow", "on", "behind", "between")
+    assert ends(result) == {**dict.fromkeys(("fast", "m", "z"), "complete"), **dict.fromkeys(lost, "skipped")}
+    assert {result["nodes"][name]["reason"] for name in lost} == {"not_needed"}
+    assert {path for path, kind, _ in told if kind == "NODE_SKIPPED"} == set(lost)
+    assert output(result, "z") == {"out": 1}
+
+
+async def test_nobody_is_asked_any_more_for_what_is_not_needed(bench: Bench) -> None:
+    nodes = [wait("a", "Approval"), wait("b", "Approval"), node("m", "core:Merge"), wait("last", "Approval")]
+    handle = await bench.start(nodes, "a.approved > m.values", "b.approved > m.values")
+    await until_waiting(handle, 3)
+    await answer(handle, "a")
+    async with asyncio.timeout(20):
+        while (await handle.query("status"))["nodes"]["b"]["status"] != "skipped":
+            await asyncio.sleep(0.02)
+    assert await refusal(handle, "b", {"approved": True}) == "approval_not_found"
+    await answer(handle, "last")
+    assert (await handle.result())["counts"] == {"complete": 3, "skipped": 1}
+
+
 @pytest.mark.parametrize("size", [1, 9_000], ids=["inline", "stored"])
 async def test_an_approval_with_required_fields_is_approved_as_it_is(bench: Bench, size: int) -> None:
     async def gives(inputs: Json, context: NodeContext) -> Json:
