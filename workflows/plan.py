@@ -77,6 +77,7 @@ class PlannedNode:
         origins: Of a group: stream output to the producer inside, a path relative to the group.
         kept, lists: Of a group: producers inside whose chunks, or chunk lists, nodes of this graph want.
         cached: The result cache may know its outputs.
+        spare: It may be left out when all that reads it is over: that can only be so behind a join.
     """
 
     id: NodeId
@@ -110,6 +111,7 @@ class PlannedNode:
     kept: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
     cached: bool = False
+    spare: bool = False
 
 
 class Link(NamedTuple):

@@ -47,7 +47,7 @@ async def record(worker: ToyWorker, toys: Toys, name: str) -> None:
     if name == "interrupted":
         await until_called(toys, "long")
         await handle.cancel()
-    if name == "approval":
+    if name in ("approval", "approval_with_form"):
         await until_waiting(handle)
         await handle.execute_update("answer", args=["ask", {"approved": True}])
     if name == "wait_for_event":

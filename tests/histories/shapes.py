@@ -113,5 +113,27 @@ PLANS = {
         (control("wait", "WaitForEvent", {"name": "paid"}), after("z", "wait", "data", placement="inline"))
     ),
 }
+PLANS = {
+    **PLANS,
+    "approval_with_form": RunPlan(
+        (
+            control("ask", "Approval", {"form": [{"key": "data", "required": True}]}, inputs={"data": "x"}),
+            after("yes", "ask", "approved", placement="inline"),
+        )
+    ),
+    "first_of_two": RunPlan(
+        (
+            control("fast", "Delay", inputs={"seconds": 0.2, "value": "x"}, spare=True),
+            control("ask", "Approval", spare=True),
+            control("slow", "Delay", inputs={"seconds": 3_600}, spare=True),
+            control(
+                "m", "Merge", inputs={"values": ("fast.value", "ask.approved", "slow.value")},
+                after=("fast", "ask", "slow"), joins=True,
+                gates={"fast": ("value",), "ask": ("approved",), "slow": ("value",)},
+            ),
+        )
+    ),
+}  # fmt: skip
+"""Recorded after patches: an answer without a timer, and waits that are not needed any more."""
 DRAINED = frozenset({"for_each", "loop"})
 """Recorded where the server suggests a new history early, so that they continue as new."""

@@ -11,6 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 from temporalio.worker import Worker
@@ -27,6 +28,9 @@ from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput, RunPlan
 
+CACHED = 1_000
+CACHES = [pytest.param(CACHED, id="cached"), pytest.param(1, id="evicted", marks=pytest.mark.slow)]
+"""For fixtures: each test once more with a worker that evicts all workflows but one, in the long form."""
 Execute = Callable[[dict[str, Any], NodeContext], Any]
 
 
@@ -80,9 +84,13 @@ def node(id: str, type: str = "echo", /, *sources: str, **fields: Any) -> Planne
 
 
 class ToyWorker:
-    """A worker on a queue of its own, or of another one before it; events are off."""
+    """A worker on a queue of its own, or of another one before it; events are off.
 
-    def __init__(self, client: Client, toys: Toys, folder: Path, queue: str = "") -> None:
+    Args:
+        cached: Workflows that stay in memory; any further one is evicted, and replayed when it goes on.
+    """
+
+    def __init__(self, client: Client, toys: Toys, folder: Path, queue: str = "", *, cached: int = CACHED) -> None:
         self.client = client
         self.queue = queue or f"q-{uuid.uuid4()}"
         self.values = Values(FolderBlobs(folder / "blobs"))
@@ -98,6 +106,7 @@ class ToyWorker:
                 ExecuteSegment(execute, link).execute_segment,
                 *EngineActivities(self.values, client).activities(),
             ],
+            max_cached_workflows=cached,
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),
         )
@@ -118,8 +127,8 @@ class ToyWorker:
 
 
 @asynccontextmanager
-async def toy_worker(client: Client, toys: Toys, folder: Path) -> AsyncIterator[ToyWorker]:
-    toy = ToyWorker(client, toys, folder)
+async def toy_worker(client: Client, toys: Toys, folder: Path, *, cached: int = CACHED) -> AsyncIterator[ToyWorker]:
+    toy = ToyWorker(client, toys, folder, cached=cached)
     async with toy.worker:
         yield toy
 

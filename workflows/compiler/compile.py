@@ -10,7 +10,6 @@ from innkeeper.workflows.compiler.graph import Graph
 from innkeeper.workflows.compiler.groups import (
     MAX_DEPTH,
     MAX_EXPANDED_NODES,
-    MAX_PATH_CHARS,
     SHOWN_NODES,
     Extent,
     Groups,
@@ -19,6 +18,7 @@ from innkeeper.workflows.compiler.groups import (
 from innkeeper.workflows.compiler.literals import Literals, SecretValue
 from innkeeper.workflows.compiler.planner import Planner
 from innkeeper.workflows.compiler.resolve import Catalogue
+from innkeeper.workflows.document.limits import MAX_PATH_BYTES
 from innkeeper.workflows.document.model import WorkflowDocument
 from innkeeper.workflows.plan import MAX_PLAN_BYTES, RunPlan
 
@@ -95,9 +95,9 @@ def _extent_problems(extent: Extent) -> list[Problem]:
         shown = extent.nodes if extent.nodes < SHOWN_NODES else f"more than {SHOWN_NODES}"
         message = f"with its groups the workflow has {shown} nodes; the limit is {MAX_EXPANDED_NODES}"
         problems.append(Problem("too_many_nodes", message))
-    if extent.path > MAX_PATH_CHARS:
-        found = f"the longest path of a node through groups has {extent.path} characters"
-        message = f"{found}; the limit is {MAX_PATH_CHARS}"
+    if extent.path > MAX_PATH_BYTES:
+        found = f"the longest path of a node through groups has {extent.path} bytes"
+        message = f"{found}; the limit is {MAX_PATH_BYTES}"
         problems.append(Problem("path_too_long", f"{message}; shorten ids or nest less"))
     return problems
 

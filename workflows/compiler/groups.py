@@ -12,6 +12,7 @@ import orjson
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secrets_plan import Keys
+from innkeeper.workflows.document.limits import id_bytes
 from innkeeper.workflows.document.model import WorkflowDocument
 from innkeeper.workflows.plan import RunPlan
 
@@ -20,12 +21,11 @@ Style = Literal["group", "repeated"]
 """A group is joined to streams outside; a repeated workflow gets and gives whole values."""
 REFERENCE = "referencedWorkflowId"
 MAX_DEPTH = 64
-MAX_PATH_CHARS = 800
 MAX_EXPANDED_NODES = 100_000
 SHOWN_NODES = 10**9
 """Nodes that are still counted out in a message: groups that double at each level have numbers of many lines."""
 MAX_KEPT = 10_000
-MAX_NUMBER_CHARS = 7
+MAX_NUMBER_BYTES = 7
 """Of the number of an item or round, with its slash."""
 
 
@@ -57,7 +57,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Extent:
-    """How large a graph is with everything below it, each use of a group counted: nodes, the characters of its longest
+    """How large a graph is with everything below it, each use of a group counted: nodes, the bytes of its longest
     path, and how many levels of graphs are below it."""
 
     nodes: int = 0
@@ -216,7 +216,7 @@ class Groups(Generic[GraphT]):
         total = Extent(len(graph.nodes))
         for node in graph.nodes.values():
             below = Extent() if node.node.bypassed else self._extent_of(node)
-            path = max(total.path, len(node.id) + 1 + below.path)
+            path = max(total.path, id_bytes(node.id) + 1 + below.path)
             total = Extent(total.nodes + below.nodes, path, max(total.levels, below.levels))
         return total
 
@@ -228,7 +228,7 @@ class Groups(Generic[GraphT]):
         if workflow_id not in self._extents:
             self._extents[workflow_id] = self.extent(inner)
         found = self._extents[workflow_id]
-        number = 0 if style_of(node) == "group" else MAX_NUMBER_CHARS
+        number = 0 if style_of(node) == "group" else MAX_NUMBER_BYTES
         return Extent(found.nodes, found.path + number, found.levels + 1)
 
 

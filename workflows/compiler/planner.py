@@ -17,6 +17,7 @@ from innkeeper.workflows.compiler.node_limits import leaves_segment, retry_of, t
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, secret_flow, secret_keys
 from innkeeper.workflows.compiler.slots import PlannedInputs
+from innkeeper.workflows.compiler.spare_plan import with_spare
 from innkeeper.workflows.compiler.streams_plan import Origin
 from innkeeper.workflows.document.model import InterfaceSlot
 from innkeeper.workflows.plan import (
@@ -66,14 +67,21 @@ class Planner:
         return replace(self._plan(given), interface_keys=tuple(slots)), self._secret_inputs()
 
     def _plan(self, interface_inputs: Mapping[str, Any]) -> RunPlan:
+        nodes = [self._node(self._graph.nodes[node_id]) for node_id in self._order]
         return RunPlan(
-            nodes=tuple(self._node(self._graph.nodes[node_id]) for node_id in self._order),
+            nodes=with_spare(
+                nodes, needed={output.node for output in self._outputs.values()}, has_effects=self._has_effects
+            ),
             workflow_id=self._document.id,
             workflow_name=self._document.name,
             interface_inputs=interface_inputs,
             interface_outputs=self._outputs,
             kept=self._kept(),
         )
+
+    def _has_effects(self, node: PlannedNode) -> bool:
+        definition = self._graph.nodes[node.id].definition
+        return definition.side_effects or definition.interface_values or bool(definition.runs_workflow)
 
     def _secret_flow(self, asked: Mapping[str, Keys]) -> SecretFlow:
         mappings = self._document.output_interface_mappings

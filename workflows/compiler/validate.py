@@ -16,12 +16,12 @@ from innkeeper.workflows.compiler.graph_order import cycles
 from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.document.json_reader import kind, quoted_names
+from innkeeper.workflows.document.limits import MAX_PATH_BYTES, id_bytes
 from innkeeper.workflows.document.model import DocumentNode, Edge, InterfaceSlot, WorkflowDocument
 from innkeeper.workflows.document.slot_values import is_number, value_complaint
 from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED, PlannedInput
 
 RESERVED_IDS = frozenset({"__WORKFLOW_INTERFACE_OUTPUTS__"})
-MAX_ID_LENGTH = 800
 MAX_ATTEMPTS = 100
 MAX_TIMEOUT_S = 86_400
 MAX_REPORTED_MEMBERS = 100
@@ -44,8 +44,8 @@ def id_problems(nodes: Iterable[DocumentNode]) -> list[Problem]:
 
 
 def _id_problem(node_id: str) -> list[Problem]:
-    if len(node_id) > MAX_ID_LENGTH:
-        message = f"a node id has {len(node_id)} characters; the limit is {MAX_ID_LENGTH}"
+    if (size := id_bytes(node_id)) > MAX_PATH_BYTES:
+        message = f"a node id has {size} bytes; the limit is {MAX_PATH_BYTES}; shorten it"
         return [Problem("path_too_long", message, node=node_id[:100])]
     if not node_id:
         return [Problem("invalid_node_id", "a node has an empty id; give it one", node="")]

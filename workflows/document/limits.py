@@ -11,6 +11,9 @@ import orjson
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+MAX_PATH_BYTES = 800
+"""UTF-8 of a node's path in a run. Ids of activities and child workflows are built from it, with a run's id or a number
+beside it; the server takes 1,000 bytes and refuses a workflow task with more again and again."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -82,6 +85,11 @@ def json_depth(value: Any) -> int:
             if isinstance(child, dict | list)
         ]
     return depth
+
+
+def id_bytes(text: str) -> int:
+    """Bytes of UTF-8, as the server counts ids."""
+    return len(text.encode("utf-8", "surrogatepass"))
 
 
 def count_problems(nodes: int, edges: int, limits: Limits = DEFAULT_LIMITS) -> list[Problem]:

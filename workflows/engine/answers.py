@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.definition import Input
 from innkeeper.workflows.document.slot_values import value_complaint
-from innkeeper.workflows.engine.workflow_context import WorkflowContext
+from innkeeper.workflows.engine.workflow_context import Wait, WorkflowContext
 
 MAX_COMMENT_CHARS = 10_000
 
@@ -25,11 +25,12 @@ def check(context: WorkflowContext, approval: str, answer: Any) -> None:
         raise _refusal("approval_answered", f"approval {approval!r} was answered already")
     if not isinstance(answer, Mapping) or not isinstance(answer.get("approved"), bool):
         raise _refusal("invalid_answer", "an answer is an object with 'approved': true or false")
-    for complaint in complaints(wait.form, answer):
+    for complaint in complaints(wait.form, answer, wait.present):
         raise _refusal("invalid_answer", f"approval {approval!r}: {complaint}")
 
 
-def complaints(form: list[dict[str, Any]], answer: Mapping[str, Any]) -> list[str]:
+def complaints(form: list[dict[str, Any]], answer: Mapping[str, Any], present: Collection[str] = ()) -> list[str]:
+    """What is wrong with an answer. `present`: fields that the data has a value for, and which may stay as they are."""
     values = answer.get("values")
     if values is None:
         values = {}
@@ -43,6 +44,8 @@ def complaints(form: list[dict[str, Any]], answer: Mapping[str, Any]) -> list[st
     for key, item in fields.items():
         if key in values and (wrong := value_complaint(values[key], _slot(item))):
             found.append(f"field {key!r} {wrong}")
+        elif key not in values and (key in present or _default(item) is not None):
+            continue
         elif item.get("required") and answer.get("approved") and values.get(key) is None:
             found.append(f"field {key!r} needs a value")
     return found
@@ -53,6 +56,30 @@ def _slot(item: Mapping[str, Any]) -> Input:
     return Input(
         str(item.get("dataFlowType", "WILDCARD")), match_categories=categories, config=item.get("config") or {}
     )
+
+
+def _default(item: Mapping[str, Any]) -> Any:
+    return (item.get("config") or {}).get("default")
+
+
+def fields_in(form: list[dict[str, Any]], data: Any) -> list[str]:
+    """The fields of a form that the data has a value for; data that is no object is the field `data` itself."""
+    fields = data if isinstance(data, Mapping) else {"data": data}
+    return [key for item in form if fields.get(key := str(item.get("key"))) is not None]
+
+
+def asks_for_data(form: list[dict[str, Any]]) -> bool:
+    """Does it depend on the data what the form needs?"""
+    return any(item.get("required") or _default(item) is not None for item in form)
+
+
+def with_defaults(answer: Mapping[str, Any], wait: Wait) -> dict[str, Any]:
+    """An approval with the defaults of the fields that neither it nor the data has a value for."""
+    values = dict(answer.get("values") or {})
+    if answer["approved"]:
+        defaults = {str(item.get("key")): _default(item) for item in wait.form if _default(item) is not None}
+        values = {**{key: value for key, value in defaults.items() if key not in wait.present}, **values}
+    return {**answer, "values": values}
 
 
 def normal(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -11,17 +11,19 @@ from typing import Any
 import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError
 
-from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, edited, holds_marker, is_blob
+from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, OPEN_VALUE, edited, holds_marker, is_blob
 from innkeeper.nodes.feeds import Outputs
-from innkeeper.workflows.engine import control, iteration_state, waiting
+from innkeeper.workflows.engine import answers, control, iteration_state, waiting
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, interface_inputs, must_fit, stored
-from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext
+from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext, signal_child
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
+DATA_OF_APPROVALS = "data-of-approvals"
+"""The patch since which an approval looks at stored data before it asks (`workflow.patched`)."""
 Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
 
 
@@ -56,6 +58,10 @@ class ControlRuns:
     def is_waiting(self, node: NodeId) -> bool:
         wait = self._context.waits.get(self._location.of(node))
         return wait is not None and wait.answer is None
+
+    def forget(self, node: NodeId) -> None:
+        """End a wait that is not needed any more."""
+        self._context.waits.pop(self._location.of(node), None)
 
     def resume(self, table: Mapping[NodeId, Mapping[str, Any]]) -> None:
         """Know again who waits, and what was answered already. At once: an answer may be the first thing to come."""
@@ -134,10 +140,12 @@ class ControlRuns:
         """Run the node's graph as a child workflow; raises what it failed with."""
         try:
             result = await self._child_result(node, start)
-        except BaseException:
-            # Readers of a stream of this group would wait for ever for a node that will not run any more.
-            for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
-                self._context.emit(self._location.of(f"{node.id}/{inner}"), "NODE_INTERRUPTED", {})
+        except asyncio.CancelledError:
+            if self._context.interrupted:  # else the workflow is evicted, and the child runs on
+                self._end_streams(node, start)
+            raise
+        except Exception:
+            self._end_streams(node, start)
             raise
         finally:
             self._context.children.pop(start.path, None)
@@ -146,6 +154,11 @@ class ControlRuns:
         if result["status"] == "complete":
             return result
         raise _failed(node, result)
+
+    def _end_streams(self, node: PlannedNode, start: RunStart) -> None:
+        """Readers of a stream of this group would wait for ever for a node that will not run any more."""
+        for inner in dict.fromkeys((*node.origins.values(), *start.kept)):
+            self._context.emit(self._location.of(f"{node.id}/{inner}"), "NODE_INTERRUPTED", {})
 
     async def _child_result(self, node: PlannedNode, start: RunStart) -> dict[str, Any]:
         plan = self._plan.group_bytes(node.group)
@@ -163,9 +176,9 @@ class ControlRuns:
         )
         self._context.children[start.path] = child
         if self._context.paused != start.paused:  # the signal came while the child was starting
-            await _signal(child, "pause", self._context.paused)
+            await signal_child(child, "pause", self._context.paused)
         for event in self._context.unclaimed_events:
-            await _signal(child, "event", *event)
+            await signal_child(child, "event", *event)
         result: dict[str, Any] = await child
         return result
 
@@ -177,6 +190,8 @@ class ControlRuns:
         if wait is None:
             values = {key: await _loaded(value) for key, value in inputs.items() if key in waiting.LOADED}
             wait = waiting.BEGIN[node.type](path, {**inputs, **values}, node.config, workflow.now().timestamp())
+            if wait.form:
+                wait.present = await _present(wait.form, inputs.get("data"))
             self._context.emit(path, *waiting.announcement(wait, inputs))
             for name, data in self._context.unclaimed_events:
                 waiting.receive_event(wait, name, data)
@@ -201,11 +216,6 @@ class ControlRuns:
             )
         except TimeoutError:
             return
-
-
-async def _signal(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
-    with contextlib.suppress(Exception):  # it has ended already: that is what counts
-        await child.signal(signal, args=list(args))
 
 
 async def _with_large_stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -240,6 +250,19 @@ async def _with_user_values_stored(outputs: Mapping[str, Any]) -> dict[str, Any]
     marked = [key for key in outputs if key in waiting.USER_VALUES and holds_marker(outputs[key])]
     stored = {key: await engine_activity(EDIT_VALUE, {"values": {"data": outputs[key]}}, JSON) for key in marked}
     return {**outputs, **stored}
+
+
+async def _present(form: list[dict[str, Any]], data: Any) -> list[str]:
+    """The fields of a form that the data has a value for; all of them when it has too many to be looked at."""
+    if is_blob(data):
+        if not (answers.asks_for_data(form) and workflow.patched(DATA_OF_APPROVALS)):
+            return []
+        try:
+            opened = await engine_activity(OPEN_VALUE, {"value": data}, dict)
+        except ActivityError:
+            return [str(item.get("key")) for item in form]
+        data = opened["items"] if opened["kind"] == "an object" else data
+    return answers.fields_in(form, data)
 
 
 async def _loaded(value: Any) -> Any:

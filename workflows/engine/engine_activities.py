@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import GATHER_VALUES, INLINE_LIMIT, MERGE_VALUES, STORE_VALUES, is_blob
 from innkeeper.workflows.engine.state import PIECE_BYTES
@@ -17,17 +20,38 @@ from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 LONG = frozenset({GATHER_VALUES, MERGE_VALUES})
 """Activities that read many values; they send heartbeats, so that the death of their worker is noticed at once."""
+MAX_MESSAGE_BYTES = 1_900_000
+"""JSON of one command's arguments, or of a result: 2 MB were measured to wedge a run."""
+MAX_OUTPUT_BYTES = 256_000
+"""JSON of all outputs of a run or group together that travels as it is."""
+RETRIED_FOR = timedelta(minutes=30)
+LONG_RETRIED_FOR = timedelta(hours=2)
+"""How long the engine tries, with a full disk for example, before what needs the value fails."""
+INTERRUPTED_FOR = timedelta(seconds=5)
+"""How long a run that is interrupted waits for the engine's own activities; then it ends without them."""
+BOUNDED_WHEN_INTERRUPTED = "bounded-when-interrupted"
+"""The patch since which it does."""
 T = TypeVar("T")
 JSON: type[Any] = Any  # Temporal decodes into it what it finds; into `object` it cannot
 
 
 def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.ActivityHandle[T]:
-    """One short activity of the engine's own. A value that is not there will not come back: that fails at once."""
+    """One short activity of the engine's own. A value that is not there will not come back: that fails at once.
+
+    Awaiting it raises ActivityError when it failed for good.
+
+    Raises:
+        ApplicationError: `value_too_large`: the server would refuse the message, and the workflow task, for ever.
+    """
+    if (size := len(orjson.dumps(arg))) > MAX_MESSAGE_BYTES:
+        message = f"what the engine must {name} takes {size} bytes in one message; the limit is {MAX_MESSAGE_BYTES}"
+        raise ApplicationError(message, type="value_too_large", non_retryable=True)
     handle: workflow.ActivityHandle[T] = workflow.start_activity(
         name,
         arg,
         result_type=result_type,
         start_to_close_timeout=timedelta(minutes=30) if name in LONG else timedelta(seconds=30),
+        schedule_to_close_timeout=LONG_RETRIED_FOR if name in LONG else RETRIED_FOR,
         heartbeat_timeout=timedelta(seconds=5) if name in LONG else None,
         retry_policy=RetryPolicy(
             initial_interval=timedelta(milliseconds=200),
@@ -38,16 +62,49 @@ def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.Activ
     return handle
 
 
+def failure_of(error: ActivityError) -> ApplicationError:
+    """Why an activity of the engine failed for good, for users: its own last error, or that time was up."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and error.retry_state == RetryState.NON_RETRYABLE_FAILURE:
+        return cause
+    last = cause.cause if isinstance(cause, ActivityTimeout) else cause
+    reason = f"; last: {last.message}" if isinstance(last, ApplicationError) else ""
+    limit = LONG_RETRIED_FOR if error.activity_type in LONG else RETRIED_FOR
+    message = f"the engine could not {error.activity_type} within {limit.total_seconds():g} s{reason}"
+    return ApplicationError(message, type="storage_failed", non_retryable=True)
+
+
 async def shielded(context: WorkflowContext, work: workflow.ActivityHandle[T]) -> T:
-    """Await an engine activity; an interruption meanwhile is remembered, and takes effect afterwards."""
-    while True:
+    """Await an engine activity. An interruption meanwhile is remembered, and takes effect afterwards.
+
+    A run that is interrupted does not wait for long.
+
+    Raises:
+        ActivityError: It failed for good, or the run was interrupted and it took too long.
+    """
+    if not context.interrupted:
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
-            if work.cancelled():
+            # Not the run's primary task: that one is cancelled first, and cancels the others.
+            if work.cancelled() or not (context.interrupted or context.take_interruption()):
                 raise
-            context.interrupted = True
-            context.wake_all()
+    if workflow.patched(BOUNDED_WHEN_INTERRUPTED):
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(work.done, timeout=INTERRUPTED_FOR)
+        if not work.done():
+            work.cancel()
+    return await work
+
+
+async def if_possible(context: WorkflowContext, work: Awaitable[T], otherwise: T) -> T:
+    """What `work` gives; `otherwise` when it fails in a run that is interrupted, which ends without it."""
+    try:
+        return await work
+    except (ActivityError, ApplicationError):
+        if not context.interrupted:
+            raise
+        return otherwise
 
 
 async def stored_pieces(context: WorkflowContext, pieces: list[Any]) -> list[dict[str, Any]]:
@@ -70,6 +127,33 @@ def pieces_of(items: list[Any]) -> list[list[Any]]:
         pieces[-1].append(item)
         size += item_size
     return pieces
+
+
+def too_heavy(outputs: Mapping[str, Any], limit: int) -> list[str]:
+    """The fewest outputs without which the others have at most `limit` bytes of JSON; finished streams come last."""
+    sizes = {key: len(orjson.dumps(value)) + len(key) + 4 for key, value in outputs.items() if not is_blob(value)}
+    left = sum(sizes.values())
+    chosen = []
+    for key in sorted(sizes, key=lambda key: (is_stream_value(outputs[key]), -sizes[key])):
+        if left <= limit:
+            break
+        left -= sizes[key]
+        chosen.append(key)
+    return chosen
+
+
+def is_stream_value(value: Any) -> bool:
+    """Is this what a stream slot holds in the end: `{"text", "chunks"[, "items"]}`?"""
+    return isinstance(value, Mapping) and value.keys() >= {"text", "chunks"}
+
+
+async def lightened(context: WorkflowContext, outputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The same outputs, the heaviest as blobs when all together are too large: each alone may be small."""
+    chosen = too_heavy(outputs, MAX_OUTPUT_BYTES)
+    refs: list[Any] = []
+    for piece in pieces_of([outputs[key] for key in chosen]):
+        refs += await shielded(context, engine_activity(STORE_VALUES, piece, list))
+    return {**outputs, **dict(zip(chosen, refs, strict=True))}
 
 
 async def packed(context: WorkflowContext, outputs: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import orjson
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob, listed
-from innkeeper.workflows.engine.engine_activities import engine_activity, packed, shielded
+from innkeeper.workflows.engine.engine_activities import engine_activity, if_possible, packed, shielded
 from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
 from innkeeper.workflows.engine.iteration_state import refused
 
@@ -40,7 +40,8 @@ class ForEach(IterationRunner):
     async def _begin_items(self) -> None:
         repeat = self.repeat
         while self._has_next() and len(self._running) < repeat.concurrency and self._may_begin():
-            own = {"index": repeat.next, repeat.item_key: await self._item(repeat.next)}
+            item = await if_possible(self._context, self._item(repeat.next), None)
+            own = {"index": repeat.next, repeat.item_key: item}
             if self._context.interrupted:
                 return
             self._begin(repeat.next, own)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import Any
 
 import orjson
@@ -14,7 +13,15 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
 from innkeeper.workflows.engine import answers, waiting
 from innkeeper.workflows.engine.activation import History
-from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
+from innkeeper.workflows.engine.engine_activities import (
+    engine_activity,
+    failure_of,
+    if_possible,
+    lightened,
+    pieces_of,
+    shielded,
+    stored_pieces,
+)
 from innkeeper.workflows.engine.for_each import ForEach
 from innkeeper.workflows.engine.interpreter import Interpreter
 from innkeeper.workflows.engine.iteration_runner import IterationRunner
@@ -31,6 +38,9 @@ __all__ = ["TASK_QUEUE", "GraphWorkflow", "RunStart"]
 TASK_QUEUE = "innkeeper"
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
+ANSWERS_WITHOUT_TIMER = "answers-without-timer"
+EVENTS_IN_REPETITIONS = "events-in-repetitions"
+"""Changes that histories from before them do not know (`workflow.patched`)."""
 MAX_INLINE_NODES = 200
 MAX_INLINE_BELOW = 32_000
 """Bytes of JSON of a group's node table that its parent keeps in its own history."""
@@ -48,7 +58,8 @@ class GraphWorkflow:
         self._context = WorkflowContext(start.run or workflow.info().workflow_id, start.user_id)
         self._context.paused = start.paused
         self._context.no_cache = start.no_cache
-        self._is_loaded = not start.state_refs
+        self._is_loaded = not (start.state_refs or (start.repeat or {}).get("open"))
+        self._has_begun = False
         self._graph: Interpreter | None = None
         self._iteration_runner: IterationRunner | None = None
         if start.repeat is None:
@@ -70,9 +81,10 @@ class GraphWorkflow:
 
     @workflow.run
     async def run(self, plan: bytes, start: RunStart) -> dict[str, Any]:
+        self._has_begun = True
         try:
             result = await (self._run_graph(self._graph) if self._graph else self._run_repetition())
-            await self._until_handled()
+            await self._context.until_handled()
             return result
         except (asyncio.CancelledError, CancelledError, workflow.ContinueAsNewError):
             raise
@@ -80,15 +92,11 @@ class GraphWorkflow:
             # A plain exception would be retried as a task failure for ever; non-determinism never comes through here.
             # A workflow that ended beside a segment of its own would never be done with it.
             await workflow.wait_condition(lambda: self._context.activation.is_still)
+            failure = failure_of(bug) if isinstance(bug, ActivityError) else bug
+            reason = failure.message if isinstance(failure, ApplicationError) else type(bug).__name__
             raise ApplicationError(
-                f"the interpreter failed: {type(bug).__name__}", type="internal_error", non_retryable=True
+                f"the interpreter failed: {reason}", type="internal_error", non_retryable=True
             ) from bug
-
-    async def _until_handled(self) -> None:
-        """Let updates finish: an answer that came too late is refused, which a closed workflow cannot do."""
-        if not workflow.all_handlers_finished():
-            with contextlib.suppress(asyncio.CancelledError):
-                await workflow.wait_condition(workflow.all_handlers_finished)
 
     # --- queries, signals and updates -----------------------------------------------------------------------------
 
@@ -112,24 +120,18 @@ class GraphWorkflow:
         self._context.activation.look()
         self._context.paused = paused
         self._context.wake_all()
-        await self._tell_children("pause", paused)
+        await self._context.signal_children("pause", paused)
 
     @workflow.signal
     async def event(self, name: str, data: Any) -> None:
         """Something happened that nodes may wait for."""
         self._context.activation.look()
-        await self._until_loaded()
+        if not self._is_loaded and (self._start.repeat is None or workflow.patched(EVENTS_IN_REPETITIONS)):
+            await self._until_loaded()
         if not [wait for wait in self._context.waits.values() if waiting.receive_event(wait, name, data)]:
             self._context.receive_event(name, data)
         self._context.wake_all()  # events that nobody waits for fill the history too
-        await self._tell_children("event", name, data)
-
-    async def _tell_children(self, signal: str, *args: Any) -> None:
-        for child in list(self._context.children.values()):
-            try:
-                await child.signal(signal, args=list(args))
-            except Exception:
-                continue  # it has just ended
+        await self._context.signal_children("event", name, data)
 
     async def _until_loaded(self) -> None:
         """Until it is known who waits: a signal may be the first thing that comes to a new history."""
@@ -140,24 +142,37 @@ class GraphWorkflow:
     async def answer(self, approval: str, answer: Any) -> dict[str, Any]:
         """Answer an approval: `{"approved", "values"?, "comment"?, "by"?}`."""
         self._context.activation.look()
-        await self._until_loaded()
-        if self._may_ask_soon(approval):
-            await workflow.sleep(0.05)
+        is_new = workflow.patched(ANSWERS_WITHOUT_TIMER)
+        if is_new:
+            await self._until_begun()
+        else:
+            if self._start.repeat is None:
+                await self._until_loaded()
+            if self._may_ask_soon(approval):
+                await workflow.sleep(0.05)
         answers.check(self._context, approval, answer)
         wait = self._context.waits[approval]
-        wait.answer = answers.normal(answer)
+        wait.answer = answers.normal(answers.with_defaults(answer, wait) if is_new else answer)
         self._context.answered.add(approval)
         self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
         return wait.answer
 
     @answer.validator
     def _check_answer(self, approval: str, answer: Any) -> None:
-        if self._is_loaded and not self._may_ask_soon(approval):
+        if self._has_begun and self._is_loaded:
             answers.check(self._context, approval, answer)
 
+    async def _until_begun(self) -> None:
+        """Until everything that waits has begun to.
+
+        A worker that does not have the workflow in its cache is given all tasks that left no command as one, so an
+        answer may come to a node before it asks. In a later replay it comes afterwards: it must lead to the same
+        commands, so no timer will do. The SDK looks at a condition when nothing else is left to run.
+        """
+        await workflow.wait_condition(lambda: self._has_begun and self._is_loaded)
+
     def _may_ask_soon(self, approval: str) -> bool:
-        """May the node begin in this very workflow task? One that is done anew, since its worker died, is answered
-        before it asks, although the approval was announced already."""
+        """May the node begin in this very workflow task? Only histories before ANSWERS_WITHOUT_TIMER ask."""
         node = self._plan.by_id.get(NodeId(str(approval).rpartition("/")[2]))
         if (
             node is None
@@ -173,12 +188,15 @@ class GraphWorkflow:
         if self._start.state_refs:
             table: dict[Any, Any] = {}
             for ref in self._start.state_refs:
-                table.update(await shielded(self._context, engine_activity(LOAD_VALUE, ref, dict)))
+                loading = shielded(self._context, engine_activity(LOAD_VALUE, ref, dict))
+                table.update(await if_possible(self._context, loading, {}))
             graph.resume(table)
             self._is_loaded = True
         await graph.run()
         while graph.drained:
-            refs = await stored_pieces(self._context, list(graph.nodes.state.pieces()))
+            storing = stored_pieces(self._context, list(graph.nodes.state.pieces()))
+            refs = await if_possible(self._context, storing, [])
+            await self._context.until_handled()
             if graph.is_still:
                 self._continue_as_new(state_refs=refs)
             await graph.run()  # meanwhile somebody answered, or wants it to end
@@ -190,11 +208,13 @@ class GraphWorkflow:
         iteration_runner = self._iteration_runner
         assert iteration_runner is not None
         try:
+            await iteration_runner.resume()
+            self._is_loaded = True
             outputs = await iteration_runner.run()
         except (ApplicationError, ActivityError) as failure:
-            error = failure.cause if isinstance(failure, ActivityError) else failure
-            if not isinstance(error, ApplicationError):
-                raise
+            if self._context.interrupted:
+                return await self._result("interrupted", {}, None)
+            error = failure_of(failure) if isinstance(failure, ActivityError) else failure
             details = error.details[0].get("details", {}) if error.details else {}
             return await self._result("error", {}, {**details, "message": error.message, "code": error.type})
         if iteration_runner.drained:
@@ -215,6 +235,7 @@ class GraphWorkflow:
         return self._iteration_runner
 
     async def _result(self, status: str, outputs: dict[str, Any], error: dict[str, Any] | None) -> dict[str, Any]:
+        outputs = await if_possible(self._context, lightened(self._context, outputs), {})
         table, refs = self._node_table().flat_table()
         limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
         inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit
@@ -232,6 +253,10 @@ class GraphWorkflow:
             **({"error": error} if error else {}),
         }
 
-    async def _table_blob(self, table: dict[str, dict[str, Any]], refs: list[dict[str, Any]]) -> dict[str, Any]:
-        stored = await stored_pieces(self._context, [dict(piece) for piece in pieces_of(list(table.items()))])
-        return await shielded(self._context, engine_activity(MERGE_VALUES, [*stored, *refs], dict))
+    async def _table_blob(self, table: dict[str, dict[str, Any]], refs: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """The node table as one blob; None when it cannot be stored: the event log knows the nodes too."""
+        try:
+            stored = await stored_pieces(self._context, [dict(piece) for piece in pieces_of(list(table.items()))])
+            return await shielded(self._context, engine_activity(MERGE_VALUES, [*stored, *refs], dict))
+        except (ActivityError, ApplicationError):
+            return None

@@ -84,6 +84,7 @@ class Interpreter:
             self._resume_waits()
             while True:
                 held_back = self._start_ready()
+                self._stop_left_out()
                 if self._is_over():
                     break
                 self._context.held_back = self._context.held_back or held_back
@@ -127,8 +128,8 @@ class Interpreter:
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._context.interrupted = True
-            self._context.wake_all()
+            if not self._context.take_interruption():
+                raise
         self._woken = False
         if self._context.interrupted and not self._cancelled:
             self._interrupt()
@@ -236,6 +237,14 @@ class Interpreter:
         history = self._context.activation.history if may_be_local else History.now()
         return history.is_full(is_busy=self._is_busy)
 
+    def _stop_left_out(self) -> None:
+        """Stop nodes that wait and are not needed any more; nobody can answer them from now on."""
+        stopped, self.nodes.left_out = self.nodes.left_out, []
+        for node in stopped:
+            self._controls.forget(node)
+            if node in self._running:
+                self._running[node].cancel()
+
     # --- finishing ------------------------------------------------------------------------------------------------
 
     def _finish_ended(self) -> None:
@@ -256,6 +265,8 @@ class Interpreter:
             self._ready.push(self._held)
             self._held = []
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self.nodes.has_ended(node.id):  # left out: it does not matter how it stopped
+            return
         if error is None:
             self._ready.push(self._record(node, task.result()))
         elif not self._context.interrupted:  # interrupted nodes are recorded together, at the end

@@ -14,7 +14,13 @@ from temporalio import workflow
 
 from innkeeper.nodes.call import LOAD_VALUE
 from innkeeper.nodes.feeds import convert
-from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of, shielded, stored_pieces
+from innkeeper.workflows.engine.engine_activities import (
+    engine_activity,
+    if_possible,
+    pieces_of,
+    shielded,
+    stored_pieces,
+)
 from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.node_table import NodeTable
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
@@ -89,10 +95,10 @@ class IterationRunner(ABC):
         """Run to the end; gives the outputs of the node. Raises ApplicationError with why it failed."""
         unsubscribe = self._context.subscribe(self._wake)
         try:
-            await self._resume()
             await self._advance()
             while self._has_more():
                 await self._store_open()
+                await self._context.until_handled()
                 if all(running.graph.is_still for running in self._parked.values()) and not self._context.interrupted:
                     self.drained = True
                     return {}
@@ -175,8 +181,8 @@ class IterationRunner(ABC):
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._context.interrupted = True
-            self._context.wake_all()
+            if not self._context.take_interruption():
+                raise
 
     def _wake(self) -> None:
         self._woken = True
@@ -215,9 +221,12 @@ class IterationRunner(ABC):
         recent, self.repeat.recent = self.repeat.recent, []
         table, self._table = self._table, {}
         self._bytes = 0
-        self.repeat.pieces += await stored_pieces(self._context, pieces_of(recent))
+        self.repeat.pieces += await self._stored(pieces_of(recent))
         tables = [dict(piece) for piece in pieces_of(list(table.items()))]
-        self.repeat.tables += await stored_pieces(self._context, tables)
+        self.repeat.tables += await self._stored(tables)
+
+    async def _stored(self, pieces: list[Any]) -> list[dict[str, Any]]:
+        return await if_possible(self._context, stored_pieces(self._context, pieces), [])
 
     async def _store_open(self) -> None:
         """Store everything apart, before this history ends."""
@@ -227,14 +236,15 @@ class IterationRunner(ABC):
             for number, running in self._parked.items()
             for piece in list(running.graph.nodes.state.pieces()) or [{}]
         ]
-        self.repeat.open = await stored_pieces(self._context, pieces_of(rows))
+        self.repeat.open = await self._stored(pieces_of(rows))
 
-    async def _resume(self) -> None:
-        """Take up what the history before left open."""
+    async def resume(self) -> None:
+        """Take up what the history before left open. Only before `run`; afterwards it is known who waits."""
         refs, self.repeat.open = self.repeat.open, []
         found: dict[int, tuple[dict[str, Any], dict[str, Any]]] = {}
         for ref in refs:
-            for number, own, piece in await shielded(self._context, engine_activity(LOAD_VALUE, ref, list)):
+            loading = shielded(self._context, engine_activity(LOAD_VALUE, ref, list))
+            for number, own, piece in await if_possible(self._context, loading, []):
                 found.setdefault(number, (own, {}))[1].update(piece)
         for number, (own, table) in found.items():
             self._begin(number, own, table)

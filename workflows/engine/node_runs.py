@@ -21,15 +21,13 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import EXECUTE_NODE, PIECES, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
 from innkeeper.workflows.engine import node_values
-from innkeeper.workflows.engine.engine_activities import engine_activity, pieces_of
+from innkeeper.workflows.engine.engine_activities import MAX_MESSAGE_BYTES, engine_activity, failure_of, pieces_of
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan, SlotKey
 
 HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 MAX_INLINE_INPUTS = 256_000
 """Bytes of JSON that one node's inputs may have together before they are stored first."""
-MAX_MESSAGE_BYTES = 1_900_000
-"""JSON of one command's arguments: 2 MB were measured to wedge a run."""
 UNPOLLED_QUEUE_S = 60.0
 PIECES_SINCE = NAMED_SINCE = 2
 """The first plan version whose multi slots travel in pieces, and whose activities are named like their nodes."""
@@ -143,8 +141,38 @@ class NodeRuns:
             inputs = await stored(node, inputs, in_pieces=self._plan.plan_version >= PIECES_SINCE)
         handle = self._activity(node, inputs, attempts)
         if node.queue is not None:
-            await _watch_queue(self._queue_of(node) or node.queue, handle)
+            await self._watch_queue(self._queue_of(node) or node.queue, handle)
         return await handle
+
+    async def _watch_queue(self, queue: str, handle: workflow.ActivityHandle[dict[str, Any]]) -> None:
+        """Return when the node ended; fail it when the server reports that nobody polls its queue."""
+        patience = UNPOLLED_QUEUE_S
+        while not handle.done():
+            try:
+                await workflow.wait_condition(handle.done, timeout=patience)
+            except TimeoutError:
+                patience *= 2
+                is_polled = await _has_workers(queue)
+                if self._context.interrupted:  # meanwhile
+                    handle.cancel()
+                    return
+                if not is_polled:
+                    handle.cancel()
+                    message = f"no worker polls the queue {queue!r}; start one with INNKEEPER_QUEUES={queue}"
+                    raise ApplicationError(message, type="no_worker", non_retryable=True) from None
+            except asyncio.CancelledError:
+                if not self._context.interrupted:  # but evicted
+                    raise
+                handle.cancel()
+                return
+
+
+async def _has_workers(queue: str) -> bool:
+    """Does anybody poll the queue? Yes when that cannot be found out, or the run is interrupted meanwhile."""
+    try:
+        return await engine_activity(QUEUE_HAS_WORKERS, queue, bool)
+    except ActivityError:  # so ends an activity, too, that a cancelled task was waiting for
+        return True
 
 
 def must_fit(node: PlannedNode, message: Any, beside: int = 0) -> None:
@@ -186,27 +214,11 @@ async def stored(node: PlannedNode, inputs: dict[str, Any], *, in_pieces: bool) 
     return result
 
 
-async def _watch_queue(queue: str, handle: workflow.ActivityHandle[dict[str, Any]]) -> None:
-    """Return when the node ended; fail it when the server reports that nobody polls its queue."""
-    patience = UNPOLLED_QUEUE_S
-    while not handle.done():
-        try:
-            await workflow.wait_condition(handle.done, timeout=patience)
-            return
-        except TimeoutError:
-            if not await engine_activity(QUEUE_HAS_WORKERS, queue, bool):
-                handle.cancel()
-                message = f"no worker polls the queue {queue!r}; start one with INNKEEPER_QUEUES={queue}"
-                raise ApplicationError(message, type="no_worker", non_retryable=True) from None
-            patience *= 2
-        except asyncio.CancelledError:
-            handle.cancel()
-            return
-
-
 def describe(error: BaseException, node: PlannedNode) -> tuple[dict[str, Any], int]:
     """What users read about a failed node, and how many attempts it took."""
     cause = error.cause if isinstance(error, ActivityError | ChildWorkflowError) else error
+    if isinstance(error, ActivityError) and error.activity_type != EXECUTE_NODE:
+        cause = failure_of(error)
     if isinstance(cause, ActivityTimeout):
         last = cause.cause
         limit = f"node {node.id!r} did not finish within {node.total_timeout_s:g} s"

@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from innkeeper.nodes.call import NodeResult
 from innkeeper.nodes.feeds import Outputs
-from innkeeper.workflows.engine import node_values, scheduler
+from innkeeper.workflows.engine import node_errors, node_values, scheduler
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.state import NodeStatus, RunState, end_of
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
@@ -27,6 +27,7 @@ class NodeTable:
 
     Attributes:
         state: One entry for each node that has begun or will never run.
+        left_out: Nodes that were skipped after they had begun: who runs them stops them.
     """
 
     def __init__(self, context: WorkflowContext, location: GraphLocation, plan: RunPlan) -> None:
@@ -34,6 +35,7 @@ class NodeTable:
         self._context = context
         self._location = location
         self._plan = plan
+        self.left_out: list[NodeId] = []
         self._progress = scheduler.Progress({})
 
     def begin(self) -> tuple[NodeId, ...]:
@@ -45,7 +47,10 @@ class NodeTable:
         """Take over the entries of an earlier history or run. Returns what is ready now, in plan order."""
         self.state.table.update(table)
         self._progress, ready = self.state.progress(self._plan)
-        return ready
+        for join in [link.id for link in self._plan.links if link.joins and self.has_ended(link.id)]:
+            unneeded = scheduler.leave_out_unneeded(self._plan, self._progress, join)
+            self._skip(dict.fromkeys(unneeded, scheduler.NOT_NEEDED), join)
+        return tuple(node for node in ready if not self.has_ended(node))
 
     # --- questions ------------------------------------------------------------------------------------------------
 
@@ -92,7 +97,11 @@ class NodeTable:
     def _failed_nodes(self) -> list[dict[str, Any]]:
         failed = [(path, entry["error"]) for path, entry in self.flat_table()[0].items() if entry["status"] == "error"]
         return [
-            {"nodeId": path, "code": error.get("code"), "message": error.get("message")}
+            {
+                "nodeId": path,
+                "code": error.get("code"),
+                "message": node_errors.text_of(error.get("message"), node_errors.MAX_SUMMARY_CHARS),
+            }
             for path, error in failed[:MAX_FAILED_NODES]
         ]
 
@@ -156,7 +165,8 @@ class NodeTable:
     def fail(
         self, node: PlannedNode, error: dict[str, Any], attempts: int, ended_at: str | None = None
     ) -> tuple[NodeId, ...]:
-        """Record that a node failed for good. `error`: `{message, code, retryable, details?}`."""
+        """Record that a node failed for good. `error`: `{message, code, retryable, details?}` of any size."""
+        error = node_errors.bounded(error)
         caught = {"output": {ERROR_SLOT: {**error, "nodeId": self._location.of(node.id)}}}
         self.state.move(
             node.id,
@@ -179,10 +189,16 @@ class NodeTable:
     def _settle(self, node: NodeId, reason: str = "") -> tuple[NodeId, ...]:
         """Skip what will never run now that a node has ended. `reason`: why its dead outputs, if any, are dead."""
         settled = scheduler.settle(self._plan, self._progress, node, end_of(self.entry(node), reason))
-        for skipped, why in settled.reasons.items():
-            self.state.move(skipped, NodeStatus.SKIPPED, reason=why, cause=node)
-            self.emit(skipped, "NODE_SKIPPED", {"reason": why, "causeNodeId": self._location.of(node)})
+        self._skip(settled.reasons, node)
         return settled.ready
+
+    def _skip(self, reasons: Mapping[NodeId, str], cause: NodeId) -> None:
+        for node, why in reasons.items():
+            if self.entry(node):
+                self.left_out.append(node)
+            self.state.move(node, NodeStatus.SKIPPED, reason=why, cause=cause)
+            self.state.table[node].pop("wait", None)
+            self.emit(node, "NODE_SKIPPED", {"reason": why, "causeNodeId": self._location.of(cause)})
 
     def emit(self, node: str, type: str, payload: dict[str, Any]) -> None:
         self._context.emit(self._location.of(node), type, payload)

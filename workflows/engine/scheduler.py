@@ -18,6 +18,7 @@ UPSTREAM_ERROR: Final = "upstream_error"
 NOT_TAKEN: Final = "branch_not_taken"
 NO_ERROR: Final = "no_error"
 NO_VALUE: Final = "no_value"
+NOT_NEEDED: Final = "not_needed"
 """Why a node is skipped. Others come with the node that chose (`End.reason`)."""
 
 
@@ -97,7 +98,38 @@ def settle(plan: RunPlan, progress: Progress, node_id: NodeId, end: End | str) -
     gone = {other for other, _ in lost}
     behind = (*after, *(() if has_run else beside))
     ready = _released(plan, progress, (other for other in behind if other not in gone))
-    return Settled(_in_order(plan, ready), _skip_downstream(plan, progress, lost))
+    skipped = _skip_downstream(plan, progress, lost)
+    if node.joins:
+        skipped.update(dict.fromkeys(leave_out_unneeded(plan, progress, node_id), NOT_NEEDED))
+    return Settled(_in_order(plan, ready), skipped)
+
+
+def leave_out_unneeded(plan: RunPlan, progress: Progress, join: NodeId) -> tuple[NodeId, ...]:
+    """Take out what can change nothing any more now that a join has ended, and give it: nodes that have not begun, and
+    nodes that wait, of which nobody who could read them is left.
+
+    Activities that run go on: they are paid for, and what they do outside cannot be taken back halfway.
+    """
+    found: dict[NodeId, None] = {}
+    queue = list(plan.by_id[join].after)
+    for node in queue:
+        if _is_unneeded(plan, progress, node):
+            found[node] = None
+            progress.outcome[node] = "skipped"
+            progress.running.discard(node)
+            progress.waiting.pop(node, None)
+            queue += plan.by_id[node].after
+    return _in_order(plan, found)
+
+
+def _is_unneeded(plan: RunPlan, progress: Progress, node_id: NodeId) -> bool:
+    node = plan.by_id[node_id]
+    if not node.spare or node_id in progress.outcome:
+        return False
+    # What is ready may be on its way to an activity already; a control node, which may wait, is not.
+    if node.placement != "workflow" and (node_id in progress.running or not progress.waiting.get(node_id)):
+        return False
+    return all(reader in progress.outcome for reader in plan.successors[node_id])
 
 
 def leave_out(plan: RunPlan, progress: Progress, node_id: NodeId, reason: str) -> Mapping[NodeId, str]:

@@ -12,6 +12,7 @@ from temporalio import workflow
 
 from innkeeper.nodes.call import NodeResult
 from innkeeper.workflows.engine import segments
+from innkeeper.workflows.engine.node_errors import json_size
 from innkeeper.workflows.engine.node_table import NodeTable
 from innkeeper.workflows.engine.ready_queue import ReadyQueue
 from innkeeper.workflows.engine.segment_runs import MAX_ATTEMPTS, REGULAR_MS, SegmentRuns
@@ -119,7 +120,7 @@ class SegmentQueue:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         result: dict[str, Any] = {"nodes": {}, "ms": segments.LOCAL_MS} if error is not None else task.result()
         if segment.is_local:
-            self._context.activation.end_segment(result["ms"], len(orjson.dumps(result["nodes"])))
+            self._context.activation.end_segment(result["ms"], json_size(result["nodes"]))
         if error is not None:
             if self._context.interrupted:
                 return []

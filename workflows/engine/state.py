@@ -31,9 +31,10 @@ FINAL = frozenset(NodeStatus) - {NodeStatus.RUNNING, NodeStatus.WAITING}
 _ENDS = frozenset({NodeStatus.COMPLETE, NodeStatus.ERROR, NodeStatus.INTERRUPTED})
 _MOVES: Mapping[NodeStatus | None, frozenset[NodeStatus]] = {
     None: frozenset(NodeStatus) - {NodeStatus.COMPLETE},
-    NodeStatus.RUNNING: _ENDS | {NodeStatus.WAITING},
+    # A node that waits may turn out not to be needed, also before its wait has begun.
+    NodeStatus.RUNNING: _ENDS | {NodeStatus.WAITING, NodeStatus.SKIPPED},
     # Waiting is state, not work: after continue-as-new the node takes its wait up again.
-    NodeStatus.WAITING: _ENDS | {NodeStatus.RUNNING},
+    NodeStatus.WAITING: _ENDS | {NodeStatus.RUNNING, NodeStatus.SKIPPED},
 }
 
 

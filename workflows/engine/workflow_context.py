@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from temporalio import workflow
 
 from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
+
+MAX_SIGNALS_AT_ONCE = 100
+"""To child workflows. 2,000 that are pending wedge a run."""
+SIGNALS_AT_ONCE = "signals-at-once"
+"""The patch since which they are not sent one after the other."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,10 @@ class RunStart:
 
 @dataclass
 class Wait:
-    """What a node waits for. `deadline` in seconds since 1970; None waits for ever. `answer` ends the wait."""
+    """What a node waits for. `deadline` in seconds since 1970; None waits for ever. `answer` ends the wait.
+
+    `present`: of an approval the fields of its form that the data has a value for.
+    """
 
     path: str
     kind: str
@@ -52,7 +63,13 @@ class Wait:
     name: str = ""
     filter: dict[str, Any] = field(default_factory=dict)
     form: list[dict[str, Any]] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
     answer: dict[str, Any] | None = None
+
+
+async def signal_child(child: workflow.ChildWorkflowHandle[Any, Any], signal: str, *args: Any) -> None:
+    with contextlib.suppress(Exception):  # it has ended already: that is what counts
+        await child.signal(signal, args=list(args))
 
 
 class WorkflowContext:
@@ -115,6 +132,39 @@ class WorkflowContext:
         """
         number, events = self._unclaimed
         return events if number == self.activation.look().number else []
+
+    def take_interruption(self) -> bool:
+        """Was a task cancelled because somebody interrupts the run? Asked where a CancelledError is caught.
+
+        False: the caller must raise the error on. The SDK also cancels all tasks of a workflow that a worker evicts
+        from its cache; whoever goes on then records ends that never came, and keeps the worker from stopping.
+        """
+        # The server delivers a cancel request once: of a run that is interrupted already, the next one is an eviction.
+        if self.interrupted or workflow.cancellation_reason() is None:
+            return False
+        self.interrupted = True
+        self.wake_all()
+        return True
+
+    async def until_handled(self) -> None:
+        """Let signals and updates be handled to their end, which a workflow that is closed cannot do: an answer that
+        came too late is refused, and what goes on in a new history has received all events of the old one."""
+        while not workflow.all_handlers_finished():
+            try:
+                await workflow.wait_condition(workflow.all_handlers_finished)
+            except asyncio.CancelledError:
+                if not self.take_interruption():
+                    raise
+
+    async def signal_children(self, signal: str, *args: Any) -> None:
+        """Signal all child workflows, many at a time: each signal takes a round trip to the server."""
+        children = list(self.children.values())
+        at_once = 1
+        if len(children) > 1 and workflow.patched(SIGNALS_AT_ONCE):
+            # What leaves in one workflow task travels in one message.
+            at_once = max(1, min(MAX_SIGNALS_AT_ONCE, scheduler.MAX_NEW_BYTES // len(orjson.dumps(args))))
+        for start in range(0, len(children), at_once):
+            await asyncio.gather(*(signal_child(child, signal, *args) for child in children[start : start + at_once]))
 
     def wake_all(self) -> None:
         for wake in list(self._listeners.values()):

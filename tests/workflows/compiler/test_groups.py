@@ -183,6 +183,14 @@ def test_a_path_may_not_grow_too_long() -> None:
     assert "902" in found[0].message
 
 
+def test_a_path_is_measured_in_bytes() -> None:
+    stored = {"w0": flow([node("雪" * 133, "Echo")])}
+    assert codes(problems(flow([group("雪" * 133, "w0")]), stored)) == []
+    found = problems(flow([group("雪" * 134, "w0")]), stored)
+    assert codes(found) == [("path_too_long", None)]
+    assert "802 bytes" in found[0].message
+
+
 def test_what_is_wrong_inside_is_told_once_with_its_path() -> None:
     stored = {
         "a": flow([node("x", "Nothing"), group("i", "b")]),

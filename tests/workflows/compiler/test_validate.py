@@ -35,6 +35,7 @@ BAD: list[tuple[str, Nodes, list[str], list[GraphLocation]]] = [
     ("reserved id", [node("__WORKFLOW_INTERFACE_OUTPUTS__", "Source")], [],
      [("invalid_node_id", "__WORKFLOW_INTERFACE_OUTPUTS__", None, None)]),
     ("very long id", [node("x" * 801, "Source")], [], [("path_too_long", "x" * 100, None, None)]),
+    ("an id of many bytes", [node("雪" * 267, "Source")], [], [("path_too_long", "雪" * 100, None, None)]),
     ("self-loop", [SOURCE], ["s.value > s.value"], [("cycle", "s", None, "e1")]),
     ("cycle of two with a head and a tail", [node(name, "Source") for name in "habt"],
      ["h.value > a.value", "a.value > b.value", "b.value > a.value", "b.value > t.value"],

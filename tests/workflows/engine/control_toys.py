@@ -145,6 +145,9 @@ class Driver:
             self.run.starts.append(node_id)
             self._ready += started(self.plan, self._progress, node_id)
             self._running.append(node_id)
+            if node.joins:  # it decides at once
+                self._running.remove(node_id)
+                self._end(node_id)
 
     def _end(self, node_id: NodeId) -> None:
         node = self.plan.by_id[node_id]
@@ -184,3 +187,5 @@ class Driver:
             assert skipped not in self.run.ends, f"{skipped} ended twice"
             self.run.ends[skipped] = End("skipped")
             self.run.reasons[skipped] = reason
+            if skipped in self._running:  # it waited, and is not needed any more
+                self._running.remove(skipped)

@@ -14,6 +14,7 @@ from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
 from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
+from innkeeper.workflows.engine.workflow_context import RunStart
 from tests.workflows.toy_graphs import document, node
 from tests.workflows.toys import Toys, ToyWorker
 
@@ -120,12 +121,14 @@ class Player:
     worker: ToyWorker
     bench: Bench
 
-    async def start(self, outer: Any, **library: Any) -> WorkflowHandle[Any, Json]:
+    async def start(self, outer: Any, begun: RunStart | None = None, **library: Any) -> WorkflowHandle[Any, Json]:
         compiled = plan_of(self.bench, outer, **library)
         for data in compiled.blobs.values():
             await self.worker.values.store(data, "application/json", "")
         plan = compiled.plan
-        return await self.worker.start(*plan.nodes, groups=plan.groups, interface_outputs=plan.interface_outputs)
+        return await self.worker.start(
+            *plan.nodes, begun=begun, groups=plan.groups, interface_outputs=plan.interface_outputs
+        )
 
     async def play(self, outer: Any, **library: Any) -> Json:
         """Run to the end; values and the node table are whole in what it gives."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.workflows.engine.answers import check, normal
+from innkeeper.workflows.engine.answers import check, complaints, normal, with_defaults
 from innkeeper.workflows.engine.workflow_context import Wait, WorkflowContext
 
 FORM: list[dict[str, Any]] = [
@@ -59,6 +59,26 @@ def test_values_must_fit_the_form(values: Any, complaint: str) -> None:
     code, message = refusal("a", {"approved": True, "values": values})
     assert code == "invalid_answer"
     assert complaint in message
+
+
+@pytest.mark.parametrize(
+    ("present", "default", "fits"),
+    [([], None, False), (["text"], None, True), ([], "d", True), (["text"], "d", True)],
+)
+def test_a_required_field_may_have_its_value_from_the_data_or_by_default(
+    present: list[str], default: str | None, fits: bool
+) -> None:
+    form = [{"key": "text", "dataFlowType": "STRING", "required": True, "config": {"default": default}}]
+    said = {"approved": True}
+    assert (not complaints(form, said, present)) == fits
+    assert complaints(form, {**said, "values": {"text": None}}, present)  # taken away on purpose
+
+
+def test_defaults_fill_what_neither_answer_nor_data_has() -> None:
+    form = [{"key": key, "config": {"default": f"default {key}"}} for key in "abc"]
+    wait = Wait("a", "approval", form=form, present=["b"])
+    assert with_defaults({"approved": True, "values": {"c": 1}}, wait)["values"] == {"a": "default a", "c": 1}
+    assert with_defaults({"approved": False}, wait)["values"] == {}
 
 
 def test_without_a_form_there_are_no_values() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError
 
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.library.io import group_input, group_output, node_group
@@ -23,7 +25,7 @@ from innkeeper.workflows.engine import activation, event_sink
 from innkeeper.workflows.plan import RunPlan
 from tests.workflows.engine.control_toys import TYPES
 from tests.workflows.toy_graphs import document, node
-from tests.workflows.toys import Toys, ToyWorker, toy_worker, until_called
+from tests.workflows.toys import CACHES, Toys, ToyWorker, toy_worker, until_called
 
 CORE = {
     item.full_type: item
@@ -35,6 +37,7 @@ CORE = {
         ),
     )
 }
+REFERENCE = "referencedWorkflowId"
 FORM = [{"key": "text", "dataFlowType": "STRING"}]
 Json = dict[str, Any]
 Handle = WorkflowHandle[Any, Json]
@@ -79,9 +82,9 @@ def toys() -> Toys:
     return Toys()
 
 
-@pytest.fixture
-async def bench(temporal: Client, toys: Toys, tmp_path: Path) -> AsyncIterator[Bench]:
-    async with toy_worker(temporal, toys, tmp_path) as worker:
+@pytest.fixture(params=CACHES)
+async def bench(temporal: Client, toys: Toys, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Bench]:
+    async with toy_worker(temporal, toys, tmp_path, cached=request.param) as worker:
         yield Bench(worker, toys, temporal)
 
 
@@ -328,6 +331,102 @@ async def test_waits_inside_a_group(bench: Bench) -> None:
     assert result["status"] == "complete"
     assert output(result, "g") == {"line": None, "event": {"n": 1}}
     assert ends(result)["g/ask"] == "complete"
+
+
+async def test_waits_that_lost_against_another_end_at_once(bench: Bench, told: list[tuple[str, str, Json]]) -> None:
+    """Begun or not, with a time limit or without, and with a node between them and the join."""
+    nodes = [
+        wait("fast", "Delay", {"seconds": 0.5, "value": 1}),
+        wait("ask", "Approval"),
+        wait("slow", "Delay", {"seconds": 3_600}),
+        wait("on", "WaitForEvent", name="never", timeoutSeconds=3_600),
+        wait("behind", "Approval"),
+        echo("between"),
+        node("m", "core:Merge"),
+        echo("z"),
+    ]
+    handle = await bench.start(
+        nodes,
+        "fast.value > m.values", "ask.approved > between.value", "between.out > m.values", "slow.value > m.values",
+        "on.data > behind.data", "behind.approved > m.values", "m.value > z.value",
+    )  # fmt: skip
+    async with asyncio.timeout(20):
+        result = await handle.result()
+    lost = ("ask", "slow", "on", "behind", "between")
+    assert ends(result) == {**dict.fromkeys(("fast", "m", "z"), "complete"), **dict.fromkeys(lost, "skipped")}
+    assert {result["nodes"][name]["reason"] for name in lost} == {"not_needed"}
+    assert {path for path, kind, _ in told if kind == "NODE_SKIPPED"} == set(lost)
+    assert output(result, "z") == {"out": 1}
+
+
+async def test_nobody_is_asked_any_more_for_what_is_not_needed(bench: Bench) -> None:
+    nodes = [wait("a", "Approval"), wait("b", "Approval"), node("m", "core:Merge"), wait("last", "Approval")]
+    handle = await bench.start(nodes, "a.approved > m.values", "b.approved > m.values")
+    await until_waiting(handle, 3)
+    await answer(handle, "a")
+    async with asyncio.timeout(20):
+        while (await handle.query("status"))["nodes"]["b"]["status"] != "skipped":
+            await asyncio.sleep(0.02)
+    assert await refusal(handle, "b", {"approved": True}) == "approval_not_found"
+    await answer(handle, "last")
+    assert (await handle.result())["counts"] == {"complete": 3, "skipped": 1}
+
+
+@pytest.mark.parametrize("size", [1, 9_000], ids=["inline", "stored"])
+async def test_an_approval_with_required_fields_is_approved_as_it_is(bench: Bench, size: int) -> None:
+    async def gives(inputs: Json, context: NodeContext) -> Json:
+        return {"out": {"text": "x" * size} if context.node_id == "a" else inputs["value"]}
+
+    bench.toys.add("echo", gives)
+    form = [
+        {"key": "text", "dataFlowType": "STRING", "required": True},
+        {"key": "tone", "dataFlowType": "STRING", "required": True, "config": {"default": "calm"}},
+        {"key": "missing", "dataFlowType": "STRING", "required": True},
+    ]
+    handle = await bench.start(
+        [echo("a"), wait("w", "Approval", form=form), echo("z")],
+        "a.out > w.data", "w.approved > z.value",
+    )  # fmt: skip
+    await until_waiting(handle)
+    assert await refusal(handle, "w", {"approved": True}) == "invalid_answer"
+    await answer(handle, "w", values={"missing": "here"})
+    approved = await bench.worker.values.resolve(output(await handle.result(), "z")["out"])
+    assert approved == {"text": "x" * size, "tone": "calm", "missing": "here"}
+
+
+async def test_the_longest_ids_run_as_activity_segment_and_group(bench: Bench) -> None:
+    long = "雪" * 265
+    bench.library["inner"] = document([echo("e")], id="inner")
+    nodes = [echo(f"{long}a"), echo(f"{long}b"), node(f"{long}g", "core:NodeGroup", configValues={REFERENCE: "inner"})]
+    plan = bench.compile(nodes)
+    nodes_ = [replace(item, placement="inline") if item.id.endswith("b") else item for item in plan.nodes]
+    async with asyncio.timeout(30):
+        result = await (await bench.worker.start(*nodes_, groups=plan.groups)).result()
+    assert result["counts"] == {"complete": 4}
+
+
+async def test_signals_reach_many_groups_in_one_workflow_task(bench: Bench) -> None:
+    bench.library["inner"] = document([wait("on", "WaitForEvent", name="go")], id="inner")
+    groups = [node(f"g{index}", "core:NodeGroup", configValues={"referencedWorkflowId": "inner"}) for index in range(9)]
+    handle = await bench.start(groups)
+    for index in range(9):
+        child = bench.client.get_workflow_handle(f"{handle.id}/g{index}", result_type=dict)
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(RPCError):
+                    await until_waiting(child)
+                    break
+                await asyncio.sleep(0.05)
+    await handle.signal("event", args=["go", {"n": 1}])
+    result = await handle.result()
+    assert result["counts"] == {"complete": 18}
+    sent = [
+        event.signal_external_workflow_execution_initiated_event_attributes.workflow_task_completed_event_id
+        for event in (await handle.fetch_history()).events
+        if event.HasField("signal_external_workflow_execution_initiated_event_attributes")
+    ]
+    assert len(sent) == 9
+    assert len(set(sent)) == 1
 
 
 async def test_a_groups_failure_can_be_handled(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
@@ -20,7 +21,7 @@ from innkeeper.workflows.engine import activation, event_sink, node_runs
 from innkeeper.workflows.engine import scheduler as plans
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.plan import BypassSource, Feed, InterfaceOutput, PlannedInput, PlannedOutput
-from tests.workflows.toys import Toys, ToyWorker, node, toy_worker, until_called
+from tests.workflows.toys import CACHES, Toys, ToyWorker, node, toy_worker, until_called
 
 
 @pytest.fixture
@@ -28,9 +29,11 @@ def toys() -> Toys:
     return Toys()
 
 
-@pytest.fixture
-async def worker(temporal: Client, toys: Toys, tmp_path: Path) -> AsyncIterator[ToyWorker]:
-    async with toy_worker(temporal, toys, tmp_path) as toy:
+@pytest.fixture(params=CACHES)
+async def worker(
+    temporal: Client, toys: Toys, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[ToyWorker]:
+    async with toy_worker(temporal, toys, tmp_path, cached=request.param) as toy:
         yield toy
 
 
@@ -208,6 +211,36 @@ async def test_queue_without_worker_fails_the_node_with_that_reason(
     result = await (await worker.start(node("g", "echo", queue=f"gpu-{uuid.uuid4()}"), node("free"))).result()
     assert result["nodes"]["g"]["error"]["code"] == "no_worker"
     assert result["nodes"]["free"]["status"] == "complete"
+
+
+async def test_an_interruption_while_the_queue_is_looked_at_waits_for_the_node(
+    worker: ToyWorker, toys: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+    ended = asyncio.Event()
+
+    async def never(*_: Any) -> None:
+        asked.set()
+        await asyncio.sleep(60)
+
+    async def slow_to_end(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.5)
+            ended.set()
+        return {}
+
+    toys.add("slow_to_end", slow_to_end)
+    monkeypatch.setattr(node_runs, "UNPOLLED_QUEUE_S", 0.2)
+    monkeypatch.setattr(worker.client.workflow_service, "describe_task_queue", never)
+    handle = await worker.start(node("s", "slow_to_end", queue=worker.queue))
+    async with asyncio.timeout(30):
+        await asked.wait()
+        await handle.cancel()
+        result = await handle.result()
+    assert result["status"] == "interrupted"
+    assert ended.is_set()
 
 
 async def test_status_query_pages_the_table(worker: ToyWorker, toys: Toys) -> None:

@@ -14,7 +14,7 @@ from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.engine import activation, for_each, iteration_runner, node_table, scheduler
 from tests.workflows.engine.iteration_bench import ANY, IN, WORK, Bench, Json, Player, each, loop, plan_of, stored
 from tests.workflows.toy_graphs import document, node
-from tests.workflows.toys import toy_worker, until_called
+from tests.workflows.toys import CACHES, toy_worker, until_called
 
 
 @pytest.fixture
@@ -22,9 +22,11 @@ def bench() -> Bench:
     return Bench()
 
 
-@pytest.fixture
-async def player(temporal: Client, bench: Bench, tmp_path: Path) -> AsyncIterator[Player]:
-    async with toy_worker(temporal, bench, tmp_path) as worker:
+@pytest.fixture(params=CACHES)
+async def player(
+    temporal: Client, bench: Bench, tmp_path: Path, request: pytest.FixtureRequest
+) -> AsyncIterator[Player]:
+    async with toy_worker(temporal, bench, tmp_path, cached=request.param) as worker:
         yield Player(worker, bench)
 
 
@@ -288,6 +290,47 @@ async def test_waiting_items_do_not_hold_up_a_new_history(player: Player, monkey
     )
     result = await player.play(document([each("each", "inner", list(range(30)), concurrency=10)]), inner=inner)
     assert await player.output(result, "each", "results") == [{"out": item} for item in range(30)]
+
+
+async def test_an_event_that_comes_first_in_a_new_history_reaches_every_item(
+    player: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The items that wait are loaded from the store then: the event must not pass them by meanwhile."""
+    told, resolve = asyncio.Event(), player.worker.values.resolve
+
+    async def held(value: Any) -> Any:
+        if "$blob" in str(value):
+            await told.wait()
+        return await resolve(value)
+
+    short_histories(monkeypatch, 20)
+    inner = stored(
+        [
+            node("in", "core:GroupInput"),
+            node("w", "toy:Work"),
+            node("e", "core:WaitForEvent", configValues={"name": "go"}),
+        ],
+        "in.item > w.item", "w.out > e.filter",
+        inputs=IN, outputs={"out": "e.data"},
+    )  # fmt: skip
+    handle = await player.start(document([each("each", "inner", [{}] * 12, concurrency=12)]), inner=inner)
+    monkeypatch.setattr(player.worker.values, "resolve", held)
+    child = player.worker.client.get_workflow_handle(f"{handle.id}/each")
+    async with asyncio.timeout(30):
+        while not [
+            item
+            async for item in player.worker.client.list_workflows(
+                f"WorkflowId = '{child.id}' AND ExecutionStatus = 'ContinuedAsNew'"
+            )
+        ]:
+            await asyncio.sleep(0.05)
+    await handle.signal("event", args=["go", {"n": 1}])
+    await asyncio.sleep(0.5)
+    told.set()
+    monkeypatch.setattr(player.worker.values, "resolve", resolve)
+    async with asyncio.timeout(30):
+        result = await player.whole(await handle.result())
+    assert await player.output(result, "each", "results") == [{"out": {"n": 1}}] * 12
 
 
 async def test_many_items_that_need_no_worker_let_the_worker_breathe(
