@@ -11,12 +11,16 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.active_time import ActiveTime
-from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
+from innkeeper.activities.errors import delay_of, failure, message_of
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.node_attempt import NodeAttempt
+from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
+
+DEFAULT_WAIT_S = 1.0
+"""Of a node that must wait and names no time span."""
 
 
 class SecretsOfRun(Secrets, Protocol):
@@ -96,8 +100,9 @@ class Attempt:
         return asyncio.CancelledError()
 
     def must_wait(self, wait: NodeMustWait) -> ApplicationError:
-        message = redact(wait.message, self.secrets.revealed)[:MAX_MESSAGE]
-        return self._again(message, wait.code, max(wait.delay_s, 0.01))
+        delay = delay_of(wait.delay_s)
+        delay_s = DEFAULT_WAIT_S if delay is None else max(delay.total_seconds(), 0.01)
+        return self._again(message_of(wait.message, self.secrets.revealed), error_code(wait.code), delay_s)
 
     def failed(self, error: Exception) -> ApplicationError:
         return failure(

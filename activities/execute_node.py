@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from temporalio import activity
@@ -17,6 +16,7 @@ from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.node_reports import NodeLog, ProgressReporter
 from innkeeper.activities.output_packer import OutputPacker
 from innkeeper.activities.pending_answers import Answer
 from innkeeper.activities.result_cache import ResultCache, Results
@@ -31,7 +31,6 @@ from innkeeper.nodes.plugin_settings import PluginSettings
 
 log = logging.getLogger("innkeeper.node")
 
-_PROGRESS_S = 0.1
 T = TypeVar("T")
 
 
@@ -235,6 +234,7 @@ class ExecuteNode:
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
+        logger = NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number})
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,
@@ -248,32 +248,10 @@ class ExecuteNode:
             # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
             workflow_interface_inputs=call.interface_inputs,
             random=random.Random(f"{call.run}/{call.path}"),
-            progress=self._progress(attempt),
-            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number}),
+            progress=ProgressReporter(self._link, attempt.key, logger),
+            logger=logger,
             is_cancelled=activity.is_cancelled,
         )
-
-    def _progress(self, attempt: Attempt) -> Callable[[float, float], None]:
-        key = attempt.key
-        loop = asyncio.get_running_loop()
-        last = 0.0
-
-        def progress(value: float, maximum: float) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if value >= maximum or now - last >= _PROGRESS_S:
-                last = now
-                # A node may call this from a thread of its own.
-                loop.call_soon_threadsafe(self._link.progress, key, value, maximum)
-
-        return progress
-
-
-class _NodeLog(logging.LoggerAdapter[logging.Logger]):
-    """Adds to each line which run and node it is of, to what the node says itself in `extra`."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
 async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:

@@ -15,7 +15,9 @@ from innkeeper.activities.link_frames import LinkFrames
 from innkeeper.activities.node_attempt import Epoch, NodeAttempt
 from innkeeper.activities.outgoing_queue import OutgoingQueue
 from innkeeper.activities.pending_answers import AWAY, Answer, PendingAnswers
+from innkeeper.activities.sanitize import mended
 from innkeeper.activities.stream_limits import StreamLimits
+from innkeeper.nodes.errors import InvalidNode
 
 LINGER_S = 0.003
 
@@ -170,7 +172,12 @@ class GatewayLink:
 
     def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
         """Pass on an event of the interpreter."""
-        self._send({"t": "fact", "run": run, "path": path, "type": type, "payload": payload})
+        message = {"t": "fact", "run": run, "path": path, "type": type, "payload": payload}
+        try:
+            self._send(message)
+        except InvalidNode:
+            # A value from outside that Temporal's JSON holds and ours does not: the run must not lose its event.
+            self._send({**message, "payload": mended(payload)})
 
     # --- life -----------------------------------------------------------------------------------------------------
 

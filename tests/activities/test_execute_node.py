@@ -147,6 +147,24 @@ async def test_progress_reaches_the_log_at_most_ten_times_a_second_and_at_the_en
     assert [message["value"] for message in gateway.sent("progress")] == [0, 1000]
 
 
+async def test_odd_progress_and_odd_log_lines_neither_fail_a_node_nor_reach_the_log(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def odd(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        values: list[Any] = [float("nan"), float("inf"), None, "half", 10**400, object()]
+        for value in values:
+            context.progress(value, 1.0)
+            context.progress(1.0, value)
+            context.logger.info(value)
+        return {"out": 1}
+
+    toys.add("odd", odd)
+    async with stack.worker():
+        table = await stack.run(batch("o", "odd"))
+    assert table["o"]["status"] == "complete"
+    assert gateway.kinds("o") == ["open", "complete"]
+
+
 async def test_large_outputs_are_logged_and_returned_by_reference(
     stack: Stack, gateway: FakeGateway, toys: Toys
 ) -> None:
@@ -369,6 +387,24 @@ async def test_an_error_chunk_with_an_object_keeps_message_code_and_type(
     error = table["b"]["error"]
     assert (error["message"], error["code"]) == ("no credit left", "insufficient_quota")
     assert gateway.sent("chunk")[0]["chunk"]["content"] == content
+
+
+async def test_half_a_character_in_an_error_becomes_a_replacement_character(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def half(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        raise NodeError("bad \ud83d", retryable=False, details={"x\ud83d": "\ud83d"})
+
+    async def half_chunk(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("error_chunk", {"message": "bad \ud83d", "code": "\ud83d"})
+
+    toys.add("half", half)
+    toys.add("half_chunk", half_chunk)
+    async with stack.worker():
+        table = await stack.run(batch("h", "half"), stream("c", "half_chunk"))
+    assert [table[path]["error"]["message"] for path in "hc"] == ["bad \ufffd"] * 2
+    assert table["h"]["error"]["details"] == {"x\ufffd": "\ufffd"}
+    assert gateway.sent("chunk", "c")[0]["chunk"]["content"]["message"] == "bad \ufffd"
 
 
 async def test_a_generator_is_closed_before_its_node_has_ended(

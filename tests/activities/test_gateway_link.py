@@ -551,3 +551,12 @@ async def test_null_link_sends_nothing_and_waits_for_nothing() -> None:
     assert await link.complete(A, {}, end=True)
     assert_empty(link)
     await link.stop()
+
+
+async def test_a_fact_with_data_that_the_wire_cannot_hold_is_mended_and_sent(
+    link: GatewayLink, gateway: FakeGateway
+) -> None:
+    link.fact("r", "n", "NODE_ERROR", {"errorDetails": {"message": "half \ud83d", "details": {"x": 10**30}}})
+    await until(lambda: bool(gateway.sent("fact", "n")))
+    details = gateway.sent("fact", "n")[0]["payload"]["errorDetails"]
+    assert details == {"message": "half \ufffd", "details": {"x": 1e30}}
