@@ -16,6 +16,7 @@ from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.node_exit import node_exits_as_errors
 from innkeeper.activities.node_reports import NodeLog, ProgressReporter
 from innkeeper.activities.output_packer import OutputPacker
 from innkeeper.activities.pending_answers import Answer
@@ -110,8 +111,6 @@ class ExecuteNode:
             raise attempt.must_wait(wait) from None
         except ApplicationError:
             raise
-        except SystemExit:
-            raise attempt.failed(InvalidNode("the node called exit()")) from None
         except Exception as error:
             log.debug("node failed", exc_info=True)
             raise attempt.failed(error) from None
@@ -128,10 +127,12 @@ class ExecuteNode:
         definition = self._definition(attempt.call)
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
-        answer = execute(inputs, self._context(attempt, settings))
-        if isinstance(answer, AsyncGenerator):
-            raise InvalidNode("an inline node must not yield; use placement 'activity'")
-        return await self._packer.pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
+        with node_exits_as_errors():
+            answer = execute(inputs, self._context(attempt, settings))
+            if isinstance(answer, AsyncGenerator):
+                raise InvalidNode("an inline node must not yield; use placement 'activity'")
+            given = await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+        return await self._packer.pack(attempt, given, Collected())
 
     async def _run(self, attempt: Attempt) -> NodeResult:
         async with StreamInputs(self._link, attempt, self._requery) as inputs:
@@ -227,10 +228,11 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, call)
         inputs = await self._values.resolve_inputs(call.inputs, call.multi, slots)
         streams.put_into(inputs, slots, skip)
-        answer = execute(inputs, self._context(attempt, settings))
-        if isinstance(answer, AsyncGenerator):
-            return await output.publish_all(answer) or {}
-        return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+        with node_exits_as_errors():
+            answer = execute(inputs, self._context(attempt, settings))
+            if isinstance(answer, AsyncGenerator):
+                return await output.publish_all(answer) or {}
+            return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call

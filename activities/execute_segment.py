@@ -17,7 +17,7 @@ from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
-from innkeeper.nodes.errors import InvalidNode, NodeMustWait
+from innkeeper.nodes.errors import NodeMustWait
 from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
 
 YIELD_TO_LOOP_MS = 10.0
@@ -86,8 +86,6 @@ class ExecuteSegment:
             return {"outputs": await self._execute.run_plain(attempt)}
         except NodeMustWait:
             return {"again": True}
-        except SystemExit:
-            return {"error": _described(attempt.failed(InvalidNode("the node called exit()")))}
         except Exception as error:
             found = attempt.failed(error)
             return {"error": _described(found)} if found.non_retryable else {"again": True}

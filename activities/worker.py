@@ -7,7 +7,6 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
 import sys
 import uuid
@@ -26,6 +25,7 @@ from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.execute_segment import ExecuteSegment
 from innkeeper.activities.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.memory_budget import MemoryBudget
+from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, read_settings
 from innkeeper.activities.values import Values
@@ -136,8 +136,7 @@ def _worker_token(settings: WorkerSettings) -> str:
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT; then finish what runs within the grace, hand the rest back, and flush events."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop, settings.stop_grace_s)
     # Temporal may still be starting: node modules load meanwhile.
     client, catalogue = await asyncio.gather(
         connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
@@ -224,7 +223,7 @@ def _set_up_logging() -> None:
 def main() -> int:
     _set_up_logging()
     try:
-        asyncio.run(run(read_settings(os.environ), os.environ))
+        run_to_end(run(read_settings(os.environ), os.environ))
     except InnkeeperError as error:
         print(error.message, file=sys.stderr)
         return 1
