@@ -11,10 +11,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.active_time import ActiveTime
-from innkeeper.activities.errors import delay_of, failure, message_of
+from innkeeper.activities.errors import delay_of, failure, message_of, redact
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.node_attempt import NodeAttempt
-from innkeeper.activities.sanitize import error_code
+from innkeeper.activities.sanitize import error_code, warnings_of
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
@@ -39,6 +39,7 @@ class Attempt:
         time: How long the node has worked.
         failures: Attempts before this one that failed; those that only waited are not counted.
         restarted: Set when a stream that this node reads has begun anew.
+        told: The list that the node's context collects warnings in.
     """
 
     def __init__(self, call: NodeCall, heartbeat: Heartbeat, services: Services, secrets: SecretsOfRun) -> None:
@@ -49,6 +50,7 @@ class Attempt:
         self.secrets = secrets
         self.failures = activity.info().attempt - 1 - heartbeat.waits
         self.restarted = asyncio.Event()
+        self.told: list[dict[str, str]] = []
         self.fenced = False
         self._is_late = False
         self._task = asyncio.current_task()
@@ -57,6 +59,12 @@ class Attempt:
     def next_generation(self) -> None:
         self.key = self.key.next_generation()
         self.restarted.clear()
+        self.told = []
+
+    @property
+    def warnings(self) -> list[dict[str, str]]:
+        """What the node has warned of so far, without secrets."""
+        return [redact(warning, self.secrets.revealed) for warning in warnings_of(self.told)]
 
     @property
     def number(self) -> int:

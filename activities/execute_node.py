@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from temporalio import activity
@@ -158,8 +159,8 @@ class ExecuteNode:
             definition = self._definition(call)
             cache_key = self._cache.key(call, definition.version, self._settings_of(call))
             if (cached := await self._cache.get(call, cache_key)) is not None:
-                is_logged = await self._log_complete(attempt, cached, cached=True)
-                return NodeResult(cached, attempt.number, is_logged, cached=True)
+                known = NodeResult(cached.outputs, attempt.number, cached=True, warnings=list(cached.warnings))
+                return await self._log_complete(attempt, known)
             output = StreamOutput(self._link, attempt, answer, inputs=inputs, is_resumable=resume is not None)
             async with self._memory_budget.taken(_room_for(call)):
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
@@ -170,8 +171,8 @@ class ExecuteNode:
                     outputs = await self._packer.pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
             await self._cache.put(attempt, cache_key, outputs)
-            end = bool(call.streams) and not output.collected.ended
-            return NodeResult(outputs, attempt.number, await self._log_complete(attempt, outputs, end=end))
+            result = NodeResult(outputs, attempt.number, warnings=attempt.warnings)
+            return await self._log_complete(attempt, result, end=bool(call.streams) and not output.collected.ended)
         finally:
             forget()
             self._link.close_stream(key)
@@ -199,13 +200,20 @@ class ExecuteNode:
             raise asyncio.CancelledError
         return answer
 
-    async def _log_complete(
-        self, attempt: Attempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
-    ) -> bool:
-        """Wait for the log. An interruption that comes now is too late: what is logged has happened."""
-        is_awaited = attempt.call.keep_chunks
+    async def _log_complete(self, attempt: Attempt, result: NodeResult, *, end: bool = False) -> NodeResult:
+        """Wait for the log. An interruption that comes now is too late: what is logged has happened.
+
+        `end`: the node streamed, and its last chunk did not end the stream. Gives the result, and whether it is logged.
+        """
         logging_it = asyncio.ensure_future(
-            self._link.complete(attempt.key, outputs, end=end, is_awaited=is_awaited, cached=cached)
+            self._link.complete(
+                attempt.key,
+                result.outputs,
+                end=end,
+                is_awaited=attempt.call.keep_chunks,
+                cached=result.cached,
+                warnings=result.warnings,
+            )
         )
         while True:
             try:
@@ -219,7 +227,7 @@ class ExecuteNode:
                     raise
         if attempt.fenced:
             raise asyncio.CancelledError
-        return logged
+        return replace(result, logged=logged)
 
     async def _execute(
         self, definition: NodeDefinition, attempt: Attempt, streams: StreamInputs, output: StreamOutput, *, skip: int
@@ -253,6 +261,7 @@ class ExecuteNode:
             progress=ProgressReporter(self._link, attempt.key, logger),
             logger=logger,
             is_cancelled=activity.is_cancelled,
+            warnings=attempt.told,
         )
 
 

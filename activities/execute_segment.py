@@ -75,15 +75,17 @@ class ExecuteSegment:
         )
         self._link.open(attempt.key, attempt.call.type)
         outcome = await self._outcome(attempt)
-        if "outputs" in outcome and not segment.has_room_for(outcome["outputs"]):
+        if "outputs" in outcome and not segment.has_room_for(outcome):
             outcome = {"again": True}  # by itself, where the server refuses what is too large
         if "outputs" in outcome:
-            segment.last_message = self._link.send_complete(attempt.key, outcome["outputs"])
+            warnings = outcome.get("warnings", ())
+            segment.last_message = self._link.send_complete(attempt.key, outcome["outputs"], warnings=warnings)
         return {**outcome, "attempt": attempt.number, "startedAt": begun, "endedAt": _now()}
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
-            return {"outputs": await self._execute.run_plain(attempt)}
+            outputs = await self._execute.run_plain(attempt)
+            return {"outputs": outputs, **({"warnings": warnings} if (warnings := attempt.warnings) else {})}
         except NodeMustWait:
             return {"again": True}
         except Exception as error:
@@ -126,9 +128,9 @@ class _Segment:
         if "outputs" in outcome:
             self._outputs[node.id] = outcome["outputs"]
 
-    def has_room_for(self, outputs: dict[str, Any]) -> bool:
+    def has_room_for(self, outcome: Outcome) -> bool:
         """Is what one node gave little enough? Then it is counted."""
-        size = len(orjson.dumps(outputs))
+        size = len(orjson.dumps(outcome))
         if size > self.call.budget_bytes:
             return False
         self._bytes += size

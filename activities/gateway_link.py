@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.activities.follower import Follower
@@ -123,6 +123,7 @@ class GatewayLink:
         end: bool,
         is_awaited: bool = False,
         cached: bool = False,
+        warnings: Sequence[Mapping[str, str]] = (),
     ) -> bool:
         """Send NODE_COMPLETE and wait until it is logged; False when the gateway is away too long to wait for.
 
@@ -130,9 +131,10 @@ class GatewayLink:
             end: The node streamed, and its last chunk was neither a finish nor an error chunk.
             is_awaited: Another node waits for this end in the log, so this one waits however long the gateway is away.
             cached: The outputs come from the result cache.
+            warnings: What the node told its user beside them.
         """
         self.close_stream(attempt)
-        n = self.send_complete(attempt, outputs, end=end, cached=cached)
+        n = self.send_complete(attempt, outputs, end=end, cached=cached, warnings=warnings)
         is_logged = await self.acknowledged(n)
         while is_awaited and not is_logged:
             await self.connected.wait()
@@ -140,11 +142,18 @@ class GatewayLink:
         return is_logged
 
     def send_complete(
-        self, attempt: NodeAttempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
+        self,
+        attempt: NodeAttempt,
+        outputs: dict[str, Any],
+        *,
+        end: bool = False,
+        cached: bool = False,
+        warnings: Sequence[Mapping[str, str]] = (),
     ) -> int:
         """Send NODE_COMPLETE, and wait for nothing; gives the number to wait for (`acknowledged`)."""
-        message = {"t": "complete", **_address(attempt), "outputs": outputs, "end": end}
-        return self._send({**message, "cached": True} if cached else message)
+        optional = {"cached": cached, "warnings": list(warnings)}
+        given = {key: value for key, value in optional.items() if value}
+        return self._send({"t": "complete", **_address(attempt), "outputs": outputs, "end": end, **given})
 
     async def acknowledged(self, n: int) -> bool:
         """Wait until message `n` is logged; False when the gateway is away too long to wait for."""

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import orjson
+
+from innkeeper.nodes.node import MAX_WARNING_CHARS, MAX_WARNING_CODE_CHARS, MAX_WARNINGS
 
 MAX_MESSAGE_CHARS = 10_000
 MAX_CODE_CHARS = 100
@@ -56,6 +58,18 @@ def json_details(value: object) -> dict[str, Any]:
     except Exception:  # too large, or a container of a node's own class that cannot be gone through
         pass
     return dict(_OMITTED)
+
+
+def warnings_of(told: Iterable[object]) -> list[dict[str, str]]:
+    """The warnings of a node, which may have put into its list what `NodeContext.warn` would not."""
+    proper = [item for item in told if isinstance(item, Mapping)][:MAX_WARNINGS]
+    return [
+        {
+            "code": printable(item.get("code", "warning"), MAX_WARNING_CODE_CHARS),
+            "message": printable(item.get("message", ""), MAX_WARNING_CHARS),
+        }
+        for item in proper
+    ]
 
 
 def mended(value: object) -> object:

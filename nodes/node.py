@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 ChunkType = Literal["text_chunk", "tool_call_chunk", "finish_reason_chunk", "usage_chunk", "error_chunk", "custom"]
 Inputs = dict[str, Any]
+
+MAX_WARNINGS = 20
+MAX_WARNING_CHARS = 500
+MAX_WARNING_CODE_CHARS = 64
+_NOT_IN_CODE = re.compile("[^a-z0-9]+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,7 @@ class NodeContext:
         random: Seeded by run and path: the same numbers when the node runs again.
         progress: `progress(value, max)` reports how far the node is.
         is_cancelled: Says whether the run was interrupted; long loops without `await` should look.
+        warnings: What the node told by `warn` so far: `{"code", "message"}`, oldest first.
     """
 
     prompt_id: str
@@ -228,8 +236,40 @@ class NodeContext:
         default_factory=lambda: logging.getLogger("innkeeper.node")
     )
     is_cancelled: Callable[[], bool] = lambda: False
+    warnings: list[dict[str, str]] = field(default_factory=list)
+
+    def warn(self, code: str, message: str) -> None:
+        """Tell the user of something that the node overlooked; the warning is part of the node's result.
+
+        Never raises: a warning must not fail the node. Duplicates, and those after `MAX_WARNINGS`, are dropped.
+
+        Args:
+            code: What kind of warning it is, for programs: snake_case, at most `MAX_WARNING_CODE_CHARS`.
+            message: What was found and what became of it, without secrets; cut at `MAX_WARNING_CHARS`. Lone
+                surrogates become U+FFFD, because no UTF-8 text can hold them.
+        """
+        warning = {"code": _code(code), "message": _shortened(_printable(message))}
+        if len(self.warnings) < MAX_WARNINGS and warning not in self.warnings:
+            self.warnings.append(warning)
 
     @property
     def idempotency_key(self) -> str:
         """The same for every attempt: a provider that knows such a key does not charge a repeated call again."""
         return hashlib.sha256(f"{self.prompt_id}/{self.node_id}".encode()).hexdigest()
+
+
+def _printable(value: object) -> str:
+    try:
+        text = str(value)
+    except Exception:  # whatever the `__str__` of a node's own class does
+        text = type(value).__name__
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_WARNING_CHARS else text[: MAX_WARNING_CHARS - 1] + "\u2026"
+
+
+def _code(value: object) -> str:
+    words = _NOT_IN_CODE.sub("_", _printable(value).lower())
+    return words.strip("_")[:MAX_WARNING_CODE_CHARS].strip("_") or "warning"

@@ -91,6 +91,16 @@ def bar(done: float, total: float, *, fancy: bool) -> str:
     return f"{full * filled}{empty * (BAR_CELLS - filled)} {done:g}/{total:g}"
 
 
+def warning_lines(state: Mapping[str, Any]) -> list[str]:
+    """What a node told its user, one line each."""
+    warnings = state.get("warnings")
+    return [
+        f"warning: {' '.join(str(warning.get('message', '')).split())} ({warning.get('code')})"
+        for warning in (warnings if isinstance(warnings, list) else [])
+        if isinstance(warning, Mapping)
+    ]
+
+
 # --- waits in words -----------------------------------------------------------------------------------------------
 
 

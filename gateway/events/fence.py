@@ -344,8 +344,8 @@ def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if (message.get("end") or node.next > 0) and not node.ended:
         out.frame(path, epoch, {"yieldedContent": {"type": "finish_reason_chunk", "content": ""}}, last=True)
     linked = with_links(outputs, message["run"], path)
-    cached = {"cached": True} if message.get("cached") else {}
-    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0], **cached}, e=epoch)
+    told = {key: message[key] for key in ("cached", "warnings") if message.get(key)}
+    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0], **told}, e=epoch)
     return Decision(out.events())
 
 

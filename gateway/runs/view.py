@@ -16,9 +16,9 @@ INTERFACE_NODE = "__WORKFLOW_INTERFACE_OUTPUTS__"
 FINAL = frozenset({"complete", "error", "interrupted"})
 TERMINAL_TYPES = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
 
-MARKS = ("dead", "reused", "stale", "cached")
+MARKS = ("dead", "reused", "stale", "cached", "warnings")
 """Of a node that ended: outputs that will never come; outputs taken over from another run, from one of another graph;
-from the result cache."""
+from the result cache; what the node told its user."""
 
 
 @dataclass

@@ -355,6 +355,28 @@ async def test_a_provider_that_asks_for_a_pause_gets_it(stack: Stack, gateway: F
     assert times[1] - times[0] > 0.35
 
 
+async def test_warnings_are_told_with_the_outputs_without_secrets_and_only_of_the_attempt_that_gave_them(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def warns(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await context.services.secrets.reveal(inputs["key"])
+        context.warn("odd", f"attempt {context.attempt} looked at {key}")
+        context.warnings.append({"message": "x" * 1_000_000, "own": 1})  # type: ignore[dict-item]
+        context.warnings.append("no warning")  # type: ignore[arg-type]
+        if context.attempt == 1:
+            raise NodeError("not yet")
+        return {"out": 1}
+
+    toys.add("warns", warns, {"key": Input("STRING", secret=True)})
+    secret = {"key": PlannedInput(value=stack.store.put(CANARY, USER).to_json(), has_value=True)}
+    async with stack.worker():
+        table = await stack.run(batch("w", "warns", inputs=secret), batch("quiet", "echo"))
+    expected = [{"code": "odd", "message": "attempt 2 looked at ***"}, {"code": "warning", "message": "x" * 500}]
+    assert table["w"]["warnings"] == gateway.sent("complete", "w")[0]["warnings"] == expected
+    assert "warnings" not in table["quiet"]
+    assert "warnings" not in gateway.sent("complete", "quiet")[0]
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 

@@ -123,3 +123,19 @@ async def test_large_values_travel_by_reference_between_the_nodes_of_a_segment(s
         table = await stack.run(inline("a", "grows"), inline("b", "measures", "a"))
     assert table["a"]["output"]["out"]["size"] == 20_002
     assert table["b"]["output"] == {"out": 20_000}
+
+
+async def test_warnings_of_a_node_travel_with_its_outcome(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def warns(inputs: Json, context: NodeContext) -> Json:
+        for number in range(20):
+            context.warn("odd", f"{number} {'x' * 500}")
+        return {"out": 1}
+
+    toys.add("warns", warns)
+    nodes = [inline(f"n{number}", "warns") for number in range(20)]
+    async with stack.worker():
+        table = await stack.run(*nodes)
+        await told(gateway, *table)
+    for path, entry in table.items():
+        assert len(entry["warnings"]) == 20
+        assert entry["warnings"] == gateway.sent("complete", path)[0]["warnings"]

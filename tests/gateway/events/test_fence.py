@@ -540,3 +540,14 @@ def _outcome(state: RunLogState, message: Mapping[str, Any]) -> bytes | str:
     except ProtocolError as error:
         return error.code
     return orjson.dumps([list(decision.events), decision.answer, decision.disposition])
+
+
+def test_warnings_of_a_completed_node_are_in_its_event_and_absent_when_there_are_none() -> None:
+    log = Log()
+    warnings = [{"code": "odd", "message": "the last line broke off"}]
+    for path, told in (("n", {"warnings": warnings}), ("q", {})):
+        log.send(opened(path=path))
+        log.send({"t": "complete", "path": path, "epoch": [1, 0], "outputs": {}, "end": False, **told})
+    with_warnings, without = (event["payload"] for event in log.events if event["type"] == "NODE_COMPLETE")
+    assert with_warnings["warnings"] == warnings
+    assert "warnings" not in without

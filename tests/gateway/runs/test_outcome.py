@@ -109,3 +109,13 @@ def test_error_names_the_failed_nodes_or_the_run_itself() -> None:
     own = {"message": "too long", "code": "timeout"}
     assert error_info(RunOutcome("error", {}, {}, own), failed) == {**own, "nodes": listed}
     assert error_info(RunOutcome("complete"), failed) is None
+
+
+def test_warnings_of_a_node_are_in_its_state_whoever_tells_of_its_end() -> None:
+    warnings = [{"code": "odd", "message": "the last line broke off"}]
+    entry = {**COMPLETE, "warnings": warnings}
+    outcome = RunOutcome("complete", {}, {"a": entry})
+    logged = project([event("NODE_COMPLETE", nodeId="a", output={"o": 1}, warnings=warnings)])
+    assert merged_nodes(outcome, logged)[0]["a"]["warnings"] == warnings
+    ((_, _, payload),) = missing_facts(outcome, project([]))
+    assert payload["warnings"] == warnings
