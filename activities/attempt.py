@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from temporalio import activity
@@ -14,6 +14,7 @@ from innkeeper.activities.active_time import ActiveTime
 from innkeeper.activities.errors import delay_of, failure, message_of, redact
 from innkeeper.activities.heartbeat import Heartbeat
 from innkeeper.activities.node_attempt import NodeAttempt
+from innkeeper.activities.retry_notice import RetryKind, RetryNotice, notice_of
 from innkeeper.activities.sanitize import error_code, warnings_of
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
@@ -39,6 +40,8 @@ class Attempt:
         time: How long the node has worked.
         failures: Attempts before this one that failed; those that only waited are not counted.
         restarted: Set when a stream that this node reads has begun anew.
+        is_open: The log was told that this attempt has begun.
+        has_waited: This attempt ended as a wait, which is no failure.
         told: The list that the node's context collects warnings in.
     """
 
@@ -52,6 +55,8 @@ class Attempt:
         self.restarted = asyncio.Event()
         self.told: list[dict[str, str]] = []
         self.fenced = False
+        self.is_open = False
+        self.has_waited = False
         self._is_late = False
         self._task = asyncio.current_task()
         self.time = ActiveTime(call.active_timeout_s, self._exceed_limit)
@@ -59,6 +64,7 @@ class Attempt:
     def next_generation(self) -> None:
         self.key = self.key.next_generation()
         self.restarted.clear()
+        self.is_open = False
         self.told = []
 
     @property
@@ -128,8 +134,21 @@ class Attempt:
         details = {"attempt": self.failures, "retryable": False}
         return ApplicationError(message, details, type="attempts_exhausted", non_retryable=True)
 
+    def notice(self, found: BaseException) -> RetryNotice | None:
+        """What to tell the log of this end of the attempt: that another attempt follows, why and when.
+
+        None of what it does not know, or must not hear: an end that is final, an attempt that never began there, and
+        one that a newer attempt has replaced.
+        """
+        if not self.is_open or self.fenced or not isinstance(found, ApplicationError):
+            return None
+        info = activity.info()
+        kind: RetryKind = "wait" if self.has_waited else "retry"
+        return notice_of(found, kind, attempt=info.attempt, policy=info.retry_policy, now=datetime.now(UTC))
+
     def _again(self, message: str, code: str, delay_s: float) -> ApplicationError:
         """A failure that is none: tried again after `delay_s` and counted as a wait."""
+        self.has_waited = True
         self.heartbeat.count_wait()
         return ApplicationError(
             message,

@@ -107,17 +107,23 @@ class ExecuteNode:
         try:
             return (await self._run(attempt)).to_wire()
         except asyncio.CancelledError:
-            raise attempt.cancelled() from None
+            raise self._announced(attempt, attempt.cancelled()) from None
         except NodeMustWait as wait:
-            raise attempt.must_wait(wait) from None
+            raise self._announced(attempt, attempt.must_wait(wait)) from None
         except ApplicationError:
             raise
         except Exception as error:
             log.debug("node failed", exc_info=True)
-            raise attempt.failed(error) from None
+            raise self._announced(attempt, attempt.failed(error)) from None
         finally:
             attempt.time.stop()
             heartbeat.stop()
+
+    def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:
+        """How an attempt failed, once the log was told whether another one follows."""
+        if (notice := attempt.notice(found)) is not None:
+            self._link.retry(attempt.key, notice)
+        return found
 
     async def run_plain(self, attempt: Attempt) -> dict[str, Any]:
         """The packed outputs of a node that neither reads nor gives streams, run here and now.
@@ -191,6 +197,7 @@ class ExecuteNode:
         """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
         if attempt.key.is_first:
             self._link.open(attempt.key, attempt.call.type, resume)
+            attempt.is_open = True
             return Answer("ok")
         answer = await self._link.ask_open(attempt.key, attempt.call.type, resume)
         if answer.status == "finished":
@@ -198,6 +205,7 @@ class ExecuteNode:
         if answer.status == "fenced":
             attempt.fenced = True
             raise asyncio.CancelledError
+        attempt.is_open = True
         return answer
 
     async def _log_complete(self, attempt: Attempt, result: NodeResult, *, end: bool = False) -> NodeResult:

@@ -13,9 +13,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.activities.attempt import Attempt
+from innkeeper.activities.errors import message_of
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.retry_notice import RetryKind, RetryNotice, iso
+from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
 from innkeeper.nodes.errors import NodeMustWait
 from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
@@ -76,7 +79,8 @@ class ExecuteSegment:
         self._link.open(attempt.key, attempt.call.type)
         outcome = await self._outcome(attempt)
         if "outputs" in outcome and not segment.has_room_for(outcome):
-            outcome = {"again": True}  # by itself, where the server refuses what is too large
+            # By itself, where the server refuses what is too large.
+            outcome = self._again(attempt, "outputs_too_large", "its outputs are too large for a segment", "wait")
         if "outputs" in outcome:
             warnings = outcome.get("warnings", ())
             segment.last_message = self._link.send_complete(attempt.key, outcome["outputs"], warnings=warnings)
@@ -86,11 +90,19 @@ class ExecuteSegment:
         try:
             outputs = await self._execute.run_plain(attempt)
             return {"outputs": outputs, **({"warnings": warnings} if (warnings := attempt.warnings) else {})}
-        except NodeMustWait:
-            return {"again": True}
+        except NodeMustWait as wait:
+            message = message_of(wait.message, attempt.secrets.revealed)
+            return self._again(attempt, error_code(wait.code), message, "wait")
         except Exception as error:
             found = attempt.failed(error)
-            return {"error": _described(found)} if found.non_retryable else {"again": True}
+            if found.non_retryable:
+                return {"error": _described(found)}
+            return self._again(attempt, found.type or "node_failed", found.message, "retry")
+
+    def _again(self, attempt: Attempt, code: str, message: str, kind: RetryKind) -> Outcome:
+        """The node runs by itself as soon as the segment has ended."""
+        self._link.retry(attempt.key, RetryNotice(code, message, _now(), kind))
+        return {"again": True}
 
 
 class _Segment:
@@ -170,4 +182,4 @@ def _described(found: ApplicationError) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(datetime.now(UTC))

@@ -15,6 +15,7 @@ from innkeeper.activities.link_frames import LinkFrames
 from innkeeper.activities.node_attempt import Epoch, NodeAttempt
 from innkeeper.activities.outgoing_queue import OutgoingQueue
 from innkeeper.activities.pending_answers import AWAY, Answer, PendingAnswers
+from innkeeper.activities.retry_notice import RetryNotice
 from innkeeper.activities.sanitize import mended
 from innkeeper.activities.stream_limits import StreamLimits
 from innkeeper.nodes.errors import InvalidNode
@@ -114,6 +115,10 @@ class GatewayLink:
         """Say how far a node is; worth nothing later, so nothing is kept while the gateway is away."""
         if self.connected.is_set():
             self._send({"t": "progress", **_address(attempt), "value": value, "max": maximum})
+
+    def retry(self, attempt: NodeAttempt, notice: RetryNotice) -> None:
+        """Say that this attempt has ended, and when another one follows."""
+        self._send({"t": "retry", **_address(attempt), **notice.to_wire()})
 
     async def complete(
         self,

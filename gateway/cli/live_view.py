@@ -26,6 +26,7 @@ from innkeeper.gateway.cli.run_tree import (
     next_steps,
     parent_of,
     repetition_of,
+    retry_words,
     wait_words,
     warning_lines,
 )
@@ -407,6 +408,7 @@ def _facts(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"{(from_iso(state['endedAt']) - from_iso(state['startedAt'])) / 1000:.2f} s"
     if isinstance(state.get("wait"), Mapping):
         yield clean(wait_words(state["wait"]))
+    yield clean(retry_words(state))
     if state.get("reason"):
         yield str(state["reason"])
     for mark in ("cached", "stale", "reused"):

@@ -101,6 +101,18 @@ def warning_lines(state: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def retry_words(state: Mapping[str, Any]) -> str:
+    """When and why a node is tried again; `""` when it is not."""
+    error = state.get("lastError")
+    if not state.get("retryAt") or not isinstance(error, Mapping):
+        return ""
+    try:
+        moment = f"{datetime.datetime.fromisoformat(str(state['retryAt'])).astimezone():%H:%M:%S}"
+    except ValueError:
+        moment = str(state["retryAt"])
+    return f"tries again at {moment}: {' '.join(str(error.get('message')).split())} ({error.get('code')})"
+
+
 # --- waits in words -----------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from innkeeper.gateway.cli.live_view import ICONS, PENDING, clean
-from innkeeper.gateway.cli.run_tree import wait_words, warning_lines
+from innkeeper.gateway.cli.run_tree import retry_words, wait_words, warning_lines
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import Problem
 
@@ -112,6 +112,7 @@ def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
         message = error.get("message", "") if isinstance(error, Mapping) else error or state.get("reason") or ""
         if isinstance(wait := state.get("wait"), Mapping):
             message = wait_words(wait)
+        message = retry_words(state) or message
         lines = Text("\n").join([*([_text(message)] if message else []), *_warnings(state)])
         table.add_row(Text(icon, style), _text(path), status, _text(state.get("attempts", "")), lines)
     return table

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -375,6 +376,41 @@ async def test_warnings_are_told_with_the_outputs_without_secrets_and_only_of_th
     assert table["w"]["warnings"] == gateway.sent("complete", "w")[0]["warnings"] == expected
     assert "warnings" not in table["quiet"]
     assert "warnings" not in gateway.sent("complete", "quiet")[0]
+
+
+async def test_every_attempt_that_another_one_follows_says_why_and_when(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def moody(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        if context.attempt == 1:
+            raise NodeMustWait("no channel free", delay_s=0.3)
+        if context.attempt == 2:
+            raise ProviderError("sk-canary0123456789 is over its limit", code="overloaded", retryable=True)
+        raise NodeError("for good", retryable=False)
+
+    toys.add("moody", moody)
+    began = datetime.now(UTC)
+    async with stack.worker():
+        await stack.run(batch("m", "moody"))
+    assert gateway.kinds("m") == ["open", "retry", "open", "retry", "open"]
+    first, second = gateway.sent("retry", "m")
+    assert (first["kind"], first["code"], first["message"]) == ("wait", "waiting", "no channel free")
+    assert (second["kind"], second["code"], second["message"]) == ("retry", "overloaded", "*** is over its limit")
+    assert [message["epoch"] for message in (first, second)] == [[1, 0], [2, 0]]
+    assert timedelta(seconds=0.3) <= datetime.fromisoformat(first["retryAt"]) - began < timedelta(seconds=30)
+
+
+async def test_an_attempt_that_never_began_in_the_log_announces_nothing(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of an epoch that was never opened would end the worker's connection."""
+    monkeypatch.setattr("innkeeper.activities.stream.OPEN_PATIENCE_S", 0.05)
+    execute = stack.execute(link).execute_node
+    with pytest.raises(ApplicationError, match="has not begun"):
+        await attempt_of(stack, 1).run(execute, call("echo", stream_inputs={"in": ["another"]}))
+    link.fact("r", "n", "NODE_SKIPPED", {})
+    await until(lambda: bool(gateway.sent("fact")))
+    assert gateway.kinds("n") == ["fact"]
 
 
 # --- errors -------------------------------------------------------------------------------------------------------

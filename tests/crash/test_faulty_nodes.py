@@ -51,3 +51,19 @@ async def test_exit_in_a_node_that_reads_a_stream_is_an_error_of_that_node(stack
     assert status["nodeStatus"]["w"]["status"] == "complete"
     assert status["nodeStatus"]["l"]["error"]["message"].startswith("the node called exit(3)")
     assert stack.pids() == before
+
+
+async def test_a_node_that_is_tried_again_and_warns_is_seen_by_clients_and_in_the_result(stack: LocalStack) -> None:
+    nodes = [faulty("n", "fail"), faulty("i", "fail", fullType="crash-nodes:FaultyInline")]
+    async with GatewayClient(stack.url) as client, asyncio.timeout(60):
+        run = await client.submit({"nodes": nodes, "edges": []})
+        events = [event async for event in client.events(run)]
+        status = await client.status(run)
+    for path in "ni":
+        told = [event["payload"] for event in events if event["payload"].get("nodeId") == path]
+        (retry,) = [payload for payload in told if "retryAt" in payload]
+        assert (retry["kind"], retry["code"], retry["message"]) == ("retry", "too_early", "not yet")
+        entry = status["nodeStatus"][path]
+        assert (entry["status"], entry["attempts"]) == ("complete", 2)
+        assert entry["warnings"] == [{"code": "second", "message": "it took another attempt"}]
+        assert not {"retryAt", "lastError"} & entry.keys()

@@ -157,3 +157,21 @@ def test_table_of_nodes_shows_each_warning_in_a_line_of_its_own() -> None:
     target, file = console()
     target.print(node_states_table({"a": {"status": "complete", "warnings": [WARNED, WARNED]}}))
     assert [line.split("complete")[-1].strip() for line in file.getvalue().splitlines()[1:]] == [WARNING] * 2
+
+
+def test_a_node_that_is_tried_again_shows_when_and_why() -> None:
+    error = {"code": "overloaded", "message": "the model\nis busy"}
+    when = "2026-01-01T00:00:00.000Z"
+    retry = event("NODE_RETRY", nodeId="a", attempt=1, retryAt=when, **error)
+    retry["payload"]["kind"] = "wait"
+    expected = "the model is busy (overloaded)"
+    target, file = console()
+    with PlainView(target, NAMES) as plain:
+        plain.show(event("NODE_EXECUTING", nodeId="a", attempt=1))
+        plain.show(retry)
+    last = file.getvalue().splitlines()[-1]
+    assert last.startswith("a: core:OpenAI  waiting  tries again at ")
+    assert last.endswith(expected)
+    target, file = console()
+    target.print(node_states_table({"a": {"status": "waiting", "retryAt": when, "lastError": error}}))
+    assert expected in " ".join(file.getvalue().split())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from dataclasses import replace
 from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
@@ -21,6 +22,11 @@ async def faulty(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]
         raise NodeError("bad \ud83d", retryable=False, details={"x": "\ud83d"})
     if kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if kind == "fail" and context.attempt == 1:
+        context.warn("first", "of an attempt that failed")
+        raise NodeError("not yet", code="too_early")
+    if kind == "fail":
+        context.warn("second", "it took another attempt")
     if kind == "slow":
         await asyncio.sleep(inputs["seconds"])
     return {"text": str(context.attempt)}
@@ -32,20 +38,23 @@ async def leaver(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]
     sys.exit(3)
 
 
+FAULTY = NodeDefinition(
+    type="Faulty",
+    category="test",
+    display_name="Faulty",
+    description="A node with a bad habit.",
+    inputs={
+        "kind": Input("STRING", config={"default": ""}),
+        "seconds": Input("FLOAT", config={"default": 1.0}),
+    },
+    outputs={"text": Output("STRING")},
+    execute=faulty,
+    retry=Retry(initial_seconds=0.1),
+)
+
 definitions = [
-    NodeDefinition(
-        type="Faulty",
-        category="test",
-        display_name="Faulty",
-        description="A node with a bad habit.",
-        inputs={
-            "kind": Input("STRING", config={"default": ""}),
-            "seconds": Input("FLOAT", config={"default": 1.0}),
-        },
-        outputs={"text": Output("STRING")},
-        execute=faulty,
-        retry=Retry(initial_seconds=0.1),
-    ),
+    FAULTY,
+    replace(FAULTY, type="FaultyInline", placement="inline"),
     NodeDefinition(
         type="Leaver",
         category="test",
