@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -20,6 +19,7 @@ from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
 
+DEATHS_PER_FAILURE = 2
 DEFAULT_WAIT_S = 1.0
 """Of a node that must wait and names no time span."""
 
@@ -38,7 +38,7 @@ class Attempt:
     Attributes:
         key: Under which the log knows it; its generation rises when a consumed stream begins anew.
         time: How long the node has worked.
-        failures: Attempts before this one that failed; those that only waited are not counted.
+        earlier: How the attempts before this one ended.
         restarted: Set when a stream that this node reads has begun anew.
         is_open: The log was told that this attempt has begun.
         has_waited: This attempt ended as a wait, which is no failure.
@@ -51,7 +51,7 @@ class Attempt:
         self.heartbeat = heartbeat
         self.services = services
         self.secrets = secrets
-        self.failures = activity.info().attempt - 1 - heartbeat.waits
+        self.earlier = heartbeat.earlier
         self.restarted = asyncio.Event()
         self.told: list[dict[str, str]] = []
         self.fenced = False
@@ -80,7 +80,13 @@ class Attempt:
     @property
     def is_last(self) -> bool:
         """No failure beyond this one is allowed."""
-        return self.failures + 1 >= self.call.max_failures
+        return self.earlier.failures + 1 >= self.call.max_failures
+
+    @property
+    def is_exhausted(self) -> bool:
+        """The attempts before this one have used up what is allowed, though none of them reported a final failure."""
+        earlier = self.earlier
+        return earlier.failures >= self.call.max_failures or earlier.deaths >= deaths_allowed(self.call.max_failures)
 
     @property
     def is_worker_stopping(self) -> bool:
@@ -94,6 +100,8 @@ class Attempt:
 
     def _exceed_limit(self) -> None:
         self._is_late = True
+        # Now, for the server gives up on a node that does not stop when it is cancelled.
+        self.heartbeat.count_failure(late=True)
         self._cancel()
 
     def _cancel(self) -> None:
@@ -107,8 +115,7 @@ class Attempt:
         if self.fenced:
             return self._again("another attempt of this node is running", "fenced", 0.1)
         if self._is_late:
-            limit = f"node {self.call.path!r} worked for more than {self.call.active_timeout_s:g} s"
-            return self.failed(NodeTimeout(limit))
+            return self.failed(NodeTimeout(self._limit))
         if self.is_worker_stopping:
             return self._again("the worker was stopped", "worker_stopped", 0.1)
         return asyncio.CancelledError()
@@ -127,12 +134,24 @@ class Attempt:
             secrets=self.secrets.revealed,
         )
 
+    @property
+    def _limit(self) -> str:
+        return f"node {self.call.path!r} worked for more than {self.call.active_timeout_s:g} s"
+
     def exhausted(self) -> ApplicationError:
-        """No failure is left, and the last one reported no error: else it would have been final."""
-        attempts = "1 failed attempt" if self.failures == 1 else f"{self.failures} failed attempts"
-        message = f"node {self.call.path!r} is not tried again after {attempts}: the last one was killed or timed out"
-        details = {"attempt": self.failures, "retryable": False}
-        return ApplicationError(message, details, type="attempts_exhausted", non_retryable=True)
+        """Nothing is left, and the last attempt reported no error: else it would have been final."""
+        earlier = self.earlier
+        details = {"attempt": self.number - 1, "retryable": False}
+        used_up = earlier.failures >= self.call.max_failures
+        if used_up and earlier.exceeded_limit:
+            message, code = f"{self._limit} and did not stop when it was cancelled", "timeout"
+        elif used_up:
+            message = f"node {self.call.path!r} is not tried again after {_times(earlier.failures, 'failed attempt')}"
+            message, code = f"{message}: the worker died before it could report the last error", "attempts_exhausted"
+        else:
+            message = f"node {self.call.path!r} is not tried again: {_times(earlier.deaths, 'time')} the worker that"
+            message, code = f"{message} ran it died or stood still for too long", "worker_died"
+        return ApplicationError(message, details, type=code, non_retryable=True)
 
     def notice(self, found: BaseException) -> RetryNotice | None:
         """What to tell the log of this end of the attempt: that another attempt follows, why and when.
@@ -159,6 +178,13 @@ class Attempt:
         )
 
 
-def waits_so_far(heartbeat_details: Sequence[Any]) -> int:
-    last = heartbeat_details[-1] if heartbeat_details else None
-    return int(last.get("waits", 0)) if isinstance(last, dict) else 0
+def deaths_allowed(max_failures: int) -> int:
+    """How often a node may be run again after its worker died: mostly the fault of another node in that worker.
+
+    A node that may be tried only once is never begun twice.
+    """
+    return 1 if max_failures <= 1 else DEATHS_PER_FAILURE * max_failures
+
+
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.activities.attempt import Attempt, SecretsOfRun, waits_so_far
+from innkeeper.activities.attempt import Attempt, SecretsOfRun
 from innkeeper.activities.gateway_link import GatewayLink
-from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.node_attempt import Epoch
 from innkeeper.activities.node_exit import node_exits_as_errors
@@ -100,7 +100,8 @@ class ExecuteNode:
     async def execute_node(self, raw: dict[str, Any]) -> dict[str, Any]:
         # Plain objects on the wire: decoding a dataclass by its type hints was measured at 275 us, this at 9.
         call = NodeCall(**raw)
-        heartbeat = Heartbeat(waits_so_far(activity.info().heartbeat_details))
+        info = activity.info()
+        heartbeat = Heartbeat(EarlierAttempts.of(info.attempt, info.heartbeat_details))
         attempt = Attempt(call, heartbeat, *self.services_for(call.run_user))
         heartbeat.start()
         attempt.time.watch()
@@ -120,7 +121,9 @@ class ExecuteNode:
             heartbeat.stop()
 
     def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:
-        """How an attempt failed, once the log was told whether another one follows."""
+        """How an attempt failed, once it is counted and the log was told whether another one follows."""
+        if isinstance(found, ApplicationError) and not attempt.has_waited:
+            attempt.heartbeat.count_failure()
         if (notice := attempt.notice(found)) is not None:
             self._link.retry(attempt.key, notice)
         return found
@@ -160,7 +163,7 @@ class ExecuteNode:
             is_resumable = definition is not None and definition.stream_resumable and not call.collect_chunks
             resume = inputs.only_origin if is_resumable else None
             answer = await self._open(attempt, resume)
-            if attempt.failures >= call.max_failures:
+            if attempt.is_exhausted:
                 raise attempt.exhausted()
             definition = self._definition(call)
             cache_key = self._cache.key(call, definition.version, self._settings_of(call))

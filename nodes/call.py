@@ -38,7 +38,7 @@ class NodeCall:
         streams: Output slots that carry the node's chunks.
         collect_chunks: A consumer wants the list of chunks, not only the text.
         base_attempt: Added to Temporal's attempt when the workflow scheduled the activity anew.
-        max_failures: Failures (waits not counted) after which the node has failed for good.
+        max_failures: Failures (waits and deaths of its worker not counted) after which it has failed for good.
         run_user: Owner of the run.
         stream_inputs: Slot to its sources, feed by feed: a producer's path, `""` (no chunks), None (the batch value).
         keep_chunks: Another node consumes this stream: none of its chunks may be dropped, the node waits instead.

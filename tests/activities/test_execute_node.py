@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -253,18 +254,64 @@ async def test_a_node_that_was_logged_by_its_last_allowed_attempt_is_complete(
     assert not toys.calls
 
 
-async def test_a_node_whose_last_allowed_attempt_died_is_not_tried_again(
-    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
+@pytest.mark.parametrize(("max_failures", "deaths", "times"), [(4, 8, "8 times"), (2, 4, "4 times"), (1, 1, "1 time")])
+async def test_a_node_whose_worker_died_too_often_is_not_tried_again_and_says_how_often(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys, max_failures: int, deaths: int, times: str
+) -> None:
+    """Deaths are mostly the fault of another node in that worker; one allowed attempt is never begun twice."""
+    execute = stack.execute(link).execute_node
+    with pytest.raises(ApplicationError, match=f"'n' is not tried again: {times} the worker") as given_up:
+        await attempt_of(stack, deaths + 1).run(execute, call("echo", max_failures=max_failures))
+    assert (given_up.value.type, given_up.value.non_retryable) == ("worker_died", True)
+    assert not toys.calls
+    # Neither a failure that was told nor a wait is a death: one more attempt is left here.
+    for told in ({"waits": 1, "failures": 0}, *([{"waits": 0, "failures": 1}] if max_failures > 1 else [])):
+        result = await attempt_of(stack, deaths + 1, [told]).run(execute, call("echo", max_failures=max_failures))
+        assert result == NodeResult({"out": "n"}, deaths + 1).to_wire()
+
+
+async def test_a_node_whose_last_error_was_lost_with_its_worker_is_not_tried_again(
+    stack: Stack, link: GatewayLink, toys: Toys
 ) -> None:
     execute = stack.execute(link).execute_node
-    with pytest.raises(ApplicationError, match="'n' is not tried again after 4 failed attempts") as given_up:
-        await attempt_of(stack, 5).run(execute, call("echo", max_failures=4))
+    with pytest.raises(ApplicationError, match="after 2 failed attempts") as given_up:
+        await attempt_of(stack, 3, [{"waits": 0, "failures": 2}]).run(execute, call("echo", max_failures=2))
     assert given_up.value.type == "attempts_exhausted"
-    assert given_up.value.non_retryable
     assert not toys.calls
-    # Waits are not failures: one more attempt is left here.
-    result = await attempt_of(stack, 5, [{"waits": 1}]).run(execute, call("echo", max_failures=4))
-    assert result == NodeResult({"out": "n"}, 5).to_wire()
+
+
+async def test_a_node_over_its_limit_ends_with_its_own_number(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def ignores(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        end = asyncio.get_running_loop().time() + 8
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(left)
+        return {"out": 1}
+
+    toys.add("ignores", ignores)
+    async with stack.worker():
+        table = await stack.run(
+            batch("h", "hang_once", timeout_s=0.3, max_attempts=1),
+            batch("again", "hang_once", timeout_s=0.3),
+            batch("i", "ignores", timeout_s=0.3, total_timeout_s=60, max_attempts=1),
+        )
+    assert table["h"]["error"]["code"] == table["i"]["error"]["code"] == "timeout"
+    assert table["h"]["error"]["message"] == "node 'h' worked for more than 0.3 s"
+    assert table["i"]["error"]["message"].startswith("node 'i' worked for more than 0.3 s")
+    assert (table["again"]["status"], table["again"]["attempts"]) == ("complete", 2)
+    assert gateway.sent("retry", "again")[0]["code"] == "timeout"
+
+
+async def test_a_node_that_runs_out_of_time_over_several_attempts_names_its_limit(stack: Stack, toys: Toys) -> None:
+    async def hangs(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    toys.add("hangs", hangs)
+    async with stack.worker():
+        table = await stack.run(batch("h", "hangs", timeout_s=0.4, total_timeout_s=1.0, max_attempts=9))
+    assert table["h"]["error"]["code"] == "timeout"
+    assert "0.4 s" in table["h"]["error"]["message"]
 
 
 async def test_a_node_scheduled_anew_continues_its_epochs(

@@ -67,3 +67,15 @@ async def test_a_node_that_is_tried_again_and_warns_is_seen_by_clients_and_in_th
         assert (entry["status"], entry["attempts"]) == ("complete", 2)
         assert entry["warnings"] == [{"code": "second", "message": "it took another attempt"}]
         assert not {"retryAt", "lastError"} & entry.keys()
+
+
+async def test_a_node_that_kills_its_worker_fails_alone(stack: LocalStack) -> None:
+    """It may do so twice as often as it may fail; a healthy node that ran beside it each time outlives that."""
+    killer = {"nodes": [faulty("n", "kill", retry={"maximumAttempts": 2})], "edges": []}
+    slow = faulty("n", "slow", retry={"maximumAttempts": 3})
+    slow["inputs"]["seconds"] = 9.0
+    bad, good = await asyncio.gather(ended(stack, killer, 150), ended(stack, {"nodes": [slow], "edges": []}, 150))
+    error = bad["nodeStatus"]["n"]["error"]
+    assert error["code"] == "worker_died"
+    assert "4 times" in error["message"]
+    assert good["status"] == "complete"
