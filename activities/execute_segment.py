@@ -83,7 +83,8 @@ class ExecuteSegment:
             outcome = self._again(attempt, "outputs_too_large", "its outputs are too large for a segment", "wait")
         if "outputs" in outcome:
             warnings = outcome.get("warnings", ())
-            segment.last_message = self._link.send_complete(attempt.key, outcome["outputs"], warnings=warnings)
+            sent = self._link.send_complete(attempt.key, outcome["outputs"], warnings=warnings)
+            segment.last_message = sent or segment.last_message
         return {**outcome, "attempt": attempt.number, "startedAt": begun, "endedAt": _now()}
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
