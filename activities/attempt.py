@@ -59,6 +59,8 @@ class Attempt:
         self.has_waited = False
         self._is_late = False
         self._task = asyncio.current_task()
+        if self._task is not None:
+            self._task.set_name(f"node {call.path!r} of run {call.run}")  # for who finds it at work
         self.time = ActiveTime(call.active_timeout_s, self._exceed_limit)
 
     def next_generation(self) -> None:

@@ -278,7 +278,8 @@ class ExecuteNode:
 
 async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     """Do the work, or give it up and raise _BeganAnew as soon as what it reads begins anew."""
-    task = asyncio.create_task(work)
+    outer = asyncio.current_task()
+    task = asyncio.create_task(work, name=outer.get_name() if outer else None)
     watching = asyncio.create_task(restarted.wait())
     try:
         await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)

@@ -24,6 +24,7 @@ from innkeeper.activities.event_sink import LinkSink
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.execute_segment import ExecuteSegment
 from innkeeper.activities.gateway_link import GatewayLink, NullLink
+from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
@@ -175,6 +176,7 @@ async def _serve(
         link.start()
         stack.push_async_callback(link.stop)
         install_event_sink(LinkSink(link, asyncio.get_running_loop()))
+        stack.callback(LoopWatchdog().stop)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stack.push_async_callback(_shut_down, workers, running)
         # Importing the provider's library takes most of a second: not in the first node that needs it.
