@@ -60,7 +60,7 @@ class Bench:
     async def submit(self, body: Json) -> Json:
         """The answer to a submission, after the run has ended, with the full status in it."""
         async with GatewayClient(self.stack.url) as client, asyncio.timeout(60):
-            answer: Json = await client._call("POST", "/api/prompt", json={**body, "wait": 25})
+            answer: Json = await client._transport.call("POST", "/api/prompt", json={**body, "wait": 25})
             return answer
 
 
@@ -199,7 +199,7 @@ async def test_preview_executes_no_node_with_side_effects(bench: Bench) -> None:
     assert seen["nodeStatus"]["paid"]["output"] == {"text": "A.."}
     async with GatewayClient(bench.stack.url) as client:
         listed = [run["promptId"] for run in await client.history()]
-        every = (await client._call("GET", "/api/history", params={"previews": "true"}))["history"]
+        every = (await client._transport.call("GET", "/api/history", params={"previews": "true"}))["history"]
     assert seen["promptId"] not in listed
     assert seen["promptId"] in [run["promptId"] for run in every]
     # As a base it offers what it computed, never what it only showed.
@@ -250,7 +250,7 @@ async def test_rerun_survives_the_death_of_worker_and_gateway(bench: Bench) -> N
     base = (await bench.submit(body))["promptId"]
     assert bench.executed() == ["a", "b", "c"]
     async with GatewayClient(bench.stack.url) as client, asyncio.timeout(60):
-        answer = await client._call("POST", "/api/prompt", json={"baseRun": base, "fromNode": "c"})
+        answer = await client._transport.call("POST", "/api/prompt", json={"baseRun": base, "fromNode": "c"})
         seen = []
         async for event in client.events(answer["promptId"]):
             seen.append((event["type"], event["payload"].get("nodeId")))
