@@ -128,8 +128,9 @@ class Attempt:
         return self._again(message_of(wait.message, self.secrets.revealed), error_code(wait.code), delay_s)
 
     def failed(self, error: Exception) -> ApplicationError:
+        # A node may turn the cancellation at its limit into an error of its own.
         return failure(
-            error,
+            NodeTimeout(self._limit) if self._is_late else error,
             attempt=self.number,
             last=self.is_last,
             non_retryable=self.call.non_retryable,
@@ -142,18 +143,19 @@ class Attempt:
 
     def exhausted(self) -> ApplicationError:
         """Nothing is left, and the last attempt reported no error: else it would have been final."""
-        earlier = self.earlier
+        code, message = self._why_exhausted()
         details = {"attempt": self.number - 1, "retryable": False}
-        used_up = earlier.failures >= self.call.max_failures
-        if used_up and earlier.exceeded_limit:
-            message, code = f"{self._limit} and did not stop when it was cancelled", "timeout"
-        elif used_up:
-            message = f"node {self.call.path!r} is not tried again after {_times(earlier.failures, 'failed attempt')}"
-            message, code = f"{message}: the worker died before it could report the last error", "attempts_exhausted"
-        else:
-            message = f"node {self.call.path!r} is not tried again: {_times(earlier.deaths, 'time')} the worker that"
-            message, code = f"{message} ran it died or stood still for too long", "worker_died"
         return ApplicationError(message, details, type=code, non_retryable=True)
+
+    def _why_exhausted(self) -> tuple[str, str]:
+        earlier, node = self.earlier, f"node {self.call.path!r}"
+        if earlier.failures < self.call.max_failures:
+            died = f"{_times(earlier.deaths, 'time')} the worker that ran it died or stood still for too long"
+            return "worker_died", f"{node} is not tried again: {died}"
+        if earlier.exceeded_limit:
+            return "timeout", f"{self._limit} and did not stop when it was cancelled"
+        tried = f"{node} is not tried again after {_times(earlier.failures, 'failed attempt')}"
+        return "attempts_exhausted", f"{tried}: the worker died before it could report the last error"
 
     def notice(self, found: BaseException) -> RetryNotice | None:
         """What to tell the log of this end of the attempt: that another attempt follows, why and when.

@@ -61,7 +61,7 @@ class Heartbeat:
 
     def count_wait(self) -> None:
         """Tell the server that this attempt was a wait; it is flushed before the attempt's failure is reported."""
-        self._has_waited = True
+        self._has_waited, self._has_failed = True, False  # an attempt is one or the other
         self._send()
 
     def count_failure(self, *, late: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from typing import Any
@@ -38,10 +39,11 @@ class ProgressReporter:
         now = time.monotonic()
         # The end is told at once, but not again and again: a node may go on behind it.
         is_new_end = done >= total and not self._is_at_end
-        if not (is_new_end or now - self._sent_at >= PROGRESS_S) or self._loop.is_closed():
+        if not is_new_end and now - self._sent_at < PROGRESS_S:
             return
         self._sent_at, self._is_at_end = now, done >= total
-        self._loop.call_soon_threadsafe(self._link.progress, self._attempt, done, total)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker has ended, only this thread lives
+            self._loop.call_soon_threadsafe(self._link.progress, self._attempt, done, total)
 
     def _warn(self, value: object, maximum: object) -> None:
         if not self._has_warned:

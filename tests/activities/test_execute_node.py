@@ -288,14 +288,24 @@ async def test_a_node_over_its_limit_ends_with_its_own_number(stack: Stack, gate
                 await asyncio.sleep(left)
         return {"out": 1}
 
+    async def wraps(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise OSError("connection lost") from None
+        return {}
+
     toys.add("ignores", ignores)
+    toys.add("wraps", wraps)
     async with stack.worker():
         table = await stack.run(
             batch("h", "hang_once", timeout_s=0.3, max_attempts=1),
             batch("again", "hang_once", timeout_s=0.3),
+            batch("wraps", "wraps", timeout_s=0.3, max_attempts=1),
             batch("i", "ignores", timeout_s=0.3, total_timeout_s=60, max_attempts=1),
         )
     assert table["h"]["error"]["code"] == table["i"]["error"]["code"] == "timeout"
+    assert table["wraps"]["error"]["message"] == "node 'wraps' worked for more than 0.3 s"
     assert table["h"]["error"]["message"] == "node 'h' worked for more than 0.3 s"
     assert table["i"]["error"]["message"].startswith("node 'i' worked for more than 0.3 s")
     assert (table["again"]["status"], table["again"]["attempts"]) == ("complete", 2)
