@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.activities.attempt import Attempt, SecretsOfRun, waits_so_far
+from innkeeper.activities.attempt import Attempt, SecretsOfRun
 from innkeeper.activities.gateway_link import GatewayLink
-from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.node_attempt import Epoch
+from innkeeper.activities.node_exit import node_exits_as_errors
+from innkeeper.activities.node_reports import NodeLog, ProgressReporter
 from innkeeper.activities.output_packer import OutputPacker
 from innkeeper.activities.pending_answers import Answer
 from innkeeper.activities.result_cache import ResultCache, Results
@@ -31,7 +33,6 @@ from innkeeper.nodes.plugin_settings import PluginSettings
 
 log = logging.getLogger("innkeeper.node")
 
-_PROGRESS_S = 0.1
 T = TypeVar("T")
 
 
@@ -99,26 +100,33 @@ class ExecuteNode:
     async def execute_node(self, raw: dict[str, Any]) -> dict[str, Any]:
         # Plain objects on the wire: decoding a dataclass by its type hints was measured at 275 us, this at 9.
         call = NodeCall(**raw)
-        heartbeat = Heartbeat(waits_so_far(activity.info().heartbeat_details))
+        info = activity.info()
+        heartbeat = Heartbeat(EarlierAttempts.of(info.attempt, info.heartbeat_details))
         attempt = Attempt(call, heartbeat, *self.services_for(call.run_user))
         heartbeat.start()
         attempt.time.watch()
         try:
             return (await self._run(attempt)).to_wire()
         except asyncio.CancelledError:
-            raise attempt.cancelled() from None
+            raise self._announced(attempt, attempt.cancelled()) from None
         except NodeMustWait as wait:
-            raise attempt.must_wait(wait) from None
+            raise self._announced(attempt, attempt.must_wait(wait)) from None
         except ApplicationError:
             raise
-        except SystemExit:
-            raise attempt.failed(InvalidNode("the node called exit()")) from None
         except Exception as error:
             log.debug("node failed", exc_info=True)
-            raise attempt.failed(error) from None
+            raise self._announced(attempt, attempt.failed(error)) from None
         finally:
             attempt.time.stop()
             heartbeat.stop()
+
+    def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:
+        """How an attempt failed, once it is counted and the log was told whether another one follows."""
+        if isinstance(found, ApplicationError) and not attempt.has_waited:
+            attempt.heartbeat.count_failure()
+        if (notice := attempt.notice(found)) is not None:
+            self._link.retry(attempt.key, notice)
+        return found
 
     async def run_plain(self, attempt: Attempt) -> dict[str, Any]:
         """The packed outputs of a node that neither reads nor gives streams, run here and now.
@@ -129,10 +137,12 @@ class ExecuteNode:
         definition = self._definition(attempt.call)
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
-        answer = execute(inputs, self._context(attempt, settings))
-        if isinstance(answer, AsyncGenerator):
-            raise InvalidNode("an inline node must not yield; use placement 'activity'")
-        return await self._packer.pack(attempt, await answer or {}, Collected())  # type: ignore[misc]  # a batch node's coroutine
+        with node_exits_as_errors():
+            answer = execute(inputs, self._context(attempt, settings))
+            if isinstance(answer, AsyncGenerator):
+                raise InvalidNode("an inline node must not yield; use placement 'activity'")
+            given = await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+        return await self._packer.pack(attempt, given, Collected())
 
     async def _run(self, attempt: Attempt) -> NodeResult:
         async with StreamInputs(self._link, attempt, self._requery) as inputs:
@@ -153,13 +163,13 @@ class ExecuteNode:
             is_resumable = definition is not None and definition.stream_resumable and not call.collect_chunks
             resume = inputs.only_origin if is_resumable else None
             answer = await self._open(attempt, resume)
-            if attempt.failures >= call.max_failures:
+            if attempt.is_exhausted:
                 raise attempt.exhausted()
             definition = self._definition(call)
             cache_key = self._cache.key(call, definition.version, self._settings_of(call))
             if (cached := await self._cache.get(call, cache_key)) is not None:
-                is_logged = await self._log_complete(attempt, cached, cached=True)
-                return NodeResult(cached, attempt.number, is_logged, cached=True)
+                known = NodeResult(cached.outputs, attempt.number, cached=True, warnings=list(cached.warnings))
+                return await self._log_complete(attempt, known)
             output = StreamOutput(self._link, attempt, answer, inputs=inputs, is_resumable=resume is not None)
             async with self._memory_budget.taken(_room_for(call)):
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
@@ -170,8 +180,8 @@ class ExecuteNode:
                     outputs = await self._packer.pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
             await self._cache.put(attempt, cache_key, outputs)
-            end = bool(call.streams) and not output.collected.ended
-            return NodeResult(outputs, attempt.number, await self._log_complete(attempt, outputs, end=end))
+            result = NodeResult(outputs, attempt.number, warnings=attempt.warnings)
+            return await self._log_complete(attempt, result, end=bool(call.streams) and not output.collected.ended)
         finally:
             forget()
             self._link.close_stream(key)
@@ -190,6 +200,7 @@ class ExecuteNode:
         """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
         if attempt.key.is_first:
             self._link.open(attempt.key, attempt.call.type, resume)
+            attempt.is_open = True
             return Answer("ok")
         answer = await self._link.ask_open(attempt.key, attempt.call.type, resume)
         if answer.status == "finished":
@@ -197,15 +208,23 @@ class ExecuteNode:
         if answer.status == "fenced":
             attempt.fenced = True
             raise asyncio.CancelledError
+        attempt.is_open = True
         return answer
 
-    async def _log_complete(
-        self, attempt: Attempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
-    ) -> bool:
-        """Wait for the log. An interruption that comes now is too late: what is logged has happened."""
-        is_awaited = attempt.call.keep_chunks
+    async def _log_complete(self, attempt: Attempt, result: NodeResult, *, end: bool = False) -> NodeResult:
+        """Wait for the log. An interruption that comes now is too late: what is logged has happened.
+
+        `end`: the node streamed, and its last chunk did not end the stream. Gives the result, and whether it is logged.
+        """
         logging_it = asyncio.ensure_future(
-            self._link.complete(attempt.key, outputs, end=end, is_awaited=is_awaited, cached=cached)
+            self._link.complete(
+                attempt.key,
+                result.outputs,
+                end=end,
+                is_awaited=attempt.call.keep_chunks,
+                cached=result.cached,
+                warnings=result.warnings,
+            )
         )
         while True:
             try:
@@ -219,7 +238,7 @@ class ExecuteNode:
                     raise
         if attempt.fenced:
             raise asyncio.CancelledError
-        return logged
+        return replace(result, logged=logged)
 
     async def _execute(
         self, definition: NodeDefinition, attempt: Attempt, streams: StreamInputs, output: StreamOutput, *, skip: int
@@ -228,13 +247,15 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, call)
         inputs = await self._values.resolve_inputs(call.inputs, call.multi, slots)
         streams.put_into(inputs, slots, skip)
-        answer = execute(inputs, self._context(attempt, settings))
-        if isinstance(answer, AsyncGenerator):
-            return await output.publish_all(answer) or {}
-        return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+        with node_exits_as_errors():
+            answer = execute(inputs, self._context(attempt, settings))
+            if isinstance(answer, AsyncGenerator):
+                return await output.publish_all(answer) or {}
+            return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
+        logger = NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number})
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,
@@ -248,37 +269,17 @@ class ExecuteNode:
             # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
             workflow_interface_inputs=call.interface_inputs,
             random=random.Random(f"{call.run}/{call.path}"),
-            progress=self._progress(attempt),
-            logger=_NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number}),
+            progress=ProgressReporter(self._link, attempt.key, logger),
+            logger=logger,
             is_cancelled=activity.is_cancelled,
+            warnings=attempt.told,
         )
-
-    def _progress(self, attempt: Attempt) -> Callable[[float, float], None]:
-        key = attempt.key
-        loop = asyncio.get_running_loop()
-        last = 0.0
-
-        def progress(value: float, maximum: float) -> None:
-            nonlocal last
-            now = time.monotonic()
-            if value >= maximum or now - last >= _PROGRESS_S:
-                last = now
-                # A node may call this from a thread of its own.
-                loop.call_soon_threadsafe(self._link.progress, key, value, maximum)
-
-        return progress
-
-
-class _NodeLog(logging.LoggerAdapter[logging.Logger]):
-    """Adds to each line which run and node it is of, to what the node says itself in `extra`."""
-
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        return msg, {**kwargs, "extra": {**(kwargs.get("extra") or {}), **(self.extra or {})}}
 
 
 async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
     """Do the work, or give it up and raise _BeganAnew as soon as what it reads begins anew."""
-    task = asyncio.create_task(work)
+    outer = asyncio.current_task()
+    task = asyncio.create_task(work, name=outer.get_name() if outer else None)
     watching = asyncio.create_task(restarted.wait())
     try:
         await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)

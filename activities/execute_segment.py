@@ -13,11 +13,14 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.activities.attempt import Attempt
+from innkeeper.activities.errors import message_of
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.heartbeat import Heartbeat
+from innkeeper.activities.retry_notice import RetryKind, RetryNotice, iso
+from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
-from innkeeper.nodes.errors import InvalidNode, NodeMustWait
+from innkeeper.nodes.errors import NodeMustWait
 from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
 
 YIELD_TO_LOOP_MS = 10.0
@@ -75,22 +78,32 @@ class ExecuteSegment:
         )
         self._link.open(attempt.key, attempt.call.type)
         outcome = await self._outcome(attempt)
-        if "outputs" in outcome and not segment.has_room_for(outcome["outputs"]):
-            outcome = {"again": True}  # by itself, where the server refuses what is too large
+        if "outputs" in outcome and not segment.has_room_for(outcome):
+            # By itself, where the server refuses what is too large.
+            outcome = self._again(attempt, "outputs_too_large", "its outputs are too large for a segment", "wait")
         if "outputs" in outcome:
-            segment.last_message = self._link.send_complete(attempt.key, outcome["outputs"])
+            warnings = outcome.get("warnings", ())
+            sent = self._link.send_complete(attempt.key, outcome["outputs"], warnings=warnings)
+            segment.last_message = sent or segment.last_message
         return {**outcome, "attempt": attempt.number, "startedAt": begun, "endedAt": _now()}
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
-            return {"outputs": await self._execute.run_plain(attempt)}
-        except NodeMustWait:
-            return {"again": True}
-        except SystemExit:
-            return {"error": _described(attempt.failed(InvalidNode("the node called exit()")))}
+            outputs = await self._execute.run_plain(attempt)
+            return {"outputs": outputs, **({"warnings": warnings} if (warnings := attempt.warnings) else {})}
+        except NodeMustWait as wait:
+            message = message_of(wait.message, attempt.secrets.revealed)
+            return self._again(attempt, error_code(wait.code), message, "wait")
         except Exception as error:
             found = attempt.failed(error)
-            return {"error": _described(found)} if found.non_retryable else {"again": True}
+            if found.non_retryable:
+                return {"error": _described(found)}
+            return self._again(attempt, found.type or "node_failed", found.message, "retry")
+
+    def _again(self, attempt: Attempt, code: str, message: str, kind: RetryKind) -> Outcome:
+        """The node runs by itself as soon as the segment has ended."""
+        self._link.retry(attempt.key, RetryNotice(code, message, _now(), kind))
+        return {"again": True}
 
 
 class _Segment:
@@ -128,9 +141,9 @@ class _Segment:
         if "outputs" in outcome:
             self._outputs[node.id] = outcome["outputs"]
 
-    def has_room_for(self, outputs: dict[str, Any]) -> bool:
+    def has_room_for(self, outcome: Outcome) -> bool:
         """Is what one node gave little enough? Then it is counted."""
-        size = len(orjson.dumps(outputs))
+        size = len(orjson.dumps(outcome))
         if size > self.call.budget_bytes:
             return False
         self._bytes += size
@@ -170,4 +183,4 @@ def _described(found: ApplicationError) -> dict[str, Any]:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return iso(datetime.now(UTC))

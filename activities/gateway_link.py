@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.activities.follower import Follower
@@ -13,18 +14,28 @@ from innkeeper.activities.gateway_availability import GatewayAvailability
 from innkeeper.activities.link_connection import LinkAddress, LinkConnection
 from innkeeper.activities.link_frames import LinkFrames
 from innkeeper.activities.node_attempt import Epoch, NodeAttempt
-from innkeeper.activities.outgoing_queue import OutgoingQueue
+from innkeeper.activities.outgoing_queue import MAX_WAITING, OutgoingQueue
 from innkeeper.activities.pending_answers import AWAY, Answer, PendingAnswers
+from innkeeper.activities.retry_notice import RetryNotice
+from innkeeper.activities.sanitize import mended
 from innkeeper.activities.stream_limits import StreamLimits
+from innkeeper.nodes.errors import InvalidNode
 
 LINGER_S = 0.003
+RECONSTRUCTED = frozenset({"NODE_EXECUTING", "NODE_PROGRESS", "NODE_COMPLETE", "NODE_BYPASSED"})
+"""Events of the interpreter that the gateway can do without: at the end of a run it adds from the run's node table what
+its log lacks. The others are kept: a reader of a stream waits for the end of its producer, people for approvals."""
+
+log = logging.getLogger("innkeeper.link")
+
+_DROPPED = "ends of nodes are left out from here on, until their run has ended and its result tells of them"
 
 
 class GatewayLink:
     """Sends events to the gateway and waits for their acknowledgement.
 
     Everything here runs on the worker's event loop. Sending never blocks; memory is bounded by dropping chunks
-    (a `gap` says which), because only viewers read them.
+    (a `gap` says which), because only viewers read them, and messages that the gateway can reconstruct.
 
     Args:
         url: Base URL of the gateway.
@@ -45,6 +56,7 @@ class GatewayLink:
         self._fence_callbacks: dict[NodeAttempt, Callable[[], None]] = {}
         self._connection = LinkConnection(LinkAddress(url, token, worker_id, queues))
         self._follows = Follows(self._connection.send_soon)
+        self._is_dropping = False
         self._availability = GatewayAvailability(flush_timeout_s, self._answers.give_up)
         self.connected = self._availability.connected
 
@@ -110,8 +122,13 @@ class GatewayLink:
 
     def progress(self, attempt: NodeAttempt, value: float, maximum: float) -> None:
         """Say how far a node is; worth nothing later, so nothing is kept while the gateway is away."""
-        if self.connected.is_set():
+        if self.connected.is_set() and self._has_room():
             self._send({"t": "progress", **_address(attempt), "value": value, "max": maximum})
+
+    def retry(self, attempt: NodeAttempt, notice: RetryNotice) -> None:
+        """Say that this attempt has ended, and when another one follows."""
+        if self._has_room():
+            self._send({"t": "retry", **_address(attempt), **notice.to_wire()})
 
     async def complete(
         self,
@@ -121,16 +138,21 @@ class GatewayLink:
         end: bool,
         is_awaited: bool = False,
         cached: bool = False,
+        warnings: Sequence[Mapping[str, str]] = (),
     ) -> bool:
-        """Send NODE_COMPLETE and wait until it is logged; False when the gateway is away too long to wait for.
+        """Send NODE_COMPLETE and wait until it is logged; False when the gateway is away too long to wait for, or so
+        much waits for it that this is not sent.
 
         Args:
             end: The node streamed, and its last chunk was neither a finish nor an error chunk.
             is_awaited: Another node waits for this end in the log, so this one waits however long the gateway is away.
             cached: The outputs come from the result cache.
+            warnings: What the node told its user beside them.
         """
         self.close_stream(attempt)
-        n = self.send_complete(attempt, outputs, end=end, cached=cached)
+        n = self.send_complete(attempt, outputs, end=end, is_awaited=is_awaited, cached=cached, warnings=warnings)
+        if n is None:
+            return False
         is_logged = await self.acknowledged(n)
         while is_awaited and not is_logged:
             await self.connected.wait()
@@ -138,11 +160,24 @@ class GatewayLink:
         return is_logged
 
     def send_complete(
-        self, attempt: NodeAttempt, outputs: dict[str, Any], *, end: bool = False, cached: bool = False
-    ) -> int:
-        """Send NODE_COMPLETE, and wait for nothing; gives the number to wait for (`acknowledged`)."""
-        message = {"t": "complete", **_address(attempt), "outputs": outputs, "end": end}
-        return self._send({**message, "cached": True} if cached else message)
+        self,
+        attempt: NodeAttempt,
+        outputs: dict[str, Any],
+        *,
+        end: bool = False,
+        is_awaited: bool = False,
+        cached: bool = False,
+        warnings: Sequence[Mapping[str, str]] = (),
+    ) -> int | None:
+        """Send NODE_COMPLETE, and wait for nothing; gives the number to wait for (`acknowledged`).
+
+        None: it was not sent, because too much waits for the gateway.
+        """
+        if not (is_awaited or self._has_room()):
+            return None
+        optional = {"cached": cached, "warnings": list(warnings)}
+        given = {key: value for key, value in optional.items() if value}
+        return self._send({"t": "complete", **_address(attempt), "outputs": outputs, "end": end, **given})
 
     async def acknowledged(self, n: int) -> bool:
         """Wait until message `n` is logged; False when the gateway is away too long to wait for."""
@@ -170,7 +205,14 @@ class GatewayLink:
 
     def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
         """Pass on an event of the interpreter."""
-        self._send({"t": "fact", "run": run, "path": path, "type": type, "payload": payload})
+        if type in RECONSTRUCTED and not self._has_room():
+            return
+        message = {"t": "fact", "run": run, "path": path, "type": type, "payload": payload}
+        try:
+            self._send(message)
+        except InvalidNode:
+            # A value from outside that Temporal's JSON holds and ours does not: the run must not lose its event.
+            self._send({**message, "payload": mended(payload)})
 
     # --- life -----------------------------------------------------------------------------------------------------
 
@@ -201,6 +243,14 @@ class GatewayLink:
     def _send_open(self, attempt: NodeAttempt, type: str, resume: Epoch | None, *, reply: bool) -> int:
         message = {"t": "open", **_address(attempt), "type": type, "reply": reply}
         return self._send(message if resume is None else {**message, "resume": resume}, at_once=reply)
+
+    def _has_room(self) -> bool:
+        """May another message be kept that can be done without? Says so once when the first one may not."""
+        has_room = self._queue.has_room
+        if not has_room and not self._is_dropping:
+            log.warning("more than %d MB of events wait for the gateway: %s", MAX_WAITING // 1_000_000, _DROPPED)
+        self._is_dropping = not has_room
+        return has_room
 
     def _send_gap(self, attempt: NodeAttempt) -> None:
         if (gap := self._limits.take_gap(attempt)) is not None:

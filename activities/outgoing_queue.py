@@ -16,6 +16,9 @@ MAX_FRAME = 1_000_000
 MAX_MESSAGE = 4_000_000
 """Bytes of one message: with others it must fit a frame of 8 MB, or it would be refused and resent for ever."""
 
+MAX_WAITING = 32_000_000
+"""Bytes of messages beside chunks (which have a bound of their own) from which on only the indispensable joins them."""
+
 
 class QueuedMessage(NamedTuple):
     """One encoded message. `stream`: whose chunk it is; None when it is no chunk."""
@@ -32,9 +35,15 @@ class OutgoingQueue:
         self._messages: deque[QueuedMessage] = deque()
         self._sent = 0  # messages at the front that are on their way in this connection
         self._next_n = 1
+        self._waiting = 0
 
     def __len__(self) -> int:
         return len(self._messages)
+
+    @property
+    def has_room(self) -> bool:
+        """Is little enough waiting that a message may join it whose loss can be made good?"""
+        return self._waiting <= MAX_WAITING
 
     @property
     def last_n(self) -> int:
@@ -50,6 +59,7 @@ class OutgoingQueue:
         queued = QueuedMessage(self._next_n, _encode({"n": self._next_n, **message}), stream)
         self._next_n += 1
         self._messages.append(queued)
+        self._waiting += _weight(queued)
         return queued
 
     def next_batch(self) -> list[bytes]:
@@ -71,7 +81,13 @@ class OutgoingQueue:
         """Drop the messages up to and including `n`, one by one."""
         while self._messages and self._messages[0].n <= n:
             self._sent = max(0, self._sent - 1)
-            yield self._messages.popleft()
+            message = self._messages.popleft()
+            self._waiting -= _weight(message)
+            yield message
+
+
+def _weight(message: QueuedMessage) -> int:
+    return len(message.data) if message.stream is None else 0
 
 
 def _encode(message: dict[str, Any]) -> bytes:

@@ -8,15 +8,15 @@ from typing import Any, Protocol
 from innkeeper.activities.attempt import Attempt
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.plugin_settings import PluginSettings
-from innkeeper.nodes.services.results import result_key
+from innkeeper.nodes.services.results import KeptResult, result_key
 
 
 class Results(Protocol):
-    """What nodes gave before, by user and key."""
+    """What nodes gave before, by user and key; their warnings are part of it."""
 
-    async def get(self, user: str, key: str) -> dict[str, Any] | None: ...
+    async def get(self, user: str, key: str) -> KeptResult | None: ...
 
-    async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None: ...
+    async def put(self, user: str, key: str, result: KeptResult) -> None: ...
 
 
 class ResultCache:
@@ -32,10 +32,10 @@ class ResultCache:
         # With other settings of its plugin a node may give other outputs.
         return result_key(call, f"{version} {sorted(settings.items())}" if settings else version)
 
-    async def get(self, call: NodeCall, key: str | None) -> dict[str, Any] | None:
+    async def get(self, call: NodeCall, key: str | None) -> KeptResult | None:
         return await self._results.get(call.run_user, key) if self._results and key else None
 
     async def put(self, attempt: Attempt, key: str | None, outputs: Mapping[str, Any]) -> None:
         # Who looked at a secret may have put something of it into what it gives.
         if self._results and key and not attempt.secrets.revealed:
-            await self._results.put(attempt.call.run_user, key, outputs)
+            await self._results.put(attempt.call.run_user, key, KeptResult(dict(outputs), attempt.warnings))

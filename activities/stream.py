@@ -15,6 +15,7 @@ from innkeeper.activities.follower import ChunksOf, Follower, Reader, one_chunk
 from innkeeper.activities.gateway_link import GatewayLink
 from innkeeper.activities.node_attempt import Epoch
 from innkeeper.activities.pending_answers import Answer
+from innkeeper.activities.sanitize import mended, printable
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeMustWait
 from innkeeper.nodes.node import Chunk, Outputs
@@ -177,7 +178,7 @@ class StreamOutput:
         index = self.collected.count
         data = chunk.to_json()
         if chunk.type == "error_chunk":
-            data = redact(data, self._attempt.secrets.revealed)
+            data = redact(mended(data), self._attempt.secrets.revealed)
         self.collected.add(chunk)
         self._attempt.heartbeat.chunks = self.collected.count
         used = self._inputs.used() if self._is_resumable else None
@@ -192,9 +193,10 @@ class StreamOutput:
         """Why a stream ended with an error chunk: the exception the node raises next, else what the chunk says."""
         with contextlib.suppress(StopAsyncIteration):
             await anext(items)
-        content = redact(chunk.content, self._attempt.secrets.revealed)
+        content = chunk.content
         if not isinstance(content, Mapping):
-            return NodeError(str(content), retryable=False)
+            return NodeError(printable(content), retryable=False)
         details = {key: content[key] for key in ("code", "type") if key in content}
-        message = str(content.get("message", "the stream ended with an error"))
-        return NodeError(message, code=str(content.get("code") or "node_failed"), details=details, retryable=False)
+        message = printable(content.get("message", "the stream ended with an error"))
+        code = printable(content.get("code") or "node_failed")
+        return NodeError(message, code=code, details=details, retryable=False)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import uuid
@@ -24,7 +23,9 @@ from innkeeper.activities.event_sink import LinkSink
 from innkeeper.activities.execute_node import ExecuteNode
 from innkeeper.activities.execute_segment import ExecuteSegment
 from innkeeper.activities.gateway_link import GatewayLink, NullLink
+from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.activities.memory_budget import MemoryBudget
+from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings
 from innkeeper.activities.values import Values
@@ -139,8 +140,7 @@ def _worker_token(settings: WorkerSettings) -> str:
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
     """Serve until SIGTERM or SIGINT; then finish what runs within the grace, hand the rest back, and flush events."""
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop_on_signals(stop, settings.stop_grace_s)
     life = run_critical(give_life_signs(environ), "life-signs")
     try:
         # Temporal may still be starting: node modules load meanwhile.
@@ -183,6 +183,7 @@ async def _serve(
         link.start()
         stack.push_async_callback(link.stop)
         install_event_sink(LinkSink(link, asyncio.get_running_loop()))
+        stack.callback(LoopWatchdog().stop)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stack.push_async_callback(_shut_down, workers, running)
         # Importing the provider's library takes most of a second: not in the first node that needs it.
@@ -213,7 +214,7 @@ def main() -> int:
     try:
         settings = WorkerSettings.load(os.environ)
         _set_up_logging(settings, os.environ)
-        asyncio.run(run(settings, os.environ))
+        run_to_end(run(settings, os.environ))
     except InnkeeperError as error:
         print(error.message, file=sys.stderr)
         return 1

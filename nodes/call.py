@@ -38,7 +38,7 @@ class NodeCall:
         streams: Output slots that carry the node's chunks.
         collect_chunks: A consumer wants the list of chunks, not only the text.
         base_attempt: Added to Temporal's attempt when the workflow scheduled the activity anew.
-        max_failures: Failures (waits not counted) after which the node has failed for good.
+        max_failures: Failures (waits and deaths of its worker not counted) after which it has failed for good.
         run_user: Owner of the run.
         stream_inputs: Slot to its sources, feed by feed: a producer's path, `""` (no chunks), None (the batch value).
         keep_chunks: Another node consumes this stream: none of its chunks may be dropped, the node waits instead.
@@ -79,12 +79,14 @@ class NodeResult:
         attempt: The attempt that succeeded, waits included.
         logged: The gateway has acknowledged NODE_COMPLETE; False during an outage of the gateway.
         cached: The node did not run: the result cache knew its outputs.
+        warnings: What the node told its user by `NodeContext.warn`: `{"code", "message"}`, oldest first.
     """
 
     outputs: JsonObject
     attempt: int = 1
     logged: bool = True
     cached: bool = False
+    warnings: list[dict[str, str]] = field(default_factory=list)
 
     def to_wire(self) -> JsonObject:
         return _changed(self)
@@ -117,8 +119,9 @@ class SegmentNode:
 class SegmentCall:
     """Run inline nodes one after the other. The answer is `{"nodes": {id: outcome}, "ms": time it took}`.
 
-    An outcome is `{"startedAt", "endedAt", "attempt"}` and `outputs`, or `error` (final), or `again` (a failure that
-    may pass). Nodes without one did not run: what they hang on failed, or the time or room was used up.
+    An outcome is `{"startedAt", "endedAt", "attempt"}` and `outputs` (with `warnings`, if there are any), or `error`
+    (final), or `again` (a failure that may pass). Nodes without one did not run: what they hang on failed, or the time
+    or room was used up.
 
     Attributes:
         place: Node path of the graph; `""` for the run itself.

@@ -26,7 +26,7 @@ TESTS = Path(__file__).parent
 FIRST = ("crash", "e2e", "vectors", "activities", "workflows", "gateway")
 """Folders whose tests take longest, so that no process is left alone with them at the end."""
 SHARERS = {
-    "tests/crash": ("crash", "for_each_crash", "segment_crash"),
+    "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes"),
     "tests/e2e": ("groups", "repeat", "control", "rerun", "library", "worker_processes"),
     "tests/vectors": ("vectors", "groups"),
 }

@@ -26,7 +26,9 @@ from innkeeper.gateway.cli.run_tree import (
     next_steps,
     parent_of,
     repetition_of,
+    retry_words,
     wait_words,
+    warning_lines,
 )
 from innkeeper.gateway.client import LOG_RESTARTED
 from innkeeper.gateway.client.run_view import INTERFACE_NODE, TERMINAL_TYPES, RunView, apply, from_iso
@@ -264,6 +266,8 @@ class PlainView:
     def _node(self, path: str) -> None:
         self._flush(path)
         self._line(f"{path}: {node_line(self._watched, path)}")
+        for line in warning_lines(self._watched.state(path)):
+            self._line(f"{path}: {line}")
 
     def _append_text(self, path: str, text: str) -> None:
         *lines, rest = (self._pending.get(path, "") + text).split("\n")
@@ -348,6 +352,8 @@ class LiveView:
         parent = parent_of(path, branches)
         label = node_label(self._watched, path, self._console.encoding, below=parent, repetition=repetition)
         branches[path] = branches[parent].add(label)
+        for line in warning_lines(self._watched.state(path)):
+            branches[path].add(Text(clean(line), "yellow"))
 
     def _panels(self) -> Iterator[RenderableType]:
         """The last lines of the streams that run; of those that ended, none: their text stands in the outputs."""
@@ -402,6 +408,7 @@ def _facts(state: Mapping[str, Any]) -> Iterator[str]:
         yield f"{(from_iso(state['endedAt']) - from_iso(state['startedAt'])) / 1000:.2f} s"
     if isinstance(state.get("wait"), Mapping):
         yield clean(wait_words(state["wait"]))
+    yield clean(retry_words(state))
     if state.get("reason"):
         yield str(state["reason"])
     for mark in ("cached", "stale", "reused"):

@@ -91,6 +91,28 @@ def bar(done: float, total: float, *, fancy: bool) -> str:
     return f"{full * filled}{empty * (BAR_CELLS - filled)} {done:g}/{total:g}"
 
 
+def warning_lines(state: Mapping[str, Any]) -> list[str]:
+    """What a node told its user, one line each."""
+    warnings = state.get("warnings")
+    return [
+        f"warning: {' '.join(str(warning.get('message', '')).split())} ({warning.get('code')})"
+        for warning in (warnings if isinstance(warnings, list) else [])
+        if isinstance(warning, Mapping)
+    ]
+
+
+def retry_words(state: Mapping[str, Any]) -> str:
+    """When and why a node is tried again; `""` when it is not."""
+    error = state.get("lastError")
+    if not state.get("retryAt") or not isinstance(error, Mapping):
+        return ""
+    try:
+        moment = f"{datetime.datetime.fromisoformat(str(state['retryAt'])).astimezone():%H:%M:%S}"
+    except ValueError:
+        moment = str(state["retryAt"])
+    return f"tries again at {moment}: {' '.join(str(error.get('message')).split())} ({error.get('code')})"
+
+
 # --- waits in words -----------------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from innkeeper.gateway.cli.live_view import ICONS, PENDING, clean
-from innkeeper.gateway.cli.run_tree import wait_words
+from innkeeper.gateway.cli.run_tree import retry_words, wait_words, warning_lines
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import Problem
 
@@ -112,8 +112,14 @@ def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
         message = error.get("message", "") if isinstance(error, Mapping) else error or state.get("reason") or ""
         if isinstance(wait := state.get("wait"), Mapping):
             message = wait_words(wait)
-        table.add_row(Text(icon, style), _cell(path), status, _cell(state.get("attempts", "")), _cell(message))
+        message = retry_words(state) or message
+        lines = Text("\n").join([*([_cell(message)] if message else []), *_warnings(state)])
+        table.add_row(Text(icon, style), _cell(path), status, _cell(state.get("attempts", "")), lines)
     return table
+
+
+def _warnings(state: Mapping[str, Any]) -> Iterable[Text]:
+    return (_cell(line, "yellow") for line in warning_lines(state))
 
 
 def collected_line(found: Mapping[str, Any]) -> str:

@@ -17,7 +17,8 @@ class Activity:
     Attributes:
         working: Paths of nodes that do something. A group whose inner nodes were heard of is left out: it does what
             they do.
-        waiting: Path to kind (`delay`, `until`, `approval`, `event`) and the event's name, of nodes that wait.
+        waiting: Path to kind (`delay`, `until`, `approval`, `event`; `wait` for a provider or another node) and the
+            event's name, of nodes that wait. A node that is tried again after a failure works.
     """
 
     working: set[str] = field(default_factory=set)
@@ -36,6 +37,10 @@ class Activity:
             # What a group says and what its inner nodes say may come from two workers, in any order.
             if path not in self._groups:
                 self.working.add(path)
+                self.waiting.pop(path, None)
+        elif kind == "NODE_RETRY" and payload.get("kind") == "wait":
+            self.working.discard(path)
+            self.waiting[path] = ("wait", "")
         elif kind in WAITS:
             self.working.discard(path)
             self.waiting[path] = (str(payload.get("kind")), str(payload.get("name") or ""))

@@ -29,6 +29,7 @@ YIELD = "NODE_YIELD"
 COMPLETE = "NODE_COMPLETE"
 ERROR = "NODE_ERROR"
 PROGRESS = "NODE_PROGRESS"
+RETRY = "NODE_RETRY"
 ANNOUNCED = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED"})
 """What the interpreter says of a node that waits."""
 INTERPRETED: Epoch = (0, 0)
@@ -75,6 +76,7 @@ class NodeLogState:
         input: Origin of the input stream this one can go on with; None when it cannot be resumed.
         used: How many chunks of that input the last chunk had consumed.
         text_bytes: Of the text so far; counted for streams that can be resumed.
+        retried: The last epoch that was announced to be tried again.
         announced: Types of what the interpreter has announced of a node that has not ended.
         progress: The last value of NODE_PROGRESS.
         started_ms: Of the first NODE_EXECUTING, milliseconds since 1970; 0 before it.
@@ -92,6 +94,7 @@ class NodeLogState:
     input: Epoch | None = None
     used: int = 0
     text_bytes: int = 0
+    retried: Epoch | None = None
     announced: tuple[str, ...] = ()
     progress: float = -1.0
     started_ms: int = 0
@@ -143,6 +146,8 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
         _begin(node, event)
     elif kind == PROGRESS:
         node.progress = float(payload["value"])
+    elif kind == RETRY:
+        node.retried = epoch_of(event["e"])
     elif kind in ANNOUNCED:
         node.announced = (*node.announced, kind)
     elif kind in TERMINAL:
@@ -346,6 +351,22 @@ def _progress(state: RunLogState, message: Message, now_ms: int) -> Decision:
     return Decision(out.events())
 
 
+def _retry(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch = text_of(message["path"]), epoch_of(message["epoch"])
+    node = state.nodes.get(path) or NodeLogState()
+    dropped = _dropped(state, node, path, epoch)
+    if dropped is not None:
+        return dropped
+    if epoch == node.retried:
+        return Decision(disposition="resend")
+    told = {key: text_of(message[key]) for key in ("code", "retryAt", "kind")}
+    if told["kind"] not in ("retry", "wait") or not isinstance(message["message"], str):
+        raise ValueError("its kind is retry or wait, and its message a text")
+    out = _Events(state, message["run"], now_ms)
+    out.add(RETRY, {"nodeId": path, "attempt": epoch[0], "message": message["message"], **told}, e=epoch)
+    return Decision(out.events())
+
+
 def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
     path, epoch, outputs = text_of(message["path"]), epoch_of(message["epoch"]), object_of(message["outputs"])
     node = state.nodes.get(path) or NodeLogState()
@@ -356,8 +377,10 @@ def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
     if (message.get("end") or node.next > 0) and not node.ended:
         out.frame(path, epoch, {"yieldedContent": {"type": "finish_reason_chunk", "content": ""}}, last=True)
     linked = with_links(outputs, message["run"], path)
-    cached = {"cached": True} if message.get("cached") else {}
-    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0], **cached}, e=epoch)
+    told: dict[str, Any] = {"cached": True} if message.get("cached") else {}
+    if message.get("warnings"):
+        told["warnings"] = [object_of(warning) for warning in message["warnings"]]
+    out.add(COMPLETE, {"nodeId": path, "output": linked, "attempt": epoch[0], **told}, e=epoch)
     return Decision(out.events())
 
 
@@ -423,6 +446,7 @@ _RULES: dict[str, Callable[[RunLogState, Message, int], Decision]] = {
     "chunk": _chunk,
     "gap": _gap,
     "progress": _progress,
+    "retry": _retry,
     "complete": _complete,
     "fact": _fact,
     "status": _status,

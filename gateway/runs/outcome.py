@@ -19,6 +19,8 @@ STREAM_PLACEHOLDER = {
     "message": "this output was streamed as WORKFLOW_INTERFACE_YIELD; the run's result holds it whole",
 }
 MAX_FAILED_LISTED = 100
+MAX_LISTED_CHARS = 1_000
+"""Of a message in the list of failed nodes, which every client gets; the node's own entry has it whole."""
 UNFINISHED = frozenset({"running", "waiting"})
 STATUS_PAGE = 200
 # What a query may take before the log alone has to do: without a worker nobody answers it.
@@ -175,7 +177,8 @@ def error_info(outcome: RunOutcome, nodes: Mapping[str, JsonObject]) -> JsonObje
         for path, node in nodes.items()
         if node.get("status") == "error" and isinstance(error := node.get("error") or {}, Mapping)
     ]
-    listed: JsonObject = {"nodes": failed[:MAX_FAILED_LISTED]} if failed else {}
+    short = [{**node, "message": str(node["message"])[:MAX_LISTED_CHARS]} for node in failed[:MAX_FAILED_LISTED]]
+    listed: JsonObject = {"nodes": short} if failed else {}
     if outcome.error is not None:
         return {**outcome.error, **listed}
     if not failed:

@@ -16,9 +16,10 @@ INTERFACE_NODE = "__WORKFLOW_INTERFACE_OUTPUTS__"
 FINAL = frozenset({"complete", "error", "interrupted"})
 TERMINAL_TYPES = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
 
-MARKS = ("dead", "reused", "stale", "cached")
+_UNTIL_NEXT_ATTEMPT = ("retryAt", "lastError")
+MARKS = ("dead", "reused", "stale", "cached", "warnings")
 """Of a node that ended: outputs that will never come; outputs taken over from another run, from one of another graph;
-from the result cache."""
+from the result cache; what the node told its user."""
 
 
 @dataclass
@@ -27,7 +28,8 @@ class RunView:
 
     Attributes:
         status: The last EXECUTION_STATUS_UPDATE, None before the first.
-        nodes: Node path to `{status, output?, error?, attempts?, startedAt?, endedAt?, ...}`.
+        nodes: Node path to `{status, output?, error?, attempts?, startedAt?, endedAt?, ...}`; until its next attempt
+            begins a node has `retryAt` (ISO) and `lastError` (`{code, message}`).
         ended: Paths that have their terminal event.
         outputs: Interface outputs as announced, None before they were.
         approvals: Node path to `{promptId, nodeId, approvalId, status, until, form, data, requiredAt, seq, answer?}`
@@ -71,6 +73,8 @@ def apply(view: RunView, event: Mapping[str, Any]) -> None:
         _executing(view, payload, moment)
     elif kind == "NODE_PROGRESS":
         view.node(payload["nodeId"])["progress"] = {"value": payload["value"], "max": payload["max"]}
+    elif kind == "NODE_RETRY" and payload["nodeId"] not in view.ended:
+        _retry(view, payload)
     elif kind in _WAIT and payload["nodeId"] not in view.ended:
         _WAIT[kind](view, event, moment)
     elif kind in TERMINAL_TYPES and payload["nodeId"] not in view.ended:
@@ -81,16 +85,23 @@ def _executing(view: RunView, payload: Mapping[str, Any], moment: str) -> None:
     if payload["nodeId"] in view.ended:
         return
     node = view.node(payload["nodeId"])
-    node.pop("progress", None)
+    for passing in ("progress", *_UNTIL_NEXT_ATTEMPT):
+        node.pop(passing, None)
     node.update(status="running", attempts=payload.get("attempt", 1))
     node.setdefault("startedAt", moment)
+
+
+def _retry(view: RunView, payload: Mapping[str, Any]) -> None:
+    status = "waiting" if payload["kind"] == "wait" else "running"
+    error = {"code": payload["code"], "message": payload["message"]}
+    view.node(payload["nodeId"]).update(status=status, retryAt=payload["retryAt"], lastError=error)
 
 
 def _ended(view: RunView, kind: str, payload: Mapping[str, Any], moment: str) -> None:
     path = payload["nodeId"]
     view.ended.add(path)
     node = view.node(path)
-    for passing in ("progress", "wait"):
+    for passing in ("progress", "wait", *_UNTIL_NEXT_ATTEMPT):
         node.pop(passing, None)
     node.update(_END[kind](payload), endedAt=moment)
     asked = view.approvals.get(path)

@@ -7,10 +7,10 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -22,6 +22,13 @@ log = logging.getLogger("innkeeper.results")
 
 SWEEP_EVERY = 200
 """Results that one process writes between two looks at the size of all."""
+
+
+class KeptResult(NamedTuple):
+    """What a node gave: its outputs as they travel, and what it warned its user of (`{"code", "message"}`)."""
+
+    outputs: dict[str, Any]
+    warnings: Sequence[dict[str, str]] = ()
 
 
 def result_key(call: NodeCall, version: str) -> str | None:
@@ -67,16 +74,16 @@ class FolderResults:
         self._max_age_s = max_age_s
         self._written = 0
 
-    async def get(self, user: str, key: str) -> dict[str, Any] | None:
-        """The outputs kept for a key of this user; None when there are none, or a value of theirs has gone."""
+    async def get(self, user: str, key: str) -> KeptResult | None:
+        """What is kept for a key of this user; None when there is nothing, or a value of its outputs has gone."""
         return await asyncio.to_thread(self._get, user, key) if self._max_bytes else None
 
-    async def put(self, user: str, key: str, outputs: Mapping[str, Any]) -> None:
-        """Keep outputs. A disk that refuses is no reason for a node to fail: then nothing is kept."""
+    async def put(self, user: str, key: str, result: KeptResult) -> None:
+        """Keep a result. A disk that refuses is no reason for a node to fail: then nothing is kept."""
         if self._max_bytes:
-            await asyncio.to_thread(self._put_sync, user, key, outputs)
+            await asyncio.to_thread(self._put_sync, user, key, result)
 
-    def _get(self, user: str, key: str) -> dict[str, Any] | None:
+    def _get(self, user: str, key: str) -> KeptResult | None:
         path = self._path(user, key)
         try:
             if time.time() - path.stat().st_mtime > self._max_age_s:
@@ -86,12 +93,12 @@ class FolderResults:
             return None
         if not isinstance(found, dict) or found.get("user") != user or not isinstance(found.get("outputs"), dict):
             return None
-        outputs: dict[str, Any] = found["outputs"]
-        return outputs if all(self._keep_blob(sha) for sha in blobs_in(outputs)) else None
+        result = KeptResult(found["outputs"], found.get("warnings") or [])
+        return result if all(self._keep_blob(sha) for sha in blobs_in(result.outputs)) else None
 
-    def _put_sync(self, user: str, key: str, outputs: Mapping[str, Any]) -> None:
+    def _put_sync(self, user: str, key: str, result: KeptResult) -> None:
         try:
-            write_atomic(self._path(user, key), orjson.dumps({"user": user, "outputs": outputs}))
+            write_atomic(self._path(user, key), orjson.dumps({"user": user, **result._asdict()}))
         except ResourceError as error:
             log.warning("a result was not kept: %s", error.message)
             return

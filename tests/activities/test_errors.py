@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import orjson
 import pytest
 from temporalio.exceptions import ApplicationErrorCategory
 
-from innkeeper.activities.errors import MAX_MESSAGE, failure, redact
+from innkeeper.activities.errors import MAX_DELAY_S, MAX_REDACTED_CHARS, failure, redact
+from innkeeper.activities.sanitize import MAX_DETAILS_BYTES, MAX_MESSAGE_CHARS
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeInputError, NodeTimeout, ProviderError, ResourceError
 
 
@@ -68,13 +70,83 @@ def test_expected_ends_are_not_logged_by_the_sdk() -> None:
 
 
 def test_messages_are_bounded() -> None:
-    assert len(reported(NodeError("x" * 100_000)).message) == MAX_MESSAGE
+    assert len(reported(NodeError("x" * 100_000)).message) == MAX_MESSAGE_CHARS
 
 
 def test_a_secret_at_the_cut_is_not_half_told() -> None:
     secret = "canary-" + "s" * 60
-    text = reported(NodeError("x" * (MAX_MESSAGE - 20) + secret), secrets={secret}).message
+    text = reported(NodeError("x" * (MAX_MESSAGE_CHARS - 20) + secret), secrets={secret}).message
     assert "canary" not in text
+
+
+def test_a_secret_at_the_end_of_what_is_looked_through_is_not_half_told() -> None:
+    """The text before the cut shrinks as its secrets go, so that the cut itself comes within what is told."""
+    secret = "canary-" + "s" * 60
+    text = reported(NodeError(secret * (MAX_REDACTED_CHARS // len(secret) + 2)), secrets={secret}).message
+    assert set(text) == {"*"}
+
+
+class Odd:
+    """A value that cannot even be written out."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__
+
+
+class OddError(Exception):
+    __str__ = Odd.__str__
+
+
+def nested(depth: int) -> Any:
+    value: Any = "deep"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+CYCLE: dict[str, Any] = {}
+CYCLE["self"] = CYCLE
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NodeError("half \ud83d", details={"x\ud83d": ["\ud83d"]}),
+        NodeError("large", details={"y": "z" * 1_800_000}),
+        NodeError("many", details={"y": list(range(100_000))}),
+        NodeError("deep", details={"y": nested(100_000)}),
+        NodeError("cycle", details=CYCLE),
+        NodeError("numbers", details={"nan": float("nan"), "inf": float("inf"), "big": 10**30, "huge": 10**5000}),
+        NodeError("odd details", details={"at": Odd(), Odd(): 1}),  # type: ignore[dict-item]
+        NodeError(Odd(), code=5),  # type: ignore[arg-type]
+        NodeError(None, code="c" * 1_000_000),  # type: ignore[arg-type]
+        NodeError("flag", retryable=Odd()),  # type: ignore[arg-type]
+        OddError(),
+        OSError("\udcff in a path"),
+        *(ProviderError("x", retryable=True, retry_after=after) for after in (float("nan"), -1, 1e300, "7")),  # type: ignore[arg-type]
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_any_kind_and_size_is_reported_as_clean_bounded_data(error: Exception) -> None:
+    found = reported(error)
+    written = orjson.dumps([found.message, found.details, found.type])
+    assert len(found.message) <= MAX_MESSAGE_CHARS
+    assert len(written) <= MAX_DETAILS_BYTES + 4 * MAX_MESSAGE_CHARS
+    delay = found.next_retry_delay
+    assert delay is None or 0 <= delay.total_seconds() <= MAX_DELAY_S
+
+
+def test_halves_of_surrogate_pairs_become_replacement_characters() -> None:
+    found = reported(NodeError("bad \ud83d", details={"x": "\ud83d"}))
+    assert found.message == "bad \ufffd"
+    assert found.details[0]["details"] == {"x": "\ufffd"}
+
+
+def test_details_that_are_too_large_leave_a_note() -> None:
+    found = reported(NodeError("bad", details={"y": "z" * 1_800_000}))
+    assert f"more than {MAX_DETAILS_BYTES} bytes" in found.details[0]["details"]["note"]
 
 
 def test_details_travel_cleaned() -> None:

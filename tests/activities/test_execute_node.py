@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -147,6 +149,24 @@ async def test_progress_reaches_the_log_at_most_ten_times_a_second_and_at_the_en
     assert [message["value"] for message in gateway.sent("progress")] == [0, 1000]
 
 
+async def test_odd_progress_and_odd_log_lines_neither_fail_a_node_nor_reach_the_log(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def odd(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        values: list[Any] = [float("nan"), float("inf"), None, "half", 10**400, object()]
+        for value in values:
+            context.progress(value, 1.0)
+            context.progress(1.0, value)
+            context.logger.info(value)
+        return {"out": 1}
+
+    toys.add("odd", odd)
+    async with stack.worker():
+        table = await stack.run(batch("o", "odd"))
+    assert table["o"]["status"] == "complete"
+    assert gateway.kinds("o") == ["open", "complete"]
+
+
 async def test_large_outputs_are_logged_and_returned_by_reference(
     stack: Stack, gateway: FakeGateway, toys: Toys
 ) -> None:
@@ -234,18 +254,74 @@ async def test_a_node_that_was_logged_by_its_last_allowed_attempt_is_complete(
     assert not toys.calls
 
 
-async def test_a_node_whose_last_allowed_attempt_died_is_not_tried_again(
-    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys
+@pytest.mark.parametrize(("max_failures", "deaths", "times"), [(4, 8, "8 times"), (2, 4, "4 times"), (1, 1, "1 time")])
+async def test_a_node_whose_worker_died_too_often_is_not_tried_again_and_says_how_often(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, toys: Toys, max_failures: int, deaths: int, times: str
+) -> None:
+    """Deaths are mostly the fault of another node in that worker; one allowed attempt is never begun twice."""
+    execute = stack.execute(link).execute_node
+    with pytest.raises(ApplicationError, match=f"'n' is not tried again: {times} the worker") as given_up:
+        await attempt_of(stack, deaths + 1).run(execute, call("echo", max_failures=max_failures))
+    assert (given_up.value.type, given_up.value.non_retryable) == ("worker_died", True)
+    assert not toys.calls
+    # Neither a failure that was told nor a wait is a death: one more attempt is left here.
+    for told in ({"waits": 1, "failures": 0}, *([{"waits": 0, "failures": 1}] if max_failures > 1 else [])):
+        result = await attempt_of(stack, deaths + 1, [told]).run(execute, call("echo", max_failures=max_failures))
+        assert result == NodeResult({"out": "n"}, deaths + 1).to_wire()
+
+
+async def test_a_node_whose_last_error_was_lost_with_its_worker_is_not_tried_again(
+    stack: Stack, link: GatewayLink, toys: Toys
 ) -> None:
     execute = stack.execute(link).execute_node
-    with pytest.raises(ApplicationError, match="'n' is not tried again after 4 failed attempts") as given_up:
-        await attempt_of(stack, 5).run(execute, call("echo", max_failures=4))
+    with pytest.raises(ApplicationError, match="after 2 failed attempts") as given_up:
+        await attempt_of(stack, 3, [{"waits": 0, "failures": 2}]).run(execute, call("echo", max_failures=2))
     assert given_up.value.type == "attempts_exhausted"
-    assert given_up.value.non_retryable
     assert not toys.calls
-    # Waits are not failures: one more attempt is left here.
-    result = await attempt_of(stack, 5, [{"waits": 1}]).run(execute, call("echo", max_failures=4))
-    assert result == NodeResult({"out": "n"}, 5).to_wire()
+
+
+async def test_a_node_over_its_limit_ends_with_its_own_number(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def ignores(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        end = asyncio.get_running_loop().time() + 8
+        while (left := end - asyncio.get_running_loop().time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(left)
+        return {"out": 1}
+
+    async def wraps(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise OSError("connection lost") from None
+        return {}
+
+    toys.add("ignores", ignores)
+    toys.add("wraps", wraps)
+    async with stack.worker():
+        table = await stack.run(
+            batch("h", "hang_once", timeout_s=0.3, max_attempts=1),
+            batch("again", "hang_once", timeout_s=0.3),
+            batch("wraps", "wraps", timeout_s=0.3, max_attempts=1),
+            batch("i", "ignores", timeout_s=0.3, total_timeout_s=60, max_attempts=1),
+        )
+    assert table["h"]["error"]["code"] == table["i"]["error"]["code"] == "timeout"
+    assert table["wraps"]["error"]["message"] == "node 'wraps' worked for more than 0.3 s"
+    assert table["h"]["error"]["message"] == "node 'h' worked for more than 0.3 s"
+    assert table["i"]["error"]["message"].startswith("node 'i' worked for more than 0.3 s")
+    assert (table["again"]["status"], table["again"]["attempts"]) == ("complete", 2)
+    assert gateway.sent("retry", "again")[0]["code"] == "timeout"
+
+
+async def test_a_node_that_runs_out_of_time_over_several_attempts_names_its_limit(stack: Stack, toys: Toys) -> None:
+    async def hangs(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    toys.add("hangs", hangs)
+    async with stack.worker():
+        table = await stack.run(batch("h", "hangs", timeout_s=0.4, total_timeout_s=1.0, max_attempts=9))
+    assert table["h"]["error"]["code"] == "timeout"
+    assert "0.4 s" in table["h"]["error"]["message"]
 
 
 async def test_a_node_scheduled_anew_continues_its_epochs(
@@ -337,6 +413,63 @@ async def test_a_provider_that_asks_for_a_pause_gets_it(stack: Stack, gateway: F
     assert times[1] - times[0] > 0.35
 
 
+async def test_warnings_are_told_with_the_outputs_without_secrets_and_only_of_the_attempt_that_gave_them(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def warns(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await context.services.secrets.reveal(inputs["key"])
+        context.warn("odd", f"attempt {context.attempt} looked at {key}")
+        context.warnings.append({"message": "x" * 1_000_000, "own": 1})  # type: ignore[dict-item]
+        context.warnings.append("no warning")  # type: ignore[arg-type]
+        if context.attempt == 1:
+            raise NodeError("not yet")
+        return {"out": 1}
+
+    toys.add("warns", warns, {"key": Input("STRING", secret=True)})
+    secret = {"key": PlannedInput(value=stack.store.put(CANARY, USER).to_json(), has_value=True)}
+    async with stack.worker():
+        table = await stack.run(batch("w", "warns", inputs=secret), batch("quiet", "echo"))
+    expected = [{"code": "odd", "message": "attempt 2 looked at ***"}, {"code": "warning", "message": "x" * 500}]
+    assert table["w"]["warnings"] == gateway.sent("complete", "w")[0]["warnings"] == expected
+    assert "warnings" not in table["quiet"]
+    assert "warnings" not in gateway.sent("complete", "quiet")[0]
+
+
+async def test_every_attempt_that_another_one_follows_says_why_and_when(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def moody(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        if context.attempt == 1:
+            raise NodeMustWait("no channel free", delay_s=0.3)
+        if context.attempt == 2:
+            raise ProviderError("sk-canary0123456789 is over its limit", code="overloaded", retryable=True)
+        raise NodeError("for good", retryable=False)
+
+    toys.add("moody", moody)
+    began = datetime.now(UTC)
+    async with stack.worker():
+        await stack.run(batch("m", "moody"))
+    assert gateway.kinds("m") == ["open", "retry", "open", "retry", "open"]
+    first, second = gateway.sent("retry", "m")
+    assert (first["kind"], first["code"], first["message"]) == ("wait", "waiting", "no channel free")
+    assert (second["kind"], second["code"], second["message"]) == ("retry", "overloaded", "*** is over its limit")
+    assert [message["epoch"] for message in (first, second)] == [[1, 0], [2, 0]]
+    assert timedelta(seconds=0.3) <= datetime.fromisoformat(first["retryAt"]) - began < timedelta(seconds=30)
+
+
+async def test_an_attempt_that_never_began_in_the_log_announces_nothing(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame of an epoch that was never opened would end the worker's connection."""
+    monkeypatch.setattr("innkeeper.activities.stream.OPEN_PATIENCE_S", 0.05)
+    execute = stack.execute(link).execute_node
+    with pytest.raises(ApplicationError, match="has not begun"):
+        await attempt_of(stack, 1).run(execute, call("echo", stream_inputs={"in": ["another"]}))
+    link.fact("r", "n", "NODE_SKIPPED", {})
+    await until(lambda: bool(gateway.sent("fact")))
+    assert gateway.kinds("n") == ["fact"]
+
+
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +502,24 @@ async def test_an_error_chunk_with_an_object_keeps_message_code_and_type(
     error = table["b"]["error"]
     assert (error["message"], error["code"]) == ("no credit left", "insufficient_quota")
     assert gateway.sent("chunk")[0]["chunk"]["content"] == content
+
+
+async def test_half_a_character_in_an_error_becomes_a_replacement_character(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def half(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        raise NodeError("bad \ud83d", retryable=False, details={"x\ud83d": "\ud83d"})
+
+    async def half_chunk(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("error_chunk", {"message": "bad \ud83d", "code": "\ud83d"})
+
+    toys.add("half", half)
+    toys.add("half_chunk", half_chunk)
+    async with stack.worker():
+        table = await stack.run(batch("h", "half"), stream("c", "half_chunk"))
+    assert [table[path]["error"]["message"] for path in "hc"] == ["bad \ufffd"] * 2
+    assert table["h"]["error"]["details"] == {"x\ufffd": "\ufffd"}
+    assert gateway.sent("chunk", "c")[0]["chunk"]["content"]["message"] == "bad \ufffd"
 
 
 async def test_a_generator_is_closed_before_its_node_has_ended(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from innkeeper.nodes.definition import Input
+from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import NodeContext, SecretRef
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput
 from tests.activities.fake_gateway import FakeGateway, until
@@ -69,7 +70,10 @@ async def test_what_is_drawn_by_lot_is_the_same_whenever_a_segment_is_repeated(s
     async def dies_once(inputs: Json, context: NodeContext) -> Json:
         drawn.append(inputs["in"])
         if len(drawn) == 1:
-            raise asyncio.CancelledError  # as if the worker went away
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()  # as if the worker went away
+            await asyncio.sleep(0)
         return {"out": inputs["in"]}
 
     toys.add("dies_once", dies_once)
@@ -120,3 +124,37 @@ async def test_large_values_travel_by_reference_between_the_nodes_of_a_segment(s
         table = await stack.run(inline("a", "grows"), inline("b", "measures", "a"))
     assert table["a"]["output"]["out"]["size"] == 20_002
     assert table["b"]["output"] == {"out": 20_000}
+
+
+async def test_warnings_of_a_node_travel_with_its_outcome(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
+    async def warns(inputs: Json, context: NodeContext) -> Json:
+        for number in range(20):
+            context.warn("odd", f"{number} {'x' * 500}")
+        return {"out": 1}
+
+    toys.add("warns", warns)
+    nodes = [inline(f"n{number}", "warns") for number in range(20)]
+    async with stack.worker():
+        table = await stack.run(*nodes)
+        await told(gateway, *table)
+    for path, entry in table.items():
+        assert len(entry["warnings"]) == 20
+        assert entry["warnings"] == gateway.sent("complete", path)[0]["warnings"]
+
+
+async def test_a_node_of_a_segment_that_fails_for_now_says_so_and_runs_by_itself(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def fails_once(inputs: Json, context: NodeContext) -> Json:
+        if context.attempt == 1:
+            raise NodeMustWait("no channel free", delay_s=5) if context.node_id == "w" else NodeError("not yet")
+        return {"out": context.attempt}
+
+    toys.add("fails_once", fails_once)
+    async with stack.worker():
+        table = await stack.run(inline("f", "fails_once"), inline("w", "fails_once"))
+    assert [table[path]["output"]["out"] for path in "fw"] == [2, 2]
+    for path, told in {"f": ("retry", "node_failed", "not yet"), "w": ("wait", "waiting", "no channel free")}.items():
+        assert gateway.kinds(path) == ["open", "retry", "open", "complete"]
+        (notice,) = gateway.sent("retry", path)
+        assert (notice["kind"], notice["code"], notice["message"]) == told

@@ -551,3 +551,40 @@ async def test_null_link_sends_nothing_and_waits_for_nothing() -> None:
     assert await link.complete(A, {}, end=True)
     assert_empty(link)
     await link.stop()
+
+
+async def test_a_fact_with_data_that_the_wire_cannot_hold_is_mended_and_sent(
+    link: GatewayLink, gateway: FakeGateway
+) -> None:
+    link.fact("r", "n", "NODE_ERROR", {"errorDetails": {"message": "half \ud83d", "details": {"x": 10**30}}})
+    await until(lambda: bool(gateway.sent("fact", "n")))
+    details = gateway.sent("fact", "n")[0]["payload"]["errorDetails"]
+    assert details == {"message": "half \ufffd", "details": {"x": 1e30}}
+
+
+async def test_while_the_gateway_is_away_too_long_only_what_nobody_can_reconstruct_is_kept(
+    link: GatewayLink, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("innkeeper.activities.outgoing_queue.MAX_WAITING", 20_000)
+    await until(lambda: link.connected.is_set())
+    await gateway.stop()
+    for number in range(1_000):
+        link.fact("r", f"c{number}", "NODE_EXECUTING", {})
+        link.fact("r", f"c{number}", "NODE_COMPLETE", {"output": {"x": "y" * 100}})
+    kept = len(link._queue)
+    assert kept < 200
+    open_first = NodeAttempt("r", "late", FIRST)
+    link.open(open_first, "core:X")
+    assert link.send_complete(open_first, {"out": 1}) is None
+    assert not await link.complete(open_first, {"out": 1}, end=False)
+    for kind in ("NODE_ERROR", "NODE_SKIPPED", "NODE_INTERRUPTED", "NODE_WAITING", "APPROVAL_REQUIRED"):
+        link.fact("r", kind, kind, {})
+    awaited = asyncio.create_task(link.complete(A, {}, end=True, is_awaited=True))
+    await asyncio.sleep(0)
+    assert len(link._queue) == kept + 7
+    assert sum("wait for the gateway" in record.getMessage() for record in caplog.records) == 1
+    await gateway.start()
+    assert await awaited
+    assert [message["type"] for message in gateway.sent("fact")][-1] == "APPROVAL_REQUIRED"
+    # What comes after the outage is told again.
+    assert await link.complete(B, {}, end=False)

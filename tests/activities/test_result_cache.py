@@ -17,7 +17,7 @@ from innkeeper.activities.values import Values
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.node import NodeContext, Outputs, SecretRef
 from innkeeper.nodes.services.blobs import FolderBlobs
-from innkeeper.nodes.services.results import SWEEP_EVERY, FolderResults, result_key
+from innkeeper.nodes.services.results import SWEEP_EVERY, FolderResults, KeptResult, result_key
 from tests.activities.toy_stack import Toys
 
 BLOB = {"$blob": "a" * 64, "size": 9, "mime": "application/json", "preview": "x"}
@@ -76,8 +76,8 @@ def folder(root: Path, **more: Any) -> FolderResults:
 
 async def test_results_are_kept_per_user(tmp_path: Path) -> None:
     results = folder(tmp_path)
-    await results.put("me", KEY, {"out": 1})
-    assert await results.get("me", KEY) == {"out": 1}
+    await results.put("me", KEY, KeptResult({"out": 1}))
+    assert await results.get("me", KEY) == ({"out": 1}, [])
     assert await results.get("you", KEY) is None
     assert await results.get("me", "1" * 64) is None
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_mode & 0o077] == []
@@ -85,9 +85,9 @@ async def test_results_are_kept_per_user(tmp_path: Path) -> None:
 
 async def test_result_whose_value_has_gone_or_that_is_damaged_is_a_miss(tmp_path: Path) -> None:
     results = folder(tmp_path)
-    await results.put("me", KEY, {"out": {"text": {"$blob": "gone"}, "chunks": 1}})
+    await results.put("me", KEY, KeptResult({"out": {"text": {"$blob": "gone"}, "chunks": 1}}))
     assert await results.get("me", KEY) is None
-    await results.put("me", KEY, {"out": 1})
+    await results.put("me", KEY, KeptResult({"out": 1}))
     (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
     for content in (b"", b"{", b"[]", b'{"user": "me"}', b'{"user": "you", "outputs": {}}'):
         file.write_bytes(content)
@@ -96,7 +96,7 @@ async def test_result_whose_value_has_gone_or_that_is_damaged_is_a_miss(tmp_path
 
 async def test_old_results_are_not_given_and_go_with_the_next_sweep(tmp_path: Path) -> None:
     results = folder(tmp_path)
-    await results.put("me", KEY, {"out": 1})
+    await results.put("me", KEY, KeptResult({"out": 1}))
     (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
     os.utime(file, (time.time() - 61, time.time() - 61))
     assert await results.get("me", KEY) is None
@@ -107,7 +107,7 @@ async def test_old_results_are_not_given_and_go_with_the_next_sweep(tmp_path: Pa
 async def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     results = folder(tmp_path, max_bytes=1_000)
     for number in range(SWEEP_EVERY + 1):
-        await results.put("me", f"{number:064}", {"out": "x" * 100})
+        await results.put("me", f"{number:064}", KeptResult({"out": "x" * 100}))
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 1_000
     assert await results.get("me", f"{SWEEP_EVERY:064}") is not None
@@ -115,11 +115,11 @@ async def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
 
 async def test_cache_that_is_off_keeps_nothing_and_a_full_disk_fails_no_node(tmp_path: Path) -> None:
     off = folder(tmp_path / "off", max_bytes=0)
-    await off.put("me", KEY, {"out": 1})
+    await off.put("me", KEY, KeptResult({"out": 1}))
     assert await off.get("me", KEY) is None
     assert not (tmp_path / "off").exists()
     (tmp_path / "file").touch()
-    await folder(tmp_path / "file").put("me", KEY, {"out": 1})
+    await folder(tmp_path / "file").put("me", KEY, KeptResult({"out": 1}))
 
 
 # --- in the activity ----------------------------------------------------------------------------------------------
@@ -182,3 +182,25 @@ async def test_other_plugin_settings_are_another_question(tmp_path: Path, toys: 
         result = await ActivityEnvironment().run(execute.execute_node, call.to_wire())
         given.append((result["outputs"]["out"], result.get("cached", False)))
     assert given == [(1, False), (2, False), (1, True)]
+
+
+async def test_what_a_node_warned_of_is_told_again_with_its_kept_outputs(tmp_path: Path, toys: Toys) -> None:
+    async def warns(inputs: dict[str, Any], context: NodeContext) -> Outputs:
+        context.warn("odd", "the last line broke off")
+        return Outputs(out=1)
+
+    toys.add("warns", warns)
+    link = NullLink()
+    link.start()
+    values = Values(FolderBlobs(tmp_path / "blobs"))
+    execute = ExecuteNode(
+        toys,
+        lambda user: (None, Spy()),  # type: ignore[arg-type, return-value]
+        link,
+        values,
+        results=folder(tmp_path / "results"),
+    )
+    call = NodeCall("r", "n", "toy:warns", {}, cached=True)
+    results = [await ActivityEnvironment().run(execute.execute_node, call.to_wire()) for _ in range(2)]
+    assert [result.get("cached", False) for result in results] == [False, True]
+    assert [result["warnings"] for result in results] == [[{"code": "odd", "message": "the last line broke off"}]] * 2

@@ -19,6 +19,7 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from innkeeper.activities import worker
+from innkeeper.activities.process_end import SECOND_GRACE_S
 from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.gateway.process.temporal_server import free_port
 from innkeeper.workflows.connection import connect_config
@@ -49,6 +50,44 @@ displayName: Slow
 version: 1.0.0
 nodes:
   entry: nodes
+"""
+
+STUBBORN_PLUGIN = """
+import asyncio
+import sys
+import time
+
+from innkeeper.nodes.definition import NodeDefinition, Output
+
+
+async def exits():
+    sys.exit(4)
+
+
+async def parent(inputs, context):
+    await asyncio.gather(asyncio.create_task(exits()))
+
+
+async def blocker(inputs, context):
+    time.sleep(300)
+
+
+async def ignorer(inputs, context):
+    while True:
+        try:
+            await asyncio.sleep(300)
+        except asyncio.CancelledError:
+            pass
+
+
+def node(name, execute):
+    return NodeDefinition(
+        type=name, category="test", display_name=name, description=name, outputs={"out": Output("STRING")},
+        execute=execute,
+    )
+
+
+definitions = [node("Parent", parent), node("Blocker", blocker), node("Ignorer", ignorer)]
 """
 
 SETTINGS_PLUGIN = """
@@ -157,10 +196,10 @@ def planned(id: str, type: str, **inputs: Any) -> PlannedNode:
     return PlannedNode(id, type, inputs=slots, outputs=outputs)  # type: ignore[arg-type]
 
 
-def hanging_plugin(folder: Path) -> None:
+def hanging_plugin(folder: Path, module: str = PLUGIN) -> None:
     (folder / "slow" / "nodes").mkdir(parents=True)
     (folder / "slow" / "plugin.yaml").write_text(MANIFEST)
-    (folder / "slow" / "nodes" / "hang.py").write_text(PLUGIN)
+    (folder / "slow" / "nodes" / "hang.py").write_text(module)
 
 
 STOP_S = 25
@@ -246,6 +285,40 @@ async def test_it_stops_although_the_gateway_acknowledges_nothing(
             assert await running.ended(STOP_S) == 0
         finally:
             await handle.terminate()
+
+
+async def test_exit_in_a_task_that_a_node_started_ends_that_node_only(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
+) -> None:
+    hanging_plugin(tmp_path / "plugins", STUBBORN_PLUGIN)
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(temporal, planned("p", "slow:Parent"))
+        async with asyncio.timeout(60):
+            result = await handle.result()
+        assert result["nodes"]["p"]["error"]["message"].startswith("the node called exit(4)")
+        running.inner.send_signal(signal.SIGTERM)
+        assert await running.ended(STOP_S) == 0
+    assert any("SystemExit" in line for line in running.lines)
+
+
+@pytest.mark.parametrize("kind", ["Blocker", "Ignorer"])
+async def test_a_worker_that_a_node_keeps_from_stopping_ends_itself(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    hanging_plugin(tmp_path / "plugins", STUBBORN_PLUGIN)
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(temporal, planned("b", f"slow:{kind}"))
+        await asyncio.sleep(2)
+        running.inner.send_signal(signal.SIGTERM)
+        try:
+            assert await running.ended(SECOND_GRACE_S + STOP_S) == 1
+        finally:
+            await handle.terminate()
+    assert "did not stop within 10.5 s" in running.lines[-1]
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc to see when signals are taken")

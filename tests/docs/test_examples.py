@@ -255,7 +255,7 @@ def test_meta_of_a_run_is_what_the_gateway_writes() -> None:
 def test_the_table_names_every_type_of_event() -> None:
     listed = {row[0] for row in table_rows((DOCS / "events.md").read_text(), "Types") if row[0].isupper()}
     written = {"NODE_STREAM_RESET", "WORKFLOW_INTERFACE_YIELD", "WORKFLOW_INTERFACE_RESET"}
-    known = {fence.STATUS, fence.EXECUTING, fence.YIELD, fence.PROGRESS} | fence.TERMINAL | fence.ANNOUNCED
+    known = {fence.STATUS, fence.EXECUTING, fence.YIELD, fence.PROGRESS, fence.RETRY} | fence.TERMINAL | fence.ANNOUNCED
     assert listed == known | written
 
 

@@ -358,6 +358,7 @@ async def test_nodes_inside_have_their_own_retries_and_limits(library: Library) 
     document = graph([{**group("s", "slow"), "continueOnError": True}, group("r", "stubborn")])
     _, status = await library.run(document)
     assert status["status"] == "complete", status
-    assert status["nodeStatus"]["s/w"]["error"]["code"] == "attempts_exhausted"
+    assert status["nodeStatus"]["s/w"]["error"]["code"] == "timeout"
+    assert "0.4 s" in status["nodeStatus"]["s/w"]["error"]["message"]
     assert "s/w" in status["nodeStatus"]["s"]["error"]["message"]
     assert status["nodeStatus"]["r/w"]["attempts"] == 3

@@ -287,7 +287,7 @@ class _Decision:
 
 
 def _seed(entry: Entry, *, stale: bool) -> dict[str, Any]:
-    seed = {key: entry[key] for key in ("status", "output", "attempts", "dead") if key in entry}
+    seed = {key: entry[key] for key in ("status", "output", "attempts", "dead", "warnings") if key in entry}
     return {**seed, "reused": True, **({"stale": True} if stale else {})}
 
 

@@ -31,6 +31,8 @@ MAX_INLINE_INPUTS = 256_000
 UNPOLLED_QUEUE_S = 60.0
 PIECES_SINCE = NAMED_SINCE = 2
 """The first plan version whose multi slots travel in pieces, and whose activities are named like their nodes."""
+STOP_PATIENCE = timedelta(seconds=5)
+"""The activity itself holds a node to its limit and tells of it; the server gives up on one that does not stop then."""
 STREAM_LIMIT = timedelta(hours=24)
 """A node at either end of a STREAM edge may wait this long; its own limit counts what it does not wait."""
 
@@ -87,7 +89,7 @@ class NodeRuns:
             activity_id=self._location.of(node.id) if self._plan.plan_version >= NAMED_SINCE else None,
             task_queue=self._queue_of(node),
             result_type=dict,
-            start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s),
+            start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s) + STOP_PATIENCE,
             schedule_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.total_timeout_s),
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=retry,
@@ -124,7 +126,7 @@ class NodeRuns:
             interface_inputs=interface_inputs(self._plan, self._location) if node.interface_values else {},
             stream_inputs=self.sources(node),
             keep_chunks=self._is_followed(node),
-            active_timeout_s=node.timeout_s if self._is_in_stream(node) else 0.0,
+            active_timeout_s=node.timeout_s,
             cached=node.cached and not self._context.no_cache,
         )
 
@@ -221,7 +223,8 @@ def describe(error: BaseException, node: PlannedNode) -> tuple[dict[str, Any], i
         cause = failure_of(error)
     if isinstance(cause, ActivityTimeout):
         last = cause.cause
-        limit = f"node {node.id!r} did not finish within {node.total_timeout_s:g} s"
+        limit = f"node {node.id!r}, whose limit is {node.timeout_s:g} s for one attempt, "
+        limit += f"did not finish within {node.total_timeout_s:g} s in all attempts together"
         message = f"{limit}; last: {last.message}" if isinstance(last, ApplicationError) else limit
         return {"message": message, "code": "timeout", "retryable": True}, 0
     if isinstance(cause, TerminatedError | CancelledError):

@@ -136,14 +136,14 @@ class NodeTable:
 
     def record_result(self, node: PlannedNode, result: NodeResult, ended_at: str | None = None) -> tuple[NodeId, ...]:
         """Record what an activity gave, which has announced it already."""
-        flags = {**({} if result.logged else {"unlogged": True}), **({"cached": True} if result.cached else {})}
+        flags = {"unlogged": not result.logged, "cached": result.cached, "warnings": result.warnings}
         self.state.move(
             node.id,
             NodeStatus.COMPLETE,
             output=result.outputs,
             attempts=result.attempt,
             endedAt=ended_at or now(),
-            **flags,
+            **{key: value for key, value in flags.items() if value},
         )
         return self._settle(node.id)
 

@@ -139,8 +139,10 @@ class SegmentQueue:
         self._nodes.start(node.id, outcome["startedAt"])
         if "error" in outcome:
             return self._nodes.fail(node, outcome["error"], outcome["attempt"], outcome["endedAt"])
-        result = NodeResult(outcome["outputs"], outcome["attempt"])
+        result = NodeResult(outcome["outputs"], outcome["attempt"], warnings=outcome.get("warnings", []))
         ready = self._nodes.record_result(node, result, outcome["endedAt"])
         if workflow.unsafe.is_replaying():  # the worker that ran it may have died before it announced this
-            self._nodes.emit(node.id, "NODE_COMPLETE", {"output": result.outputs, "attempt": result.attempt})
+            warnings = {"warnings": result.warnings} if result.warnings else {}
+            event = {"output": result.outputs, "attempt": result.attempt, **warnings}
+            self._nodes.emit(node.id, "NODE_COMPLETE", event)
         return ready

@@ -47,8 +47,8 @@ class RunState:
     """The node table: id to `{status, output?, error?, reason?, cause?, attempts?, startedAt?, endedAt?}`.
 
     Finished nodes' outputs are read from here; nodes that have not begun are absent. Beside these an entry may hold
-    `dead` (outputs that will never come), `wait` (what a waiting node waits for) and `below` (the tables of the
-    graphs that the node ran: `{path: entry}` or references of such).
+    `warnings` (what the node told its user), `dead` (outputs that will never come), `wait` (what a waiting node waits
+    for) and `below` (the tables of the graphs that the node ran: `{path: entry}` or references of such).
     """
 
     table: dict[NodeId, dict[str, Any]] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from innkeeper.gateway.cli.live_view import JsonView, LiveView, PlainView, View, clean, node_names, output_text
+from innkeeper.gateway.cli.tables import node_states_table
 
 NAMES = {"a": "core:OpenAI", "b": "core:TextMerge"}
 _numbers = itertools.count(1)
@@ -135,3 +136,42 @@ def test_outputs_are_shown_as_people_read_them(value: Any, expected: str) -> Non
 def test_node_names_prefer_what_the_author_wrote() -> None:
     nodes = [{"id": "x", "type": "core:OpenAI", "displayName": "Poet"}, {"id": "y", "fullType": "core:TextMerge"}, 7]
     assert node_names({"nodes": nodes}) == {"x": "Poet", "y": "core:TextMerge"}
+
+
+WARNED = {"code": "odd", "message": "the last\nline [b]broke off\x1b[2J"}
+WARNING = "warning: the last line [b]broke off[2J (odd)"
+
+
+def test_plain_view_and_tree_show_each_warning_in_a_line_of_its_own() -> None:
+    target, file = console()
+    with PlainView(target, NAMES) as plain:
+        plain.show(event("NODE_COMPLETE", nodeId="a", attempt=1, output={}, warnings=[WARNED, WARNED]))
+    assert file.getvalue().splitlines()[1:] == [f"a: {WARNING}"] * 2
+    target, file = console(terminal=True)
+    with LiveView(target, NAMES, "Story") as live:
+        live.show(event("NODE_COMPLETE", nodeId="a", attempt=1, output={}, warnings=[WARNED]))
+    assert WARNING in file.getvalue()
+
+
+def test_table_of_nodes_shows_each_warning_in_a_line_of_its_own() -> None:
+    target, file = console()
+    target.print(node_states_table({"a": {"status": "complete", "warnings": [WARNED, WARNED]}}))
+    assert [line.split("complete")[-1].strip() for line in file.getvalue().splitlines()[1:]] == [WARNING] * 2
+
+
+def test_a_node_that_is_tried_again_shows_when_and_why() -> None:
+    error = {"code": "overloaded", "message": "the model\nis busy"}
+    when = "2026-01-01T00:00:00.000Z"
+    retry = event("NODE_RETRY", nodeId="a", attempt=1, retryAt=when, **error)
+    retry["payload"]["kind"] = "wait"
+    expected = "the model is busy (overloaded)"
+    target, file = console()
+    with PlainView(target, NAMES) as plain:
+        plain.show(event("NODE_EXECUTING", nodeId="a", attempt=1))
+        plain.show(retry)
+    last = file.getvalue().splitlines()[-1]
+    assert last.startswith("a: core:OpenAI  waiting  tries again at ")
+    assert last.endswith(expected)
+    target, file = console()
+    target.print(node_states_table({"a": {"status": "waiting", "retryAt": when, "lastError": error}}))
+    assert expected in " ".join(file.getvalue().split())

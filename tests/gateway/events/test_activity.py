@@ -40,3 +40,12 @@ def test_waits_are_counted_by_what_they_wait_for() -> None:
     )
     assert (found.approvals, found.waits_for("x"), found.waits_for("y")) == (1, 1, 0)
     assert found.working == {"a"}
+
+
+def test_a_node_that_waits_for_a_provider_waits_until_its_next_attempt_and_one_that_failed_works() -> None:
+    begun = ("n", "NODE_EXECUTING")
+    assert not activity(begun, ("n", "NODE_RETRY", {"kind": "retry"})).only_waits
+    waits = ("n", "NODE_RETRY", {"kind": "wait"})
+    assert activity(begun, waits).only_waits
+    again = activity(begun, waits, begun)
+    assert (again.working, again.waiting) == ({"n"}, {})

@@ -29,6 +29,8 @@ VALID: tuple[Json, ...] = (
     {"t": "gap", "path": "n", "epoch": [1, 0], "from": 0, "to": 3},
     {"t": "progress", "path": "n", "epoch": [1, 0], "value": 1, "max": 2},
     {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": {"text": "x"}, "end": True, "cached": True},
+    {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": {}, "warnings": [{"code": "a", "message": "b"}]},
+    {"t": "retry", "path": "n", "epoch": [1, 0], "code": "a", "message": "b", "retryAt": "2026", "kind": "wait"},
     {"t": "fact", "path": "m", "type": "NODE_ERROR", "payload": {"errorDetails": {"code": "x", "message": "y"}}},
     {"t": "fact", "path": "m", "type": "NODE_SKIPPED", "payload": {"reason": "dead", "output": {}}},
     {"t": "fact", "path": "m", "type": "NODE_EXECUTING", "payload": {"attempt": 1}},

@@ -552,3 +552,59 @@ def _outcome(state: RunLogState, message: Mapping[str, Any]) -> bytes | str:
     except ProtocolError as error:
         return error.code
     return orjson.dumps([list(decision.events), decision.answer, decision.disposition])
+
+
+def test_warnings_of_a_completed_node_are_in_its_event_and_absent_when_there_are_none() -> None:
+    log = Log()
+    warnings = [{"code": "odd", "message": "the last line broke off"}]
+    for path, told in (("n", {"warnings": warnings}), ("q", {})):
+        log.send(opened(path=path))
+        log.send({"t": "complete", "path": path, "epoch": [1, 0], "outputs": {}, "end": False, **told})
+    with_warnings, without = (event["payload"] for event in log.events if event["type"] == "NODE_COMPLETE")
+    assert with_warnings["warnings"] == warnings
+    assert "warnings" not in without
+
+
+def retried(epoch: Sequence[int] = (1, 0), **fields: Any) -> dict[str, Any]:
+    told = {"code": "overloaded", "message": "busy", "retryAt": "2026-01-01T00:00:00.000Z", "kind": "retry"}
+    return {"t": "retry", "path": "n", "epoch": list(epoch), **told, **fields}
+
+
+def test_a_retry_is_told_once_per_epoch_and_the_node_goes_on() -> None:
+    log = Log()
+    log.send(opened())
+    assert log.send(retried()).disposition == "logged"
+    assert log.send(retried()).disposition == "resend"
+    log.send(opened((2, 0)))
+    log.send(retried((2, 0), kind="wait"))
+    log.send({"t": "complete", "path": "n", "epoch": [2, 0], "outputs": {}, "end": False})
+    told = [event["payload"] for event in log.events if event["type"] == "NODE_RETRY"]
+    assert [(payload["attempt"], payload["kind"]) for payload in told] == [(1, "retry"), (2, "wait")]
+    assert told[0] == {
+        "promptId": "r",
+        "nodeId": "n",
+        "attempt": 1,
+        "code": "overloaded",
+        "message": "busy",
+        "retryAt": "2026-01-01T00:00:00.000Z",
+        "kind": "retry",
+    }
+    assert log.types()[-1] == "NODE_COMPLETE"
+    assert fold(log.stored()) == log.state
+
+
+def test_a_retry_of_an_attempt_that_does_not_count_any_more_is_dropped() -> None:
+    log = Log()
+    log.send(opened((2, 0)))
+    assert log.send(retried((1, 0))).answer == FENCED
+    log.send(fact_message("n", "NODE_ERROR", {"errorDetails": {}}))
+    assert log.send(retried((2, 0))).answer == FENCED
+    assert "NODE_RETRY" not in log.types()
+
+
+@pytest.mark.parametrize("odd", [{"kind": "soon"}, {"retryAt": 5}, {"code": ""}, {"message": None}])
+def test_a_retry_that_cannot_be_read_is_malformed(odd: dict[str, Any]) -> None:
+    log = Log()
+    log.send(opened())
+    with pytest.raises(MalformedMessage):
+        log.send(retried(**odd))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from innkeeper.gateway.runs.outcome import (
@@ -109,3 +110,21 @@ def test_error_names_the_failed_nodes_or_the_run_itself() -> None:
     own = {"message": "too long", "code": "timeout"}
     assert error_info(RunOutcome("error", {}, {}, own), failed) == {**own, "nodes": listed}
     assert error_info(RunOutcome("complete"), failed) is None
+
+
+def test_warnings_of_a_node_are_in_its_state_whoever_tells_of_its_end() -> None:
+    warnings = [{"code": "odd", "message": "the last line broke off"}]
+    entry = {**COMPLETE, "warnings": warnings}
+    outcome = RunOutcome("complete", {}, {"a": entry})
+    logged = project([event("NODE_COMPLETE", nodeId="a", output={"o": 1}, warnings=warnings)])
+    assert merged_nodes(outcome, logged)[0]["a"]["warnings"] == warnings
+    ((_, _, payload),) = missing_facts(outcome, project([]))
+    assert payload["warnings"] == warnings
+
+
+def test_long_messages_are_cut_in_the_list_of_failed_nodes_only() -> None:
+    nodes = {str(number): {"status": "error", "error": {"message": "x" * 10_000, "code": "c"}} for number in range(100)}
+    info = error_info(RunOutcome("error"), nodes)
+    assert info is not None
+    assert len(orjson.dumps(info)) < 200_000
+    assert "x" * 10_000 in info["message"]

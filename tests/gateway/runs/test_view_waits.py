@@ -79,3 +79,17 @@ def test_failure_that_went_no_further_is_not_why_the_run_failed() -> None:
 
 def test_group_that_failed_by_itself_is_the_cause() -> None:
     assert sentence({"loop": failed("too many rounds"), "loop/0/x": {"status": "complete"}}).startswith("node 'loop'")
+
+
+def test_node_that_is_tried_again_says_when_and_why_until_it_is() -> None:
+    told = {"code": "overloaded", "message": "busy", "retryAt": "2026-01-01T00:00:00.000Z", "attempt": 1}
+    retry, wait = (event(2, "NODE_RETRY", kind=kind, **told) for kind in ("retry", "wait"))
+    view = project([EXECUTING, retry]).nodes["a"]
+    assert (view["status"], view["retryAt"]) == ("running", "2026-01-01T00:00:00.000Z")
+    assert view["lastError"] == {"code": "overloaded", "message": "busy"}
+    assert project([EXECUTING, wait]).nodes["a"]["status"] == "waiting"
+    for after in (event(3, "NODE_EXECUTING", attempt=2), event(3, "NODE_INTERRUPTED"), COMPLETE):
+        ended = project([EXECUTING, wait, after]).nodes["a"]
+        assert ended["status"] != "waiting"
+        assert not {"retryAt", "lastError"} & ended.keys()
+    assert "retryAt" not in project([COMPLETE, retry]).nodes["a"]

@@ -18,7 +18,7 @@ import uvicorn.config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.activities.execute_node import _NodeLog
+from innkeeper.activities.node_reports import NodeLog
 from innkeeper.nodes.process.log_values import MAX_LINE_CHARS, MAX_TEXT_CHARS
 from innkeeper.nodes.process.logging import JsonFormatter, TextFormatter, configure
 from innkeeper.nodes.process.redaction import Redactor
@@ -103,7 +103,7 @@ def test_lines_of_nodes_name_run_node_and_attempt_in_both_forms(root: logging.Lo
     for log_format in ("json", "text"):
         stream = io.StringIO()
         configure("INFO", log_format, stream=stream)  # type: ignore[arg-type]
-        _NodeLog(logging.getLogger("innkeeper.node"), {"run": "r-1", "node": "g/n", "attempt": 2}).info("chunk %d", 1)
+        NodeLog(logging.getLogger("innkeeper.node"), {"run": "r-1", "node": "g/n", "attempt": 2}).info("chunk %d", 1)
         line = stream.getvalue()
         if log_format == "json":
             told = orjson.loads(line)

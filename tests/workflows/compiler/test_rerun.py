@@ -229,7 +229,7 @@ def branching(*more: PlannedNode) -> RunPlan:
 
 
 BRANCHED: Json = {
-    "b": {"status": "complete", "output": {"true": 1}, "dead": ["false"]},
+    "b": {"status": "complete", "output": {"true": 1}, "dead": ["false"], "warnings": [{"code": "odd"}]},
     "yes": {"status": "complete", "output": {"out": 1}},
     "no": {"status": "skipped", "reason": "branch_not_taken", "cause": "b"},
     "m": {"status": "complete", "output": {"out": 1}},
@@ -242,6 +242,7 @@ def test_branch_keeps_its_choice_and_what_was_skipped_stays_skipped() -> None:
     assert dispositions(found) == {"b": "reused", "yes": "reused", "no": "skipped", "m": "reused"}
     assert seed_of(found, "no") == {"status": "skipped", "reason": "branch_not_taken", "cause": "b"}
     assert seed_of(found, "b")["dead"] == ["false"]
+    assert seed_of(found, "b")["warnings"] == [{"code": "odd"}]
 
 
 def test_new_node_on_the_side_not_taken_is_skipped_for_the_old_reason() -> None:
