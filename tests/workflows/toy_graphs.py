@@ -62,6 +62,8 @@ TOYS = [
     toy("Modal", {"base": Input("STRING")}, {"text": TEXT}, mode_config_key="op", modes={
         "add": Mode("add", "Add", {"left": Input("FLOAT", required=True)}, {"sum": Output("FLOAT")})}),
     toy("Patient", {}, {}, placement="inline", timeout_s=10, retry=Retry(7, 2, 3, 60, ("refused",)), queue="gpu"),
+    toy("Switched", {"on": Input("BOOLEAN")}, {"text": TEXT}),
+    toy("Sum", {"parts": Input("FLOAT", multi=True)}, {"sum": Output("FLOAT")}),
     toy("Frame", {}, {}, is_ui_node=True),
 ]  # fmt: skip
 

@@ -99,7 +99,9 @@ class Graph:
             found += readable_secrets(node)
             found += self.groups.problems(node, root_id)
             found += repeat_problems(node, self.groups.document(reference_of(node) or ""))
-            found += control_problems(node, self.inputs[node_id], self.into[node_id])
+            # Control nodes look at what was typed into them more closely.
+            control = control_problems(node, self.inputs[node_id], self.into[node_id])
+            found += control or validate.literal_problems(node, self.inputs[node_id])
             found += validate.order_warnings(node, self.into[node_id])
             for item in self.into[node_id]:
                 found += validate.wire_problems(item)

@@ -18,13 +18,15 @@ from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.document.json_reader import kind, quoted_names
 from innkeeper.workflows.document.limits import MAX_PATH_BYTES, id_bytes
 from innkeeper.workflows.document.model import DocumentNode, Edge, InterfaceSlot, WorkflowDocument
-from innkeeper.workflows.document.slot_values import is_number, value_complaint
-from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED, PlannedInput
+from innkeeper.workflows.document.slot_values import is_number, literal_complaint, value_complaint
+from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED, PlannedInput, SlotKey
 
 RESERVED_IDS = frozenset({"__WORKFLOW_INTERFACE_OUTPUTS__"})
 MAX_ATTEMPTS = 100
 MAX_TIMEOUT_S = 86_400
 MAX_REPORTED_MEMBERS = 100
+CONVERTING = frozenset({"core:MathOperation", "core:RandomNumber", "core:OpenAI"})
+"""They make numbers, or true and false, of whatever they are given, as recorded runs of ComfyTavern do."""
 _KNOWN_TYPES = frozenset((*DATA_FLOW_TYPES, "STREAM", "CODE"))
 
 
@@ -101,6 +103,8 @@ def interface_problems(document: WorkflowDocument, *, is_run: bool = True) -> li
         if is_run and slot.required and not slot.has_value:
             message = f"the workflow's input {slot.key!r} is required and has no value; give it one"
             problems.append(Problem("missing_input", message, slot=slot.key))
+        elif is_run and slot.has_value and (complaint := literal_complaint(slot.value, slot.to_input())):
+            problems.append(Problem("invalid_input", f"the workflow's input {slot.key!r} {complaint}", slot=slot.key))
     return problems
 
 
@@ -126,6 +130,20 @@ def node_problems(node: ResolvedNode, inputs: PlannedInputs, wires: Iterable[Wir
     """Everything about one node and what it gets."""
     problems = mode_problems(node) + config_problems(node) + override_problems(node.node) + preset_warnings(node)
     return problems if node.node.bypassed else problems + missing_inputs(node, inputs, wires)
+
+
+def literal_problems(node: ResolvedNode, inputs: PlannedInputs) -> list[Problem]:
+    """Values typed into slots of another type. Where an edge brings the value nobody reads what was typed."""
+    problems: list[Problem] = []
+    if node.node.bypassed or node.definition.full_type in CONVERTING:
+        return problems
+    for key, value in node.node.inputs.items():
+        slot, planned = node.inputs.get(key), inputs.get(SlotKey(key))
+        is_read = planned is not None and not planned.feeds
+        if slot is not None and is_read and (complaint := literal_complaint(value, slot)):
+            message = f"node {node.id!r}: input {key!r} {complaint}"
+            problems.append(Problem("invalid_input", message, node=node.id, slot=key))
+    return problems
 
 
 def missing_inputs(node: ResolvedNode, inputs: Mapping[Any, PlannedInput], wires: Iterable[Wire]) -> list[Problem]:

@@ -45,7 +45,8 @@ def literal(value: Any, **more: Any) -> PlannedInput:
 
 @pytest.mark.parametrize("value", [None, "", 0, False, [], {}, "text", {"deep": [{"x": 1}]}])
 def test_a_typed_in_value_beats_the_default_whatever_it_is(value: Any) -> None:
-    assert slot(compiled([node("e", "Echo", {"n": value})]), "e", "n") == literal(value)
+    given = compiled([node("e", "Need", {"a": "x", "b": value})])
+    assert slot(given, "e", "b") == literal(value, required=True)
 
 
 def test_default_then_first_suggestion_then_zero_for_math_then_nothing() -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from innkeeper.nodes.definition import Input
-from innkeeper.nodes.errors import InvalidWorkflow
+from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.compiler.graph_order import cycles, kahn_order
-from innkeeper.workflows.document.model import parse_document
+from innkeeper.workflows.document.model import parse_document, with_inputs
 from tests.workflows.toy_graphs import TEXT, ToyCatalogue, compiled, document, edges, node, places, problems, toy
 
 Nodes = list[dict[str, Any]]
@@ -57,6 +57,12 @@ BAD: list[tuple[str, Nodes, list[str], list[GraphLocation]]] = [
     ("setting of another type", setting(path=5), [], [("invalid_config", "n", "path", None)]),
     ("setting below its minimum", setting(level=-1), [], [("invalid_config", "n", "level", None)]),
     ("setting above its maximum", setting(level=10), [], [("invalid_config", "n", "level", None)]),
+    ("text for a whole number", [node("n", "Echo", {"n": "abc"})], [], [("invalid_input", "n", "n", None)]),
+    ("fraction in a slot for whole numbers", [node("n", "Echo", {"n": 5.5})], [], [("invalid_input", "n", "n", None)]),
+    ("fraction as text", [node("n", "Echo", {"n": "5.5"})], [], [("invalid_input", "n", "n", None)]),
+    ("a number for true or false", [node("n", "Switched", {"on": 2})], [], [("invalid_input", "n", "on", None)]),
+    ("text for true or false", [node("n", "Switched", {"on": "False"})], [], [("invalid_input", "n", "on", None)]),
+    ("one of several numbers", [node("n", "Sum", {"parts": [1, "x"]})], [], [("invalid_input", "n", "parts", None)]),
     ("fraction for a whole number", setting(level=1.5), [], [("invalid_config", "n", "level", None)]),
     ("truth for a number", setting(level=True), [], [("invalid_config", "n", "level", None)]),
     ("setting outside its options", setting(mode="quite"), [], [("invalid_config", "n", "mode", None)]),
@@ -247,3 +253,35 @@ def test_compiling_does_not_change_the_document() -> None:
     first.plan.nodes[0].inputs["parts"].value.append("changed")
     assert compile_document(read, ToyCatalogue(), secret_id=str).plan.nodes[0].inputs["parts"].value == ["a"]
     assert read == document([node("j", "Join", {"parts": ["a"]})])
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "ends"),
+    [
+        ("Echo", {"n": 5}, []), ("Echo", {"n": 5.0}, []), ("Echo", {"n": "5"}, []), ("Echo", {"n": None}, []),
+        ("Echo", {"n": ""}, []), ("Echo", {"n": False}, []), ("Echo", {"a": 5}, []),
+        ("List", {"x": "1.5", "items": "[1]"}, []),
+        ("Switched", {"on": False}, []), ("Sum", {"parts": 1}, []), ("Sum", {"parts": [1, "2.5"]}, []),
+        ("Echo", {"n": "abc"}, ["m.n > n.n"]),
+    ],
+)  # fmt: skip
+def test_typed_in_values_whose_meaning_is_plain_are_taken(kind: str, inputs: dict[str, Any], ends: list[str]) -> None:
+    assert problems([node("m", "Number"), node("n", kind, inputs)], *ends) == ()
+
+
+@pytest.mark.parametrize(
+    ("type", "value", "complaint"),
+    [("INTEGER", "abc", "must be a whole number, found text"), ("INTEGER", 5.5, "must be a whole number"),
+     ("BOOLEAN", "False", "must be true or false, found text"), ("FLOAT", [], "must be a number, found a list"),
+     ("INTEGER", "7", ""), ("STRING", 7, ""), ("BOOLEAN", True, "")],
+)  # fmt: skip
+def test_inputs_of_a_submission_have_their_type(type: str, value: Any, complaint: str) -> None:
+    slots = {"i": {"key": "i", "dataFlowType": type}}
+    given, _ = with_inputs(document([node("in", "core:GroupInput")], interfaceInputs=slots), {"i": value})
+    found: tuple[Problem, ...] = ()
+    try:
+        compile_document(given, ToyCatalogue(), secret_id=str)
+    except InvalidWorkflow as invalid:
+        found = invalid.problems
+    assert [(problem.code, problem.slot) for problem in found] == ([("invalid_input", "i")] if complaint else [])
+    assert all(complaint in problem.message for problem in found)

@@ -310,7 +310,7 @@ async def test_an_event_that_comes_first_in_a_new_history_reaches_every_item(
             node("w", "toy:Work"),
             node("e", "core:WaitForEvent", configValues={"name": "go"}),
         ],
-        "in.item > w.item", "w.out > e.filter",
+        "in.item > w.item", "in.index > e.",
         inputs=IN, outputs={"out": "e.data"},
     )  # fmt: skip
     handle = await player.start(document([each("each", "inner", [{}] * 12, concurrency=12)]), inner=inner)
