@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from innkeeper.nodes.errors import ProviderError, ResourceError
+from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import ModelWish, Route, SecretRef
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
 from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, route
-from innkeeper.nodes.services.hosts import same_host
 from innkeeper.nodes.services.secrets import SecretStore
 
 _REFERENCE = "channel:"
@@ -145,7 +145,8 @@ def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, st
     # Whose secret it is does not matter here: the file is the operator's, and ids of secrets cannot be guessed.
     if store is None:
         raise ResourceError(f"the key of channel {channel.id!r} is not stored here", code="secret_not_found")
-    record = store.load(channel.api_key)
+    # It is the channel's from now on: no graph that spells its id sends it elsewhere.
+    record = store.bind(channel.api_key, channel.host)
     if record.hosts and not any(same_host(channel.host, host) for host in record.hosts):
         raise ResourceError(f"the stored key of channel {channel.id!r} is for other hosts", code="secret_refused")
     return record.value

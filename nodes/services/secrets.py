@@ -12,15 +12,15 @@ import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
 from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.hosts import host_of, is_plain_host, same_host
 from innkeeper.nodes.node import SecretRef
 from innkeeper.nodes.services.files import cannot_write, write_atomic, write_temporary
-from innkeeper.nodes.services.hosts import host_of, same_host
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
 KEY_FILE = "secret.key"
@@ -36,7 +36,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class SecretRecord:
-    """A stored secret. No hosts: it may go to any."""
+    """A stored secret and the hosts (`name` or `name:port`) it may go to. None yet: it is bound where it goes first."""
 
     value: str = field(repr=False)
     owner: str
@@ -65,6 +65,8 @@ class SecretStore:
     def put(self, value: str, owner: str, hosts: Collection[str] = ()) -> SecretRef:
         """Store a value and name it. The same value of the same owner is stored once; its hosts add up.
 
+        One that has hosts keeps them when it comes again without any.
+
         Raises:
             ResourceError: Too long (`secret_too_large`), or the disk refuses (`storage_failed`).
         """
@@ -75,7 +77,7 @@ class SecretStore:
             record = SecretRecord(value, owner, tuple(sorted(set(hosts))))
             present = self._find(ref)
             if present is not None:
-                record = SecretRecord(value, owner, _add_hosts(present.hosts, record.hosts))
+                record = SecretRecord(value, owner, tuple(sorted({*present.hosts, *record.hosts})))
             if record != present:
                 write_atomic(self._root / ref.id, self._encrypt(record))
         return ref
@@ -101,6 +103,19 @@ class SecretStore:
         except InvalidToken:
             message = f"a stored secret cannot be decrypted: was {KEY_FILE} or {KEY_VARIABLE} changed? Enter it anew"
             raise ResourceError(message, code="secret_unreadable") from None
+
+    def bind(self, ref: SecretRef, host: str) -> SecretRecord:
+        """The record, for good bound to `host` if it had no host before. Of two processes the first one binds.
+
+        Raises:
+            ResourceError: As `load` and `put`.
+        """
+        with self._lock():
+            record = self.load(ref)
+            if not record.hosts:
+                record = replace(record, hosts=(host,))
+                write_atomic(self._root / ref.id, self._encrypt(record))
+            return record
 
     def _find(self, ref: SecretRef) -> SecretRecord | None:
         try:
@@ -158,7 +173,7 @@ class UserSecrets:
         self._env_hosts = (base, *env_key_hosts)
 
     async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
-        """The plain value, for a request to `host` (`name` or `name:port`).
+        """The plain value, for a request to `host` (`name` or `name:port`). The first one binds it, for good.
 
         Raises:
             ResourceError: Unknown or of another user (`secret_not_found`), or not for that host (`secret_refused`).
@@ -169,8 +184,12 @@ class UserSecrets:
         if record.owner != self._user:
             # The same words as for one that does not exist: nobody learns what others have.
             raise _unknown()
+        if host is not None and not record.hosts and is_plain_host(host):
+            record = await asyncio.to_thread(self._store.bind, ref, host)
         if record.hosts:
-            _check_host(host, record.hosts, "a secret")
+            _check_host(host, record.hosts, "a secret", "; type it beside the address that it is for")
+        elif host is not None:
+            raise ResourceError("a secret may not be sent to what is no plain host name", code="secret_refused")
         return record.value
 
     def from_environment(self, name: str) -> SecretRef | None:
@@ -233,20 +252,14 @@ def _decode(content: bytes) -> SecretRecord:
     return SecretRecord(data["value"], data["owner"], tuple(data["hosts"]))
 
 
-def _add_hosts(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
-    if not first or not second:
-        return ()
-    return tuple(sorted({*first, *second}))
-
-
 def _unknown() -> ResourceError:
     return ResourceError("the secret is not known; enter it anew", code="secret_not_found")
 
 
-def _check_host(host: str | None, allowed: Collection[str], what: str) -> None:
+def _check_host(host: str | None, allowed: Collection[str], what: str, remedy: str = "") -> None:
     if host is None:
         raise ResourceError(f"{what} is only for requests to {', '.join(allowed)}", code="secret_refused")
     if not any(same_host(host, entry) for entry in allowed):
         raise ResourceError(
-            f"{what} may not be sent to {host!r}; it is for {', '.join(allowed)}", code="secret_refused"
+            f"{what} may not be sent to {host!r}; it is for {', '.join(allowed)}{remedy}", code="secret_refused"
         )

@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.hosts import host_of
 from innkeeper.nodes.library.llm.parameters import number_of
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
-from innkeeper.nodes.services.hosts import host_of
 
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
 

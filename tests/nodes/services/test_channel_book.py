@@ -81,6 +81,7 @@ async def test_a_stored_key_serves_whoever_owns_it_but_only_its_hosts(tmp_path: 
     ref = (await found.routes(WISH))[0].api_key
     assert ref is not None
     assert await found.reveal(ref, "10.1.2.3:8000") == "sk-2"
+    assert store.load(free).hosts == ("10.1.2.3:8000",)
     write(tmp_path, one(f"{{$secret: {bound.id}}}") + "  priority: 1\n")
     ref = (await found.routes(WISH))[0].api_key
     assert ref is not None

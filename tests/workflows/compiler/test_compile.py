@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.compiler.compile import Compiled, SecretValue, compile_document
 from innkeeper.workflows.document.model import parse_document
 from innkeeper.workflows.engine.node_values import bypass_outputs as given_by
@@ -310,6 +312,7 @@ def test_a_large_interface_value_is_a_blob_too() -> None:
 
 CANARY = "sk-canary"
 REF = {"$secret": f"id-{CANARY}"}
+STORED = {"$secret": "5e" * 32}
 SEALED = (SecretValue(f"id-{CANARY}", CANARY, "default_user"),)
 
 
@@ -327,7 +330,8 @@ def _texts(result: Compiled) -> list[str]:
     ("typed", "kept"),
     [
         (CANARY, REF),
-        (REF, REF),
+        (STORED, STORED),
+        ({"$secret": "env:OPENAI_API_KEY"}, {"$secret": "env:OPENAI_API_KEY"}),
         ("", ""),
         (None, None),
         (12, {"$secret": "id-12"}),
@@ -347,7 +351,7 @@ def test_inner_keys_are_sealed_before_a_large_object_is_stored() -> None:
     typed = {"api_key": CANARY, "base_url": "http://x", "pad": LARGE}
     result = compiled([node("c", "Call", {"settings": typed})])
     assert slot(result, "c", "settings") == literal(blob({**typed, "api_key": REF}))
-    assert result.secrets == SEALED
+    assert result.secrets == (replace(SEALED[0], hosts=("x:80",)),)
     assert_no_canary(result)
 
 
@@ -395,6 +399,64 @@ def test_a_bypassed_node_hands_secrecy_on_to_its_sources_and_values() -> None:
 def test_equal_secrets_are_stored_once_and_belong_to_the_owner() -> None:
     result = compiled([node("a", "Key", {"api_key": CANARY}), node("b", "Key", {"api_key": CANARY})])
     assert result.secrets == SEALED
+
+
+HERE = "https://here.example/v1"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "edges", "hosts"),
+    [
+        ({"base_url": HERE}, (), ("here.example:443",)),
+        ({"url": " HTTP://Here.Example:8080/x "}, (), ("here.example:8080",)),
+        ({"base_url": "http://[::1]:80/v1"}, (), ("[::1]:80",)),
+        ({"base_url": HERE, "use_env_vars": False}, (), ("here.example:443",)),
+        ({"base_url": HERE, "use_env_vars": True}, (), ()),
+        ({"base_url": HERE}, ("s.value > d.base_url",), ()),
+        ({"base_url": HERE}, ("s.value > d.use_env_vars",), ()),
+        ({"base_url": r"http://good.example\@evil.example/"}, (), ()),
+        ({"base_url": "postgres://here.example/x"}, (), ()),
+        ({"base_url": 5}, (), ()),
+        ({}, (), ()),
+    ],
+)
+def test_a_typed_secret_is_for_the_host_of_the_address_beside_it(
+    inputs: dict[str, Any], edges: tuple[str, ...], hosts: tuple[str, ...]
+) -> None:
+    result = compiled([SOURCE, node("d", "Door", {"token": CANARY, **inputs})], *edges)
+    assert result.secrets == (replace(SEALED[0], hosts=hosts),)
+
+
+def test_a_secret_in_an_object_is_for_the_address_in_it_and_one_typed_twice_for_both() -> None:
+    keys = [{"api_key": CANARY, "base_url": url} for url in ("http://b", HERE)]
+    result = compiled([node(f"c{number}", "Call", {"settings": typed}) for number, typed in enumerate(keys)])
+    assert result.secrets == (replace(SEALED[0], hosts=("b:80", "here.example:443")),)
+
+
+def test_references_are_told_with_their_place() -> None:
+    result = compiled([node("d", "Door", {"token": STORED, "base_url": HERE}), node("k", "Key", {"api_key": STORED})])
+    told = {(use.id, use.place.node, use.place.slot, use.place.host) for use in result.references}
+    assert told == {("5e" * 32, "d", "token", "here.example:443"), ("5e" * 32, "k", "api_key", None)}
+    assert result.secrets == ()
+
+
+@pytest.mark.parametrize("typed", [CANARY, "", "5E" * 32, "env:" + CANARY, "channel:1:main"])
+@pytest.mark.parametrize("place", ["slot", "inner key", "setting", "interface"])
+def test_a_reference_that_is_none_is_a_problem_that_does_not_repeat_it(typed: str, place: str) -> None:
+    reference = {"$secret": typed}
+    interface = {"key": {"dataFlowType": "STRING", "config": {"default": reference}}}
+    graphs: dict[str, Any] = {
+        "slot": ([node("k", "Key", {"api_key": reference})], ()),
+        "inner key": ([node("c", "Call", {"settings": {"api_key": reference}})], ()),
+        "setting": ([node("v", "Vault", configValues={"token": reference})], ()),
+        "interface": ([node("in", "core:GroupInput"), node("k", "Key")], ("in.key > k.api_key",)),
+    }
+    nodes, edges = graphs[place]
+    with pytest.raises(InvalidWorkflow) as refused:
+        compiled(nodes, *edges, interfaceInputs=interface if place == "interface" else {})
+    (problem,) = (problem for problem in refused.value.problems if problem.level == "error")
+    assert problem.code == "invalid_secret_reference"
+    assert not typed or typed not in problem.message
 
 
 def test_the_stored_format_and_its_payload_give_one_plan() -> None:
