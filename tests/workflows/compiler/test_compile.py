@@ -68,9 +68,9 @@ def test_the_last_edge_into_a_single_slot_wins_and_all_are_waited_for() -> None:
     assert planned(result, "e").after == ("t", "s")
 
 
-def test_undeclared_slots_reach_the_node() -> None:
+def test_undeclared_slots_reach_the_node_by_edges_only() -> None:
     result = compiled([SOURCE, node("e", "Echo", {"typed": 2})], "s.value > e.wired", "s.lost > e.a")
-    assert slot(result, "e", "typed") == literal(2)
+    assert slot(result, "e", "typed") is None
     assert slot(result, "e", "wired") == PlannedInput((feed("s", "value"),))
     assert slot(result, "e", "a") == PlannedInput((feed("s", "lost"),))
 
@@ -151,7 +151,7 @@ def test_title_mode_config_and_defaults_of_a_node() -> None:
     m, b, p = result.plan.nodes
     assert (m.mode, m.title, list(m.outputs), m.inputs["left"].value) == ("add", "Sum", ["sum"], 1)  # type: ignore[index]
     assert (b.mode, b.title, list(b.outputs)) == (None, "A Modal", ["text"])
-    assert p.config == {"mode": "quiet", "path": "x", "own": [1]}
+    assert p.config == {"mode": "quiet", "path": "x"}
 
 
 @pytest.mark.parametrize(
@@ -370,6 +370,55 @@ def test_secret_settings_become_references() -> None:
     result = compiled([node("v", "Vault", configValues={"token": CANARY})])
     assert planned(result, "v").config == {"token": REF}
     assert_no_canary(result)
+
+
+@pytest.mark.parametrize(
+    ("typed", "warning", "nearest"),
+    [
+        (node("n", "Key", {"apiKey": CANARY}), "unknown_slot", "did you mean 'api_key'"),
+        (node("n", "Key", {"Api-Key ": {"deep": [CANARY]}}), "unknown_slot", "did you mean 'api_key'"),
+        (node("n", "Echo", {"password": CANARY}), "unknown_slot", "inputs are 'a', 'b', 'n'"),
+        (node("n", "Vault", configValues={"Token": CANARY}), "unknown_setting", "did you mean 'token'"),
+        (node("n", "Setting", configValues={"path": "x", "key": CANARY}), "unknown_setting", "settings are 'mode'"),
+        (node("n", "Echo", configValues={"key": CANARY}), "unknown_setting", "settings are none"),
+        (node("n", "Call", {"settings": {"apiKey": CANARY}}), "unknown_key", "did you mean 'api_key'"),
+        (node("n", "Call", {"settings": {"api_key": "k", "token": CANARY}}), "unknown_key", "did you mean 'api_key'"),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"bypassed": True}])
+def test_what_no_slot_and_no_setting_takes_is_kept_nowhere(
+    typed: dict[str, Any], warning: str, nearest: str, more: dict[str, Any]
+) -> None:
+    result = compiled([{**typed, **more}])
+    (told,) = result.warnings
+    assert (told.code, told.level, told.node) == (warning, "warning", "n")
+    assert nearest in told.message
+    assert "left out" in told.message
+    assert CANARY not in str(_texts(result))
+    assert CANARY not in repr(result.secrets)
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        (node("n", "Key", configValues={"api_key": CANARY}), "'api_key' of 'inputs'"),
+        (node("n", "Call", configValues={"api_key": CANARY}), "'api_key' of 'settings' of 'inputs'"),
+        (node("n", "Vault", {"token": CANARY}), "'token' of 'configValues'"),
+    ],
+)
+def test_a_secret_on_the_wrong_side_of_a_node_is_refused(typed: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidWorkflow) as refused:
+        compiled([typed])
+    (problem,) = (problem for problem in refused.value.problems if problem.level == "error")
+    assert (problem.code, problem.node) == ("misplaced_secret", "n")
+    assert place in problem.message
+    assert not any(CANARY in problem.message for problem in refused.value.problems)
+
+
+def test_a_value_for_a_slot_of_another_mode_is_left_out_without_a_word() -> None:
+    result = compiled([node("m", "Modal", {"left": 1, "base": CANARY}, configValues={"op": "add"})])
+    assert list(planned(result, "m").inputs) == ["left"]
+    assert result.warnings == ()
 
 
 def test_sources_of_secret_slots_seal_what_they_give() -> None:
