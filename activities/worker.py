@@ -222,6 +222,7 @@ def _set_up_logging() -> None:
 
 
 def main() -> int:
+    os.umask(0o077)  # before anything is made: files of a run are for this user only
     _set_up_logging()
     try:
         asyncio.run(run(read_settings(os.environ), os.environ))

@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gateway.serve")
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of INNKEEPER_HOST and _PORT")
     fd = parser.parse_args(arguments).fd
+    os.umask(0o077)  # before anything is made: databases and logs are for this user only
     try:
         with contextlib.ExitStack() as held:
             _run(fd, held)

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock
+from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock, private_files
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
@@ -83,6 +83,8 @@ class LocalStack:
 
     async def _start(self) -> None:
         options = self.options
+        # Before anything is made; the children inherit it.
+        self._cleanup.enter_context(private_files())
         settings = Settings.load(data_dir=options.data_dir, host=options.host, port=options.port)
         data = DataDir.open(options.data_dir)
         lock = DataLock.acquire(data)
