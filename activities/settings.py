@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.services.ownership import check_own
 
 DEFAULT_QUEUE = "innkeeper"
 INPUT_ROOM_MB = 48
@@ -66,9 +67,16 @@ class WorkerSettings:
 
 
 def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
-    """Build the settings from the environment. Raises SettingsError naming the key and the value."""
+    """Build the settings from the environment.
+
+    Raises:
+        SettingsError: A value cannot be used; names the key and the value.
+        ForeignDataDir: No data directory is named, and that of the current folder may have come with a download.
+    """
     defaults = WorkerSettings(Path(".innkeeper"))
     get = _Reader(environ)
+    if not environ.get("INNKEEPER_DATA_DIR"):
+        check_own(defaults.data_dir)
     return WorkerSettings(
         data_dir=Path(get.text("DATA_DIR", ".innkeeper")).absolute(),
         temporal_address=get.text("TEMPORAL_ADDRESS", "") or None,

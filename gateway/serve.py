@@ -74,11 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(fd: int | None, held: contextlib.ExitStack) -> None:
+    from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, own_default
     from innkeeper.gateway.process.listening_socket import listen, url_of
     from innkeeper.gateway.process.logging import configure
     from innkeeper.gateway.settings import Settings, worker_token
 
     settings = Settings.load()
+    if settings.data_dir == DEFAULT_DATA_DIR and not os.environ.get("INNKEEPER_DATA_DIR"):
+        own_default()
     if fd is not None:
         sock = held.enter_context(socket.socket(fileno=fd))
     else:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.services.ownership import PRIVATE, mark_own
+from innkeeper.nodes.services.ownership import PRIVATE, check_own, mark_own
 
 DEFAULT_DATA_DIR = Path(".innkeeper")
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -85,6 +85,16 @@ class DataDir:
     @property
     def lock_file(self) -> Path:
         return self.root / "lock"
+
+
+def own_default() -> Path:
+    """The data directory of the current folder, for who has named none.
+
+    Raises:
+        ForeignDataDir: It may have come with a download.
+    """
+    check_own(DEFAULT_DATA_DIR)
+    return DEFAULT_DATA_DIR
 
 
 def _make_private(root: Path) -> None:

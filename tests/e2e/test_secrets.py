@@ -146,7 +146,7 @@ CHANNELS = """
 channels:
   - id: one
     baseUrl: {url}
-    apiKey: env:CANARY_CHANNEL_KEY
+    apiKey: env:CANARY_CHANNEL_API_KEY
 models:
   - modelId: m
 """
@@ -166,7 +166,7 @@ async def test_no_canary_in_the_hands_of_other_nodes_is_found_anywhere(tmp_path:
         (tmp_path / "data").mkdir()
         (tmp_path / "data" / "channels.yaml").write_text(CHANNELS.format(url=model.url))
         outputs = ("web/body", "web/json", "web/headers", "template/text", "extract/value", "context/chatState")
-        env = {"CANARY_CHANNEL_KEY": CHANNEL, "INNKEEPER_ALLOW_LOOPBACK": "1"}
+        env = {"CANARY_CHANNEL_API_KEY": CHANNEL, "INNKEEPER_ALLOW_LOOPBACK": "1"}
         status = await played(node_graph(model.url), env, tmp_path, outputs)
     found = {node: told["status"] for node, told in status["nodeStatus"].items()}
     assert {*NODE_KEYS, SHOWN_TO_NODES} <= set(model.keys)
