@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.hosts import is_loopback_name
 from innkeeper.nodes.services.ownership import check_own
 
 DEFAULT_QUEUE = "innkeeper"
@@ -26,7 +28,9 @@ class WorkerSettings:
         gateway_url: Base URL of the gateway; empty turns events off (for benchmarks of the bare engine).
         queues: Further task queues this worker polls beside `innkeeper`.
         flush_timeout_s: How long nodes wait for a gateway that is away before they go on without it.
-        allow_loopback, allow_private: Nodes may reach this machine, private addresses.
+        allow_loopback, allow_private: Nodes may reach this machine, private addresses. Unless the operator says so,
+            this machine only while the gateway serves it alone (INNKEEPER_HOST, INNKEEPER_GATEWAY_URL): who sends
+            graphs from elsewhere has no business with what listens here.
         allow_loopback_http: So may requests that are not to a model. Unless the operator says so they may not: the
             gateway listens there, and takes what a downloaded graph sends it for the user's own wish.
         allowed_hosts: Hosts (`name` or `name:port`) nodes may reach whatever their addresses are.
@@ -87,7 +91,7 @@ def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
         max_activities=int(get.number("MAX_ACTIVITIES", defaults.max_activities, least=1)),
         flush_timeout_s=get.number("FLUSH_TIMEOUT_S", defaults.flush_timeout_s),
         stop_grace_s=get.number("STOP_GRACE_S", defaults.stop_grace_s),
-        allow_loopback=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback),
+        allow_loopback=get.flag("ALLOW_LOOPBACK", _serves_this_machine_alone(get, defaults.gateway_url)),
         # The same variable: what differs is what holds without it.
         allow_loopback_http=get.flag("ALLOW_LOOPBACK", defaults.allow_loopback_http),
         allow_private=get.flag("ALLOW_PRIVATE", defaults.allow_private),
@@ -102,6 +106,13 @@ def read_settings(environ: Mapping[str, str]) -> WorkerSettings:
         max_response_mb=int(get.number("MAX_RESPONSE_MB", defaults.max_response_mb, least=1)),
         input_room_mb=int(get.number("INPUT_ROOM_MB", defaults.input_room_mb, least=1)),
     )
+
+
+def _serves_this_machine_alone(get: _Reader, default_url: str) -> bool:
+    """A socket that listens everywhere is reached under a loopback address, so the host it listens on counts, too."""
+    url = get.url("GATEWAY_URL", default_url)
+    hosts = [get.text("HOST", ""), urlsplit(url).hostname or ""]
+    return all(is_loopback_name(host) for host in hosts if host)
 
 
 class _Reader:

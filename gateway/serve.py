@@ -108,7 +108,7 @@ def _hold_data_dir(settings: Settings, url: str, held: contextlib.ExitStack) -> 
 
     lock = DataLock.acquire(DataDir.open(settings.data_dir))
     held.callback(lock.release)
-    facts = {"pid": os.getpid(), "address": url, "temporal": settings.temporal_address}
+    facts = {"pid": os.getpid(), "address": url, "host": settings.host, "temporal": settings.temporal_address}
     lock.tell({key: value for key, value in facts.items() if value})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import secrets
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.hosts import is_loopback_name
 from innkeeper.nodes.services.resources import MAX_RESOURCE_BYTES
 
 PREFIX = "INNKEEPER_"
@@ -90,7 +90,7 @@ class Settings:
         if self.log_level.upper() not in LOG_LEVELS:
             known = ", ".join(LOG_LEVELS)
             raise SettingsError(f"{PREFIX}LOG_LEVEL={self.log_level!r} is no level; it must be one of {known}")
-        if self.access_token is None and not is_loopback(self.host):
+        if self.access_token is None and not is_loopback_name(self.host):
             raise SettingsError(
                 f"host {self.host!r} is not a loopback address and no access token is configured; "
                 f"set {PREFIX}ACCESS_TOKEN or listen on 127.0.0.1"
@@ -114,17 +114,6 @@ class Settings:
     @property
     def events_path(self) -> Path:
         return self.data_dir / "events.db"
-
-
-def is_loopback(host: str) -> bool:
-    """Does this name or address mean this machine only?"""
-    name = host.strip("[]")
-    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def worker_token(settings: Settings) -> str:

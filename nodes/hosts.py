@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from urllib.parse import urlsplit
 
@@ -15,6 +16,17 @@ def same_host(host: str, allowed: str) -> bool:
     if first is None or second is None or first[0] != second[0]:
         return False
     return first[1] is None or second[1] is None or first[1] == second[1]
+
+
+def is_loopback_name(host: str) -> bool:
+    """Does this name or address mean this machine only?"""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def is_plain_host(host: str) -> bool:

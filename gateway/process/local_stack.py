@@ -108,7 +108,7 @@ class LocalStack:
 
     def _facts(self, *, ready: bool) -> dict[str, object]:
         facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
-        return {**facts, "temporary": self.options.temporary}
+        return {**facts, "host": self.options.host, "temporary": self.options.temporary}
 
     def _python_children(self, data: DataDir, sock: socket.socket, lock: int) -> list[ChildSpec]:
         env = self._environment(data)
