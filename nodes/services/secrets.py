@@ -258,7 +258,10 @@ def _unknown() -> ResourceError:
 
 def _check_host(host: str | None, allowed: Collection[str], what: str, remedy: str = "") -> None:
     if host is None:
-        raise ResourceError(f"{what} is only for requests to {', '.join(allowed)}", code="secret_refused")
+        raise ResourceError(
+            f"{what} is only for requests to {', '.join(allowed)}; the node must say which host it asks",
+            code="secret_refused",
+        )
     if not any(same_host(host, entry) for entry in allowed):
         raise ResourceError(
             f"{what} may not be sent to {host!r}; it is for {', '.join(allowed)}{remedy}", code="secret_refused"
