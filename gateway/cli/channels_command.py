@@ -14,11 +14,10 @@ from innkeeper.nodes.services.channel_book import key_of, read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, ChannelFile, FileProblem
 from innkeeper.nodes.services.channels import Channel, Model
 from innkeeper.nodes.services.ownership import PRIVATE, mark_own
-from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, SecretStore, load_or_create_key
+from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, OPERATOR, SecretStore, load_or_create_key
 
 CHECK_S = 20.0
 MAX_PLAIN_KEY = 1_000
-_OWNER = "operator"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def store_key(value: str, data_dir: Path, environ: Mapping[str, str]) -> str:
         raise ResourceError("this is no key: one is a single word of plain characters", code="invalid_key")
     data_dir.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     mark_own(data_dir)
-    ref = _store(data_dir, environ).put(key, _OWNER)
+    ref = _store(data_dir, environ).put(key, OPERATOR)
     return f'apiKey: {{$secret: "{ref.id}"}}'
 
 

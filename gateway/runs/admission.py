@@ -16,7 +16,7 @@ from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import SecretRef
 from innkeeper.nodes.plugins import Catalogue
-from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
 from innkeeper.nodes.services.secrets import SecretStore
 from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
@@ -78,14 +78,21 @@ class Admission:
             raise InvalidWorkflow([*warnings, *literals.problems])
         await asyncio.to_thread(self._check_references, literals.references, user, warnings)
         compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
+        await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
         await self._keep(compiled)
         return Checked(compiled, warnings)
 
     async def _keep(self, compiled: Compiled) -> None:
         for secret in compiled.secrets:
             await asyncio.to_thread(self._secrets.put, secret.value, secret.owner, secret.hosts)
+        await asyncio.to_thread(self._keep_known, (use.id for use in compiled.references))
         for data in compiled.blobs.values():
             await self._blobs.put(data)
+
+    def _keep_known(self, secrets: Iterable[str]) -> None:
+        """A new run refers to secrets that are stored already, maybe for a run that is deleted in this moment."""
+        for secret in secrets:
+            self._secrets.keep(secret)
 
     def _compile(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         """Blocking: thousands of nodes take a while, and other clients must not wait for them."""

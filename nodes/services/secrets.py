@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import fcntl
 import hmac
 import json
@@ -11,7 +12,6 @@ import os
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from innkeeper.nodes.services.files import cannot_write, write_atomic, write_tem
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
 KEY_FILE = "secret.key"
+OPERATOR = "operator"
+"""Owner of keys that were stored for channels."""
 MIN_KEY_CHARS = 32
 MAX_SECRET_BYTES = 64 * 1024
 OFFERED_SECRETS = frozenset({"OPENAI_API_KEY"})
@@ -80,7 +82,43 @@ class SecretStore:
                 record = SecretRecord(value, owner, tuple(sorted({*present.hosts, *record.hosts})))
             if record != present:
                 write_atomic(self._root / ref.id, self._encrypt(record))
+            else:
+                os.utime(self._root / ref.id)
         return ref
+
+    def keep(self, secret: str) -> bool:
+        """Is there a secret of this id? Then it counts as written now: who writes a reference down keeps it before."""
+        if not _ID.fullmatch(secret) or not self._root.is_dir():
+            return False
+        try:
+            with self._lock():
+                os.utime(self._root / secret)
+        except OSError:
+            return False
+        return True
+
+    # --- for who collects what is not needed any more ---------------------------------------------------------------
+
+    def stored(self) -> Iterator[str]:
+        """The ids of all secrets."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            yield from (entry.name for entry in entries if _ID.fullmatch(entry.name))
+
+    def delete(self, secret: str, before: float) -> bool:
+        """Delete a secret that was written, or kept, before a time (seconds since 1970) for the last time.
+
+        One of the operator stays, for it may not have found its way into a file yet; so does one that cannot be read:
+        the store's key may come back.
+        """
+        with contextlib.suppress(FileNotFoundError), self._lock():
+            path = self._root / secret
+            if path.stat().st_mtime >= before:
+                return False
+            record = self._find(SecretRef(secret))
+            if record is not None and record.owner != OPERATOR:
+                path.unlink()
+                return True
+        return False
 
     def load(self, ref: SecretRef) -> SecretRecord:
         """The record of a reference.
@@ -127,7 +165,7 @@ class SecretStore:
         content = {"value": record.value, "owner": record.owner, "hosts": record.hosts}
         return self._fernet.encrypt(json.dumps(content).encode())
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Two processes that add hosts to one secret at the same time must not forget each other's."""
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,22 @@ async def test_new_inputs_of_an_old_plan_are_checked_too(admission: Admission, s
         with pytest.raises(InvalidWorkflow) as caught:
             await admission.admit_plan(plan, {"key": refused}, "ann")
         assert [problem.code for problem in caught.value.problems] == [code]
+
+
+async def test_a_secret_that_a_new_run_refers_to_counts_as_written_now(
+    admission: Admission, store: SecretStore, tmp_path: Path
+) -> None:
+    reference = store.put(KEY, "ann").to_json()
+    file = tmp_path / "secrets" / reference["$secret"]
+    plan = (await admission.admit(asking(KEY, HERE), "ann")).compiled.plan
+    for admit in (
+        lambda: admission.admit(asking(KEY, HERE), "ann"),
+        lambda: admission.admit(asking(reference, HERE), "ann"),
+        lambda: admission.admit_plan(plan, {}, "ann"),
+    ):
+        os.utime(file, (1000, 1000))
+        await admit()
+        assert file.stat().st_mtime > 1000
+    os.utime(file, (1000, 1000))
+    await admission.check(asking(reference, HERE), "ann")
+    assert file.stat().st_mtime == 1000
