@@ -28,6 +28,8 @@ def host_of_node(node: ResolvedNode, inputs: PlannedInputs) -> str | None:
     switch = inputs.get(_OTHER_ADDRESS)
     if switch is not None and (switch.feeds or switch.value not in (False, None)):
         return None
-    if any(inputs[slot].feeds for key in ADDRESS_KEYS if (slot := SlotKey(key)) in inputs):
+    slots = {key: inputs[SlotKey(key)] for key in ADDRESS_KEYS if key in inputs}
+    if any(slot.feeds for slot in slots.values()):
         return None
-    return host_beside({**node.config, **{key: slot.value for key, slot in inputs.items() if slot.has_value}})
+    typed = {key: node.config[key] for key in ADDRESS_KEYS if key in node.config}
+    return host_beside(typed | {key: slot.value for key, slot in slots.items() if slot.has_value})

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from innkeeper.activities.settings import read_settings
 from innkeeper.gateway.cli import commands, run_command, run_commands
 from innkeeper.gateway.cli.run_command import UsageError, parse_inputs, with_demo_address, with_values
 from innkeeper.gateway.cli.signals import Stopping
@@ -96,6 +97,24 @@ def test_a_data_directory_counts_when_it_is_named(
     assert "evil.example" in capsys.readouterr().out
     monkeypatch.setenv("INNKEEPER_DATA_DIR", str(downloaded))
     assert innkeeper(monkeypatch, "channels") == 0
+
+
+def test_a_worker_is_told_on_which_host_its_gateway_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DataDir.open(Path("data"))
+    lock = DataLock.acquire(data)
+    lock.tell({"pid": os.getpid(), "address": "http://127.0.0.1:5", "host": "0.0.0.0", "temporal": "127.0.0.1:6"})
+    told: list[dict[str, str]] = []
+
+    def become(path: str, command: tuple[str, ...], env: dict[str, str]) -> None:
+        told.append(env)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", become)
+    assert innkeeper(monkeypatch, "worker", "--data-dir", "data") == 0
+    lock.release()
+    names = ("INNKEEPER_HOST", "INNKEEPER_GATEWAY_URL", "INNKEEPER_TEMPORAL_ADDRESS")
+    assert [told[0][name] for name in names] == ["0.0.0.0", "http://127.0.0.1:5", "127.0.0.1:6"]
+    assert not read_settings(told[0]).allow_loopback
 
 
 def test_version_names_every_part(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
