@@ -38,40 +38,37 @@ def misplaced_secrets(node: ResolvedNode) -> list[Problem]:
 
     A setting with the name of a secret input (or the other way round) is an error: the run would go on without its key.
     """
+    return [*_on_the_wrong_side(node), *_strays(node)]
+
+
+def _on_the_wrong_side(node: ResolvedNode) -> Iterable[Problem]:
     inputs, settings = _secret_names(node.inputs), _secret_names(node.config_schema)
-    found = [
-        _misplaced(
-            node, key, f"the setting {key!r} is a secret input; move it from 'configValues' to {there} of 'inputs'"
-        )
-        for key, value in node.node.config.items()
-        if value not in (None, "") and key not in node.config_schema and (there := inputs.get(key))
-    ]
-    found += [
-        _misplaced(
-            node, key, f"the input {key!r} is a secret setting; move it from 'inputs' to {there} of 'configValues'"
-        )
-        for key, value in node.node.inputs.items()
-        if value not in (None, "") and not node.takes(key) and (there := settings.get(key))
-    ]
+    for key, value in node.node.config.items():
+        if value not in (None, "") and key not in node.config_schema and key in inputs:
+            what = f"the setting {key!r} is a secret input; move it from 'configValues' to {inputs[key]} of 'inputs'"
+            yield Problem("misplaced_secret", f"node {node.id!r}: {what}", node=node.id, slot=key)
+    for key, value in node.node.inputs.items():
+        if value not in (None, "") and not node.takes(key) and key in settings:
+            what = f"the input {key!r} is a secret setting; move it from 'inputs' to {settings[key]} of 'configValues'"
+            yield Problem("misplaced_secret", f"node {node.id!r}: {what}", node=node.id, slot=key)
+
+
+def _strays(node: ResolvedNode) -> Iterable[Problem]:
+    """Of names beside the secret keys that a slot declares."""
     for slot_key, value, slots in _typed(node):
         slot = slots.get(slot_key)
-        for item in value if isinstance(value, list) else [value]:
-            for name in stray_keys(item, slot):
-                known = ", ".join(repr(key) for key in slot.secret_keys) if slot else ""
-                message = f"node {node.id!r}: {name[:50]!r} in {slot_key!r} is not known; did you mean {known}?"
-                message += " Its value is left out"
-                found.append(Problem("unknown_key", message, level="warning", node=node.id, slot=slot_key))
-    return found
+        known = ", ".join(repr(key) for key in slot.secret_keys) if slot else ""
+        for name in (
+            name for item in (value if isinstance(value, list) else [value]) for name in stray_keys(item, slot)
+        ):
+            what = f"{name[:50]!r} in {slot_key!r} is not known; did you mean {known}? Its value is left out"
+            yield Problem("unknown_key", f"node {node.id!r}: {what}", "warning", node=node.id, slot=slot_key)
 
 
 def _secret_names(slots: Mapping[str, Input]) -> dict[str, str]:
     """Name to where it belongs, of every secret: whole slots, and keys inside of objects."""
     inner = {name: f"{name!r} of {key!r}" for key, slot in slots.items() for name in slot.secret_keys}
     return inner | {key: repr(key) for key, slot in slots.items() if slot.secret}
-
-
-def _misplaced(node: ResolvedNode, key: str, what: str) -> Problem:
-    return Problem("misplaced_secret", f"node {node.id!r}: {what}", node=node.id, slot=key)
 
 
 def _hidden_places(slots: Mapping[str, Input]) -> str:
