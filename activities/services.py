@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from innkeeper.activities.settings import WorkerSettings
 from innkeeper.nodes.node import Blobs, SecretRef, Services
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
-from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.http import AddressPolicy, Endpoint
 from innkeeper.nodes.services.llm import DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses
@@ -47,6 +48,11 @@ class RunSecrets:
         return await asyncio.to_thread(self._store.put, value, self._user)
 
 
+def _endpoint(url: str) -> Endpoint | None:
+    parts = urlsplit(url)
+    return (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)) if parts.hostname else None
+
+
 class ServicesForRuns:
     """Makes the services of a node run; connections and stores are shared by all of them."""
 
@@ -60,12 +66,15 @@ class ServicesForRuns:
             allow_loopback=settings.allow_loopback,
             allow_private=settings.allow_private,
             allowed_hosts=frozenset(settings.allowed_hosts),
+            gateway=_endpoint(settings.gateway_url),
+            allow_demo=True,
+            closed=frozenset(filter(None, [_endpoint(f"//{settings.temporal_address or ''}")])),
         )
         adapters = built_in_adapters()
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
         vouched = VouchedHosts(self._channels, settings.allowed_hosts)
         self._llm = DispatchingLlm(adapters, policy, replace(policy, allowed_hosts=vouched))
-        web_policy = replace(policy, allow_loopback=settings.allow_loopback_http)
+        web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
         self._http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)

@@ -8,9 +8,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, ValidationInfo, field_validator
 
+from innkeeper.nodes.hosts import is_loopback_name
 from innkeeper.nodes.process.settings import (
     Flag,
     Names,
@@ -33,6 +35,7 @@ MAX_MB = 1_048_576
 def _without_slash(url: str) -> str:
     if url and not url.startswith(("http://", "https://")):
         raise ValueError("not a URL")
+    _ = urlsplit(url).port  # raises ValueError for what has no readable host and port
     return url.rstrip("/")
 
 
@@ -52,6 +55,12 @@ class WorkerSettings(ProcessSettings):
         allowed="an http or https URL, or empty",
         empty_is_value=True,
     )
+    host: Text | None = setting(
+        None,
+        "The address that the gateway listens on, where its URL does not tell: a socket that listens everywhere is "
+        "reached under a loopback address, too.",
+        allowed="a host name or an IP address",
+    )
     queues: Annotated[Names, AfterValidator(_further)] = setting(
         (), "Further task queues that this worker polls beside `innkeeper`."
     )
@@ -68,7 +77,11 @@ class WorkerSettings(ProcessSettings):
     stop_grace_s: Number = setting(
         2.0, "What runs may take so long to finish when the worker is stopped.", unit="seconds", low=0, high=YEAR_S
     )
-    allow_loopback: Flag = setting(True, "Requests of nodes to a model may reach this machine.")
+    allow_loopback: Flag = setting(
+        None,
+        "Requests of nodes to a model may reach this machine. Without it they may while the gateway serves this "
+        "machine alone: while its host and its URL are loopback.",
+    )
     # The same variable: what differs is what holds without it. Unless the operator says so, a downloaded graph must not
     # call the gateway, which listens here and takes requests for the user's own wish.
     allow_loopback_http: Flag = setting(
@@ -117,6 +130,15 @@ class WorkerSettings(ProcessSettings):
         low=1,
         high=MAX_MB,
     )
+
+    # Who sends graphs from elsewhere has no business with what listens on this machine.
+    @field_validator("allow_loopback", mode="before")
+    @classmethod
+    def _open_to_this_machine_alone(cls, given: object, info: ValidationInfo) -> object:
+        if given is not None:
+            return given
+        hosts = (info.data.get("host"), urlsplit(info.data.get("gateway_url", "")).hostname)
+        return all(is_loopback_name(host) for host in hosts if host)
 
 
 def main() -> int:

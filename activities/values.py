@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob
+from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob, is_secret_id
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeInputError
 from innkeeper.nodes.node import Blobs, SecretRef
@@ -152,7 +152,9 @@ async def _sealed(slot: str, value: Any, seal: tuple[str, ...], sealer: Sealer |
 async def _seal_one(slot: str, value: Any, sealer: Sealer | None) -> Any:
     if isinstance(value, SecretRef):
         return value.to_json()
-    if value is None or value == "" or (isinstance(_as_ref(value), SecretRef) and len(value) == 1):
+    if value is None or value == "":
+        return value
+    if isinstance(value, Mapping) and len(value) == 1 and is_secret_id(value.get("$secret")):
         return value
     if isinstance(value, str) and sealer is not None:
         return (await sealer.seal(value)).to_json()

@@ -38,6 +38,7 @@ from innkeeper.nodes.process.logging import configure
 from innkeeper.nodes.process.redaction import secrets_of
 from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.ownership import check_own
 from innkeeper.nodes.services.results import FolderResults
 from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.event_sink import install_event_sink
@@ -211,8 +212,11 @@ def _set_up_logging(settings: WorkerSettings, environ: Mapping[str, str]) -> Non
 
 def main() -> int:
     end_process_with_tasks()
+    os.umask(0o077)  # before anything is made: files of a run are for this user only
     try:
         settings = WorkerSettings.load(os.environ)
+        if not os.environ.get("INNKEEPER_DATA_DIR"):
+            check_own(settings.data_dir)
         _set_up_logging(settings, os.environ)
         run_to_end(run(settings, os.environ))
     except InnkeeperError as error:

@@ -146,7 +146,13 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     )
     runs = Runs(store, run_log, temporal, finisher=finisher, launcher=launcher, reruns=reruns)
     garbage_collector = GarbageCollector(
-        store, log, blobs, data=data.root, results=data.root / "results", grace_s=settings.blob_grace_s
+        store,
+        log,
+        blobs,
+        data=data.root,
+        results=data.root / "results",
+        grace_s=settings.blob_grace_s,
+        secrets=secrets,
     )
     retention = Retention(
         log,

@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m innkeeper.gateway.serve")
     parser.add_argument("--fd", type=int, help="an inherited listening socket, instead of INNKEEPER_HOST and _PORT")
     fd = parser.parse_args(arguments).fd
+    os.umask(0o077)  # before anything is made: databases and logs are for this user only
     try:
         with contextlib.ExitStack() as held:
             _run(fd, held)
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(fd: int | None, held: contextlib.ExitStack) -> None:
+    from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, own_default
     from innkeeper.gateway.process.listening_socket import listen, url_of
     from innkeeper.gateway.settings import Settings, worker_token
     from innkeeper.nodes.process.logging import configure
@@ -81,6 +83,8 @@ def _run(fd: int | None, held: contextlib.ExitStack) -> None:
     from innkeeper.nodes.process.variables import unknown_variables
 
     settings = Settings.load()
+    if settings.data_dir == DEFAULT_DATA_DIR and not os.environ.get("INNKEEPER_DATA_DIR"):
+        own_default()
     if fd is not None:
         sock = held.enter_context(socket.socket(fileno=fd))
     else:
@@ -111,7 +115,7 @@ def _hold_data_dir(settings: Settings, url: str, held: contextlib.ExitStack) -> 
 
     lock = DataLock.acquire(DataDir.open(settings.data_dir))
     held.callback(lock.release)
-    facts = {"pid": os.getpid(), "address": url, "temporal": settings.temporal_address}
+    facts = {"pid": os.getpid(), "address": url, "host": settings.host, "temporal": settings.temporal_address}
     lock.tell({key: value for key, value in facts.items() if value})
 
 

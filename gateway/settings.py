@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import SecretStr, ValidationInfo, field_validator
 
+from innkeeper.nodes.hosts import is_loopback_name
 from innkeeper.nodes.process.settings import (
     Flag,
     Names,
@@ -22,7 +23,6 @@ from innkeeper.nodes.process.settings import (
     setting,
 )
 from innkeeper.nodes.process.variables import PREFIX
-from innkeeper.nodes.services.hosts import is_loopback
 from innkeeper.nodes.services.resources import MAX_RESOURCE_BYTES
 
 __all__ = ["Settings", "SettingsError", "worker_token"]
@@ -109,7 +109,7 @@ class Settings(ProcessSettings):
     @classmethod
     def _needed_in_the_open(cls, token: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         host = info.data.get("host")
-        if token is None and host is not None and not is_loopback(host):
+        if token is None and host is not None and not is_loopback_name(host):
             raise own_message(
                 f"host {host!r} is not a loopback address and no access token is configured; "
                 f"set {PREFIX}ACCESS_TOKEN or listen on 127.0.0.1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -24,6 +25,8 @@ PIECES = "$pieces"
 """A multi slot with many elements: `{"$pieces": [reference, ...]}`, each of a stored list of elements."""
 
 JsonObject = dict[str, Any]
+
+_SECRET_ID = re.compile(r"[0-9a-f]{64}|env:[A-Z][A-Z0-9_]{0,63}")
 
 
 @dataclass(frozen=True)
@@ -156,6 +159,11 @@ def _changed(message: NodeCall | NodeResult | SegmentNode | SegmentCall) -> Json
 def is_blob(value: Any) -> bool:
     """Is this value (at the top of a slot) a reference to a stored one?"""
     return isinstance(value, Mapping) and isinstance(value.get("$blob"), str)
+
+
+def is_secret_id(text: object) -> bool:
+    """Has it the form of a stored secret's id, or of `env:NAME`? Anything else in its place may be a key itself."""
+    return isinstance(text, str) and _SECRET_ID.fullmatch(text) is not None
 
 
 def holds_marker(value: Any) -> bool:

@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("nodes", "workflows", "activities", "gateway")
 
-PURE_NODES = tuple(f"nodes.{name}" for name in ("call", "definition", "errors", "feeds", "number_text"))
+PURE_NODES = tuple(f"nodes.{name}" for name in ("call", "definition", "errors", "feeds", "hosts", "number_text"))
 """Data and pure functions: all that workflows need of nodes."""
 NO_REPLAY = (
     *("time", "random", "secrets", "uuid"),

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.errors import WS_FORBIDDEN, WS_UNAUTHORIZED, json_response
 from innkeeper.gateway.settings import Settings
-from innkeeper.nodes.services.hosts import is_loopback
+from innkeeper.nodes.hosts import is_loopback_name
 
 OPEN_PATHS = frozenset({"/healthz"})
 FILES_PREFIX = "/api/files/"
@@ -67,7 +67,7 @@ class HostGuard:
         return (found.port or default) == (host.port or default)
 
     def _knows(self, name: str | None) -> bool:
-        return name is not None and (name in self._hosts or is_loopback(name))
+        return name is not None and (name in self._hosts or is_loopback_name(name))
 
 
 _HEADERS = (

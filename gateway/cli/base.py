@@ -111,9 +111,14 @@ def print_json(value: Any) -> None:
 
 
 def data_folder(data_dir: Path | None) -> Path:
-    from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR
+    """The data directory that the user named, else the one of this folder.
 
-    return data_dir or DEFAULT_DATA_DIR
+    Raises:
+        ForeignDataDir: Nobody has named it, and it may have come with a download.
+    """
+    from innkeeper.gateway.process.data_dir import own_default
+
+    return data_dir or own_default()
 
 
 def plugin_paths(plugins: list[Path] | None) -> tuple[Path, ...]:

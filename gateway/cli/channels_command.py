@@ -13,11 +13,11 @@ from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.services.channel_book import key_of, read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, ChannelFile, FileProblem
 from innkeeper.nodes.services.channels import Channel, Model
-from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, SecretStore, load_or_create_key
+from innkeeper.nodes.services.ownership import PRIVATE, mark_own
+from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, OPERATOR, SecretStore, load_or_create_key
 
 CHECK_S = 20.0
 MAX_PLAIN_KEY = 1_000
-_OWNER = "operator"
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,9 @@ def store_key(value: str, data_dir: Path, environ: Mapping[str, str]) -> str:
     key = value.strip()
     if not key or len(key) > MAX_PLAIN_KEY or not key.isascii() or not key.isprintable() or " " in key:
         raise ResourceError("this is no key: one is a single word of plain characters", code="invalid_key")
-    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ref = _store(data_dir, environ).put(key, _OWNER)
+    data_dir.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    mark_own(data_dir)
+    ref = _store(data_dir, environ).put(key, OPERATOR)
     return f'apiKey: {{$secret: "{ref.id}"}}'
 
 

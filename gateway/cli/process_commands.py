@@ -71,6 +71,8 @@ def worker(
         "INNKEEPER_DATA_DIR": str(data_folder(data_dir).absolute()),
         "INNKEEPER_TEMPORAL_ADDRESS": temporal or holder.get("temporal"),
         "INNKEEPER_GATEWAY_URL": url or os.environ.get("INNKEEPER_GATEWAY_URL") or holder.get("address"),
+        # Nodes reach this machine only while the gateway serves it alone, which its address does not tell.
+        "INNKEEPER_HOST": os.environ.get("INNKEEPER_HOST") or holder.get("host"),
         "INNKEEPER_PLUGINS": path_list(plugins),
     }
     # A program of its own: gateway code must not import what runs nodes.

@@ -18,9 +18,10 @@ from innkeeper.gateway.cli.live_view import JsonView, LiveView, PlainView, View,
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.cli.tables import problems_table
 from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, warnings_of
-from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, holder_of
+from innkeeper.gateway.process.data_dir import holder_of, own_default
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.nodes.services.ownership import ForeignDataDir
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
 
 DEFAULT_URL = "http://127.0.0.1:8090"
@@ -153,12 +154,19 @@ async def find_gateway(data_dir: Path | None, url: str | None, *, temporary: boo
             if not await client.is_up():
                 raise GatewayAway(f"no gateway answers at {url}: check the address, or leave --url away")
             return client.url
-    holder = holder_of(data_dir or DEFAULT_DATA_DIR)
+    holder = _holder(data_dir)
     # A run of ours cannot rely on a stack that lasts only as long as somebody else's.
     if holder and holder.get("address") and (temporary or not holder.get("temporary")):
         return await _when_up(str(holder["address"]))
     if data_dir is None and await status_of(DEFAULT_URL, "/healthz") == 200:
         return DEFAULT_URL
+    return None
+
+
+def _holder(data_dir: Path | None) -> dict[str, Any] | None:
+    """Who holds the data directory. In one that is not the user's another user may wait for prompts and tokens."""
+    with contextlib.suppress(ForeignDataDir):
+        return holder_of(data_dir or own_default())
     return None
 
 
@@ -249,7 +257,7 @@ def takeover_words(answer: Mapping[str, Any]) -> str:
 
 
 def _own_stack(options: RunOptions) -> StackOptions:
-    return StackOptions(options.data_dir or DEFAULT_DATA_DIR, plugins=options.plugins, temporary=True)
+    return StackOptions(options.data_dir or own_default(), plugins=options.plugins, temporary=True)
 
 
 def _view(options: RunOptions, document: Mapping[str, Any], run_id: str, console: Console) -> View:

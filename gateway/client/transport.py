@@ -13,7 +13,7 @@ import httpx
 from websockets.asyncio.client import connect
 
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem, RunNotActive, RunNotFound
-from innkeeper.nodes.services.hosts import is_loopback
+from innkeeper.nodes.hosts import is_loopback_name
 
 AWAY_STATUS = frozenset({502, 503, 504})
 CONNECT_S = 5.0
@@ -58,7 +58,7 @@ class Transport:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self.patience_s = patience_s
         # A proxy of the environment cannot reach this machine's loopback.
-        self._use_proxy = not is_loopback(urlsplit(self.url).hostname or "")
+        self._use_proxy = not is_loopback_name(urlsplit(self.url).hostname or "")
         self.http = httpx.AsyncClient(base_url=self.url, headers=self._headers, timeout=30.0, trust_env=self._use_proxy)
 
     async def aclose(self) -> None:

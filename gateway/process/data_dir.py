@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import re
 import secrets
+import shlex
+import stat
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.services.ownership import PRIVATE, check_own, mark_own
 
 DEFAULT_DATA_DIR = Path(".innkeeper")
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"}
 )
+PRIVATE_UMASK = 0o077
 _LEFTOVER_S = 5.0
 
 
@@ -41,10 +47,11 @@ class DataDir:
 
     @classmethod
     def open(cls, root: Path) -> DataDir:
-        """Create what is missing.
+        """Create what is missing, keep others out, and mark it as this user's.
 
         Raises:
-            DataDirError: Not writable, not a directory, or on a network file system.
+            DataDirError: Not writable, not a directory, open to others and not ours to close, or on a network file
+                system.
         """
         data = cls(root.expanduser().absolute())
         try:
@@ -52,6 +59,7 @@ class DataDir:
             for folder in (data.logs, data.temporal, data.root / "shared" / "library" / "workflows"):
                 folder.mkdir(parents=True, exist_ok=True)
             _prove_writable(data.root)
+            mark_own(data.root)
         except OSError as error:
             reason = error.strerror or str(error)
             raise DataDirError(
@@ -79,10 +87,41 @@ class DataDir:
         return self.root / "lock"
 
 
+def own_default() -> Path:
+    """The data directory of the current folder, for who has named none.
+
+    Raises:
+        ForeignDataDir: It may have come with a download.
+    """
+    check_own(DEFAULT_DATA_DIR)
+    return DEFAULT_DATA_DIR
+
+
 def _make_private(root: Path) -> None:
-    """The directory holds keys: nobody else reads one that we make."""
+    """The directory holds keys, prompts and answers: nobody else looks into one, whoever has made it."""
     root.parent.mkdir(parents=True, exist_ok=True)
-    root.mkdir(mode=0o700, exist_ok=True)
+    root.mkdir(mode=PRIVATE, exist_ok=True)
+    found = root.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if not stat.S_ISDIR(found.st_mode) or not mode & 0o077:
+        return
+    if found.st_uid != os.geteuid() or mode & stat.S_ISVTX:
+        owner = "belongs to another user" if found.st_uid != os.geteuid() else "is shared by many"
+        raise DataDirError(
+            f"the data directory {str(root)!r} {owner}, and others can look into it (mode {mode:04o}): "
+            f"close it with 'chmod 700 {shlex.quote(str(root))}', or choose a folder of your own with --data-dir"
+        )
+    root.chmod(PRIVATE)
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Files that this process and its children make meanwhile are for this user only: databases, logs, histories."""
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _prove_writable(root: Path) -> None:

@@ -57,6 +57,8 @@ def _shell_code(code: int) -> int:
 
 
 if __name__ == "__main__":
+    # Here, before the command begins: databases, logs and histories are for this user only.
+    os.umask(0o077)
     kind, number, *rest = sys.argv[1:]
     if kind == "exec":
         exec_tied(int(number), rest)

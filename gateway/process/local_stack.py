@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock
+from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock, private_files
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
@@ -87,6 +87,8 @@ class LocalStack:
 
     async def _start(self) -> None:
         options = self.options
+        # Before anything is made; the children inherit it.
+        self._cleanup.enter_context(private_files())
         settings = Settings.load(data_dir=options.data_dir, host=options.host, port=options.port)
         for sentence in unknown_variables(os.environ):
             logger.warning(sentence)
@@ -112,7 +114,7 @@ class LocalStack:
 
     def _facts(self, *, ready: bool) -> dict[str, object]:
         facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
-        return {**facts, "temporary": self.options.temporary}
+        return {**facts, "host": self.options.host, "temporary": self.options.temporary}
 
     def _python_children(self, data: DataDir, sock: socket.socket, lock: int) -> list[ChildSpec]:
         env = self._environment(data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,15 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
-from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
+from innkeeper.nodes.hosts import same_host
+from innkeeper.nodes.node import SecretRef
 from innkeeper.nodes.plugins import Catalogue
-from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
 from innkeeper.nodes.services.secrets import SecretStore
 from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
-from innkeeper.workflows.compiler.literals import Literals
+from innkeeper.workflows.compiler.literals import Literals, SecretUse
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
@@ -74,15 +76,25 @@ class Admission:
         """The plan of an earlier run again, with other values for its interface inputs."""
         literals = Literals(lambda value: self._secrets.ref_for(value, user).id, user)
         plan, warnings = with_new_inputs(plan, _inputs_of({"inputs": inputs}), literals)
+        if literals.problems:
+            raise InvalidWorkflow([*warnings, *literals.problems])
+        await asyncio.to_thread(self._check_references, literals.references, user, warnings)
         compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
+        await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
         await self._keep(compiled)
         return Checked(compiled, warnings)
 
     async def _keep(self, compiled: Compiled) -> None:
         for secret in compiled.secrets:
-            await asyncio.to_thread(self._secrets.put, secret.value, secret.owner)
+            await asyncio.to_thread(self._secrets.put, secret.value, secret.owner, secret.hosts)
+        await asyncio.to_thread(self._keep_known, (use.id for use in compiled.references))
         for data in compiled.blobs.values():
             await self._blobs.put(data)
+
+    def _keep_known(self, secrets: Iterable[str]) -> None:
+        """A new run refers to secrets that are stored already, maybe for a run that is deleted in this moment."""
+        for secret in secrets:
+            self._secrets.keep(secret)
 
     def _compile(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         """Blocking: thousands of nodes take a while, and other clients must not wait for them."""
@@ -93,7 +105,41 @@ class Admission:
         document, odd = adapt_slots(parse_document(raw), self._catalogue, load)
         document, unknown = with_inputs(document, _inputs_of(body))
         compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
-        return Checked(compiled, (*odd, *unknown, *compiled.warnings))
+        warnings = (*odd, *unknown, *compiled.warnings)
+        self._check_references(compiled.references, user, warnings)
+        return Checked(compiled, warnings)
+
+    def _check_references(self, references: Iterable[SecretUse], user: str, warnings: Iterable[Problem]) -> None:
+        """Blocking. A reference in a document counts only for the secret's owner and its hosts.
+
+        Raises:
+            InvalidWorkflow: With every one that does not.
+        """
+        problems = [problem for use in references if (problem := self._reference_problem(use, user)) is not None]
+        if problems:
+            raise InvalidWorkflow([*warnings, *problems])
+
+    def _reference_problem(self, use: SecretUse, user: str) -> Problem | None:
+        place = use.place
+        where = f"node {place.node!r}: {place.slot!r}" if place.node else f"the workflow's input {place.slot!r}"
+        if use.id.startswith("env:"):
+            # The operator says where it may go, and whoever spends it asks for that.
+            return None
+        try:
+            record = self._secrets.load(SecretRef(use.id))
+        except ResourceError:
+            record = None
+        if record is None or record.owner != user:
+            # The same words for both: nobody learns what others have.
+            message = f"{where} refers to a stored secret that is not known; type the key itself in its place"
+            return Problem("unknown_secret", message, node=place.node, slot=place.slot)
+        if place.host and record.hosts and not any(same_host(place.host, host) for host in record.hosts):
+            message = (
+                f"{where} refers to a stored secret that is not for {place.host}, the host of the address beside it; "
+                "type the key itself if it is meant to go there"
+            )
+            return Problem("secret_refused", message, node=place.node, slot=place.slot)
+        return None
 
 
 def _inputs_of(body: JsonObject) -> Mapping[str, Any]:

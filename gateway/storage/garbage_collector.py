@@ -1,5 +1,5 @@
-"""Collecting stored values that nothing refers to: mark what kept runs, their logs and the result cache hold, then
-delete the old rest.
+"""Collecting stored values and secrets that nothing refers to: mark what kept runs, their logs and the result cache
+hold, then delete the old rest. A secret's id looks like a hash, so it is marked wherever it stands.
 
 What is written, or kept (`FolderBlobs.keep`), while this goes on is younger than the horizon and stays whatever the
 marks say: so no writer ever waits for a collection, and one that is killed has done no harm.
@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import time
 import zlib
 from collections.abc import Iterable, Iterator
@@ -22,8 +23,11 @@ from innkeeper.gateway.events.log import EventLog
 from innkeeper.gateway.store.runs import HeldByRun, RunStore
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.services.blobs import HASH_BYTES, FolderBlobs, hashes_in
+from innkeeper.nodes.services.channel_file import CHANNELS_FILE
 from innkeeper.nodes.services.files import delete_temporaries
+from innkeeper.nodes.services.secrets import SecretStore
 
+_ID = re.compile(rb"[0-9a-f]{64}")
 logger = logging.getLogger("innkeeper.gateway.collection")
 
 SLICE_S = 0.02
@@ -80,17 +84,27 @@ class GarbageCollector:
 
     Args:
         results: The folder of the result cache.
+        secrets: Stored workflows and channels of the data directory refer to these, too; None: they all stay.
         grace_s: A value is written before its reference is: one that is younger than this always stays.
     """
 
     def __init__(
-        self, store: RunStore, log: EventLog, blobs: FolderBlobs, *, data: Path, results: Path, grace_s: float
+        self,
+        store: RunStore,
+        log: EventLog,
+        blobs: FolderBlobs,
+        *,
+        data: Path,
+        results: Path,
+        grace_s: float,
+        secrets: SecretStore | None = None,
     ) -> None:
         self._store = store
         self._log = log
         self._blobs = blobs
         self._data = data
         self._results = results
+        self._secrets = secrets
         self._grace_s = grace_s
         self._one_at_a_time = asyncio.Lock()
         self._inside_large: dict[str, tuple[str, ...]] = {}
@@ -113,6 +127,8 @@ class GarbageCollector:
             if not dry_run:
                 before = time.time() - TEMPORARY_S
                 temporaries = await asyncio.to_thread(delete_temporaries, self._data, before)
+                if self._secrets is not None:
+                    await _drive(self._delete_secrets(self._secrets, marks, horizon))
             self.last = sweep.collected(temporaries)
             self._add_to_counters(self.last)
             return self.last
@@ -143,6 +159,18 @@ class GarbageCollector:
         if (submitted := await self._store.oldest_open()) is not None:
             opened.append(submitted)
         return min([now, *(moment / 1000 for moment in opened)]) - self._grace_s - CLOCK_S
+
+    def _delete_secrets(self, secrets: SecretStore, marks: Marks, horizon: float) -> Iterator[None]:
+        named = _named_in(
+            [self._data / CHANNELS_FILE, *(self._data / "shared" / "library" / "workflows").glob("*.json")]
+        )
+        deleted = 0
+        for secret in secrets.stored():
+            if secret not in marks and secret not in named:
+                deleted += secrets.delete(secret, horizon)
+            yield
+        if deleted:
+            logger.info("stored secrets collected", extra={"event": "secrets_collected", "count": deleted})
 
     # --- marking --------------------------------------------------------------------------------------------------
 
@@ -237,6 +265,15 @@ class _Sweep:
 
     def collected(self, temporaries: int) -> Collected:
         return Collected(self._dry_run, temporaries=temporaries, **self._counts)
+
+
+def _named_in(files: Iterable[Path]) -> set[str]:
+    """Everything in these files that may be an id, however it is written."""
+    found: set[str] = set()
+    for file in files:
+        with contextlib.suppress(OSError):
+            found.update(match.decode() for match in _ID.findall(file.read_bytes()))
+    return found
 
 
 def _each(items: Iterable[Any], work: Any) -> Iterator[None]:

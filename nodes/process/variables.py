@@ -14,7 +14,7 @@ _GATEWAY = (
     "PLUGINS PORT RUN_DAYS SEND_TIMEOUT_S TASK_QUEUE TEMPORAL_ADDRESS USER WORKER_TOKEN"
 )
 _WORKER = (
-    "ALLOW_LOOPBACK ALLOW_PRIVATE DATA_DIR ENV_KEY_HOSTS FLUSH_TIMEOUT_S GATEWAY_URL INPUT_ROOM_MB LOG_FORMAT "
+    "ALLOW_LOOPBACK ALLOW_PRIVATE DATA_DIR ENV_KEY_HOSTS FLUSH_TIMEOUT_S GATEWAY_URL HOST INPUT_ROOM_MB LOG_FORMAT "
     "LOG_LEVEL MAX_ACTIVITIES MAX_RESOURCE_MB MAX_RESPONSE_MB NAMESPACE NODE_ALLOWED_HOSTS PLUGINS QUEUES RESULT_BYTES "
     "RESULT_DAYS SCRIPT_IDLE_S SCRIPT_MEMORY_MB SCRIPT_PROCESSES STOP_GRACE_S TEMPORAL_ADDRESS WORKER_TOKEN"
 )
@@ -41,6 +41,13 @@ OTHER_VARIABLES = (
         "used, and made when missing.",
         "text of at least 32 characters",
         is_secret=True,
+    ),
+    OtherVariable(
+        "INNKEEPER_CHANNEL_ENV",
+        "Names of environment variables that channels may take as keys; `*` stands for any characters. Those of "
+        "Innkeeper itself are never offered.",
+        "names separated by commas",
+        "*_API_KEY",
     ),
     OtherVariable(
         "INNKEEPER_URL",

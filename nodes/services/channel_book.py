@@ -8,15 +8,20 @@ import secrets
 import stat
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from innkeeper.nodes.errors import ProviderError, ResourceError
+from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import ModelWish, Route, SecretRef
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
 from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, route
-from innkeeper.nodes.services.hosts import same_host
 from innkeeper.nodes.services.secrets import SecretStore
 
+NAMES_VARIABLE = "INNKEEPER_CHANNEL_ENV"
+"""Names of variables that may be keys of channels, with commas; `*` stands for any characters."""
+USUAL_NAMES = ("*_API_KEY",)
+"""What providers of models call their keys. Not `*_KEY`: that is AWS_SECRET_ACCESS_KEY, too."""
 _REFERENCE = "channel:"
 _ENVIRONMENT = "env:"
 _Stamp = tuple[int, int, int]
@@ -79,7 +84,7 @@ class ChannelBook:
             raise ResourceError("the key is not known", code="secret_not_found")
         if host is None or not same_host(host, channel.host):
             raise ResourceError(f"the key of channel {channel.id!r} is for {channel.host} only", code="secret_refused")
-        return await asyncio.to_thread(key_of, channel, self._store, self._environ)
+        return await asyncio.to_thread(self._spend, channel)
 
     def vouches_for(self, host: str) -> bool:
         """Is `host` (`name:port`) the server of a channel? The operator has named it, whatever its address is."""
@@ -87,6 +92,13 @@ class ChannelBook:
         return config is not None and any(
             not channel.disabled and host == channel.connects_to for channel in config.channels
         )
+
+    def _spend(self, channel: Channel) -> str:
+        key = key_of(channel, self._store, self._environ)
+        if channel.api_key is not None and not channel.api_key.id.startswith(_ENVIRONMENT):
+            # It is the channel's from now on: no graph that spells its id sends it elsewhere.
+            self._store.bind(channel.api_key, channel.host)
+        return key
 
     def _hide_key(self, found: Route, channel: Channel) -> Route:
         if found.api_key is None:
@@ -133,12 +145,19 @@ def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, st
     """The key of a channel; empty when it needs none.
 
     Raises:
-        ResourceError: The environment variable is not set, or the store does not have the key for this host.
+        ResourceError: The environment variable is not set or not offered to channels, or the store does not have the
+            key for this host.
     """
     if channel.api_key is None:
         return ""
     if channel.api_key.id.startswith(_ENVIRONMENT):
         name = channel.api_key.id.removeprefix(_ENVIRONMENT)
+        if not is_offered(name, environ):
+            message = (
+                f"the environment variable {name} may not be the key of channel {channel.id!r}; names that may are "
+                f"{', '.join(_offered(environ))}; add it to {NAMES_VARIABLE} to allow it"
+            )
+            raise ResourceError(message, code="secret_refused")
         if not environ.get(name):
             message = f"the environment variable {name} (key of channel {channel.id!r}) is not set"
             raise ResourceError(message, code="secret_not_found")
@@ -150,6 +169,21 @@ def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, st
     if record.hosts and not any(same_host(channel.host, host) for host in record.hosts):
         raise ResourceError(f"the stored key of channel {channel.id!r} is for other hosts", code="secret_refused")
     return record.value
+
+
+def is_offered(name: str, environ: Mapping[str, str]) -> bool:
+    """May a channel take its key from this variable of the environment?
+
+    The file may be a stranger's, and a process knows more than keys of models: tokens of clouds, of code hosts, of
+    package indexes. Ours are never offered.
+    """
+    own = name.startswith("INNKEEPER_")
+    return not own and any(fnmatchcase(name, pattern) for pattern in _offered(environ))
+
+
+def _offered(environ: Mapping[str, str]) -> tuple[str, ...]:
+    named = environ.get(NAMES_VARIABLE, "")
+    return tuple(part.strip() for part in named.split(",") if part.strip()) or USUAL_NAMES
 
 
 def _stamp_of(file: Path) -> _Stamp | None:

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import ProviderError
+from innkeeper.nodes.hosts import host_of
 from innkeeper.nodes.node import ModelWish, Route, SecretRef
-from innkeeper.nodes.services.hosts import host_of
 
 BUILT_IN_ADAPTERS = ("openai",)
 MAX_NAMED = 12

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Container, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Literal
@@ -21,8 +21,12 @@ from innkeeper.nodes.errors import RequestRefused, ResourceError
 
 AddressKind = Literal["public", "loopback", "private", "metadata", "link-local", "multicast", "unspecified", "reserved"]
 Address = IPv4Address | IPv6Address
+Endpoint = tuple[str, int]
+"""Host name or address, in lower case and without brackets, and port."""
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+_FIRST_KIND = "innkeeper_first_kind"
+_PORTS = {"http": 80, "https": 443}
 _NAT64 = ip_network("64:ff9b::/96")
 # Where clouds hand out credentials to whoever asks from inside; the last two lie outside the link-local block.
 _METADATA = frozenset(
@@ -38,20 +42,53 @@ class AddressPolicy:
         allow_loopback: This machine (127.0.0.0/8, ::1).
         allow_private: Private networks (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7).
         allowed_hosts: Hosts the operator vouches for, `name` or `name:port`, whatever their addresses are.
+        gateway: Where our own gateway listens. It would take what a graph sends it for the user's own wish, so only
+            the model under its `/demo` may be asked.
+        allow_demo: That model may be asked wherever the gateway is.
+        closed: Further services of our own (the Temporal server), which no node has to do with.
     """
 
     allow_loopback: bool = False
     allow_private: bool = False
     allowed_hosts: Container[str] = frozenset()
+    gateway: Endpoint | None = None
+    allow_demo: bool = False
+    closed: frozenset[Endpoint] = frozenset()
 
     def check(self, host: str, port: int, addresses: Iterable[Address]) -> None:
         """Raises RequestRefused when one of the addresses of `host` is out of bounds."""
         if self._vouched_for(host, port):
             return
+        addresses = list(addresses)
+        own = self.closed | ({self.gateway} if self.gateway else frozenset())
+        if any(_leads_to(endpoint, host, port, addresses) for endpoint in own):
+            raise _own_service(host, port)
         for address in addresses:
             kind = address_kind(address)
             if not self._allows(kind):
                 raise _request_refused(host, port, kind)
+
+    def after(self, first: AddressKind) -> AddressPolicy:
+        """What a redirect may reach when the first address was of this kind: a server outside must not send us to one
+        inside, nor one on this machine to the network around it."""
+        return replace(
+            self,
+            allow_loopback=self.allow_loopback and first == "loopback",
+            allow_private=self.allow_private and first == "private",
+            allowed_hosts=self.allowed_hosts if first in ("loopback", "private") else frozenset(),
+        )
+
+    def for_demo(self) -> AddressPolicy:
+        """For requests that `is_demo` has looked at."""
+        if not (self.gateway and self.allow_demo):
+            return replace(self, gateway=None)
+        name, port = self.gateway
+        return replace(self, gateway=None, allowed_hosts=frozenset({f"{name}:{port}"}))
+
+    def is_demo(self, port: int, path: str) -> bool:
+        """Would it be the demo model, if our gateway listens there?"""
+        is_below = path.startswith("/demo/") and ".." not in path.split("/")
+        return self.gateway is not None and port == self.gateway[1] and is_below
 
     def _vouched_for(self, host: str, port: int) -> bool:
         name = host.lower().rstrip(".")
@@ -60,6 +97,32 @@ class AddressPolicy:
     def _allows(self, kind: AddressKind) -> bool:
         allowed = {"public": True, "loopback": self.allow_loopback, "private": self.allow_private}
         return allowed.get(kind, False)
+
+
+def _leads_to(endpoint: Endpoint, host: str, port: int, addresses: Iterable[Address]) -> bool:
+    name, own_port = endpoint
+    if port != own_port:
+        return False
+    # Every address of loopback leads to this machine, whatever name or form it has.
+    is_here = name == "localhost" or _is_loopback(name)
+    return host.lower().rstrip(".") == name or any(
+        str(_unwrap(address)) == name or (is_here and address_kind(address) == "loopback") for address in addresses
+    )
+
+
+def _is_loopback(name: str) -> bool:
+    try:
+        return address_kind(ip_address(name)) == "loopback"
+    except ValueError:
+        return False
+
+
+def _own_service(host: str, port: int) -> RequestRefused:
+    return RequestRefused(
+        f"request to {host!r} port {port} refused: Innkeeper itself listens there, and of it nodes may ask only "
+        f"'/demo'; an entry '{host}:{port}' in INNKEEPER_NODE_ALLOWED_HOSTS allows it",
+        details={"host": host, "port": port, "kind": "own"},
+    )
 
 
 def _request_refused(host: str, port: int, kind: AddressKind) -> RequestRefused:
@@ -170,16 +233,60 @@ class _LimitedStream(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-class GuardedTransport(httpx2.AsyncHTTPTransport):
+class GuardedTransport(httpx2.AsyncBaseTransport):
     """The transport of every HTTP client in this project.
+
+    Redirects, which keep the extensions of their first request, and requests to the demo model have bounds of their
+    own. Each kind has connections of its own, too: one that was opened within wider bounds would serve without a check.
+    """
+
+    def __init__(self, policy: AddressPolicy, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+        self._policy = policy
+        self._limit = max_response_bytes
+        self._transports: dict[tuple[AddressKind | None, bool], _PoolTransport] = {}
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        first: AddressKind | None = request.extensions.get(_FIRST_KIND)
+        port = request.url.port or _PORTS.get(request.url.scheme, 0)
+        is_demo = first in (None, "loopback") and self._policy.is_demo(port, request.url.path)
+        response = await self._transport(first, is_demo).handle_async_request(request)
+        if first is None:
+            request.extensions[_FIRST_KIND] = _kind_of_peer(response)
+        return response
+
+    async def aclose(self) -> None:
+        transports, self._transports = self._transports, {}
+        for transport in transports.values():
+            await transport.aclose()
+
+    def _transport(self, first: AddressKind | None, is_demo: bool) -> _PoolTransport:
+        key = first, is_demo
+        if key not in self._transports:
+            policy = self._policy if first is None else self._policy.after(first)
+            self._transports[key] = _PoolTransport(policy.for_demo() if is_demo else policy, self._limit)
+        return self._transports[key]
+
+
+def _kind_of_peer(response: httpx2.Response) -> AddressKind:
+    """Where the answer came from; "public", which allows least, when that cannot be told."""
+    stream = response.extensions.get("network_stream")
+    peer = stream.get_extra_info("server_addr") if stream is not None else None
+    try:
+        return address_kind(ip_address(str(peer[0]).partition("%")[0])) if peer else "public"
+    except ValueError:
+        return "public"
+
+
+class _PoolTransport(httpx2.AsyncHTTPTransport):
+    """Connections within one policy.
 
     Ignores proxies of the environment: behind one, the address that is reached could not be checked. Asks for
     uncompressed answers and takes no others, so that the limit counts what really ends up in memory.
     """
 
-    def __init__(self, policy: AddressPolicy, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(self, policy: AddressPolicy, limit: int) -> None:
         super().__init__(verify=_tls())
-        self._limit = max_response_bytes
+        self._limit = limit
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=_tls(),
             max_connections=1000,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import fcntl
 import hmac
 import json
@@ -11,19 +12,20 @@ import os
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken
 
 from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.hosts import host_of, is_plain_host, same_host
 from innkeeper.nodes.node import SecretRef
 from innkeeper.nodes.services.files import cannot_write, write_atomic, write_temporary
-from innkeeper.nodes.services.hosts import host_of, same_host
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
 KEY_FILE = "secret.key"
+OPERATOR = "operator"
+"""Owner of keys that were stored for channels."""
 MIN_KEY_CHARS = 32
 MAX_SECRET_BYTES = 64 * 1024
 OFFERED_SECRETS = frozenset({"OPENAI_API_KEY"})
@@ -36,7 +38,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class SecretRecord:
-    """A stored secret. No hosts: it may go to any."""
+    """A stored secret and the hosts (`name` or `name:port`) it may go to. None yet: it is bound where it goes first."""
 
     value: str = field(repr=False)
     owner: str
@@ -65,6 +67,8 @@ class SecretStore:
     def put(self, value: str, owner: str, hosts: Collection[str] = ()) -> SecretRef:
         """Store a value and name it. The same value of the same owner is stored once; its hosts add up.
 
+        One that has hosts keeps them when it comes again without any.
+
         Raises:
             ResourceError: Too long (`secret_too_large`), or the disk refuses (`storage_failed`).
         """
@@ -75,10 +79,46 @@ class SecretStore:
             record = SecretRecord(value, owner, tuple(sorted(set(hosts))))
             present = self._find(ref)
             if present is not None:
-                record = SecretRecord(value, owner, _add_hosts(present.hosts, record.hosts))
+                record = SecretRecord(value, owner, tuple(sorted({*present.hosts, *record.hosts})))
             if record != present:
                 write_atomic(self._root / ref.id, self._encrypt(record))
+            else:
+                os.utime(self._root / ref.id)
         return ref
+
+    def keep(self, secret: str) -> bool:
+        """Is there a secret of this id? Then it counts as written now: who writes a reference down keeps it before."""
+        if not _ID.fullmatch(secret) or not self._root.is_dir():
+            return False
+        try:
+            with self._lock():
+                os.utime(self._root / secret)
+        except OSError:
+            return False
+        return True
+
+    # --- for who collects what is not needed any more ---------------------------------------------------------------
+
+    def stored(self) -> Iterator[str]:
+        """The ids of all secrets."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+            yield from (entry.name for entry in entries if _ID.fullmatch(entry.name))
+
+    def delete(self, secret: str, before: float) -> bool:
+        """Delete a secret that was written, or kept, before a time (seconds since 1970) for the last time.
+
+        One of the operator stays, for it may not have found its way into a file yet; so does one that cannot be read:
+        the store's key may come back.
+        """
+        with contextlib.suppress(FileNotFoundError), self._lock():
+            path = self._root / secret
+            if path.stat().st_mtime >= before:
+                return False
+            record = self._find(SecretRef(secret))
+            if record is not None and record.owner != OPERATOR:
+                path.unlink()
+                return True
+        return False
 
     def load(self, ref: SecretRef) -> SecretRecord:
         """The record of a reference.
@@ -102,6 +142,19 @@ class SecretStore:
             message = f"a stored secret cannot be decrypted: was {KEY_FILE} or {KEY_VARIABLE} changed? Enter it anew"
             raise ResourceError(message, code="secret_unreadable") from None
 
+    def bind(self, ref: SecretRef, host: str) -> SecretRecord:
+        """The record, for good bound to `host` if it had no host before. Of two processes the first one binds.
+
+        Raises:
+            ResourceError: As `load` and `put`.
+        """
+        with self._lock():
+            record = self.load(ref)
+            if not record.hosts:
+                record = replace(record, hosts=(host,))
+                write_atomic(self._root / ref.id, self._encrypt(record))
+            return record
+
     def _find(self, ref: SecretRef) -> SecretRecord | None:
         try:
             return self.load(ref)
@@ -112,7 +165,7 @@ class SecretStore:
         content = {"value": record.value, "owner": record.owner, "hosts": record.hosts}
         return self._fernet.encrypt(json.dumps(content).encode())
 
-    @contextmanager
+    @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Two processes that add hosts to one secret at the same time must not forget each other's."""
         try:
@@ -158,7 +211,7 @@ class UserSecrets:
         self._env_hosts = (base, *env_key_hosts)
 
     async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
-        """The plain value, for a request to `host` (`name` or `name:port`).
+        """The plain value, for a request to `host` (`name` or `name:port`). The first one binds it, for good.
 
         Raises:
             ResourceError: Unknown or of another user (`secret_not_found`), or not for that host (`secret_refused`).
@@ -169,8 +222,12 @@ class UserSecrets:
         if record.owner != self._user:
             # The same words as for one that does not exist: nobody learns what others have.
             raise _unknown_secret()
+        if host is not None and not record.hosts and is_plain_host(host):
+            record = await asyncio.to_thread(self._store.bind, ref, host)
         if record.hosts:
-            _check_host(host, record.hosts, "a secret")
+            _check_host(host, record.hosts, "a secret", "; type it beside the address that it is for")
+        elif host is not None:
+            raise ResourceError("a secret may not be sent to what is no plain host name", code="secret_refused")
         return record.value
 
     def from_environment(self, name: str) -> SecretRef | None:
@@ -233,20 +290,17 @@ def _decode(content: bytes) -> SecretRecord:
     return SecretRecord(data["value"], data["owner"], tuple(data["hosts"]))
 
 
-def _add_hosts(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
-    if not first or not second:
-        return ()
-    return tuple(sorted({*first, *second}))
-
-
 def _unknown_secret() -> ResourceError:
     return ResourceError("the secret is not known; enter it anew", code="secret_not_found")
 
 
-def _check_host(host: str | None, allowed: Collection[str], what: str) -> None:
+def _check_host(host: str | None, allowed: Collection[str], what: str, remedy: str = "") -> None:
     if host is None:
-        raise ResourceError(f"{what} is only for requests to {', '.join(allowed)}", code="secret_refused")
+        raise ResourceError(
+            f"{what} is only for requests to {', '.join(allowed)}; the node must say which host it asks",
+            code="secret_refused",
+        )
     if not any(same_host(host, entry) for entry in allowed):
         raise ResourceError(
-            f"{what} may not be sent to {host!r}; it is for {', '.join(allowed)}", code="secret_refused"
+            f"{what} may not be sent to {host!r}; it is for {', '.join(allowed)}{remedy}", code="secret_refused"
         )

@@ -39,6 +39,15 @@ async def outcomes(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
         ({"INNKEEPER_ALLOW_LOOPBACK": "1"}, False, False),
         ({"INNKEEPER_ALLOW_LOOPBACK": "0"}, True, True),
         ({"INNKEEPER_NODE_ALLOWED_HOSTS": "127.0.0.1:9"}, False, False),
+        # The gateway and the Temporal server listen there.
+        ({"INNKEEPER_GATEWAY_URL": NOBODY_THERE, "INNKEEPER_ALLOW_LOOPBACK": "1"}, True, True),
+        ({"INNKEEPER_TEMPORAL_ADDRESS": "127.0.0.1:9", "INNKEEPER_ALLOW_LOOPBACK": "1"}, True, True),
+        # The gateway serves other machines, too.
+        ({"INNKEEPER_HOST": "0.0.0.0"}, True, True),
+        ({"INNKEEPER_HOST": "inn.example"}, True, True),
+        ({"INNKEEPER_GATEWAY_URL": "https://inn.example"}, True, True),
+        ({"INNKEEPER_HOST": "localhost", "INNKEEPER_GATEWAY_URL": "http://[::1]:1"}, True, False),
+        ({"INNKEEPER_HOST": "0.0.0.0", "INNKEEPER_ALLOW_LOOPBACK": "1"}, False, False),
     ],
 )
 async def test_only_models_are_reached_on_this_machine_unless_the_operator_says_more(
@@ -46,3 +55,18 @@ async def test_only_models_are_reached_on_this_machine_unless_the_operator_says_
 ) -> None:
     found = await outcomes(tmp_path, environ)
     assert tuple(code == RequestRefused.code for code in found) == (request_refused, model_refused)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+async def test_the_demo_model_is_reached_wherever_the_gateway_listens(tmp_path: Path, host: str) -> None:
+    environ = {"INNKEEPER_GATEWAY_URL": NOBODY_THERE, "INNKEEPER_HOST": host}
+    make = ServicesForRuns(WorkerSettings.load(environ, data_dir=tmp_path), MemoryBlobs(), environ)
+    services, _ = make("somebody")
+    messages = [{"role": "user", "content": "x"}]
+    for base_url, code in (("/demo/v1", "connection_error"), ("/api/prompt", RequestRefused.code)):
+        with pytest.raises(InnkeeperError) as caught:
+            await services.llm.chat(ChatRequest(NOBODY_THERE + base_url, "m", messages))
+        assert caught.value.code == code
+    with pytest.raises(RequestRefused):
+        await services.http.request(HttpRequest("GET", f"{NOBODY_THERE}/demo/v1/models"))
+    await make.aclose()

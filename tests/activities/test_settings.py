@@ -36,6 +36,10 @@ def test_nothing_set_gives_the_defaults_of_the_embedded_stack() -> None:
         ("MAX_ACTIVITIES", "1e3", "max_activities", 1000),
         ("FLUSH_TIMEOUT_S", "2.5", "flush_timeout_s", 2.5),
         ("STOP_GRACE_S", "0", "stop_grace_s", 0.0),
+        ("HOST", "0.0.0.0", "host", "0.0.0.0"),
+        ("HOST", "0.0.0.0", "allow_loopback", False),
+        ("HOST", "localhost", "allow_loopback", True),
+        ("GATEWAY_URL", "http://gateway:8090", "allow_loopback", False),
         ("ALLOW_LOOPBACK", "no", "allow_loopback", False),
         ("ALLOW_LOOPBACK", "on", "allow_loopback_http", True),
         ("ALLOW_LOOPBACK", "", "allow_loopback_http", False),
@@ -75,6 +79,8 @@ def test_a_relative_data_directory_is_made_absolute(tmp_path: Path, monkeypatch:
         ("MAX_RESPONSE_MB", "big"),
         ("GATEWAY_URL", "127.0.0.1:8090"),
         ("GATEWAY_URL", "ftp://gateway"),
+        ("GATEWAY_URL", "http://gateway:web"),
+        ("GATEWAY_URL", "http://[gateway"),
     ],
 )
 def test_nonsense_is_refused_with_key_and_value(name: str, text: str) -> None:

@@ -209,8 +209,9 @@ async def test_a_large_value_with_a_secret_is_stored_without_it_and_without_prev
         ([{"api_key": "canary-1"}], ["api_key"]),
         (["canary-1"], [""]),
         (b"canary-1", [""]),
+        ({"$secret": "canary-1"}, [""]),
     ],
-    ids=["several", "object", "inner bytes", "objects", "list", "bytes"],
+    ids=["several", "object", "inner bytes", "objects", "list", "bytes", "no reference"],
 )
 async def test_a_secret_of_an_unexpected_shape_is_sealed_or_refused_but_never_in_the_clear(
     values: Values, tmp_path: Path, value: Any, seal: list[str]

@@ -146,7 +146,7 @@ CHANNELS = """
 channels:
   - id: one
     baseUrl: {url}
-    apiKey: env:CANARY_CHANNEL_KEY
+    apiKey: env:CANARY_CHANNEL_API_KEY
 models:
   - modelId: m
 """
@@ -159,7 +159,7 @@ async def test_no_canary_is_found_anywhere(tmp_path: Path) -> None:
         env = {
             "OPENAI_API_KEY": ENVIRONMENT,
             "INNKEEPER_ENV_KEY_HOSTS": f"127.0.0.1:{model.port}",
-            "CANARY_CHANNEL_KEY": CHANNEL,
+            "CANARY_CHANNEL_API_KEY": CHANNEL,
             "INNKEEPER_ALLOW_LOOPBACK": "1",
         }
         async with LocalStack(StackOptions(tmp_path / "data", env=env)) as stack:

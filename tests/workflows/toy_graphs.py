@@ -44,6 +44,8 @@ TOYS = [
         {"settings": Output("OBJECT", secret_keys=("api_key",))}),
     toy("Call", {"settings": Input("OBJECT", secret_keys=("api_key",)), "prompt": Input("STRING")}, {"text": TEXT},
         side_effects=True, retry=None),
+    toy("Door", {"token": Input("STRING", secret=True), "base_url": Input("STRING"), "url": Input("STRING"),
+                 "use_env_vars": Input("BOOLEAN")}, {"text": TEXT}),
     toy("Vault", {}, {"text": TEXT}, config_schema={"token": Input("STRING", secret=True)}),
     toy("Fixed", {}, {"text": TEXT}, bypassable=False),
     toy("Muted", {"a": Input("STRING")}, {"text": TEXT, "stream": Output("STRING", is_stream=True)},

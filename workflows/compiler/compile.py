@@ -15,7 +15,7 @@ from innkeeper.workflows.compiler.groups import (
     Groups,
     LoadWorkflow,
 )
-from innkeeper.workflows.compiler.literals import Literals, SecretValue
+from innkeeper.workflows.compiler.literals import Literals, SecretUse, SecretValue
 from innkeeper.workflows.compiler.planner import Planner
 from innkeeper.workflows.compiler.resolve import Catalogue
 from innkeeper.workflows.document.limits import MAX_PATH_BYTES
@@ -31,6 +31,7 @@ class Compiled:
 
     Attributes:
         secrets: Secrets that were typed into the document.
+        references: Stored secrets that the document refers to: whoever stores them says whether it may.
         blobs: sha256 to JSON bytes of large literals.
         warnings: Odd things that do not keep the workflow from running.
         encoded: `plan.encode()`, the argument that the run is started with.
@@ -41,6 +42,7 @@ class Compiled:
     blobs: Mapping[str, bytes] = field(default_factory=dict)
     warnings: tuple[Problem, ...] = ()
     encoded: bytes = field(default=b"", repr=False)
+    references: tuple[SecretUse, ...] = ()
 
 
 def compile_document(
@@ -74,6 +76,8 @@ def compile_document(
     if any(problem.level == "error" for problem in problems):
         raise InvalidWorkflow(problems)
     plan = Planner(graph, literals, groups, {}).run()
+    if literals.problems:
+        raise InvalidWorkflow([*problems, *literals.problems])
     encoded = plan.encode()
     if len(encoded) > MAX_PLAN_BYTES:
         raise InvalidWorkflow([*problems, _too_large(len(encoded))])
@@ -83,6 +87,7 @@ def compile_document(
         blobs=literals.blobs,
         warnings=tuple(problems),
         encoded=encoded,
+        references=tuple(literals.references),
     )
 
 

@@ -15,7 +15,7 @@ from innkeeper.workflows.compiler.control_checks import control_problems
 from innkeeper.workflows.compiler.groups import Groups, Style, reference_of
 from innkeeper.workflows.compiler.repeat_checks import repeat_problems
 from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire, resolve_node, wire
-from innkeeper.workflows.compiler.secret_checks import readable_secrets
+from innkeeper.workflows.compiler.secret_checks import misplaced_secrets, readable_secrets
 from innkeeper.workflows.compiler.slots import PlannedInputs, plan_inputs
 from innkeeper.workflows.compiler.streams_plan import Origin, StreamOrigins
 from innkeeper.workflows.document.model import DocumentNode, WorkflowDocument, without_nodes
@@ -96,7 +96,7 @@ class Graph:
             found += validate.node_problems(node, self.inputs[node_id], self.into[node_id])
             found += bypass_problems(node)
             found += cache_warnings(node)
-            found += readable_secrets(node)
+            found += misplaced_secrets(node) + readable_secrets(node)
             found += self.groups.problems(node, root_id)
             found += repeat_problems(node, self.groups.document(reference_of(node) or ""))
             # Control nodes look at what was typed into them more closely.

@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import orjson
 
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
-from innkeeper.workflows.compiler.resolve import ResolvedNode
+from innkeeper.workflows.compiler.resolve import REFERENCE, ResolvedNode
 from innkeeper.workflows.compiler.secrets_plan import Keys
 from innkeeper.workflows.document.limits import id_bytes
 from innkeeper.workflows.document.model import WorkflowDocument
@@ -19,7 +19,6 @@ from innkeeper.workflows.plan import RunPlan
 LoadWorkflow = Callable[[str], WorkflowDocument | None]
 Style = Literal["group", "repeated"]
 """A group is joined to streams outside; a repeated workflow gets and gives whole values."""
-REFERENCE = "referencedWorkflowId"
 MAX_DEPTH = 64
 MAX_EXPANDED_NODES = 100_000
 SHOWN_NODES = 10**9

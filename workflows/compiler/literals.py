@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
 import orjson
 
-from innkeeper.nodes.call import PREVIEW_CHARS, holds_marker
+from innkeeper.nodes.call import PREVIEW_CHARS, holds_marker, is_secret_id
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.workflows.compiler.secret_hosts import host_beside
 
 LITERAL_LIMIT = 1024
 """Bytes of JSON up to which a literal stays in the plan."""
@@ -26,18 +27,49 @@ class SecretValue:
     id: str
     value: str = field(repr=False)
     owner: str
+    hosts: tuple[str, ...] = ()
+    """`name:port` of the addresses it stands beside; none: it is bound where it goes first."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a literal stands. `host`: `name:port` of the address beside it, for the secrets in it."""
+
+    node: str | None = None
+    slot: str | None = None
+    host: str | None = None
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True)
+class SecretUse:
+    """A reference that somebody typed, to a secret that must be stored already."""
+
+    id: str
+    place: Place
 
 
 @dataclass
 class Literals:
-    """Packs literals and gathers the secrets and blobs that they leave behind."""
+    """Packs literals and gathers what they leave behind.
+
+    Attributes:
+        secrets: Typed secrets, by id.
+        references: Typed references to stored secrets.
+        problems: References that are none.
+        blobs: sha256 to JSON bytes of large literals.
+    """
 
     secret_id: Callable[[str], str]
     owner: str
     secrets: dict[str, SecretValue] = field(default_factory=dict)
+    references: list[SecretUse] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     blobs: dict[str, bytes] = field(default_factory=dict)
 
-    def pack(self, value: Any, keys: tuple[str, ...] = (), *, node: str | None = None, slot: str | None = None) -> Any:
+    def pack(self, value: Any, keys: tuple[str, ...] = (), place: Place = NOWHERE) -> Any:
         """The form in which a literal stands in the plan. `keys` are its secret inner keys, `""` the whole of it.
 
         Raises:
@@ -45,32 +77,50 @@ class Literals:
         """
         if value is None or isinstance(value, bool) or (not keys and is_small(value)):
             return value
-        sealed = self.seal(value, keys)
-        data = _dump(sealed, node, slot)
+        sealed = self.seal(value, keys, place)
+        data = _dump(sealed, place)
         # A marker that stands where no secret is declared is the user's own object: stored whole, nobody mistakes it.
         if len(data) <= LITERAL_LIMIT and not holds_marker(_without_references(sealed, keys)):
             return orjson.loads(data)
         return self._blob(data)
 
-    def copy(self, value: Any, keys: tuple[str, ...] = (), *, node: str, slot: str) -> Any:
+    def copy(self, value: Any, keys: tuple[str, ...], place: Place) -> Any:
         """The same for values that may not leave the plan (config)."""
-        return orjson.loads(_dump(self.seal(value, keys), node, slot))
+        return orjson.loads(_dump(self.seal(value, keys, place), place))
 
-    def seal(self, value: Any, keys: tuple[str, ...]) -> Any:
-        """The value with references for its secrets. Inner keys of what is no object: all of it."""
+    def seal(self, value: Any, keys: tuple[str, ...], place: Place) -> Any:
+        """The value with references for its secrets. Inner keys of what is no object: all of it.
+
+        An object that holds an address itself (`api_settings`) binds the secrets in it to that one.
+        """
         if not keys:
             return value
         if WHOLE in keys or not isinstance(value, Mapping):
-            return self._seal_one(value)
-        return {key: self._seal_one(item) if key in keys else item for key, item in value.items()}
+            return self._seal_one(value, place)
+        inside = replace(place, host=host_beside(value))
+        return {key: self._seal_one(item, inside) if key in keys else item for key, item in value.items()}
 
-    def _seal_one(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool) or is_reference(value) or value in ("", [], {}):
+    def _seal_one(self, value: Any, place: Place) -> Any:
+        if value is None or isinstance(value, bool) or value in ("", [], {}):
+            return value
+        if is_reference(value):
+            self._note_reference(value["$secret"], place)
             return value
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
         secret = self.secret_id(text)
-        self.secrets.setdefault(secret, SecretValue(secret, text, self.owner))
+        hosts = {*(self.secrets[secret].hosts if secret in self.secrets else ()), *([place.host] if place.host else ())}
+        self.secrets[secret] = SecretValue(secret, text, self.owner, tuple(sorted(hosts)))
         return {"$secret": secret}
+
+    def _note_reference(self, secret: str, place: Place) -> None:
+        if is_secret_id(secret):
+            self.references.append(SecretUse(secret, place))
+            return
+        message = (
+            f"{_where(place)} holds '$secret' with something that is no id of a stored secret; "
+            "type the key itself in its place, it is then kept secret"
+        )
+        self.problems.append(Problem("invalid_secret_reference", message, node=place.node, slot=place.slot))
 
     def _blob(self, data: bytes) -> dict[str, Any]:
         sha = sha256(data).hexdigest()
@@ -96,9 +146,13 @@ def _without_references(value: Any, keys: tuple[str, ...]) -> Any:
     return value
 
 
-def _dump(value: Any, node: str | None, slot: str | None) -> bytes:
+def _where(place: Place) -> str:
+    return f"node {place.node!r}: {place.slot!r}" if place.node else f"the workflow's input {place.slot!r}"
+
+
+def _dump(value: Any, place: Place) -> bytes:
     try:
         return orjson.dumps(value)
     except TypeError as error:
-        message = f"the value of {slot!r} is not JSON data: {error}; correct the node type's default"
-        raise InvalidWorkflow([Problem("invalid_value", message, node=node, slot=slot)]) from None
+        message = f"the value of {place.slot!r} is not JSON data: {error}; correct the node type's default"
+        raise InvalidWorkflow([Problem("invalid_value", message, node=place.node, slot=place.slot)]) from None

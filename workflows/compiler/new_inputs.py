@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from innkeeper.nodes.errors import Problem
-from innkeeper.workflows.compiler.literals import Literals
+from innkeeper.workflows.compiler.literals import Literals, Place
 from innkeeper.workflows.compiler.secrets_plan import Keys
 from innkeeper.workflows.plan import RunPlan
 
@@ -21,7 +21,9 @@ def with_new_inputs(
     """
     secret = _secret_keys(plan)
     known = dict.fromkeys((*secret, *plan.interface_inputs))
-    given = {key: literals.pack(value, secret.get(key, ()), slot=key) for key, value in inputs.items() if key in known}
+    given = {
+        key: literals.pack(value, secret.get(key, ()), Place(slot=key)) for key, value in inputs.items() if key in known
+    }
     names = ", ".join(repr(str(key)) for key in known) or "none"
     problems = tuple(
         Problem("unknown_input", f"the run had no input {key!r}; its inputs are {names}", level="warning", slot=key)

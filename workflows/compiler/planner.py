@@ -13,8 +13,10 @@ from innkeeper.workflows.compiler.graph import Graph
 from innkeeper.workflows.compiler.graph_order import kahn_order
 from innkeeper.workflows.compiler.groups import MAX_KEPT, Groups, Inner
 from innkeeper.workflows.compiler.literals import Literals
+from innkeeper.workflows.compiler.literals import Place as LiteralPlace
 from innkeeper.workflows.compiler.node_limits import leaves_segment, retry_of, timeouts_of
 from innkeeper.workflows.compiler.resolve import ResolvedNode
+from innkeeper.workflows.compiler.secret_hosts import host_of_node
 from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, secret_flow, secret_keys
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.compiler.spare_plan import with_spare
@@ -205,20 +207,27 @@ class Planner:
 
     def _config(self, node: ResolvedNode) -> dict[str, Any]:
         keys = {key: secret_keys(node.config_schema.get(key)) for key in node.config}
+        place = self._place(node)
         return {
-            key: self._literals.copy(value, keys[key], node=node.id, slot=key) for key, value in node.config.items()
+            key: self._literals.copy(value, keys[key], replace(place, slot=key)) for key, value in node.config.items()
         }
 
-    def _inputs(self, node: ResolvedNode) -> PlannedInputs:
-        return {key: self._literal(node, key, slot) for key, slot in self._planned[node.id].items()}
+    def _place(self, node: ResolvedNode) -> LiteralPlace:
+        return LiteralPlace(node.id, host=host_of_node(node, self._planned[node.id]))
 
-    def _literal(self, node: ResolvedNode, key: SlotKey, slot: PlannedInput) -> PlannedInput:
+    def _inputs(self, node: ResolvedNode) -> PlannedInputs:
+        place = self._place(node)
+        return {
+            key: self._literal(slot, self._flow.of_input(node.id, key), replace(place, slot=key))
+            for key, slot in self._planned[node.id].items()
+        }
+
+    def _literal(self, slot: PlannedInput, keys: Keys, place: LiteralPlace) -> PlannedInput:
         if not slot.has_value:
             return slot
-        keys = self._flow.of_input(node.id, key)
         if slot.multi:
-            return replace(slot, value=[self._literals.pack(item, keys, node=node.id, slot=key) for item in slot.value])
-        return replace(slot, value=self._literals.pack(slot.value, keys, node=node.id, slot=key))
+            return replace(slot, value=[self._literals.pack(item, keys, place) for item in slot.value])
+        return replace(slot, value=self._literals.pack(slot.value, keys, place))
 
     def _planned_outputs(self, node: ResolvedNode) -> dict[SlotKey, PlannedOutput]:
         seals = self._flow.of_outputs(node.id)
@@ -233,7 +242,7 @@ class Planner:
         if bypass is None:
             return None
         return {
-            key: replace(source, empty=self._literals.pack(source.empty, node=node.id, slot=key))
+            key: replace(source, empty=self._literals.pack(source.empty, place=LiteralPlace(node.id, key)))
             for key, source in bypass.items()
         }
 
@@ -244,7 +253,7 @@ class Planner:
     def _packed_inputs(self, has_value: Callable[[InterfaceSlot], bool]) -> dict[str, Any]:
         keys = self._secret_inputs()
         return {
-            key: self._literals.pack(slot.value, keys.get(key, ()), slot=key)
+            key: self._literals.pack(slot.value, keys.get(key, ()), LiteralPlace(slot=key))
             for key, slot in self._document.interface_inputs.items()
             if has_value(slot)
         }

@@ -9,11 +9,14 @@ from functools import cached_property
 from typing import Any, Literal, Protocol
 
 from innkeeper.nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
+from innkeeper.workflows.compiler.secret_names import without_strays
 from innkeeper.workflows.document.model import DocumentNode, Edge, WorkflowDocument
 from innkeeper.workflows.document.slot_values import suggested
 from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED
 
 ERROR_OUTPUT = Output("OBJECT", "Error", "What the node failed with; connected, its failure does not fail the run.")
+REFERENCE = "referencedWorkflowId"
+"""The setting that names the workflow which a node runs."""
 _SUB_HANDLE = re.compile(r"(.+)__(0|[1-9][0-9]*)")
 _ZERO_TYPES = frozenset({"core:MathOperation"})
 _NUMBERS = frozenset({"INTEGER", "FLOAT"})
@@ -56,6 +59,10 @@ class ResolvedNode:
         """Slots that no definition lists are normal here; group nodes list theirs in the workflow's interface."""
         definition = self.definition
         return definition.dynamic_slots and not (self.is_border or definition.runs_workflow)
+
+    def takes(self, key: str) -> bool:
+        """Is there an input slot for a value that was typed under this name?"""
+        return key in self.inputs or self.takes_any_slot
 
     @property
     def is_border(self) -> bool:
@@ -118,15 +125,20 @@ def _outputs_of(definition: NodeDefinition, runs: WorkflowDocument) -> dict[str,
 
 
 def _config(node: DocumentNode, definition: NodeDefinition, schema: Mapping[str, Input]) -> Mapping[str, Any]:
-    """The user's values over the defaults. The mode key gets none: without it a node has its base slots."""
-    if not schema:
-        return node.config
+    """The user's values over the defaults. The mode key gets none: without it a node has its base slots.
+
+    What no setting takes is left out: it would stay readable in plans and histories, and may be a misplaced key.
+    """
     config = {}
     for key, slot in schema.items():
         value = default_of(slot)
         if value is not UNDEFINED and key != definition.mode_config_key:
             config[key] = value
-    return {**config, **node.config}
+    own = {definition.mode_config_key, REFERENCE if definition.runs_workflow else None}
+    for key, value in node.config.items():
+        if key in schema or key in own:
+            config[key] = without_strays(value, schema.get(key))
+    return config
 
 
 def default_of(slot: Input, full_type: str = "") -> Any:

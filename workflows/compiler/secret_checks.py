@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -12,28 +11,64 @@ import orjson
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import Problem
 from innkeeper.workflows.compiler.resolve import ResolvedNode
+from innkeeper.workflows.compiler.secret_names import KEY_HEADER, KEY_NAME, stray_keys
 from innkeeper.workflows.compiler.secrets_plan import secret_keys
 
-_KEY_HEADER = re.compile(
-    r"authorization|proxy-authorization|cookie|(.*[-_])?(api[-_]?key|key|token|secret|password|auth)", re.IGNORECASE
-)
-_KEY_PARAMETER = re.compile(
-    r"(.*[-_])?(api[-_]?key|key|token|secret|password|passwd|signature|sig|auth)", re.IGNORECASE
-)
 _MAX_HEADERS_TEXT = 100_000
 _READABLE = "what stands there is not kept secret: it stays readable in the run's history and events"
 
 
 def readable_secrets(node: ResolvedNode) -> list[Problem]:
     """Warnings for what a document types into slots named `headers` and into addresses. Never with a value."""
-    typed = [(key, value, node.inputs) for key, value in node.node.inputs.items()]
-    typed += [(key, value, node.config_schema) for key, value in node.node.config.items()]
     return [
         Problem("readable_secret", f"node {node.id!r}: {what}", level="warning", node=node.id, slot=key)
-        for key, value, slots in typed
+        for key, value, slots in _typed(node)
         if (slot := slots.get(key)) is not None and not slot.secret
         for what in _found(key, value, slot, _hidden_places(slots))
     ]
+
+
+def _typed(node: ResolvedNode) -> list[tuple[str, Any, Mapping[str, Input]]]:
+    typed = [(key, value, node.inputs) for key, value in node.node.inputs.items()]
+    return typed + [(key, value, node.config_schema) for key, value in node.node.config.items()]
+
+
+def misplaced_secrets(node: ResolvedNode) -> list[Problem]:
+    """Secrets under a wrong name, which nobody would read. Never with a value.
+
+    A setting with the name of a secret input (or the other way round) is an error: the run would go on without its key.
+    """
+    return [*_on_the_wrong_side(node), *_strays(node)]
+
+
+def _on_the_wrong_side(node: ResolvedNode) -> Iterable[Problem]:
+    inputs, settings = _secret_names(node.inputs), _secret_names(node.config_schema)
+    for key, value in node.node.config.items():
+        if value not in (None, "") and key not in node.config_schema and key in inputs:
+            what = f"the setting {key!r} is a secret input; move it from 'configValues' to {inputs[key]} of 'inputs'"
+            yield Problem("misplaced_secret", f"node {node.id!r}: {what}", node=node.id, slot=key)
+    for key, value in node.node.inputs.items():
+        if value not in (None, "") and not node.takes(key) and key in settings:
+            what = f"the input {key!r} is a secret setting; move it from 'inputs' to {settings[key]} of 'configValues'"
+            yield Problem("misplaced_secret", f"node {node.id!r}: {what}", node=node.id, slot=key)
+
+
+def _strays(node: ResolvedNode) -> Iterable[Problem]:
+    """Of names beside the secret keys that a slot declares."""
+    for slot_key, value, slots in _typed(node):
+        slot = slots.get(slot_key)
+        known = ", ".join(repr(key) for key in slot.secret_keys) if slot else ""
+        for name in (
+            name for item in (value if isinstance(value, list) else [value]) for name in stray_keys(item, slot)
+        ):
+            what = f"{name[:50]!r} in {slot_key!r} is not known; did you mean {known}? Its value is left out"
+            yield Problem("unknown_key", f"node {node.id!r}: {what}", "warning", node=node.id, slot=slot_key)
+
+
+def _secret_names(slots: Mapping[str, Input]) -> dict[str, str]:
+    """Name to where it belongs, of every secret: whole slots, and keys inside of objects."""
+    inner = {name: f"{name!r} of {key!r}" for key, slot in slots.items() for name in slot.secret_keys}
+    return inner | {key: repr(key) for key, slot in slots.items() if slot.secret}
 
 
 def _hidden_places(slots: Mapping[str, Input]) -> str:
@@ -63,7 +98,7 @@ def _header_names(headers: Any) -> list[str]:
             return []
     if not isinstance(headers, Mapping):
         return []
-    return [name for name, value in headers.items() if value not in (None, "") and _KEY_HEADER.fullmatch(str(name))]
+    return [name for name, value in headers.items() if value not in (None, "") and KEY_HEADER.fullmatch(str(name))]
 
 
 def _in_address(url: Any) -> Iterable[str]:
@@ -76,6 +111,6 @@ def _in_address(url: Any) -> Iterable[str]:
         return
     if "@" in parts.netloc:
         yield "a user name or password"
-    names = dict.fromkeys(name for name, value in parse_qsl(parts.query) if value and _KEY_PARAMETER.fullmatch(name))
+    names = dict.fromkeys(name for name, value in parse_qsl(parts.query) if value and KEY_NAME.fullmatch(name))
     for name in names:
         yield f"the parameter {name[:50]!r}, which looks like a key"

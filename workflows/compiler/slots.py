@@ -6,18 +6,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.workflows.compiler.resolve import ResolvedNode, Wire, default_of
+from innkeeper.workflows.compiler.secret_names import without_strays
 from innkeeper.workflows.plan import UNDEFINED, Feed, NodeId, PlannedInput, SlotKey
 
 PlannedInputs = dict[SlotKey, PlannedInput]
 
 
 def plan_inputs(node: ResolvedNode, wires: Iterable[Wire]) -> PlannedInputs:
-    """The node's slots in declaration order, then undeclared ones. Literals are still the author's own."""
+    """The node's slots in declaration order, then undeclared ones that edges enter. Literals are still the author's.
+
+    What was typed where there is no slot is left out: it would stay readable in plans, and may be a misspelt key.
+    """
     by_slot: dict[str, list[Wire]] = {}
     for item in wires:
         if not item.only_orders:
             by_slot.setdefault(item.slot, []).append(item)
-    keys = dict.fromkeys((*node.inputs, *by_slot, *node.node.inputs))
+    keys = dict.fromkeys((*node.inputs, *by_slot, *(key for key in node.node.inputs if node.takes(key))))
     planned = {SlotKey(key): _plan_input(node, key, by_slot.get(key, [])) for key in keys}
     return {key: slot for key, slot in planned.items() if slot.feeds or slot.has_value or slot.required}
 
@@ -60,9 +64,9 @@ def _is_list(item: Wire) -> bool:
 
 def literal(node: ResolvedNode, key: str) -> Any:
     """The value typed into a slot, else its default, else UNDEFINED."""
-    if key in node.node.inputs:
-        return node.node.inputs[key]
     slot = node.inputs.get(key)
+    if key in node.node.inputs and node.takes(key):
+        return without_strays(node.node.inputs[key], slot)
     return UNDEFINED if slot is None else default_of(slot, node.definition.full_type)
 
 

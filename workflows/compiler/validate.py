@@ -5,6 +5,7 @@ Codes are part of the API. Messages name what was found, what exists and what to
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -128,7 +129,8 @@ def unknown_type_problem(node: DocumentNode, catalogue: Catalogue, known: list[s
 
 def node_problems(node: ResolvedNode, inputs: PlannedInputs, wires: Iterable[Wire]) -> list[Problem]:
     """Everything about one node and what it gets."""
-    problems = mode_problems(node) + config_problems(node) + override_problems(node.node) + preset_warnings(node)
+    problems = mode_problems(node) + config_problems(node) + override_problems(node.node)
+    problems += setting_warnings(node) + preset_warnings(node)
     return problems if node.node.bypassed else problems + missing_inputs(node, inputs, wires)
 
 
@@ -245,8 +247,34 @@ def _retry_complaints(retry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield key, _RETRY_TESTS[key][0]
 
 
+def setting_warnings(node: ResolvedNode) -> list[Problem]:
+    """Settings that the node type does not have in any mode; they are left out."""
+    if node.node.config.keys() <= node.config.keys():
+        return []
+    of_modes = [key for mode in node.definition.modes.values() for key in mode.config_schema]
+    known = dict.fromkeys((*node.config, *node.definition.config_schema, *of_modes))
+    return [
+        Problem(
+            "unknown_setting",
+            f"node {node.id!r} has no setting {key!r}{_nearest(key, known, 'settings')}; its value is left out",
+            level="warning",
+            node=node.id,
+            slot=key,
+        )
+        for key in node.node.config
+        if key not in known
+    ]
+
+
+def _nearest(key: str, known: Iterable[str], what: str) -> str:
+    """What somebody who typed `key` may have meant."""
+    spelt = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in known}
+    near = get_close_matches(re.sub(r"[^a-z0-9]", "", key.lower()), spelt, n=1)
+    return f"; did you mean {spelt[near[0]]!r}?" if near else f"; {what} are {quoted_names(list(spelt.values()))}"
+
+
 def preset_warnings(node: ResolvedNode) -> list[Problem]:
-    """Values for slots that the node type does not have in any mode; they are passed all the same."""
+    """Values for slots that the node type does not have in any mode; they are left out."""
     if node.takes_any_slot or node.node.inputs.keys() <= node.inputs.keys():
         return []
     of_modes = {key for mode in node.definition.modes.values() for key in mode.inputs}
@@ -309,8 +337,11 @@ def _unknown_slots(wire: Wire) -> list[Problem]:
 
 
 def _unknown_input(node: ResolvedNode, key: str, edge: str | None) -> Problem:
-    where = f"edge {edge!r}: " if edge else ""
-    message = f"{where}node {node.id!r} has no input {key!r}; inputs are {quoted_names(list(node.inputs))}"
+    if edge:
+        message = f"edge {edge!r}: node {node.id!r} has no input {key!r}; inputs are {quoted_names(list(node.inputs))}"
+    else:
+        hint = _nearest(key, node.inputs, "inputs")
+        message = f"node {node.id!r} has no input {key!r}{hint}; its value is left out"
     return Problem("unknown_slot", message, level="warning", node=node.id, slot=key, edge=edge)
 
 

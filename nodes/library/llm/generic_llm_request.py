@@ -9,11 +9,11 @@ from typing import Any, cast
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
+from innkeeper.nodes.hosts import host_of
 from innkeeper.nodes.library.llm.messages import read_history
 from innkeeper.nodes.library.llm.parameters import STREAM, number_of
 from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
-from innkeeper.nodes.services.hosts import host_of
 from innkeeper.nodes.tavern.documents import kind_of
 
 _SAMPLING = ("temperature", "max_tokens", "top_p")

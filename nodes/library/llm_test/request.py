@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.hosts import host_of
 from innkeeper.nodes.library.llm.parameters import number_of
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
-from innkeeper.nodes.services.hosts import host_of
 
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
@@ -50,6 +50,9 @@ def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
         raise NodeInputError("'api_settings' has no 'base_url'; it looks like 'https://host/v1'")
     if "@" in base_url.partition("//")[2].partition("/")[0] and not _DOUBTFUL.search(base_url):
         raise NodeInputError("'api_settings': 'base_url' holds a user name or password; use 'api_key'")
+    if "?" in base_url or "#" in base_url:
+        # The path of the request is put behind it: a graph could choose any path of a server, and hide ours.
+        raise NodeInputError("'api_settings': 'base_url' must not hold '?' or '#'; it looks like 'https://host/v1'")
     if not isinstance(api_key, str | SecretRef | None):
         raise NodeInputError("'api_settings': 'api_key' must be a text")
     return base_url.strip(), api_key or ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError
 from innkeeper.nodes.json_values import dump_json, is_number
 from innkeeper.nodes.library.utilities.text import is_truthy, to_text
 from innkeeper.nodes.node import HttpRequest, HttpResponse, Inputs, NodeContext, SecretRef
+from innkeeper.nodes.services.masking import MASK, forms_of
 from innkeeper.nodes.services.web import METHODS, REPEATABLE_METHODS, check_url
 from innkeeper.nodes.tavern.documents import kind_of
 
@@ -20,7 +20,6 @@ MAX_TIMEOUT_S = 300.0
 MAX_WAIT_S = 300.0
 _PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PASSING_CODES = frozenset({"connection_error", "timeout_error"})
-_MIN_SECRET_CHARS = 6
 
 
 async def http_request(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -154,21 +153,15 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 async def _response_outputs(response: HttpResponse, secret: str, context: NodeContext) -> dict[str, Any]:
-    hidden = [form for part in (secret, *secret.split()[1:]) for form in _forms(part)]
+    hidden = [form for part in (secret, *secret.split()[1:]) for form in forms_of(part)]
     headers, body = dict(response.headers), response.body
     # Here and not in the process that reads the body: it serves others' templates too.
     for part in hidden:
-        headers = {name: value.replace(part, "***") for name, value in headers.items()}
-        body = body.replace(part.encode(), b"***")
+        headers = {name: value.replace(part, MASK) for name, value in headers.items()}
+        body = body.replace(part.encode(errors="surrogatepass"), MASK.encode())
     arguments = {"content_type": headers.get("content-type", "")}
     read = await context.services.scripts.call(READ_BODY, arguments, data=body)
     return {"status": response.status, "headers": headers, **read}
-
-
-def _forms(part: str) -> tuple[str, ...]:
-    """How an answer may repeat it: as it is, in JSON, in a URL. What is short may be any word, and stays."""
-    forms = (part, json.dumps(part)[1:-1], quote(part, safe=""), quote(part))
-    return tuple(dict.fromkeys(forms)) if len(part) >= _MIN_SECRET_CHARS else ()
 
 
 definition = NodeDefinition(

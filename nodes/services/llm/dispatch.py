@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import fields
+from typing import cast
 
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry
+from innkeeper.nodes.services.masking import TextMask, forms_of, mask
 
 
 class DispatchingLlm:
     """Sends requests to the adapters of a registry, made when they are first needed (`nodes.node.Llm`).
+
+    Answers that repeat the key come back with `***` in its place, so that no node can store or show it.
 
     Args:
         policy: What requests to an address out of a graph may reach.
@@ -25,10 +31,17 @@ class DispatchingLlm:
         self._adapters: dict[tuple[str, bool], LlmAdapter] = {}
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
-        return await self._adapter_for(request).chat(request)
+        response = await self._adapter_for(request).chat(request)
+        forms = forms_of(request.api_key)
+        if not forms:
+            return response
+        masked = {part.name: mask(getattr(response, part.name), forms) for part in fields(response)}
+        return ChatResponse(**{**masked, "choices": tuple(masked["choices"])})
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        return self._adapter_for(request).stream(request)
+        chunks = self._adapter_for(request).stream(request)
+        forms = forms_of(request.api_key)
+        return _masked(chunks, forms) if forms else chunks
 
     async def warm_up(self) -> None:
         for name in self._registry.names[:1]:
@@ -47,3 +60,20 @@ class DispatchingLlm:
         if key not in self._adapters:
             self._adapters[key] = self._registry.make(name, self._policies[is_channel])
         return self._adapters[key]
+
+
+async def _masked(chunks: AsyncIterator[Chunk], forms: tuple[str, ...]) -> AsyncIterator[Chunk]:
+    """The chunks without the key, also where it is split over several pieces of the text."""
+    text = TextMask(forms)
+    # The consumer closes this generator when a run is interrupted: the provider's stream must end with it.
+    async with aclosing(cast("AsyncGenerator[Chunk, None]", chunks)) as parts:
+        async for chunk in parts:
+            if chunk.type == "text_chunk" and isinstance(chunk.content, str):
+                if ready := text.feed(chunk.content):
+                    yield Chunk(chunk.type, ready, mask(chunk.extra, forms))
+                continue
+            if chunk.type == "finish_reason_chunk" and (rest := text.end()):
+                yield Chunk("text_chunk", rest)
+            yield Chunk(chunk.type, mask(chunk.content, forms), mask(chunk.extra, forms))
+    if rest := text.end():
+        yield Chunk("text_chunk", rest)

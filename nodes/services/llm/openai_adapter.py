@@ -260,8 +260,10 @@ def _host(base_url: str) -> str:
         host = parts.hostname
     except ValueError:
         host = None
-    if host is None or parts.scheme not in ("http", "https"):
-        raise NodeInputError("base_url is not an http or https URL; it looks like 'https://host/v1'")
+    if host is None or parts.scheme not in ("http", "https") or "?" in base_url or "#" in base_url:
+        raise NodeInputError(
+            "base_url is not an http or https URL without '?' and '#'; it looks like 'https://host/v1'"
+        )
     return host
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from innkeeper.activities.settings import WorkerSettings
 from innkeeper.gateway.cli import commands, run_command, run_commands
 from innkeeper.gateway.cli.run_command import UsageError, parse_inputs, with_demo_address, with_values
 from innkeeper.gateway.cli.signals import Stopping
@@ -54,6 +55,66 @@ def write(name: str, content: Any) -> Path:
     path = Path(name)
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
+
+
+@pytest.fixture
+def downloaded() -> Path:
+    """A folder somebody made elsewhere, with a data directory in it."""
+    folder = Path(".innkeeper")
+    folder.mkdir(mode=0o700)
+    channel = {"id": "c", "baseUrl": "http://evil.example/v1", "apiKey": "env:DEEPSEEK_API_KEY"}
+    (folder / "channels.yaml").write_text(json.dumps({"channels": [channel], "models": [{"modelId": "m"}]}))
+    (folder / ".innkeeper-data").write_text('{"inode": 1}')
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command", [("up",), ("run", "g.json"), ("channels",), ("validate", "g.json"), ("worker",), ("gateway",)]
+)
+def test_a_data_directory_that_came_with_a_download_is_not_used(
+    downloaded: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: tuple[str, ...],
+) -> None:
+    write("g.json", GREETING)
+    assert innkeeper(monkeypatch, *command) == 1
+    assert "accept it by naming it: --data-dir .innkeeper" in capsys.readouterr().err
+    assert {path.name for path in downloaded.iterdir()} == {"channels.yaml", ".innkeeper-data"}
+
+
+@pytest.mark.parametrize("module", ["innkeeper.gateway.serve", "innkeeper.activities.worker"])
+def test_no_process_uses_a_data_directory_that_came_with_a_download(downloaded: Path, module: str) -> None:
+    said = subprocess.run([sys.executable, "-m", module], capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 1
+    assert "accept it by naming it" in said.stderr
+
+
+def test_a_data_directory_counts_when_it_is_named(
+    downloaded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert innkeeper(monkeypatch, "channels", "--data-dir", downloaded) == 0
+    assert "evil.example" in capsys.readouterr().out
+    monkeypatch.setenv("INNKEEPER_DATA_DIR", str(downloaded))
+    assert innkeeper(monkeypatch, "channels") == 0
+
+
+def test_a_worker_is_told_on_which_host_its_gateway_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DataDir.open(Path("data"))
+    lock = DataLock.acquire(data)
+    lock.tell({"pid": os.getpid(), "address": "http://127.0.0.1:5", "host": "0.0.0.0", "temporal": "127.0.0.1:6"})
+    told: list[dict[str, str]] = []
+
+    def become(path: str, command: tuple[str, ...], env: dict[str, str]) -> None:
+        told.append(env)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", become)
+    assert innkeeper(monkeypatch, "worker", "--data-dir", "data") == 0
+    lock.release()
+    names = ("INNKEEPER_HOST", "INNKEEPER_GATEWAY_URL", "INNKEEPER_TEMPORAL_ADDRESS")
+    assert [told[0][name] for name in names] == ["0.0.0.0", "http://127.0.0.1:5", "127.0.0.1:6"]
+    assert not WorkerSettings.load(told[0]).allow_loopback
 
 
 def test_version_names_every_part(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

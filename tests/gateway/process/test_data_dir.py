@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from innkeeper.gateway.process.data_dir import DataDir, DataDirError, DataDirInUse, DataLock, file_system_of, holder_of
+from innkeeper.gateway.process.data_dir import (
+    DataDir,
+    DataDirError,
+    DataDirInUse,
+    DataLock,
+    file_system_of,
+    holder_of,
+    private_files,
+)
 
 HOLD = """
 import sys, time
@@ -29,6 +37,40 @@ def test_open_makes_a_private_directory_with_its_folders(tmp_path: Path) -> None
     assert data.logs.is_dir()
     assert (data.root / "shared" / "library" / "workflows").is_dir()
     assert DataDir.open(data.root) == data
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o775, 0o777, 0o750, 0o2775])
+def test_open_keeps_others_out_of_a_directory_that_was_there_before(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data").chmod(mode)
+    DataDir.open(tmp_path / "data")
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize(("mode", "owner"), [(0o1777, None), (0o755, 54321)])
+def test_open_on_what_is_not_ours_to_close_says_how_to(tmp_path: Path, mode: int, owner: int | None) -> None:
+    root = tmp_path / "a folder"
+    root.mkdir()
+    root.chmod(mode)
+    if owner is not None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a folder away")
+        os.chown(root, owner, owner)
+    with pytest.raises(DataDirError, match=r"chmod 700 '/.*a folder'.*--data-dir"):
+        DataDir.open(root)
+    assert stat.S_IMODE(root.stat().st_mode) == mode
+
+
+def test_private_files_are_private_and_the_umask_comes_back(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with private_files():
+            (tmp_path / "inside").touch()
+        (tmp_path / "after").touch()
+    finally:
+        os.umask(before)
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("inside", "after")}
+    assert modes == {"inside": 0o600, "after": 0o644}
 
 
 def test_open_on_a_file_says_what_to_do(tmp_path: Path) -> None:

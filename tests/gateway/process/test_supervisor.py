@@ -102,6 +102,18 @@ def test_child_dies_with_a_supervisor_that_is_killed(tmp_path: Path, how: str) -
     assert still_running(family) == []
 
 
+@pytest.mark.parametrize("tied_by_kernel", TIES)
+async def test_files_of_children_are_private(tmp_path: Path, tied_by_kernel: bool) -> None:
+    code = "import sys; open(sys.argv[1], 'w').close(); print('on', flush=True); __import__('time').sleep(60)"
+    child = Child(python("child", code, str(tmp_path / "made")), tmp_path, tied_by_kernel=tied_by_kernel)
+    await child.start()
+    try:
+        await until(lambda: child.last_line() == "on")
+    finally:
+        await child.stop()
+    assert (tmp_path / "made").stat().st_mode & 0o077 == 0
+
+
 async def test_children_stop_stage_by_stage(tmp_path: Path) -> None:
     order = tmp_path / "order"
     supervisor = Supervisor(tmp_path)

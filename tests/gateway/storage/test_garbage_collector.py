@@ -25,6 +25,7 @@ from innkeeper.gateway.storage.garbage_collector import GarbageCollector, hashes
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.secrets import OPERATOR, SecretStore
 
 SHA, OTHER = "a" * 64, "0123456789abcdef" * 4
 REFERENCE = {"$blob": SHA, "size": 5000, "mime": "application/json", "preview": ""}
@@ -68,14 +69,26 @@ class Place:
     @property
     def garbage_collector(self) -> GarbageCollector:
         results = self.root / "results"
-        return GarbageCollector(self.store, self.log, self.blobs, data=self.root, results=results, grace_s=10)
+        return GarbageCollector(
+            self.store, self.log, self.blobs, data=self.root, results=results, grace_s=10, secrets=self.secrets
+        )
+
+    @property
+    def secrets(self) -> SecretStore:
+        return SecretStore(self.root / "secrets", b"k" * 40)
+
+    def seal(self, value: str, owner: str = "me") -> Any:
+        return self.secrets.put(value, owner).to_json()
+
+    def kept_secrets(self) -> set[str]:
+        return set(self.secrets.stored())
 
     def put(self, value: Any) -> str:
         return self.blobs.put_sync(orjson.dumps(value))
 
     def age(self, seconds: float = 1000) -> None:
         then = time.time() - seconds
-        for path in (self.root / "blobs").rglob("?" * 64):
+        for path in self.root.rglob("?" * 64):
             os.utime(path, (then, then))
 
     def there(self) -> set[str]:
@@ -137,6 +150,47 @@ async def test_everything_that_keeps_a_value_does(tmp_path: Path) -> None:
         left = {names["literal"], names["output"]}
         assert left < here.there()
         assert len(here.there()) == 3  # and the plan of run one
+
+
+async def test_secrets_stay_as_long_as_something_refers_to_them(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        words = ("literal", "output", "event", "seed", "workflow", "channel", "loose")
+        secrets = {word: here.seal(f"key of {word}") for word in words}
+        ids = {word: found["$secret"] for word, found in secrets.items()}
+        seeds = here.put({"node": {"output": {"api_settings": {"api_key": secrets["seed"]}}}})
+        await here.run("one", {"inputs": {"a": {"value": secrets["literal"]}}}, {"outputs": {"o": secrets["output"]}})
+        await here.run("two", {}, {}, {"seeds": [ref(seeds)]})
+        await here.log.create_run("two", {})
+        await here.log.append([Batch("two", 1, [orjson.dumps({"payload": {"data": secrets["event"]}})])])
+        await here.log.seal("two")
+        library = tmp_path / "shared" / "library" / "workflows"
+        library.mkdir(parents=True)
+        (library / "w.json").write_bytes(orjson.dumps({"nodes": [{"inputs": {"api_key": secrets["workflow"]}}]}))
+        (tmp_path / "channels.yaml").write_text(f"channels: [{{apiKey: {{$secret: {ids['channel']}}}}}]")
+        here.age()
+        await here.garbage_collector.collect(dry_run=True)
+        assert here.kept_secrets() == set(ids.values())
+        await here.garbage_collector.collect()
+        assert here.kept_secrets() == set(ids.values()) - {ids["loose"]}
+        await here.log.delete_run("two")
+        await here.store.delete("two")
+        (library / "w.json").unlink()
+        await here.garbage_collector.collect()
+        assert here.kept_secrets() == {ids["literal"], ids["output"], ids["channel"]}
+
+
+async def test_secrets_that_are_young_the_operators_or_unreadable_stay(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        old, again, kept = (here.seal(f"key {number}")["$secret"] for number in range(3))
+        of_operator = here.seal("pasted into no file yet", OPERATOR)["$secret"]
+        unreadable = SecretStore(tmp_path / "secrets", b"q" * 40).put("of another key", "me").id
+        here.age()
+        here.seal("key 1")
+        assert here.secrets.keep(kept)
+        assert not here.secrets.keep("0" * 64)
+        await here.garbage_collector.collect()
+        assert here.kept_secrets() == {again, kept, of_operator, unreadable}
+        assert old not in here.kept_secrets()
 
 
 async def test_nothing_that_is_young_goes(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ async def test_the_file_is_read_again_when_it_changes(tmp_path: Path, store: Sec
 
 
 async def test_a_key_of_the_environment_goes_to_its_channel_only(tmp_path: Path, store: SecretStore) -> None:
-    found = book(tmp_path, store, one("env:ANY_NAME"), ANY_NAME="sk-1")
+    found = book(tmp_path, store, one("env:ANY_API_KEY"), ANY_API_KEY="sk-1")
     ref = (await found.routes(WISH))[0].api_key
     assert ref is not None
     assert found.is_key(ref)
@@ -66,10 +66,39 @@ async def test_a_key_of_the_environment_goes_to_its_channel_only(tmp_path: Path,
         assert caught.value.code == "secret_refused"
 
 
+@pytest.mark.parametrize(
+    ("name", "allowed", "is_told"),
+    [
+        ("DEEPSEEK_API_KEY", "", True),
+        ("AWS_SECRET_ACCESS_KEY", "", False),
+        ("GITHUB_TOKEN", "", False),
+        ("HOME", "", False),
+        ("INNKEEPER_API_KEY", "", False),
+        ("HOUSE_TOKEN", "HOUSE_*, OTHER", True),
+        ("OTHER", "HOUSE_*, OTHER", True),
+        ("DEEPSEEK_API_KEY", "HOUSE_*", False),
+        ("INNKEEPER_SECRET_KEY", "*", False),
+    ],
+)
+async def test_only_offered_variables_are_keys(
+    tmp_path: Path, store: SecretStore, name: str, allowed: str, is_told: bool
+) -> None:
+    found = book(tmp_path, store, one(f"env:{name}"), INNKEEPER_CHANNEL_ENV=allowed, **{name: "canary"})
+    ref = (await found.routes(WISH))[0].api_key
+    assert ref is not None
+    if is_told:
+        assert await found.reveal(ref, "10.1.2.3:8000") == "canary"
+        return
+    with pytest.raises(ResourceError, match=f"{name} may not be the key .* INNKEEPER_CHANNEL_ENV") as caught:
+        await found.reveal(ref, "10.1.2.3:8000")
+    assert caught.value.code == "secret_refused"
+    assert "canary" not in caught.value.message
+
+
 async def test_nobody_can_spell_the_reference_of_a_key(tmp_path: Path, store: SecretStore) -> None:
-    found = book(tmp_path, store, one("env:ANY_NAME"), ANY_NAME="sk-1")
+    found = book(tmp_path, store, one("env:ANY_API_KEY"), ANY_API_KEY="sk-1")
     await found.routes(WISH)
-    for name in ("channel:main", "channel::main", "env:ANY_NAME"):
+    for name in ("channel:main", "channel::main", "env:ANY_API_KEY"):
         with pytest.raises(ResourceError) as caught:
             await found.reveal(SecretRef(name), "10.1.2.3:8000")
         assert caught.value.code == "secret_not_found"
@@ -81,6 +110,7 @@ async def test_a_stored_key_serves_whoever_owns_it_but_only_its_hosts(tmp_path: 
     ref = (await found.routes(WISH))[0].api_key
     assert ref is not None
     assert await found.reveal(ref, "10.1.2.3:8000") == "sk-2"
+    assert store.load(free).hosts == ("10.1.2.3:8000",)
     write(tmp_path, one(f"{{$secret: {bound.id}}}") + "  priority: 1\n")
     ref = (await found.routes(WISH))[0].api_key
     assert ref is not None
@@ -88,7 +118,7 @@ async def test_a_stored_key_serves_whoever_owns_it_but_only_its_hosts(tmp_path: 
         await found.reveal(ref, "10.1.2.3:8000")
 
 
-@pytest.mark.parametrize("key", ["env:NOT_SET", f"{{$secret: {'f' * 64}}}"])
+@pytest.mark.parametrize("key", ["env:NOT_SET_API_KEY", f"{{$secret: {'f' * 64}}}"])
 async def test_a_key_that_is_not_there_is_said_when_it_is_needed(tmp_path: Path, store: SecretStore, key: str) -> None:
     found = book(tmp_path, store, one(key))
     ref = (await found.routes(WISH))[0].api_key

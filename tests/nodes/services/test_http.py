@@ -7,7 +7,8 @@ import gzip
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,7 +21,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from innkeeper.nodes.errors import RequestRefused, ResourceError
+from innkeeper.nodes.node import HttpRequest
 from innkeeper.nodes.services.http import AddressPolicy, GuardedTransport, address_kind
+from innkeeper.nodes.services.web import GuardedHttp
 
 
 @asynccontextmanager
@@ -237,3 +240,147 @@ async def test_tls_is_spoken_with_the_name_and_its_certificate_is_checked(
         with pytest.raises(httpx2.ConnectError, match="certificate"):
             await http.get(f"https://tls.test:{server.sockets[0].getsockname()[1]}/")
     assert names == ["tls.test"]
+
+
+# --- redirects, and our own services ------------------------------------------------------------------------------
+
+OUTSIDE = "::1"
+"""Counts as an address of the internet in these tests."""
+
+
+@pytest.fixture
+def outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "innkeeper.nodes.services.http.address_kind",
+        lambda address: "public" if str(address) == OUTSIDE else address_kind(address),
+    )
+
+
+@asynccontextmanager
+async def leading_to(place: str, host: str = "127.0.0.1") -> AsyncIterator[str]:
+    """A server that sends everybody on."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 307 On\r\nLocation: {place}\r\nContent-Length: 0\r\n\r\n".encode())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, host, 0)
+    async with server:
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{server.sockets[0].getsockname()[1]}/"
+
+
+@pytest.mark.usefixtures("outside")
+@pytest.mark.parametrize("through", [0, 1])
+async def test_no_server_outside_sends_us_to_this_machine(through: int) -> None:
+    policy = AddressPolicy(allow_loopback=True, allow_private=True, allowed_hosts=frozenset({"127.0.0.1"}))
+    async with answering() as (port, heads), AsyncExitStack() as servers:
+        for place in (f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/demo/v1"):
+            url = place
+            for _ in range(through + 1):
+                url = await servers.enter_async_context(leading_to(url, OUTSIDE))
+            async with client(policy) as http:
+                # An open connection to the place makes no difference.
+                assert (await http.get(place)).text == "hello"
+                with pytest.raises(RequestRefused):
+                    await http.post(url, follow_redirects=True)
+            nodes = GuardedHttp(policy)
+            with pytest.raises(RequestRefused):
+                await nodes.request(HttpRequest("POST", url))
+            await nodes.aclose()
+        assert len(heads) == 2
+
+
+@pytest.mark.usefixtures("outside")
+async def test_a_server_here_may_send_us_on_to_another_here_and_outside() -> None:
+    policy = AddressPolicy(allow_loopback=True)
+    async with answering() as (port, _), client(policy) as http, AsyncExitStack() as servers:
+        here = await servers.enter_async_context(leading_to(f"http://127.0.0.1:{port}/"))
+        assert (await http.get(here, follow_redirects=True)).text == "hello"
+        back = await servers.enter_async_context(leading_to(f"http://127.0.0.1:{port}/", OUTSIDE))
+        away = await servers.enter_async_context(leading_to(back))
+        # The first address was here, so what is behind it may lead back.
+        assert (await http.get(away, follow_redirects=True)).text == "hello"
+
+
+@pytest.mark.parametrize(
+    ("first", "kinds"),
+    [("public", {"public"}), ("loopback", {"public", "loopback"}), ("private", {"public", "private"})],
+)
+def test_what_a_redirect_may_reach_hangs_on_where_it_comes_from(first: Any, kinds: set[str]) -> None:
+    policy = AddressPolicy(allow_loopback=True, allow_private=True).after(first)
+    assert reached(policy) == kinds
+    assert reached(AddressPolicy().after(first)) == {"public"}
+
+
+def reached(policy: AddressPolicy) -> set[str]:
+    found = set()
+    for kind, address in (("public", "8.8.8.8"), ("loopback", "127.0.0.1"), ("private", "10.0.0.1")):
+        try:
+            policy.check("h", 80, [ip_address(address)])
+            found.add(kind)
+        except RequestRefused:
+            pass
+    return found
+
+
+OWN = AddressPolicy(
+    allow_loopback=True, allow_private=True, gateway=("127.0.0.1", 8090), closed=frozenset({("127.0.0.1", 7233)})
+)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address", "is_refused"),
+    [
+        ("127.0.0.1", 8090, "127.0.0.1", True),
+        ("localhost", 8090, "::1", True),
+        ("rebound.example", 8090, "127.0.0.1", True),
+        ("127.1.2.3", 8090, "127.1.2.3", True),
+        ("[::ffff:7f00:1]", 8090, "::ffff:7f00:1", True),
+        ("127.0.0.1", 7233, "127.0.0.1", True),
+        ("127.0.0.1", 8091, "127.0.0.1", False),
+        ("llm.example", 8090, "8.8.8.8", False),
+        ("box.lan", 8090, "10.0.0.1", False),
+    ],
+)
+def test_our_own_services_are_refused_under_every_name(host: str, port: int, address: str, is_refused: bool) -> None:
+    if not is_refused:
+        OWN.check(host, port, [ip_address(address)])
+        return
+    with pytest.raises(RequestRefused, match="Innkeeper itself listens there") as caught:
+        OWN.check(host, port, [ip_address(address)])
+    assert caught.value.details["kind"] == "own"
+
+
+def test_a_gateway_elsewhere_is_known_by_name_and_address() -> None:
+    named = AddressPolicy(allow_private=True, gateway=("inn.example", 443))
+    numbered = AddressPolicy(allow_private=True, gateway=("10.0.0.5", 8090))
+    for policy, host, port in ((named, "INN.example.", 443), (numbered, "alias.example", 8090)):
+        with pytest.raises(RequestRefused, match="Innkeeper itself"):
+            policy.check(host, port, [ip_address("10.0.0.5")])
+    named.check("other.example", 443, [ip_address("10.0.0.5")])
+
+
+def test_the_operator_may_name_the_gateway() -> None:
+    replace(OWN, allowed_hosts=frozenset({"127.0.0.1:8090"})).check("127.0.0.1", 8090, [ip_address("127.0.0.1")])
+
+
+@pytest.mark.parametrize("allow_loopback", [True, False])
+async def test_of_the_gateway_only_the_demo_is_reached(allow_loopback: bool) -> None:
+    async with answering(headers=b"Connection: keep-alive\r\n") as (port, heads):
+        policy = AddressPolicy(allow_loopback=allow_loopback, gateway=("127.0.0.1", port), allow_demo=True)
+        async with client(policy) as http:
+            assert (await http.get(f"http://127.0.0.1:{port}/demo/v1/models")).text == "hello"
+            # The connection to the demo serves nothing else.
+            for path in ("/", "/api/prompt", "/demo", "/demos/v1", "/demo/../api/prompt", "/demo/%2e%2e/api/prompt"):
+                with pytest.raises(RequestRefused):
+                    await http.post(f"http://127.0.0.1:{port}{path}")
+        assert len(heads) == 1
+
+
+async def test_the_demo_is_no_way_around_the_policy() -> None:
+    async with answering() as (port, _), client(AddressPolicy(gateway=("127.0.0.1", port))) as http:
+        with pytest.raises(RequestRefused, match="loopback"):
+            await http.get(f"http://127.0.0.1:{port}/demo/v1")

@@ -317,7 +317,7 @@ import asyncio, sys
 from innkeeper.nodes.services.scripts import ScriptProcesses
 async def main():
     scripts = ScriptProcesses(1)
-    await scripts.call("innkeeper.nodes.services.hosts:host_of", {"url": "http://a"})
+    await scripts.call("innkeeper.nodes.hosts:host_of", {"url": "http://a"})
     print(next(iter(scripts._idle))._process.pid, flush=True)
     loop = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     arguments = {"source": loop, "values": {}, "seed": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 import subprocess
 import sys
@@ -38,8 +39,40 @@ async def refused(secrets: Secrets, ref: SecretRef, host: str | None = None) -> 
 async def test_secret_comes_back_to_its_owner(tmp_path: Path) -> None:
     ref = store(tmp_path).put(CANARY, "ann")
     assert await user(tmp_path).reveal(ref) == CANARY
+    assert store(tmp_path).load(ref).hosts == ()
     assert await user(tmp_path).reveal(ref, "any.example") == CANARY
     assert CANARY not in ref.id
+
+
+async def test_secret_without_hosts_is_bound_for_good_by_its_first_request(tmp_path: Path) -> None:
+    ref = store(tmp_path).put(CANARY, "ann")
+    assert await user(tmp_path).reveal(ref, "first.example:443") == CANARY
+    for host in ("evil.example:443", "first.example:8443", None):
+        assert await refused(user(tmp_path), ref, host) == "secret_refused"
+    store(tmp_path).put(CANARY, "ann")
+    assert await refused(user(tmp_path), ref, "evil.example:443") == "secret_refused"
+    assert await user(tmp_path).reveal(ref, "FIRST.example.") == CANARY
+
+
+async def test_of_many_first_requests_one_binds(tmp_path: Path) -> None:
+    ref = store(tmp_path).put(CANARY, "ann")
+    asked = (user(tmp_path).reveal(ref, f"h{number}.example") for number in range(8))
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert answers.count(CANARY) == 1
+    assert len(store(tmp_path).load(ref).hosts) == 1
+
+
+@pytest.mark.parametrize("host", ["", "a/b", "good.example\\@evil.example", "a.example:x"])
+async def test_what_is_no_plain_host_binds_nothing(tmp_path: Path, host: str) -> None:
+    ref = store(tmp_path).put(CANARY, "ann")
+    assert await refused(user(tmp_path), ref, host) == "secret_refused"
+    assert store(tmp_path).load(ref).hosts == ()
+
+
+async def test_another_user_binds_nothing(tmp_path: Path) -> None:
+    ref = store(tmp_path).put(CANARY, "ann")
+    assert await refused(user(tmp_path, "bob"), ref, "evil.example") == "secret_not_found"
+    assert store(tmp_path).load(ref).hosts == ()
 
 
 def test_nothing_readable_is_on_disk(tmp_path: Path) -> None:
@@ -103,7 +136,8 @@ async def test_hosts_of_one_value_add_up(tmp_path: Path) -> None:
         ref = store(tmp_path).put(CANARY, "ann", [host])
     assert store(tmp_path).load(ref).hosts == ("a.example", "b.example")
     store(tmp_path).put(CANARY, "ann")
-    assert store(tmp_path).load(ref).hosts == ()
+    # A key that has its hosts does not lose them where it is typed beside no address.
+    assert store(tmp_path).load(ref).hosts == ("a.example", "b.example")
 
 
 def test_hosts_added_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
+from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.compiler.compile import Compiled, SecretValue, compile_document
 from innkeeper.workflows.document.model import parse_document
 from innkeeper.workflows.engine.node_values import bypass_outputs as given_by
@@ -67,9 +69,9 @@ def test_the_last_edge_into_a_single_slot_wins_and_all_are_waited_for() -> None:
     assert planned(result, "e").after == ("t", "s")
 
 
-def test_undeclared_slots_reach_the_node() -> None:
+def test_undeclared_slots_reach_the_node_by_edges_only() -> None:
     result = compiled([SOURCE, node("e", "Echo", {"typed": 2})], "s.value > e.wired", "s.lost > e.a")
-    assert slot(result, "e", "typed") == literal(2)
+    assert slot(result, "e", "typed") is None
     assert slot(result, "e", "wired") == PlannedInput((feed("s", "value"),))
     assert slot(result, "e", "a") == PlannedInput((feed("s", "lost"),))
 
@@ -150,7 +152,7 @@ def test_title_mode_config_and_defaults_of_a_node() -> None:
     m, b, p = result.plan.nodes
     assert (m.mode, m.title, list(m.outputs), m.inputs["left"].value) == ("add", "Sum", ["sum"], 1)  # type: ignore[index]
     assert (b.mode, b.title, list(b.outputs)) == (None, "A Modal", ["text"])
-    assert p.config == {"mode": "quiet", "path": "x", "own": [1]}
+    assert p.config == {"mode": "quiet", "path": "x"}
 
 
 @pytest.mark.parametrize(
@@ -311,6 +313,7 @@ def test_a_large_interface_value_is_a_blob_too() -> None:
 
 CANARY = "sk-canary"
 REF = {"$secret": f"id-{CANARY}"}
+STORED = {"$secret": "5e" * 32}
 SEALED = (SecretValue(f"id-{CANARY}", CANARY, "default_user"),)
 
 
@@ -328,7 +331,8 @@ def _texts(result: Compiled) -> list[str]:
     ("typed", "kept"),
     [
         (CANARY, REF),
-        (REF, REF),
+        (STORED, STORED),
+        ({"$secret": "env:OPENAI_API_KEY"}, {"$secret": "env:OPENAI_API_KEY"}),
         ("", ""),
         (None, None),
         (12, {"$secret": "id-12"}),
@@ -348,7 +352,7 @@ def test_inner_keys_are_sealed_before_a_large_object_is_stored() -> None:
     typed = {"api_key": CANARY, "base_url": "http://x", "pad": LARGE}
     result = compiled([node("c", "Call", {"settings": typed})])
     assert slot(result, "c", "settings") == literal(blob({**typed, "api_key": REF}))
-    assert result.secrets == SEALED
+    assert result.secrets == (replace(SEALED[0], hosts=("x:80",)),)
     assert_no_canary(result)
 
 
@@ -367,6 +371,55 @@ def test_secret_settings_become_references() -> None:
     result = compiled([node("v", "Vault", configValues={"token": CANARY})])
     assert planned(result, "v").config == {"token": REF}
     assert_no_canary(result)
+
+
+@pytest.mark.parametrize(
+    ("typed", "warning", "nearest"),
+    [
+        (node("n", "Key", {"apiKey": CANARY}), "unknown_slot", "did you mean 'api_key'"),
+        (node("n", "Key", {"Api-Key ": {"deep": [CANARY]}}), "unknown_slot", "did you mean 'api_key'"),
+        (node("n", "Echo", {"password": CANARY}), "unknown_slot", "inputs are 'a', 'b', 'n'"),
+        (node("n", "Vault", configValues={"Token": CANARY}), "unknown_setting", "did you mean 'token'"),
+        (node("n", "Setting", configValues={"path": "x", "key": CANARY}), "unknown_setting", "settings are 'mode'"),
+        (node("n", "Echo", configValues={"key": CANARY}), "unknown_setting", "settings are none"),
+        (node("n", "Call", {"settings": {"apiKey": CANARY}}), "unknown_key", "did you mean 'api_key'"),
+        (node("n", "Call", {"settings": {"api_key": "k", "token": CANARY}}), "unknown_key", "did you mean 'api_key'"),
+    ],
+)
+@pytest.mark.parametrize("more", [{}, {"bypassed": True}])
+def test_what_no_slot_and_no_setting_takes_is_kept_nowhere(
+    typed: dict[str, Any], warning: str, nearest: str, more: dict[str, Any]
+) -> None:
+    result = compiled([{**typed, **more}])
+    (told,) = result.warnings
+    assert (told.code, told.level, told.node) == (warning, "warning", "n")
+    assert nearest in told.message
+    assert "left out" in told.message
+    assert CANARY not in str(_texts(result))
+    assert CANARY not in repr(result.secrets)
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        (node("n", "Key", configValues={"api_key": CANARY}), "'api_key' of 'inputs'"),
+        (node("n", "Call", configValues={"api_key": CANARY}), "'api_key' of 'settings' of 'inputs'"),
+        (node("n", "Vault", {"token": CANARY}), "'token' of 'configValues'"),
+    ],
+)
+def test_a_secret_on_the_wrong_side_of_a_node_is_refused(typed: dict[str, Any], place: str) -> None:
+    with pytest.raises(InvalidWorkflow) as refused:
+        compiled([typed])
+    (problem,) = (problem for problem in refused.value.problems if problem.level == "error")
+    assert (problem.code, problem.node) == ("misplaced_secret", "n")
+    assert place in problem.message
+    assert not any(CANARY in problem.message for problem in refused.value.problems)
+
+
+def test_a_value_for_a_slot_of_another_mode_is_left_out_without_a_word() -> None:
+    result = compiled([node("m", "Modal", {"left": 1, "base": CANARY}, configValues={"op": "add"})])
+    assert list(planned(result, "m").inputs) == ["left"]
+    assert result.warnings == ()
 
 
 def test_sources_of_secret_slots_seal_what_they_give() -> None:
@@ -396,6 +449,64 @@ def test_a_bypassed_node_hands_secrecy_on_to_its_sources_and_values() -> None:
 def test_equal_secrets_are_stored_once_and_belong_to_the_owner() -> None:
     result = compiled([node("a", "Key", {"api_key": CANARY}), node("b", "Key", {"api_key": CANARY})])
     assert result.secrets == SEALED
+
+
+HERE = "https://here.example/v1"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "edges", "hosts"),
+    [
+        ({"base_url": HERE}, (), ("here.example:443",)),
+        ({"url": " HTTP://Here.Example:8080/x "}, (), ("here.example:8080",)),
+        ({"base_url": "http://[::1]:80/v1"}, (), ("[::1]:80",)),
+        ({"base_url": HERE, "use_env_vars": False}, (), ("here.example:443",)),
+        ({"base_url": HERE, "use_env_vars": True}, (), ()),
+        ({"base_url": HERE}, ("s.value > d.base_url",), ()),
+        ({"base_url": HERE}, ("s.value > d.use_env_vars",), ()),
+        ({"base_url": r"http://good.example\@evil.example/"}, (), ()),
+        ({"base_url": "postgres://here.example/x"}, (), ()),
+        ({"base_url": 5}, (), ()),
+        ({}, (), ()),
+    ],
+)
+def test_a_typed_secret_is_for_the_host_of_the_address_beside_it(
+    inputs: dict[str, Any], edges: tuple[str, ...], hosts: tuple[str, ...]
+) -> None:
+    result = compiled([SOURCE, node("d", "Door", {"token": CANARY, **inputs})], *edges)
+    assert result.secrets == (replace(SEALED[0], hosts=hosts),)
+
+
+def test_a_secret_in_an_object_is_for_the_address_in_it_and_one_typed_twice_for_both() -> None:
+    keys = [{"api_key": CANARY, "base_url": url} for url in ("http://b", HERE)]
+    result = compiled([node(f"c{number}", "Call", {"settings": typed}) for number, typed in enumerate(keys)])
+    assert result.secrets == (replace(SEALED[0], hosts=("b:80", "here.example:443")),)
+
+
+def test_references_are_told_with_their_place() -> None:
+    result = compiled([node("d", "Door", {"token": STORED, "base_url": HERE}), node("k", "Key", {"api_key": STORED})])
+    told = {(use.id, use.place.node, use.place.slot, use.place.host) for use in result.references}
+    assert told == {("5e" * 32, "d", "token", "here.example:443"), ("5e" * 32, "k", "api_key", None)}
+    assert result.secrets == ()
+
+
+@pytest.mark.parametrize("typed", [CANARY, "", "5E" * 32, "env:" + CANARY, "channel:1:main"])
+@pytest.mark.parametrize("place", ["slot", "inner key", "setting", "interface"])
+def test_a_reference_that_is_none_is_a_problem_that_does_not_repeat_it(typed: str, place: str) -> None:
+    reference = {"$secret": typed}
+    interface = {"key": {"dataFlowType": "STRING", "config": {"default": reference}}}
+    graphs: dict[str, Any] = {
+        "slot": ([node("k", "Key", {"api_key": reference})], ()),
+        "inner key": ([node("c", "Call", {"settings": {"api_key": reference}})], ()),
+        "setting": ([node("v", "Vault", configValues={"token": reference})], ()),
+        "interface": ([node("in", "core:GroupInput"), node("k", "Key")], ("in.key > k.api_key",)),
+    }
+    nodes, edges = graphs[place]
+    with pytest.raises(InvalidWorkflow) as refused:
+        compiled(nodes, *edges, interfaceInputs=interface if place == "interface" else {})
+    (problem,) = (problem for problem in refused.value.problems if problem.level == "error")
+    assert problem.code == "invalid_secret_reference"
+    assert not typed or typed not in problem.message
 
 
 def test_the_stored_format_and_its_payload_give_one_plan() -> None:

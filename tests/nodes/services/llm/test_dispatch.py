@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -70,6 +71,52 @@ async def test_each_request_goes_to_the_adapter_it_names() -> None:
         ("one True", False, True),
         ("two False", False, True),
     ]
+
+
+class Leak(Parrot):
+    """An adapter whose answers repeat the key, whole and in pieces."""
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        key = request.api_key
+        raw = {"echo": [f"Bearer {key}"], key: 1}
+        return ChatResponse(
+            f"you said {key}.", key, response_id=key, choices=({"message": {key: key}},), raw_response=raw
+        )
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        key = request.api_key
+        try:
+            for piece in ("Hi ", key[:3], key[3:9], key[9:], " and ", key[:5]):
+                yield Chunk("text_chunk", piece)
+            yield Chunk("usage_chunk", {"for": key})
+            yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": f"x{key}"}, {"by": key})
+        finally:
+            self.closed = True
+
+
+async def test_an_answer_that_repeats_the_key_comes_without_it() -> None:
+    leaks = [Leak("leak")]
+    llm = DispatchingLlm(AdapterRegistry(AdapterType("leak", "Leak", lambda policy: leaks[0])), NOWHERE, HERE)
+    request = replace(ask("leak"), api_key="sk-canary-5512")
+    response = await llm.chat(request)
+    assert "sk-canary" not in repr(response)
+    assert (response.text, response.choices) == ("you said ***.", ({"message": {"***": "***"}},))
+    chunks = [chunk async for chunk in llm.stream(request)]
+    assert "sk-canary" not in repr(chunks)
+    assert "".join(chunk.content for chunk in chunks if chunk.type == "text_chunk") == "Hi *** and sk-ca"
+    assert chunks[-1].content == {"finish_reason": "stop", "accumulated_text": "x***"}
+    assert chunks[-1].extra == {"by": "***"}
+    # Nobody has a key of one letter: such an answer stays as it is.
+    assert (await llm.chat(replace(request, api_key="a"))).text == "you said a."
+
+
+async def test_a_masked_stream_that_is_given_up_ends_the_providers() -> None:
+    leak = Leak("leak")
+    llm = DispatchingLlm(AdapterRegistry(AdapterType("leak", "Leak", lambda policy: leak)), NOWHERE, HERE)
+    chunks = cast("AsyncGenerator[Chunk, None]", llm.stream(replace(ask("leak"), api_key="sk-canary-5512")))
+    assert (await anext(chunks)).content == "Hi "
+    await chunks.aclose()
+    assert leak.closed
 
 
 def test_registering_again_replaces_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:

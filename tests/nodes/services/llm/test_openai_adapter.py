@@ -383,7 +383,9 @@ async def test_a_redirect_to_another_server_does_not_carry_the_key(serve: Any) -
     assert "authorization" not in target.calls[0][0]
 
 
-@pytest.mark.parametrize("url", ["", "api.example.com", "ftp://x/v1", "http://", "http://[::1/v1"])
+@pytest.mark.parametrize(
+    "url", ["", "api.example.com", "ftp://x/v1", "http://", "http://[::1/v1", "http://x/api?a=", "http://x/api#"]
+)
 async def test_a_base_url_that_is_none_is_an_input_error(url: str) -> None:
     async with adapter() as llm:
         with pytest.raises(NodeInputError, match="base_url"):

@@ -7,6 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 _HOST = re.compile(r"[\w.:\[\]-]+")
+_DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
 
 
 def same_host(host: str, allowed: str) -> bool:
@@ -15,6 +16,31 @@ def same_host(host: str, allowed: str) -> bool:
     if first is None or second is None or first[0] != second[0]:
         return False
     return first[1] is None or second[1] is None or first[1] == second[1]
+
+
+def is_loopback_name(host: str) -> bool:
+    """Does this name or address mean this machine only?"""
+    name = host.strip("[]").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def is_plain_host(host: str) -> bool:
+    """Is it a host (`name` or `name:port`) and nothing else?"""
+    return _split_host(host) is not None
+
+
+def web_host_of(url: object) -> str | None:
+    """`name:port` of an http or https URL that every program reads alike; None for everything else."""
+    if not isinstance(url, str) or not url.strip().lower().startswith(("http://", "https://")):
+        return None
+    # Programs disagree on where a host ends behind such characters.
+    host = None if _DOUBTFUL.search(url.strip()) else host_of(url.strip())
+    return host if host is not None and is_plain_host(host) else None
 
 
 def _split_host(host: str) -> tuple[str, int | None] | None:
@@ -41,14 +67,3 @@ def host_of(url: str) -> str | None:
 def _bare(name: str | None) -> str:
     name = (name or "").rstrip(".")
     return f"[{name}]" if ":" in name else name
-
-
-def is_loopback(host: str) -> bool:
-    """Does this name or address mean this machine only?"""
-    name = host.strip("[]")
-    if name.lower() == "localhost" or name.lower().endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
