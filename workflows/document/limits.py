@@ -62,7 +62,7 @@ def count_containers(data: bytes, enough: int) -> int:
 
 
 def _unreadable(error: orjson.JSONDecodeError, limits: Limits) -> Problem:
-    if "depth limit" in error.msg:
+    if "depth" in error.msg:  # "depth limit exceeded", of older versions "recursion depth exceeded"
         return over_limit("document_too_deep", "levels", "over 1000", limits.max_depth)
     place = f"line {error.lineno}, column {error.colno}"
     return Problem("malformed_json", f"this is not JSON: {error.msg} at {place}")
