@@ -79,6 +79,7 @@ router.post("/prompt/{run}/interrupt", summary="Interrupt a run", responses=INTE
 async def list_run_approvals(
     run: RunId,
     request: Request,
+    *,
     status: Literal["open", "answered", "closed"] | None = Query(None, description="Only approvals of this status."),
     cursor: int = Query(0, ge=0, le=MAX_NUMBER, description="`nextCursor` of the page before."),
     limit: int = Query(100, ge=1, le=MAX_PAGE, description="At most so many approvals."),

@@ -118,7 +118,7 @@ async def list_files(scheme: Scheme, request: Request, limit: int = Limit, after
     openapi_extra=READ_HEADERS,
 )
 async def get_file(
-    scheme: Scheme, path: FilePath, request: Request, limit: int = Limit, after: str = After
+    scheme: Scheme, path: FilePath, request: Request, *, limit: int = Limit, after: str = After
 ) -> Response:
     logical = logical_path(scheme, path)
     if not path or path.endswith("/"):

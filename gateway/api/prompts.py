@@ -133,6 +133,7 @@ async def list_active_runs(request: Request) -> Response:
 )
 async def list_history(
     request: Request,
+    *,
     limit: int = Query(50, ge=1, le=500, description="At most so many runs."),
     cursor: int | None = Query(None, ge=0, le=MAX_CURSOR, description="`nextCursor` of the page before."),
     status: Literal["complete", "error", "interrupted"] | None = Query(None, description="Only runs that ended so."),
