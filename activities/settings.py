@@ -64,6 +64,15 @@ class WorkerSettings(ProcessSettings):
     queues: Annotated[Names, AfterValidator(_further)] = setting(
         (), "Further task queues that this worker polls beside `innkeeper`."
     )
+    # A waiting run of 51 nodes was measured to take 380 KiB: 500 of them stay below 200 MB. A run that was evicted is
+    # replayed when it goes on, which costs time and loses nothing.
+    max_cached_workflows: Whole = setting(
+        500,
+        "Open runs that one process keeps in memory; further ones are replayed when they go on.",
+        unit="runs",
+        low=1,
+        high=1_000_000,
+    )
     max_activities: Whole = setting(
         200, "Nodes that run at once in one process, per queue.", unit="nodes", low=1, high=1_000_000
     )

@@ -94,6 +94,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
         activities=[activities.node.execute_node, activities.segment.execute_segment, *activities.engine.activities()],
         workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
         max_concurrent_activities=settings.max_activities,
+        max_cached_workflows=settings.max_cached_workflows,
         max_eager_activity_reservations_per_workflow_task=100,
         sticky_queue_schedule_to_start_timeout=sticky,
         **common,
