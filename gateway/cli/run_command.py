@@ -26,6 +26,8 @@ from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 DEMO_PATH = "/demo/v1"
+TRUE_WORDS = frozenset({"true", "yes", "on", "1"})
+FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 DEMO_INPUT = "base_url"
 INTERRUPTED = 130
 STARTING_S = 30.0
@@ -107,9 +109,12 @@ def _is_text(argument: str) -> bool:
 
 def value_of_argument(text: str, slot: Any) -> Any:
     """The value that somebody typed for a slot: JSON where it is JSON, else text."""
-    # A title like 1984 is text, if text is what the input takes.
-    if isinstance(slot, Mapping) and slot.get("dataFlowType") == "STRING" and not text.startswith('"'):
+    kind = slot.get("dataFlowType") if isinstance(slot, Mapping) else None
+    # A title like 1984 is text, if text is what the input takes; and what is plainly meant is true or false.
+    if kind == "STRING" and not text.startswith('"'):
         return text
+    if kind == "BOOLEAN" and (word := text.strip().lower()) in TRUE_WORDS | FALSE_WORDS:
+        return word in TRUE_WORDS
     try:
         return json.loads(text)
     except ValueError:

@@ -25,7 +25,11 @@ STRING_SLOT = {"key": "title", "dataFlowType": "STRING", "config": {"default": "
 DOCUMENT: dict[str, Any] = {
     "nodes": [],
     "edges": [],
-    "interfaceInputs": {"title": STRING_SLOT, "count": {"key": "count", "dataFlowType": "INTEGER"}},
+    "interfaceInputs": {
+        "title": STRING_SLOT,
+        "count": {"key": "count", "dataFlowType": "INTEGER"},
+        "loud": {"key": "loud", "dataFlowType": "BOOLEAN"},
+    },
 }
 GREETING = {
     "nodes": [{"id": "hi", "type": "core:CreateMessage", "inputValues": {"role": "user", "content": "Hi"}}],
@@ -296,6 +300,11 @@ def test_terminal_that_lacks_characters_shows_others(monkeypatch: pytest.MonkeyP
         ("count=3", {"count": 3}),
         ('count={"a": [1]}', {"count": {"a": [1]}}),
         ("count=three", {"count": "three"}),
+        ("loud=False", {"loud": False}),
+        ("loud=yes", {"loud": True}),
+        ("loud=0", {"loud": False}),
+        ("loud=perhaps", {"loud": "perhaps"}),
+        ("title=true", {"title": "true"}),
     ],
 )
 def test_inputs_are_json_where_they_are_json_and_text_for_text_slots(pair: str, expected: dict[str, Any]) -> None:
