@@ -18,8 +18,8 @@ from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRej
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
 
-from innkeeper.activities.heartbeat import Heartbeat
-from innkeeper.activities.values import JSON_MIME, MAX_VALUE_BYTES, Values, stored_bytes
+from innkeeper.activities.execution.heartbeat import Heartbeat
+from innkeeper.activities.execution.values import JSON_MIME, MAX_VALUE_BYTES, Values, stored_bytes
 from innkeeper.nodes.call import (
     EDIT_VALUE,
     GATHER_VALUES,

@@ -19,16 +19,16 @@ from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
 from innkeeper.activities.engine_activities import EngineActivities
-from innkeeper.activities.event_sink import LinkSink
-from innkeeper.activities.execute_node import ExecuteNode
-from innkeeper.activities.execute_segment import ExecuteSegment
-from innkeeper.activities.gateway_link import GatewayLink, NullLink
+from innkeeper.activities.execution.execute_node import ExecuteNode
+from innkeeper.activities.execution.execute_segment import ExecuteSegment
+from innkeeper.activities.execution.memory_budget import MemoryBudget
+from innkeeper.activities.execution.values import Values
+from innkeeper.activities.link.event_sink import LinkSink
+from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
-from innkeeper.activities.memory_budget import MemoryBudget
 from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings
-from innkeeper.activities.values import Values
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue

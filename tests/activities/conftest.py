@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.gateway.process.temporal_server import free_port
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 from tests.activities.fake_gateway import TOKEN, FakeGateway

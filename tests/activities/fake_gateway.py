@@ -12,7 +12,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from innkeeper.activities.node_attempt import NodeAttempt
+from innkeeper.activities.link.node_attempt import NodeAttempt
 
 TOKEN = "a worker's token"
 MAX_FRAME = 8_000_000

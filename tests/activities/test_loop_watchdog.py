@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.node import NodeContext

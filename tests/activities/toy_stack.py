@@ -15,11 +15,11 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
 from innkeeper.activities.engine_activities import EngineActivities
-from innkeeper.activities.execute_node import ExecuteNode
-from innkeeper.activities.execute_segment import ExecuteSegment
-from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.execution.execute_node import ExecuteNode
+from innkeeper.activities.execution.execute_segment import ExecuteSegment
+from innkeeper.activities.execution.values import Values
+from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.services import RunSecrets
-from innkeeper.activities.values import Values
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.services.blobs import FolderBlobs

@@ -16,10 +16,10 @@ import orjson
 import pytest
 from websockets.asyncio.client import connect
 
-from innkeeper.activities.follower import Follower, StreamEnd
-from innkeeper.activities.gateway_link import GatewayLink
-from innkeeper.activities.node_attempt import NodeAttempt
-from innkeeper.activities.pending_answers import Answer
+from innkeeper.activities.link.follower import Follower, StreamEnd
+from innkeeper.activities.link.gateway_link import GatewayLink
+from innkeeper.activities.link.node_attempt import NodeAttempt
+from innkeeper.activities.link.pending_answers import Answer
 from innkeeper.gateway.events import fence
 from innkeeper.gateway.process.temporal_server import free_port
 from innkeeper.gateway.runs.admission import log_meta

@@ -18,13 +18,13 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from innkeeper.activities.engine_activities import EngineActivities
-from innkeeper.activities.event_sink import LinkSink
-from innkeeper.activities.execute_node import ExecuteNode
-from innkeeper.activities.execute_segment import ExecuteSegment
-from innkeeper.activities.gateway_link import GatewayLink
+from innkeeper.activities.execution.execute_node import ExecuteNode
+from innkeeper.activities.execution.execute_segment import ExecuteSegment
+from innkeeper.activities.execution.values import Values
+from innkeeper.activities.link.event_sink import LinkSink
+from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import WorkerSettings
-from innkeeper.activities.values import Values
 from innkeeper.gateway.app import create_app
 from innkeeper.gateway.process.listening_socket import listen
 from innkeeper.gateway.process.uvicorn_config import server_config

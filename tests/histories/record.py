@@ -18,7 +18,7 @@ import orjson
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from innkeeper.activities.values import JSON_MIME
+from innkeeper.activities.execution.values import JSON_MIME
 from innkeeper.workflows.engine.graph_workflow import RunStart
 from innkeeper.workflows.plan import RunPlan
 from tests.conftest import start_server

@@ -17,10 +17,10 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from temporalio.worker import Worker
 
 from innkeeper.activities.engine_activities import EngineActivities
-from innkeeper.activities.execute_node import ExecuteNode
-from innkeeper.activities.execute_segment import ExecuteSegment
-from innkeeper.activities.gateway_link import NullLink
-from innkeeper.activities.values import Values
+from innkeeper.activities.execution.execute_node import ExecuteNode
+from innkeeper.activities.execution.execute_segment import ExecuteSegment
+from innkeeper.activities.execution.values import Values
+from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.nodes.definition import NodeDefinition, Output
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext, SecretRef

@@ -15,9 +15,9 @@ from starlette.routing import WebSocketRoute
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from innkeeper.activities import link_connection
-from innkeeper.activities.gateway_link import GatewayLink
-from innkeeper.activities.node_attempt import NodeAttempt
+from innkeeper.activities.link import connection as link_connection
+from innkeeper.activities.link.gateway_link import GatewayLink
+from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.worker_socket import WorkerSockets

@@ -14,7 +14,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from innkeeper.activities.gateway_link import NullLink
+from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.gateway.process import uvicorn_config
 from innkeeper.gateway.runs import completion_watch
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url

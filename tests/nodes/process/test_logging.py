@@ -18,7 +18,7 @@ import uvicorn.config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.activities.node_reports import NodeLog
+from innkeeper.activities.execution.node_reports import NodeLog
 from innkeeper.nodes.process.log_values import MAX_LINE_CHARS, MAX_TEXT_CHARS
 from innkeeper.nodes.process.logging import JsonFormatter, TextFormatter, configure
 from innkeeper.nodes.process.redaction import Redactor

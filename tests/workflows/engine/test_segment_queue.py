@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
-from innkeeper.activities import execute_segment
+from innkeeper.activities.execution import execute_segment
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
 from innkeeper.workflows.engine import activation, segment_queue, segments

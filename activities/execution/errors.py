@@ -1,0 +1,97 @@
+"""The border between our errors and Temporal's: what is raised in a node becomes an ApplicationError."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from innkeeper.activities.sanitize import (
+    MAX_MESSAGE_CHARS,
+    error_code,
+    finite_number,
+    json_details,
+    printable,
+)
+from innkeeper.nodes.errors import InnkeeperError, ProviderError
+
+MAX_DELAY_S = 31_536_000.0
+"""What a node may ask to wait before it is tried again: a year. Temporal refuses what does not fit its own numbers."""
+MAX_REDACTED_CHARS = 10 * MAX_MESSAGE_CHARS
+"""Of a longer text only the beginning is looked through for secrets, which takes the worker's loop."""
+SHORT_SECRET_CHARS = 6
+_KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|ghp|xox[a-z])[-_][A-Za-z0-9_\-]{8,}|(?i:bearer)\s+[A-Za-z0-9._\-]{8,}")
+
+
+def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
+    """JSON data with the secrets in use, and whatever looks like a key, taken out of every text."""
+    if isinstance(value, str):
+        # The longest first: one that is part of another would leave the rest of it.
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            value = _without(secret, value)
+        return _KEY_LIKE.sub("***", value)
+    if isinstance(value, Mapping):
+        return {redact(str(key), secrets): redact(item, secrets) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [redact(item, secrets) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value), secrets)
+
+
+def _without(secret: str, text: str) -> str:
+    """A short secret only where it stands by itself: it may be a letter of every other word."""
+    if len(secret) >= SHORT_SECRET_CHARS:
+        return text.replace(secret, "***")
+    return re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+
+
+def message_of(value: object, secrets: Iterable[str] = ()) -> str:
+    """What a node says, as a text without secrets of at most `MAX_MESSAGE_CHARS`."""
+    known = tuple(secrets)
+    text = printable(value, MAX_REDACTED_CHARS + 1)
+    clean: str = redact(text, known)
+    if len(text) > MAX_REDACTED_CHARS:
+        # Half a secret may stand at the cut, where it is not found; what stands before it may have become short.
+        clean = clean[: max(0, len(clean) - max(map(len, known), default=0))]
+    return clean[:MAX_MESSAGE_CHARS]
+
+
+def delay_of(seconds: object) -> timedelta | None:
+    """How long a node asks to be left alone; None for what is no time span."""
+    number = finite_number(seconds)
+    return None if number is None or number < 0 else timedelta(seconds=min(number, MAX_DELAY_S))
+
+
+def failure(
+    error: Exception, *, attempt: int, last: bool, non_retryable: Iterable[str] = (), secrets: Iterable[str] = ()
+) -> ApplicationError:
+    """The failure of one attempt. `last`: no further attempt is allowed, so it is final."""
+    code, retryable = _classify(error)
+    if code in non_retryable or type(error).__name__ in non_retryable:
+        retryable = False
+    if isinstance(error, InnkeeperError):
+        message = error.message
+    else:
+        message = f"{type(error).__name__}: {printable(error, MAX_REDACTED_CHARS)}"
+    info: dict[str, Any] = {"attempt": attempt, "retryable": retryable}
+    if isinstance(error, InnkeeperError) and error.details:
+        info["details"] = redact(json_details(error.details), secrets)
+    return ApplicationError(
+        message_of(message, secrets),
+        info,
+        type=redact(code, secrets),
+        non_retryable=last or not retryable,
+        next_retry_delay=delay_of(error.retry_after) if isinstance(error, ProviderError) else None,
+        # We log the end of nodes ourselves, without tracebacks that may hold content.
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _classify(error: Exception) -> tuple[str, bool]:
+    if isinstance(error, InnkeeperError):
+        return error_code(error.code), bool(error.retryable)
+    if isinstance(error, TypeError | KeyError | AttributeError | ValueError | NotImplementedError):
+        return "node_failed", False
+    return "node_failed", True

@@ -1,0 +1,69 @@
+"""The frames of the worker socket, put together from what is pending and taken apart for who waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from innkeeper.activities.link.follows import Follows
+from innkeeper.activities.link.gateway_availability import GatewayAvailability
+from innkeeper.activities.link.node_attempt import NodeAttempt
+from innkeeper.activities.link.outgoing_queue import OutgoingQueue
+from innkeeper.activities.link.pending_answers import PendingAnswers
+from innkeeper.activities.link.stream_limits import StreamLimits
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkFrames:
+    """Frames between the gateway and the parts of a link.
+
+    Attributes:
+        fence_callbacks: Called when the log says that an attempt's epoch is over.
+        send: Queues a message of the link's own.
+    """
+
+    queue: OutgoingQueue
+    limits: StreamLimits
+    answers: PendingAnswers
+    follows: Follows
+    availability: GatewayAvailability
+    fence_callbacks: dict[NodeAttempt, Callable[[], None]]
+    send: Callable[[dict[str, Any]], int]
+
+    def connected(self) -> None:
+        self.follows.follow_all_again()
+        self.queue.resend_all()
+
+    def disconnected(self) -> None:
+        self.availability.lost()
+
+    def next_frame(self) -> bytes | None:
+        """Everything pending that fits, as one frame; None when nothing is pending."""
+        messages = self.queue.next_batch()
+        fields = [b'"m":[' + b",".join(messages) + b"]"] if messages else []
+        fields += [b'"%b":%b' % (key.encode(), orjson.dumps(it)) for key, it in self.follows.take_changes().items()]
+        return b"{" + b",".join(fields) + b"}" if fields else None
+
+    def receive(self, frame: dict[str, Any]) -> None:
+        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, a request to drain."""
+        # Only a frame ends an outage: a gateway that accepts a connection and closes it again is still away.
+        self.availability.found()
+        self.answers.receive(frame.get("replies") or {})
+        for run, path, epoch in frame.get("fenced") or ():
+            callback = self.fence_callbacks.get(NodeAttempt(run, path, (epoch[0], epoch[1])))
+            if callback is not None:
+                callback()
+        self.follows.receive(frame.get("streams") or ())
+        if "ack" in frame:
+            self._acknowledge(frame["ack"])
+        if "drain" in frame:
+            self.send({"t": "drained", "token": frame["drain"]})
+
+    def _acknowledge(self, n: int) -> None:
+        for message in self.queue.acknowledge(n):
+            if message.stream is not None:
+                self.limits.remove(message.stream, len(message.data))
+        self.answers.acknowledge(n)
