@@ -10,8 +10,9 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.active_time import ActiveTime
-from innkeeper.activities.execution.errors import delay_of, failure, message_of, redact
+from innkeeper.activities.execution.errors import failure, message_of, redact
 from innkeeper.activities.execution.heartbeat import Heartbeat
+from innkeeper.activities.execution.retry_rules import deaths_allowed, delay_of
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice, notice_of
 from innkeeper.activities.sanitize import error_code, warnings_of
@@ -19,7 +20,6 @@ from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
 
-DEATHS_PER_FAILURE = 2
 DEFAULT_WAIT_S = 1.0
 """Of a node that must wait and names no time span."""
 
@@ -180,14 +180,6 @@ class Attempt:
             next_retry_delay=timedelta(seconds=delay_s),
             category=ApplicationErrorCategory.BENIGN,
         )
-
-
-def deaths_allowed(max_failures: int) -> int:
-    """How often a node may be run again after its worker died: mostly the fault of another node in that worker.
-
-    A node that may be tried only once is never begun twice.
-    """
-    return 1 if max_failures <= 1 else DEATHS_PER_FAILURE * max_failures
 
 
 def _times(count: int, what: str) -> str:

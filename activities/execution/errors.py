@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from innkeeper.activities.execution.retry_rules import code_and_retryable, delay_of
 from innkeeper.activities.sanitize import (
     MAX_MESSAGE_CHARS,
-    error_code,
-    finite_number,
     json_details,
     printable,
 )
 from innkeeper.nodes.errors import InnkeeperError, ProviderError
 
-MAX_DELAY_S = 31_536_000.0
-"""What a node may ask to wait before it is tried again: a year. Temporal refuses what does not fit its own numbers."""
 MAX_REDACTED_CHARS = 10 * MAX_MESSAGE_CHARS
 """Of a longer text only the beginning is looked through for secrets, which takes the worker's loop."""
 SHORT_SECRET_CHARS = 6
@@ -58,19 +54,11 @@ def message_of(value: object, secrets: Iterable[str] = ()) -> str:
     return clean[:MAX_MESSAGE_CHARS]
 
 
-def delay_of(seconds: object) -> timedelta | None:
-    """How long a node asks to be left alone; None for what is no time span."""
-    number = finite_number(seconds)
-    return None if number is None or number < 0 else timedelta(seconds=min(number, MAX_DELAY_S))
-
-
 def failure(
     error: Exception, *, attempt: int, last: bool, non_retryable: Iterable[str] = (), secrets: Iterable[str] = ()
 ) -> ApplicationError:
     """The failure of one attempt. `last`: no further attempt is allowed, so it is final."""
-    code, retryable = _classify(error)
-    if code in non_retryable or type(error).__name__ in non_retryable:
-        retryable = False
+    code, retryable = code_and_retryable(error, non_retryable)
     if isinstance(error, InnkeeperError):
         message = error.message
     else:
@@ -87,11 +75,3 @@ def failure(
         # We log the end of nodes ourselves, without tracebacks that may hold content.
         category=ApplicationErrorCategory.BENIGN,
     )
-
-
-def _classify(error: Exception) -> tuple[str, bool]:
-    if isinstance(error, InnkeeperError):
-        return error_code(error.code), bool(error.retryable)
-    if isinstance(error, TypeError | KeyError | AttributeError | ValueError | NotImplementedError):
-        return "node_failed", False
-    return "node_failed", True

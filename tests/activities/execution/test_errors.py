@@ -9,7 +9,8 @@ import orjson
 import pytest
 from temporalio.exceptions import ApplicationErrorCategory
 
-from innkeeper.activities.execution.errors import MAX_DELAY_S, MAX_REDACTED_CHARS, failure, redact
+from innkeeper.activities.execution.errors import MAX_REDACTED_CHARS, failure, redact
+from innkeeper.activities.execution.retry_rules import MAX_DELAY_S
 from innkeeper.activities.sanitize import MAX_DETAILS_BYTES, MAX_MESSAGE_CHARS
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeInputError, NodeTimeout, ProviderError, ResourceError
 
