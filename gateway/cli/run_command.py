@@ -21,13 +21,12 @@ from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, wa
 from innkeeper.gateway.process.data_dir import holder_of, own_default
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.nodes.process.variables import FALSE_WORDS, TRUE_WORDS
 from innkeeper.nodes.services.ownership import ForeignDataDir
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 DEMO_PATH = "/demo/v1"
-TRUE_WORDS = frozenset({"true", "yes", "on", "1"})
-FALSE_WORDS = frozenset({"false", "no", "off", "0"})
 DEMO_INPUT = "base_url"
 INTERRUPTED = 130
 STARTING_S = 30.0
@@ -113,7 +112,7 @@ def value_of_argument(text: str, slot: Any) -> Any:
     # A title like 1984 is text, if text is what the input takes; and what is plainly meant is true or false.
     if kind == "STRING" and not text.startswith('"'):
         return text
-    if kind == "BOOLEAN" and (word := text.strip().lower()) in TRUE_WORDS | FALSE_WORDS:
+    if kind == "BOOLEAN" and (word := text.strip().lower()) in TRUE_WORDS + FALSE_WORDS:
         return word in TRUE_WORDS
     try:
         return json.loads(text)

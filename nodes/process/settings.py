@@ -23,10 +23,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.log_values import JsonValue
 from innkeeper.nodes.process.redaction import MASK, Redactor
-from innkeeper.nodes.process.variables import PREFIX
+from innkeeper.nodes.process.variables import FALSE_WORDS, PREFIX, TRUE_WORDS
 
-TRUE_WORDS = ("1", "true", "yes", "on")
-FALSE_WORDS = ("0", "false", "no", "off")
 MAX_TEXT_CHARS = 4_096
 MAX_SHOWN_CHARS = 100
 _OWN_MESSAGE = "setting"

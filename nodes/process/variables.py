@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 PREFIX = "INNKEEPER_"
+TRUE_WORDS = ("1", "true", "yes", "on")
+FALSE_WORDS = ("0", "false", "no", "off")
 
 _GATEWAY = (
     "ACCESS_TOKEN ALLOWED_HOSTS ALLOWED_ORIGINS BLOB_GRACE_S COLLECT_EVERY_S DATA_DIR EVENT_BYTES EVENT_DAYS "

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-MASK = "***"
+from innkeeper.nodes.process.redaction import MASK as MASK
+
 MIN_SECRET_CHARS = 6
 MAX_WORD_CHARS = 16
 _PLAIN_WORD = re.compile(r"[a-z]+(-[a-z]+)*")

@@ -20,8 +20,6 @@ from innkeeper.nodes.tavern.prompts.message import BEFORE_MAIN, IN_MAIN, Message
 from innkeeper.nodes.tavern.prompts.squash import squash
 
 GENERATION_TYPES = ("normal", "continue", "impersonate", "swipe", "regenerate", "quiet")
-FILLED = ("worldInfoBefore", "worldInfoAfter", "charDescription", "charPersonality", "scenario", "personaDescription")
-"""Markers that become one message."""
 NO_NAMES, DEFAULT_NAMES, NAME_FIELDS, NAME_PREFIXES = -1, 0, 1, 2
 
 _LISTS = frozenset({"chatHistory", "dialogueExamples"})
