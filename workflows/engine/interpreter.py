@@ -78,7 +78,7 @@ class Interpreter:
     async def run(self) -> None:
         """Run to the end, or until the history is full (`drained`). An interruption ends it early, never with an
         exception."""
-        unsubscribe = self._context.subscribe(self._wake)
+        unsubscribe = self._context.subscribe(self.wake)
         self.drained, self._woken = False, self._context.interrupted
         try:
             self._resume_waits()
@@ -134,7 +134,8 @@ class Interpreter:
         if self._context.interrupted and not self._cancelled:
             self._interrupt()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Look again what may start, and whether this history is full."""
         self._woken = True
 
     def _interrupt(self) -> None:

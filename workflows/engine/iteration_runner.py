@@ -31,6 +31,8 @@ SPILL_BYTES = 1_000_000
 MAX_TABLE_BYTES = 4_000_000
 """JSON of node tables that is kept in full; beyond it only of what failed: whoever reads a run reads it whole."""
 HELD_BACK_S = 0.1
+WAITS_LEAVE_FULL_HISTORIES = "waits-leave-full-histories"
+"""The patch since which graphs that wait are told when the history is full."""
 
 
 class Graph(Protocol):
@@ -42,6 +44,7 @@ class Graph(Protocol):
 
     async def run(self) -> None: ...
     def resume(self, table: dict[Any, dict[str, Any]]) -> None: ...
+    def wake(self) -> None: ...
     @property
     def is_still(self) -> bool: ...
 
@@ -174,6 +177,10 @@ class IterationRunner(ABC):
             self._context.held_back = False
             self._context.wake_all()
         self._woken = False
+        # A graph that waits does not look at the history by itself, and would keep all others from the next one.
+        if self._running and self._must_drain() and workflow.patched(WAITS_LEAVE_FULL_HISTORIES):
+            for running in self._running.values():
+                running.graph.wake()
 
     async def _until(self, is_met: Callable[[], bool], timeout_s: float | None = None) -> None:
         try:

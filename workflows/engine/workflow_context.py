@@ -20,6 +20,9 @@ MAX_SIGNALS_AT_ONCE = 100
 SIGNALS_AT_ONCE = "signals-at-once"
 """The patch since which they are not sent one after the other."""
 
+CANCEL_BY_ID = "cancel-children-by-id"
+"""The patch since which child workflows that went on in a new history are cancelled too."""
+
 
 @dataclass(frozen=True)
 class RunStart:
@@ -72,6 +75,11 @@ async def signal_child(child: workflow.ChildWorkflowHandle[Any, Any], signal: st
         await child.signal(signal, args=list(args))
 
 
+async def cancel_by_id(workflow_id: str) -> None:
+    with contextlib.suppress(Exception):  # it has ended already, or knows: that is what counts
+        await workflow.get_external_workflow_handle(workflow_id).cancel()
+
+
 class WorkflowContext:
     """One Temporal workflow: its run, the signals it received, and what is under way in it.
 
@@ -103,6 +111,7 @@ class WorkflowContext:
         self.held_back = False
         self._listeners: dict[int, Callable[[], None]] = {}
         self._next = 0
+        self._cancelling: asyncio.Task[None] | None = None
 
     @property
     def has_room(self) -> bool:
@@ -144,7 +153,16 @@ class WorkflowContext:
             return False
         self.interrupted = True
         self.wake_all()
+        if self.children and workflow.patched(CANCEL_BY_ID):
+            self._cancelling = asyncio.create_task(self._cancel_children())
         return True
+
+    async def _cancel_children(self) -> None:
+        # Whoever cancels the task that awaits a child workflow cancels its first history alone: one that has
+        # continued as new never hears of it, and its parent would wait for it for ever.
+        children = list(self.children.values())
+        for start in range(0, len(children), MAX_SIGNALS_AT_ONCE):
+            await asyncio.gather(*(cancel_by_id(child.id) for child in children[start : start + MAX_SIGNALS_AT_ONCE]))
 
     async def until_handled(self) -> None:
         """Let signals and updates be handled to their end, which a workflow that is closed cannot do: an answer that

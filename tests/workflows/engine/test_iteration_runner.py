@@ -292,6 +292,24 @@ async def test_waiting_items_do_not_hold_up_a_new_history(player: Player, monkey
     assert await player.output(result, "each", "results") == [{"out": item} for item in range(30)]
 
 
+async def test_an_item_that_waits_does_not_hold_up_all_others(
+    player: Player, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits from the start, and nothing else tells it that the history is full: all wait for a new one then."""
+    short_histories(monkeypatch, 40)
+    inner = stored(
+        [node("in", "core:GroupInput"), node("d", "core:Delay"), node("w", "toy:Work")],
+        "in.item > d.seconds", "d.value > w.item",
+        inputs=IN, outputs={"out": "w.out"},
+    )  # fmt: skip
+    handle = await player.start(document([each("each", "inner", [3600, *[0.01] * 29], concurrency=2)]), inner=inner)
+    async with asyncio.timeout(30):
+        while len(bench.ended) < 29:
+            await asyncio.sleep(0.05)
+    await handle.cancel()
+    assert (await handle.result())["status"] == "interrupted"
+
+
 async def test_an_event_that_comes_first_in_a_new_history_reaches_every_item(
     player: Player, monkeypatch: pytest.MonkeyPatch
 ) -> None:
