@@ -9,15 +9,16 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from innkeeper.activities.settings import WorkerSettings
+from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_token
 from innkeeper.nodes.node import Blobs, SecretRef, Services
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
-from innkeeper.nodes.services.llm import DispatchingLlm, built_in_adapters
+from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses
 from innkeeper.nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
 from innkeeper.nodes.services.web import GuardedHttp
+from innkeeper.nodes.worker_protocol import demo_token
 
 MEGABYTE = 1024 * 1024
 
@@ -53,6 +54,16 @@ def _endpoint(url: str) -> Endpoint | None:
     return (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)) if parts.hostname else None
 
 
+def _demo_endpoint(settings: WorkerSettings) -> DemoEndpoint | None:
+    if not settings.gateway_url:
+        return None
+    try:
+        token = demo_token(worker_token(settings))
+    except SettingsError:  # such a worker connects to no gateway
+        return None
+    return DemoEndpoint(f"{settings.gateway_url}/demo/v1", token)
+
+
 class ServicesForRuns:
     """Makes the services of a node run; connections and stores are shared by all of them."""
 
@@ -73,7 +84,8 @@ class ServicesForRuns:
         adapters = built_in_adapters()
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
         vouched = VouchedHosts(self._channels, settings.allowed_hosts)
-        self._llm = DispatchingLlm(adapters, policy, replace(policy, allowed_hosts=vouched))
+        channel_policy = replace(policy, allowed_hosts=vouched)
+        self._llm = DispatchingLlm(adapters, policy, channel_policy, demo=_demo_endpoint(settings))
         web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
         self._http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)

@@ -150,6 +150,22 @@ class WorkerSettings(ProcessSettings):
         return all(is_loopback_name(host) for host in hosts if host)
 
 
+def worker_token(settings: WorkerSettings) -> str:
+    """The token that this worker shows its gateway.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    if settings.worker_token:
+        return settings.worker_token.get_secret_value()
+    path = settings.data_dir / "worker.token"
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        message = f"no worker token: {path.name} in the data directory is not readable; start the gateway first"
+        raise SettingsError(message, code="noworker_token") from error
+
+
 def main() -> int:
     """Print the settings of a worker as JSON: `innkeeper settings` asks so, since a gateway may not import this."""
     try:

@@ -28,7 +28,7 @@ from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
-from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings
+from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
@@ -121,22 +121,11 @@ def build_link(settings: WorkerSettings) -> GatewayLink:
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
     return GatewayLink(
         settings.gateway_url,
-        _worker_token(settings),
+        worker_token(settings),
         worker_id,
         queues=(DEFAULT_QUEUE, *settings.queues),
         flush_timeout_s=settings.flush_timeout_s,
     )
-
-
-def _worker_token(settings: WorkerSettings) -> str:
-    if settings.worker_token:
-        return settings.worker_token.get_secret_value()
-    path = settings.data_dir / "worker.token"
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        message = f"no worker token: {path.name} in the data directory is not readable; start the gateway first"
-        raise SettingsError(message, code="no_worker_token") from error
 
 
 async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:

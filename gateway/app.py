@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from functools import cache
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -25,7 +26,15 @@ from innkeeper.gateway.api import (
 )
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.container import open_container
-from innkeeper.gateway.settings import Settings
+from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.nodes.worker_protocol import demo_token
+
+
+def _with_token(app: ASGIApp, settings: Settings) -> ASGIApp:
+    # Asked when it is needed: the file of the workers' token may not be there before the data directory is ours.
+    token_of_demo = cache(lambda: demo_token(worker_token(settings)))
+    assert settings.access_token is not None
+    return AccessToken(app, token=settings.access_token.get_secret_value(), demo_token=token_of_demo)
 
 
 class GatewayApp:
@@ -49,8 +58,7 @@ class GatewayApp:
 
     def _guarded(self, settings: Settings) -> ASGIApp:
         app: ASGIApp = BodyLimit(self.routes, limit=settings.max_body_bytes, file_limit=settings.max_file_bytes)
-        token = settings.access_token
-        return app if token is None else AccessToken(app, token=token.get_secret_value())
+        return app if settings.access_token is None else _with_token(app, settings)
 
     def _routes(self, settings: Settings) -> FastAPI:
         app = FastAPI(

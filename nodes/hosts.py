@@ -6,8 +6,15 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
+DEMO_MODEL = "demo"
+"""Stands where the address of a model server does: the demo model of the gateway that the worker belongs to."""
 _HOST = re.compile(r"[\w.:\[\]-]+")
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
+
+
+def is_demo_model(address: object) -> bool:
+    """Does this address name the demo model?"""
+    return isinstance(address, str) and address.strip().lower() == DEMO_MODEL
 
 
 def same_host(host: str, allowed: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+
 PROTOCOL_VERSION = 1
 """The version that this code speaks. It rises when frames change so that an older peer would misread them."""
 VERSION_BEFORE_FIELD = 1
@@ -27,3 +30,8 @@ def version_refusal(version: int) -> str | None:
         return None
     older = "gateway" if version > PROTOCOL_VERSION else "worker"
     return f"worker speaks protocol {version}, gateway speaks {PROTOCOL_VERSION}; upgrade the {older}"
+
+
+def demo_token(worker_token: str) -> str:
+    """What a worker shows the demo model of its gateway: good for that alone, and tells nothing of its own token."""
+    return hmac.new(worker_token.encode(), b"innkeeper demo model", hashlib.sha256).hexdigest()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +23,7 @@ OPEN_PATHS = frozenset({"/healthz"})
 FILES_PREFIX = "/api/files/"
 WORKER_PREFIX = "/internal/"
 """Workers have a token of their own, checked where they connect."""
+DEMO_PREFIX = "/demo/"
 BODY_S = 30.0
 BODY_BYTES_PER_S = 1_000
 """A body may take 30 s, and a second more for each 1,000 bytes that have come."""
@@ -106,11 +107,15 @@ def _address(url: str) -> _Address | None:
 
 
 class AccessToken:
-    """Asks for `Authorization: Bearer`, or `?token=` where a browser cannot set headers (WebSocket, EventSource)."""
+    """Asks for `Authorization: Bearer`, or `?token=` where a browser cannot set headers (WebSocket, EventSource).
 
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
+    Workers show the demo model `demo_token`, which opens nothing else.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, demo_token: Callable[[], str]) -> None:
         self._app = app
         self._token = token.encode()
+        self._demo_token = demo_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or self._admits(scope):
@@ -123,7 +128,8 @@ class AccessToken:
         path = scope["path"]
         if path in OPEN_PATHS or path.startswith(WORKER_PREFIX):
             return True
-        return any(hmac.compare_digest(shown.encode(), self._token) for shown in _shown_tokens(scope))
+        tokens = [self._token, *([self._demo_token().encode()] if path.startswith(DEMO_PREFIX) else [])]
+        return any(hmac.compare_digest(shown.encode(), token) for shown in _shown_tokens(scope) for token in tokens)
 
 
 def _shown_tokens(scope: Scope) -> Iterable[str]:

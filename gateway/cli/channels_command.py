@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError, ResourceError
+from innkeeper.nodes.hosts import is_demo_model
 from innkeeper.nodes.services.channel_book import key_of, read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, ChannelFile, FileProblem
 from innkeeper.nodes.services.channels import Channel, Model
@@ -138,6 +139,8 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
 
     if channel.disabled:
         return "not asked: disabled", True
+    if is_demo_model(channel.base_url):
+        return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
     try:
         adapter = built_in_adapters().make(channel.adapter_type, policy)

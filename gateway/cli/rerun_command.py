@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from innkeeper.gateway.cli.run_command import (
-    RunOptions,
-    parse_inputs,
-    read_document,
-    run_body,
-    with_demo_address,
-    with_values,
-)
+from innkeeper.gateway.cli.run_command import RunOptions, parse_inputs, read_document, run_body, with_values
 from innkeeper.gateway.cli.signals import Stopping
 
 
@@ -38,11 +30,7 @@ async def rerun_run(
     """Start the new run, say what it takes over, and show it; gives the exit code of `run_body`."""
     document = read_document(asked.file) if asked.file else {}
     values = parse_inputs(asked.inputs, document)
-
-    def body(url: str) -> Mapping[str, Any]:
-        given = with_demo_address(document, values, url)
-        return {**with_values(document, given), **_wish(asked)}
-
+    body = {**with_values(document, values), **_wish(asked)}
     return await run_body(options, document, body, console=console, notes=notes, stopping=stopping)
 
 

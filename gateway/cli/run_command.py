@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +26,6 @@ from innkeeper.nodes.services.ownership import ForeignDataDir
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
 
 DEFAULT_URL = "http://127.0.0.1:8090"
-DEMO_PATH = "/demo/v1"
-DEMO_INPUT = "base_url"
 INTERRUPTED = 130
 STARTING_S = 30.0
 MAX_NAMED = 20
@@ -120,16 +118,6 @@ def value_of_argument(text: str, slot: Any) -> Any:
         return text
 
 
-def with_demo_address(document: Mapping[str, Any], values: Mapping[str, Any], url: str) -> dict[str, Any]:
-    """The values, with the demo model's real address where the document names it at the default one."""
-    slot = _input_slots(document).get(DEMO_INPUT)
-    config = slot.get("config") if isinstance(slot, Mapping) else None
-    default = config.get("default") if isinstance(config, Mapping) else None
-    if default != DEFAULT_URL + DEMO_PATH or DEMO_INPUT in values:
-        return dict(values)
-    return {**values, DEMO_INPUT: url + DEMO_PATH}
-
-
 def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> Mapping[str, Any]:
     """The document with values for its inputs beside it, where the gateway looks for them."""
     given = document.get("inputs")
@@ -203,23 +191,21 @@ async def run_file(options: RunOptions, console: Console, notes: Console, stoppi
     """
     document = read_document(options.file)
     values = parse_inputs(options.inputs, document)
-
-    def body(url: str) -> Mapping[str, Any]:
-        return with_values(document, with_demo_address(document, values, url))
-
-    return await run_body(options, document, body, console=console, notes=notes, stopping=stopping)
+    return await run_body(
+        options, document, with_values(document, values), console=console, notes=notes, stopping=stopping
+    )
 
 
 async def run_body(
     options: RunOptions,
     document: Mapping[str, Any],
-    body: Callable[[str], Mapping[str, Any]],
+    body: Mapping[str, Any],
     *,
     console: Console,
     notes: Console,
     stopping: Stopping,
 ) -> int:
-    """Submit what `body` makes for the gateway's address, and show the run; gives the exit code.
+    """Submit `body` and show the run; gives the exit code.
 
     Args:
         document: Says how its nodes are called.
@@ -234,7 +220,7 @@ async def run_body(
             stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
             url = stack.url
         client = await opened.enter_async_context(GatewayClient(url, options.token))
-        answer = await client.submit_for_answer(body(url))
+        answer = await client.submit_for_answer(body)
         run_id = str(answer["promptId"])
         if warnings := warnings_of(answer):
             notes.print(problems_table(warnings))

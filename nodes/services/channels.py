@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import ProviderError
-from innkeeper.nodes.hosts import host_of
+from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
 from innkeeper.nodes.node import ModelWish, Route, SecretRef
 
 BUILT_IN_ADAPTERS = ("openai",)
@@ -39,9 +39,13 @@ def _key_reference(value: Any) -> SecretRef | None:
 
 
 def _address(value: str) -> str:
+    if is_demo_model(value):
+        return DEMO_MODEL
     # Nothing on which programs could disagree where the host ends; and no key hidden in the address.
     if not _PLAIN_URL.fullmatch(value) or host_of(value) is None or any(mark in value for mark in "\\#?"):
-        raise ValueError("must be an http or https URL without user, query and fragment, like 'https://host/v1'")
+        raise ValueError(
+            "must be an http or https URL without user, query and fragment, like 'https://host/v1', or 'demo'"
+        )
     return value.rstrip("/")
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
-from innkeeper.nodes.hosts import host_of
+from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.library.llm.messages import read_history
 from innkeeper.nodes.library.llm.parameters import STREAM, number_of
 from innkeeper.nodes.library.utilities.text import is_truthy
@@ -117,7 +117,7 @@ async def _request(inputs: Inputs, context: NodeContext) -> ChatRequest:
 
 
 async def _key_of_route(route: Route, context: NodeContext) -> str:
-    if route.api_key is None:
+    if route.api_key is None or is_demo_model(route.base_url):
         return ""
     return await context.services.secrets.reveal(route.api_key, host=host_of(route.base_url))
 

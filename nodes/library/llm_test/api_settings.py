@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.hosts import is_demo_model
 from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import Inputs, NodeContext
 
@@ -33,7 +34,7 @@ async def api_settings(inputs: Inputs, context: NodeContext) -> dict[str, dict[s
 
 def _with_version(base_url: Any, context: NodeContext) -> Any:
     """Add `/v1` to an address without a path; any other path is taken as meant."""
-    if not isinstance(base_url, str) or not base_url:
+    if not isinstance(base_url, str) or not base_url or is_demo_model(base_url):
         return base_url
     origin = _bare_origin(base_url)
     if origin is None:
@@ -78,7 +79,7 @@ definition = NodeDefinition(
         "base_url": Input(
             "STRING",
             display_name="Base URL",
-            description="Such as https://host/v1; an address without a path gets /v1.",
+            description="Such as https://host/v1; without a path it gets /v1. 'demo' is the demo model of the gateway.",
             required=True,
             match_categories=("Url",),
             config={"default": "https://api.openai.com/v1", "multiline": False},

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import NodeInputError
-from innkeeper.nodes.hosts import host_of
+from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
 from innkeeper.nodes.library.llm.parameters import number_of
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
 
@@ -48,6 +48,8 @@ def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
     base_url, api_key = settings.get("base_url"), settings.get("api_key")
     if not isinstance(base_url, str) or not base_url.strip():
         raise NodeInputError("'api_settings' has no 'base_url'; it looks like 'https://host/v1'")
+    if is_demo_model(base_url):
+        return DEMO_MODEL, ""  # it needs no key, and gets none
     if "@" in base_url.partition("//")[2].partition("/")[0] and not _DOUBTFUL.search(base_url):
         raise NodeInputError("'api_settings': 'base_url' holds a user name or password; use 'api_key'")
     if "?" in base_url or "#" in base_url:

@@ -1,8 +1,16 @@
 """Language models behind one interface: adapters that speak a provider's protocol, and one vocabulary of errors."""
 
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
-from innkeeper.nodes.services.llm.dispatch import DispatchingLlm
+from innkeeper.nodes.services.llm.dispatch import DemoEndpoint, DispatchingLlm
 from innkeeper.nodes.services.llm.openai_adapter import OpenAIAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry, AdapterType, built_in_adapters
 
-__all__ = ["AdapterRegistry", "AdapterType", "DispatchingLlm", "LlmAdapter", "OpenAIAdapter", "built_in_adapters"]
+__all__ = [
+    "AdapterRegistry",
+    "AdapterType",
+    "DemoEndpoint",
+    "DispatchingLlm",
+    "LlmAdapter",
+    "OpenAIAdapter",
+    "built_in_adapters",
+]

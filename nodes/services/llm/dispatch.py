@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
 from typing import cast
 
+from innkeeper.nodes.errors import RequestRefused
+from innkeeper.nodes.hosts import is_demo_model
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry
 from innkeeper.nodes.services.masking import TextMask, forms_of, mask
+
+
+@dataclass(frozen=True)
+class DemoEndpoint:
+    base_url: str
+    token: str = field(repr=False)
 
 
 class DispatchingLlm:
@@ -21,16 +29,26 @@ class DispatchingLlm:
 
     Args:
         policy: What requests to an address out of a graph may reach.
+        demo: Where the demo model is, and the token that it is shown; without it there is none.
         channel_policy: What requests through a channel of the operator may reach. They have connections of their
             own: one that was opened for a channel would serve a graph without being checked.
     """
 
-    def __init__(self, registry: AdapterRegistry, policy: AddressPolicy, channel_policy: AddressPolicy) -> None:
+    def __init__(
+        self,
+        registry: AdapterRegistry,
+        policy: AddressPolicy,
+        channel_policy: AddressPolicy,
+        *,
+        demo: DemoEndpoint | None = None,
+    ) -> None:
         self._registry = registry
+        self._demo = demo
         self._policies = {False: policy, True: channel_policy}
         self._adapters: dict[tuple[str, bool], LlmAdapter] = {}
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
+        request = self._addressed(request)
         response = await self._adapter_for(request).chat(request)
         forms = forms_of(request.api_key)
         if not forms:
@@ -39,6 +57,7 @@ class DispatchingLlm:
         return ChatResponse(**{**masked, "choices": tuple(masked["choices"])})
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        request = self._addressed(request)
         chunks = self._adapter_for(request).stream(request)
         forms = forms_of(request.api_key)
         return _masked(chunks, forms) if forms else chunks
@@ -51,6 +70,13 @@ class DispatchingLlm:
         adapters, self._adapters = self._adapters, {}
         for adapter in adapters.values():
             await adapter.aclose()
+
+    def _addressed(self, request: ChatRequest) -> ChatRequest:
+        if not is_demo_model(request.base_url):
+            return request
+        if self._demo is None:
+            raise RequestRefused("there is no demo model here: this worker has no gateway")
+        return replace(request, base_url=self._demo.base_url, api_key=self._demo.token)
 
     def _adapter_for(self, request: ChatRequest) -> LlmAdapter:
         return self._adapter(request.adapter, bool(request.channel_id))

@@ -79,13 +79,22 @@ async def test_only_our_origins_may_call(origin: str, expected: int) -> None:
 
 
 async def test_token_is_asked_for_everywhere_but_healthz() -> None:
-    app = AccessToken(echo_length, token="right")
+    app = AccessToken(echo_length, token="right", demo_token=lambda: "demo")
     assert await status(app) == 401
     assert await status(app, authorization="Bearer wrong") == 401
     assert await status(app, authorization="Bearer right") == 200
     assert await status(app, "/healthz") == 200
     assert await status(app, "/api/nodes?token=right") == 401
     assert await status(app, "/api/prompt/x/events?token=right") == 200
+
+
+async def test_the_token_of_the_demo_model_opens_that_alone() -> None:
+    app = AccessToken(echo_length, token="right", demo_token=lambda: "demo")
+    assert await status(app, "/demo/v1/models", authorization="Bearer demo") == 200
+    assert await status(app, "/demo/v1/models", authorization="Bearer right") == 200
+    assert await status(app, "/demo/v1/models") == 401
+    for path in ("/api/nodes", "/demo", "/api/prompt/x/events?token=demo", "/demonstration"):
+        assert await status(app, path, authorization="Bearer demo") == 401, path
 
 
 async def test_body_over_the_limit_is_refused_also_without_a_length() -> None:

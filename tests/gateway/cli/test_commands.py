@@ -16,7 +16,7 @@ import pytest
 
 from innkeeper.activities.settings import WorkerSettings
 from innkeeper.gateway.cli import commands, run_command, run_commands
-from innkeeper.gateway.cli.run_command import UsageError, parse_inputs, with_demo_address, with_values
+from innkeeper.gateway.cli.run_command import UsageError, parse_inputs, with_values
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.process.data_dir import DataDir, DataLock
 from innkeeper.gateway.process.listening_socket import listen
@@ -328,22 +328,12 @@ def test_input_that_is_no_text_is_refused() -> None:
 
 def test_inputs_of_a_malformed_document_are_left_to_the_gateway() -> None:
     assert parse_inputs([], {"nodes": [], "interfaceInputs": [1]}) == {}
-    assert with_demo_address({"interfaceInputs": [1]}, {}, "http://127.0.0.1:1") == {}
     assert with_values({"inputs": [1]}, {"a": 1}) == {"inputs": [1]}
 
 
 def test_inputs_of_a_stored_workflow_pass_unchecked_and_join_those_of_the_file() -> None:
     document = {"workflowId": "w", "inputs": {"a": 1}}
     assert with_values(document, parse_inputs(["b=2"], document)) == {"workflowId": "w", "inputs": {"a": 1, "b": 2}}
-
-
-def test_demo_address_follows_the_gateway_unless_given() -> None:
-    slot = {"dataFlowType": "STRING", "config": {"default": run_command.DEFAULT_URL + "/demo/v1"}}
-    document = {"nodes": [], "interfaceInputs": {"base_url": slot}}
-    url = "http://127.0.0.1:5555"
-    assert with_demo_address(document, {}, url) == {"base_url": f"{url}/demo/v1"}
-    assert with_demo_address(document, {"base_url": "http://mine"}, url) == {"base_url": "http://mine"}
-    assert with_demo_address(DOCUMENT, {}, url) == {}
 
 
 # --- signals and the question -------------------------------------------------------------------------------------

@@ -14,7 +14,14 @@ from innkeeper.gateway.api.demo import router as demo_router
 from innkeeper.nodes.errors import ProviderError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import AdapterRegistry, AdapterType, DispatchingLlm, OpenAIAdapter, built_in_adapters
+from innkeeper.nodes.services.llm import (
+    AdapterRegistry,
+    AdapterType,
+    DemoEndpoint,
+    DispatchingLlm,
+    OpenAIAdapter,
+    built_in_adapters,
+)
 
 NOWHERE = AddressPolicy()
 HERE = AddressPolicy(allow_loopback=True)
@@ -162,3 +169,25 @@ async def test_openai_adapter_lists_models_and_hides_no_error(serve: Any) -> Non
             await adapter.list_models(f"{url}/nothing")
         assert caught.value.code == "not_found_error"
         await adapter.aclose()
+
+
+async def test_the_demo_model_is_asked_at_its_gateway_with_its_own_token_whatever_key_was_given() -> None:
+    asked: list[ChatRequest] = []
+
+    class Listener(Parrot):
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            asked.append(request)
+            return ChatResponse(self.name, request.model)
+
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            asked.append(request)
+            yield Chunk("text_chunk", self.name)
+
+    registry = AdapterRegistry(AdapterType("one", "One", lambda policy: Listener("one")))
+    llm = DispatchingLlm(registry, NOWHERE, HERE, demo=DemoEndpoint("http://127.0.0.1:5/demo/v1", "its-own"))
+    request = replace(ask("one"), base_url=" Demo ", api_key="of-somebody")
+    await llm.chat(request)
+    assert [chunk async for chunk in llm.stream(request)]
+    assert [(one.base_url, one.api_key) for one in asked] == [("http://127.0.0.1:5/demo/v1", "its-own")] * 2
+    with pytest.raises(RequestRefused, match="no gateway"):
+        await DispatchingLlm(registry, NOWHERE, HERE).chat(request)
