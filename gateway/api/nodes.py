@@ -13,9 +13,11 @@ from innkeeper.gateway.api.responses import TEXT, answer, contents, errors, list
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotFound, json_response, shown
 from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.workflows.document.schema import document_schema
 
 router = APIRouter(prefix="/api", tags=["catalogue"], default_response_class=Response)
 
+SCHEMA = "application/schema+json"
 SCRIPT = {"text/javascript": text("JavaScript.")}
 SCRIPT_ERRORS = errors({400: "bad_request", 403: "forbidden", 404: "unknown_node_type not_found"})
 # The framework serves the file, and answers a bad Range header in its own way.
@@ -25,6 +27,16 @@ SCRIPT_ERRORS[400]["content"][TEXT] = {"schema": text("Of a `Range` header that 
 @router.get("/nodes", summary="All node types", responses=answer("The catalogue.", list_of(NodeType)) | errors())
 async def list_node_types(request: Request) -> Response:
     return json_response([node.to_json() for node in container_of(request).catalogue.get_definitions()])
+
+
+@router.get(
+    "/workflow.schema.json",
+    summary="JSON Schema of workflow documents, with the node types known here",
+    responses=contents("The schema.", {SCHEMA: {"type": "object"}}) | errors(),
+)
+async def get_workflow_schema(request: Request) -> Response:
+    schema = document_schema(container_of(request).catalogue.get_definitions())
+    return Response(json_response(schema).body, media_type=SCHEMA)
 
 
 @router.get(

@@ -40,6 +40,13 @@ def nodes(as_json: AsJson = False, plugins: Plugins = None) -> None:
         console().print(nodes_table(definitions))
 
 
+def schema(plugins: Plugins = None) -> None:
+    """Print the JSON Schema of workflows, by which editors complete and check them."""
+    from innkeeper.workflows.document.schema import document_schema
+
+    print_json(document_schema(catalogue_of(plugins).get_definitions()))
+
+
 def channels(
     as_json: AsJson = False,
     check: Annotated[bool, typer.Option("--check", help="Ask each server for its models.")] = False,

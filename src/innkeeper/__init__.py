@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from innkeeper.gateway.client import GatewayAway as GatewayAway
     from innkeeper.gateway.client import GatewayClient as GatewayClient
     from innkeeper.gateway.client import GatewayRefused as GatewayRefused
+    from innkeeper.gateway.client.workflow_builder import Workflow as Workflow
     from innkeeper.nodes.definition import Input as Input
     from innkeeper.nodes.definition import NodeDefinition as NodeDefinition
     from innkeeper.nodes.definition import Output as Output
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "innkeeper.gateway.client": ("GatewayAway", "GatewayClient", "GatewayRefused"),
+    "innkeeper.gateway.client.workflow_builder": ("Workflow",),
     "innkeeper.nodes.definition": ("Input", "NodeDefinition", "Output"),
     "innkeeper.nodes.errors": (
         "InnkeeperError",

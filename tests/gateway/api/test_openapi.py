@@ -39,9 +39,9 @@ SHOWN_ITEMS = 2
 OPERATION_IDS = """
     answer_approval broadcast_event collect_garbage create_chat_completion delete_file delete_interrupt delete_run
     get_approval_data get_client_script get_file get_history_run get_node_type get_run get_run_output get_system_stats
-    get_workflow head_file healthz interrupt_run list_active_runs list_demo_models list_files list_history
-    list_node_types list_open_approvals list_plugins list_run_approvals list_workflows metrics pause_run post_interrupt
-    post_run_event put_file readyz resume_run stream_run_events submit_run validate_workflow
+    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_demo_models list_files
+    list_history list_node_types list_open_approvals list_plugins list_run_approvals list_workflows metrics pause_run
+    post_interrupt post_run_event put_file readyz resume_run stream_run_events submit_run validate_workflow
 """
 
 
@@ -320,6 +320,7 @@ async def play_catalogue(http: httpx.AsyncClient) -> None:
     await gives(http, 200, "GET", "/api/nodes/toys:Say")
     await gives(http, 404, "GET", "/api/nodes/toys:Nothing")
     await gives(http, 200, "GET", "/api/plugins")
+    await gives(http, 200, "GET", "/api/workflow.schema.json")
     scripts = "/api/nodes/core/RandomNumber/client-script"
     await gives(http, 200, "GET", f"{scripts}/client-scripts/RandomNumberNode.js")
     for status, part in ((206, "bytes=0-3"), (416, "bytes=99999999-"), (400, "lines=1")):
