@@ -61,6 +61,10 @@ Processes = Annotated[
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Ask no gateway, also when one is running: use what is installed here.")
+]
+
 Temporal = Annotated[
     str | None,
     typer.Option(envvar="INNKEEPER_TEMPORAL_ADDRESS", help="The Temporal server, host:port.", show_default=False),
@@ -76,6 +80,23 @@ def ask_gateway(question: Any, data_dir: Path | None, url: str | None) -> Any:
 
     async def answer() -> Any:
         async with GatewayClient(await need_gateway(data_dir, url), access_token(), patience_s=5.0) as client:
+            return await question(client)
+
+    return asyncio.run(answer())
+
+
+def ask_if_running(question: Any, data_dir: Path | None, url: str | None) -> Any:
+    """Ask the running gateway something; None when none is running and none was named."""
+    import asyncio
+
+    from innkeeper.gateway.cli.run_command import find_gateway
+    from innkeeper.gateway.client import GatewayClient
+
+    async def answer() -> Any:
+        found = await find_gateway(data_dir, url, temporary=True)
+        if found is None:
+            return None
+        async with GatewayClient(found, access_token(), patience_s=5.0) as client:
             return await question(client)
 
     return asyncio.run(answer())

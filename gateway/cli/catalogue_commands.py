@@ -16,7 +16,10 @@ from innkeeper.gateway.cli.base import (
     INVALID,
     AsJson,
     DataDirectory,
+    Offline,
     Plugins,
+    Url,
+    ask_if_running,
     catalogue_of,
     console,
     data_folder,
@@ -28,16 +31,38 @@ if TYPE_CHECKING:
     from innkeeper.gateway.cli.channels_command import ChannelReport
 
 
-def nodes(as_json: AsJson = False, plugins: Plugins = None) -> None:
-    """List the node types that workflows can use here."""
+def nodes(
+    type: Annotated[str | None, typer.Argument(help="A node type, to see its slots and an example.")] = None,
+    *,
+    as_json: AsJson = False,
+    plugins: Plugins = None,
+    offline: Offline = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """List the node types that workflows can use here, or show one."""
+    from innkeeper.gateway.cli.node_page import find_node, node_page, unknown_node
     from innkeeper.gateway.cli.tables import nodes_table
 
-    catalogue = catalogue_of(plugins)
-    definitions = sorted(catalogue.get_definitions(), key=lambda node: node.full_type)
-    if as_json:
-        print_json([node.to_json() for node in definitions])
+    found = None
+    if not (offline or plugins):
+        found = ask_if_running(lambda client: client.node_types(), data_dir, url)
+    if found is None:
+        found = [node.to_json() for node in catalogue_of(plugins).get_definitions()]
+    found = sorted(found, key=lambda node: str(node["fullType"]))
+    if type is not None:
+        one = find_node(found, type)
+        if one is None:
+            console(stderr=True).print(unknown_node(found, type), markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(INVALID)
+        if as_json:
+            print_json(one)
+        else:
+            console().print(node_page(one))
+    elif as_json:
+        print_json(found)
     else:
-        console().print(nodes_table(definitions))
+        console().print(nodes_table(found))
 
 
 def schema(plugins: Plugins = None) -> None:

@@ -219,6 +219,8 @@ async def run_body(
             notes.print("no gateway is running: starting one for this run", style="dim")
             stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
             url = stack.url
+        elif options.plugins:
+            notes.print(f"--plugins has no effect: the gateway at {url} uses those that it was started with")
         client = await opened.enter_async_context(GatewayClient(url, options.token))
         answer = await client.submit_for_answer(body)
         run_id = str(answer["promptId"])

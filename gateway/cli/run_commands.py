@@ -15,11 +15,13 @@ from innkeeper.gateway.cli.base import (
     AsJson,
     DataDirectory,
     File,
+    Offline,
     Plugins,
     RunId,
     Url,
     access_token,
     ask_gateway,
+    ask_if_running,
     catalogue_of,
     console,
     data_folder,
@@ -97,16 +99,34 @@ def rerun(
     )
 
 
-def validate(file: File, as_json: AsJson = False, plugins: Plugins = None, data_dir: DataDirectory = None) -> None:
-    """Check a workflow file without running it. Exit code 2 when it cannot run; all problems are told at once."""
+def validate(
+    file: File,
+    *,
+    as_json: AsJson = False,
+    plugins: Plugins = None,
+    offline: Offline = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Check a workflow file without running it. Exit code 2 when it cannot run; all problems are told at once.
+
+    A gateway that is running is asked: it knows its plugins, stored workflows and secrets.
+    """
     from innkeeper.gateway.cli.run_command import read_document
     from innkeeper.gateway.cli.tables import problems_table
     from innkeeper.gateway.process.offline_check import Verdict, check_document
-    from innkeeper.nodes.errors import InvalidWorkflow
+    from innkeeper.nodes.errors import InvalidWorkflow, Problem
 
-    catalogue = catalogue_of(plugins)
     try:
-        checked = check_document(read_document(file), catalogue, data_folder(data_dir))
+        document = read_document(file)
+        found = None
+        if not (offline or plugins):
+            found = ask_if_running(lambda client: client.validate(document), data_dir, url)
+        if found is not None:
+            problems = tuple(Problem(**problem) for problem in found["problems"])
+            checked = Verdict(bool(found["valid"]), problems, len(document.get("nodes") or ()))
+        else:
+            checked = check_document(document, catalogue_of(plugins), data_folder(data_dir))
     except InvalidWorkflow as error:
         checked = Verdict(False, error.problems)
     if as_json:

@@ -11,7 +11,6 @@ from rich.text import Text
 
 from innkeeper.gateway.cli.live_view import ICONS, PENDING, clean
 from innkeeper.gateway.cli.run_tree import retry_words, wait_words, warning_lines
-from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import Problem
 
 if TYPE_CHECKING:
@@ -34,12 +33,12 @@ def _place(problem: Problem) -> str:
     return ", ".join(f"{name} {value}" for name, value in parts if value is not None)
 
 
-def nodes_table(definitions: Iterable[NodeDefinition]) -> Table:
-    """The node types of a catalogue."""
-    table = _table("type", "name", "inputs", "outputs", "what it does")
-    for node in definitions:
-        inputs, outputs = ", ".join(node.inputs), ", ".join(node.outputs)
-        table.add_row(*map(_cell, (node.full_type, node.display_name, inputs, outputs, node.description)))
+def nodes_table(nodes: Iterable[Mapping[str, Any]]) -> Table:
+    """Node types, as `GET /api/nodes` gives them. Two columns: what a slot is called is told by `nodes TYPE`."""
+    table = _table("type", "what it does")
+    table.columns[1].no_wrap = False
+    for node in nodes:
+        table.add_row(_cell(node.get("fullType")), _cell(node.get("description") or node.get("displayName")))
     return table
 
 

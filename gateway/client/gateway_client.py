@@ -157,6 +157,16 @@ class GatewayClient:
         found = await self._transport.call("GET", "/api/history", params={"limit": limit})
         return list(found["history"])
 
+    async def node_types(self) -> list[dict[str, Any]]:
+        """The node types that workflows can use at this gateway, plugins included. Raises GatewayAway."""
+        found: list[dict[str, Any]] = await self._transport.call("GET", "/api/nodes")
+        return found
+
+    async def validate(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Check a document without running it: `{"valid", "problems"}`. Raises GatewayAway, GatewayRefused."""
+        found: dict[str, Any] = await self._transport.call("POST", "/api/validate", json=dict(document))
+        return found
+
     async def is_up(self) -> bool:
         """Does anything answer at the address, now?"""
         return await self._transport.is_up()

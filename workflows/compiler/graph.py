@@ -87,7 +87,7 @@ class Graph:
 
         `root_id` is the id of the document that is run, in which this one may not be used again.
         """
-        found = validate.id_problems(self.document.nodes)
+        found = [*self.document.odd, *validate.id_problems(self.document.nodes)]
         known_types: list[str] = []
         found += [validate.unknown_type_problem(node, self._catalogue, known_types) for node in self.unknown]
         found += validate.cycle_problems(self.ids, self.edges)

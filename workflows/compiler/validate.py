@@ -5,7 +5,6 @@ Codes are part of the API. Messages name what was found, what exists and what to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -19,7 +18,8 @@ from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.document.json_reader import kind, quoted_names
 from innkeeper.workflows.document.limits import MAX_PATH_BYTES, id_bytes
 from innkeeper.workflows.document.model import DocumentNode, Edge, InterfaceSlot, WorkflowDocument
-from innkeeper.workflows.document.slot_values import is_number, literal_complaint, value_complaint
+from innkeeper.workflows.document.slot_values import is_number, literal_complaint, range_complaint, value_complaint
+from innkeeper.workflows.document.spelling import nearest
 from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED, PlannedInput, SlotKey
 
 RESERVED_IDS = frozenset({"__WORKFLOW_INTERFACE_OUTPUTS__"})
@@ -137,14 +137,20 @@ def node_problems(node: ResolvedNode, inputs: PlannedInputs, wires: Iterable[Wir
 def literal_problems(node: ResolvedNode, inputs: PlannedInputs) -> list[Problem]:
     """Values typed into slots of another type. Where an edge brings the value nobody reads what was typed."""
     problems: list[Problem] = []
-    if node.node.bypassed or node.definition.full_type in CONVERTING:
+    if node.node.bypassed:
         return problems
+    converts = node.definition.full_type in CONVERTING
     for key, value in node.node.inputs.items():
         slot, planned = node.inputs.get(key), inputs.get(SlotKey(key))
         is_read = planned is not None and not planned.feeds
-        if slot is not None and is_read and (complaint := literal_complaint(value, slot)):
+        if slot is None or not is_read:
+            continue
+        if not converts and (complaint := literal_complaint(value, slot)):
             message = f"node {node.id!r}: input {key!r} {complaint}"
             problems.append(Problem("invalid_input", message, node=node.id, slot=key))
+        elif value not in (None, "") and (complaint := range_complaint(value, slot)):
+            message = f"node {node.id!r}: input {key!r} {complaint}"
+            problems.append(Problem("out_of_range", message, level="warning", node=node.id, slot=key))
     return problems
 
 
@@ -242,7 +248,7 @@ _RETRY_TESTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 def _retry_complaints(retry: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
     for key, value in retry.items():
         if key not in _RETRY_TESTS:
-            yield key, f"is unknown; known are {quoted_names(list(_RETRY_TESTS))}"
+            yield key, f"is unknown{_nearest(key, _RETRY_TESTS, 'known')}"
         elif value is not None and not _RETRY_TESTS[key][1](value):
             yield key, _RETRY_TESTS[key][0]
 
@@ -268,9 +274,9 @@ def setting_warnings(node: ResolvedNode) -> list[Problem]:
 
 def _nearest(key: str, known: Iterable[str], what: str) -> str:
     """What somebody who typed `key` may have meant."""
-    spelt = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in known}
-    near = get_close_matches(re.sub(r"[^a-z0-9]", "", key.lower()), spelt, n=1)
-    return f"; did you mean {spelt[near[0]]!r}?" if near else f"; {what} are {quoted_names(list(spelt.values()))}"
+    names = list(known)
+    near = nearest(key, names)
+    return f"; did you mean {near!r}?" if near else f"; {what} are {quoted_names(names)}"
 
 
 def preset_warnings(node: ResolvedNode) -> list[Problem]:
@@ -361,6 +367,10 @@ def _type(slot: Input | Output) -> str:
 def mapping_warnings(document: WorkflowDocument, nodes: Mapping[str, ResolvedNode]) -> list[Problem]:
     """Workflow outputs that come from nowhere; they are left out."""
     problems = []
+    for key, slot in document.interface_outputs.items():
+        if key not in document.output_interface_mappings and not slot.is_hollow:
+            message = f"nothing feeds the workflow's output {key!r}; it is left out"
+            problems.append(Problem("unfed_output", message, level="warning", slot=key))
     for key, mapping in document.output_interface_mappings.items():
         source = nodes.get(mapping.node)
         if source is not None and (mapping.slot in (*source.outputs, ERROR_SLOT) or source.takes_any_slot):

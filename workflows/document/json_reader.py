@@ -6,18 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from innkeeper.nodes.errors import Problem
+from innkeeper.workflows.document.spelling import misspelt
 
+MAX_ODD = 100
 _KINDS = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
 
 
 class Reader:
     """One JSON object. `place` says where it stands; `node` and `edge` name what problems are about.
 
-    All readers of a document share one list of problems.
+    All readers of a document share one list of problems, and one of what is odd about it.
     """
 
-    def __init__(self, raw: Any, place: str, problems: list[Problem] | None = None) -> None:
-        self.problems: list[Problem] = [] if problems is None else problems
+    def __init__(self, raw: Any, place: str, above: Reader | None = None) -> None:
+        self.problems: list[Problem] = [] if above is None else above.problems
+        self.odd: list[Problem] = [] if above is None else above.odd
         self.place = place
         self.node: str | None = None
         self.edge: str | None = None
@@ -27,7 +30,15 @@ class Reader:
             self._complain(f"{place} must be an object, found {kind(raw)}")
 
     def inner(self, raw: Any, place: str) -> Reader:
-        return Reader(raw, place, self.problems)
+        return Reader(raw, place, self)
+
+    def look_for_misspelt(self, known: frozenset[str]) -> None:
+        """Warn of keys that are nearly known ones: their values are not read. Editors may have keys of their own."""
+        for key in self.raw.keys() - known:
+            meant = misspelt(key, known)
+            if meant is not None and len(self.odd) < MAX_ODD:
+                message = f"{self.place} has the key {key!r}, which is not read; did you mean {meant!r}?"
+                self.odd.append(Problem("unknown_key", message, level="warning", node=self.node, edge=self.edge))
 
     def children(self, key: str) -> Iterator[tuple[str, Reader]]:
         """The objects of a map, each with a reader of its own."""

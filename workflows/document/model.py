@@ -24,6 +24,25 @@ __all__ = [
     "with_inputs",
 ]
 
+DOCUMENT_KEYS = frozenset(
+    {
+        *("edges", "id", "inputs", "interfaceInputs", "interfaceOutputs", "metadata", "name", "nodes"),
+        *("outputInterfaceMappings", "workflowId"),
+    }
+)
+NODE_KEYS = frozenset(
+    {
+        *("bypassed", "cache", "configValues", "continueOnError", "displayName", "fullType", "id", "inputs"),
+        *("inputConnectionOrders", "inputValues", "queue", "retry", "timeoutSeconds", "type"),
+    }
+)
+EDGE_KEYS = frozenset({"id", "source", "sourceHandle", "sourceNodeId", "target", "targetHandle", "targetNodeId"})
+SLOT_KEYS = frozenset(
+    {
+        *("config", "dataFlowType", "displayName", "isStream", "key", "matchCategories", "max", "min", "multi"),
+        "required",
+    }
+)
 GROUP_OUTPUT = "core:GroupOutput"
 UI_TYPES = frozenset({"core:frame"})
 """Boxes of the editor that never run."""
@@ -127,7 +146,7 @@ class InterfaceMapping:
 
 @dataclass(frozen=True)
 class WorkflowDocument:
-    """A workflow as its author sees it: nothing resolved, nothing checked but its shape."""
+    """A workflow as its author sees it: nothing resolved, nothing checked but its shape. `odd`: keys not read."""
 
     nodes: tuple[DocumentNode, ...]
     edges: tuple[Edge, ...] = ()
@@ -136,6 +155,7 @@ class WorkflowDocument:
     output_interface_mappings: Mapping[str, InterfaceMapping] = field(default_factory=dict)
     id: str | None = None
     name: str | None = None
+    odd: tuple[Problem, ...] = ()
 
 
 def parse_document(raw: Any, limits: Limits = DEFAULT_LIMITS) -> WorkflowDocument:
@@ -158,10 +178,11 @@ def parse_document(raw: Any, limits: Limits = DEFAULT_LIMITS) -> WorkflowDocumen
     document = _document(reader, tuple(nodes), edges)
     if reader.problems:
         raise InvalidWorkflow(reader.problems)
-    return _without_ui_nodes(document)
+    return _without_ui_nodes(replace(document, odd=tuple(reader.odd)))
 
 
 def _document(reader: Reader, nodes: tuple[DocumentNode, ...], edges: tuple[Edge, ...]) -> WorkflowDocument:
+    reader.look_for_misspelt(DOCUMENT_KEYS)
     outputs = {key: _slot(key, item) for key, item in reader.children("interfaceOutputs")}
     if reader.raw.get("outputInterfaceMappings") is None:
         mappings = _mappings_from_edges(nodes, edges, outputs)
@@ -183,6 +204,7 @@ def _document(reader: Reader, nodes: tuple[DocumentNode, ...], edges: tuple[Edge
 
 def _node(reader: Reader) -> DocumentNode:
     reader.node = reader.raw["id"] if isinstance(reader.raw.get("id"), str) else None
+    reader.look_for_misspelt(NODE_KEYS)
     type_key = "fullType" if "fullType" in reader.raw else "type"
     inputs_key = "inputs" if "inputs" in reader.raw else "inputValues"
     return DocumentNode(
@@ -218,6 +240,7 @@ def _edges(reader: Reader, raw_edges: list[Any]) -> tuple[Edge, ...]:
 
 
 def _edge(reader: Reader, edge_id: str) -> Edge:
+    reader.look_for_misspelt(EDGE_KEYS)
     return Edge(
         id=edge_id,
         source=reader.text("sourceNodeId" if "sourceNodeId" in reader.raw else "source"),
@@ -234,6 +257,7 @@ def _free_id(wanted: str, taken: set[str]) -> str:
 
 
 def _slot(key: str, reader: Reader) -> InterfaceSlot:
+    reader.look_for_misspelt(SLOT_KEYS)
     return InterfaceSlot(
         key=key,
         data_flow_type=reader.text("dataFlowType"),

@@ -33,8 +33,11 @@ def value_complaint(value: Any, slot: Input) -> str:
     """What is wrong with a setting's value; "" when nothing is. Null counts as not set."""
     if value is None or (slot.secret and isinstance(value, Mapping)):
         return ""
-    if complaint := _type_complaint(value, slot):
-        return complaint
+    return _type_complaint(value, slot) or range_complaint(value, slot)
+
+
+def range_complaint(value: Any, slot: Input) -> str:
+    """What is wrong with a value of the right type: out of its slot's bounds, or none of the values to choose from."""
     low, high = slot.config.get("min"), slot.config.get("max")
     if is_number(value) and ((low is not None and value < low) or (high is not None and value > high)):
         return f"must be from {_bound(low)} to {_bound(high)}"

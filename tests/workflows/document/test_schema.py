@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.nodes.plugins import load_catalogue
-from innkeeper.workflows.document.model import parse_document
+from innkeeper.workflows.document.model import DOCUMENT_KEYS, EDGE_KEYS, NODE_KEYS, SLOT_KEYS, parse_document
 from innkeeper.workflows.document.schema import document_schema
 
 ROOT = Path(__file__).parents[3]
@@ -106,3 +106,12 @@ def test_an_editor_is_told_of_the_slots_of_a_node(validator: Draft202012Validato
     rules = validator.schema["$defs"]["node"]["allOf"]
     rule = next(rule for rule in rules if "core:OpenAI" in json.dumps(rule["if"]))
     assert {"model", "prompt", "system_prompt"} <= set(rule["then"]["properties"]["inputValues"]["properties"])
+
+
+def test_it_names_every_key_that_is_read() -> None:
+    schema = document_schema()
+    shapes = {name: set(shape["properties"]) for name, shape in schema["$defs"].items()}
+    assert shapes["node"] - {"position"} == NODE_KEYS
+    assert shapes["edge"] == EDGE_KEYS
+    assert shapes["slot"] == SLOT_KEYS
+    assert set(schema["properties"]) - {"$schema", "description"} == DOCUMENT_KEYS
