@@ -157,8 +157,9 @@ def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) ->
     assert "error" in failed.stdout
 
     failing.write_text(json.dumps({"nodes": [{"id": "x", "type": "core:Nope"}], "edges": []}))
-    invalid = innkeeper("run", failing, "--data-dir", up.data)
+    invalid = innkeeper("run", failing, "--data-dir", up.data, "--plugins", tmp_path)
     assert invalid.returncode == 2
+    assert "--plugins has no effect" in invalid.stderr
     assert "core:Nope" in invalid.stderr
 
 
