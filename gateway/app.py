@@ -22,6 +22,7 @@ from innkeeper.gateway.api import (
     nodes,
     openapi,
     prompts,
+    start_page,
     workflows,
 )
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
@@ -71,7 +72,7 @@ class GatewayApp:
             openapi_url=None,
             generate_unique_id_function=_operation_id,
         )
-        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo, openapi):
+        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo, openapi, start_page):
             app.include_router(module.router)
         error_handlers.install(app)
         return app

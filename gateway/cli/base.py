@@ -16,11 +16,33 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT = 8090
 
+FAILED = 1
 INVALID = 2
+UNREACHABLE = 3
+EXIT_CODES = """\
+Exit codes: 0 it is done, 1 the run failed or the gateway refused, 2 invalid workflow or options, 3 no gateway can be
+reached, 130 stopped by Ctrl-C."""
 
 File = Annotated[Path, typer.Argument(help="A workflow file (JSON).", show_default=False)]
 
-RunId = Annotated[str, typer.Argument(help="The id of a run.", show_default=False)]
+RunId = Annotated[str, typer.Argument(help="The id of a run, the beginning of one, or 'last'.", show_default=False)]
+
+RunIds = Annotated[
+    list[str] | None,
+    typer.Argument(help="Ids of runs, beginnings of them, or 'last'.", show_default=False),
+]
+
+Before = Annotated[
+    str | None,
+    typer.Option(help="All that were submitted before: 7d, 12h, or a date.", show_default=False),
+]
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but the outputs, and why a run failed.")]
+
+OutputName = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="Write this output alone to stdout, raw.", show_default=False),
+]
 
 DataDirectory = Annotated[
     Path | None,
@@ -100,6 +122,17 @@ def ask_if_running(question: Any, data_dir: Path | None, url: str | None) -> Any
             return await question(client)
 
     return asyncio.run(answer())
+
+
+def ask_about_run(run_id: str, question: Any, data_dir: Path | None, url: str | None) -> Any:
+    """Ask the running gateway about a run that somebody has named; `question` gets the client and the whole id."""
+
+    async def about(client: Any) -> Any:
+        from innkeeper.gateway.cli.run_ids import find_run
+
+        return await question(client, await find_run(client, run_id))
+
+    return ask_gateway(about, data_dir, url)
 
 
 def catalogue_of(plugins: list[Path] | None) -> Catalogue:

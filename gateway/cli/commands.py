@@ -1,49 +1,62 @@
-"""The command line: one line a command, in the order of `--help`."""
+"""The command line: its commands in the groups and the order of `--help`."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
+from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from innkeeper.gateway.cli import catalogue_commands, control_commands, file_commands, process_commands, run_commands
-from innkeeper.gateway.cli.base import INVALID, console
+from innkeeper.gateway.cli import (
+    catalogue_commands,
+    control_commands,
+    file_commands,
+    process_commands,
+    run_commands,
+    stack_commands,
+)
+from innkeeper.gateway.cli.base import EXIT_CODES, FAILED, INVALID, UNREACHABLE, console
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
 
 app = typer.Typer(
     name="innkeeper",
     help="Runs node graphs as durable workflows. Options can also come from environment variables INNKEEPER_*.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start": (process_commands.up, stack_commands.status, stack_commands.logs, stack_commands.open_page),
+    "Run workflows": (run_commands.run, run_commands.rerun, run_commands.watch, run_commands.validate),
+    "Look at runs": (run_commands.runs, run_commands.show, run_commands.cancel, run_commands.delete, run_commands.gc),
+    "Steer runs": (
+        *(control_commands.pause, control_commands.resume, control_commands.approvals),
+        *(control_commands.approve, control_commands.event),
+    ),
+    "Write workflows": (catalogue_commands.nodes, catalogue_commands.schema, catalogue_commands.channels),
+    "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
+    "Operate": (
+        *(process_commands.worker, process_commands.gateway),
+        *(catalogue_commands.settings, catalogue_commands.version),
+    ),
+}
+NAMES = {file_commands.list_files: "ls", stack_commands.open_page: "open"}
+for _title, _commands in GROUPS.items():
+    for _command in _commands:
+        app.command(NAMES.get(_command), rich_help_panel=_title)(_command)
 
-app.command()(process_commands.up)
-app.command()(run_commands.run)
-app.command()(run_commands.rerun)
-app.command()(run_commands.validate)
-app.command()(catalogue_commands.nodes)
-app.command()(catalogue_commands.schema)
-app.command()(catalogue_commands.channels)
-app.command()(run_commands.runs)
-app.command()(run_commands.show)
-app.command()(run_commands.cancel)
-app.command()(run_commands.delete)
-app.command()(run_commands.gc)
-app.command()(control_commands.pause)
-app.command()(control_commands.resume)
-app.command()(control_commands.approvals)
-app.command()(control_commands.approve)
-app.command()(control_commands.event)
-app.command()(file_commands.put)
-app.command()(file_commands.get)
-app.command("ls")(file_commands.list_files)
-app.command()(process_commands.worker)
-app.command()(process_commands.gateway)
-app.command()(catalogue_commands.settings)
-app.command()(catalogue_commands.version)
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the versions and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        catalogue_commands.version()
+        raise typer.Exit
 
 
 def main() -> None:
@@ -70,7 +83,9 @@ def _explain(error: Exception) -> int:
         screen.print("the workflow cannot run: correct the problems above", highlight=False)
         return INVALID
     screen.print(f"innkeeper: {_sentence(error)}", markup=False, highlight=False, soft_wrap=True)
-    return 1
+    if isinstance(error, InnkeeperError):
+        return {"usage": INVALID, "gateway_unreachable": UNREACHABLE}.get(error.code, FAILED)
+    return FAILED
 
 
 def _sentence(error: BaseException) -> str:

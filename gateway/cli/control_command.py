@@ -7,15 +7,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from innkeeper.gateway.cli.live_view import clean, output_text
+from innkeeper.gateway.cli.live_view import approval_lines, clean
 from innkeeper.gateway.cli.run_command import UsageError, value_of_argument
-from innkeeper.gateway.cli.run_tree import deadline_words, fold, next_steps
+from innkeeper.gateway.cli.run_tree import approve_command, deadline_words, fold, next_steps
 from innkeeper.gateway.client import Approvals
 
-MAX_DATA_CHARS = 200
 MAX_HINTS = 5
 
 
@@ -73,16 +72,17 @@ def field_values(pairs: Iterable[str], form: Sequence[Any]) -> dict[str, Any]:
     return values
 
 
-def approvals_table(found: Iterable[Mapping[str, Any]]) -> Table:
-    """Approvals, as the gateway lists them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, name in enumerate(("run", "node", "status", "fields", "what")):
-        table.add_column(name, overflow="fold", no_wrap=number < 2)
+def approval_blocks(found: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """Approvals, as the gateway lists them: what is to be approved, what may be changed, and the command for it."""
+    blocks: list[Text] = []
     for item in found:
-        fields = ", ".join(str(field.get("key")) for field in item.get("form") or () if isinstance(field, Mapping))
-        cells = (item.get("promptId"), item.get("approvalId"), _state_of(item), fields, _short(item.get("data")))
-        table.add_row(*(Text(clean(str(cell or ""))) for cell in cells))
-    return table
+        run, node = str(item.get("promptId")), str(item.get("approvalId"))
+        blocks += [Text("")] if blocks else []
+        blocks.append(Text(clean(node), "bold") + Text(clean(f"  {_state_of(item)}  run {run}")))
+        blocks += [Text(f"  {line}") for line in approval_lines(item)]
+        if item.get("status") == "open":
+            blocks.append(Text(clean(f"  {approve_command(run, node)}"), "yellow"))
+    return Group(*blocks)
 
 
 def _state_of(item: Mapping[str, Any]) -> str:
@@ -92,13 +92,6 @@ def _state_of(item: Mapping[str, Any]) -> str:
         return f"{verdict} by {given['by']}" if given.get("by") else verdict
     words = deadline_words(item) if item.get("status") == "open" else ""
     return f"{item.get('status')}{f', {words}' if words else ''}"
-
-
-def _short(value: Any) -> str:
-    is_plain = isinstance(value, list) or (isinstance(value, Mapping) and not {"text", "$blob"} & value.keys())
-    text = "" if value is None else json.dumps(value, ensure_ascii=False) if is_plain else output_text(value)
-    text = text.replace("\n", " ")
-    return text if len(text) <= MAX_DATA_CHARS else f"{text[:MAX_DATA_CHARS]}…"
 
 
 def wanted_event(run: str | None, name: str | None, data: str, *, to_all: bool) -> tuple[str | None, str, Any]:

@@ -5,24 +5,49 @@ What a command needs is imported when it runs, so that `--help` comes at once.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from innkeeper.gateway.cli.base import AsJson, DataDirectory, RunId, Url, ask_gateway, console, print_json, say
+from innkeeper.gateway.cli.base import (
+    AsJson,
+    DataDirectory,
+    RunId,
+    Url,
+    ask_about_run,
+    ask_gateway,
+    console,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Coroutine
+
+    from innkeeper.gateway.client import GatewayClient
 
 
-def pause(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Pause a run: what runs goes on, nothing new starts, until 'innkeeper resume'."""
-    say(ask_gateway(lambda client: client.pause(run_id), data_dir, url)["message"])
+def pause(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Pause a run: what runs goes on, nothing new starts, until 'innkeeper resume'.
+
+    Example: innkeeper pause last
+    """
+    _tell(ask_about_run(run_id, lambda client, run: client.pause(run), data_dir, url), as_json=as_json)
 
 
-def resume(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Let a paused run go on."""
-    say(ask_gateway(lambda client: client.resume(run_id), data_dir, url)["message"])
+def resume(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Let a paused run go on.
+
+    Example: innkeeper resume last
+    """
+    _tell(ask_about_run(run_id, lambda client, run: client.resume(run), data_dir, url), as_json=as_json)
+
+
+def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+    else:
+        say(answer["message"])
 
 
 def approvals(
@@ -34,13 +59,16 @@ def approvals(
     url: Url = None,
 ) -> None:
     """List what waits for somebody's approval; of one run also what was answered."""
-    from innkeeper.gateway.cli.control_command import approvals_table
+    from innkeeper.gateway.cli.control_command import approval_blocks
 
-    found = ask_gateway(lambda client: client.approvals.find(run_id), data_dir, url)
+    if run_id is None:
+        found = ask_gateway(lambda client: client.approvals.find(), data_dir, url)
+    else:
+        found = ask_about_run(run_id, lambda client, run: client.approvals.find(run), data_dir, url)
     if as_json:
         print_json(found)
     elif found:
-        console().print(approvals_table(found))
+        console().print(approval_blocks(found))
     else:
         say("nothing waits for an approval" if run_id is None else f"run {run_id} has asked for no approval")
 
@@ -57,6 +85,7 @@ def approve(
     ] = None,
     comment: Annotated[str | None, typer.Option(help="Why.", show_default=False)] = None,
     by: Annotated[str | None, typer.Option(help="Who answers.", show_default=False)] = None,
+    as_json: AsJson = False,
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
@@ -66,8 +95,10 @@ def approve(
     """
     from innkeeper.gateway.cli.control_command import Answer, answer
 
-    given = Answer(run_id, node, not reject, tuple(values or ()), comment, by)
-    say(ask_gateway(lambda client: answer(client.approvals, given), data_dir, url))
+    def give(client: GatewayClient, run: str) -> Coroutine[Any, Any, str]:
+        return answer(client.approvals, Answer(run, node, not reject, tuple(values or ()), comment, by))
+
+    _tell({"message": ask_about_run(run_id, give, data_dir, url)}, as_json=as_json)
 
 
 def event(
@@ -78,6 +109,7 @@ def event(
     *,
     data: Annotated[str, typer.Option(help="What happened, as JSON; other text is taken as it is.")] = "null",
     to_all: Annotated[bool, typer.Option("--all", help="Tell every run that waits for it.")] = False,
+    as_json: AsJson = False,
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
@@ -88,4 +120,11 @@ def event(
     from innkeeper.gateway.cli.control_command import told, wanted_event
 
     run, what, value = wanted_event(run_id, name, data, to_all=to_all)
-    say(told(ask_gateway(lambda client: client.post_event(what, value, run_id=run), data_dir, url)))
+    if run is None:
+        answer = ask_gateway(lambda client: client.post_event(what, value), data_dir, url)
+    else:
+        answer = ask_about_run(run, lambda client, id: client.post_event(what, value, run_id=id), data_dir, url)
+    if as_json:
+        print_json(answer)
+    else:
+        say(told(answer))

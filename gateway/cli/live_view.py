@@ -60,6 +60,7 @@ REPEATED_FACTS = frozenset({"NODE_ERROR", "NODE_WAITING", "APPROVAL_REQUIRED"})
 TEXT_LINES = 8
 LINE_CHARS = 100
 KEPT_CHARS = 200_000
+MAX_DATA_CHARS = 200
 # A model's text must not move the cursor, set the title or ring the bell of the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -76,6 +77,7 @@ class Watched:
         names: Node id to what it is called in the document, in the document's order.
         texts: Node path to the text streamed in its present epoch.
         repetitions: Paths of nodes that run a graph for many items or rounds.
+        asked: Path of a node that waits for an approval to what it asks: `form` and `data`.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -83,6 +85,7 @@ class Watched:
         self.view = RunView()
         self.texts: dict[str, str] = {}
         self.repetitions: set[str] = set()
+        self.asked: dict[str, Mapping[str, Any]] = {}
         self.run = ""
 
     @property
@@ -116,6 +119,10 @@ class Watched:
             self.texts[path] = (self.texts.get(path, "") + chunk_text(payload))[-KEPT_CHARS:]
         else:
             apply(self.view, event)
+            if kind == "APPROVAL_REQUIRED":
+                self.asked[payload["nodeId"]] = payload
+            elif kind == "APPROVAL_ANSWERED" or kind in TERMINAL_TYPES:
+                self.asked.pop(payload["nodeId"], None)
             if kind == "NODE_EXECUTING" and (found := self._repetition(payload["nodeId"])):
                 self.repetitions.add(found[0])
             if kind in TERMINAL_TYPES and payload["nodeId"] in self.texts and self.is_repeated(payload["nodeId"]):
@@ -151,6 +158,25 @@ def node_names(document: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
+def approval_lines(item: Mapping[str, Any]) -> list[str]:
+    """What somebody is asked to approve: the data, and the fields that may be changed."""
+    data = item.get("data")
+    lines = [f"data: {_short(data)}"] if data is not None else []
+    for slot in item.get("form") or ():
+        if isinstance(slot, Mapping):
+            words = [str(slot.get("dataFlowType", "")).lower(), "required" if slot.get("required") else ""]
+            title = slot.get("displayName") or slot.get("key")
+            lines.append(clean(f"--set {slot.get('key')}=...  {title} ({', '.join(filter(None, words))})"))
+    return lines
+
+
+def _short(value: Any) -> str:
+    is_plain = isinstance(value, list) or (isinstance(value, Mapping) and not {"text", "$blob"} & value.keys())
+    text = json.dumps(value, ensure_ascii=False) if is_plain else output_text(value)
+    text = clean(text).replace("\n", " ")
+    return text if len(text) <= MAX_DATA_CHARS else f"{text[:MAX_DATA_CHARS]}…"
+
+
 class View(Protocol):
     """Shows a run while it runs."""
 
@@ -166,7 +192,7 @@ class View(Protocol):
         """While a question stands on the terminal."""
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Show how it ended; `result` is the run's status as the gateway tells it."""
+        """Show how it ended, without its outputs; `result` is the run's status as the gateway tells it."""
 
 
 class JsonView:
@@ -196,7 +222,7 @@ class JsonView:
 
 
 class PlainView:
-    """Lines for pipes and log files: one per fact, streamed text line by line behind its node's name."""
+    """Lines for log files: one per fact, streamed text line by line behind its node's name."""
 
     def __init__(self, console: Console, names: Mapping[str, str]) -> None:
         self._console = console
@@ -237,7 +263,8 @@ class PlainView:
 
     def finish(self, result: Mapping[str, Any]) -> None:
         self._flush()
-        self._console.print(Group(*outcome(result)))
+        for line in failure_lines(result):
+            self._line(line)
 
     def _reset(self, path: str) -> None:
         """Every retry begins with one; only of a node that has said something there is text to take back."""
@@ -251,6 +278,8 @@ class PlainView:
         if kind in REPEATED_FACTS or not self._watched.is_repeated(path):
             self._node(path)
         if kind == "APPROVAL_REQUIRED":
+            for line in approval_lines(self._watched.asked[path]):
+                self._line(f"{path}: {line}")
             self._line(f"{path}: {approve_command(self._watched.run, path)}")
 
     def _progress(self, path: str) -> None:
@@ -286,6 +315,29 @@ class PlainView:
 
     def _line(self, text: str) -> None:
         self._console.print(Text(clean(text)), soft_wrap=True)
+
+
+class QuietView:
+    """Shows nothing but why a run failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def paused(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def show(self, event: Event) -> None:
+        pass
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        for line in failure_lines(result):
+            self._console.print(Text(line), soft_wrap=True)
 
 
 class LiveView:
@@ -354,6 +406,8 @@ class LiveView:
         branches[path] = branches[parent].add(label)
         for line in warning_lines(self._watched.state(path)):
             branches[path].add(Text(clean(line), "yellow"))
+        for line in approval_lines(self._watched.asked.get(path, {})):
+            branches[path].add(Text(line))
 
     def _panels(self) -> Iterator[RenderableType]:
         """The last lines of the streams that run; of those that ended, none: their text stands in the outputs."""
@@ -421,14 +475,24 @@ def _facts(state: Mapping[str, Any]) -> Iterator[str]:
 
 def outcome(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     """How a run ended: its error, if any, and its outputs."""
-    error = result.get("errorInfo")
-    if isinstance(error, Mapping):
-        yield Text(clean(f"error: {error.get('message', 'the run failed')}"), "red")
-        for node in error.get("nodes") or ():
-            yield Text(clean(f"  {node.get('nodeId')}: {node.get('message')} ({node.get('code')})"), "red")
+    for line in failure_lines(result):
+        yield Text(line, "red")
     for name, value in (result.get("outputs") or {}).items():
         yield Rule(Text(clean(name)), align="left")
         yield Text(output_text(value))
+
+
+def failure_lines(result: Mapping[str, Any]) -> list[str]:
+    """Why a run failed: what stopped it, and each node that failed, once."""
+    error = result.get("errorInfo")
+    if not isinstance(error, Mapping):
+        return []
+    message = str(error.get("message", "the run failed"))
+    nodes = [node for node in error.get("nodes") or () if isinstance(node, Mapping)]
+    told = [f"{node.get('nodeId')}: {node.get('message')} ({node.get('code')})" for node in nodes]
+    if len(nodes) == 1 and str(nodes[0].get("message")) in message:
+        return [clean(f"error: {told[0]}")]
+    return [clean(f"error: {message}"), *(clean(f"  {line}") for line in told)]
 
 
 def output_text(value: Any) -> str:

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from innkeeper.gateway.cli.live_view import JsonView, LiveView, PlainView, View, node_names
+from innkeeper.gateway.cli.live_view import JsonView, LiveView, PlainView, QuietView, View, node_names
+from innkeeper.gateway.cli.results import write_outputs
+from innkeeper.gateway.cli.run_ids import find_run
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.cli.tables import problems_table
 from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, warnings_of
@@ -42,7 +44,12 @@ class UsageError(InnkeeperError):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the user asked for. `data_dir` and `url` are None where the user named none."""
+    """What the user asked for. `data_dir` and `url` are None where the user named none.
+
+    Attributes:
+        output: The one output that is wanted on stdout.
+        quiet: Show nothing but the outputs.
+    """
 
     file: Path
     inputs: Sequence[str] = ()
@@ -52,6 +59,8 @@ class RunOptions:
     url: str | None = None
     token: str | None = field(default=None, repr=False)
     plugins: tuple[Path, ...] = ()
+    output: str | None = None
+    quiet: bool = False
 
 
 # --- the document -------------------------------------------------------------------------------------------------
@@ -63,22 +72,32 @@ def read_document(file: Path) -> dict[str, Any]:
     Raises:
         InvalidWorkflow: Not JSON (with line and column), not an object, or over the limits.
     """
-    try:
-        with file.open("rb") as opened:
-            # A device or a pipe may have no end.
-            document = load_json(opened.read(DEFAULT_LIMITS.max_bytes + 1))
-    except OSError as error:
-        raise UsageError(f"cannot read {str(file)!r} ({error.strerror}): check the path") from error
+    document = load_json(_bytes_of(str(file)))
     if not isinstance(document, dict):
         raise InvalidWorkflow([Problem("invalid_document", "a workflow file holds one JSON object")])
     return document
 
 
+def _bytes_of(name: str) -> bytes:
+    """What a file holds, or stdin by the name `-`; a byte more than a document may have tells that it is too large."""
+    try:
+        if name == "-":
+            return sys.stdin.buffer.read(DEFAULT_LIMITS.max_bytes + 1)
+        with Path(name).open("rb") as opened:
+            # A device or a pipe may have no end.
+            return opened.read(DEFAULT_LIMITS.max_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"cannot read {name!r} ({reason}): check the path") from error
+
+
 def parse_inputs(pairs: Sequence[str], document: Mapping[str, Any]) -> dict[str, Any]:
     """`key=value` options as values: JSON where it is JSON, else text. Inputs of type STRING take plain words as text.
 
+    `key=@file` takes what a file holds, `key=-` what comes on stdin.
+
     Raises:
-        UsageError: No `=`, or a key that is no input of the document.
+        UsageError: No `=`, a key that is no input of the document, or a file that cannot be read.
     """
     slots = _input_slots(document)
     values = {}
@@ -89,8 +108,21 @@ def parse_inputs(pairs: Sequence[str], document: Mapping[str, Any]) -> dict[str,
         if "nodes" in document and key not in slots:
             known = ", ".join(repr(name) for name in slots) or "none"
             raise UsageError(f"the workflow has no input {key!r}: its inputs are {known}")
-        values[key] = value_of_argument(text, slots.get(key))
+        values[key] = value_of_argument(_content(key, text), slots.get(key))
     return values
+
+
+def _content(key: str, text: str) -> str:
+    """What was typed, or what a file or stdin holds."""
+    if text != "-" and not text.startswith("@"):
+        return text
+    data = _bytes_of(text.removeprefix("@"))
+    if len(data) > DEFAULT_LIMITS.max_bytes:
+        raise UsageError(f"{text!r} for input {key!r} has more than {DEFAULT_LIMITS.max_bytes:,} bytes")
+    try:
+        return data.decode("utf-8-sig").removesuffix("\n")
+    except UnicodeDecodeError:
+        raise UsageError(f"{text!r} for input {key!r} is no UTF-8 text; 'innkeeper put' uploads other files") from None
 
 
 def _input_slots(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -162,6 +194,10 @@ def _holder(data_dir: Path | None) -> dict[str, Any] | None:
     return None
 
 
+def _is_here(data_dir: Path | None, url: str) -> bool:
+    return ((_holder(data_dir) or {}).get("address")) == url
+
+
 async def need_gateway(data_dir: Path | None, url: str | None) -> str:
     """Like `find_gateway`, where nothing may be started."""
     found = await find_gateway(data_dir, url, temporary=True)
@@ -186,10 +222,14 @@ async def run_file(options: RunOptions, console: Console, notes: Console, stoppi
     """Run a file and give the exit code: 0 complete, 1 error or interrupted, 130 after Ctrl-C.
 
     Args:
-        console: Takes the run.
+        console: Takes the outputs; on a terminal the live view of the run, too.
         notes: Takes what is said about it.
     """
     document = read_document(options.file)
+    declared = document.get("interfaceOutputs")
+    if options.output is not None and isinstance(declared, Mapping) and options.output not in declared:
+        known = ", ".join(map(repr, declared)) or "none"
+        raise UsageError(f"the workflow has no output {options.output!r}: its outputs are {known}")
     values = parse_inputs(options.inputs, document)
     return await run_body(
         options, document, with_values(document, values), console=console, notes=notes, stopping=stopping
@@ -211,6 +251,8 @@ async def run_body(
         document: Says how its nodes are called.
     """
     url = await find_gateway(options.data_dir, options.url)
+    if url is not None and options.url is None and not _is_here(options.data_dir, url):
+        notes.print(f"using the gateway at {url}, which keeps its data elsewhere", style="dim", highlight=False)
     if url is None and options.detach:
         raise UsageError("--detach needs a gateway that stays: start one with 'innkeeper up' first")
     async with contextlib.AsyncExitStack() as opened:
@@ -231,8 +273,36 @@ async def run_body(
         if options.detach:
             console.print(json.dumps({"promptId": run_id}) if options.as_json else run_id, soft_wrap=True)
             return 0
-        with _view(options, document, run_id, console) as view:
-            return await _Follow(client, run_id, view, notes=notes, is_ours=is_ours).until_end(stopping)
+        with _view(options, document, run_id, console=console, notes=notes) as view:
+            following = _Follow(client, run_id, view, notes=notes, is_ours=is_ours)
+            code = await following.until_end(stopping)
+        await _give(client, following.result, options, console)
+        return code
+
+
+async def watch_run(run_id: str, options: RunOptions, console: Console, notes: Console, stopping: Stopping) -> int:
+    """Show a run that was begun before, from its beginning to its end; gives the exit code of `run_file`."""
+    url = await need_gateway(options.data_dir, options.url)
+    async with GatewayClient(url, options.token) as client:
+        run_id = await find_run(client, run_id)
+        await client.status(run_id)  # that there is none is told at once
+        with _view(options, {}, run_id, console=console, notes=notes) as view:
+            following = _Follow(client, run_id, view, notes=notes, is_ours=False)
+            code = await following.until_end(stopping)
+        await _give(client, following.result, options, console)
+        return code
+
+
+async def _give(client: GatewayClient, result: Mapping[str, Any] | None, options: RunOptions, console: Console) -> None:
+    """Write the outputs, where the view has not shown them."""
+    if result is None or options.as_json or _is_live(options, console):
+        return
+    if options.output is None or result.get("status") == "complete":
+        await write_outputs(client, result, options.output, console.file)
+
+
+def _is_live(options: RunOptions, console: Console) -> bool:
+    return console.is_terminal and options.output is None and not options.quiet
 
 
 def takeover_words(answer: Mapping[str, Any]) -> str:
@@ -252,17 +322,19 @@ def _own_stack(options: RunOptions) -> StackOptions:
     return StackOptions(options.data_dir or own_default(), plugins=options.plugins, temporary=True)
 
 
-def _view(options: RunOptions, document: Mapping[str, Any], run_id: str, console: Console) -> View:
+def _view(options: RunOptions, document: Mapping[str, Any], run_id: str, *, console: Console, notes: Console) -> View:
     if options.as_json:
         return JsonView(console)
+    if options.quiet:
+        return QuietView(notes)
     names = node_names(document)
-    if not console.is_terminal:
-        return PlainView(console, names)
+    if not _is_live(options, console):
+        return PlainView(notes, names)
     return LiveView(console, names, f"{document.get('name') or options.file.stem}  {run_id}")
 
 
 class _Follow:
-    """One run that somebody watches."""
+    """One run that somebody watches. `result`: how it ended, as the gateway tells it."""
 
     def __init__(self, client: GatewayClient, run_id: str, view: View, *, notes: Console, is_ours: bool) -> None:
         self._client = client
@@ -272,6 +344,7 @@ class _Follow:
         self._is_ours = is_ours
         self._interrupt = asyncio.Event()
         self._is_interrupting = False
+        self.result: Mapping[str, Any] | None = None
 
     async def until_end(self, stopping: Stopping) -> int:
         watching = asyncio.create_task(self._watch())
@@ -314,7 +387,7 @@ class _Follow:
         self._notes.print(f"The run {self._run_id} {goes_on}: innkeeper show {self._run_id}", highlight=False)
 
     async def _end(self) -> int:
-        result = await self._client.status(self._run_id)
+        self.result = result = await self._client.status(self._run_id)
         self._view.finish(result)
         if self._is_interrupting:
             return INTERRUPTED

@@ -13,13 +13,18 @@ import typer
 from innkeeper.gateway.cli.base import (
     INVALID,
     AsJson,
+    Before,
     DataDirectory,
     File,
     Offline,
+    OutputName,
     Plugins,
+    Quiet,
     RunId,
+    RunIds,
     Url,
     access_token,
+    ask_about_run,
     ask_gateway,
     ask_if_running,
     catalogue_of,
@@ -33,27 +38,49 @@ from innkeeper.gateway.cli.base import (
 if TYPE_CHECKING:
     from innkeeper.gateway.client import GatewayClient
 
+AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object per line: events, then the result.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Only start the run and print its id.")]
+RunInputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", "-i", help="A value for an input: name=value, name=@file, name=- for stdin.", show_default=False
+    ),
+]
+
 
 def run(
     file: File,
     *,
-    inputs: Annotated[
-        list[str] | None, typer.Option("--input", help="A value for an input of the workflow: name=value.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line: events, then the result.")] = False,
-    detach: Annotated[bool, typer.Option(help="Only start the run and print its id.")] = False,
+    inputs: RunInputs = None,
+    as_json: AsJsonLines = False,
+    output: OutputName = None,
+    quiet: Quiet = False,
+    detach: Detach = False,
     data_dir: DataDirectory = None,
     url: Url = None,
     plugins: Plugins = None,
 ) -> None:
     """Run a workflow file and show it. Starts what is needed for this run when no gateway is running.
 
-    Exit code: 0 complete, 1 error, 2 the workflow is invalid, 130 after Ctrl-C.
+    The outputs go to stdout, everything else to stderr where stdout is no terminal.
+
+    Example: innkeeper run story.json -i hero='a tired dragon' -o story > story.txt
     """
     from innkeeper.gateway.cli.run_command import RunOptions, run_file
     from innkeeper.gateway.cli.signals import Stopping
 
-    options = RunOptions(file, inputs or (), as_json, detach, data_dir, url, access_token(), plugin_paths(plugins))
+    options = RunOptions(
+        file,
+        tuple(inputs or ()),
+        as_json,
+        detach,
+        data_dir,
+        url,
+        access_token(),
+        plugin_paths(plugins),
+        output=output,
+        quiet=quiet,
+    )
     stopping = Stopping()
     raise typer.Exit(stopping.run(run_file(options, console(), console(stderr=True), stopping)))
 
@@ -70,12 +97,12 @@ def rerun(
     targets: Annotated[
         list[str] | None, typer.Option("--target", help="Run only this node or output, and what it needs.")
     ] = None,
-    inputs: Annotated[
-        list[str] | None, typer.Option("--input", help="A value for an input of the workflow: name=value.")
-    ] = None,
+    inputs: RunInputs = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Ask the result cache for nothing.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line: events, then the result.")] = False,
-    detach: Annotated[bool, typer.Option(help="Only start the run and print its id.")] = False,
+    as_json: AsJsonLines = False,
+    output: OutputName = None,
+    quiet: Quiet = False,
+    detach: Detach = False,
     data_dir: DataDirectory = None,
     url: Url = None,
     plugins: Plugins = None,
@@ -84,7 +111,7 @@ def rerun(
 
     Example: innkeeper rerun RUN, or innkeeper rerun RUN story.json --from write
 
-    Exit codes are those of 'innkeeper run'.
+    The options for what is shown are those of 'innkeeper run'.
     """
     from innkeeper.gateway.cli.rerun_command import RerunOptions, rerun_run
     from innkeeper.gateway.cli.run_command import RunOptions
@@ -92,11 +119,45 @@ def rerun(
 
     asked = RerunOptions(run_id, file, tuple(from_nodes or ()), tuple(targets or ()), tuple(inputs or ()), no_cache)
     shown = file or Path(f"rerun of {run_id}")
-    options = RunOptions(shown, (), as_json, detach, data_dir, url, access_token(), plugin_paths(plugins))
+    options = RunOptions(
+        shown,
+        (),
+        as_json,
+        detach,
+        data_dir,
+        url,
+        access_token(),
+        plugin_paths(plugins),
+        output=output,
+        quiet=quiet,
+    )
     stopping = Stopping()
     raise typer.Exit(
         stopping.run(rerun_run(asked, options, console=console(), notes=console(stderr=True), stopping=stopping))
     )
+
+
+def watch(
+    run_id: RunId,
+    *,
+    as_json: AsJsonLines = False,
+    output: OutputName = None,
+    quiet: Quiet = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Show a run from its beginning, until it has ended; the options are those of 'innkeeper run'.
+
+    Example: innkeeper watch last
+    """
+    from innkeeper.gateway.cli.run_command import RunOptions, watch_run
+    from innkeeper.gateway.cli.signals import Stopping
+
+    options = RunOptions(
+        Path(run_id), as_json=as_json, data_dir=data_dir, url=url, token=access_token(), output=output, quiet=quiet
+    )
+    stopping = Stopping()
+    raise typer.Exit(stopping.run(watch_run(run_id, options, console(), console(stderr=True), stopping)))
 
 
 def validate(
@@ -162,7 +223,10 @@ def runs(
 
 
 def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Show one run: status, nodes, outputs."""
+    """Show one run: status, nodes, outputs.
+
+    Example: innkeeper show last
+    """
     from rich.console import Group
     from rich.text import Text
 
@@ -170,26 +234,75 @@ def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None,
     from innkeeper.gateway.cli.live_view import outcome
     from innkeeper.gateway.cli.tables import node_states_table
 
-    found = ask_gateway(lambda client: client.status(run_id), data_dir, url)
+    found = ask_about_run(run_id, lambda client, run: client.status(run), data_dir, url)
     if as_json:
         print_json(found)
         return
     nodes = node_states_table(shown_nodes(found.get("nodeStatus") or {}))
-    console().print(Group(Text(f"run {run_id}: {found.get('status')}", "bold"), nodes, *outcome(found)))
+    head = Text(f"run {found.get('promptId')}: {found.get('status')}", "bold")
+    console().print(Group(head, nodes, *outcome(found)))
     for line in hints_of_run(found):
         say(line)
 
 
-def cancel(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Interrupt a run."""
-    ask_gateway(lambda client: client.cancel(run_id), data_dir, url)
-    console().print(f"interrupting run {run_id}", markup=False, highlight=False, soft_wrap=True)
+def cancel(
+    run_ids: RunIds = None,
+    *,
+    before: Before = None,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Interrupt runs.
+
+    Example: innkeeper cancel last, or innkeeper cancel --before 7d
+    """
+    from innkeeper.gateway.cli.run_ids import wanted_runs
+
+    async def interrupt(client: GatewayClient) -> list[str]:
+        chosen = await wanted_runs(client, run_ids or (), before, await client.active() if before else ())
+        for run in chosen:
+            await client.cancel(run)
+        return chosen
+
+    found = ask_gateway(interrupt, data_dir, url)
+    if as_json:
+        print_json({"interrupting": found})
+        return
+    for run in found:
+        say(f"interrupting run {run}")
+    if not found:
+        say("no run is as old as that")
 
 
-def delete(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Delete a run that has ended: its result, its events, and with the next 'gc' values that no other run has."""
-    ask_gateway(lambda client: client.delete_run(run_id), data_dir, url)
-    say(f"deleted run {run_id}")
+def delete(
+    run_ids: RunIds = None,
+    *,
+    before: Before = None,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Delete runs that have ended: results, events, and with the next 'gc' values that no other run has.
+
+    Example: innkeeper delete last, or innkeeper delete --before 7d
+    """
+    from innkeeper.gateway.cli.run_ids import wanted_runs
+
+    async def remove(client: GatewayClient) -> list[str]:
+        chosen = await wanted_runs(client, run_ids or (), before, await client.whole_history() if before else ())
+        for run in chosen:
+            await client.delete_run(run)
+        return chosen
+
+    found = ask_gateway(remove, data_dir, url)
+    if as_json:
+        print_json({"deleted": found})
+        return
+    for run in found:
+        say(f"deleted run {run}")
+    if not found:
+        say("no run that has ended is as old as that")
 
 
 def gc(

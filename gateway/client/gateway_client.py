@@ -152,6 +152,24 @@ class GatewayClient:
         found = await self._transport.call("GET", "/api/executions")
         return [*found["running"], *found["pending"]]
 
+    async def whole_history(self) -> list[dict[str, Any]]:
+        """All runs that have ended and are kept, newest first."""
+        found: list[dict[str, Any]] = []
+        params: dict[str, Any] = {"limit": 500}
+        while True:
+            page = await self._transport.call("GET", "/api/history", params=params)
+            found += page["history"]
+            if page.get("nextCursor") is None:
+                return found
+            params["cursor"] = page["nextCursor"]
+
+    async def state(self) -> dict[str, Any]:
+        """Is it ready, and how many runs are there? With `ready`, `checks` and `workers` of `/readyz`."""
+        ready = await self._transport.http.get("/readyz")
+        counts = await self._transport.call("GET", "/api/system_stats")
+        told = ready.json() if ready.status_code in (200, 503) else {}
+        return {**told, **counts}
+
     async def history(self, limit: int = 20) -> list[dict[str, Any]]:
         """The newest runs that have ended."""
         found = await self._transport.call("GET", "/api/history", params={"limit": limit})

@@ -29,6 +29,7 @@ logger = logging.getLogger("innkeeper.stack")
 
 READY_S = 60.0
 TASK_QUEUE = "innkeeper"
+TELL_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class LocalStack:
         self.options = options
         self._cleanup = contextlib.AsyncExitStack()
         self._supervisor: Supervisor | None = None
+        self._lock: DataLock | None = None
         self.url = ""
         self.temporal_address = ""
 
@@ -106,6 +108,7 @@ class LocalStack:
         # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
         await self._supervisor.start([server.spec((lock.fd,)), *self._python_children(data, sock, lock.fd)])
         await self._supervisor.ready(self._ready(server, settings))
+        self._lock = lock
         lock.tell(self._facts(ready=True))
 
     async def _stop(self, supervisor: Supervisor) -> None:
@@ -114,7 +117,16 @@ class LocalStack:
 
     def _facts(self, *, ready: bool) -> dict[str, object]:
         facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
-        return {**facts, "host": self.options.host, "temporary": self.options.temporary}
+        return {**facts, "host": self.options.host, "temporary": self.options.temporary, "pids": self.pids()}
+
+    async def tell_pids(self) -> None:
+        """Keep the process ids that others can read up to date, until cancelled."""
+        told = self.pids()
+        while True:
+            await asyncio.sleep(TELL_S)
+            if self._lock is not None and (now := self.pids()) != told:
+                told = now
+                self._lock.tell(self._facts(ready=True))
 
     def _python_children(self, data: DataDir, sock: socket.socket, lock: int) -> list[ChildSpec]:
         env = self._environment(data)
@@ -202,10 +214,13 @@ async def status_of(url: str, path: str, token: str | None = None, timeout_s: fl
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
-    """Keep a stack up until this task is cancelled; `say` gets the one line about it when it is ready."""
+    """Keep a stack up until this task is cancelled; `say` gets the lines about it when it is ready."""
     begun = time.monotonic()
     async with LocalStack(options) as stack:
         took = time.monotonic() - begun
         say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
-        await asyncio.Event().wait()
+        parts = ", ".join(f"{name} {pid}" for name, pid in stack.pids().items())
+        say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")
+        say("Next, in another terminal: innkeeper run FILE, such as examples/hello.json; innkeeper -h shows the rest.")
+        await stack.tell_pids()
     return 0

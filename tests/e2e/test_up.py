@@ -153,8 +153,9 @@ def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) ->
     failing.write_text(json.dumps({"nodes": [settings, prompt], "edges": [edge]}))
     failed = innkeeper("run", failing, "--data-dir", up.data)
     assert failed.returncode == 1
-    assert "ask:" in failed.stdout
-    assert "error" in failed.stdout
+    assert failed.stdout == ""
+    assert "ask:" in failed.stderr
+    assert "error" in failed.stderr
 
     failing.write_text(json.dumps({"nodes": [{"id": "x", "type": "core:Nope"}], "edges": []}))
     invalid = innkeeper("run", failing, "--data-dir", up.data, "--plugins", tmp_path)
@@ -178,6 +179,25 @@ def test_up_runs_and_starts_again_what_dies(up: Up, greeting: Path) -> None:
     assert _result(again)["status"] == "complete"
     assert {word: child.pid for word, child in up.children().items()}.keys() == children.keys()
     assert not {child.pid for child in up.children().values()} & {child.pid for child in children.values()}
+
+
+def test_status_and_logs_say_what_runs_here(up: Up, greeting: Path) -> None:
+    told = json.loads(innkeeper("status", "--json", "--data-dir", up.data).stdout)
+    assert (told["url"], told["ready"], told["runningExecutions"]) == (up.url, True, 0)
+    assert set(told["pids"]) == {"temporal", "gateway", "worker-1"}
+    assert told["pids"]["worker-1"] == up.children()["innkeeper.activities.worker"].pid
+    assert up.url in innkeeper("status", "--data-dir", up.data).stdout
+    logs = innkeeper("logs", "--data-dir", up.data, "--lines", 1000)
+    assert {"gateway", "worker-1"} <= {line.split()[1] for line in logs.stdout.splitlines() if len(line.split()) > 1}
+    page = httpx.get(up.url)
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    for link in re.findall(r'href="([^"]+)"', page.text):
+        assert httpx.get(f"{up.url}{link}").status_code == 200, link
+    assert innkeeper("run", greeting, "--quiet", "--data-dir", up.data).returncode == 0
+    shown = json.loads(innkeeper("show", "last", "--json", "--data-dir", up.data).stdout)
+    assert innkeeper("delete", shown["promptId"][:8], "--data-dir", up.data).returncode == 0
+    nowhere = innkeeper("status", "--data-dir", up.data.parent / "nothing")
+    assert (nowhere.returncode, "nothing runs here" in nowhere.stdout) == (3, True)
 
 
 def test_up_that_is_killed_leaves_no_process_and_no_lock(up: Up) -> None:

@@ -180,7 +180,7 @@ def test_malformed_json_is_told_with_line_and_column(
 
 
 def test_missing_file_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert innkeeper(monkeypatch, "run", "nope.json") == 1
+    assert innkeeper(monkeypatch, "run", "nope.json") == 2
     assert capsys.readouterr().err == "innkeeper: cannot read 'nope.json' (No such file or directory): check the path\n"
 
 
@@ -188,14 +188,14 @@ def test_missing_file_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: p
 def test_questions_without_a_gateway_say_how_to_start_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
-    assert innkeeper(monkeypatch, *command) == 1
+    assert innkeeper(monkeypatch, *command) == 3
     assert "innkeeper up" in capsys.readouterr().err
 
 
 def test_run_detached_without_a_gateway_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert innkeeper(monkeypatch, "run", write("good.json", GREETING), "--detach") == 1
+    assert innkeeper(monkeypatch, "run", write("good.json", GREETING), "--detach") == 2
     assert "--detach needs a gateway that stays" in capsys.readouterr().err
     assert not Path(".innkeeper").exists()
 
@@ -204,7 +204,7 @@ def test_run_with_an_address_where_nobody_answers(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = write("good.json", GREETING)
-    assert innkeeper(monkeypatch, "run", file, "--url", "http://127.0.0.1:9") == 1
+    assert innkeeper(monkeypatch, "run", file, "--url", "http://127.0.0.1:9") == 3
     assert "no gateway answers at http://127.0.0.1:9" in capsys.readouterr().err
 
 
@@ -240,7 +240,7 @@ def test_options_come_from_the_environment_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("INNKEEPER_URL", "http://127.0.0.1:9")
-    assert innkeeper(monkeypatch, "runs") == 1
+    assert innkeeper(monkeypatch, "runs") == 3
     assert "http://127.0.0.1:9" in capsys.readouterr().err
 
 

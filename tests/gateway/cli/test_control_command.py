@@ -12,7 +12,7 @@ from rich.console import Console
 from innkeeper.gateway.cli.control_command import (
     Answer,
     answer,
-    approvals_table,
+    approval_blocks,
     field_values,
     hints_of_run,
     hints_of_runs,
@@ -99,9 +99,12 @@ def test_table_of_approvals_shows_what_is_asked_and_what_was_said() -> None:
     file = io.StringIO()
     asked = {"promptId": "r", "approvalId": "a", "status": "open", "form": FORM, "data": {"n": 1}}
     over = {**asked, "approvalId": "b", "status": "answered", "answer": {"approved": False, "by": "me"}}
-    Console(file=file, width=200).print(approvals_table([asked, over]))
+    Console(file=file, width=200).print(approval_blocks([asked, over]))
     text = file.getvalue()
-    assert "title, count" in text
+    assert "--set title=...  title (string)" in text
+    assert "--set count=...  count (integer)" in text
+    assert text.count("innkeeper approve r a") == 1
+    assert "innkeeper approve r b" not in text
     assert '{"n": 1}' in text
     assert "rejected by me" in text
 

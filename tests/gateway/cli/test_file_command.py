@@ -88,5 +88,5 @@ def test_without_a_gateway_they_say_how_to_start_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
 ) -> None:
     Path("a.png").write_bytes(b"x")
-    assert call(monkeypatch, *command) == 1
+    assert call(monkeypatch, *command) == 3
     assert "innkeeper up" in capsys.readouterr().err
