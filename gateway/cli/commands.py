@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from innkeeper.gateway.cli import (
+    authoring_commands,
     catalogue_commands,
     control_commands,
     file_commands,
@@ -37,7 +38,10 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         *(control_commands.pause, control_commands.resume, control_commands.approvals),
         *(control_commands.approve, control_commands.event),
     ),
-    "Write workflows": (catalogue_commands.nodes, catalogue_commands.schema, catalogue_commands.channels),
+    "Write workflows and plugins": (
+        *(authoring_commands.init, authoring_commands.new, authoring_commands.fmt, authoring_commands.diff),
+        *(catalogue_commands.nodes, catalogue_commands.schema, catalogue_commands.channels),
+    ),
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
         *(process_commands.worker, process_commands.gateway),
