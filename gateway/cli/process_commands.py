@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -40,13 +40,16 @@ def up(
     port: Port = DEFAULT_PORT,
     workers: Workers = 1,
     plugins: Plugins = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Load the plugins anew when their files change, for those who write them.")
+    ] = False,
 ) -> None:
     """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again."""
     from innkeeper.gateway.cli.signals import Stopping
     from innkeeper.gateway.process.local_stack import StackOptions, stay_up
 
     log_to_stderr()
-    options = StackOptions(data_folder(data_dir), host, port, workers, plugin_paths(plugins))
+    options = StackOptions(data_folder(data_dir), host, port, workers, plugin_paths(plugins), watch=watch)
     stopping = Stopping()
     code = stopping.run(stay_up(options, lambda line: console().print(line, highlight=False, soft_wrap=True)))
     if stopping.signal is not None:  # being stopped is how it ends

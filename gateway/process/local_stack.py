@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock, private_files
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
+from innkeeper.gateway.process.plugin_watch import changes
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
 from innkeeper.gateway.settings import Settings, worker_token
@@ -41,6 +42,7 @@ class StackOptions:
         workers: Number of worker processes.
         plugins: Folders of plugins.
         temporary: It lasts only for one run: others should not rely on it.
+        watch: Load plugins anew when their files change.
         env: Further environment of gateway and workers.
     """
 
@@ -50,6 +52,7 @@ class StackOptions:
     workers: int = 1
     plugins: tuple[Path, ...] = ()
     temporary: bool = False
+    watch: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -178,6 +181,46 @@ class LocalStack:
         if self.options.workers:
             await wait_for_pollers(client, TASK_QUEUE)
 
+    async def watch_plugins(self, say: Callable[[str], None]) -> None:
+        """Load plugins anew whenever their files change, until cancelled: gateway and workers are started again."""
+        async for files in changes(self.options.plugins):
+            shown = ", ".join(Path(file).name for file in files[:3]) + (", ..." if len(files) > 3 else "")
+            say(f"{shown} changed: loading the plugins anew")
+            before = self.pids()
+            supervisor = self._supervisor
+            assert supervisor is not None
+            names = [name for name in supervisor.children if name != "temporal"]
+            supervisor.replace(names)
+            while True:
+                now = self.pids()
+                if all(name in now and now[name] != before.get(name) for name in names):
+                    break
+                await asyncio.sleep(0.1)
+            for line in await self._plugin_lines():
+                say(line)
+
+    async def _plugin_lines(self) -> list[str]:
+        """How loading each plugin went, as the gateway tells it."""
+        settings = Settings.load(data_dir=self.options.data_dir)
+        token = settings.access_token.get_secret_value() if settings.access_token else None
+        try:
+            async with asyncio.timeout(READY_S):
+                await answers(self.url, "/healthz")
+        except TimeoutError:
+            return ["the gateway does not answer: look into its log"]
+        import httpx  # only those who write plugins wait for it
+
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+            found = (await http.get(f"{self.url}/api/plugins")).json()
+        return [_plugin_line(plugin) for plugin in found]
+
+
+def _plugin_line(plugin: Mapping[str, Any]) -> str:
+    if plugin["loaded"]:
+        return f"plugin {plugin['name']}: {', '.join(plugin['nodes']) or 'no nodes'}"
+    return f"plugin {plugin['name']} was not loaded: {plugin.get('file')}: {plugin.get('reason')}"
+
 
 def _listen(data: DataDir, options: StackOptions) -> socket.socket:
     """Unfinished runs may know the demo model by the gateway's address, so a port that was picked is kept."""
@@ -222,5 +265,8 @@ async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
         parts = ", ".join(f"{name} {pid}" for name, pid in stack.pids().items())
         say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")
         say("Next, in another terminal: innkeeper run FILE, such as examples/hello.json; innkeeper -h shows the rest.")
-        await stack.tell_pids()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stack.tell_pids())
+            if options.watch:
+                group.create_task(stack.watch_plugins(say))
     return 0

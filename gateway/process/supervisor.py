@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -115,6 +115,10 @@ class Child:
             self._signal(signal.SIGKILL)
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting."""
+        self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL to the whole group, without waiting."""
@@ -292,6 +296,11 @@ class Supervisor:
         task.result()
         for child in self.children.values():
             child.is_settled = True
+
+    def replace(self, names: Iterable[str]) -> None:
+        """Ask children to end; each is started again like one that ended by itself."""
+        for name in names:
+            self.children[name].ask_to_end()
 
     async def stop(self, *stages: Sequence[str]) -> None:
         """Stop children stage by stage (names), then whatever is left."""
