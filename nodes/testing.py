@@ -1,89 +1,350 @@
-"""For authors of nodes: run one in a test, without a gateway, a worker or a server."""
+"""For tests of nodes, ours and those of plugin authors: run one node by itself, with services that live in memory.
+
+Example:
+    >>> from innkeeper.nodes.library.utilities.text_merge import definition
+    >>> run_node(definition, {"text_inputs": ["a", "b"], "separator": "-"})
+    {'merged_text': 'a-b'}
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, cast
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition
-from innkeeper.nodes.node import Chunk, NodeContext, Outputs, Services
+from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
+from innkeeper.nodes.node import (
+    Channels,
+    ChatRequest,
+    ChatResponse,
+    Chunk,
+    Http,
+    HttpRequest,
+    HttpResponse,
+    Inputs,
+    Llm,
+    ModelWish,
+    NodeContext,
+    Outputs,
+    Route,
+    SecretRef,
+    Services,
+)
+from innkeeper.nodes.services.function_call import call_function, error_of_call, from_json, to_json
 
 
-@dataclass
-class NodeRun:
-    """What a node did.
+class MemorySecrets:
+    """Secrets of a test. `environment` and `settings` play what the operator offers to nodes."""
 
-    Attributes:
-        outputs: Output slot to value.
-        chunks: What a stream node yielded, in order.
-        warnings: What it told by `context.warn`: `{"code", "message"}`.
-        progress: What it told by `context.progress`: value and maximum.
+    def __init__(self, environment: Mapping[str, str] | None = None, settings: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(environment or {})
+        self._settings = dict(settings or {})
+        self._values: dict[str, str] = {}
+        self.revealed: list[tuple[str, str | None]] = []
+
+    def hide(self, value: str) -> SecretRef:
+        """Store a plain value, as the compiler does with what is typed into a secret slot."""
+        ref = SecretRef(f"secret-{len(self._values) + 1}")
+        self._values[ref.id] = value
+        return ref
+
+    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
+        if ref.id not in self._values:
+            raise ResourceError(f"secret {ref.id!r} is unknown")
+        self.revealed.append((ref.id, host))
+        return self._values[ref.id]
+
+    def from_environment(self, name: str) -> SecretRef | None:
+        return self.hide(self._environment[name]) if name in self._environment else None
+
+    def setting(self, name: str) -> str | None:
+        return self._settings.get(name)
+
+
+class MemoryBlobs:
+    """Blobs in a dictionary."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, bytes] = {}
+
+    async def put(self, data: bytes) -> str:
+        key = hashlib.sha256(data).hexdigest()
+        self._data[key] = data
+        return key
+
+    async def get(self, sha256: str) -> bytes:
+        if sha256 not in self._data:
+            raise ResourceError(f"blob {sha256!r} is not stored")
+        return self._data[sha256]
+
+
+class MemoryResources:
+    """Files of a test, by logical path."""
+
+    def __init__(self, files: Mapping[str, bytes] | None = None) -> None:
+        self.files = dict(files or {})
+
+    async def read_bytes(self, path: str, *, max_bytes: int | None = None) -> bytes:
+        if path not in self.files:
+            raise ResourceError(f"resource {path!r} does not exist; resources are {', '.join(map(repr, self.files))}")
+        if max_bytes is not None and len(self.files[path]) > max_bytes:
+            raise ResourceError(f"resource {path!r} is larger than {max_bytes} bytes")
+        return self.files[path]
+
+    async def write_bytes(self, path: str, data: bytes) -> None:
+        if not path.startswith("user://"):
+            raise ResourceError(f"the resource path {path!r} is refused: only user:// can be written")
+        self.files[path] = data
+
+
+class MemoryChannels:
+    """Routes of a test, given for every wish; `wishes` holds what was asked."""
+
+    def __init__(self, *routes: Route) -> None:
+        self._routes = routes
+        self.wishes: list[ModelWish] = []
+
+    async def routes(self, wish: ModelWish) -> tuple[Route, ...]:
+        self.wishes.append(wish)
+        if not self._routes:
+            raise ProviderError("no channel is configured", code="not_found_error")
+        return self._routes
+
+
+class ToyHttp:
+    """A web of a test: `answer` makes the response; `requests` holds what was asked."""
+
+    def __init__(self, answer: Callable[[HttpRequest], HttpResponse] | None = None) -> None:
+        self._answer = answer or (lambda request: HttpResponse(200, {}, request.body))
+        self.requests: list[HttpRequest] = []
+
+    async def request(self, request: HttpRequest) -> HttpResponse:
+        self.requests.append(request)
+        return self._answer(request)
+
+
+class DirectScripts:
+    """Calls functions in this process, without limits; values go through JSON and errors are told as in a run."""
+
+    async def call(
+        self, function: str, arguments: Mapping[str, Any], *, data: bytes = b"", timeout_s: float = 10.0
+    ) -> Any:
+        try:
+            return from_json(to_json(call_function(function, from_json(to_json(dict(arguments))), data)))
+        except Exception as error:
+            raise error_of_call(function, error) from error
+
+
+class ToyLlm:
+    """A model that answers with the words of the last message reversed, or with what `answer` makes of the request.
+
+    `requests` holds every request it got. An exception from `answer` is raised as the model's error.
     """
 
-    outputs: dict[str, Any] = field(default_factory=dict)
-    chunks: list[Chunk] = field(default_factory=list)
-    warnings: list[dict[str, str]] = field(default_factory=list)
-    progress: list[tuple[float, float]] = field(default_factory=list)
+    def __init__(self, answer: Callable[[ChatRequest], str] | None = None) -> None:
+        self._answer = answer or _reversed_words
+        self.requests: list[ChatRequest] = []
 
-    @property
-    def text(self) -> str:
-        """The text of a stream: the contents of its text chunks together."""
-        return "".join(chunk.content for chunk in self.chunks if chunk.type == "text_chunk")
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        text = self._record_and_answer(request)
+        return ChatResponse(text, request.model, finish_reason="stop", usage=_usage(text))
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        text = self._record_and_answer(request)
+        for index, word in enumerate(text.split(" ")):
+            yield Chunk("text_chunk", word if index == 0 else f" {word}")
+        usage = _usage(text)
+        yield Chunk("usage_chunk", usage)
+        yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": text, "usage": usage})
+
+    def _record_and_answer(self, request: ChatRequest) -> str:
+        self.requests.append(request)
+        return self._answer(request)
 
 
-class _NoServices:
-    """Says what to do when a node asks for a service that the test did not give."""
+def memory_services(
+    *,
+    llm: Llm | None = None,
+    secrets: MemorySecrets | None = None,
+    files: Mapping[str, bytes] | None = None,
+    channels: Channels | None = None,
+    http: Http | None = None,
+) -> Services:
+    """Services that touch nothing outside the test."""
+    return Services(
+        llm=llm or ToyLlm(),
+        secrets=secrets or MemorySecrets(),
+        resources=MemoryResources(files),
+        blobs=MemoryBlobs(),
+        channels=channels or MemoryChannels(),
+        http=http or ToyHttp(),
+        scripts=DirectScripts(),
+    )
 
-    def __getattr__(self, name: str) -> Any:
-        raise AssertionError(f"the node uses services.{name}: give run_node one, services=MyServices()")
 
-
-async def run_node(
+def run_node(
     definition: NodeDefinition,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Any],
     *,
     config: Mapping[str, Any] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    mode: str | None = None,
-    services: Any = None,
-) -> NodeRun:
-    """Run a node once, with the defaults of its slots where nothing is given; its exceptions come through.
+    services: Services | None = None,
+    interface_inputs: Mapping[str, Any] | None = None,
+    plugin_settings: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
+) -> dict[str, Any]:
+    """Run a node and give its batch outputs; what it streams is dropped. Not for use in a running event loop.
 
     Args:
-        inputs: Input slot to value.
-        config: Values of its settings (`config_schema`).
-        settings: Options of its plugin (`context.plugin_settings`).
-        mode: For a node with modes.
-        services: An object with those of `llm`, `secrets`, `resources`, `blobs`, `http`, ... that the node uses.
+        warnings: Gets what the node tells by `context.warn`, as `{"code", "message"}`.
+
+    Raises:
+        NodeInputError: A required slot has neither a value nor a default.
     """
-    run = NodeRun()
-    chosen = definition.modes[mode] if mode is not None else None
-    values = {**_defaults(chosen.inputs if chosen else definition.inputs), **(inputs or {})}
-    context = NodeContext(
-        prompt_id="test",
-        node_id=definition.type,
-        services=cast(Services, services if services is not None else _NoServices()),
-        mode_id=mode,
-        config_values={**_defaults(definition.config_schema), **(config or {})},
-        plugin_settings=dict(settings or {}),
-        progress=lambda value, maximum: run.progress.append((value, maximum)),
-        warnings=run.warnings,
+    return collect(
+        definition,
+        inputs,
+        config=config,
+        services=services,
+        interface_inputs=interface_inputs,
+        plugin_settings=plugin_settings,
+        warnings=warnings,
+    )[1]
+
+
+def collect(
+    definition: NodeDefinition,
+    inputs: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any] | None = None,
+    services: Services | None = None,
+    interface_inputs: Mapping[str, Any] | None = None,
+    plugin_settings: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
+) -> tuple[list[Chunk], dict[str, Any]]:
+    """Run a node and give its chunks and its batch outputs. Not for use in a running event loop."""
+    return asyncio.run(
+        collect_async(
+            definition,
+            inputs,
+            config=config,
+            services=services,
+            interface_inputs=interface_inputs,
+            plugin_settings=plugin_settings,
+            warnings=warnings,
+        )
     )
-    execute = (chosen.execute if chosen else None) or definition.execute
-    assert execute is not None, f"{definition.full_type} has no execute"
-    result: Any = execute(values, context)
-    if hasattr(result, "__aiter__"):
-        async for item in result:
-            if isinstance(item, Outputs):
-                run.outputs = dict(item)
-            else:
-                run.chunks.append(item)
-        return run
-    run.outputs = dict((await result if inspect.isawaitable(result) else result) or {})
-    return run
 
 
-def _defaults(slots: Mapping[str, Input]) -> dict[str, Any]:
-    return {key: slot.config["default"] for key, slot in slots.items() if "default" in slot.config}
+async def collect_async(
+    definition: NodeDefinition,
+    inputs: Mapping[str, Any],
+    *,
+    config: Mapping[str, Any] | None = None,
+    services: Services | None = None,
+    interface_inputs: Mapping[str, Any] | None = None,
+    plugin_settings: Mapping[str, Any] | None = None,
+    warnings: list[dict[str, str]] | None = None,
+) -> tuple[list[Chunk], dict[str, Any]]:
+    """`collect` for tests that are coroutines.
+
+    Slots get their values as in a run: given ones, then defaults. Values of secret slots become references, a list
+    of chunks in a stream slot becomes a stream.
+    """
+    config_values = {**_config_defaults(definition), **(config or {})}
+    mode = definition.mode_for(config_values) or definition.modes.get(definition.default_mode_id or "")
+    context = NodeContext(
+        prompt_id="test-run",
+        node_id="node",
+        services=services or memory_services(),
+        mode_id=mode.id if mode else None,
+        config_values=config_values,
+        plugin_settings=plugin_settings or {},
+        workflow_interface_inputs=interface_inputs or {},
+        random=random.Random("test-run/node"),
+        warnings=[] if warnings is None else warnings,
+    )
+    slots = mode.inputs if mode else definition.inputs
+    execute = (mode.execute if mode else None) or definition.execute
+    if execute is None:
+        raise NodeError(f"node type {definition.type!r} has no execute function")
+    values = _slot_values(slots, inputs, context)
+    # Runs of dynamic slots pass what they are given, as their slots are not in the definition.
+    given = {**inputs, **values} if definition.dynamic_slots else values
+    return await _drain(execute(given, context))
+
+
+def text_of(chunks: Sequence[Chunk]) -> str:
+    """The text of a stream."""
+    return "".join(chunk.content for chunk in chunks if chunk.type == "text_chunk")
+
+
+async def _drain(result: Any) -> tuple[list[Chunk], dict[str, Any]]:
+    if inspect.isawaitable(result):
+        return [], dict(await result or {})
+    chunks: list[Chunk] = []
+    outputs: dict[str, Any] | None = None
+    async for item in result:
+        if outputs is not None:
+            raise NodeError("the node yields after its Outputs, which must come last")
+        if isinstance(item, Outputs):
+            outputs = dict(item)
+        elif isinstance(item, Chunk):
+            chunks.append(item)
+        else:
+            raise NodeError(f"the node yields {type(item).__name__}; it may yield Chunk and one last Outputs")
+    return chunks, outputs or {}
+
+
+def _config_defaults(definition: NodeDefinition) -> dict[str, Any]:
+    return {key: item.config["default"] for key, item in definition.config_schema.items() if "default" in item.config}
+
+
+def _slot_values(slots: Mapping[str, Input], inputs: Mapping[str, Any], context: NodeContext) -> Inputs:
+    values: Inputs = {}
+    missing = []
+    for key, slot in slots.items():
+        if key in inputs:
+            values[key] = _as_in_a_run(slot, inputs[key], context)
+        elif "default" in slot.config:
+            values[key] = slot.config["default"]
+        elif slot.config.get("suggestions"):
+            first = slot.config["suggestions"][0]
+            values[key] = first["value"] if isinstance(first, Mapping) else first
+        elif slot.is_required(context.config_values):
+            missing.append(key)
+    if missing:
+        raise NodeInputError(f"required inputs without a value: {', '.join(map(repr, missing))}")
+    return values
+
+
+def _as_in_a_run(slot: Input, value: Any, context: NodeContext) -> Any:
+    if slot.is_stream and isinstance(value, list):
+        return _stream_of(value)
+    if slot.secret:
+        return _hidden(value, context)
+    if slot.secret_keys and isinstance(value, Mapping):
+        return {key: _hidden(item, context) if key in slot.secret_keys else item for key, item in value.items()}
+    return value
+
+
+def _hidden(value: Any, context: NodeContext) -> Any:
+    secrets = context.services.secrets
+    return secrets.hide(value) if value and isinstance(value, str) and isinstance(secrets, MemorySecrets) else value
+
+
+async def _stream_of(chunks: Sequence[Chunk]) -> AsyncIterator[Chunk]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _reversed_words(request: ChatRequest) -> str:
+    content = request.messages[-1]["content"] if request.messages else ""
+    return " ".join(reversed(content.split())) if isinstance(content, str) else ""
+
+
+def _usage(text: str) -> dict[str, int]:
+    return {"prompt_tokens": 0, "completion_tokens": len(text.split()), "total_tokens": len(text.split())}

@@ -90,15 +90,12 @@ definition = NodeDefinition(
 )
 '''
 NODE_TEST = """\
-import asyncio
-
 from innkeeper.nodes.testing import run_node
 from {package}.{module} import definition
 
 
 def test_{module}():
-    run = asyncio.run(run_node(definition, {{"text": "hello"}}))
-    assert run.outputs == {{"text": "HELLO"}}
+    assert run_node(definition, {{"text": "hello"}}) == {{"text": "HELLO"}}
 """
 STREAM_NODE = '''\
 """{plugin}:{type}."""
@@ -129,16 +126,14 @@ definition = NodeDefinition(
 )
 '''
 STREAM_NODE_TEST = """\
-import asyncio
-
-from innkeeper.nodes.testing import run_node
+from innkeeper.nodes.testing import collect, text_of
 from {package}.{module} import definition
 
 
 def test_{module}():
-    run = asyncio.run(run_node(definition, {{"text": "hello there"}}))
-    assert run.text == "hello there "
-    assert run.outputs == {{"count": 2}}
+    chunks, outputs = collect(definition, {{"text": "hello there"}})
+    assert text_of(chunks) == "hello there "
+    assert outputs == {{"count": 2}}
 """
 
 

@@ -1,67 +1,76 @@
-"""`run_node`: what authors of nodes test with."""
-
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
 from innkeeper.nodes.definition import Input, Mode, NodeDefinition, Output
-from innkeeper.nodes.errors import NodeInputError
-from innkeeper.nodes.node import Chunk, Outputs
-from innkeeper.nodes.testing import run_node
-
-TEXT = {"text": Output("STRING")}
+from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext, Outputs
+from innkeeper.nodes.testing import collect, collect_async, run_node, text_of
 
 
-def definition(execute: Any, **more: Any) -> NodeDefinition:
-    inputs = {"text": Input("STRING", config={"default": "by default"})}
-    return NodeDefinition("T", "c", "T", "A toy.", inputs=inputs, outputs=TEXT, execute=execute, **more)
+def definition(execute: object, **fields: object) -> NodeDefinition:
+    return NodeDefinition("Toy", "Test", "Toy", "A toy.", execute=execute, **fields)  # type: ignore[arg-type]
 
 
-async def test_a_node_gets_defaults_settings_and_what_is_given() -> None:
-    async def execute(inputs: Any, context: Any) -> Any:
-        context.warn("odd", "this is odd")
-        context.progress(1, 2)
-        return {"text": f"{inputs['text']} {context.config_values['tone']} {context.plugin_settings['key']}"}
-
-    node = definition(execute, config_schema={"tone": Input("STRING", config={"default": "soft"})})
-    run = await run_node(node, settings={"key": 1})
-    assert run.outputs == {"text": "by default soft 1"}
-    assert run.warnings == [{"code": "odd", "message": "this is odd"}]
-    assert run.progress == [(1, 2)]
-    run = await run_node(node, {"text": "given"}, config={"tone": "loud"}, settings={"key": 2})
-    assert run.outputs == {"text": "given loud 2"}
+async def echo(inputs: Inputs, context: NodeContext) -> Inputs:
+    return inputs
 
 
-async def test_a_stream_has_chunks_text_and_outputs() -> None:
-    async def execute(inputs: Any, context: Any) -> Any:
-        yield Chunk("text_chunk", "a")
-        yield Chunk("custom", {"x": 1})
-        yield Chunk("text_chunk", "b")
-        yield Outputs(text="ab")
-
-    run = await run_node(definition(execute))
-    assert (run.text, len(run.chunks), run.outputs) == ("ab", 3, {"text": "ab"})
-
-
-async def test_exceptions_come_through_and_missing_services_say_what_to_give() -> None:
-    async def fails(inputs: Any, context: Any) -> Any:
-        raise NodeInputError("no")
-
-    async def asks(inputs: Any, context: Any) -> Any:
-        return await context.services.http.request(None)
-
-    with pytest.raises(NodeInputError):
-        await run_node(definition(fails))
-    with pytest.raises(AssertionError, match=r"services\.http: give run_node one"):
-        await run_node(definition(asks))
+def test_slots_get_defaults_and_first_suggestions() -> None:
+    slots = {
+        "given": Input("STRING", config={"default": "no"}),
+        "default": Input("STRING", config={"default": ""}),
+        "suggested": Input("STRING", config={"suggestions": ({"value": "first", "label": "1"},)}),
+        "open": Input("STRING"),
+    }
+    found = run_node(definition(echo, inputs=slots), {"given": "yes", "unknown": 1})
+    assert found == {"given": "yes", "default": "", "suggested": "first"}
 
 
-async def test_a_mode_has_slots_and_code_of_its_own() -> None:
-    async def low(inputs: Any, context: Any) -> Any:
-        return {"text": inputs["n"] + context.mode_id}
+def test_a_mode_brings_its_slots_and_function() -> None:
+    async def shout(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+        return {"out": f"{inputs['text']}! in {context.mode_id}"}
 
-    mode = Mode("low", "Low", {"n": Input("STRING", config={"default": "n"})}, TEXT, execute=low)
-    node = definition(None, modes={"low": mode}, mode_config_key="mode")
-    assert (await run_node(node, mode="low")).outputs == {"text": "nlow"}
+    loud = Mode("loud", "Loud", inputs={"text": Input("STRING", required=True)}, outputs={}, execute=shout)
+    node = definition(
+        echo,
+        modes={"loud": loud},
+        mode_config_key="volume",
+        config_schema={"volume": Input("STRING", config={"default": "quiet"})},
+    )
+    assert run_node(node, {"text": "hi"}, config={"volume": "loud"}) == {"out": "hi! in loud"}
+    assert run_node(node, {"text": "hi"}) == {}
+
+
+async def test_a_list_of_chunks_is_a_stream() -> None:
+    async def relay(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk | Outputs]:
+        async for chunk in inputs["source"]:
+            yield chunk
+        yield Outputs(done=True)
+
+    node = definition(
+        relay, inputs={"source": Input("STRING", is_stream=True)}, outputs={"out": Output("STRING", is_stream=True)}
+    )
+    source = [Chunk("text_chunk", "a"), Chunk("custom", 1), Chunk("text_chunk", "b")]
+    chunks, outputs = await collect_async(node, {"source": source})
+    assert (chunks, outputs, text_of(chunks)) == (source, {"done": True}, "ab")
+
+
+@pytest.mark.parametrize("last", [Chunk("text_chunk", "late"), "text", None])
+def test_what_a_stream_node_may_not_yield_is_told(last: object) -> None:
+    async def wrong(inputs: Inputs, context: NodeContext) -> AsyncIterator[object]:
+        if isinstance(last, Chunk):
+            yield Outputs()
+        yield last
+
+    with pytest.raises(NodeError, match="yields"):
+        collect(definition(wrong), {})
+
+
+def test_a_node_of_a_plugin_gets_the_settings_of_the_test() -> None:
+    async def show(inputs: Inputs, context: NodeContext) -> dict[str, object]:
+        return {"out": context.plugin_settings["marks"]}
+
+    assert run_node(definition(show), {}, plugin_settings={"marks": 3}) == {"out": 3}
