@@ -26,6 +26,7 @@ from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
 from innkeeper.workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
 from tests.activities.fake_gateway import TOKEN, FakeGateway, until
+from tests.signing import signing_client
 
 PLUGIN = """
 import asyncio
@@ -149,6 +150,11 @@ class Process:
         if self.inner.returncode is None:
             self.inner.kill()
         await self.ended(STOP_S)
+
+
+@pytest.fixture
+def temporal(temporal: Client, tmp_path: Path) -> Client:
+    return signing_client(temporal, tmp_path)
 
 
 @pytest.fixture
