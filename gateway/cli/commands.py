@@ -8,7 +8,14 @@ import sys
 
 import typer
 
-from innkeeper.gateway.cli import catalogue_commands, control_commands, file_commands, process_commands, run_commands
+from innkeeper.gateway.cli import (
+    catalogue_commands,
+    control_commands,
+    file_commands,
+    key_commands,
+    process_commands,
+    run_commands,
+)
 from innkeeper.gateway.cli.base import INVALID, console
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
 
@@ -41,6 +48,7 @@ app.command()(file_commands.get)
 app.command("ls")(file_commands.list_files)
 app.command()(process_commands.worker)
 app.command()(process_commands.gateway)
+app.command()(key_commands.rotate_key)
 app.command()(catalogue_commands.settings)
 app.command()(catalogue_commands.version)
 
