@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import secrets
 import time
 from collections.abc import Collection, Mapping
@@ -121,10 +122,14 @@ def add_signing_key(path: Path) -> int:
     """Put a new key in front, which signs from now on; gives the number of keys. The others are still accepted.
 
     Raises:
-        SigningKeysUnusable: There is no file, or it is damaged.
+        SigningKeysUnusable: There is no file, it is damaged, or it belongs to another user, who could not read a new
+            one.
         ResourceError: The disk refuses (`storage_failed`).
     """
     try:
+        if path.stat().st_uid != os.geteuid():
+            message = f"{SIGNING_FILE} belongs to another user: run this command as the one who runs Innkeeper"
+            raise SigningKeysUnusable(message)
         content = json.loads(path.read_bytes())
         content["keys"] = [_random(), *content["keys"]]
     except FileNotFoundError:

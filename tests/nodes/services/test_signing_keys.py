@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import time
 from pathlib import Path
@@ -71,6 +72,14 @@ def test_a_missing_file_is_told_and_found_when_it_comes(path: Path) -> None:
         add_signing_key(path)
     create_signing_keys(path, ())
     assert keys.current()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_only_its_owner_adds_a_key(path: Path) -> None:
+    create_signing_keys(path, ())
+    os.chown(path, 65_534, 65_534)
+    with pytest.raises(SigningKeysUnusable, match="another user"):
+        add_signing_key(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"keys": [], "unsignedRuns": [], "madeAt": 0}', '{"keys": 1}'])
