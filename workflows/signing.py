@@ -11,7 +11,6 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from functools import cache
 from typing import Any, Protocol
 
 import orjson
@@ -21,6 +20,7 @@ from innkeeper.workflows.payload_converter import OrderedJsonConverter
 
 HEADER = "innkeeper-signature"
 _JSON = OrderedJsonConverter()
+_DEFAULTS: dict[type[Any], dict[str, bytes]] = {}
 
 
 class UnknownKey(Exception):
@@ -96,13 +96,14 @@ def _mac(key: bytes, message: bytes) -> str:
 # --- messages -------------------------------------------------------------------------------------------------------
 
 
-def start_message(origin: Origin, plan: bytes, start: Any) -> bytes:
+def start_message(origin: Origin, plan: bytes, start: object) -> bytes:
     """A start of a workflow. `start`: its `RunStart`.
 
     Fields with their default value are left out: a version that has more fields still takes what was signed before.
     """
-    given = {name: _canonical(getattr(start, name)) for name in _defaults(type(start))}
-    changed = {name: value for name, value in given.items() if value != _defaults(type(start))[name]}
+    defaults = _defaults(type(start))
+    given = {name: _canonical(getattr(start, name)) for name in defaults}
+    changed = {name: value for name, value in given.items() if value != defaults[name]}
     names = [origin.workflow_id, origin.parent, origin.before, list(changed)]
     return _message("start", names, plan, *changed.values())
 
@@ -126,11 +127,12 @@ def _message(kind: str, names: Sequence[Any], *bodies: bytes) -> bytes:
     return b"\n".join((head, *bodies))
 
 
-@cache
-def _defaults(kind: type) -> dict[str, bytes]:
+def _defaults(kind: type[Any]) -> dict[str, bytes]:
     """What the fields of a dataclass hold unless somebody sets them."""
-    fresh = kind()
-    return {item.name: _canonical(getattr(fresh, item.name)) for item in fields(fresh)}
+    if kind not in _DEFAULTS:
+        fresh = kind()
+        _DEFAULTS[kind] = {item.name: _canonical(getattr(fresh, item.name)) for item in fields(fresh)}
+    return _DEFAULTS[kind]
 
 
 def _canonical(value: Any) -> bytes:
