@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import activity, workflow
@@ -25,9 +26,18 @@ from temporalio.worker import (
 )
 
 from innkeeper.workflows.engine.signature_check import installed_signer, own_origin
-from innkeeper.workflows.signing import Origin, activity_message, signal_message, start_message, update_message
+from innkeeper.workflows.signing import (
+    Origin,
+    UnknownKey,
+    activity_message,
+    signal_message,
+    start_message,
+    update_message,
+)
 
 NOT_SIGNED = "not_signed"
+UNKNOWN_KEY = "unknown_key"
+UNKNOWN_KEY_PAUSE = timedelta(seconds=10)
 
 
 class SigningInterceptor(Interceptor):
@@ -59,7 +69,11 @@ def _is_own_call(input: ExecuteActivityInput) -> bool:
     if info.workflow_id is None or info.workflow_run_id is None:  # started by a client, without a workflow
         return False
     message = activity_message(info.workflow_id, info.workflow_run_id, info.activity_type, input.args)
-    return signer.is_genuine(input.headers, message, workflow_id=info.workflow_id, began_at=info.scheduled_time)
+    try:
+        return signer.is_genuine(input.headers, message, workflow_id=info.workflow_id, began_at=info.scheduled_time)
+    except UnknownKey as error:
+        # Seldom: an attempt that says nothing of itself counts as the death of a worker.
+        raise ApplicationError(str(error), type=UNKNOWN_KEY, next_retry_delay=UNKNOWN_KEY_PAUSE) from None
 
 
 class _CheckedWorkflow(WorkflowInboundInterceptor):
