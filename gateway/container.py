@@ -194,10 +194,16 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
 
 
 async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:
-    """Signs for this data directory; its file is made before the first run is started with it."""
+    """Signs for this data directory; its file is made before the first run is started with it.
+
+    Raises:
+        SigningKeysUnusable: The file is damaged.
+    """
     if not await asyncio.to_thread(path.exists):
         create_signing_keys(path, [row.id for row in await store.unsealed()])
-    return Signer(SigningKeys(path, key))
+    keys = SigningKeys(path, key)
+    keys.current()
+    return Signer(keys)
 
 
 async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:
