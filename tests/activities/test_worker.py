@@ -345,6 +345,18 @@ def takes_sigterm(pid: int) -> bool:
 # --- what is missing ----------------------------------------------------------------------------------------------
 
 
+async def test_a_run_with_an_unknown_key_waits_and_the_log_says_what_to_do(
+    temporal: Client, environ: dict[str, str], tmp_path: Path
+) -> None:
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(signing_client(temporal, tmp_path / "another"), planned("c", "core:CreateMessage"))
+        await until(lambda: b"restore signing.json" in running.err, START_S)
+        assert (await handle.describe()).close_time is None
+        assert b"never awaited" not in running.err
+        await handle.terminate()
+
+
 async def test_a_missing_worker_token_is_told_in_one_sentence(environ: dict[str, str]) -> None:
     del environ["INNKEEPER_WORKER_TOKEN"]
     async with process(environ) as running:

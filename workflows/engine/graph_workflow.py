@@ -29,7 +29,7 @@ from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.loop import Loop
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS
 from innkeeper.workflows.engine.node_table import NodeTable
-from innkeeper.workflows.engine.signature_check import is_own_start
+from innkeeper.workflows.engine.signature_check import start_refusal
 from innkeeper.workflows.engine.state import FINAL
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, WorkflowContext
 from innkeeper.workflows.plan import NodeId, RunPlan
@@ -42,7 +42,6 @@ RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
 ANSWERS_WITHOUT_TIMER = "answers-without-timer"
 EVENTS_IN_REPETITIONS = "events-in-repetitions"
 """Changes that histories from before them do not know (`workflow.patched`)."""
-NOT_STARTED_HERE = "not_started_here"
 MAX_INLINE_NODES = 200
 MAX_INLINE_BELOW = 32_000
 """Bytes of JSON of a group's node table that its parent keeps in its own history."""
@@ -54,8 +53,8 @@ class GraphWorkflow:
 
     @workflow.init
     def __init__(self, plan: bytes, start: RunStart) -> None:
-        self._is_refused = not is_own_start(plan, start)
-        if self._is_refused:
+        self._refusal = start_refusal(plan, start)
+        if self._refusal is not None:
             # Nothing of it is read. Queries and signals, which may come before `run` fails, find an empty graph.
             plan, start = RunPlan(()).encode(), RunStart()
         self._plan_bytes = plan
@@ -87,10 +86,8 @@ class GraphWorkflow:
 
     @workflow.run
     async def run(self, plan: bytes, start: RunStart) -> dict[str, Any]:
-        if self._is_refused:
-            workflow.logger.warning("refused a workflow that this gateway did not start")
-            message = "this workflow was not started by the gateway of this data directory; nothing of it was run"
-            raise ApplicationError(message, type=NOT_STARTED_HERE, non_retryable=True)
+        if self._refusal is not None:
+            raise self._refusal
         self._has_begun = True
         try:
             result = await (self._run_graph(self._graph) if self._graph else self._run_repetition())

@@ -25,7 +25,7 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from innkeeper.workflows.engine.signature_check import installed_signer, own_origin
+from innkeeper.workflows.engine.signature_check import installed_signer, is_own, own_origin
 from innkeeper.workflows.signing import (
     Origin,
     UnknownKey,
@@ -73,6 +73,7 @@ def _is_own_call(input: ExecuteActivityInput) -> bool:
         return signer.is_genuine(input.headers, message, workflow_id=info.workflow_id, began_at=info.scheduled_time)
     except UnknownKey as error:
         # Seldom: an attempt that says nothing of itself counts as the death of a worker.
+        activity.logger.error("cannot check a signature: %s", error)
         raise ApplicationError(str(error), type=UNKNOWN_KEY, next_retry_delay=UNKNOWN_KEY_PAUSE) from None
 
 
@@ -81,7 +82,7 @@ class _CheckedWorkflow(WorkflowInboundInterceptor):
         super().init(_SigningWorkflow(outbound))
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
-        if not _is_own(input.headers, signal_message(workflow.info().workflow_id, input.signal, input.args)):
+        if not is_own(signal_message(workflow.info().workflow_id, input.signal, input.args), input.headers):
             workflow.logger.warning("dropped a signal that this gateway did not send")
             return
         await super().handle_signal(input)
@@ -96,16 +97,8 @@ class _CheckedWorkflow(WorkflowInboundInterceptor):
 
 
 def _check_update(input: HandleUpdateInput) -> None:
-    if not _is_own(input.headers, update_message(workflow.info().workflow_id, input.update, input.args)):
+    if not is_own(update_message(workflow.info().workflow_id, input.update, input.args), input.headers):
         raise ApplicationError("this gateway did not send this update", type=NOT_SIGNED, non_retryable=True)
-
-
-def _is_own(headers: Mapping[str, Payload], message: bytes) -> bool:
-    signer = installed_signer()
-    info = workflow.info()
-    return signer is None or signer.is_genuine(
-        headers, message, workflow_id=info.workflow_id, began_at=info.workflow_start_time
-    )
 
 
 class _SigningWorkflow(WorkflowOutboundInterceptor):
