@@ -34,7 +34,6 @@ from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.nodes.errors import ResourceError
-from innkeeper.nodes.services.signing_keys import SigningKeysUnusable
 from innkeeper.workflows.engine.graph_workflow import RunStart
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -148,10 +147,6 @@ class RunLauncher:
             )
         except RPCError as error:
             self._not_started(row.id, error)
-        except SigningKeysUnusable as error:
-            # Somebody changed the file meanwhile. It is written down and will be started.
-            logger.error("no run can be started: %s", error.message, extra={"run": row.id, "event": "start_failed"})
-            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
         except LogUnavailable:
             # It is written down and will be started; its client may ask again with the same key meanwhile.
             asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)

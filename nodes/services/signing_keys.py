@@ -41,7 +41,8 @@ class _Content:
 
 
 class SigningKeys:
-    """The keys of one data directory. A file that was changed is read again, a file that went away is remembered.
+    """The keys of one data directory. A file that was changed is read again; one that went away, or was damaged, is
+    remembered until the process ends, so that only the first call can fail.
 
     Each key is derived from the key of the data directory and from a random text of the file, so that neither alone
     is enough. Safe for many threads.
@@ -79,33 +80,38 @@ class SigningKeys:
     def _content(self) -> _Content:
         try:
             found = self._path.stat()
-        except OSError as error:
-            if self._known is not None:
-                return self._known[1]
-            message = f"{SIGNING_FILE} in the data directory cannot be read ({error.strerror}): the gateway makes it, "
-            raise SigningKeysUnusable(f"{message}so start the gateway on this data directory first") from error
-        state = (found.st_ino, found.st_mtime_ns, found.st_size)
-        if self._known is None or self._known[0] != state:
-            self._known = state, self._read()
+            state = (found.st_ino, found.st_mtime_ns, found.st_size)
+            if self._known is None or self._known[0] != state:
+                self._known = state, self._read()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            # An error in the middle of a workflow would end a run that has nothing to do with it.
+            if self._known is None:
+                raise _unusable(error) from error
         return self._known[1]
 
     def _read(self) -> _Content:
-        try:
-            raw = json.loads(self._path.read_bytes())
-            keys = dict(self._derived(str(text)) for text in raw["keys"])
-            if not keys:
-                raise ValueError("no keys")
-            return _Content(keys, frozenset(raw["unsignedRuns"]), float(raw["madeAt"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SigningKeysUnusable(
-                f"{SIGNING_FILE} in the data directory is damaged: restore it from a backup, or stop Innkeeper, "
-                "delete the file and start again"
-            ) from error
+        raw = json.loads(self._path.read_bytes())
+        keys = dict(self._derived(str(text)) for text in raw["keys"])
+        if not keys:
+            raise ValueError("no keys")
+        return _Content(keys, frozenset(raw["unsignedRuns"]), float(raw["madeAt"]))
 
     def _derived(self, text: str) -> tuple[str, bytes]:
         key = hmac.digest(self._secret, b"innkeeper signature " + text.encode(), "sha256")
         # The id depends on both parts: a worker with another `secret.key` finds the key unknown, not the run forged.
         return hmac.digest(key, b"innkeeper signature id", "sha256")[:4].hex(), key
+
+
+def _unusable(error: Exception) -> SigningKeysUnusable:
+    if isinstance(error, OSError):
+        return SigningKeysUnusable(
+            f"{SIGNING_FILE} in the data directory cannot be read ({error.strerror}): the gateway makes it, so start "
+            "'innkeeper up', or the gateway, on this data directory first"
+        )
+    return SigningKeysUnusable(
+        f"{SIGNING_FILE} in the data directory is damaged: restore it from a backup, or stop Innkeeper, delete the "
+        "file and start again"
+    )
 
 
 def create_signing_keys(path: Path, open_runs: Collection[str]) -> None:
@@ -132,12 +138,8 @@ def add_signing_key(path: Path) -> int:
             raise SigningKeysUnusable(message)
         content = json.loads(path.read_bytes())
         content["keys"] = [_random(), *content["keys"]]
-    except FileNotFoundError:
-        message = f"there is no {SIGNING_FILE} in the data directory yet: 'innkeeper up' makes it"
-        raise SigningKeysUnusable(message) from None
-    except (ValueError, KeyError, TypeError) as error:
-        message = f"{SIGNING_FILE} in the data directory is damaged: restore it from a backup, or stop Innkeeper and "
-        raise SigningKeysUnusable(f"{message}delete the file") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unusable(error) from error
     write_atomic(path, json.dumps(content).encode(), durable=True)
     return len(content["keys"])
 

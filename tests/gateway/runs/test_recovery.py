@@ -20,7 +20,6 @@ from innkeeper.gateway.runs import completion_watch
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.plugins import load_catalogue
-from innkeeper.nodes.services.signing_keys import SIGNING_FILE
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import parse_document
 
@@ -121,18 +120,6 @@ async def test_run_written_down_but_not_started_is_started_at_boot(stack: Any) -
         for status in ("running", "queued"):
             result = await until(http, f"run-{status}", "complete")
             assert result["nodeStatus"]["n"]["output"] == {"text": "late"}
-
-
-async def test_run_starts_as_soon_as_there_are_keys_to_sign_it_with(stack: Any) -> None:
-    async with stack.up() as http:
-        path = stack.data / SIGNING_FILE
-        right = path.read_bytes()
-        path.write_text("spoilt")
-        run = await submit(http, single("Say", text="late"))
-        assert (await http.get(f"/api/prompt/{run}")).json()["status"] == "running"
-        path.write_bytes(right)
-        result = await until(http, run, "complete")
-    assert result["nodeStatus"]["n"]["output"] == {"text": "late"}
 
 
 async def test_runs_beyond_the_limit_wait_in_order_and_can_leave_the_queue(stack: Any) -> None:

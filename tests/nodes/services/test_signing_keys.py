@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,17 +57,23 @@ def test_a_new_key_signs_at_once_in_processes_that_run_and_the_old_one_stays(pat
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_a_file_that_went_away_is_remembered_until_the_process_ends(path: Path) -> None:
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("spoilt")])
+def test_a_file_that_is_lost_meanwhile_is_remembered_and_a_new_one_is_read(
+    path: Path, spoil: Callable[[Path], object]
+) -> None:
     create_signing_keys(path, ())
     keys = SigningKeys(path, SECRET)
     known = keys.current()
-    path.unlink()
+    spoil(path)
     assert keys.current() == known
+    path.unlink(missing_ok=True)
+    create_signing_keys(path, ())
+    assert keys.current() != known
 
 
 def test_a_missing_file_is_told_and_found_when_it_comes(path: Path) -> None:
     keys = SigningKeys(path, SECRET)
-    with pytest.raises(SigningKeysUnusable, match="start the gateway"):
+    with pytest.raises(SigningKeysUnusable, match="the gateway makes it"):
         keys.find("any")
     with pytest.raises(SigningKeysUnusable, match="innkeeper up"):
         add_signing_key(path)
