@@ -22,7 +22,7 @@ class SigningClient(Interceptor):
     """For every client that starts our workflow, or talks to one.
 
     Args:
-        signer: Raises SigningKeysUnusable from each call while it has no keys.
+        signer: With the keys of the gateway's data directory.
     """
 
     def __init__(self, signer: Signer) -> None:
