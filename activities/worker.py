@@ -40,9 +40,14 @@ from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.ownership import check_own
 from innkeeper.nodes.services.results import FolderResults
+from innkeeper.nodes.services.secrets import load_or_create_key
+from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
 from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from innkeeper.workflows.engine.signature_check import install_signer
+from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
+from innkeeper.workflows.signing import Signer
 
 log = logging.getLogger("innkeeper.worker")
 
@@ -84,6 +89,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
         "max_heartbeat_throttle_interval": _THROTTLE,
         "default_heartbeat_throttle_interval": _THROTTLE,
         "graceful_shutdown_timeout": timedelta(seconds=settings.stop_grace_s),
+        "interceptors": [SigningInterceptor()],
     }
     # The next workflow task of a run waits this long for a worker that has died before another one gets it.
     sticky = timedelta(seconds=2)
@@ -174,6 +180,8 @@ async def _serve(
         link.start()
         stack.push_async_callback(link.stop)
         install_event_sink(LinkSink(link, asyncio.get_running_loop()))
+        secret = load_or_create_key(settings.data_dir, environ)
+        install_signer(Signer(SigningKeys(settings.data_dir / SIGNING_FILE, secret)))
         stack.callback(LoopWatchdog().stop)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stack.push_async_callback(_shut_down, workers, running)

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
@@ -32,6 +33,7 @@ from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.retention import Retention
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
+from innkeeper.gateway.runs.signing_client import SigningClient
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
@@ -44,6 +46,8 @@ from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
+from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys
+from innkeeper.workflows.signing import Signer
 
 logger = logging.getLogger("innkeeper.gateway")
 
@@ -121,10 +125,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     await writer.start()
     stack.push_async_callback(writer.stop)
     blobs = FolderBlobs(data.root / "blobs")
-    secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
+    key = load_or_create_key(data.root, os.environ)
+    secrets = SecretStore(data.root / "secrets", key)
     workflows = WorkflowFiles.of(data.root)
     admission = Admission(catalogue, workflows, blobs, secrets)
-    temporal = TemporalLink(settings)
+    temporal = TemporalLink(settings, [SigningClient(await _signer(data.root / SIGNING_FILE, key, store))])
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
     reader = EventReader(log, hub)
@@ -186,6 +191,19 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         garbage_collector=garbage_collector,
         metrics=metrics,
     )
+
+
+async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:
+    """Signs for this data directory; its file is made before the first run is started with it.
+
+    Raises:
+        SigningKeysUnusable: The file is damaged.
+    """
+    if not await asyncio.to_thread(path.exists):
+        create_signing_keys(path, [row.id for row in await store.unsealed()])
+    keys = SigningKeys(path, key)
+    keys.current()
+    return Signer(keys)
 
 
 async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:

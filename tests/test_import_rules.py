@@ -33,10 +33,11 @@ PROVIDER_SDKS = ("openai", "anthropic", "google.genai")
 WORKFLOW_ARROWS: Mapping[str, Collection[str]] = {
     "workflows.plan": (),
     "workflows.connection": ("workflows.payload_converter",),
+    "workflows.signing": ("workflows.payload_converter",),
     "workflows.document": ("workflows.document",),
     "workflows.engine.scheduler": ("workflows.plan",),
     "workflows.engine.state": ("workflows.plan", "workflows.engine.scheduler"),
-    "workflows.engine": ("workflows.engine", "workflows.document", "workflows.plan"),
+    "workflows.engine": ("workflows.engine", "workflows.document", "workflows.plan", "workflows.signing"),
     "workflows.compiler": (
         *("workflows.compiler", "workflows.document", "workflows.plan"),
         # A rerun plays what the scheduler will do; both modules know nothing of Temporal.

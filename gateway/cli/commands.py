@@ -15,6 +15,7 @@ from innkeeper.gateway.cli import (
     catalogue_commands,
     control_commands,
     file_commands,
+    key_commands,
     process_commands,
     run_commands,
     stack_commands,
@@ -45,7 +46,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
         *(process_commands.worker, process_commands.gateway),
-        *(catalogue_commands.settings, catalogue_commands.version),
+        *(key_commands.rotate_key, catalogue_commands.settings, catalogue_commands.version),
     ),
 }
 NAMES = {file_commands.list_files: "ls", stack_commands.open_page: "open"}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from datetime import timedelta
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
@@ -38,10 +39,15 @@ def is_away(error: BaseException) -> bool:
 
 
 class TemporalLink:
-    """A client that is made at once and connects when it can. `watch` keeps `reachable` true to life."""
+    """A client that is made at once and connects when it can. `watch` keeps `reachable` true to life.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        interceptors: Of the client's calls.
+    """
+
+    def __init__(self, settings: Settings, interceptors: Sequence[Interceptor] = ()) -> None:
         self._settings = settings
+        self._interceptors = interceptors
         self._client: Client | None = None
         self._reachable = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -91,7 +97,7 @@ class TemporalLink:
         # RuntimeError is what a first connection that fails raises.
         with contextlib.suppress(RPCError, RuntimeError, OSError):
             if self._client is None:
-                self._client = await connect(self._settings)
+                self._client = await connect(self._settings, self._interceptors)
             await self._client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self._client.namespace), timeout=timedelta(seconds=3)
             )
@@ -99,6 +105,7 @@ class TemporalLink:
         return False
 
 
-async def connect(settings: Settings) -> Client:
+async def connect(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> Client:
     """A connected client, as all our processes connect."""
-    return await Client.connect(**connect_config(settings.temporal_address, settings.namespace))
+    config = connect_config(settings.temporal_address, settings.namespace)
+    return await Client.connect(**config, interceptors=interceptors)

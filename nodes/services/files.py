@@ -39,6 +39,25 @@ def write_atomic(
         raise cannot_write(error) from error
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 that appears with its whole content, and leave one alone that is there already: of
+    several processes the first one wins. Waits for the disk.
+
+    Raises:
+        ResourceError: As `write_atomic`.
+    """
+    try:
+        temporary = write_temporary(path.parent, data, durable=True)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    except OSError as error:
+        raise cannot_write(error) from error
+
+
 def write_temporary(folder: Path, data: bytes, *, durable: bool = False) -> Path:
     """Write a new file of mode 0600 into `folder`, which is made when it is not there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.hosts import host_of, is_plain_host, same_host
 from innkeeper.nodes.node import SecretRef
-from innkeeper.nodes.services.files import cannot_write, write_atomic, write_temporary
+from innkeeper.nodes.services.files import cannot_write, write_atomic, write_new
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
 KEY_FILE = "secret.key"
@@ -260,21 +260,10 @@ def load_or_create_key(data_dir: Path, environ: Mapping[str, str]) -> bytes:
     path = data_dir / KEY_FILE
     try:
         if not path.exists():
-            _create_key(path)
+            write_new(path, secrets.token_urlsafe(32).encode())
         return _checked_key(path.read_text("utf-8", "replace"), KEY_FILE)
     except OSError as error:
         raise cannot_write(error) from error
-
-
-def _create_key(path: Path) -> None:
-    temporary = write_temporary(path.parent, secrets.token_urlsafe(32).encode())
-    try:
-        # A link appears with its whole content and never replaces: the first process wins, the others read.
-        os.link(temporary, path)
-    except FileExistsError:
-        pass
-    finally:
-        temporary.unlink()
 
 
 def _checked_key(text: str, source: str) -> bytes:

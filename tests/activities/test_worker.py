@@ -26,6 +26,7 @@ from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
 from innkeeper.workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
 from tests.activities.fake_gateway import TOKEN, FakeGateway, until
+from tests.signing import signing_client
 
 PLUGIN = """
 import asyncio
@@ -149,6 +150,11 @@ class Process:
         if self.inner.returncode is None:
             self.inner.kill()
         await self.ended(STOP_S)
+
+
+@pytest.fixture
+def temporal(temporal: Client, tmp_path: Path) -> Client:
+    return signing_client(temporal, tmp_path)
 
 
 @pytest.fixture
@@ -337,6 +343,18 @@ def takes_sigterm(pid: int) -> bool:
 
 
 # --- what is missing ----------------------------------------------------------------------------------------------
+
+
+async def test_a_run_with_an_unknown_key_waits_and_the_log_says_what_to_do(
+    temporal: Client, environ: dict[str, str], tmp_path: Path
+) -> None:
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(signing_client(temporal, tmp_path / "another"), planned("c", "core:CreateMessage"))
+        await until(lambda: b"restore signing.json" in running.err, START_S)
+        assert (await handle.describe()).close_time is None
+        assert b"never awaited" not in running.err
+        await handle.terminate()
 
 
 async def test_a_missing_worker_token_is_told_in_one_sentence(environ: dict[str, str]) -> None:

@@ -27,6 +27,7 @@ from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE
 from tests.benchmarks import handwritten
 from tests.benchmarks.sides import EventsOff, EventsOn, Handwritten, Side
+from tests.signing import signing_client
 
 HERE = Path(__file__).resolve().parent
 PLUGINS = HERE / "plugins"
@@ -49,7 +50,7 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
         else:
             address = await stack.enter_async_context(_server(folder / "data"))
         client = await _connect(address, NAMESPACE)
-        off = await _namespace(client, OFF_NAMESPACE)
+        off = signing_client(await _namespace(client, OFF_NAMESPACE), folder / "off")
         await stack.enter_async_context(children(folder, _workers(address, folder)))
         async with asyncio.timeout(READY_S):
             await _polled(client, handwritten.TASK_QUEUE)

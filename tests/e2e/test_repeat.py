@@ -73,15 +73,13 @@ async def test_delays_and_approvals_wait_in_items(library: Library) -> None:
     inner = graph([GATE, node("d", "core:Delay", seconds=0.1), ask, SINK], "in.item > d.value", "d.value > a.data",
                   "a.approved > go.out")  # fmt: skip
     library.store("ask", inner, {"item": ANY}, {"out": ANY})
-    client = await library.temporal()
     viewer = Viewer()
     async with GatewayClient(library.stack.url) as gateway, asyncio.timeout(60):
         run = await gateway.submit(graph([repeated("ForEach", "each", "ask", {"items": ["a", "b"]})]))
         async for event in gateway.events(run):
             viewer.apply(event)
             if event["type"] == "APPROVAL_REQUIRED":
-                child = client.get_workflow_handle(f"{run}/each")
-                await child.execute_update("answer", args=[event["payload"]["approvalId"], {"approved": True}])
+                await gateway.approvals.answer(run, event["payload"]["approvalId"], True)
         status = await gateway.status(run)
     assert status["nodeStatus"]["each"]["output"]["results"] == [{"out": "a"}, {"out": "b"}]
 

@@ -40,6 +40,7 @@ def newer_store(data: Path) -> None:
     [
         (damaged("events.db"), ("events.db", "cannot be opened", "move it away")),
         (damaged("gateway.db"), ("gateway.db", "cannot be opened", "backup")),
+        (damaged("signing.json"), ("signing.json", "damaged", "backup")),
         (other_log_format, ("events.db", "format 99", "use the version that wrote it")),
         (newer_store, ("gateway.db", "another version", "backup")),
         (lambda data: (data / "secret.key").write_text("short"), ("secret.key", "at least")),

@@ -26,6 +26,7 @@ from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext, SecretRef
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
+from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput, RunPlan
 
 CACHED = 1_000
@@ -106,6 +107,7 @@ class ToyWorker:
                 ExecuteSegment(execute, link).execute_segment,
                 *EngineActivities(self.values, client).activities(),
             ],
+            interceptors=[SigningInterceptor()],
             max_cached_workflows=cached,
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),

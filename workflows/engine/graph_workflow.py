@@ -29,6 +29,7 @@ from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.loop import Loop
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS
 from innkeeper.workflows.engine.node_table import NodeTable
+from innkeeper.workflows.engine.signature_check import start_refusal
 from innkeeper.workflows.engine.state import FINAL
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, WorkflowContext
 from innkeeper.workflows.plan import NodeId, RunPlan
@@ -52,6 +53,10 @@ class GraphWorkflow:
 
     @workflow.init
     def __init__(self, plan: bytes, start: RunStart) -> None:
+        self._refusal = start_refusal(plan, start)
+        if self._refusal is not None:
+            # Nothing of it is read. Queries and signals, which may come before `run` fails, find an empty graph.
+            plan, start = RunPlan(()).encode(), RunStart()
         self._plan_bytes = plan
         self._start = start
         self._plan = RunPlan.decode(plan)
@@ -81,6 +86,8 @@ class GraphWorkflow:
 
     @workflow.run
     async def run(self, plan: bytes, start: RunStart) -> dict[str, Any]:
+        if self._refusal is not None:
+            raise self._refusal
         self._has_begun = True
         try:
             result = await (self._run_graph(self._graph) if self._graph else self._run_repetition())

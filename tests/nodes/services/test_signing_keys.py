@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from innkeeper.nodes.services.signing_keys import (
+    SIGNING_FILE,
+    SigningKeys,
+    SigningKeysUnusable,
+    add_signing_key,
+    create_signing_keys,
+)
+
+SECRET = b"s" * 32
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / SIGNING_FILE
+
+
+def test_the_file_is_made_once_and_for_this_user_only(path: Path) -> None:
+    create_signing_keys(path, ["r-1"])
+    content = path.read_bytes()
+    create_signing_keys(path, ["r-2"])
+    assert path.read_bytes() == content
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [item.name for item in path.parent.iterdir()] == [SIGNING_FILE]
+
+
+def test_neither_the_file_nor_the_secret_alone_gives_a_key(path: Path) -> None:
+    create_signing_keys(path, ())
+    key_id, key = SigningKeys(path, SECRET).current()
+    assert SigningKeys(path, SECRET).find(key_id) == key
+    # With another secret the key is unknown, not wrong: nothing that is signed is called a forgery.
+    assert SigningKeys(path, b"t" * 32).find(key_id) is None
+    path.unlink()
+    create_signing_keys(path, ())
+    assert SigningKeys(path, SECRET).find(key_id) is None
+
+
+def test_a_new_key_signs_at_once_in_processes_that_run_and_the_old_one_stays(path: Path) -> None:
+    create_signing_keys(path, ["r-1"])
+    running = SigningKeys(path, SECRET)
+    old_id, old = running.current()
+    assert add_signing_key(path) == 2
+    new_id, _ = running.current()
+    assert new_id != old_id
+    assert running.find(old_id) == old
+    assert running.is_exempt("r-1", time.time())
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("spoilt")])
+def test_a_file_that_is_lost_meanwhile_is_remembered_and_a_new_one_is_read(
+    path: Path, spoil: Callable[[Path], object]
+) -> None:
+    create_signing_keys(path, ())
+    keys = SigningKeys(path, SECRET)
+    known = keys.current()
+    spoil(path)
+    assert keys.current() == known
+    path.unlink(missing_ok=True)
+    create_signing_keys(path, ())
+    assert keys.current() != known
+
+
+def test_a_missing_file_is_told_and_found_when_it_comes(path: Path) -> None:
+    keys = SigningKeys(path, SECRET)
+    with pytest.raises(SigningKeysUnusable, match="the gateway makes it"):
+        keys.find("any")
+    with pytest.raises(SigningKeysUnusable, match="innkeeper up"):
+        add_signing_key(path)
+    create_signing_keys(path, ())
+    assert keys.current()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_only_its_owner_adds_a_key(path: Path) -> None:
+    create_signing_keys(path, ())
+    os.chown(path, 65_534, 65_534)
+    with pytest.raises(SigningKeysUnusable, match="another user"):
+        add_signing_key(path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"keys": [], "unsignedRuns": [], "madeAt": 0}', '{"keys": 1}'])
+def test_a_damaged_file_is_told_and_never_taken_for_a_fresh_one(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(SigningKeysUnusable, match="damaged"):
+        SigningKeys(path, SECRET).current()
+    create_signing_keys(path, ())
+    assert path.read_text() == content
+
+
+def test_an_open_run_is_exempt_only_for_what_began_before(path: Path) -> None:
+    create_signing_keys(path, ["r-1"])
+    made_at = json.loads(path.read_bytes())["madeAt"]
+    keys = SigningKeys(path, SECRET)
+    assert keys.is_exempt("r-1", made_at - 1_000)
+    assert not keys.is_exempt("r-1", made_at + 61)
+    assert not keys.is_exempt("r-2", made_at - 1_000)
