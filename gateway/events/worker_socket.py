@@ -292,8 +292,8 @@ class WorkerSockets:
             self._notify_drains()
         elif message["t"] == "open" and message.get("reply"):
             session.replies[str(message["n"])] = result
-        elif result is FENCED and "epoch" in message:
-            session.fenced[(message["run"], message["path"], *message["epoch"])] = None
+        elif result is FENCED and (attempt := _attempt_of(message)) is not None:
+            session.fenced[attempt] = None
 
     async def _send(self, session: _Session) -> None:
         """Send what is owed, as one frame at a time; ends the connection when that is owed."""
@@ -349,10 +349,22 @@ class WorkerSockets:
 
 
 def _is_message(message: Any) -> bool:
+    """Has it the envelope that the writer relies on? What is inside, the fence decides."""
     if not isinstance(message, dict) or type(message.get("n")) is not int:
         return False
     kind = message.get("t")
-    return isinstance(kind, str) and (kind == "drained" or isinstance(message.get("run"), str))
+    if kind == "drained":
+        return "run" not in message and isinstance(message.get("token"), int | None)
+    return isinstance(kind, str) and isinstance(message.get("run"), str)
+
+
+def _attempt_of(message: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Whose message it is; None when it does not say so in a way that a worker would understand."""
+    path = message.get("path")
+    try:
+        return (message["run"], path, *epoch_of(message["epoch"])) if isinstance(path, str) else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _change_follows(followers: Followers, frame: Mapping[str, Any]) -> None:
