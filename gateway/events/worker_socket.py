@@ -175,11 +175,14 @@ class WorkerSockets:
     async def _hello(self, websocket: WebSocket) -> _Session:
         frame, _ = await self._frame(websocket)
         hello = frame.get("hello")
-        if not isinstance(hello, dict) or not isinstance(hello.get("worker"), str):
-            raise _Refused(MALFORMED, "the first frame must be a hello with the worker's id")
+        worker = hello.get("worker") if isinstance(hello, dict) else None
+        if not isinstance(hello, dict) or not isinstance(worker, str) or len(worker) > MAX_NAME_CHARS:
+            raise _Refused(MALFORMED, f"the first frame must be a hello with the worker's id (to {MAX_NAME_CHARS})")
         self._check_version(hello)
-        queues = tuple(str(queue) for queue in hello.get("queues") or ())
-        info = WorkerInfo(hello["worker"], queues, time.time_ns() // 1_000_000)
+        queues = hello.get("queues") or []
+        if not isinstance(queues, list) or not all(isinstance(queue, str) for queue in queues):
+            raise _Refused(MALFORMED, "the queues of a hello must be a list of texts")
+        info = WorkerInfo(hello["worker"], tuple(queues), time.time_ns() // 1_000_000)
         owes = asyncio.Event()
         followers = Followers(self._writer.streams, self._writer.log, owes.set)
         return _Session(websocket, info, self._source(info.worker), followers, owes)

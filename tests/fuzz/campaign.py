@@ -21,7 +21,10 @@ from typing import Any
 import psutil
 
 HANG_S = 5.0
-GIVE_UP_S = 60.0
+"""Of processor time: on a machine that does other things too, seconds of a clock say little."""
+STUCK_S = 60.0
+"""Of the clock, for an input that waits for something that does not come."""
+GIVE_UP_S = 180.0
 KEPT_OF_A_KIND = 3
 """Inputs that are saved of each kind of crash."""
 
@@ -66,13 +69,27 @@ class Tally:
         return self.inputs / self.seconds if self.seconds else 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class _Fed:
+    """An input that is being taken. `began` is by the clock, `worked` the processor time until then."""
+
+    name: str
+    data: Any
+    began: float
+    worked: float
+
+    @property
+    def takes_too_long(self) -> bool:
+        return time.process_time() - self.worked > HANG_S or time.monotonic() - self.began > STUCK_S
+
+
 class Watchdog:
     """A thread that notices an input which takes too long, whatever holds the interpreter up."""
 
     def __init__(self, on_hang: Callable[[str, Any, str], None]) -> None:
         self.hangs = 0
         self._on_hang = on_hang
-        self._current: tuple[float, str, Any] | None = None
+        self._current: _Fed | None = None
         self._main = threading.get_ident()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -86,24 +103,24 @@ class Watchdog:
         self._thread.join()
 
     def begin(self, name: str, data: Any) -> None:
-        self._current = (time.monotonic(), name, data)
+        self._current = _Fed(name, data, time.monotonic(), time.process_time())
 
     def end(self) -> None:
         self._current = None
 
     def _watch(self) -> None:
-        told: tuple[float, str, Any] | None = None
-        while not self._stopped.wait(0.5):
+        told: _Fed | None = None
+        while not self._stopped.wait(0.25):
             current = self._current
-            if current is None or time.monotonic() - current[0] < HANG_S:
+            if current is None or not current.takes_too_long:
                 continue
             if current is not told:
                 told = current
                 self.hangs += 1
                 frame = sys._current_frames().get(self._main)
-                self._on_hang(current[1], current[2], "".join(traceback.format_stack(frame)))
-            if time.monotonic() - current[0] > GIVE_UP_S:
-                print(f"gave up: an input of {current[1]} takes more than {GIVE_UP_S:.0f} s", flush=True)
+                self._on_hang(current.name, current.data, "".join(traceback.format_stack(frame)))
+            if time.monotonic() - current.began > GIVE_UP_S:
+                print(f"gave up: an input of {current.name} takes more than {GIVE_UP_S:.0f} s", flush=True)
                 os._exit(3)  # the main thread may never come back
 
 
@@ -159,7 +176,7 @@ class Campaign:
         try:
             waiting = target.feed(data)
             if waiting is not None:
-                async with asyncio.timeout(2 * HANG_S):
+                async with asyncio.timeout(1.5 * STUCK_S):
                     await waiting
         except Exception as error:
             self._broke(target.name, tally, data, error)
@@ -168,7 +185,7 @@ class Campaign:
 
     async def _check(self, target: Target, tally: Tally, data: Any) -> None:
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(1.5 * STUCK_S):
                 await target.check()
         except Exception as error:
             self._broke(f"{target.name}-unhealthy", tally, data, error)

@@ -51,13 +51,13 @@ def checked(read: Callable[[], Any]) -> Any:
 def file_targets(mutator: Mutator, folder: Path) -> list[Target]:
     """All readers of files. `folder` holds the stored workflows that one of them reads."""
     return [
-        Target("cards", 70, lambda: _card(mutator), lambda file: _read_card(*file)),
-        Target("books", 70, _json_file(mutator, seeds.books()), lambda file: _read_book(*file)),
-        Target("presets", 70, _json_file(mutator, seeds.presets()), lambda file: _read_preset(*file)),
+        Target("cards", 72, lambda: _card(mutator), lambda file: _read_card(*file)),
+        Target("books", 72, _json_file(mutator, seeds.books()), lambda file: _read_book(*file)),
+        Target("presets", 72, _json_file(mutator, seeds.presets()), lambda file: _read_preset(*file)),
         Target("regex-rules", 60, _json_file(mutator, seeds.rules()), lambda file: _read(load_rules, *file)),
-        Target("chats", 70, lambda: _chat(mutator), lambda file: _read(read_messages_json, *file)),
+        Target("chats", 72, lambda: _chat(mutator), lambda file: _read(read_messages_json, *file)),
         Target("images", 40, lambda: ("i.png", _picture(mutator)), lambda file: _read_image(*file)),
-        Target("channels", 10, lambda: _channels(mutator), _read_channels),
+        Target("channels", 5, lambda: _channels(mutator), _read_channels),
         _stored_workflows(mutator, folder),
     ]
 
@@ -68,7 +68,7 @@ def document_target(mutator: Mutator, data_dir: Path) -> Target:
     keys = keys_in(found)
     return Target(
         "documents",
-        100,
+        60,
         lambda: mutator.json_input(found, keys),
         lambda data: _compile(data, catalogue, data_dir),
     )
@@ -181,7 +181,7 @@ def _stored_workflows(mutator: Mutator, folder: Path) -> Target:
         orjson.dumps([stored.to_json() for stored in library.list()])
         checked(lambda: library.load("stored") and None)
 
-    return Target("stored-workflows", 8, lambda: mutator.json_input(found), feed)
+    return Target("stored-workflows", 3, lambda: mutator.json_input(found), feed)
 
 
 def _compile(data: bytes, catalogue: Catalogue, data_dir: Path) -> None:

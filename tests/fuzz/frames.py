@@ -163,7 +163,7 @@ def to_worker_target(mutator: Mutator) -> Target:
             await ends[0].check()
             await ends.pop().close()
 
-    return Target("gateway-to-worker", 350, lambda: mutator.json_input(TO_WORKER, keys), feed, check, check_every=50)
+    return Target("gateway-to-worker", 460, lambda: mutator.json_input(TO_WORKER, keys), feed, check, check_every=50)
 
 
 # --- worker to gateway --------------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def to_gateway_target(mutator: Mutator, folder: Path) -> Target:
     def make() -> list[bytes]:
         return [_message_frame(mutator, keys) for _ in range(mutator.rng.choice((1, 1, 2, 4)))]
 
-    return Target("worker-to-gateway", 60, make, end.feed, end.check, check_every=500)
+    return Target("worker-to-gateway", 40, make, end.feed, end.check, check_every=500)
 
 
 def _message_frame(mutator: Mutator, keys: Sequence[str]) -> bytes:

@@ -150,14 +150,15 @@ class GatewayUnderTest:
     async def forget(self, run: str) -> None:
         """Have a run that an input has started deleted, with others, so that they do not gather."""
         self.started.append(run)
-        if len(self.started) >= 20:
-            runs, self.started = self.started, []
-            await asyncio.gather(*map(self._delete, runs))
-
-    async def _delete(self, run: str) -> None:
-        with contextlib.suppress(RunError):
-            await self.container.runs.interrupt(run)
-            await self.container.runs.delete(run)
+        if len(self.started) < 20:
+            return
+        runs, self.started = self.started, []
+        for run in runs:
+            with contextlib.suppress(RunError):
+                await self.container.runs.interrupt(run)
+        for run in runs:
+            with contextlib.suppress(RunError):
+                await self.container.runs.delete(run)
 
     async def call(self, request: HttpInput) -> tuple[int, dict[bytes, bytes], bytes]:
         """Status, headers and body of the answer. A client that has what it wanted of a stream leaves."""
@@ -382,7 +383,7 @@ def _target(data: bytes) -> bytes:
 
 
 def http_target(mutator: Mutator, gateway: GatewayUnderTest) -> Target:
-    return Target("http", 45, Requests(mutator, gateway), gateway.feed, gateway.check)
+    return Target("http", 24, Requests(mutator, gateway), gateway.feed, gateway.check)
 
 
 def client_target(mutator: Mutator, gateway: GatewayUnderTest) -> Target:
@@ -400,7 +401,7 @@ def client_target(mutator: Mutator, gateway: GatewayUnderTest) -> Target:
     def make() -> list[bytes]:
         return [mutator.json_input(normal, keys) for _ in range(mutator.rng.choice((1, 2, 5)))]
 
-    return Target("client-frames", 40, make, gateway.feed_frames, gateway.check_socket)
+    return Target("client-frames", 16, make, gateway.feed_frames, gateway.check_socket)
 
 
 # --- a real socket ------------------------------------------------------------------------------------------------
@@ -473,7 +474,7 @@ def socket_target(mutator: Mutator, raw: RawSocket) -> Target:
         shake += b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         return shake + mutator.spoiled(frames)
 
-    return Target("raw-socket", 7, make, raw.feed, raw.check)
+    return Target("raw-socket", 4, make, raw.feed, raw.check)
 
 
 def _frame(data: bytes, mutator: Mutator) -> bytes:
