@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, True, 0, -1, 1.5, 2**53, 2**63, 2**64 - 1, 10**20, 1e308, "", "x", "\x00", "💥" * 50, "9" * 400, [], [1],
      [1, 0], [[1], 0], [1, 0, 0], [None, None], ["1", "0"], [True, False], {}, {"a": 1}, {"$blob": 1}, [[[]]]]
 )  # fmt: skip

@@ -92,6 +92,7 @@ class LinkConnection:
                 self._refused(f"the gateway refused this worker with status {refused.response.status_code}")
             except MalformedFrame as error:
                 self._refused(f"the gateway sent a frame that cannot be read: {error}")
+                self._failures = len(_RECONNECT_S)  # it will hardly be another one next time: no hurry
             except (OSError, TimeoutError, WebSocketException) as error:
                 log.debug("gateway away: %s", type(error).__name__)
             except Exception:

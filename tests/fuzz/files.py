@@ -68,7 +68,7 @@ def document_target(mutator: Mutator, data_dir: Path) -> Target:
     keys = keys_in(found)
     return Target(
         "documents",
-        60,
+        80,
         lambda: mutator.json_input(found, keys),
         lambda data: _compile(data, catalogue, data_dir),
     )

@@ -163,7 +163,7 @@ def to_worker_target(mutator: Mutator) -> Target:
             await ends[0].check()
             await ends.pop().close()
 
-    return Target("gateway-to-worker", 460, lambda: mutator.json_input(TO_WORKER, keys), feed, check, check_every=50)
+    return Target("gateway-to-worker", 300, lambda: mutator.json_input(TO_WORKER, keys), feed, check, check_every=50)
 
 
 # --- worker to gateway --------------------------------------------------------------------------------------------
@@ -174,11 +174,11 @@ class FakeSocket:
 
     application_state = WebSocketState.CONNECTED
 
-    def __init__(self, frames: Sequence[bytes], *, stays: bool = False) -> None:
+    def __init__(self, frames: Sequence[bytes], *, hello: bytes | None = None, stays: bool = False) -> None:
         self.headers = Headers({"authorization": f"Bearer {TOKEN}"})
         self.sent: list[Any] = []
         self.closed: int | None = None
-        self._frames = [orjson.dumps(HELLO), *frames]
+        self._frames = [hello or orjson.dumps(HELLO), *frames]
         self._stays = stays
         self._told = asyncio.Event()
 
@@ -228,7 +228,8 @@ class GatewayEnd:
         if self.sockets is None:
             await self.__aenter__()
         assert self.sockets is not None
-        await self.sockets.handle(FakeSocket(frames))  # type: ignore[arg-type]
+        hello, *others = frames
+        await self.sockets.handle(FakeSocket(others, hello=hello))  # type: ignore[arg-type]
 
     async def check(self) -> None:
         """Another run is served as if nothing had been; then everything begins anew, so that nothing gathers."""
@@ -271,9 +272,11 @@ def to_gateway_target(mutator: Mutator, folder: Path) -> Target:
     end, keys = GatewayEnd(folder), keys_in(TO_GATEWAY)
 
     def make() -> list[bytes]:
-        return [_message_frame(mutator, keys) for _ in range(mutator.rng.choice((1, 1, 2, 4)))]
+        # Behind a hello that is refused nothing is read.
+        hello = mutator.json_input([HELLO]) if mutator.rng.random() < 0.1 else orjson.dumps(HELLO)
+        return [hello, *(_message_frame(mutator, keys) for _ in range(mutator.rng.choice((1, 1, 2, 4))))]
 
-    return Target("worker-to-gateway", 40, make, end.feed, end.check, check_every=500)
+    return Target("worker-to-gateway", 100, make, end.feed, end.check, check_every=500)
 
 
 def _message_frame(mutator: Mutator, keys: Sequence[str]) -> bytes:

@@ -383,7 +383,7 @@ def _target(data: bytes) -> bytes:
 
 
 def http_target(mutator: Mutator, gateway: GatewayUnderTest) -> Target:
-    return Target("http", 24, Requests(mutator, gateway), gateway.feed, gateway.check)
+    return Target("http", 80, Requests(mutator, gateway), gateway.feed, gateway.check)
 
 
 def client_target(mutator: Mutator, gateway: GatewayUnderTest) -> Target:
@@ -401,7 +401,7 @@ def client_target(mutator: Mutator, gateway: GatewayUnderTest) -> Target:
     def make() -> list[bytes]:
         return [mutator.json_input(normal, keys) for _ in range(mutator.rng.choice((1, 2, 5)))]
 
-    return Target("client-frames", 16, make, gateway.feed_frames, gateway.check_socket)
+    return Target("client-frames", 40, make, gateway.feed_frames, gateway.check_socket)
 
 
 # --- a real socket ------------------------------------------------------------------------------------------------
@@ -474,7 +474,7 @@ def socket_target(mutator: Mutator, raw: RawSocket) -> Target:
         shake += b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         return shake + mutator.spoiled(frames)
 
-    return Target("raw-socket", 4, make, raw.feed, raw.check)
+    return Target("raw-socket", 10, make, raw.feed, raw.check)
 
 
 def _frame(data: bytes, mutator: Mutator) -> bytes:
