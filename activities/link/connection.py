@@ -85,14 +85,17 @@ class LinkConnection:
         self._frame_due.set()
 
     async def _keep_connected(self, handler: FrameHandler) -> None:
+        unreadable = 0  # connections in a row that ended with a frame that cannot be read
         while True:
             try:
                 await self._connect_and_serve(handler)
+                unreadable = 0
             except InvalidStatus as refused:
                 self._refused(f"the gateway refused this worker with status {refused.response.status_code}")
             except MalformedFrame as error:
                 self._refused(f"the gateway sent a frame that cannot be read: {error}")
-                self._failures = len(_RECONNECT_S)  # it will hardly be another one next time: no hurry
+                # What came before it was readable and ended the row of failures; but it may well come again.
+                self._failures, unreadable = unreadable, unreadable + 1
             except (OSError, TimeoutError, WebSocketException) as error:
                 log.debug("gateway away: %s", type(error).__name__)
             except Exception:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
+from innkeeper.activities.link import connection
 from innkeeper.activities.link.gateway_frame import MalformedFrame, read_frame
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
@@ -100,6 +101,27 @@ async def test_socket_that_sent_an_unreadable_frame_is_followed_by_another(
     link.open(A, "t:x")
     assert await link.complete(A, {"out": 1}, end=False)
     assert "the gateway sent a frame that cannot be read" in caplog.text
+
+
+async def test_unreadable_frame_that_comes_again_is_waited_for_longer(
+    gateway: FakeGateway, link: GatewayLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every connection begins well: without a pause they would follow each other 20 times a second."""
+    waited: list[float] = []
+    sleep = asyncio.sleep
+
+    async def slept(delay: float) -> None:
+        if asyncio.current_task() is link._connection._task:
+            waited.append(delay)
+        await sleep(delay)
+
+    monkeypatch.setattr(connection, "_RECONNECT_S", (0.01, 0.1, 1.0))
+    monkeypatch.setattr(connection.asyncio, "sleep", slept)
+    for number in range(1, 4):
+        await until(lambda: len(gateway.connections) == number)  # noqa: B023  # awaited at once
+        await gateway.connections[-1].socket.send("[]")
+    await until(lambda: len(waited) == 3)
+    assert [round(delay, 2 - place) for place, delay in enumerate(waited)] == [0.01, 0.1, 1]
 
 
 async def test_defect_in_taking_a_frame_does_not_end_the_link(
