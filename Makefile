@@ -15,7 +15,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format chaos bench bench-peers bench-growth clean
+.PHONY: help demo up test test-long lowest lint types format chaos fuzz bench bench-peers bench-growth clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -53,6 +53,9 @@ format: $(STAMP) ## Format the code and sort imports
 
 chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming runs for a minute
 	TESTS_LONG=1 CHAOS_SECONDS=60 CHAOS_RUNS=20 $(BIN)/pytest tests/crash/test_chaos.py
+
+fuzz: $(STAMP) ## Feed 1,000,000 damaged and made-up inputs to all that reads what others send
+	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)
 
 bench: $(STAMP) ## Measure everything, beside what is written by hand
 	$(BIN)/python -m tests.benchmarks

@@ -25,6 +25,7 @@ from innkeeper.gateway.api import (
     start_page,
     workflows,
 )
+from innkeeper.gateway.api.cross_origin import CrossOrigin
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.container import open_container
 from innkeeper.gateway.settings import Settings, worker_token
@@ -39,7 +40,7 @@ def _with_token(app: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 class GatewayApp:
-    """The gateway with all its layers, from the outside: errors, Host and Origin, token, size, routes.
+    """The gateway with all its layers, from the outside: Host and Origin, CORS, errors, token, size, routes.
 
     Attributes:
         failure: Why it could not start; a server that runs the app only tells that it did not.
@@ -49,7 +50,9 @@ class GatewayApp:
     def __init__(self, settings: Settings) -> None:
         self.failure: Exception | None = None
         self.routes = self._routes(settings)
-        self._layers = error_handlers.Shield(HostGuard(self._guarded(settings), settings=settings))
+        # A page must be able to read errors as well: CORS stands outside of what makes them.
+        shielded = error_handlers.Shield(self._guarded(settings))
+        self._layers = HostGuard(CrossOrigin(shielded, origins=settings.allowed_origins), settings=settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def without_traceback(message: Message) -> None:

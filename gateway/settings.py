@@ -43,7 +43,7 @@ class Settings(ProcessSettings):
     allowed_hosts: Names = setting((), "Host names accepted in `Host` besides loopback and the address listened on.")
     allowed_origins: Names = setting(
         (),
-        "Web origins accepted besides those of accepted hosts.",
+        "Other web origins whose pages may call the gateway and read its answers (CORS).",
         allowed="origins like `https://example.org`, separated by commas",
     )
     task_queue: Text = setting(

@@ -8,12 +8,13 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from innkeeper.activities.link.gateway_frame import MalformedFrame
 from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN
 
 log = logging.getLogger("innkeeper.link")
@@ -31,8 +32,8 @@ class FrameHandler(Protocol):
     def next_frame(self) -> bytes | None:
         """The next frame to send; None when there is nothing."""
 
-    def receive(self, frame: dict[str, Any]) -> None:
-        """Take one frame of the gateway."""
+    def receive(self, data: bytes | str) -> None:
+        """Take one frame of the gateway. Raises MalformedFrame when it cannot be read."""
 
     def disconnected(self) -> None:
         """The connection has ended, or could not be made."""
@@ -84,15 +85,22 @@ class LinkConnection:
         self._frame_due.set()
 
     async def _keep_connected(self, handler: FrameHandler) -> None:
+        unreadable = 0  # connections in a row that ended with a frame that cannot be read
         while True:
             try:
                 await self._connect_and_serve(handler)
+                unreadable = 0
             except InvalidStatus as refused:
                 self._refused(f"the gateway refused this worker with status {refused.response.status_code}")
-            except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
-                log.warning("the gateway sent a frame that cannot be read: %s", type(error).__name__)
+            except MalformedFrame as error:
+                self._refused(f"the gateway sent a frame that cannot be read: {error}")
+                # What came before it was readable and ended the row of failures; but it may well come again.
+                self._failures, unreadable = unreadable, unreadable + 1
             except (OSError, TimeoutError, WebSocketException) as error:
                 log.debug("gateway away: %s", type(error).__name__)
+            except Exception:
+                # Without the link the worker would be deaf until somebody starts it anew.
+                log.exception("the link to the gateway failed in a way that nobody expected")
             handler.disconnected()
             delay = _RECONNECT_S[min(self._failures, len(_RECONNECT_S) - 1)]
             self._failures += 1
@@ -136,10 +144,9 @@ class LinkConnection:
     async def _read(self, socket: ClientConnection, handler: FrameHandler) -> None:
         with contextlib.suppress(ConnectionClosed):
             async for data in socket:
-                frame = orjson.loads(data)
+                handler.receive(data)
                 # Only a frame ends the row of failures: a gateway may accept a connection and close it again.
                 self._failures, self._last_refusal = 0, ""
-                handler.receive(frame)
 
     def _closed(self, code: int, reason: str) -> None:
         if code == WRONG_TOKEN:

@@ -10,6 +10,7 @@ import orjson
 
 from innkeeper.activities.link.follows import Follows
 from innkeeper.activities.link.gateway_availability import GatewayAvailability
+from innkeeper.activities.link.gateway_frame import read_frame
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.outgoing_queue import OutgoingQueue
 from innkeeper.activities.link.pending_answers import PendingAnswers
@@ -47,8 +48,13 @@ class LinkFrames:
         fields += [b'"%b":%b' % (key.encode(), orjson.dumps(it)) for key, it in self.follows.take_changes().items()]
         return b"{" + b",".join(fields) + b"}" if fields else None
 
-    def receive(self, frame: dict[str, Any]) -> None:
-        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, a request to drain."""
+    def receive(self, data: bytes | str) -> None:
+        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, a request to drain.
+
+        Raises:
+            MalformedFrame: It cannot be read. Nothing of it was taken.
+        """
+        frame = read_frame(data, self.queue.last_n)
         # Only a frame ends an outage: a gateway that accepts a connection and closes it again is still away.
         self.availability.found()
         self.answers.receive(frame.get("replies") or {})

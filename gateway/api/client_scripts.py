@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -32,6 +33,6 @@ def script_file(node: NodeDefinition, path: str) -> Path:
     file = (home / path).resolve()
     if not file.is_relative_to(folder):
         raise HTTPException(403, f"{shown(path)} is not in the folder of this node's client scripts")
-    if not file.is_file():
+    if not os.path.isfile(file):  # also of a name that is too long for the system
         raise NotFound(f"node type {node.full_type!r} has no client script {shown(path)}")
     return file

@@ -78,7 +78,7 @@ async def _validation(request: Request, error: Exception) -> Response:
 
 
 class Shield:
-    """Outermost ASGI layer: an exception nobody expected becomes a 500 with a reference, or closes the socket."""
+    """ASGI layer around all that can fail: the unexpected becomes a 500 with a reference, or closes the socket."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -92,7 +92,8 @@ class UserFiles(FolderResources):
             BadRequest: It is a folder.
             ResourceError: Out of bounds, not there, or unreadable.
         """
-        if self._real_path(path).is_dir():
+        # os.path: a name that the system does not take is no folder either; opening it says why.
+        if os.path.isdir(self._real_path(path)):
             raise BadRequest(f"{path!r} is a folder: with '/' behind it, it is listed", code="is_folder")
         with contextlib.ExitStack() as stack:
             stream, info = stack.enter_context(self._opened(path))

@@ -34,7 +34,8 @@ codes (`x-error-codes`). A body that cannot be read has the code `invalid_workfl
 `document_too_deep` or `document_too_large`.
 
 **Access.** Requests need a `Host` and, if they have one, an `Origin` that the gateway knows. A gateway with an access
-token also asks for `Authorization: Bearer <token>`; WebSockets and event streams may send `?token=` instead.
+token also asks for `Authorization: Bearer <token>`; WebSockets and event streams may send `?token=` instead. Pages of
+origins in `INNKEEPER_ALLOWED_ORIGINS` get CORS headers and answers to preflights.
 
 **WebSocket `/ws`.** Messages are JSON objects `{"type", "payload"}`, one a frame. A client sends `PROMPT_REQUEST` (the
 body of `POST /api/prompt`), `INTERRUPT_REQUEST {promptId}`, `SUBSCRIBE {promptId, after, logId?, batch?}` and

@@ -175,11 +175,14 @@ class WorkerSockets:
     async def _hello(self, websocket: WebSocket) -> _Session:
         frame, _ = await self._frame(websocket)
         hello = frame.get("hello")
-        if not isinstance(hello, dict) or not isinstance(hello.get("worker"), str):
-            raise _Refused(MALFORMED, "the first frame must be a hello with the worker's id")
+        worker = hello.get("worker") if isinstance(hello, dict) else None
+        if not isinstance(hello, dict) or not isinstance(worker, str) or len(worker) > MAX_NAME_CHARS:
+            raise _Refused(MALFORMED, f"the first frame must be a hello with the worker's id (to {MAX_NAME_CHARS})")
         self._check_version(hello)
-        queues = tuple(str(queue) for queue in hello.get("queues") or ())
-        info = WorkerInfo(hello["worker"], queues, time.time_ns() // 1_000_000)
+        queues = hello.get("queues") or []
+        if not isinstance(queues, list) or not all(isinstance(queue, str) for queue in queues):
+            raise _Refused(MALFORMED, "the queues of a hello must be a list of texts")
+        info = WorkerInfo(hello["worker"], tuple(queues), time.time_ns() // 1_000_000)
         owes = asyncio.Event()
         followers = Followers(self._writer.streams, self._writer.log, owes.set)
         return _Session(websocket, info, self._source(info.worker), followers, owes)
@@ -292,8 +295,8 @@ class WorkerSockets:
             self._notify_drains()
         elif message["t"] == "open" and message.get("reply"):
             session.replies[str(message["n"])] = result
-        elif result is FENCED and "epoch" in message:
-            session.fenced[(message["run"], message["path"], *message["epoch"])] = None
+        elif result is FENCED and (attempt := _attempt_of(message)) is not None:
+            session.fenced[attempt] = None
 
     async def _send(self, session: _Session) -> None:
         """Send what is owed, as one frame at a time; ends the connection when that is owed."""
@@ -349,10 +352,22 @@ class WorkerSockets:
 
 
 def _is_message(message: Any) -> bool:
+    """Has it the envelope that the writer relies on? What is inside, the fence decides."""
     if not isinstance(message, dict) or type(message.get("n")) is not int:
         return False
     kind = message.get("t")
-    return isinstance(kind, str) and (kind == "drained" or isinstance(message.get("run"), str))
+    if kind == "drained":
+        return "run" not in message and isinstance(message.get("token"), int | None)
+    return isinstance(kind, str) and isinstance(message.get("run"), str)
+
+
+def _attempt_of(message: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Whose message it is; None when it does not say so in a way that a worker would understand."""
+    path = message.get("path")
+    try:
+        return (message["run"], path, *epoch_of(message["epoch"])) if isinstance(path, str) else None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _change_follows(followers: Followers, frame: Mapping[str, Any]) -> None:

@@ -107,7 +107,7 @@ class _Tree:
         if isinstance(node, yaml.SequenceNode):
             return [self._plain(item, (*place, index)) for index, item in enumerate(node.value)]
         try:
-            return self._loader.construct_object(node)
+            return _whole(self._loader.construct_object(node), node)
         except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError):
             # `!!int x`, a 13th month: what the library says would quote the value, which may be a key.
             raise _Unreadable("a value does not fit its type", node) from None
@@ -115,7 +115,7 @@ class _Tree:
     def _mapping(self, node: yaml.MappingNode, place: Place) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            key, line = str(key_node.value), key_node.start_mark.line + 1
+            key, line = str(_whole(key_node.value, key_node)), key_node.start_mark.line + 1
             if (*place, key) in self._lines:
                 self.problems.append(FileProblem(line, f"{_path((*place, key))} stands twice"))
                 continue
@@ -124,6 +124,13 @@ class _Tree:
             if value is not None:
                 found[key] = value
         return found
+
+
+def _whole(value: Any, node: yaml.Node) -> Any:
+    """The value. Half a character (`"\\ud800"`) can be written nowhere: not in a message, a log or an answer."""
+    if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
+        raise _Unreadable("a text holds half a character", node)
+    return value
 
 
 def _validated(tree: _Tree) -> tuple[ChannelConfig | None, list[FileProblem]]:

@@ -31,6 +31,7 @@ async def test_a_script_is_served_where_its_definition_says(http: httpx.AsyncCli
         (f"{AT}/client-scripts/..%2Frandom_number.js", 400),
         (f"{AT}/client-scripts/a%00b.js", 400),
         (f"{AT}/{'a' * 300}.js", 400),
+        (f"{AT}/client-scripts/{'%F0%9F%92%A5' * 90}.js", 404),
         (f"{AT}/elsewhere.js", 403),
         (f"{AT}/%2Fetc%2Felsewhere.js", 403),
         ("/api/nodes/core/TextMerge/client-script/a.js", 404),

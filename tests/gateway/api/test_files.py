@@ -157,6 +157,15 @@ async def test_folder_without_slash_says_how_to_list_it(web: httpx.AsyncClient) 
     assert (below.status_code, below.json()["code"]) == (409, "resource_unwritable")
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "💥" * 90, "a/" * 3000 + "b"])
+async def test_name_that_the_system_does_not_take_is_refused(web: httpx.AsyncClient, name: str) -> None:
+    for method in ("GET", "PUT", "DELETE"):
+        answer = await web.request(method, f"/api/files/user/{name}", content=b"x" if method == "PUT" else None)
+        assert answer.status_code in (403, 409), answer.text
+        assert answer.json()["code"].startswith("resource_")
+    assert (await web.get(f"/api/files/user/{name}/")).json() == []
+
+
 async def test_upload_that_must_not_overwrite(files: Any, web: httpx.AsyncClient) -> None:
     url, only_new = "/api/files/user/once.txt", {"If-None-Match": "*"}
     answers = await asyncio.gather(*(web.put(url, content=b"%d" % n, headers=only_new) for n in range(5)))

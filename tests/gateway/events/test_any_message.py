@@ -18,51 +18,17 @@ from innkeeper.gateway.events.fence import ProtocolError, RunLogState, decide
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter, Source
+from innkeeper.nodes.worker_protocol import MALFORMED
 from tests.effort import examples
+from tests.fuzz.frames import MESSAGES, TO_GATEWAY, FakeSocket
+from tests.fuzz.frames import TOKEN as WORKER_TOKEN
+from tests.odd_json import ANY, frames, places, with_value
 
 Json = dict[str, Any]
 RUN = "r"
-VALID: tuple[Json, ...] = (
-    {"t": "open", "path": "n", "epoch": [1, 0], "type": "core:TextMerge", "reply": True, "resume": None},
-    {"t": "chunk", "path": "n", "epoch": [1, 0], "i": 0, "chunk": {"type": "text_chunk", "content": "a"}, "u": 1},
-    {"t": "gap", "path": "n", "epoch": [1, 0], "from": 0, "to": 3},
-    {"t": "progress", "path": "n", "epoch": [1, 0], "value": 1, "max": 2},
-    {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": {"text": "x"}, "end": True, "cached": True},
-    {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": {}, "warnings": [{"code": "a", "message": "b"}]},
-    {"t": "retry", "path": "n", "epoch": [1, 0], "code": "a", "message": "b", "retryAt": "2026", "kind": "wait"},
-    {"t": "fact", "path": "m", "type": "NODE_ERROR", "payload": {"errorDetails": {"code": "x", "message": "y"}}},
-    {"t": "fact", "path": "m", "type": "NODE_SKIPPED", "payload": {"reason": "dead", "output": {}}},
-    {"t": "fact", "path": "m", "type": "NODE_EXECUTING", "payload": {"attempt": 1}},
-    {"t": "fact", "path": "m", "type": "NODE_PROGRESS", "payload": {"value": 1, "max": 3}},
-    {"t": "fact", "path": "m", "type": "NODE_WAITING", "payload": {"kind": "event", "until": None}},
-    {"t": "fact", "path": "m", "type": "APPROVAL_REQUIRED", "payload": {"data": {"$blob": "x"}, "form": []}},
-    {"t": "fact", "path": "m", "type": "APPROVAL_ANSWERED", "payload": {"approvalId": "m", "answer": {}}},
-    {"t": "fact", "path": "m", "type": "NODE_BYPASSED", "payload": {"pseudoOutputs": {"a": 1}}},
-    {"t": "status", "status": "running", "errorInfo": {"message": "x"}},
-)
-ODD = st.sampled_from(
-    [None, True, 0, -1, 1.5, 2**53, 2**63, 2**64 - 1, 10**20, 1e308, "", "x", "\x00", "💥" * 50, "9" * 400, [], [1],
-     [1, 0], [[1], 0], [1, 0, 0], [None, None], ["1", "0"], [True, False], {}, {"a": 1}, {"$blob": 1}, [[[]]]]
-)  # fmt: skip
-ANY = st.recursive(
-    ODD | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8"), max_size=10),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, item in items for place in places(item, (*path, key)))]
-
-
-def with_value(value: Any, path: tuple[Any, ...], new: Any) -> Any:
-    if not path:
-        return new
-    copied = dict(value) if isinstance(value, dict) else list(value)
-    copied[path[0]] = with_value(copied[path[0]], path[1:], new)
-    return copied
+VALID = tuple(message for message in MESSAGES if message["t"] != "drained")
 
 
 @st.composite
@@ -141,6 +107,56 @@ async def run_hypothesis(strategy: Any, work: Any) -> None:
         asyncio.run_coroutine_threadsafe(work(value), loop).result(30)
 
     await asyncio.to_thread(check)
+
+
+async def test_any_frame_of_a_worker_leaves_the_log_healthy(tmp_path: Path) -> None:
+    """Through the handler of its socket: what has no envelope, follows nothing or is no JSON never gets further."""
+    async with opened(tmp_path) as writer:
+        sockets, number = WorkerSockets(writer, WORKER_TOKEN), 1000
+
+        async def send(many: list[bytes]) -> None:
+            nonlocal number
+            number += 1
+            await sockets.handle(FakeSocket(many))  # type: ignore[arg-type]
+            assert await is_well(writer, number)
+
+        await run_hypothesis(given(st.lists(frames(TO_GATEWAY), min_size=1, max_size=4)), send)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"t": "drained", "run": {"a": 1}, "token": 1},
+        {"t": "drained", "run": ["r"]},
+        {"t": "drained", "token": {"a": 1}},
+        {"t": "drained", "token": "9"},
+        {"t": "open", "run": ["r"]},
+        {"t": ["open"], "run": "r"},
+    ],
+)
+async def test_envelope_that_the_writer_cannot_rely_on_closes_its_connection_alone(
+    tmp_path: Path, message: Json
+) -> None:
+    async with opened(tmp_path) as writer:
+        sockets, socket = WorkerSockets(writer, WORKER_TOKEN), FakeSocket([orjson.dumps({"m": [{"n": 1, **message}]})])
+        await sockets.handle(socket)  # type: ignore[arg-type]
+        assert socket.closed == MALFORMED
+        assert await is_well(writer, 1)
+
+
+async def test_message_that_was_given_up_is_acknowledged_whatever_its_epoch_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A worker would send it for ever, and nothing behind it."""
+    async with opened(tmp_path) as writer:
+        sockets = WorkerSockets(writer, WORKER_TOKEN)
+        frame = orjson.dumps({"m": [{"n": 7, "t": "open", "run": RUN, "path": ["n"], "epoch": 5, "type": "x"}]})
+        for _ in range(2):
+            socket = FakeSocket([frame], stays=True)
+            async with asyncio.timeout(10):
+                await sockets.handle(socket)  # type: ignore[arg-type]
+        assert {"ack": 7} in socket.sent
+        assert "acknowledging failed" not in caplog.text
 
 
 @examples(2000)

@@ -238,6 +238,18 @@ async def test_first_frame_must_be_a_hello(gateway: Gateway) -> None:
         assert await worker.close_code() == 4400
 
 
+@pytest.mark.parametrize(
+    "hello", [{"worker": "w" * 201}, {"worker": 1}, {"queues": 5}, {"queues": [["q"]]}, {"queues": {"q": 1}}], ids=repr
+)
+async def test_hello_that_cannot_be_read_is_malformed_and_not_kept(gateway: Gateway, hello: dict[str, Any]) -> None:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with connect(gateway.url, additional_headers=headers, proxy=None) as socket:
+        worker = Worker(socket)
+        await worker.send({"hello": {"worker": "w-1", "queues": [], "protocol": PROTOCOL_VERSION, **hello}})
+        assert await worker.close_code() == 4400
+    assert gateway.sockets.workers() == []
+
+
 @pytest.mark.parametrize("hello", [{}, {"protocol": PROTOCOL_VERSION}], ids=["older", "same"])
 async def test_worker_of_a_known_protocol_is_served(gateway: Gateway, hello: dict[str, Any]) -> None:
     async with connected(gateway, **hello) as worker:

@@ -139,6 +139,8 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         (f"a: !!int {KEY}", "line 1: it is not valid YAML: a value does not fit its type"),
         ("a: 2024-13-45", "a value does not fit"),
         ("[" * 5000, "nested too deeply"),
+        ('a: 1\n"b\\ud800": 1', "line 2: it is not valid YAML: a text holds half a character"),
+        ('a: "\\udfff"', "line 1: it is not valid YAML: a text holds half a character"),
         ("a: " + "[" * 30 + "]" * 30, "line 1: it is not valid YAML: it is nested too deeply"),
     ],
 )

@@ -1,0 +1,92 @@
+"""A frame of the gateway, read from bytes: checked as a whole, so that nothing of an unreadable one is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+MAX_COUNT = 2**53
+"""What every reader of JSON can count to; the next request for a stream repeats such numbers."""
+MAX_TOKEN_CHARS = 200
+ANSWERS = frozenset({"ok", "fenced", "finished"})
+
+
+class MalformedFrame(ValueError):
+    """The gateway sent what this worker cannot read."""
+
+
+def read_frame(data: bytes | str, last_n: int) -> dict[str, Any]:
+    """One frame with fields that the parts of the link can take as they are. Unknown keys are left alone.
+
+    Args:
+        last_n: The number of the worker's newest message: more cannot be acknowledged.
+
+    Raises:
+        MalformedFrame: No JSON object, or a field that is not as docs/worker-protocol.md has it.
+    """
+    try:
+        frame = orjson.loads(data)
+    except ValueError as error:  # also half characters in a text frame
+        raise MalformedFrame("it is not JSON") from error
+    _need(isinstance(frame, dict), "it is not an object")
+    for n, answer in _object(frame, "replies").items():
+        _need(n.isascii() and n.isdecimal() and len(n) < 20, "replies: a key is not a number")
+        _check_answer(answer)
+    for fenced in _items(frame, "fenced"):
+        _need(isinstance(fenced, list) and len(fenced) == 3, "fenced: not run, path and epoch")
+        run, path, epoch = fenced
+        _need(isinstance(run, str) and isinstance(path, str) and _is_epoch(epoch), "fenced: not run, path and epoch")
+    for block in _items(frame, "streams"):
+        _check_block(block)
+    if "ack" in frame:
+        _need(_is_count(frame["ack"]) and frame["ack"] <= last_n, "ack: not the number of a message that was sent")
+    if "drain" in frame:
+        token = frame["drain"]
+        _need(_is_count(token) or (isinstance(token, str) and len(token) <= MAX_TOKEN_CHARS), "drain: not a token")
+    return frame  # type: ignore[no-any-return]  # checked above
+
+
+def _check_answer(answer: Any) -> None:
+    status = answer.get("s") if isinstance(answer, dict) else None
+    _need(isinstance(status, str) and status in ANSWERS, f"replies: s is none of {sorted(ANSWERS)}")
+    _need(all(_is_count(answer.get(key) or 0) for key in ("next", "used")), "replies: next or used is not a number")
+    _need(isinstance(answer.get("text") or "", str), "replies: text is not a text")
+    _need(isinstance(answer.get("outputs"), dict | None), "replies: outputs is not an object")
+
+
+def _check_block(block: Any) -> None:
+    _need(isinstance(block, dict) and isinstance(block.get("id"), str), "streams: a block has no id")
+    _need(block.get("origin") is None or _is_epoch(block["origin"]), "streams: origin is not an epoch")
+    _need(_is_count(block.get("i", 0)), "streams: i is not a number")
+    for chunk in _items(block, "chunks"):
+        _need(isinstance(chunk, dict) and isinstance(chunk.get("type"), str), "streams: a chunk has no type")
+    if (end := block.get("end")) is not None:
+        _need(isinstance(end, dict) and isinstance(end.get("type"), str), "streams: an end has no type")
+        _need(isinstance(end.get("error"), dict | None), "streams: an error is not an object")
+
+
+def _items(frame: dict[str, Any], key: str) -> Iterator[Any]:
+    items = frame.get(key)
+    _need(isinstance(items, list | None), f"{key} is not a list")
+    yield from items or ()
+
+
+def _object(frame: dict[str, Any], key: str) -> dict[str, Any]:
+    value = frame.get(key)
+    _need(isinstance(value, dict | None), f"{key} is not an object")
+    return value or {}
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MAX_COUNT
+
+
+def _is_epoch(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(_is_count(part) for part in value)
+
+
+def _need(is_met: bool, problem: str) -> None:
+    if not is_met:
+        raise MalformedFrame(problem)
