@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -19,6 +20,7 @@ from innkeeper.activities.sanitize import error_code, warnings_of
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
+from innkeeper.nodes.services.masking import MASK
 
 DEFAULT_WAIT_S = 1.0
 """Of a node that must wait and names no time span."""
@@ -73,6 +75,13 @@ class Attempt:
     def warnings(self) -> list[dict[str, str]]:
         """What the node has warned of so far, without secrets."""
         return [redact(warning, self.secrets.revealed) for warning in warnings_of(self.told)]
+
+    def note_masked(self, outputs: Iterable[str]) -> None:
+        """Warn of outputs that held a secret. Its author has to know why the value is not what the node gave."""
+        for output in dict.fromkeys(outputs):
+            what = f"output {output!r} held a secret that was revealed to the node; it was replaced by {MASK}"
+            # First, for only so many are kept.
+            self.told.insert(0, {"code": "secret_masked", "message": f"{what}. Give the SecretRef on instead."})
 
     @property
     def number(self) -> int:

@@ -9,12 +9,9 @@ from typing import Any
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.retry_rules import code_and_retryable, delay_of
-from innkeeper.activities.sanitize import (
-    MAX_MESSAGE_CHARS,
-    json_details,
-    printable,
-)
+from innkeeper.activities.sanitize import MAX_MESSAGE_CHARS, json_details, printable
 from innkeeper.nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.services.masking import forms_of_all
 
 MAX_REDACTED_CHARS = 10 * MAX_MESSAGE_CHARS
 """Of a longer text only the beginning is looked through for secrets, which takes the worker's loop."""
@@ -23,17 +20,25 @@ _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|ghp|xox[a-z])[-_][A-Za-z0-9_\-]{8,}|(
 
 
 def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """JSON data with the secrets in use, and whatever looks like a key, taken out of every text."""
+    """JSON data with the secrets in use, and whatever looks like a key, taken out of every text.
+
+    A secret is found as it is, in JSON and in a URL.
+    """
+    known = tuple(filter(None, secrets))
+    # The longest first: one that is part of another would leave the rest of it.
+    return _redacted(value, tuple(sorted({*known, *forms_of_all(known)}, key=len, reverse=True)))
+
+
+def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
-        # The longest first: one that is part of another would leave the rest of it.
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for secret in secrets:
             value = _without(secret, value)
         return _KEY_LIKE.sub("***", value)
     if isinstance(value, Mapping):
-        return {redact(str(key), secrets): redact(item, secrets) for key, item in value.items()}
+        return {_redacted(str(key), secrets): _redacted(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
-        return [redact(item, secrets) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else redact(str(value), secrets)
+        return [_redacted(item, secrets) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else _redacted(str(value), secrets)
 
 
 def _without(secret: str, text: str) -> str:

@@ -7,6 +7,7 @@ may be content of a user. It lives in `nodes` because both processes may import 
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import logging
 import sys
@@ -33,6 +34,8 @@ _NOISY = (
 )
 _FIRST = ("event", "run", "node", "attempt")
 _FRAMES = 12
+MAX_PRINTED_CHARS = 65_536
+"""Of a line that does not end."""
 # Ends of lines that JSON leaves as they are, but by which some readers of lines split.
 _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -42,11 +45,11 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
-        self._redact = redact
+        self.redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         try:
-            return self.render(line_of(record, LogValues(self._redact)))
+            return self.render(line_of(record, LogValues(self.redact)))
         except Exception:  # losing one line must not end what wrote it
             return self.render({"level": "error", "logger": "innkeeper", "message": "a log line could not be written"})
 
@@ -129,6 +132,34 @@ def configure(
         logger.propagate = True
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def mask_in_log(secrets: Iterable[str]) -> None:
+    """Mask these values in every line of this process from here on, whoever logs it."""
+    secrets = tuple(secrets)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonFormatter):
+            handler.formatter.redact.learn(secrets)
+
+
+class PrintsToLog(io.TextIOBase):
+    """What code prints, as lines of the log: there they are redacted and bounded as all others."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._open = ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        *lines, self._open = (self._open + text).split("\n")
+        if len(self._open) > MAX_PRINTED_CHARS:
+            lines, self._open = [*lines, self._open], ""
+        for line in lines:
+            if line.strip():
+                self._logger.info("%s", line)
+        return len(text)
 
 
 def _message(record: logging.LogRecord, values: LogValues) -> str:
