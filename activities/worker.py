@@ -219,15 +219,15 @@ def main() -> int:
         if not os.environ.get("INNKEEPER_DATA_DIR"):
             check_own(settings.data_dir)
         _set_up_logging(settings, os.environ)
-        sys.stdout = PrintsToLog(logging.getLogger("innkeeper.print"))  # nodes print what they were shown
+        sys.stdout = sys.stderr = PrintsToLog(logging.getLogger("innkeeper.print"))  # nodes print what they are shown
         run_to_end(run(settings, os.environ))
     except InnkeeperError as error:
-        print(error.message, file=sys.stderr)
+        print(error.message, file=sys.__stderr__)
         return 1
     except (RuntimeError, OSError) as error:
         # The engine's own words, such as an unknown namespace; its traceback helps nobody but us.
         log.debug("worker failed", exc_info=True)
-        print(f"the worker cannot run: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"the worker cannot run: {str(error).splitlines()[0]}", file=sys.__stderr__)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -11,12 +11,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.active_time import ActiveTime
-from innkeeper.activities.execution.errors import failure, message_of, redact
+from innkeeper.activities.execution.errors import clean_warnings, failure, message_of
 from innkeeper.activities.execution.heartbeat import Heartbeat
 from innkeeper.activities.execution.retry_rules import deaths_allowed, delay_of
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice, notice_of
-from innkeeper.activities.sanitize import error_code, warnings_of
+from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
@@ -74,7 +74,7 @@ class Attempt:
     @property
     def warnings(self) -> list[dict[str, str]]:
         """What the node has warned of so far, without secrets."""
-        return [redact(warning, self.secrets.revealed) for warning in warnings_of(self.told)]
+        return clean_warnings(self.told, self.secrets.revealed)
 
     def note_masked(self, outputs: Iterable[str]) -> None:
         """Warn of outputs that held a secret. Its author has to know why the value is not what the node gave."""

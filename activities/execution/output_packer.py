@@ -10,7 +10,7 @@ from innkeeper.activities.execution.stream import Collected
 from innkeeper.activities.execution.values import OutputMask, Values
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import InvalidNode
-from innkeeper.nodes.services.masking import forms_of_all
+from innkeeper.nodes.services.masking import forms_of_all, mask
 
 
 class OutputPacker:
@@ -27,10 +27,11 @@ class OutputPacker:
         """
         if not isinstance(given, Mapping):
             raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
-        call, masking = attempt.call, OutputMask(forms_of_all(attempt.secrets.revealed))
+        call, forms = attempt.call, forms_of_all(attempt.secrets.revealed)
+        masking = OutputMask(forms)
         outputs = {
             slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets, masking=masking)
-            for slot, value in given.items()
+            for slot, value in ((mask(name, forms), value) for name, value in given.items())
             if slot not in call.streams
         }
         for slot in call.streams:

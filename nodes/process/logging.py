@@ -148,6 +148,7 @@ class PrintsToLog(io.TextIOBase):
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
         self._open = ""
+        self._is_writing = False
 
     def writable(self) -> bool:
         return True
@@ -156,9 +157,14 @@ class PrintsToLog(io.TextIOBase):
         *lines, self._open = (self._open + text).split("\n")
         if len(self._open) > MAX_PRINTED_CHARS:
             lines, self._open = [*lines, self._open], ""
-        for line in lines:
-            if line.strip():
-                self._logger.info("%s", line)
+        # `logging` prints to stderr what goes wrong while it writes a line.
+        if not self._is_writing:
+            self._is_writing = True
+            try:
+                for line in filter(str.strip, lines):
+                    self._logger.info("%s", line)
+            finally:
+                self._is_writing = False
         return len(text)
 
 

@@ -15,6 +15,8 @@ from innkeeper.nodes.process.redaction import MASK as MASK
 
 MIN_SECRET_CHARS = 6
 MAX_WORD_CHARS = 16
+JSON_LEVELS = 3
+"""JSON in texts of JSON: messages of a chat, arguments of a tool call."""
 _PLAIN_WORD = re.compile(r"[a-z]+(-[a-z]+)*")
 _SCHEME = re.compile(r"^(?i:bearer|basic|token|apikey)\s+")
 
@@ -30,7 +32,12 @@ def forms_of(secret: str) -> tuple[str, ...]:
         return ()
     # Half of a surrogate pair has no place in a URL.
     in_url = quote(secret, safe="", errors="replace"), quote(secret, errors="replace")
-    forms = {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], *in_url}
+    forms = {secret, *in_url}
+    for ascii_only in (True, False):
+        text = secret
+        for _ in range(JSON_LEVELS):
+            text = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+            forms.add(text)
     return tuple(sorted(forms, key=lambda form: (-len(form), form)))
 
 
@@ -81,7 +88,7 @@ class TextMask:
         given = self._held + text
         text = str(mask(given, self.forms))
         self.has_masked = self.has_masked or text != given
-        length = max((_overlap(text, form) for form in self.forms), default=0)
+        length = max((begun_at_end(text, form) for form in self.forms), default=0)
         self._held = text[len(text) - length :]
         return text[: len(text) - length]
 
@@ -128,6 +135,6 @@ class ChunkMask:
         return [Chunk("text_chunk", rest)] if rest else []
 
 
-def _overlap(text: str, form: str) -> int:
+def begun_at_end(text: str, form: str) -> int:
     """How many characters at the end of the text are a beginning of `form`, the whole of it apart."""
     return next((n for n in range(min(len(form) - 1, len(text)), 0, -1) if text.endswith(form[:n])), 0)
