@@ -123,7 +123,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     blobs = FolderBlobs(data.root / "blobs")
     secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
     workflows = WorkflowFiles.of(data.root)
-    admission = Admission(catalogue, workflows, blobs, secrets)
+    admission = Admission(catalogue, workflows, blobs, secrets, run_timeout_s=settings.run_timeout_s)
     temporal = TemporalLink(settings)
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
