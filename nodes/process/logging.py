@@ -14,7 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import orjson
 
@@ -34,7 +34,7 @@ _NOISY = (
 )
 _FIRST = ("event", "run", "node", "attempt")
 _FRAMES = 12
-MAX_PRINTED_CHARS = 65_536
+MAX_PRINTED_BYTES = 65_536
 """Of a line that does not end."""
 # Ends of lines that JSON leaves as they are, but by which some readers of lines split.
 _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -142,30 +142,39 @@ def mask_in_log(secrets: Iterable[str]) -> None:
             handler.formatter.redact.learn(secrets)
 
 
-class PrintsToLog(io.TextIOBase):
-    """What code prints, as lines of the log: there they are redacted and bounded as all others."""
+def prints_to_log(logger: logging.Logger) -> TextIO:
+    """A stream for `sys.stdout` and `sys.stderr`: what code prints becomes lines of the log, redacted and bounded as
+    all others."""
+    return io.TextIOWrapper(_LogLines(logger), encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+class _LogLines(io.BufferedIOBase):
+    name = "<log>"
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._open = ""
+        self._open = b""
         self._is_writing = False
 
     def writable(self) -> bool:
         return True
 
-    def write(self, text: str) -> int:
-        *lines, self._open = (self._open + text).split("\n")
-        if len(self._open) > MAX_PRINTED_CHARS:
-            lines, self._open = [*lines, self._open], ""
+    def fileno(self) -> int:
+        return 2  # for code that hands the stream to the system, as faulthandler does
+
+    def write(self, data: Any) -> int:
+        *lines, self._open = (self._open + bytes(data)).split(b"\n")
+        if len(self._open) > MAX_PRINTED_BYTES:
+            lines, self._open = [*lines, self._open], b""
         # `logging` prints to stderr what goes wrong while it writes a line.
         if not self._is_writing:
             self._is_writing = True
             try:
-                for line in filter(str.strip, lines):
-                    self._logger.info("%s", line)
+                for line in filter(bytes.strip, lines):
+                    self._logger.info("%s", line.decode(errors="backslashreplace"))
             finally:
                 self._is_writing = False
-        return len(text)
+        return len(data)
 
 
 def _message(record: logging.LogRecord, values: LogValues) -> str:
