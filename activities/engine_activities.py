@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -148,7 +147,8 @@ class EngineActivities:
         )
         answer = await self._client.workflow_service.describe_task_queue(request)
         newest = max((poller.last_access_time.ToSeconds() for poller in answer.pollers), default=0)
-        return time.time() - newest < POLL_AGE_S
+        # By the server's clock, as the poller's time is: this machine's may be a day off.
+        return activity.info().started_time.timestamp() - newest < POLL_AGE_S
 
     async def requery(self, run: str, paths: Iterable[str]) -> None:
         """Have a worker look at the workflows in which these nodes of a run stand, and at all around them: if the one

@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 
 from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_token
 from innkeeper.nodes.node import Blobs, SecretRef, Services
+from innkeeper.nodes.process.logging import mask_in_log
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
 from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
+from innkeeper.nodes.services.masking import forms_of_all
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses
 from innkeeper.nodes.services.secrets import SecretStore, UserSecrets, load_or_create_key
@@ -24,7 +26,7 @@ MEGABYTE = 1024 * 1024
 
 
 class RunSecrets:
-    """One user's secrets during one node run; remembers what was revealed, so that errors can be cleaned of it."""
+    """One user's secrets during one node run; remembers what was revealed, so that all it says can be cleaned of it."""
 
     def __init__(self, inner: UserSecrets, store: SecretStore, user: str, channels: ChannelBook | None = None) -> None:
         self._inner = inner
@@ -36,7 +38,10 @@ class RunSecrets:
     async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
         source = self._channels if self._channels and self._channels.is_key(ref) else self._inner
         value = await source.reveal(ref, host)
-        self.revealed.add(value)
+        if value not in self.revealed:
+            self.revealed.add(value)
+            # Code of plugins has loggers of its own, and libraries log what they send.
+            mask_in_log(forms_of_all((value,)))
         return value
 
     def from_environment(self, name: str) -> SecretRef | None:

@@ -34,7 +34,7 @@ from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.process.critical_tasks import end_process_with_tasks, run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
-from innkeeper.nodes.process.logging import configure
+from innkeeper.nodes.process.logging import configure, prints_to_log
 from innkeeper.nodes.process.redaction import secrets_of
 from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -216,14 +216,15 @@ def main() -> int:
         if not os.environ.get("INNKEEPER_DATA_DIR"):
             check_own(settings.data_dir)
         _set_up_logging(settings, os.environ)
+        sys.stdout = sys.stderr = prints_to_log(logging.getLogger("innkeeper.print"))  # nodes print what they are shown
         run_to_end(run(settings, os.environ))
     except InnkeeperError as error:
-        print(error.message, file=sys.stderr)
+        print(error.message, file=sys.__stderr__)
         return 1
     except (RuntimeError, OSError) as error:
         # The engine's own words, such as an unknown namespace; its traceback helps nobody but us.
         log.debug("worker failed", exc_info=True)
-        print(f"the worker cannot run: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"the worker cannot run: {str(error).splitlines()[0]}", file=sys.__stderr__)
         return 1
     except KeyboardInterrupt:
         return 130

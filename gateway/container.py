@@ -128,7 +128,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     key = load_or_create_key(data.root, os.environ)
     secrets = SecretStore(data.root / "secrets", key)
     workflows = WorkflowFiles.of(data.root)
-    admission = Admission(catalogue, workflows, blobs, secrets)
+    admission = Admission(catalogue, workflows, blobs, secrets, run_timeout_s=settings.run_timeout_s)
     temporal = TemporalLink(settings, [SigningClient(await _signer(data.root / SIGNING_FILE, key, store))])
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)

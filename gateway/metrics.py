@@ -44,7 +44,9 @@ class NodeTypeLabels:
 
 @dataclass
 class _OpenRun:
-    submitted_ms: int
+    """`began`: its submission, by the clock that nobody can set (`time.monotonic`)."""
+
+    began: float
     is_started: bool = False
     has_event: bool = False
 
@@ -76,21 +78,22 @@ class RunLatency:
 
     def starting(self, run: str, submitted_ms: int) -> None:
         """A run is about to be handed to Temporal. `submitted_ms`: milliseconds since 1970."""
-        self._open.setdefault(run, _OpenRun(submitted_ms))
+        waited_s = max(0.0, time.time() - submitted_ms / 1000)  # the clock may have been set back since then
+        self._open.setdefault(run, _OpenRun(time.monotonic() - waited_s))
 
     def started(self, run: str) -> None:
         """Temporal has the run."""
         found = self._open.get(run)
         if found is not None and not found.is_started:
             found.is_started = True
-            self._queue.observe(_seconds_since(found.submitted_ms))
+            self._queue.observe(time.monotonic() - found.began)
 
     def node_began(self, run: str) -> None:
         """A NODE_EXECUTING of the run was committed."""
         found = self._open.get(run)
         if found is not None and not found.has_event:
             found.has_event = True
-            self._first_event.observe(_seconds_since(found.submitted_ms))
+            self._first_event.observe(time.monotonic() - found.began)
 
     def closed(self, run: str) -> None:
         """The final status of the run was committed."""
@@ -149,8 +152,3 @@ class Metrics:
     def node_ended(self, node_type: str | None, seconds: float) -> None:
         """A terminal event was committed. `node_type`: as the worker told it, None when that is not known any more."""
         self._node_duration.labels(self._types.label(node_type)).observe(seconds)
-
-
-def _seconds_since(moment_ms: int) -> float:
-    # The clock may have been set back.
-    return max(0.0, time.time() - moment_ms / 1000)

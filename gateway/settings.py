@@ -60,6 +60,14 @@ class Settings(ProcessSettings):
     max_concurrent_runs: Whole | None = setting(
         None, "Runs beyond it wait in a queue; without it there is no limit.", unit="runs", low=1, high=1_000_000
     )
+    run_timeout_s: Number | None = setting(
+        None,
+        "A run that takes longer, waits and pauses included, is ended with the error `run_timeout`; without it there "
+        "is no limit.",
+        unit="seconds",
+        low=1,
+        high=10 * YEAR_S,
+    )
     full_sync: Flag = setting(
         False, "What is acknowledged then also survives power loss, at the price of an fsync per commit."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -10,15 +11,16 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.active_time import ActiveTime
-from innkeeper.activities.execution.errors import failure, message_of, redact
+from innkeeper.activities.execution.errors import clean_warnings, failure, message_of
 from innkeeper.activities.execution.heartbeat import Heartbeat
 from innkeeper.activities.execution.retry_rules import deaths_allowed, delay_of
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice, notice_of
-from innkeeper.activities.sanitize import error_code, warnings_of
+from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
+from innkeeper.nodes.services.masking import MASK
 
 DEFAULT_WAIT_S = 1.0
 """Of a node that must wait and names no time span."""
@@ -72,7 +74,14 @@ class Attempt:
     @property
     def warnings(self) -> list[dict[str, str]]:
         """What the node has warned of so far, without secrets."""
-        return [redact(warning, self.secrets.revealed) for warning in warnings_of(self.told)]
+        return clean_warnings(self.told, self.secrets.revealed)
+
+    def note_masked(self, outputs: Iterable[str]) -> None:
+        """Warn of outputs that held a secret. Its author has to know why the value is not what the node gave."""
+        for output in dict.fromkeys(outputs):
+            what = f"output {output!r} held a secret that was revealed to the node; it was replaced by {MASK}"
+            # First, for only so many are kept.
+            self.told.insert(0, {"code": "secret_masked", "message": f"{what}. Give the SecretRef on instead."})
 
     @property
     def number(self) -> int:

@@ -9,31 +9,39 @@ from typing import Any
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.retry_rules import code_and_retryable, delay_of
-from innkeeper.activities.sanitize import (
-    MAX_MESSAGE_CHARS,
-    json_details,
-    printable,
-)
+from innkeeper.activities.sanitize import MAX_MESSAGE_CHARS, json_details, printable, warnings_of
 from innkeeper.nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.node import MAX_WARNING_CHARS
+from innkeeper.nodes.services.masking import begun_at_end, forms_of_all
 
 MAX_REDACTED_CHARS = 10 * MAX_MESSAGE_CHARS
 """Of a longer text only the beginning is looked through for secrets, which takes the worker's loop."""
 SHORT_SECRET_CHARS = 6
+MIN_PART_CHARS = 3
+"""Of a secret, at a cut: less than that is the end of many texts, and helps nobody."""
 _KEY_LIKE = re.compile(r"\b(?:sk|pk|rk|key|ghp|xox[a-z])[-_][A-Za-z0-9_\-]{8,}|(?i:bearer)\s+[A-Za-z0-9._\-]{8,}")
 
 
 def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """JSON data with the secrets in use, and whatever looks like a key, taken out of every text."""
+    """JSON data with the secrets in use, and whatever looks like a key, taken out of every text.
+
+    A secret is found as it is, in JSON and in a URL.
+    """
+    known = tuple(filter(None, secrets))
+    # The longest first: one that is part of another would leave the rest of it.
+    return _redacted(value, tuple(sorted({*known, *forms_of_all(known)}, key=len, reverse=True)))
+
+
+def _redacted(value: Any, secrets: tuple[str, ...]) -> Any:
     if isinstance(value, str):
-        # The longest first: one that is part of another would leave the rest of it.
-        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        for secret in secrets:
             value = _without(secret, value)
         return _KEY_LIKE.sub("***", value)
     if isinstance(value, Mapping):
-        return {redact(str(key), secrets): redact(item, secrets) for key, item in value.items()}
+        return {_redacted(str(key), secrets): _redacted(item, secrets) for key, item in value.items()}
     if isinstance(value, list | tuple | set):
-        return [redact(item, secrets) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else redact(str(value), secrets)
+        return [_redacted(item, secrets) for item in value]
+    return value if value is None or isinstance(value, bool | int | float) else _redacted(str(value), secrets)
 
 
 def _without(secret: str, text: str) -> str:
@@ -52,6 +60,22 @@ def message_of(value: object, secrets: Iterable[str] = ()) -> str:
         # Half a secret may stand at the cut, where it is not found; what stands before it may have become short.
         clean = clean[: max(0, len(clean) - max(map(len, known), default=0))]
     return clean[:MAX_MESSAGE_CHARS]
+
+
+def clean_warnings(told: Iterable[object], secrets: Iterable[str]) -> list[dict[str, str]]:
+    """The warnings of a node without secrets."""
+    known = tuple(secrets)
+    forms = forms_of_all(known)
+    return [redact({**item, "message": _whole(item["message"], forms)}, known) for item in warnings_of(told)]
+
+
+def _whole(message: str, forms: tuple[str, ...]) -> str:
+    """A warning is cut where the node gives it: then it may end with a part of a secret, which nobody recognises."""
+    if not message.endswith("\u2026") and len(message) < MAX_WARNING_CHARS:
+        return message
+    body = message.removesuffix("\u2026")
+    part = max((begun_at_end(body, form) for form in forms), default=0)
+    return f"{body[: len(body) - part]}\u2026" if part >= MIN_PART_CHARS else message
 
 
 def failure(

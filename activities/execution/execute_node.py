@@ -255,7 +255,8 @@ class ExecuteNode:
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
-        logger = NodeLog(log, {"run": call.run, "node": call.path, "attempt": attempt.number})
+        about = {"run": call.run, "node": call.path, "attempt": attempt.number}
+        logger = NodeLog(log, about, attempt.secrets.revealed)
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from innkeeper.activities.execution.errors import message_of, redact
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
-from innkeeper.activities.sanitize import finite_number, json_details, printable
+from innkeeper.activities.sanitize import finite_number, json_details
 
 PROGRESS_S = 0.1
 """How often the progress of one node is sent."""
@@ -53,24 +55,33 @@ class ProgressReporter:
 
 
 class NodeLog(logging.LoggerAdapter[logging.Logger]):
-    """`NodeContext.logger`: adds to each line which run and node it is of, and bounds what the node says in it."""
+    """`NodeContext.logger`: adds to each line which run and node it is of, and bounds what the node says in it.
+
+    Args:
+        revealed: The secrets that the node has been shown so far; they are masked. It may grow.
+    """
+
+    def __init__(self, logger: logging.Logger, extra: Mapping[str, object], revealed: Collection[str] = ()) -> None:
+        super().__init__(logger, extra)
+        self._revealed = revealed
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
         if not self.isEnabledFor(level):
             return
-        extra = json_details(kwargs.pop("extra", None) or {})
+        revealed = tuple(self._revealed)
+        extra = redact(json_details(kwargs.pop("extra", None) or {}), revealed)
         # One frame more: the line is of who called the node's logger, not of this method.
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
-        self.logger.log(level, "%s", _text(msg, args), **kwargs, extra={**extra, **(self.extra or {})})
+        text = message_of(_text(msg, args), revealed)
+        self.logger.log(level, "%s", text, **kwargs, extra={**extra, **(self.extra or {})})
 
 
-def _text(msg: object, args: tuple[object, ...]) -> str:
+def _text(msg: object, args: tuple[object, ...]) -> object:
     """The line as `logging` makes it; the bare message when it does not fit its arguments."""
-    template = msg if isinstance(msg, str) else printable(msg)
     if not args:
-        return printable(template)
+        return msg
     values = args[0] if len(args) == 1 and isinstance(args[0], dict) and args[0] else args
     try:
-        return printable(template % values)
+        return str(msg) % values
     except Exception:  # a wrong placeholder, or whatever the `__str__` of a node's own class does
-        return printable(template)
+        return msg

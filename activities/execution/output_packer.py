@@ -7,13 +7,14 @@ from typing import Any
 
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.stream import Collected
-from innkeeper.activities.execution.values import Values
+from innkeeper.activities.execution.values import OutputMask, Values
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.services.masking import forms_of_all, mask
 
 
 class OutputPacker:
-    """Packs the outputs of nodes: large values are stored, secrets become references."""
+    """Packs the outputs of nodes: large values are stored, secrets become references or are masked."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
@@ -26,14 +27,16 @@ class OutputPacker:
         """
         if not isinstance(given, Mapping):
             raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
-        call = attempt.call
+        call, forms = attempt.call, forms_of_all(attempt.secrets.revealed)
+        masking = OutputMask(forms)
         outputs = {
-            slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets)
-            for slot, value in given.items()
+            slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets, masking=masking)
+            for slot, value in ((mask(name, forms), value) for name, value in given.items())
             if slot not in call.streams
         }
         for slot in call.streams:
             outputs[slot] = await self._pack_stream(slot, collected)
+        attempt.note_masked(masking.masked)
         return outputs
 
     async def pack_interface(self, call: NodeCall, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from innkeeper.activities.sanitize import mended, printable
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeMustWait
 from innkeeper.nodes.node import Chunk, Outputs
+from innkeeper.nodes.services.masking import ChunkMask, forms_of_all
 
 MAX_COLLECTED_CHARS = 64_000_000
 OPEN_PATIENCE_S = 5.0
@@ -150,6 +151,8 @@ class StreamOutput:
         self._attempt = attempt
         self._inputs = inputs
         self._is_resumable = is_resumable
+        self._masking = ChunkMask()
+        self._known_secrets = 0
         wants_items = attempt.call.collect_chunks
         self.collected = Collected(items=[] if wants_items else None)
         if answer.next:
@@ -159,20 +162,39 @@ class StreamOutput:
 
     async def publish_all(self, items: AsyncGenerator[Any, None]) -> Mapping[str, Any] | None:
         """Publish the chunks as they come; gives the batch outputs, if the node has any."""
+        outputs: Mapping[str, Any] | None = None
         async with aclosing(items):
             async for item in items:
                 if isinstance(item, Outputs):
-                    return item
+                    outputs = item
+                    break
                 if not isinstance(item, Chunk):
                     raise InvalidNode(f"the node yielded {type(item).__name__}; yield Chunk, or Outputs last")
-                self._publish(item)
+                for chunk in self._masked(item):
+                    self._publish(chunk)
                 if item.type == "error_chunk":
                     raise await self._error_behind(items, item)
                 if self.collected.count % YIELD_TO_LOOP_EVERY == 0:
                     await asyncio.sleep(0)
                 if self._attempt.call.keep_chunks:
                     await self._wait_for_room()
-        return None
+        for chunk in self._masking.end():
+            self._publish(chunk)
+        if self._masking.has_masked:
+            self._attempt.note_masked(self._attempt.call.streams)
+        return outputs
+
+    def _masked(self, chunk: Chunk) -> list[Chunk]:
+        """The chunk without the secrets that the node has been shown so far."""
+        revealed = self._attempt.secrets.revealed
+        if len(revealed) != self._known_secrets:
+            self._known_secrets = len(revealed)
+            self._masking.add(forms_of_all(revealed))
+        chunks = self._masking.feed(chunk)
+        if self._is_resumable:
+            # What is held back would be lost with this attempt: a later one goes on behind what was published.
+            chunks += self._masking.end()
+        return chunks
 
     def _publish(self, chunk: Chunk) -> None:
         index = self.collected.count

@@ -12,6 +12,7 @@ from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_mark
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeInputError
 from innkeeper.nodes.node import Blobs, SecretRef
+from innkeeper.nodes.services.masking import MASK, mask_json
 
 JSON_MIME = "application/json"
 BYTES_MIME = "application/octet-stream"
@@ -23,6 +24,35 @@ _LARGEST_CACHED = 1024 * 1024
 class Sealer(Protocol):
     async def seal(self, value: str) -> SecretRef:
         """Store a secret of the run's owner, give back its reference."""
+
+
+class OutputMask:
+    """Takes the secrets that a node has been shown out of what it gives, and notes where.
+
+    Args:
+        forms: How they may be written (`forms_of_all`).
+
+    Attributes:
+        masked: The outputs that held one.
+    """
+
+    def __init__(self, forms: tuple[str, ...] = ()) -> None:
+        self._forms = forms
+        self.masked: list[str] = []
+
+    def of_json(self, slot: str, data: bytes) -> bytes:
+        return self._noted(slot, data, mask_json(data, self._forms)) if self._forms else data
+
+    def of_bytes(self, slot: str, data: bytes) -> bytes:
+        clean = data
+        for form in self._forms:
+            clean = clean.replace(form.encode(errors="surrogatepass"), MASK.encode())
+        return self._noted(slot, data, clean)
+
+    def _noted(self, slot: str, data: bytes, clean: bytes) -> bytes:
+        if clean != data:
+            self.masked.append(slot)
+        return clean
 
 
 class Values:
@@ -68,17 +98,29 @@ class Values:
             return value
         return [item for piece in value[PIECES] for item in await self.resolve(piece)]
 
-    async def pack(self, slot: str, value: Any, seal: Iterable[str] = (), sealer: Sealer | None = None) -> Any:
-        """The form in which an output travels. Raises NodeError when the value is not data."""
+    async def pack(
+        self,
+        slot: str,
+        value: Any,
+        seal: Iterable[str] = (),
+        sealer: Sealer | None = None,
+        *,
+        masking: OutputMask | None = None,
+    ) -> Any:
+        """The form in which an output travels. Raises NodeError when the value is not data.
+
+        What is sealed is not masked: a key that a node has been shown may be part of the secret that it gives.
+        """
+        masking = masking or OutputMask()
         if isinstance(value, bytes | bytearray | memoryview) and not seal:
-            return await self.store(bytes(value), BYTES_MIME, f"{len(value)} bytes")
+            return await self.store(masking.of_bytes(slot, bytes(value)), BYTES_MIME, f"{len(value)} bytes")
         if isinstance(value, str) and len(value) > MAX_VALUE_BYTES:
             # It would be too large in any encoding: no need to fill as much memory once more.
             raise _too_large(f"a text of {len(value)} characters")
         sealed = await _sealed(slot, value, tuple(seal), sealer)
         # What the seal put in is a reference by intent; a marker anywhere else is a user's object.
         foreign = _without(sealed, tuple(seal))
-        data = _dump(slot, sealed)
+        data = masking.of_json(slot, _dump(slot, sealed))
         if len(data) <= INLINE_LIMIT and not holds_marker(foreign):
             # What a node gives is normalised to JSON, so that a consumer sees the same whether it was stored or not.
             return orjson.loads(data)

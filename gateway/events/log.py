@@ -127,6 +127,12 @@ class EventLog(Protocol):
     async def open_runs(self) -> list[RunInfo]:
         """Runs that are not sealed, oldest first."""
 
+    async def correct_dates(self, now_ms: int, *, margin_ms: int) -> int:
+        """The clock was set back to `now_ms`: open runs of a later date get a date `margin_ms` before it.
+
+        What such a run has written since then must not look older than the run. Gives how many there were.
+        """
+
     async def seal(self, run: str) -> None:
         """Nothing is appended from now on. Sealing again, or sealing an unknown run, changes nothing."""
 

@@ -113,6 +113,10 @@ class SqliteEventLog:
     async def open_runs(self) -> list[RunInfo]:
         return await self._infos("WHERE sealed_ms IS NULL ORDER BY created_ms", ())
 
+    async def correct_dates(self, now_ms: int, *, margin_ms: int) -> int:
+        update = "UPDATE runs SET created_ms=? WHERE sealed_ms IS NULL AND created_ms>?"
+        return await self._commit(lambda db: db.execute(update, (now_ms - margin_ms, now_ms)).rowcount)
+
     async def seal(self, run: str) -> None:
         update, row = "UPDATE runs SET sealed_ms=? WHERE run=? AND sealed_ms IS NULL", (_now_ms(), run)
         await self._commit(lambda db: db.execute(update, row))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
 from innkeeper.workflows.compiler.literals import Literals, SecretUse
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
+from innkeeper.workflows.compiler.run_limit import waits_beyond
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
 
@@ -43,11 +45,22 @@ class Checked:
 
 
 class Admission:
-    """Reads, compiles and admits documents."""
+    """Reads, compiles and admits documents.
+
+    Args:
+        run_timeout_s: Seconds that a run may take; None: as long as it likes.
+    """
 
     def __init__(
-        self, catalogue: Catalogue, workflows: WorkflowFiles, blobs: FolderBlobs, secrets: SecretStore
+        self,
+        catalogue: Catalogue,
+        workflows: WorkflowFiles,
+        blobs: FolderBlobs,
+        secrets: SecretStore,
+        *,
+        run_timeout_s: float | None = None,
     ) -> None:
+        self._run_timeout_s = run_timeout_s
         self._catalogue = catalogue
         self._workflows = workflows
         self._blobs = blobs
@@ -78,6 +91,7 @@ class Admission:
         plan, warnings = with_new_inputs(plan, _inputs_of({"inputs": inputs}), literals)
         if literals.problems:
             raise InvalidWorkflow([*warnings, *literals.problems])
+        warnings = (*warnings, *self._check_waits(plan, warnings))
         await asyncio.to_thread(self._check_references, literals.references, user, warnings)
         compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
         await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
@@ -107,7 +121,20 @@ class Admission:
         compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
         warnings = (*odd, *unknown, *compiled.warnings)
         self._check_references(compiled.references, user, warnings)
-        return Checked(compiled, warnings)
+        return Checked(compiled, (*warnings, *self._check_waits(compiled.plan, warnings)))
+
+    def _check_waits(self, plan: RunPlan, warnings: Iterable[Problem]) -> list[Problem]:
+        """Warnings for waits that go on when a run must have ended.
+
+        Raises:
+            InvalidWorkflow: One of them cannot end before.
+        """
+        if self._run_timeout_s is None:
+            return []
+        found = waits_beyond(plan, self._run_timeout_s, time.time())
+        if any(problem.level == "error" for problem in found):
+            raise InvalidWorkflow([*warnings, *found])
+        return found
 
     def _check_references(self, references: Iterable[SecretUse], user: str, warnings: Iterable[Problem]) -> None:
         """Blocking. A reference in a document counts only for the secret's owner and its hosts.

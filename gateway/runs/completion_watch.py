@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import itertools
 import logging
 import time
 from typing import Any
@@ -20,6 +21,8 @@ MAX_WATCHED = 500
 """Each watched run holds a long poll; the server allows some 1,200. Beyond this, visibility is asked instead."""
 VISIBILITY_S = 2.0
 VISIBILITY_OVERLAP_S = 60.0
+ASKED_BY_NAME = 50
+"""Runs that each poll asks for by name: the clocks of this machine and of the server may differ, or jump."""
 
 
 class CompletionWatcher:
@@ -74,7 +77,10 @@ class CompletionWatcher:
             await asyncio.sleep(VISIBILITY_S)
             asked = time.time()
             try:
-                await self._ask(await self._temporal.wait(), since)
+                client = await self._temporal.wait()
+                await self._ask(client, f"CloseTime > '{_moment(since)}'")
+                if names := self._next_names():
+                    await self._ask(client, f"WorkflowId IN ({', '.join(map(repr, names))})")
             except RPCError as error:
                 logger.warning("visibility query failed", extra={"event": "visibility", "code": str(error.status)})
                 continue
@@ -84,10 +90,20 @@ class CompletionWatcher:
             # Visibility lags behind: look at the last minute again.
             since = asked - VISIBILITY_OVERLAP_S
 
-    async def _ask(self, client: Client, since: float) -> None:
-        moment = datetime.datetime.fromtimestamp(since, datetime.UTC).isoformat(timespec="seconds")
-        closed = f"WorkflowType='GraphWorkflow' AND ExecutionStatus != 'Running' AND CloseTime > '{moment}'"
+    def _next_names(self) -> list[str]:
+        """Some of those that wait, in turn."""
+        chosen = list(itertools.islice(self._others, ASKED_BY_NAME))
+        for run in chosen:
+            self._others[run] = self._others.pop(run)
+        return chosen
+
+    async def _ask(self, client: Client, which: str) -> None:
+        closed = f"WorkflowType='GraphWorkflow' AND ExecutionStatus != 'Running' AND {which}"
         async for execution in client.list_workflows(closed):
             turn = self._others.get(execution.id)
             if turn is not None:
                 turn.set()
+
+
+def _moment(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")

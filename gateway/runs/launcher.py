@@ -185,12 +185,14 @@ class RunLauncher:
         self._latency.started(row.id)
 
     async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
+        limit_s = self._settings.run_timeout_s
         await client.start_workflow(
             WORKFLOW_TYPE,
             args=[plan, _start_of(row)],
             id=row.id,
             task_queue=self._settings.task_queue,
             task_timeout=TASK_TIMEOUT,
+            execution_timeout=None if limit_s is None else timedelta(seconds=limit_s),
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=None if self._no_search_attributes else _search_attributes(row),

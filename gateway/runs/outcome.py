@@ -60,7 +60,8 @@ def _failure(cause: BaseException | None, interrupted: bool) -> tuple[str, JsonO
     if isinstance(cause, TerminatedError):
         return "error", {"message": f"the run was terminated in Temporal ({cause.message})", "code": "terminated"}
     if isinstance(cause, WorkflowTimeout):
-        return "error", {"message": "the run took longer than a run may take", "code": "timeout"}
+        message = "the run took longer than a run may take (INNKEEPER_RUN_TIMEOUT_S)"
+        return "error", {"message": message, "code": "run_timeout"}
     if isinstance(cause, ApplicationError):
         return "error", {"message": cause.message, "code": cause.type or "internal_error"}
     return "error", {"message": "the run failed inside the engine", "code": "internal_error"}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from innkeeper.gateway.events.clock import LOOK_S, AgeGuard, correct_dates
 from innkeeper.gateway.events.log import EventLog
 
 logger = logging.getLogger("innkeeper.gateway")
 
-CLEANING_S = 600.0
 FIRST_COLLECTION_S = 120.0
 """What a gateway takes up at its start comes first."""
 
@@ -36,12 +37,15 @@ class Retention:
     async def keep_clean(self) -> None:
         """For ever: delete the event logs of runs that ended long ago, whose results stay, and runs that ended even
         longer ago."""
+        ages = AgeGuard()
         while True:
             try:
-                await self._clean()
+                await correct_dates(self.log, time.time())
+                if ages.is_calm():
+                    await self._clean()
             except Exception:
                 logger.exception("deleting runs and event logs failed", extra={"event": "clean_failed"})
-            await asyncio.sleep(CLEANING_S)
+            await asyncio.sleep(LOOK_S)
 
     async def _clean(self) -> None:
         if self.run_days and (runs := await self.delete_older(self.run_days * 86_400)):

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from innkeeper.gateway.events.clock import correct_dates
 from innkeeper.gateway.events.log import EventLog
 from innkeeper.gateway.store.runs import HeldByRun, RunStore
 from innkeeper.nodes.errors import ResourceError
@@ -155,6 +156,7 @@ class GarbageCollector:
     async def _horizon(self) -> float:
         """Values written since then stay: references to them may be on their way in open runs, in Temporal alone."""
         now = time.time()
+        await correct_dates(self._log, now)
         opened = [info.created_ms for info in (await self._log.open_runs())[:1]]
         if (submitted := await self._store.oldest_open()) is not None:
             opened.append(submitted)

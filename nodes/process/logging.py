@@ -7,13 +7,14 @@ may be content of a user. It lives in `nodes` because both processes may import 
 from __future__ import annotations
 
 import datetime
+import io
 import json
 import logging
 import sys
 import traceback
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 import orjson
 
@@ -33,6 +34,8 @@ _NOISY = (
 )
 _FIRST = ("event", "run", "node", "attempt")
 _FRAMES = 12
+MAX_PRINTED_BYTES = 65_536
+"""Of a line that does not end."""
 # Ends of lines that JSON leaves as they are, but by which some readers of lines split.
 _LINE_ENDS = str.maketrans({"\x85": "\\u0085", "\u2028": "\\u2028", "\u2029": "\\u2029"})
 
@@ -42,11 +45,11 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, redact: Redactor) -> None:
         super().__init__()
-        self._redact = redact
+        self.redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         try:
-            return self.render(line_of(record, LogValues(self._redact)))
+            return self.render(line_of(record, LogValues(self.redact)))
         except Exception:  # losing one line must not end what wrote it
             return self.render({"level": "error", "logger": "innkeeper", "message": "a log line could not be written"})
 
@@ -129,6 +132,49 @@ def configure(
         logger.propagate = True
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def mask_in_log(secrets: Iterable[str]) -> None:
+    """Mask these values in every line of this process from here on, whoever logs it."""
+    secrets = tuple(secrets)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler.formatter, JsonFormatter):
+            handler.formatter.redact.learn(secrets)
+
+
+def prints_to_log(logger: logging.Logger) -> TextIO:
+    """A stream for `sys.stdout` and `sys.stderr`: what code prints becomes lines of the log, redacted and bounded as
+    all others."""
+    return io.TextIOWrapper(_LogLines(logger), encoding="utf-8", errors="backslashreplace", write_through=True)
+
+
+class _LogLines(io.BufferedIOBase):
+    name = "<log>"
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._open = b""
+        self._is_writing = False
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 2  # for code that hands the stream to the system, as faulthandler does
+
+    def write(self, data: Any) -> int:
+        *lines, self._open = (self._open + bytes(data)).split(b"\n")
+        if len(self._open) > MAX_PRINTED_BYTES:
+            lines, self._open = [*lines, self._open], b""
+        # `logging` prints to stderr what goes wrong while it writes a line.
+        if not self._is_writing:
+            self._is_writing = True
+            try:
+                for line in filter(bytes.strip, lines):
+                    self._logger.info("%s", line.decode(errors="backslashreplace"))
+            finally:
+                self._is_writing = False
+        return len(data)
 
 
 def _message(record: logging.LogRecord, values: LogValues) -> str:

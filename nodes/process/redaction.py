@@ -11,6 +11,8 @@ MASK = "***"
 MIN_ENVIRONMENT_SECRET_CHARS = 8
 """A shorter value of another program's variable is more likely a word than a key; masking it would spoil many lines."""
 
+MAX_LEARNED = 300
+"""Each costs a search in every line of the log."""
 _SHORT_CHARS = 64
 
 # What keys and tokens follow in URLs, headers and JSON.
@@ -40,11 +42,26 @@ class Redactor:
     """
 
     def __init__(self, known: Iterable[str] = ()) -> None:
-        forms = {form for value in known if value for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])}
-        # The longest first: one secret may be the beginning of another one.
-        self._known = tuple(sorted(forms, key=len, reverse=True))
-        self.longest = len(self._known[0]) if self._known else 0
+        self._first = frozenset(form for value in known if value for form in _escaped(value))
+        # Used as an ordered set: the last learned is at the end.
+        self._learned: dict[str, None] = {}
+        self._set_known()
 
+    def learn(self, values: Iterable[str]) -> None:
+        """Mask further values from here on: of all that were learned so, the last MAX_LEARNED. Safe in any thread."""
+        learned = dict(self._learned)
+        for form in (form for value in values if value for form in _escaped(value)):
+            learned.pop(form, None)
+            learned[form] = None
+        is_known = learned.keys() <= self._learned.keys()
+        self._learned = dict(list(learned.items())[-MAX_LEARNED:])
+        if not is_known:
+            self._set_known()
+
+    def _set_known(self) -> None:
+        # The longest first: one secret may be the beginning of another one.
+        self._known = tuple(sorted({*self._first, *self._learned}, key=len, reverse=True))
+        self.longest = len(self._known[0]) if self._known else 0
         # Names of loggers, fields and nodes come again and again.
         self._remembered = lru_cache(maxsize=2_000)(self._redacted)
 
@@ -60,6 +77,10 @@ class Redactor:
             if sign in folded:
                 return _masked(text)
         return text
+
+
+def _escaped(value: str) -> set[str]:
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1]}
 
 
 def _masked(text: str) -> str:

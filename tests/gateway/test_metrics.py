@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from innkeeper.gateway.metrics import MAX_NODE_TYPES, Metrics, NodeTypeLabels
 
 
@@ -59,4 +61,17 @@ def test_clock_that_was_set_back_gives_no_negative_time() -> None:
     metrics.runs.starting("r", ago_ms(-60))
     metrics.runs.started("r")
     assert counts(metrics) == (1, 0)
-    assert metrics.registry.get_sample_value("innkeeper_run_queue_seconds_sum") == 0
+    assert 0 <= (metrics.registry.get_sample_value("innkeeper_run_queue_seconds_sum") or 0) < 1
+
+
+@pytest.mark.parametrize("jump_s", [-31_536_000, -86_400, 86_400, 31_536_000])
+def test_clock_that_jumps_while_a_run_waits_changes_no_measured_time(
+    jump_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    metrics.runs.starting("r", ago_ms(2))
+    monkeypatch.setattr(time, "time", lambda now=time.time: now() + jump_s)
+    metrics.runs.started("r")
+    metrics.runs.node_began("r")
+    for name in ("run_queue", "run_first_event"):
+        assert metrics.registry.get_sample_value(f"innkeeper_{name}_seconds_sum") == pytest.approx(2, abs=1)

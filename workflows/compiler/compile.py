@@ -76,8 +76,9 @@ def compile_document(
     if any(problem.level == "error" for problem in problems):
         raise InvalidWorkflow(problems)
     plan = Planner(graph, literals, groups, {}).run()
-    if literals.problems:
-        raise InvalidWorkflow([*problems, *literals.problems])
+    problems += literals.problems
+    if any(problem.level == "error" for problem in problems):
+        raise InvalidWorkflow(problems)
     encoded = plan.encode()
     if len(encoded) > MAX_PLAN_BYTES:
         raise InvalidWorkflow([*problems, _too_large(len(encoded))])

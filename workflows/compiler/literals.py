@@ -58,7 +58,7 @@ class Literals:
     Attributes:
         secrets: Typed secrets, by id.
         references: Typed references to stored secrets.
-        problems: References that are none.
+        problems: References that are none, and secrets that do not stay secret.
         blobs: sha256 to JSON bytes of large literals.
     """
 

@@ -16,6 +16,7 @@ from innkeeper.workflows.compiler.literals import Literals
 from innkeeper.workflows.compiler.literals import Place as LiteralPlace
 from innkeeper.workflows.compiler.node_limits import leaves_segment, retry_of, timeouts_of
 from innkeeper.workflows.compiler.resolve import ResolvedNode
+from innkeeper.workflows.compiler.secret_checks import PARTS, readable_parts, secrets_from_outside
 from innkeeper.workflows.compiler.secret_hosts import host_of_node
 from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, secret_flow, secret_keys
 from innkeeper.workflows.compiler.slots import PlannedInputs
@@ -51,6 +52,10 @@ class Planner:
             for node_id, slots in graph.inputs.items()
         }
         self._flow = self._secret_flow(asked)
+        for node in graph.nodes.values():
+            odd = secrets_from_outside(node, self._flow.of_outputs(node.id))
+            odd += readable_parts(node, self._planned[node.id], self._secret_parts(node))
+            literals.problems += [problem for problem in odd if problem not in literals.problems]
         self._outputs = {key: found for key in self._document.output_interface_mappings if (found := self._output(key))}
         self._lists = self._wanting_chunk_lists()
         self._catching = {
@@ -219,8 +224,34 @@ class Planner:
         place = self._place(node)
         return {
             key: self._literal(slot, self._flow.of_input(node.id, key), replace(place, slot=key))
-            for key, slot in self._planned[node.id].items()
+            for key, slot in self._with_sealed_parts(node, place).items()
         }
+
+    def _secret_parts(self, node: ResolvedNode) -> Mapping[str, Keys]:
+        """Of a node that repeats a workflow: input of that workflow to its secret keys, where a part of a list or an
+        object goes in."""
+        inner, repeats = self._inner.get(node.id), node.definition.runs_workflow
+        if inner is None or repeats not in PARTS:
+            return {}
+        if repeats == "loop":
+            return {key: keys for key, keys in inner.secret_inputs.items() if keys}
+        item = str(node.config.get("itemKey") or "item")
+        return {item: keys} if (keys := inner.secret_inputs.get(item, ())) else {}
+
+    def _with_sealed_parts(self, node: ResolvedNode, place: LiteralPlace) -> PlannedInputs:
+        """The inputs of a node, with references for the secrets in typed items and typed fields of a state."""
+        planned, parts = self._planned[node.id], self._secret_parts(node)
+        key = SlotKey(PARTS.get(node.definition.runs_workflow or "", ""))
+        slot = planned.get(key)
+        if not parts or slot is None or not slot.has_value:
+            return planned
+        at, value = replace(place, slot=key), slot.value
+        if isinstance(value, list | tuple):
+            (keys,) = parts.values()
+            value = [self._literals.seal(item, keys, at) for item in value]
+        elif isinstance(value, Mapping):
+            value = {name: self._literals.seal(item, parts.get(name, ()), at) for name, item in value.items()}
+        return {**planned, key: replace(slot, value=value)}
 
     def _literal(self, slot: PlannedInput, keys: Keys, place: LiteralPlace) -> PlannedInput:
         if not slot.has_value:

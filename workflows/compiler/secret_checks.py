@@ -1,4 +1,4 @@
-"""Keys and passwords typed where they are not kept secret: the run goes on, with a warning."""
+"""Keys and passwords where they are not kept secret: a warning for what is typed, an error for what comes later."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import orjson
 
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import Problem
+from innkeeper.workflows.compiler.literals import WHOLE
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secret_names import KEY_HEADER, KEY_NAME, stray_keys
-from innkeeper.workflows.compiler.secrets_plan import secret_keys
+from innkeeper.workflows.compiler.secrets_plan import Keys, secret_keys
+from innkeeper.workflows.compiler.slots import PlannedInputs
+from innkeeper.workflows.plan import SlotKey
 
 _MAX_HEADERS_TEXT = 100_000
 _READABLE = "what stands there is not kept secret: it stays readable in the run's history and events"
@@ -69,6 +72,67 @@ def _secret_names(slots: Mapping[str, Input]) -> dict[str, str]:
     """Name to where it belongs, of every secret: whole slots, and keys inside of objects."""
     inner = {name: f"{name!r} of {key!r}" for key, slot in slots.items() for name in slot.secret_keys}
     return inner | {key: repr(key) for key, slot in slots.items() if slot.secret}
+
+
+def secrets_from_outside(node: ResolvedNode, asked: Mapping[str, Keys]) -> list[Problem]:
+    """Errors for secrets that would reach a running graph by an approval or an event, which its history shows.
+
+    Args:
+        asked: The secret keys that others take of each output of the node.
+    """
+    find = _FROM_OUTSIDE.get(node.definition.full_type)
+    if find is None or node.node.bypassed:
+        return []
+    return [
+        Problem("secret_from_outside", f"node {node.id!r}: {what}; {_BETTER}", node=node.id, slot=slot)
+        for slot, what in find(node, asked)
+    ]
+
+
+PARTS = {"each": "items", "loop": "state"}
+"""How a node repeats a workflow, to its slot whose parts become inputs of that workflow."""
+
+
+def readable_parts(node: ResolvedNode, inputs: PlannedInputs, parts: Mapping[str, Keys]) -> list[Problem]:
+    """A warning for items or a state that another node gives, and of which a part goes into a secret slot.
+
+    What is typed there is kept secret.
+
+    Args:
+        parts: Inputs of the repeated workflow that take secrets.
+    """
+    slot = PARTS.get(node.definition.runs_workflow or "", "")
+    found = inputs.get(SlotKey(slot))
+    if not parts or found is None or not found.feeds:
+        return []
+    what = f"parts of {slot!r} go into slots that take a secret ({', '.join(map(repr, parts))}). A key that another"
+    message = f"node {node.id!r}: {what} node puts there is not kept secret; type it, or give the node a reference"
+    return [Problem("readable_secret", message, level="warning", node=node.id, slot=slot)]
+
+
+_BETTER = (
+    "it would stay readable in the run's history. Give the secret when the run is started (an interface input that "
+    "feeds the secret slot), or use a channel"
+)
+
+
+def _in_answer(node: ResolvedNode, asked: Mapping[str, Keys]) -> Iterable[tuple[str, str]]:
+    if asked.get("answer"):
+        yield "answer", "its output 'answer' feeds a slot that takes a secret"
+    wanted = {key for slot in ("approved", "rejected", "timeout") for key in asked.get(slot, ())}
+    form = node.config.get("form")
+    for field in form if isinstance(form, list | tuple) else ():
+        key = str(field.get("key"))[:50] if isinstance(field, Mapping) else ""
+        if key in wanted or WHOLE in wanted:
+            yield "form", f"its field {key!r} feeds a slot that takes a secret"
+
+
+def _in_event(node: ResolvedNode, asked: Mapping[str, Keys]) -> Iterable[tuple[str, str]]:
+    if asked.get("data"):
+        yield "data", "the data of an event feeds a slot that takes a secret"
+
+
+_FROM_OUTSIDE = {"core:Approval": _in_answer, "core:WaitForEvent": _in_event}
 
 
 def _hidden_places(slots: Mapping[str, Input]) -> str:

@@ -13,7 +13,7 @@ from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry
-from innkeeper.nodes.services.masking import TextMask, forms_of, mask
+from innkeeper.nodes.services.masking import ChunkMask, forms_of, mask
 
 
 @dataclass(frozen=True)
@@ -90,16 +90,11 @@ class DispatchingLlm:
 
 async def _masked(chunks: AsyncIterator[Chunk], forms: tuple[str, ...]) -> AsyncIterator[Chunk]:
     """The chunks without the key, also where it is split over several pieces of the text."""
-    text = TextMask(forms)
+    masking = ChunkMask(forms)
     # The consumer closes this generator when a run is interrupted: the provider's stream must end with it.
     async with aclosing(cast("AsyncGenerator[Chunk, None]", chunks)) as parts:
         async for chunk in parts:
-            if chunk.type == "text_chunk" and isinstance(chunk.content, str):
-                if ready := text.feed(chunk.content):
-                    yield Chunk(chunk.type, ready, mask(chunk.extra, forms))
-                continue
-            if chunk.type == "finish_reason_chunk" and (rest := text.end()):
-                yield Chunk("text_chunk", rest)
-            yield Chunk(chunk.type, mask(chunk.content, forms), mask(chunk.extra, forms))
-    if rest := text.end():
-        yield Chunk("text_chunk", rest)
+            for masked in masking.feed(chunk):
+                yield masked
+    for rest in masking.end():
+        yield rest

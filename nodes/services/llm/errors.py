@@ -79,7 +79,8 @@ def status_error(
     """The error for an HTTP status of 400 or more. A 429 that says how long to wait is no failure but a wait."""
     word = _provider_word(body)
     code = _code(status, word)
-    retry_after = _retry_after(headers, now or datetime.now(UTC))
+    # By the server's own clock, if it tells it: this machine's may be a day off.
+    retry_after = _retry_after(headers, _date(headers.get("date")) or now or datetime.now(UTC))
     out_of_quota = word == "insufficient_quota"
     message = f"the provider at {host} answered {status}{f' ({word})' if word else ''}{_hint(code, out_of_quota)}"
     details = {"host": host, "status": status, "provider_code": word}
@@ -156,11 +157,16 @@ def _seconds(text: str | None, now: datetime) -> float | None:
     number = _non_negative_number(text)
     if number is not None or text is None:
         return number
+    when = _date(text)
+    return None if when is None else when.timestamp() - now.timestamp()
+
+
+def _date(text: str | None) -> datetime | None:
     try:
-        when = parsedate_to_datetime(text)
+        when = parsedate_to_datetime(text) if text else None
     except ValueError:
         return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now.timestamp()
+    return when.replace(tzinfo=UTC) if when is not None and when.tzinfo is None else when
 
 
 def _non_negative_number(text: str | None) -> float | None:

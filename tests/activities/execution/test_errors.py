@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
 from temporalio.exceptions import ApplicationErrorCategory
 
-from innkeeper.activities.execution.errors import MAX_REDACTED_CHARS, failure, redact
+from innkeeper.activities.execution.errors import MAX_REDACTED_CHARS, clean_warnings, failure, redact
 from innkeeper.activities.execution.retry_rules import MAX_DELAY_S
 from innkeeper.activities.sanitize import MAX_DETAILS_BYTES, MAX_MESSAGE_CHARS
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeInputError, NodeTimeout, ProviderError, ResourceError
+from innkeeper.nodes.node import MAX_WARNING_CHARS, NodeContext
+from innkeeper.nodes.testing import memory_services
 
 
 def reported(error: Exception, **options: Any) -> Any:
@@ -223,3 +227,19 @@ def test_short_secret_goes_where_it_stands_by_itself_and_words_stay() -> None:
     assert redact("the key 'e' is refused; see e=e.", ["e"]) == "the key '***' is refused; see ***=***."
     assert redact("the server refused ab1x and Xab1", ["ab1"]) == "the server refused ab1x and Xab1"
     assert redact("prefixcanary", ["canary"]) == "prefix***"
+
+
+@pytest.mark.parametrize("secret", ['canary "quoted" key/1', "canary-plain-1"])
+def test_a_secret_in_json_or_in_a_url_is_taken_out_of_errors(secret: str) -> None:
+    texts = [secret, json.dumps([json.dumps({"key": secret})]), f"GET /?key={quote(secret, safe='')}"]
+    assert "canary" not in json.dumps(redact(texts, [secret]))
+
+
+@pytest.mark.parametrize("shown", range(1, 14))
+def test_a_warning_that_is_cut_in_the_middle_of_a_secret_does_not_end_with_a_part_of_it(shown: int) -> None:
+    secret, context = "canary-plain-1", NodeContext("r", "n", memory_services())
+    context.warn("odd", "x" * (MAX_WARNING_CHARS - 1 - shown) + secret)
+    (warning,) = clean_warnings(context.warnings, [secret])
+    assert warning["message"].rstrip("\u2026").count("canary"[:3]) == 0
+    (other,) = clean_warnings(context.warnings, ["another-secret"])
+    assert len(other["message"]) == MAX_WARNING_CHARS

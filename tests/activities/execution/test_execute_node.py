@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -771,6 +772,60 @@ async def test_a_revealed_secret_appears_nowhere(
         "files": b"".join(path.read_bytes() for path in stack.folder.rglob("*") if path.is_file()),
     }
     assert [place for place, data in places.items() if b"canary" in data] == []
+
+
+@pytest.fixture
+def generous(toys: Toys) -> None:
+    """Nodes that succeed and give away the secret that they were shown."""
+
+    async def out(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await context.services.secrets.reveal(inputs["key"])
+        return {"out": {"deep": [f"a {key} b", {key: 1}], "json": json.dumps({"key": key})}, "raw": key.encode()}
+
+    async def log_lines(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await context.services.secrets.reveal(inputs["key"])
+        context.logger.warning("asked with %s", key, extra={"headers": {"X-Key": [key]}})
+        return {"out": 1}
+
+    async def live(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+        yield Chunk("text_chunk", "before ")
+        key = await context.services.secrets.reveal(inputs["key"])
+        for piece in (key[:5], key[5:], f" {key} ", "canary-0"):  # the last one only begins like it
+            yield Chunk("text_chunk", piece)
+        yield Chunk("custom", {"key": key}, {"more": key})
+        yield Outputs({"out": key})
+
+    for execute in (out, log_lines, live):
+        toys.add(execute.__name__, execute, {"key": Input("STRING", secret=True)})
+
+
+@pytest.mark.usefixtures("generous")
+@pytest.mark.parametrize("type", ["out", "log_lines", "live"])
+async def test_a_secret_that_a_node_gives_away_is_masked_and_its_author_warned(
+    stack: Stack, gateway: FakeGateway, caplog: pytest.LogCaptureFixture, type: str
+) -> None:
+    inputs: Any = {"key": PlannedInput(value=stack.store.put(CANARY, USER).to_json(), has_value=True)}
+    with caplog.at_level(logging.INFO):
+        async with stack.worker():
+            handle = await stack.start((stream if type == "live" else batch)("n", type, inputs=inputs))
+            async with asyncio.timeout(30):
+                result = await handle.result()
+    entry = result["nodes"]["n"]
+    assert entry["status"] == "complete"
+    places = {
+        "history": await all_bytes(handle),
+        "socket": repr(gateway.messages).encode(),
+        "log": "\n".join(repr(vars(record)) for record in caplog.records).encode(),
+        "files": b"".join(path.read_bytes() for path in stack.folder.rglob("*") if path.is_file()),
+    }
+    assert [place for place, data in places.items() if CANARY.encode() in data] == []
+    (complete,) = gateway.sent("complete")
+    warned = [warning["message"].split("'")[1] for warning in complete.get("warnings", ())]
+    assert warned == {"out": ["raw", "out"], "log_lines": [], "live": ["out", "live"]}[type]
+    if type == "live":
+        told = "".join(sent["chunk"]["content"] for sent in gateway.sent("chunk") if sent["chunk"]["type"] != "custom")
+        assert told == "before *** *** canary-0"
+        assert entry["output"]["live"]["text"] == told
 
 
 async def test_a_secret_setting_reaches_the_node_as_a_reference(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:

@@ -23,6 +23,7 @@ from innkeeper.nodes.errors import InvalidNode, NodeInputError, ResourceError
 from innkeeper.nodes.node import SecretRef
 from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
+from tests.workflows.toys import NoSecrets
 
 
 class CountingBlobs(FolderBlobs):
@@ -397,7 +398,7 @@ async def test_values_that_a_group_only_hands_on_are_not_loaded(values: Values, 
     link.start()
 
     def services(user: str) -> Any:
-        return None, None
+        return None, NoSecrets()
 
     execute = ExecuteNode(load_catalogue(), services, link, values)
     call = NodeCall("run", "g/in", "core:GroupInput", {}, interface_inputs=given)

@@ -123,6 +123,20 @@ class EventLogConformance(ABC):
         assert await log.delete_sealed(max_age_s=0, max_bytes=0) == []
         assert await read_all(log, "open") == [1]
 
+    async def test_open_runs_of_the_future_get_a_date_of_today(self, log: EventLog) -> None:
+        for run in ("open", "sealed"):
+            await log.create_run(run, {})
+        await log.seal("sealed")
+        (info,) = await log.open_runs()
+        assert await log.correct_dates(info.created_ms, margin_ms=1000) == 0
+        year_ago = info.created_ms - 31_536_000_000
+        assert await log.correct_dates(year_ago, margin_ms=1000) == 1
+        assert [found.created_ms for found in await log.open_runs()] == [year_ago - 1000]
+        assert await log.correct_dates(year_ago, margin_ms=1000) == 0
+        sealed = await log.run_info("sealed")
+        assert sealed is not None
+        assert sealed.created_ms > year_ago
+
     async def test_stats_count_runs_and_events(self, log: EventLog) -> None:
         await log.create_run("a", {})
         await log.create_run("b", {})

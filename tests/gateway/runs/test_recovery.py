@@ -179,7 +179,12 @@ async def test_large_node_table_is_read_from_its_blob(stack: Any) -> None:
     assert len(result["nodeStatus"]) == 210
 
 
-async def test_more_runs_than_long_polls_are_all_closed(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead_s", [0, 86_400, 31_536_000])
+async def test_more_runs_than_long_polls_are_all_closed(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, ahead_s: int
+) -> None:
+    """Also when the clock of the gateway is ahead of the one that dates the ends of runs."""
+    monkeypatch.setattr(completion_watch, "VISIBILITY_OVERLAP_S", 60 - ahead_s)
     monkeypatch.setattr(completion_watch, "MAX_WATCHED", 1)
     monkeypatch.setattr(completion_watch, "VISIBILITY_S", 0.1)
     async with stack.up() as http:

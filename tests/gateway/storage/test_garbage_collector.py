@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import sqlite3
 import time
 import zlib
 from collections.abc import AsyncIterator
@@ -90,6 +91,12 @@ class Place:
         then = time.time() - seconds
         for path in self.root.rglob("?" * 64):
             os.utime(path, (then, then))
+
+    def date_runs(self, moment_ms: int) -> None:
+        """Let all runs have begun then."""
+        for file, column in (("gateway.db", "submitted_at"), ("events.db", "created_ms")):
+            with contextlib.closing(sqlite3.connect(self.root / file)) as db, db:
+                db.execute(f"UPDATE runs SET {column}=?", (moment_ms,))
 
     def there(self) -> set[str]:
         return {path.name for path in (self.root / "blobs").rglob("?" * 64)}
@@ -191,6 +198,50 @@ async def test_secrets_that_are_young_the_operators_or_unreadable_stay(tmp_path:
         await here.garbage_collector.collect()
         assert here.kept_secrets() == {again, kept, of_operator, unreadable}
         assert old not in here.kept_secrets()
+
+
+YEAR_S = 31_536_000.0
+
+
+@pytest.mark.parametrize("years", [0.1, 1, 10])
+async def test_an_open_run_keeps_what_it_may_hold_however_old_it_is(tmp_path: Path, years: float) -> None:
+    async with place(tmp_path) as here:
+        begun_ms = int((time.time() - years * YEAR_S) * 1000)
+        await here.log.create_run("open", {})
+        await here.log.append([Batch("open", 1, [orjson.dumps({"payload": "first"})])])
+        await here.run("open", {})
+        here.date_runs(begun_ms)
+        # Referred to by the history in Temporal alone: an output, and a key that a node sealed for another.
+        value, secret = here.put("on its way"), here.seal("on its way")["$secret"]
+        here.age(years * YEAR_S - 1)
+        await here.log.delete_sealed(max_age_s=7 * 86_400, max_bytes=0)
+        await here.garbage_collector.collect()
+        assert value in here.there()
+        assert here.kept_secrets() == {secret}
+        assert len(await here.log.read("open")) == 1
+        # Once it has ended nothing keeps them any more.
+        await here.store.close("open", "complete", 1, {})
+        await here.store.mark_sealed("open")
+        await here.log.seal("open")
+        await here.garbage_collector.collect()
+        assert value not in here.there()
+        assert here.kept_secrets() == set()
+
+
+@pytest.mark.parametrize("back_s", [86_400.0, YEAR_S])
+async def test_an_open_run_keeps_what_it_wrote_after_the_clock_was_set_back(tmp_path: Path, back_s: float) -> None:
+    async with place(tmp_path) as here:
+        await here.log.create_run("open", {})
+        await here.run("open", {})
+        ahead = int((time.time() + back_s) * 1000)
+        here.date_runs(ahead)
+        value = here.put("on its way")
+        here.age(1_000)
+        await here.garbage_collector.collect()
+        assert value in here.there()
+        # It stays so when the clock has reached the old date of the run.
+        (info,) = await here.log.open_runs()
+        assert info.created_ms < time.time() * 1000 - 1_000_000
 
 
 async def test_nothing_that_is_young_goes(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from innkeeper.activities.execution.node_reports import NodeLog
 from innkeeper.nodes.process.log_values import MAX_LINE_CHARS, MAX_TEXT_CHARS
-from innkeeper.nodes.process.logging import JsonFormatter, TextFormatter, configure
-from innkeeper.nodes.process.redaction import Redactor
+from innkeeper.nodes.process.logging import JsonFormatter, TextFormatter, configure, mask_in_log, prints_to_log
+from innkeeper.nodes.process.redaction import MAX_LEARNED, Redactor
 from tests.effort import examples
 
 SECRET = "kn0wn-canary"
@@ -272,3 +272,43 @@ def test_any_known_secret_is_masked(secret: str, before: str, after: str) -> Non
     told = as_json(record("%s", f"{before}{secret}{after}", nested=[{"x": secret}], shown=repr(secret)), secret)
     values = (told["message"], told["nested"][0]["x"], told["shown"])
     assert [value for value in values if secret in value] == []
+
+
+def test_a_secret_is_masked_in_every_line_from_when_it_is_known(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure("INFO", "json", stream=stream)
+    logger = logging.getLogger("some.library")
+    logger.info("canary-77")
+    mask_in_log(("canary-77",))
+    logger.info("canary-77")  # its text was remembered as clean
+    mask_in_log(f"other-{number:03}" for number in range(MAX_LEARNED))  # only so many are known at once
+    logger.info("canary-77 other-000 other-299")
+    messages = [orjson.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert messages == ["canary-77", "***", "canary-77 *** ***"]
+
+
+def test_what_code_prints_is_a_line_of_the_log(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure("INFO", "json", stream=stream)
+    mask_in_log(("canary-77",))
+    out = prints_to_log(logging.getLogger("printed"))
+    print("half of ", end="", file=out)
+    print("canary-77\n\nand more", file=out)
+    print("x" * 100_000, end="", file=out)
+    messages = [orjson.loads(line)["message"] for line in stream.getvalue().splitlines()]
+    assert messages[:2] == ["half of ***", "and more"]
+    assert len(messages) == 3
+    out.buffer.write("bytes, gr\u00fcn\n".encode())
+    assert orjson.loads(stream.getvalue().splitlines()[-1])["message"] == "bytes, gr\u00fcn"
+
+
+def test_a_log_that_cannot_be_written_does_not_call_itself_for_ever(
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError("no space left")
+
+    configure("INFO", "json", stream=Full())
+    monkeypatch.setattr(sys, "stderr", prints_to_log(logging.getLogger("printed")))
+    print("a line", file=sys.stderr)

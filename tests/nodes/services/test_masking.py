@@ -6,9 +6,11 @@ import json
 import random
 from urllib.parse import quote
 
+import orjson
 import pytest
 
-from innkeeper.nodes.services.masking import TextMask, forms_of, mask
+from innkeeper.nodes.node import Chunk
+from innkeeper.nodes.services.masking import ChunkMask, TextMask, forms_of, forms_of_all, mask, mask_json
 
 SECRETS = ("sk-canary-1234", 'canary "quoted"\\ key/1', "schlüssel 77+42", "aaab-aaab-9", "\ud800 odd key 1")
 
@@ -56,3 +58,33 @@ def test_only_what_may_begin_a_secret_is_held_back() -> None:
     assert text.feed("sk-canary-123") == ""
     assert text.end() == "sk-canary-123"
     assert text.end() == ""
+
+
+def test_the_key_of_an_authorization_header_is_a_secret_of_its_own() -> None:
+    forms = forms_of_all(["Bearer canary-key-1", "sk-canary-2345"])
+    assert mask("canary-key-1, Bearer canary-key-1, sk-canary-2345", forms) == "***, ***, ***"
+
+
+@pytest.mark.parametrize("secret", SECRETS[:4])
+def test_json_text_is_searched_as_it_is_written(secret: str) -> None:
+    forms = forms_of(secret)
+    value = {"text": secret, "again": [json.dumps({"inner": secret}, ensure_ascii=False)], secret: 1}
+    data = orjson.dumps(value)
+    assert orjson.loads(mask_json(data, forms)) == {"text": "***", "again": ['{"inner": "***"}'], "***": 1}
+    clean = orjson.dumps({"text": "nothing"})
+    assert mask_json(clean, forms) is clean
+
+
+def test_a_stream_hides_a_secret_from_when_it_is_known_and_loses_nothing() -> None:
+    masking = ChunkMask()
+    text = [chunk.content for chunk in masking.feed(Chunk("text_chunk", "sk-can"))]
+    masking.add(forms_of("sk-canary-1234"))
+    for piece in ("sk-can", "", "ary-1234", " sk-", "ca"):
+        text += [chunk.content for chunk in masking.feed(Chunk("text_chunk", piece))]
+    end = masking.feed(Chunk("finish_reason_chunk", {"text": "sk-canary-1234"}, {"x": 1}))
+    assert "".join(text) == "sk-can*** "
+    assert [(chunk.type, chunk.content) for chunk in end] == [
+        ("text_chunk", "sk-ca"), ("finish_reason_chunk", {"text": "***"}),
+    ]  # fmt: skip
+    assert masking.end() == []
+    assert masking.has_masked

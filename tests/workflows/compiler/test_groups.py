@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
@@ -27,7 +28,10 @@ MORE = (
     toy("NodeGroup", {}, {}, namespace="core", dynamic_slots=True, runs_workflow="group", placement="workflow",
         config_schema=REFERENCE),
     toy("ForEach", {"items": Input("ARRAY", required=True)}, {"results": Output("ARRAY")}, namespace="core",
-        dynamic_slots=True, runs_workflow="each", placement="workflow", config_schema=REFERENCE),
+        dynamic_slots=True, runs_workflow="each", placement="workflow",
+        config_schema={**REFERENCE, "itemKey": Input("STRING")}),
+    toy("Loop", {"state": Input("OBJECT")}, {"state": Output("OBJECT")}, namespace="core", runs_workflow="loop",
+        placement="workflow", config_schema=REFERENCE),
     toy("Merge", {"values": Input("WILDCARD", multi=True)}, {"value": Output("WILDCARD")}, namespace="core",
         joins=True, placement="workflow"),
 )  # fmt: skip
@@ -485,3 +489,45 @@ def test_an_output_that_leaves_by_two_names_is_as_secret_as_both_are() -> None:
 def test_a_secret_that_passes_a_control_node_is_sealed_in_front_of_it() -> None:
     document = flow([node("m", "core:Merge", {"values": [SECRET]}), node("k", "Key")], "m.value > k.api_key")
     assert_sealed(compiled(document, {}))
+
+
+KEYS_AND_SETTINGS = flow(
+    [GATE, node("k", "Key"), node("c", "Call")], "in.key > k.api_key", "in.settings > c.settings",
+    inputs={"key": TEXT, "settings": OBJECT},
+)  # fmt: skip
+
+
+def repeat(type: str, inputs: Json, **config: Any) -> Json:
+    return node("again", f"core:{type}", inputs, configValues={"referencedWorkflowId": "keys", **config})
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        repeat("ForEach", {"items": [SECRET, SECRET]}, itemKey="key"),
+        repeat("ForEach", {"items": [{"api_key": SECRET, "base_url": "x"}]}, itemKey="settings"),
+        repeat("Loop", {"state": {"key": SECRET, "other": 1, "settings": {"api_key": SECRET}}}),
+    ],
+)
+def test_a_secret_among_typed_items_or_in_a_typed_state_is_sealed(again: Json) -> None:
+    result = compiled(flow([again]), {"keys": KEYS_AND_SETTINGS})
+    assert [secret.value for secret in result.secrets] == [SECRET]
+    assert SECRET not in json.dumps(result.plan.pack())
+    kept = b"".join(result.blobs.values())
+    assert SECRET.encode() not in kept
+    assert b'{"$secret":"id-14"}' in kept
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("again", "slot"), [(repeat("ForEach", {}, itemKey="key"), "items"), (repeat("Loop", {}), "state")]
+)
+def test_parts_that_another_node_gives_to_a_secret_slot_are_warned_of(again: Json, slot: str) -> None:
+    found = problems(flow([node("s", "Source"), again], f"s.value > again.{slot}"), {"keys": KEYS_AND_SETTINGS})
+    assert [(problem.code, problem.level, problem.slot) for problem in found] == [("readable_secret", "warning", slot)]
+
+
+def test_items_that_feed_no_secret_slot_may_come_from_a_node() -> None:
+    document = flow([node("s", "Source"), repeat("ForEach", {}, itemKey="note")], "s.value > again.items")
+    keys = flow([GATE, node("k", "Key")], "in.note > k.note", inputs={"note": TEXT})
+    assert problems(document, {"keys": keys}) == ()

@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from innkeeper.nodes.definition import Input
-from tests.workflows.toy_graphs import TEXT, compiled, node, toy
+from innkeeper.nodes.library.control import approval, wait_for_event
+from tests.workflows.toy_graphs import TEXT, compiled, node, problems, toy
 
 TYPES = (
     toy("Web", {
         "url": Input("STRING", match_categories=("Url",)), "headers": Input("OBJECT"),
         "authorization": Input("STRING", secret=True), "note": Input("STRING"),
     }, {"text": TEXT}),
+    approval.definition.with_origin("core", None),
+    wait_for_event.definition.with_origin("core", None),
     toy("Ask", {"api_settings": Input("OBJECT", secret_keys=("api_key",))}, {"text": TEXT}),
 )  # fmt: skip
 SECRET = "topsecret123"
@@ -68,3 +71,48 @@ def test_address_beside_a_key_is_looked_at_too() -> None:
 )
 def test_what_is_no_key_is_let_be(inputs: dict[str, Any]) -> None:
     assert told("Web", **inputs) == []
+
+
+def asking(*fields: str, **more: Any) -> dict[str, Any]:
+    form = [{"key": key, "dataFlowType": "STRING"} for key in fields]
+    return node("late", "core:Approval", {"data": {"api_key": SECRET}}, configValues={"form": form}, **more)
+
+
+EVENT = node("late", "core:WaitForEvent", configValues={"name": "paid"})
+
+
+@pytest.mark.parametrize(
+    ("late", "edge", "slot"),
+    [
+        (asking("model", "api_key"), "late.approved > n.api_settings", "form"),
+        (asking("api_key"), "late.rejected > n.api_settings", "form"),
+        (asking("data"), "late.approved > w.authorization", "form"),
+        (asking("comment"), "late.answer > n.api_settings", "answer"),
+        (EVENT, "late.data > n.api_settings", "data"),
+        (EVENT, "late.data > w.authorization", "data"),
+    ],
+)
+def test_a_secret_that_would_be_typed_into_a_running_graph_is_refused(
+    late: dict[str, Any], edge: str, slot: str
+) -> None:
+    errors = list(problems([late, node("n", "Ask"), node("w", "Web")], edge, types=TYPES))
+    assert [(found.code, found.level, found.node, found.slot) for found in errors] == [
+        ("secret_from_outside", "error", "late", slot)
+    ]
+    assert SECRET not in errors[0].message
+
+
+@pytest.mark.parametrize(
+    ("late", "edge"),
+    [
+        (asking(), "late.approved > n.api_settings"),
+        (asking("model"), "late.approved > n.api_settings"),
+        (asking("api_key"), "late.approved > w.note"),
+        (asking("api_key", bypassed=True), "late.approved > n.api_settings"),
+        (EVENT, "late.data > w.note"),
+        (EVENT, "late.timeout > w.note"),
+    ],
+)
+def test_what_feeds_no_secret_slot_may_come_late(late: dict[str, Any], edge: str) -> None:
+    found = problems([late, node("n", "Ask"), node("w", "Web")], edge, types=TYPES)
+    assert "secret_from_outside" not in {problem.code for problem in found}

@@ -25,6 +25,10 @@ def wait_s(**headers: str) -> float | None:
         ({"retry_after": "Thu, 01 Jan 2026 12:00:30 GMT"}, 30.0),
         ({"retry_after": "Thu, 01 Jan 2026 11:00:00 GMT"}, 1.0),
         ({"retry_after": "Fri, 02 Jan 2026 12:00:00 GMT"}, 300.0),
+        # The server's clock is a year ahead of ours, or behind it: it says so.
+        ({"retry_after": "Fri, 01 Jan 2027 12:00:30 GMT", "date": "Fri, 01 Jan 2027 12:00:00 GMT"}, 30.0),
+        ({"retry_after": "Wed, 01 Jan 2025 12:00:30 GMT", "date": "Wed, 01 Jan 2025 12:00:00 GMT"}, 30.0),
+        ({"retry_after": "Thu, 01 Jan 2026 12:00:30 GMT", "date": "today"}, 30.0),
         ({"retry_after": "soon"}, None),
         ({"retry_after": "-3"}, None),
         ({"retry_after": "nan"}, None),
