@@ -160,10 +160,17 @@ def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None,
         say(line)
 
 
-def cancel(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Interrupt a run."""
-    ask_gateway(lambda client: client.cancel(run_id), data_dir, url)
-    console().print(f"interrupting run {run_id}", markup=False, highlight=False, soft_wrap=True)
+def cancel(
+    run_id: RunId,
+    *,
+    force: Annotated[
+        bool, typer.Option("--force", help="End it now, without waiting for its nodes, its worker or Temporal.")
+    ] = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
+    """Interrupt a run. One that does not end is ended by a second cancel after 10 s, or by --force."""
+    say(str(ask_gateway(lambda client: client.cancel(run_id, force=force), data_dir, url)["message"]))
 
 
 def delete(run_id: RunId, data_dir: DataDirectory = None, url: Url = None) -> None:
