@@ -1,4 +1,5 @@
-"""Runs that cannot go on, by what Temporal says of their workflows: nobody takes their tasks, or each task fails.
+"""Runs that cannot go on, by what Temporal says of their workflows: nobody takes their tasks, each task fails, or the
+engine cannot store or read values.
 
 Temporal is asked only about runs without a new event for a while, about each at most every CHECK_S, and about few at
 once. What it said is kept in memory for lists.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
     DescribeWorkflowExecutionRequest,
@@ -31,6 +33,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.nodes.call import EXECUTE_NODE, EXECUTE_SEGMENT
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
@@ -52,6 +55,7 @@ POLL_AGE_S = 75.0
 """A long poll lasts 60 s: a poller that was not seen for longer is gone."""
 LAST_EVENTS = 20
 MAX_REASON_CHARS = 400
+NODE_ACTIVITIES = frozenset({EXECUTE_NODE, EXECUTE_SEGMENT})
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Stuck:
     """Why a run cannot go on.
 
     Attributes:
-        code: `workflow_task_failing` or `no_worker`.
+        code: `workflow_task_failing`, `engine_activity_failing` or `no_worker`.
         message: The reason, and what to do, for the user.
         since_ms: Milliseconds since 1970.
     """
@@ -73,6 +77,16 @@ class Stuck:
 
 
 @dataclass(frozen=True)
+class FailingActivity:
+    """An activity of the engine's own, as its server describes it; `since_ms`: when its last attempt began."""
+
+    name: str
+    attempts: int
+    reason: str
+    since_ms: int
+
+
+@dataclass(frozen=True)
 class PendingWork:
     """What one workflow waits for.
 
@@ -81,12 +95,14 @@ class PendingWork:
         task_since_ms: When that task was first scheduled, milliseconds since 1970.
         untaken_since_ms: Since when its workflow task or an activity waits for a worker; None when none does.
         reason: Of the last failed workflow task, when it fails again and again.
+        failing: The engine's own activity that fails again and again, if any.
     """
 
     attempt: int = 0
     task_since_ms: int = 0
     untaken_since_ms: int | None = None
     reason: str = ""
+    failing: FailingActivity | None = None
 
 
 def diagnose(run: str, found: Iterable[PendingWork], now_ms: int, *, has_worker: bool) -> Stuck | None:
@@ -97,6 +113,10 @@ def diagnose(run: str, found: Iterable[PendingWork], now_ms: int, *, has_worker:
         message = f"its workflow task fails again and again ({failing.attempt} attempts so far){reason}. "
         message += f"See the worker's log; to end the run: innkeeper cancel {run} --force"
         return Stuck("workflow_task_failing", message, failing.task_since_ms)
+    for broken in (work.failing for work in found if work.failing is not None):
+        message = f"the engine cannot {broken.name} ({broken.attempts} attempts so far): {broken.reason}. "
+        message += "The run goes on by itself when that is mended, for example when the disk has space again"
+        return Stuck("engine_activity_failing", message, broken.since_ms)
     untaken = min((since for work in found if (since := work.untaken_since_ms) is not None), default=now_ms)
     if has_worker or now_ms - untaken < UNTAKEN_S * 1000:
         return None
@@ -219,13 +239,23 @@ def pending_work(found: DescribeWorkflowExecutionResponse) -> PendingWork:
         for activity in found.pending_activities
         if activity.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     ]
+    failing = next(_failing(found.pending_activities), None)
     if not found.HasField("pending_workflow_task"):
-        return PendingWork(untaken_since_ms=min(untaken, default=None))
+        return PendingWork(untaken_since_ms=min(untaken, default=None), failing=failing)
     task = found.pending_workflow_task
     first = task.original_scheduled_time if task.HasField("original_scheduled_time") else task.scheduled_time
     if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED:
         untaken.append(_milliseconds(task.scheduled_time))
-    return PendingWork(task.attempt, _milliseconds(first), min(untaken, default=None))
+    return PendingWork(task.attempt, _milliseconds(first), min(untaken, default=None), failing=failing)
+
+
+def _failing(activities: Iterable[PendingActivityInfo]) -> Iterator[FailingActivity]:
+    """Nodes have retries of their own, which the events tell."""
+    for activity in activities:
+        name, attempts = activity.activity_type.name, activity.attempt - 1
+        if name not in NODE_ACTIVITIES and attempts >= FAILING_ATTEMPTS and activity.HasField("last_failure"):
+            reason = _one_line(activity.last_failure.message)
+            yield FailingActivity(name, attempts, reason, _milliseconds(activity.last_started_time))
 
 
 def failure_reason(events: Iterable[HistoryEvent]) -> str:
@@ -233,10 +263,14 @@ def failure_reason(events: Iterable[HistoryEvent]) -> str:
     for event in events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
             message = event.workflow_task_failed_event_attributes.failure.message
-            return " ".join(message.split())[:MAX_REASON_CHARS]
+            return _one_line(message)
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
             return "the worker did not finish it in time"
     return ""
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())[:MAX_REASON_CHARS]
 
 
 def _milliseconds(moment: Timestamp) -> int:

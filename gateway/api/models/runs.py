@@ -132,7 +132,7 @@ class RunErrorInfo(TypedDict):
 class StuckRun(TypedDict):
     """Why a run cannot go on."""
 
-    code: Literal["workflow_task_failing", "no_worker"]
+    code: Literal["workflow_task_failing", "engine_activity_failing", "no_worker"]
     message: str
     """The reason, and what to do."""
     since: Moment
