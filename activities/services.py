@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from innkeeper.activities.settings import WorkerSettings
+from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.nodes.node import Blobs, SecretRef, Services
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
@@ -53,10 +53,32 @@ def _endpoint(url: str) -> Endpoint | None:
     return (parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)) if parts.hostname else None
 
 
-class ServicesForRuns:
-    """Makes the services of a node run; connections and stores are shared by all of them."""
+def _engine_endpoint(address: str) -> Endpoint | None:
+    try:
+        return _endpoint(address if "://" in address else f"//{address}")
+    except ValueError as error:
+        raise SettingsError(f"the address of Temporal, {address!r}, is not understood: write host:port") from error
 
-    def __init__(self, settings: WorkerSettings, blobs: Blobs, environ: Mapping[str, str]) -> None:
+
+class ServicesForRuns:
+    """Makes the services of a node run; connections and stores are shared by all of them.
+
+    Args:
+        engine_address: Where the Temporal server is, which no node may reach. It may come from Temporal's own variables
+            and profiles, so the settings alone do not tell.
+
+    Raises:
+        SettingsError: That address cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        blobs: Blobs,
+        environ: Mapping[str, str],
+        *,
+        engine_address: str | None = None,
+    ) -> None:
         self._settings = settings
         self._blobs = blobs
         self._environ = environ
@@ -68,7 +90,7 @@ class ServicesForRuns:
             allowed_hosts=frozenset(settings.allowed_hosts),
             gateway=_endpoint(settings.gateway_url),
             allow_demo=True,
-            closed=frozenset(filter(None, [_endpoint(f"//{settings.temporal_address or ''}")])),
+            closed=frozenset(filter(None, [_engine_endpoint(engine_address or settings.temporal_address or "")])),
         )
         adapters = built_in_adapters()
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)

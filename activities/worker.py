@@ -162,7 +162,7 @@ async def _serve(
 ) -> None:
     blobs = FolderBlobs(settings.data_dir / "blobs")
     values = Values(blobs)
-    services = ServicesForRuns(settings, blobs, environ)
+    services = ServicesForRuns(settings, blobs, environ, engine_address=client.service_client.config.target_host)
     link = build_link(settings)
     engine_activities = EngineActivities(values, client)
     max_age_s = settings.result_days * 86_400
