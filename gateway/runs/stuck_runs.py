@@ -1,6 +1,9 @@
 """Runs that cannot go on, by what Temporal says of their workflows: nobody takes their tasks, each task fails, or the
 engine cannot store or read values.
 
+When a worker dies before it has told that a node waits, the log believes for ever that the run works. Where Temporal
+knows of no work, the workflow is queried: another worker replays it then, and tells again.
+
 Temporal is asked only about runs without a new event for a while, about each at most every CHECK_S, and about few at
 once. What it said is kept in memory for lists.
 """
@@ -8,6 +11,7 @@ once. What it said is kept in memory for lists.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +21,13 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState, TaskQueueType
+from temporalio.api.enums.v1 import (
+    EventType,
+    PendingActivityState,
+    PendingWorkflowTaskState,
+    TaskQueueType,
+    WorkflowExecutionStatus,
+)
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -27,7 +37,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryReverseRequest,
 )
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
@@ -47,6 +57,9 @@ MAX_WORKFLOWS = 20
 """Workflows of one run that are looked at: itself and its children."""
 PATIENCE_S = 1.0
 CALL_TIMEOUT = timedelta(seconds=3)
+QUERY_TIMEOUT = timedelta(seconds=10)
+REQUERY_S = 60.0
+"""Between two such queries of one run."""
 FAILING_ATTEMPTS = 3
 """A workflow task may fail once or twice when a worker dies; then another attempt succeeds."""
 UNTAKEN_S = 10.0
@@ -96,6 +109,7 @@ class PendingWork:
         untaken_since_ms: Since when its workflow task or an activity waits for a worker; None when none does.
         reason: Of the last failed workflow task, when it fails again and again.
         failing: The engine's own activity that fails again and again, if any.
+        works: It has a workflow task or an activity; else it waits for a timer, a signal or its children.
     """
 
     attempt: int = 0
@@ -103,6 +117,7 @@ class PendingWork:
     untaken_since_ms: int | None = None
     reason: str = ""
     failing: FailingActivity | None = None
+    works: bool = False
 
 
 def diagnose(run: str, found: Iterable[PendingWork], now_ms: int, *, has_worker: bool) -> Stuck | None:
@@ -147,6 +162,7 @@ class StuckRuns:
         self._has_connected_worker = has_connected_worker
         self._checked: dict[str, _Checked] = {}
         self._checking: dict[str, asyncio.Task[None]] = {}
+        self._requeried: dict[str, float] = {}
 
     def known(self, run: str) -> Stuck | None:
         """What was found out last, unless the run was heard of since."""
@@ -179,6 +195,7 @@ class StuckRuns:
     def _next_round(self) -> list[str]:
         known = self._runs.known()
         self._checked = {run: self._checked[run] for run in known if run in self._checked}
+        self._requeried = {run: self._requeried[run] for run in known if run in self._requeried}
         due = [run for run in known if self._is_due(run)]
         # Runs that only wait come last: as a rule they are well.
         return sorted(due, key=lambda run: (self._runs.is_idle(run), self._last_check(run)))[:ROUND_RUNS]
@@ -213,7 +230,7 @@ class StuckRuns:
         self._checked[run] = _Checked(at, stuck)
 
     async def _asked(self, client: Client, run: str) -> Stuck | None:
-        found: list[PendingWork] = []
+        found: dict[str, PendingWork] = {}
         left = [run]
         while left and len(found) < MAX_WORKFLOWS:
             workflow = left.pop(0)
@@ -223,13 +240,28 @@ class StuckRuns:
                 if error.status != RPCStatusCode.NOT_FOUND or workflow == run:
                     raise
                 continue  # a child that has ended meanwhile
+            if described.workflow_execution_info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
+                return None  # it has just ended
             work = pending_work(described)
             if work.attempt >= FAILING_ATTEMPTS:
                 work = replace(work, reason=await _why(client, workflow))
-            found.append(work)
+            found[workflow] = work
             left += [child.workflow_id for child in described.pending_children]
         has_worker = self._has_connected_worker() and await _is_polled(client, self._queue)
-        return diagnose(run, found, time.time_ns() // 1_000_000, has_worker=has_worker)
+        has_no_work = not (left or any(work.works for work in found.values()))
+        if has_worker and has_no_work and not self._runs.is_idle(run):
+            await self._requery(client, run, found)
+        return diagnose(run, found.values(), time.time_ns() // 1_000_000, has_worker=has_worker)
+
+    async def _requery(self, client: Client, run: str, workflows: Iterable[str]) -> None:
+        now = time.monotonic()
+        if now - self._requeried.get(run, -REQUERY_S) < REQUERY_S:
+            return
+        self._requeried[run] = now
+        for workflow in workflows:
+            # Whatever comes of it: the log tells whether it helped.
+            with contextlib.suppress(RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+                await client.get_workflow_handle(workflow).query("status", args=[0, 0], rpc_timeout=QUERY_TIMEOUT)
 
 
 def pending_work(found: DescribeWorkflowExecutionResponse) -> PendingWork:
@@ -241,12 +273,13 @@ def pending_work(found: DescribeWorkflowExecutionResponse) -> PendingWork:
     ]
     failing = next(_failing(found.pending_activities), None)
     if not found.HasField("pending_workflow_task"):
-        return PendingWork(untaken_since_ms=min(untaken, default=None), failing=failing)
+        works = bool(found.pending_activities)
+        return PendingWork(untaken_since_ms=min(untaken, default=None), failing=failing, works=works)
     task = found.pending_workflow_task
     first = task.original_scheduled_time if task.HasField("original_scheduled_time") else task.scheduled_time
     if task.state == PendingWorkflowTaskState.PENDING_WORKFLOW_TASK_STATE_SCHEDULED:
         untaken.append(_milliseconds(task.scheduled_time))
-    return PendingWork(task.attempt, _milliseconds(first), min(untaken, default=None), failing=failing)
+    return PendingWork(task.attempt, _milliseconds(first), min(untaken, default=None), failing=failing, works=True)
 
 
 def _failing(activities: Iterable[PendingActivityInfo]) -> Iterator[FailingActivity]:

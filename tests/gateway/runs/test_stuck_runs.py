@@ -61,7 +61,7 @@ def test_pending_work_takes_the_first_schedule_and_what_waits_longest() -> None:
             PendingActivityInfo(state=PendingActivityState.PENDING_ACTIVITY_STATE_STARTED, scheduled_time=at(10)),
         ],
     )
-    assert pending_work(described) == PendingWork(attempt=4, task_since_ms=20_000, untaken_since_ms=40_000)
+    assert pending_work(described) == PendingWork(attempt=4, task_since_ms=20_000, untaken_since_ms=40_000, works=True)
     assert pending_work(DescribeWorkflowExecutionResponse()) == PendingWork()
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from innkeeper.activities.link.gateway_link import NullLink
+from innkeeper.gateway.runs import stuck_runs
 from tests.effort import LONG
 
 Json = dict[str, Any]
@@ -144,6 +146,26 @@ async def test_next_gateway_knows_which_runs_wait_and_which_work(stack: Any) -> 
             assert (await until(http, queued, "queued", "running", "complete"))["status"] == "queued"
             await http.delete(f"/api/interrupt/{working}")
             await until(http, queued, "complete")
+
+
+async def test_wait_that_a_dead_worker_did_not_tell_of_is_found_out(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody could answer the approval, and the run would hold its place for ever."""
+    for name in ("QUIET_S", "CHECK_S"):
+        monkeypatch.setattr(stuck_runs, name, 0.3)
+    stack.settings = stack.settings.changed(max_concurrent_runs=1)
+    async with stack.gateway(), stack.http() as http:
+        async with stack.worker(NullLink()):
+            run = await submit(http, asking())
+            handle = stack.temporal.get_workflow_handle(run)
+            async with asyncio.timeout(30):
+                while (await handle.query("status"))["counts"].get("waiting") != 1:
+                    await asyncio.sleep(0.05)
+        assert (await until(http, run, "running", "waiting"))["status"] == "running"
+        async with stack.worker():
+            await until(http, run, "waiting")
+            await until(http, await submit(http, SAY), "complete")
 
 
 async def test_so_many_waiting_runs_are_refused(stack: Any) -> None:
