@@ -113,7 +113,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
-        stack.push_async_callback(_stop, asyncio.create_task(container.launcher.recover(), name="places-recovery"))
+        recovery = run_critical(container.launcher.recover(), "places-recovery", may_return=True)
+        stack.push_async_callback(_stop, recovery)
         stack.push_async_callback(container.clients.close_all)
         stack.callback(container.workers.close_all)
         yield container

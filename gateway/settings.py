@@ -66,7 +66,7 @@ class Settings(ProcessSettings):
         high=1_000_000,
     )
     max_waiting_runs: Whole = setting(
-        10_000,
+        5_000,
         "While so many runs wait (for an answer, an event or a time) or are paused, new ones are refused.",
         unit="runs",
         low=1,

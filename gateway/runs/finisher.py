@@ -83,7 +83,7 @@ class RunFinisher:
         self._blobs = blobs
         self._flush_timeout_s = flush_timeout_s
         self._on_closed = on_closed
-        self._completions = CompletionWatcher(temporal)
+        self._completions = CompletionWatcher(temporal, open_runs.is_idle)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waiting: set[str] = set()
         self._forced: set[str] = set()

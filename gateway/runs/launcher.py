@@ -116,9 +116,14 @@ class RunLauncher:
 
     async def recover(self) -> None:
         """After a restart: find out which running runs only wait. Until then they hold places."""
-        for row in await self._store.active():
-            if row.status == "running" and (state := await self._run_log.state(row.id)) is not None:
-                self._open_runs.recall(row.id, state)
+        while left := [row.id for row in await self._store.active() if self._is_unknown(row)]:
+            for run in left:
+                if (state := await self._run_log.state(run)) is not None:
+                    self._open_runs.recall(run, state)
+            await asyncio.sleep(RETRY_S)  # the log may not be readable yet
+
+    def _is_unknown(self, row: RunRow) -> bool:
+        return row.status == "running" and row.started_at is not None and not self._open_runs.is_known(row.id)
 
     async def _dispatch(self) -> None:
         """Hand over what was claimed before, then as many queued runs as there are free places.

@@ -85,6 +85,10 @@ class OpenRuns:
         found = self._runs.get(run)
         return time.monotonic() - found.heard if found is not None else 0.0
 
+    def is_known(self, run: str) -> bool:
+        """Was the run heard of, or taken up?"""
+        return run in self._runs
+
     def known(self) -> list[str]:
         """All runs that are known to be open."""
         return list(self._runs)

@@ -4,8 +4,8 @@ engine cannot store or read values.
 When a worker dies before it has told that a node waits, the log believes for ever that the run works. Where Temporal
 knows of no work, the workflow is queried: another worker replays it then, and tells again.
 
-Temporal is asked only about runs without a new event for a while, about each at most every CHECK_S, and about few at
-once. What it said is kept in memory for lists.
+Temporal is asked only about runs without a new event for a while, about each at most every CHECK_S, and about few in
+that time. What it said is kept in memory for lists.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ QUIET_S = 3.0
 CHECK_S = 5.0
 """Between two questions about one run, and between two rounds through all."""
 ROUND_RUNS = 20
-"""Runs that one round asks about: with CHECK_S this bounds the load, whatever number of runs is open."""
+"""Runs that one round asks about, and as many between two on request: with CHECK_S this bounds the load, whatever
+number of runs is open."""
 MAX_WORKFLOWS = 20
 """Workflows of one run that are looked at: itself and its children."""
 PATIENCE_S = 1.0
@@ -163,6 +164,7 @@ class StuckRuns:
         self._checked: dict[str, _Checked] = {}
         self._checking: dict[str, asyncio.Task[None]] = {}
         self._requeried: dict[str, float] = {}
+        self._window_began, self._asked_in_window = 0.0, 0
 
     def known(self, run: str) -> Stuck | None:
         """What was found out last, unless the run was heard of since."""
@@ -172,8 +174,11 @@ class StuckRuns:
         return found.stuck
 
     async def look(self, run: str) -> Stuck | None:
-        """What is known of one run, asking Temporal first when that is due; waits for it PATIENCE_S at most."""
-        if self._is_due(run):
+        """What is known of one run, asking Temporal first when that is due; waits for it PATIENCE_S at most.
+
+        A run that only waits is left to the rounds, and so are all while many are asked for.
+        """
+        if self._is_due(run) and not self._runs.is_idle(run) and (run in self._checking or self._may_ask()):
             # Kept on when nobody waits any more: whoever asks next has the answer.
             task = self._checking.get(run) or self._start_check(run)
             await asyncio.wait({task}, timeout=PATIENCE_S)
@@ -206,6 +211,14 @@ class StuckRuns:
 
     def _is_due(self, run: str) -> bool:
         return self._runs.quiet_s(run) >= QUIET_S and time.monotonic() - self._last_check(run) >= CHECK_S
+
+    def _may_ask(self) -> bool:
+        """Somebody may ask for the status of a thousand runs each second."""
+        now = time.monotonic()
+        if now - self._window_began >= CHECK_S:
+            self._window_began, self._asked_in_window = now, 0
+        self._asked_in_window += 1
+        return self._asked_in_window <= ROUND_RUNS
 
     def _start_check(self, run: str) -> asyncio.Task[None]:
         task = asyncio.create_task(self._check(run), name=f"check-{run}")

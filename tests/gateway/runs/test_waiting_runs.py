@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from innkeeper.activities.link.gateway_link import NullLink
-from innkeeper.gateway.runs import stuck_runs
+from innkeeper.gateway.runs import completion_watch, stuck_runs
 from tests.effort import LONG
 
 Json = dict[str, Any]
@@ -166,6 +166,35 @@ async def test_wait_that_a_dead_worker_did_not_tell_of_is_found_out(
         async with stack.worker():
             await until(http, run, "waiting")
             await until(http, await submit(http, SAY), "complete")
+
+
+async def test_end_of_a_run_is_seen_at_once_though_waiting_runs_hold_all_long_polls(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion_watch, "MAX_WATCHED", 2)
+    monkeypatch.setattr(completion_watch, "VISIBILITY_S", 1.0)
+    async with stack.up() as http:
+        waiting = [await submit(http, asking()) for _ in range(3)]
+        for run in waiting:
+            await until(http, run, "waiting")
+        monkeypatch.setattr(completion_watch, "VISIBILITY_S", 3600.0)
+        await asyncio.sleep(1.5)  # from now on only a long poll tells
+        await until(http, await submit(http, SAY), "complete", timeout_s=10)
+        monkeypatch.setattr(completion_watch, "VISIBILITY_S", 0.1)
+
+
+async def test_displaced_run_is_closed_too(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion_watch, "MAX_WATCHED", 1)
+    monkeypatch.setattr(completion_watch, "VISIBILITY_S", 0.2)
+    async with stack.up() as http:
+        waiting = await submit(http, single("core:WaitForEvent", {"name": "paid"}))
+        await until(http, waiting, "waiting")
+        working = await submit(http, single("toys:Hold", seconds=60))
+        await until_begun(http, working, "n")
+        await http.post("/api/events", json={"name": "paid"})
+        await until(http, waiting, "complete")
+        await http.delete(f"/api/interrupt/{working}")
+        await until(http, working, "interrupted")
 
 
 async def test_so_many_waiting_runs_are_refused(stack: Any) -> None:
