@@ -191,6 +191,8 @@ class RunFinisher:
                 pause_s = min(2 * pause_s, LAST_RETRY_S)
         if run in self._started_late:
             await self._terminator.owe(run)
+        elif run in self._forced:
+            self._terminator.wake()  # what is done in Temporal can be noted now
         await self._on_closed()
 
     async def _close_at_end(self, run: str) -> None:

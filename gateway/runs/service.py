@@ -199,8 +199,8 @@ class Runs:
             RunNotFound, RunStillActive.
         """
         row = await self._row(run)
-        for _ in range(CLOSING_POLLS):  # who saw the final status may be faster than the closing task's last note
-            if row.sealed or row.status not in ENDED:
+        for _ in range(CLOSING_POLLS):  # who saw the final status may be faster than the last notes of its end
+            if (row.sealed and not row.terminate) or row.status not in ENDED:
                 break
             await asyncio.sleep(CLOSING_POLL_S)
             row = await self._row(run)

@@ -16,6 +16,7 @@ from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import Worker
 
+from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.runs import service, stuck_runs
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
@@ -185,8 +186,8 @@ async def test_run_without_a_worker_says_so_and_is_ended_by_force(stack: Any, so
         run = await submit(http, hold())
         assert (await until_stuck(http, run))["stuck"]["code"] == "no_worker"
         # Without a word before.
-        forced = await http.post(f"/api/prompt/{run}/interrupt", params={"force": True})
-        assert forced.status_code == 200
+        async with GatewayClient(stack.url) as client:
+            assert "by force" in (await client.cancel(run, force=True))["message"]
         await check_ended_by_force(http, run)
         await until_terminated(stack, run)
         again = await http.post(f"/api/interrupt/{run}", params={"force": True})
