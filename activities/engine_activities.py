@@ -62,11 +62,13 @@ class EngineActivities:
     @activity.defn(name=STORE_VALUES)
     async def store_values(self, values: list[Any]) -> list[Any]:
         """Blobs of the values, in order; what is a reference already stays."""
-        return [value if is_blob(value) else await self._store(value) for value in values]
+        with _heartbeat():
+            return [value if is_blob(value) else await self._store(value) for value in values]
 
     @activity.defn(name=LOAD_VALUE)
     async def load_value(self, reference: dict[str, Any]) -> Any:
-        return await self._values.resolve(reference)
+        with _heartbeat():
+            return await self._values.resolve(reference)
 
     @activity.defn(name=MERGE_VALUES)
     async def merge_values(self, references: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,14 +87,15 @@ class EngineActivities:
         beginning of a text, of anything else only whether it holds something. Raises ApplicationError when the fields
         are too many.
         """
-        value = await self._values.resolve(request["value"])
-        opened: Any = None
-        if request.get("peek"):
-            opened = value.strip()[:PREVIEW_CHARS] if isinstance(value, str) else bool(value)
-        elif isinstance(value, list):
-            opened = await self._slice(value, int(request.get("start", 0)))
-        elif isinstance(value, dict):
-            opened = await self._fields(value)
+        with _heartbeat():
+            value = await self._values.resolve(request["value"])
+            opened: Any = None
+            if request.get("peek"):
+                opened = value.strip()[:PREVIEW_CHARS] if isinstance(value, str) else bool(value)
+            elif isinstance(value, list):
+                opened = await self._slice(value, int(request.get("start", 0)))
+            elif isinstance(value, dict):
+                opened = await self._fields(value)
         return {"items": opened, "total": len(value) if isinstance(value, list | dict) else 1, "kind": kind_of(value)}
 
     async def _slice(self, value: list[Any], start: int) -> list[Any]:
@@ -135,8 +138,9 @@ class EngineActivities:
     @activity.defn(name=EDIT_VALUE)
     async def edit_value(self, request: dict[str, Any]) -> Any:
         """A value with the values that somebody has changed."""
-        value = await self._whole(request.get("value"))
-        return await self._light(edited(value, request["values"]))
+        with _heartbeat():
+            value = await self._whole(request.get("value"))
+            return await self._light(edited(value, request["values"]))
 
     @activity.defn(name=QUEUE_HAS_WORKERS)
     async def queue_has_workers(self, queue: str) -> bool:
@@ -145,7 +149,8 @@ class EngineActivities:
             task_queue=TaskQueue(name=queue),
             task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
         )
-        answer = await self._client.workflow_service.describe_task_queue(request)
+        with _heartbeat():
+            answer = await self._client.workflow_service.describe_task_queue(request)
         newest = max((poller.last_access_time.ToSeconds() for poller in answer.pollers), default=0)
         # By the server's clock, as the poller's time is: this machine's may be a day off.
         return activity.info().started_time.timestamp() - newest < POLL_AGE_S

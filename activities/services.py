@@ -69,10 +69,32 @@ def _demo_endpoint(settings: WorkerSettings) -> DemoEndpoint | None:
     return DemoEndpoint(f"{settings.gateway_url}/demo/v1", token)
 
 
-class ServicesForRuns:
-    """Makes the services of a node run; connections and stores are shared by all of them."""
+def _engine_endpoint(address: str) -> Endpoint | None:
+    try:
+        return _endpoint(address if "://" in address else f"//{address}")
+    except ValueError as error:
+        raise SettingsError(f"the address of Temporal, {address!r}, is not understood: write host:port") from error
 
-    def __init__(self, settings: WorkerSettings, blobs: Blobs, environ: Mapping[str, str]) -> None:
+
+class ServicesForRuns:
+    """Makes the services of a node run; connections and stores are shared by all of them.
+
+    Args:
+        engine_address: Where the Temporal server is, which no node may reach. It may come from Temporal's own variables
+            and profiles, so the settings alone do not tell.
+
+    Raises:
+        SettingsError: That address cannot be read.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        blobs: Blobs,
+        environ: Mapping[str, str],
+        *,
+        engine_address: str | None = None,
+    ) -> None:
         self._settings = settings
         self._blobs = blobs
         self._environ = environ
@@ -84,7 +106,7 @@ class ServicesForRuns:
             allowed_hosts=frozenset(settings.allowed_hosts),
             gateway=_endpoint(settings.gateway_url),
             allow_demo=True,
-            closed=frozenset(filter(None, [_endpoint(f"//{settings.temporal_address or ''}")])),
+            closed=frozenset(filter(None, [_engine_endpoint(engine_address or settings.temporal_address or "")])),
         )
         adapters = built_in_adapters()
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)

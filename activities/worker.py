@@ -29,6 +29,7 @@ from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
+from innkeeper.activities.sticky_queues import StickyQueueReset
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugin_settings import load_plugin_settings
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
@@ -89,7 +90,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
         "max_heartbeat_throttle_interval": _THROTTLE,
         "default_heartbeat_throttle_interval": _THROTTLE,
         "graceful_shutdown_timeout": timedelta(seconds=settings.stop_grace_s),
-        "interceptors": [SigningInterceptor()],
+        "interceptors": [SigningInterceptor(), StickyQueueReset(client)],
     }
     # The next workflow task of a run waits this long for a worker that has died before another one gets it.
     sticky = timedelta(seconds=2)
@@ -155,7 +156,7 @@ async def _serve(
 ) -> None:
     blobs = FolderBlobs(settings.data_dir / "blobs")
     values = Values(blobs)
-    services = ServicesForRuns(settings, blobs, environ)
+    services = ServicesForRuns(settings, blobs, environ, engine_address=client.service_client.config.target_host)
     link = build_link(settings)
     engine_activities = EngineActivities(values, client)
     max_age_s = settings.result_days * 86_400

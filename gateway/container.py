@@ -28,13 +28,16 @@ from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
+from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.retention import Retention
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.signing_client import SigningClient
+from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink
+from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
@@ -73,6 +76,9 @@ class Container:
     temporal: TemporalLink
     workers: WorkerSockets
     finisher: RunFinisher
+    terminator: Terminator
+    open_runs: OpenRuns
+    stuck_runs: StuckRuns
     runs: Runs
     launcher: RunLauncher
     retention: Retention
@@ -99,15 +105,20 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         await container.finisher.resume()
         stack.push_async_callback(container.finisher.stop)
         stack.push_async_callback(container.control.stop)
+        stack.push_async_callback(container.stuck_runs.stop)
         for name, work in {
             "temporal-watch": container.temporal.watch(),
             "run-launcher": container.launcher.keep_starting(),
+            "terminator": container.terminator.keep_terminating(),
+            "stuck-runs": container.stuck_runs.keep_looking(),
             "retention": container.retention.keep_clean(),
             "garbage-collector": container.retention.keep_collected(),
             "life-signs": give_life_signs(os.environ),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
+        recovery = run_critical(container.launcher.recover(), "places-recovery", may_return=True)
+        stack.push_async_callback(_stop, recovery)
         stack.push_async_callback(container.clients.close_all)
         stack.callback(container.workers.close_all)
         yield container
@@ -121,7 +132,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     hub = Hub(log)
     catalogue = load_catalogue(settings.plugins)
     metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
-    writer = LogWriter(log, hub, observers=[audit], metrics=metrics)
+    open_runs = OpenRuns(
+        lambda run: writer.state_in_memory(run),
+        on_idle=lambda: launcher.wake() if settings.max_concurrent_runs is not None else None,
+    )
+    writer = LogWriter(log, hub, observers=[audit, open_runs.observe], metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
     blobs = FolderBlobs(data.root / "blobs")
@@ -141,15 +156,49 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         if settings.max_concurrent_runs is not None:
             launcher.wake()
 
+    terminator = Terminator(store, temporal)
     finisher = RunFinisher(
-        store, run_log, workers, temporal, blobs=blobs, flush_timeout_s=settings.flush_timeout_s, on_closed=run_closed
+        store,
+        run_log,
+        workers,
+        temporal,
+        open_runs=open_runs,
+        terminator=terminator,
+        blobs=blobs,
+        flush_timeout_s=settings.flush_timeout_s,
+        on_closed=run_closed,
+    )
+    stuck_runs = StuckRuns(
+        temporal,
+        open_runs,
+        queue=settings.task_queue,
+        has_connected_worker=lambda: bool(workers.workers()),
     )
     control = RunControl(store, run_log, temporal, on_resumed=lambda: launcher.wake())
     reruns = Reruns(store, run_log, admission, catalogue=catalogue, blobs=blobs)
     launcher = RunLauncher(
-        settings, store, run_log, temporal, finisher=finisher, control=control, reruns=reruns, latency=metrics.runs
+        settings,
+        store,
+        run_log,
+        temporal,
+        open_runs=open_runs,
+        finisher=finisher,
+        control=control,
+        reruns=reruns,
+        latency=metrics.runs,
     )
-    runs = Runs(store, run_log, temporal, finisher=finisher, launcher=launcher, reruns=reruns)
+    runs = Runs(
+        store,
+        run_log,
+        temporal,
+        finisher=finisher,
+        launcher=launcher,
+        reruns=reruns,
+        terminator=terminator,
+        open_runs=open_runs,
+        stuck_runs=stuck_runs,
+        max_waiting_runs=settings.max_waiting_runs,
+    )
     garbage_collector = GarbageCollector(
         store,
         log,
@@ -181,6 +230,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         temporal=temporal,
         workers=workers,
         finisher=finisher,
+        terminator=terminator,
+        open_runs=open_runs,
+        stuck_runs=stuck_runs,
         runs=runs,
         launcher=launcher,
         retention=retention,

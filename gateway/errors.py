@@ -42,6 +42,13 @@ class IdempotencyMismatch(InnkeeperError):
     code = "idempotency_mismatch"
 
 
+class TooManyRuns(InnkeeperError):
+    """So many runs wait that no further one is taken."""
+
+    code = "too_many_waiting_runs"
+    retryable = True
+
+
 class EngineAway(InnkeeperError):
     """Temporal does not answer."""
 
@@ -58,6 +65,7 @@ _STATUS: tuple[tuple[type[InnkeeperError], int], ...] = (
     (IdempotencyMismatch, 422),
     (TooLarge, 413),
     (NotFound, 404),
+    (TooManyRuns, 429),
     (EngineAway, 503),
     (BadRequest, 400),
 )

@@ -58,7 +58,19 @@ class Settings(ProcessSettings):
         high=3600,
     )
     max_concurrent_runs: Whole | None = setting(
-        None, "Runs beyond it wait in a queue; without it there is no limit.", unit="runs", low=1, high=1_000_000
+        None,
+        "Runs beyond it wait in a queue; without it there is no limit. A run that only waits or is paused does not "
+        "count.",
+        unit="runs",
+        low=1,
+        high=1_000_000,
+    )
+    max_waiting_runs: Whole = setting(
+        5_000,
+        "While so many runs wait (for an answer, an event or a time) or are paused, new ones are refused.",
+        unit="runs",
+        low=1,
+        high=10_000_000,
     )
     run_timeout_s: Number | None = setting(
         None,

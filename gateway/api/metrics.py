@@ -20,6 +20,10 @@ OPENMETRICS = "application/openmetrics-text"
 
 # Name without `innkeeper_`: help text and where the value is read.
 _GAUGES: Mapping[str, tuple[str, Callable[[Container], float]]] = {
+    "runs_idle": (
+        "Of the running runs those that hold no place: they only wait, or are paused.",
+        lambda container: container.open_runs.idle,
+    ),
     "runs_followed": (
         "Runs whose end the gateway waits for or is writing down.",
         lambda container: container.finisher.following,

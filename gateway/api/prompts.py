@@ -66,6 +66,7 @@ INTERRUPTION = answer("It is being interrupted, or left the queue.", Interrupted
                 404: "run_not_found workflow_not_found",
                 409: "base_unusable",
                 422: "invalid_workflow idempotency_mismatch",
+                429: "too_many_waiting_runs",
                 503: "engine_unavailable event_log_unavailable",
                 507: "storage_failed",
             }
@@ -166,9 +167,17 @@ async def delete_run(run: RunId, request: Request) -> Response:
 
 @router.delete("/interrupt/{run}", name="delete_interrupt", summary="Interrupt a run", responses=INTERRUPTION)
 @router.post("/interrupt/{run}", name="post_interrupt", summary="Interrupt a run", responses=INTERRUPTION)
-async def interrupt_run(run: RunId, request: Request) -> Response:
+async def interrupt_run(
+    run: RunId,
+    request: Request,
+    force: bool = Query(
+        False,
+        description="End it now, without waiting for its nodes, its worker or Temporal. A second interrupt, 10 s after "
+        "the first, does the same.",
+    ),
+) -> Response:
     try:
-        message = await container_of(request).runs.interrupt(run)
+        message = await container_of(request).runs.interrupt(run, force=force)
     except RunError as error:
         body: JsonObject = {"success": False, "message": error.message, **body_of(error)}
         return json_response(body, status_of(error))

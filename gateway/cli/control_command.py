@@ -138,11 +138,15 @@ def hints_of_runs(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     found = list(found)
     if sum(run.get("openApprovals") or 0 for run in found):
         yield "some runs wait for an approval: innkeeper approvals"
+    for run in [run for run in found if isinstance(run.get("stuck"), Mapping)][:MAX_HINTS]:
+        yield clean(f"run {run.get('promptId')} is stuck: {run['stuck'].get('message')}")
     for run in [run for run in found if run.get("status") == "paused"][:MAX_HINTS]:
         yield f"run {run.get('promptId')} is paused: innkeeper resume {run.get('promptId')}"
 
 
 def hints_of_run(status: Mapping[str, Any]) -> Iterator[str]:
     """What to do next about a run, from its full status."""
+    if isinstance(stuck := status.get("stuck"), Mapping):
+        yield clean(f"it is stuck: {stuck.get('message')}")
     for step in next_steps(str(status.get("promptId")), status.get("status"), status.get("nodeStatus") or {}):
         yield clean(step)

@@ -41,6 +41,7 @@ ICONS = {
     "waiting": ("◐", "yellow"),
     "paused": ("◐", "yellow"),
     "running": ("●", "cyan"),
+    "interrupting": ("●", "magenta"),
     "complete": ("✓", "green"),
     "error": ("✗", "red"),
     "skipped": ("–", "yellow"),

@@ -249,28 +249,29 @@ def cancel(
     run_ids: RunIds = None,
     *,
     before: Before = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="End it now, without waiting for its nodes, its worker or Temporal.")
+    ] = False,
     as_json: AsJson = False,
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """Interrupt runs.
+    """Interrupt runs. One that does not end is ended by a second cancel after 10 s, or by --force.
 
     Example: innkeeper cancel last, or innkeeper cancel --before 7d
     """
     from innkeeper.gateway.cli.run_ids import wanted_runs
 
-    async def interrupt(client: GatewayClient) -> list[str]:
+    async def interrupt(client: GatewayClient) -> dict[str, str]:
         chosen = await wanted_runs(client, run_ids or (), before, await client.active() if before else ())
-        for run in chosen:
-            await client.cancel(run)
-        return chosen
+        return {run: str((await client.cancel(run, force=force))["message"]) for run in chosen}
 
     found = ask_gateway(interrupt, data_dir, url)
     if as_json:
-        print_json({"interrupting": found})
+        print_json({"interrupting": list(found)})
         return
-    for run in found:
-        say(f"interrupting run {run}")
+    for message in found.values():
+        say(message)
     if not found:
         say("no run is as old as that")
 

@@ -142,6 +142,9 @@ def approve_command(run: str, node: str) -> str:
 
 def next_steps(run: str, status: str | None, nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """What somebody must do before a run goes on."""
+    if status == "interrupting":
+        yield f"it is being interrupted; should it not end: innkeeper cancel {run} --force"
+        return
     if status == "paused":
         yield f"it is paused: innkeeper resume {run}"
     waits = [wait for node in nodes.values() if isinstance(wait := node.get("wait"), Mapping)]

@@ -84,9 +84,15 @@ class GatewayClient:
         found: dict[str, Any] = await self._transport.call("GET", f"/api/prompt/{path_segment(run_id)}")
         return found
 
-    async def cancel(self, run_id: str) -> dict[str, Any]:
-        """Interrupt a run. Raises RunNotFound, RunNotActive (it has ended already)."""
-        answer: dict[str, Any] = await self._transport.call("DELETE", f"/api/interrupt/{path_segment(run_id)}")
+    async def cancel(self, run_id: str, *, force: bool = False) -> dict[str, Any]:
+        """Interrupt a run; by force without waiting for its nodes, its worker or Temporal; gives `{"message", ...}`.
+
+        Raises:
+            RunNotFound, RunNotActive (it has ended already).
+        """
+        params = {"force": "true"} if force else None
+        path = f"/api/interrupt/{path_segment(run_id)}"
+        answer: dict[str, Any] = await self._transport.call("DELETE", path, params=params)
         return answer
 
     async def delete_run(self, run_id: str) -> None:

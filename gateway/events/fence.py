@@ -38,7 +38,8 @@ TERMINAL = frozenset({COMPLETE, ERROR, "NODE_SKIPPED", "NODE_BYPASSED", "NODE_IN
 END_CHUNKS = frozenset({"finish_reason_chunk", "error_chunk"})
 INTERFACE_OUTPUTS = "__WORKFLOW_INTERFACE_OUTPUTS__"
 PAUSED = "paused"
-STATUS_RANK = {"queued": 1, "running": 2, PAUSED: 2, "complete": 3, "error": 3, "interrupted": 3}
+INTERRUPTING = "interrupting"
+STATUS_RANK = {"queued": 1, "running": 2, PAUSED: 2, INTERRUPTING: 2, "complete": 3, "error": 3, "interrupted": 3}
 
 FENCED: Answer = {"s": "fenced"}
 OPEN_RUN_BYTES = 50_000_000
@@ -240,7 +241,8 @@ def decide(state: RunLogState, message: Message, now_ms: int) -> Decision:
 def status_message(status: str, error_info: Mapping[str, Any] | None = None) -> Message:
     """EXECUTION_STATUS_UPDATE. A status that was passed already is dropped, a final one closes the log.
 
-    `paused` follows any status but a final one; out of it leads only `resumed_message`, or the end.
+    `paused` follows any status but `interrupting` and a final one; out of it leads only `resumed_message`, or the end.
+    `interrupting` follows any status but a final one, and only the end follows it.
     """
     message: dict[str, Any] = {"t": "status", "status": status}
     return {**message, "errorInfo": error_info} if error_info is not None else message
@@ -436,6 +438,8 @@ def _status(state: RunLogState, message: Message, now_ms: int) -> Decision:
 def _is_news(state: RunLogState, message: Message) -> bool:
     """Does a status that is not final change anything? What an earlier process said already must not undo a pause."""
     status = message["status"]
+    if INTERRUPTING in (status, state.status):
+        return state.status != INTERRUPTING
     if PAUSED in (status, state.status):
         return status != state.status and (status == PAUSED or message.get("resumed") is True)
     return STATUS_RANK[status] > STATUS_RANK.get(state.status or "", 0)

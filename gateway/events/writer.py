@@ -202,13 +202,17 @@ class LogWriter:
         """Make the run's log; False when it exists already. Messages of runs without a log are dropped."""
         return await self.log.create_run(run, meta)
 
+    def state_in_memory(self, run: str) -> RunLogState | None:
+        """What is known of a run without reading, to be read only."""
+        return self._open.get(run) or self._closed.get(run)
+
     async def state(self, run: str) -> RunLogState | None:
         """What the log says of a run now, to be read only: from memory, or else from its events."""
         if run not in self._open and run not in self._closed:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOADING_S):  # only the writer's own task may take up a state
                     await self.append(run, [{"t": "drained"}])
-        return self._open.get(run) or self._closed.get(run)
+        return self.state_in_memory(run)
 
     async def close_run(self, run: str, messages: Sequence[Message]) -> None:
         """Append what is missing up to the final status, then seal. Again and again without harm.

@@ -7,6 +7,7 @@ import datetime
 import itertools
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
@@ -26,26 +27,45 @@ ASKED_BY_NAME = 50
 
 
 class CompletionWatcher:
-    """Waits for workflows to end: up to MAX_WATCHED by long poll, the others by asking visibility now and then."""
+    """Waits for workflows to end: up to MAX_WATCHED by long poll, the others by asking visibility now and then.
 
-    def __init__(self, temporal: TemporalLink) -> None:
+    Args:
+        is_idle: Does a run only wait? It will hardly end now, so it leaves its long poll to one that works.
+    """
+
+    def __init__(self, temporal: TemporalLink, is_idle: Callable[[str], bool] = lambda run: False) -> None:
         self._temporal = temporal
-        self._watched = 0
+        self._is_idle = is_idle
+        self._polls: dict[str, asyncio.Task[JsonObject]] = {}
         self._others: dict[str, asyncio.Event] = {}
         self._poller: asyncio.Task[None] | None = None
 
     async def result(self, handle: WorkflowHandle[Any, Any]) -> JsonObject:
         """The workflow's result. Raises what `handle.result()` raises."""
-        if self._watched >= MAX_WATCHED:
+        while True:
+            if len(self._polls) >= MAX_WATCHED and not self._displace(handle.id):
+                await self._turn(handle)
+            poll: asyncio.Task[JsonObject] = asyncio.create_task(handle.result())
+            self._polls[handle.id] = poll
+            try:
+                return await poll
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if handle.id in self._polls or (task is not None and task.cancelling()):
+                    poll.cancel()
+                    raise  # it was the caller who was cancelled, not the poll that was displaced
+            finally:
+                if self._polls.pop(handle.id, None) is not None and self._others:
+                    next(iter(self._others.values())).set()
             await self._turn(handle)
-        self._watched += 1
-        try:
-            result: JsonObject = await handle.result()
-            return result
-        finally:
-            self._watched -= 1
-            if self._others:
-                next(iter(self._others.values())).set()
+
+    def _displace(self, run: str) -> bool:
+        """Take the long poll from a run that waits, for one that does not."""
+        idle = None if self._is_idle(run) else next(filter(self._is_idle, self._polls), None)
+        if idle is None:
+            return False
+        self._polls.pop(idle).cancel()
+        return True
 
     async def stop(self) -> None:
         if self._poller is not None:

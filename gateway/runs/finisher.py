@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import orjson
 from temporalio.client import WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
+from innkeeper.gateway.events.fence import INTERRUPTING
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.completion_watch import CompletionWatcher
+from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import (
+    FORCED,
     LOST,
     RunOutcome,
     announced,
@@ -27,6 +32,7 @@ from innkeeper.gateway.runs.outcome import (
 )
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.runs.view import (
     INTERFACE_NODE,
     JsonObject,
@@ -40,12 +46,16 @@ from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import ENDED, RunStore, lineage, now_ms
 from innkeeper.nodes.services.blobs import FolderBlobs
 
+T = TypeVar("T")
 logger = logging.getLogger("innkeeper.gateway.runs")
 
 RETRY_S = 1.0
 LAST_RETRY_S = 60.0
 LATE_POLL_S = 0.2
 NOTE_S = 0.1
+CALL_TIMEOUT = timedelta(seconds=5)
+FORCED_FLUSH_S = 2.0
+"""A run is ended by force because something hangs: its workers get less time to send what they hold."""
 
 
 class RunFinisher:
@@ -58,6 +68,8 @@ class RunFinisher:
         workers: WorkerSockets,
         temporal: TemporalLink,
         *,
+        open_runs: OpenRuns,
+        terminator: Terminator,
         blobs: FolderBlobs,
         flush_timeout_s: float,
         on_closed: Callable[[], Awaitable[None]],
@@ -66,11 +78,16 @@ class RunFinisher:
         self._run_log = run_log
         self._workers = workers
         self._temporal = temporal
+        self._open_runs = open_runs
+        self._terminator = terminator
         self._blobs = blobs
         self._flush_timeout_s = flush_timeout_s
         self._on_closed = on_closed
-        self._completions = CompletionWatcher(temporal)
+        self._completions = CompletionWatcher(temporal, open_runs.is_idle)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._waiting: set[str] = set()
+        self._forced: set[str] = set()
+        self._started_late: set[str] = set()
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
         self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
@@ -81,6 +98,8 @@ class RunFinisher:
 
     def follow(self, run: str) -> None:
         """Close this run when it has ended. The run must have been handed to Temporal."""
+        if run in self._forced:
+            self._started_late.add(run)
         self._spawn(run, self._close_at_end)
 
     def _follow_again(self, run: str) -> None:
@@ -100,11 +119,21 @@ class RunFinisher:
 
         self._spawn(run, close)
 
+    def end_by_force(self, run: str) -> None:
+        """Close a run as interrupted at once, whatever Temporal says of it. The store has the request already."""
+        if run in self._forced:
+            return
+        self._forced.add(run)
+        if run in self._waiting:
+            self._tasks[run].cancel()  # ends only the wait
+        else:
+            self._spawn(run, self._close_by_force)
+
     async def resume(self) -> None:
         """After a restart: take up every run whose log is not sealed, those that still wait to be started apart."""
         for row in await self._store.unsealed():
             await self._run_log.open(row.id, log_meta(orjson.loads(row.interface)))
-            if row.started_at is not None:
+            if row.started_at is not None or row.terminate:
                 self._follow_again(row.id)
             elif row.status in ENDED:
                 self.close_unstarted(row.id, RunOutcome(row.status, {}))
@@ -125,7 +154,29 @@ class RunFinisher:
         if run not in self._tasks:
             task = asyncio.create_task(self._persist(run, work), name=f"close-{run}")
             self._tasks[run] = task
-            task.add_done_callback(lambda _: self._tasks.pop(run, None))
+            task.add_done_callback(lambda _: self._forget(run))
+
+    def _forget(self, run: str) -> None:
+        self._tasks.pop(run, None)
+        self._forced.discard(run)
+        self._started_late.discard(run)
+
+    async def _unless_forced(self, run: str, wait: Coroutine[Any, Any, T]) -> T | None:
+        """The result of a wait in a run's own task; None when the run is to be ended by force."""
+        task = asyncio.current_task()
+        assert task is not None
+        if run in self._forced:
+            wait.close()
+            return None
+        self._waiting.add(run)
+        try:
+            return await wait
+        except asyncio.CancelledError:
+            if run not in self._forced or task.uncancel() > 0:  # the gateway stops
+                raise
+            return None
+        finally:
+            self._waiting.discard(run)
 
     async def _persist(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         """A run that is not closed keeps its readers waiting for ever: try until it works, ever more seldom."""
@@ -136,13 +187,25 @@ class RunFinisher:
                 break
             except Exception:
                 logger.exception("closing a run failed", extra={"event": "close_failed", "run": run})
-                await asyncio.sleep(pause_s)
+                await self._unless_forced(run, asyncio.sleep(pause_s))
                 pause_s = min(2 * pause_s, LAST_RETRY_S)
+        if run in self._started_late:
+            await self._terminator.owe(run)
+        elif run in self._forced:
+            self._terminator.wake()  # what is done in Temporal can be noted now
         await self._on_closed()
 
     async def _close_at_end(self, run: str) -> None:
         row = await self._store.mark_started(run)
-        await self._close(row, await self._outcome(row))
+        if row.status in ENDED and await self._was_closed(run):
+            # It was ended by force while it was being handed to Temporal.
+            await self._terminator.owe(run)
+            return
+        outcome = None if row.terminate else await self._unless_forced(run, self._outcome(row))
+        await self._close(row, outcome or FORCED)
+
+    async def _close_by_force(self, run: str) -> None:
+        await self._close(await self._row(run), FORCED)
 
     async def _was_closed(self, run: str) -> bool:
         """Did an earlier process get as far as the final status? Then only the seal is missing."""
@@ -163,7 +226,8 @@ class RunFinisher:
             try:
                 if row.interrupt_requested:
                     # Asked before Temporal had the run, or while it was away.
-                    await handle.cancel()
+                    await self._run_log.announce(run, INTERRUPTING)
+                    await handle.cancel(rpc_timeout=CALL_TIMEOUT)
                 return await self._outcome_of(await self._completions.result(handle))
             except WorkflowFailureError as failure:
                 row = await self._row(run)
@@ -188,12 +252,13 @@ class RunFinisher:
     async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
         interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
-        view = await self._flushed(run, outcome)
+        view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
         outputs = interface_outputs(interface, outcome, view)
         shown = None if outcome.status == "interrupted" else announced(interface, outputs, outcome.nodes)
         await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown)
         view = await self._run_log.view(run)
         result = full_result(row, outcome, view, outputs)
+        self._open_runs.closing(run)
         # The result first: whoever reads the final status may ask for it at once.
         await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result)
         await self._run_log.end(run, outcome.status, result.get("errorInfo"))
@@ -225,10 +290,11 @@ class RunFinisher:
         self._to_note = self._to_note[len(runs) :]
         return True
 
-    async def _flushed(self, run: str, outcome: RunOutcome) -> RunView:
+    async def _flushed(self, run: str, outcome: RunOutcome, timeout_s: float) -> RunView:
         """The log's view once connected workers have drained, and workers that are away had time to come back."""
-        deadline = time.monotonic() + self._flush_timeout_s
-        await self._workers.drain(self._flush_timeout_s)
+        timeout_s = min(timeout_s, self._flush_timeout_s)
+        deadline = time.monotonic() + timeout_s
+        await self._workers.drain(timeout_s)
         view = await self._run_log.view(run)
         while late_nodes(outcome, view) and (left := deadline - time.monotonic()) > 0:
             await asyncio.sleep(min(LATE_POLL_S, left))

@@ -25,6 +25,7 @@ from innkeeper.gateway.events.log import LogUnavailable
 from innkeeper.gateway.metrics import RunLatency
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.finisher import RunFinisher
+from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.reruns import Reruns, is_uncached, seeds_of
@@ -56,6 +57,7 @@ class RunLauncher:
         run_log: RunLog,
         temporal: TemporalLink,
         *,
+        open_runs: OpenRuns,
         finisher: RunFinisher,
         control: RunControl,
         reruns: Reruns,
@@ -65,6 +67,7 @@ class RunLauncher:
         self._store = store
         self._run_log = run_log
         self._temporal = temporal
+        self._open_runs = open_runs
         self._finisher = finisher
         self._control = control
         self._reruns = reruns
@@ -111,20 +114,36 @@ class RunLauncher:
                 logger.exception("starting runs failed", extra={"event": "start_failed"})
                 asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
 
+    async def recover(self) -> None:
+        """After a restart: find out which running runs only wait. Until then they hold places."""
+        while left := [row.id for row in await self._store.active() if self._is_unknown(row)]:
+            for run in left:
+                if (state := await self._run_log.state(run)) is not None:
+                    self._open_runs.recall(run, state)
+            await asyncio.sleep(RETRY_S)  # the log may not be readable yet
+
+    def _is_unknown(self, row: RunRow) -> bool:
+        return row.status == "running" and row.started_at is not None and not self._open_runs.is_known(row.id)
+
     async def _dispatch(self) -> None:
+        """Hand over what was claimed before, then as many queued runs as there are free places.
+
+        A run that wakes takes its place back at once, so more may work than the limit: then nothing new starts.
+        """
         async with self._dispatching:
-            running, _ = await self._store.active_counts()
-            limit = self._settings.max_concurrent_runs
-            for row in await self._store.waiting():
-                if row.status == "queued":
-                    if row.paused:
-                        continue
-                    if limit is not None and running >= limit:
-                        return
-                    if not await self._store.claim(row.id):
-                        continue
-                    running += 1
+            for row in await self._store.claimed():
                 await self._launch(row)
+            for row in await self._store.queued(await self._free_places()):
+                if await self._store.claim(row.id):
+                    await self._launch(row)
+
+    async def _free_places(self) -> int | None:
+        """None: there is no limit."""
+        limit = self._settings.max_concurrent_runs
+        if limit is None:
+            return None
+        running, _ = await self._store.active_counts()
+        return max(0, limit - running + self._open_runs.idle)
 
     async def _launch(self, row: RunRow) -> None:
         """Hand a claimed run to Temporal. When that is away, the run keeps waiting."""

@@ -46,6 +46,15 @@ class RunOutcome:
 LOST = RunOutcome("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
 
 
+FORCED = RunOutcome(
+    "interrupted",
+    error={
+        "message": "the run was ended by force: what its nodes were doing is lost, and its last events may be missing",
+        "code": "interrupted_by_force",
+    },
+)
+
+
 async def outcome_of_failure(
     handle: WorkflowHandle[Any, Any], failure: WorkflowFailureError, *, interrupted: bool
 ) -> RunOutcome:
@@ -172,7 +181,7 @@ def _differ(logged: Mapping[str, Any], told: Mapping[str, Any]) -> bool:
 def error_info(outcome: RunOutcome, nodes: Mapping[str, JsonObject]) -> JsonObject | None:
     """What the final status says of an error: the run's own, else its failed nodes."""
     if outcome.status != "error":
-        return None
+        return outcome.error
     failed = [
         {"nodeId": path, "code": error.get("code"), "message": error.get("message")}
         for path, node in nodes.items()

@@ -11,8 +11,10 @@ from typing import Any
 
 from innkeeper.gateway.events.activity import Activity
 from innkeeper.gateway.events.fence import (
+    INTERRUPTING,
     PAUSED,
     Message,
+    RunLogState,
     fact_message,
     interface_outputs_message,
     resumed_message,
@@ -77,6 +79,10 @@ class RunLog:
                 reading.seq = page[-1].seq
         return reading.view
 
+    async def state(self, run: str) -> RunLogState | None:
+        """What the log says of a run, to be read only; None when it cannot be read now, or there is none."""
+        return await self._writer.state(run)
+
     async def activity(self, run: str) -> Activity:
         """What a run does now. Cheap: nothing is read when the run has been heard of since the start."""
         state = await self._writer.state(run)
@@ -88,8 +94,9 @@ class RunLog:
         return None if state is None else state.status
 
     async def announce(self, run: str, status: str) -> None:
-        """Tell viewers that a run is `paused`, or `queued` or `running` again."""
-        await self._writer.append(run, [status_message(status) if status == PAUSED else resumed_message(status)])
+        """Tell viewers that a run is `paused` or `interrupting`, or `queued` or `running` again."""
+        is_new = status in (PAUSED, INTERRUPTING)
+        await self._writer.append(run, [status_message(status) if is_new else resumed_message(status)])
 
     async def answered(self, run: str, path: str, answer: Mapping[str, Any]) -> None:
         """Tell viewers of an answer to an approval, unless the worker was faster."""

@@ -8,20 +8,25 @@ import logging
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import orjson
 from temporalio.service import RPCError, RPCStatusCode
 
-from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, shown
+from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, TooManyRuns, shown
 from innkeeper.gateway.events.activity import Activity
+from innkeeper.gateway.events.fence import INTERRUPTING
 from innkeeper.gateway.runs.admission import body_hash, interface_of, key_hash
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
+from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.reruns import Reruns, answer_of
 from innkeeper.gateway.runs.run_log import RunLog
+from innkeeper.gateway.runs.stuck_runs import Stuck, StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.runs.view import JsonObject, iso, nodes_for_clients
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import ENDED, NewRun, RunStore, lineage, now_ms, stored_result
@@ -31,6 +36,10 @@ logger = logging.getLogger("innkeeper.gateway.runs")
 
 CLOSING_POLL_S = 0.05
 CLOSING_POLLS = 40
+CALL_TIMEOUT = timedelta(seconds=5)
+FORCE_AFTER_S = 10.0
+"""Since the first request to interrupt a run. A node that heeds its cancellation stops within 1.5 s."""
+TELL_S = 1.0
 PATIENCE_S = 1.0
 """How long a submission waits for Temporal: the gateway or Temporal may have started a moment ago."""
 
@@ -64,6 +73,10 @@ class Runs:
         finisher: RunFinisher,
         launcher: RunLauncher,
         reruns: Reruns,
+        terminator: Terminator,
+        open_runs: OpenRuns,
+        stuck_runs: StuckRuns,
+        max_waiting_runs: int,
     ) -> None:
         self._store = store
         self._run_log = run_log
@@ -71,6 +84,11 @@ class Runs:
         self._finisher = finisher
         self._launcher = launcher
         self._reruns = reruns
+        self._terminator = terminator
+        self._open_runs = open_runs
+        self._stuck_runs = stuck_runs
+        self._max_waiting_runs = max_waiting_runs
+        self._telling: set[asyncio.Task[None]] = set()
 
     # --- submitting -----------------------------------------------------------------------------------------------
 
@@ -81,7 +99,7 @@ class Runs:
             key: The client's Idempotency-Key: the same key and body give the same run.
 
         Raises:
-            InvalidWorkflow, IdempotencyMismatch, EngineAway, LogUnavailable, NotFound.
+            InvalidWorkflow, IdempotencyMismatch, EngineAway, LogUnavailable, NotFound, TooManyRuns.
         """
         key_digest = key_hash(key) if key else None
         body_digest = body_hash(body)
@@ -90,6 +108,7 @@ class Runs:
         # Before any work is done for it: can it be started, and can it be logged?
         await self._temporal.client(PATIENCE_S)
         self._run_log.check_writable()
+        self._check_waiting()
 
         admitted = await self._reruns.admit(body, user)
         compiled, plan = admitted.checked.compiled, admitted.checked.compiled.plan
@@ -115,10 +134,21 @@ class Runs:
         await self._launcher.start(row)
         return Accepted.of(row)
 
+    def _check_waiting(self) -> None:
+        if (waiting := self._open_runs.idle) >= self._max_waiting_runs:
+            raise TooManyRuns(
+                f"{waiting} runs wait or are paused, and no more than {self._max_waiting_runs} may: answer or "
+                "interrupt some ('innkeeper approvals', 'innkeeper runs'), or raise INNKEEPER_MAX_WAITING_RUNS"
+            )
+
     # --- interrupting ---------------------------------------------------------------------------------------------
 
-    async def interrupt(self, run: str) -> str:
-        """Stop a run; interrupting one that is being stopped changes nothing. Gives a sentence for the user.
+    async def interrupt(self, run: str, *, force: bool = False) -> str:
+        """Stop a run. Gives a sentence for the user.
+
+        Args:
+            force: End it now, without waiting for its nodes, its worker or Temporal. So does a second interrupt,
+                FORCE_AFTER_S after the first.
 
         Raises:
             RunNotFound, RunNotActive (it has ended).
@@ -127,18 +157,37 @@ class Runs:
         if row.status == "queued" and await self._store.drop_queued(run):
             self._finisher.close_unstarted(run, RunOutcome("interrupted", {}))
             return f"run {run} left the queue"
+        if force or _is_overdue(row):
+            return await self._end_by_force(run)
         if not await self._store.request_interrupt(run):
-            raise RunNotActive(f"run {run!r} has ended already; only a queued or running run can be interrupted")
+            raise _has_ended(run)
+        await self._tell_viewers(run)
         try:
-            await (await self._temporal.client()).get_workflow_handle(run).cancel()
+            handle = (await self._temporal.client()).get_workflow_handle(run)
+            await handle.cancel(rpc_timeout=CALL_TIMEOUT)
         except EngineAway:
-            return f"run {run} will be interrupted as soon as Temporal answers"
+            return f"run {run} will be interrupted as soon as Temporal answers; {_how_to_force(run)}"
         except RPCError as error:
             if is_away(error):
                 self._temporal.lost()
             elif error.status != RPCStatusCode.NOT_FOUND:  # not started yet, or just ended: who follows it knows
                 raise
-        return f"run {run} is being interrupted"
+        again = f"; {_how_to_force(run)}" if row.interrupt_requested else ""
+        return f"run {run} is being interrupted{again}"
+
+    async def _end_by_force(self, run: str) -> str:
+        if not await self._store.request_termination(run):
+            raise _has_ended(run)
+        self._finisher.end_by_force(run)
+        self._terminator.wake()
+        return f"run {run} is ended by force"
+
+    async def _tell_viewers(self, run: str) -> None:
+        """Announce that a run is being interrupted. While the log cannot be written, that must not keep it running."""
+        telling = asyncio.create_task(self._run_log.announce(run, INTERRUPTING), name=f"interrupting-{run}")
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+        await asyncio.wait({telling}, timeout=TELL_S)
 
     # --- deleting -------------------------------------------------------------------------------------------------
 
@@ -150,13 +199,17 @@ class Runs:
             RunNotFound, RunStillActive.
         """
         row = await self._row(run)
-        for _ in range(CLOSING_POLLS):  # who saw the final status may be faster than the closing task's last note
-            if row.sealed or row.status not in ENDED:
+        for _ in range(CLOSING_POLLS):  # who saw the final status may be faster than the last notes of its end
+            if (row.sealed and not row.terminate) or row.status not in ENDED:
                 break
             await asyncio.sleep(CLOSING_POLL_S)
             row = await self._row(run)
         if not row.sealed:
-            raise RunStillActive(f"run {run!r} has not ended: interrupt it first ('innkeeper cancel {run}')")
+            raise RunStillActive(_why_not_deleted(row))
+        if row.terminate:
+            raise RunStillActive(
+                f"run {run!r} was ended by force and Temporal does not know yet: try again when Temporal answers"
+            )
         # The row goes last: as long as it is there, a deletion that broke off is found and repeated.
         await self._run_log.delete(run)
         await self._store.delete(run)
@@ -180,8 +233,9 @@ class Runs:
         if result is not None and row.status in ENDED:
             return result
         view = await self._run_log.view(run)
+        stuck = await self._stuck_runs.look(run) if row.status == "running" else None
         return {
-            **summary(row, view.activity),
+            **summary(row, view.activity, stuck),
             "nodeStatus": nodes_for_clients(run, view.nodes),
             "outputs": view.outputs or {},
         }
@@ -198,7 +252,11 @@ class Runs:
         """Runs that run, and runs that wait."""
         rows = await self._store.active()
         return {
-            "running": [summary(row, await self._run_log.activity(row.id)) for row in rows if row.status == "running"],
+            "running": [
+                summary(row, await self._run_log.activity(row.id), self._stuck_runs.known(row.id))
+                for row in rows
+                if row.status == "running"
+            ],
             "pending": [summary(row) for row in rows if row.status == "queued"],
         }
 
@@ -224,21 +282,48 @@ class Runs:
         return row
 
 
+def _is_overdue(row: RunRow) -> bool:
+    """Was a running run interrupted so long ago that it is stuck?"""
+    asked = row.interrupted_at
+    return row.status == "running" and asked is not None and now_ms() - asked >= FORCE_AFTER_S * 1000
+
+
+def _how_to_force(run: str) -> str:
+    return (
+        f"to end it at once, interrupt it again after {FORCE_AFTER_S:g} s, or now with force "
+        f"('innkeeper cancel {run} --force', POST /api/interrupt/{run}?force=true)"
+    )
+
+
+def _has_ended(run: str) -> RunNotActive:
+    return RunNotActive(f"run {run!r} has ended already; only a queued or running run can be interrupted")
+
+
+def _why_not_deleted(row: RunRow) -> str:
+    if row.interrupt_requested and row.status not in ENDED:
+        return f"run {row.id!r} is being interrupted: delete it when it has ended; {_how_to_force(row.id)}"
+    return f"run {row.id!r} has not ended: interrupt it first ('innkeeper cancel {row.id}')"
+
+
 def shown_status(row: RunRow, activity: Activity | None) -> str:
-    """The status as clients see it: beside the stored ones `paused`, and `waiting` while nodes wait and none works."""
+    """The status as clients see it: beside the stored ones `interrupting`, `paused`, and `waiting` while nodes wait
+    and none works."""
     if row.status in ENDED:
         return row.status
+    if row.interrupt_requested:
+        return INTERRUPTING
     if row.paused:
         return "paused"
     return "waiting" if row.status == "running" and activity is not None and activity.only_waits else row.status
 
 
-def summary(row: RunRow, activity: Activity | None = None) -> JsonObject:
+def summary(row: RunRow, activity: Activity | None = None, stuck: Stuck | None = None) -> JsonObject:
     """A run in lists (PromptInfo)."""
     info: JsonObject = {
         "promptId": row.id,
         "status": shown_status(row, activity),
         "openApprovals": (activity.approvals or None) if activity and row.status not in ENDED else None,
+        "stuck": stuck.to_json(iso) if stuck is not None and row.status not in ENDED else None,
         "workflowId": row.workflow_id,
         "workflowName": row.workflow_name,
         **lineage(row),

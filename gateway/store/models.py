@@ -20,6 +20,8 @@ class RunRow(Base):
         number: Order of submission: the queue is served by it and history pages by it.
         status: `queued`, `running`, `complete`, `error`, `interrupted`.
         interrupt_requested: Somebody asked to stop it; survives a restart between asking and stopping.
+        interrupted_at: When somebody asked for it first; None also for requests of versions before 0004.
+        terminate: Temporal must still be told to end its workflow at once.
         paused: Somebody asked that no new node starts; what was said to Temporal and to viewers follows from it.
         key_hash, body_hash: Of the Idempotency-Key and the body it came with.
         plan: The compiled plan until Temporal has it.
@@ -47,6 +49,8 @@ class RunRow(Base):
     workflow_name: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str] = mapped_column(String(20))
     interrupt_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    interrupted_at: Mapped[int | None] = mapped_column(BigInteger)
+    terminate: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     paused: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     sealed: Mapped[bool] = mapped_column(Boolean, default=False)
     submitted_at: Mapped[int] = mapped_column(BigInteger)

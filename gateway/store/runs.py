@@ -96,6 +96,7 @@ class RunStore:
             "workflow_name": run.workflow_name,
             "status": run.status,
             "interrupt_requested": False,
+            "terminate": False,
             "paused": False,
             "sealed": False,
             "submitted_at": now_ms(),
@@ -131,8 +132,8 @@ class RunStore:
 
     async def drop_queued(self, run_id: str) -> bool:
         """Turn `queued` into `interrupted`; False when the run is not waiting any more."""
-        ended = {"status": "interrupted", "interrupt_requested": True, "ended_at": now_ms(), "plan": None}
-        return await self._change(run_id, RunRow.status == "queued", **ended)
+        ended = {"status": "interrupted", "ended_at": now_ms(), "plan": None}
+        return await self._change(run_id, RunRow.status == "queued", **_interrupted(), **ended)
 
     async def mark_started(self, run_id: str) -> RunRow:
         """Temporal has the run: its plan is not needed here any more. Gives the run as it is then."""
@@ -140,7 +141,24 @@ class RunStore:
 
     async def request_interrupt(self, run_id: str) -> bool:
         """Remember that a running run is to stop; False when it has ended."""
-        return await self._change(run_id, RunRow.status == "running", interrupt_requested=True)
+        return await self._change(run_id, RunRow.status == "running", **_interrupted())
+
+    async def request_termination(self, run_id: str) -> bool:
+        """Remember that a running run is to end at once, and that Temporal must be told; False when it has ended."""
+        return await self._change(run_id, RunRow.status == "running", **_interrupted(), terminate=True)
+
+    async def owe_termination(self, run_id: str) -> None:
+        """Remember that Temporal must be told to end the workflow of a run that has ended here."""
+        await self._change(run_id, terminate=True)
+
+    async def mark_terminated(self, run_id: str) -> bool:
+        """Temporal has ended the workflow of a run; False when the run has not ended here yet."""
+        return await self._change(run_id, RunRow.status.in_(ENDED), terminate=False)
+
+    async def to_terminate(self) -> Sequence[str]:
+        """Runs whose workflow Temporal must still be told to end."""
+        async with self._sessions() as session:
+            return (await session.scalars(select(RunRow.id).where(RunRow.terminate.is_(True)))).all()
 
     async def set_paused(self, run_id: str, paused: bool) -> bool:
         """Remember that a run is to pause, or to go on; False when it has ended."""
@@ -154,11 +172,15 @@ class RunStore:
     async def mark_sealed(self, *run_ids: str) -> None:
         await self._writes.write(_mark_sealed, run_ids)
 
-    async def waiting(self) -> Sequence[RunRow]:
-        """Runs that Temporal does not have yet, first come first."""
-        return await self._many(
-            RunRow.status.in_(("queued", "running")), RunRow.started_at.is_(None), RunRow.plan.is_not(None)
-        )
+    async def claimed(self) -> Sequence[RunRow]:
+        """Runs that may start and that Temporal does not have yet, first come first."""
+        return await self._many(RunRow.status == "running", RunRow.started_at.is_(None), RunRow.plan.is_not(None))
+
+    async def queued(self, limit: int | None) -> Sequence[RunRow]:
+        """The first of the queued runs that are not paused; all of them without a limit."""
+        if limit == 0:
+            return []
+        return await self._many(RunRow.status == "queued", RunRow.paused.is_(False), limit=limit)
 
     async def unsealed(self) -> Sequence[RunRow]:
         """Runs whose log is still open, first come first."""
@@ -175,13 +197,13 @@ class RunStore:
 
     async def ended_before(self, moment: int, limit: int = 100) -> Sequence[str]:
         """Some runs that were over before a moment (milliseconds since 1970), first come first."""
-        query = select(RunRow.id).where(RunRow.sealed.is_(True), RunRow.ended_at < moment)
+        query = select(RunRow.id).where(RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.ended_at < moment)
         async with self._sessions() as session:
             return (await session.scalars(query.order_by(RunRow.number).limit(limit))).all()
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run that is over; False when there is none."""
-        query = delete(_RUNS).where(RunRow.id == run_id, RunRow.sealed.is_(True))
+        query = delete(_RUNS).where(RunRow.id == run_id, RunRow.sealed.is_(True), RunRow.terminate.is_(False))
         return await self._writes.write(_change, query)
 
     async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
@@ -220,8 +242,8 @@ class RunStore:
         async with self._sessions() as session:
             return (await session.scalars(select(RunRow).where(*conditions))).first()
 
-    async def _many(self, *conditions: ColumnElement[bool]) -> Sequence[RunRow]:
-        query = select(RunRow).where(*conditions).order_by(RunRow.number)
+    async def _many(self, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[RunRow]:
+        query = select(RunRow).where(*conditions).order_by(RunRow.number).limit(limit)
         query = query.options(defer(RunRow.plan), defer(RunRow.result))
         async with self._sessions() as session:
             return (await session.scalars(query)).all()
@@ -229,6 +251,10 @@ class RunStore:
     async def _change(self, run_id: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
         query = update(_RUNS).where(RunRow.id == run_id, *conditions).values(**values)
         return await self._writes.write(_change, query)
+
+
+def _interrupted() -> dict[str, Any]:
+    return {"interrupt_requested": True, "interrupted_at": func.coalesce(RunRow.interrupted_at, now_ms())}
 
 
 async def _add(connection: AsyncConnection, runs: Sequence[dict[str, Any]]) -> Sequence[None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.activities.services import ServicesForRuns
-from innkeeper.activities.settings import WorkerSettings
+from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.nodes.errors import InnkeeperError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, HttpRequest
 from innkeeper.nodes.testing import MemoryBlobs
@@ -16,9 +16,10 @@ from innkeeper.nodes.testing import MemoryBlobs
 NOBODY_THERE = "http://127.0.0.1:9"
 
 
-async def outcomes(folder: Path, environ: Mapping[str, str]) -> tuple[str, str]:
+async def outcomes(folder: Path, environ: Mapping[str, str], engine: str | None = None) -> tuple[str, str]:
     """Codes of the errors that a plain request to this machine, and one to a model there, end with."""
-    make = ServicesForRuns(WorkerSettings.load(environ, data_dir=folder), MemoryBlobs(), environ)
+    settings = WorkerSettings.load(environ, data_dir=folder)
+    make = ServicesForRuns(settings, MemoryBlobs(), environ, engine_address=engine)
     services, _ = make("somebody")
     found = []
     for call in (
@@ -55,6 +56,18 @@ async def test_only_models_are_reached_on_this_machine_unless_the_operator_says_
 ) -> None:
     found = await outcomes(tmp_path, environ)
     assert tuple(code == RequestRefused.code for code in found) == (request_refused, model_refused)
+
+
+async def test_the_engine_is_closed_to_nodes_also_where_no_setting_of_ours_names_it(tmp_path: Path) -> None:
+    """`TEMPORAL_ADDRESS`, a profile, or the default says where it is."""
+    environ = {"INNKEEPER_ALLOW_LOOPBACK": "1"}
+    assert await outcomes(tmp_path, environ, "127.0.0.1:9") == (RequestRefused.code, RequestRefused.code)
+
+
+def test_address_of_the_engine_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    environ = {"INNKEEPER_TEMPORAL_ADDRESS": "localhost:seven"}
+    with pytest.raises(SettingsError, match="localhost:seven"):
+        ServicesForRuns(WorkerSettings.load(environ, data_dir=tmp_path), MemoryBlobs(), environ)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])

@@ -19,14 +19,16 @@ from innkeeper.workflows.engine.state import PIECE_BYTES
 from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
 LONG = frozenset({GATHER_VALUES, MERGE_VALUES})
-"""Activities that read many values; they send heartbeats, so that the death of their worker is noticed at once."""
+"""Activities that read many values."""
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+"""All of them send heartbeats: without, the death of their worker would be noticed after 30 s."""
 MAX_MESSAGE_BYTES = 1_900_000
 """JSON of one command's arguments, or of a result: 2 MB were measured to wedge a run."""
 MAX_OUTPUT_BYTES = 256_000
 """JSON of all outputs of a run or group together that travels as it is."""
-RETRIED_FOR = timedelta(minutes=30)
-LONG_RETRIED_FOR = timedelta(hours=2)
-"""How long the engine tries, with a full disk for example, before what needs the value fails."""
+RETRIED_FOR = timedelta(days=7)
+"""How long the engine tries, with a full disk for example, before what needs the value fails: until somebody has come
+back and made room. The status of the run says meanwhile what fails."""
 INTERRUPTED_FOR = timedelta(seconds=5)
 """How long a run that is interrupted waits for the engine's own activities; then it ends without them."""
 BOUNDED_WHEN_INTERRUPTED = "bounded-when-interrupted"
@@ -51,8 +53,8 @@ def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.Activ
         arg,
         result_type=result_type,
         start_to_close_timeout=timedelta(minutes=30) if name in LONG else timedelta(seconds=30),
-        schedule_to_close_timeout=LONG_RETRIED_FOR if name in LONG else RETRIED_FOR,
-        heartbeat_timeout=timedelta(seconds=5) if name in LONG else None,
+        schedule_to_close_timeout=RETRIED_FOR,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
         retry_policy=RetryPolicy(
             initial_interval=timedelta(milliseconds=200),
             maximum_interval=timedelta(seconds=10),
@@ -69,8 +71,7 @@ def failure_of(error: ActivityError) -> ApplicationError:
         return cause
     last = cause.cause if isinstance(cause, ActivityTimeout) else cause
     reason = f"; last: {last.message}" if isinstance(last, ApplicationError) else ""
-    limit = LONG_RETRIED_FOR if error.activity_type in LONG else RETRIED_FOR
-    message = f"the engine could not {error.activity_type} within {limit.total_seconds():g} s{reason}"
+    message = f"the engine could not {error.activity_type} within {RETRIED_FOR.total_seconds():g} s{reason}"
     return ApplicationError(message, type="storage_failed", non_retryable=True)
 
 

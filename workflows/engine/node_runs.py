@@ -21,11 +21,16 @@ from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import EXECUTE_NODE, PIECES, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
 from innkeeper.workflows.engine import node_values
-from innkeeper.workflows.engine.engine_activities import MAX_MESSAGE_BYTES, engine_activity, failure_of, pieces_of
+from innkeeper.workflows.engine.engine_activities import (
+    HEARTBEAT_TIMEOUT,
+    MAX_MESSAGE_BYTES,
+    engine_activity,
+    failure_of,
+    pieces_of,
+)
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan, SlotKey
 
-HEARTBEAT_TIMEOUT = timedelta(seconds=5)
 MAX_INLINE_INPUTS = 256_000
 """Bytes of JSON that one node's inputs may have together before they are stored first."""
 UNPOLLED_QUEUE_S = 60.0

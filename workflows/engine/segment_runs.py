@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 from innkeeper.nodes.call import EXECUTE_SEGMENT, SegmentCall, SegmentNode
 from innkeeper.nodes.feeds import Outputs
 from innkeeper.workflows.engine import segments
-from innkeeper.workflows.engine.node_runs import HEARTBEAT_TIMEOUT
+from innkeeper.workflows.engine.engine_activities import HEARTBEAT_TIMEOUT
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import PlannedNode
 

@@ -37,6 +37,7 @@ class SystemStats(TypedDict):
     maxConcurrentWorkflows: Annotated[int, Field(ge=1)] | None
     """Null: no limit."""
     runningExecutions: Count
+    """Runs that Temporal has, those that wait or are paused included."""
     pendingExecutions: Count
 
 

@@ -11,7 +11,7 @@ from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonVal
 from innkeeper.gateway.api.models.errors import Problem
 
 RunStatus = TypeAliasType(
-    "RunStatus", Literal["queued", "running", "paused", "waiting", "complete", "error", "interrupted"]
+    "RunStatus", Literal["queued", "running", "paused", "waiting", "interrupting", "complete", "error", "interrupted"]
 )
 NodeStatus = TypeAliasType(
     "NodeStatus", Literal["running", "waiting", "complete", "error", "skipped", "interrupted"]
@@ -129,6 +129,16 @@ class RunErrorInfo(TypedDict):
 
 
 @with_config(CLOSED)
+class StuckRun(TypedDict):
+    """Why a run cannot go on."""
+
+    code: Literal["workflow_task_failing", "engine_activity_failing", "no_worker"]
+    message: str
+    """The reason, and what to do."""
+    since: Moment
+
+
+@with_config(CLOSED)
 class RunSummary(TypedDict):
     """A run in a list."""
 
@@ -136,6 +146,8 @@ class RunSummary(TypedDict):
     status: RunStatus
     openApprovals: NotRequired[Annotated[int, Field(ge=1)]]
     """How many nodes wait for an approval."""
+    stuck: NotRequired[StuckRun]
+    """Of a run that cannot go on. Found out a few seconds after its last event."""
     workflowId: NotRequired[str]
     workflowName: NotRequired[str]
     baseRun: NotRequired[str]
@@ -156,6 +168,7 @@ class Run(RunSummary):
     nodeStatus: dict[str, NodeState]
     """Node path to state. Nodes that have not begun are absent."""
     errorInfo: NotRequired[RunErrorInfo]
+    """Also of a run that was interrupted by force."""
     differs: NotRequired[list[str]]
     """Nodes of which the event log tells something else than the engine; the engine's word is what this answer has."""
 

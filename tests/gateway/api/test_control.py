@@ -150,7 +150,7 @@ async def test_paused_run_can_be_interrupted(http: httpx.AsyncClient) -> None:
     await http.post(f"/api/prompt/{run}/pause")
     assert (await http.post(f"/api/prompt/{run}/interrupt")).json()["success"] is True
     await until(http, run, "interrupted")
-    assert statuses(await events_of(http, run)) == ["running", "paused", "interrupted"]
+    assert statuses(await events_of(http, run)) == ["running", "paused", "interrupting", "interrupted"]
     for verb in ("pause", "resume", "interrupt"):
         assert refused(await http.post(f"/api/prompt/{run}/{verb}")) == (409, "run_not_active")
         assert refused(await http.post(f"/api/prompt/nope/{verb}")) == (404, "run_not_found")

@@ -26,7 +26,8 @@ Json = dict[str, Any]
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
 
 GAUGES = {
-    "runs_running", "runs_queued", "runs_followed", "clients_connected", "workers_connected", "temporal_reachable",
+    "runs_running", "runs_queued", "runs_idle", "runs_followed", "clients_connected", "workers_connected",
+    "temporal_reachable",
     "event_log_healthy", "blobs_kept", "blob_bytes_kept",
 }  # fmt: skip
 COUNTERS = {

@@ -265,6 +265,8 @@ RARE = {
     ("SubmittedRun", "openApprovals"),  # a matter of moments
     *((name, "hideHandle") for name in ("InputSlot", "OutputSlot")),  # no node type here has these
     ("NodeType", "isUiNode"),
+    *((name, "stuck") for name in ("Run", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
+    *(("StuckRun", name) for name in ("code", "message", "since")),
     ("Plugin", "warnings"),
 }
 """Fields that the scenes below do not bring about."""

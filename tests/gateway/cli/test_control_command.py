@@ -120,6 +120,22 @@ def test_hints_say_what_to_type() -> None:
     ]
 
 
+def test_hints_say_that_a_run_is_stuck_and_how_to_end_one_that_does_not_end() -> None:
+    stuck = {"code": "no_worker", "message": "no worker takes its tasks\x1b[2J", "since": "2026-01-01T00:00:00Z"}
+    wait = {"kind": "approval", "approvalId": "a"}
+    status = {
+        "promptId": "r",
+        "status": "interrupting",
+        "stuck": stuck,
+        "nodeStatus": {"a": {"status": "waiting", "wait": wait}},
+    }
+    assert list(hints_of_run(status)) == [
+        "it is stuck: no worker takes its tasks[2J",
+        "it is being interrupted; should it not end: innkeeper cancel r --force",
+    ]
+    assert list(hints_of_runs([status])) == ["run r is stuck: no worker takes its tasks[2J"]
+
+
 def test_items_of_a_repetition_are_one_row() -> None:
     done = {f"each/{number}/say": {"status": "complete"} for number in range(5000)}
     nodes = {"each": {"status": "running"}, **done, "each/7/say": {"status": "error", "error": {"message": "no"}}}

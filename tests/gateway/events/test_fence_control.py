@@ -27,7 +27,9 @@ def statuses(*messages: Mapping[str, Any]) -> list[str]:
     return [event["payload"]["status"] for event in log(*messages)]
 
 
-QUEUED, RUNNING, PAUSED = (status_message(name) for name in ("queued", "running", "paused"))
+QUEUED, RUNNING, PAUSED, INTERRUPTING = (
+    status_message(name) for name in ("queued", "running", "paused", "interrupting")
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,19 @@ QUEUED, RUNNING, PAUSED = (status_message(name) for name in ("queued", "running"
     ],
 )
 def test_paused_alternates_and_what_was_said_before_undoes_nothing(messages: list[Json], logged: list[str]) -> None:
+    assert statuses(*messages) == logged
+
+
+@pytest.mark.parametrize(
+    ("messages", "logged"),
+    [
+        ([RUNNING, INTERRUPTING, INTERRUPTING, RUNNING], ["running", "interrupting"]),
+        ([RUNNING, PAUSED, INTERRUPTING, resumed_message("running")], ["running", "paused", "interrupting"]),
+        ([INTERRUPTING, PAUSED, status_message("complete")], ["interrupting", "complete"]),
+        ([RUNNING, status_message("interrupted"), INTERRUPTING], ["running", "interrupted"]),
+    ],
+)
+def test_only_the_end_follows_interrupting(messages: list[Json], logged: list[str]) -> None:
     assert statuses(*messages) == logged
 
 

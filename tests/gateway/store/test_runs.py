@@ -49,7 +49,7 @@ async def test_empty_file_gets_the_schema_and_its_version_at_once(engine: AsyncE
     await ensure_schema(engine)
     await ensure_schema(engine)
     async with engine.connect() as connection:
-        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == "0003"
+        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == "0004"
         assert (await connection.execute(text("pragma journal_mode"))).scalar() == "wal"
 
 
@@ -93,9 +93,14 @@ async def test_waiting_runs_come_in_order_until_temporal_has_them(runs: RunStore
     for run in ("a", "b", "c"):
         await runs.add(new(run))
     await runs.claim("a")
-    assert [row.id for row in await runs.waiting()] == ["a", "b", "c"]
+    assert [row.id for row in await runs.claimed()] == ["a"]
+    assert [row.id for row in await runs.queued(None)] == ["b", "c"]
+    assert [row.id for row in await runs.queued(1)] == ["b"]
+    assert await runs.queued(0) == []
+    await runs.set_paused("b", True)
+    assert [row.id for row in await runs.queued(1)] == ["c"]
     await runs.mark_started("a")
-    assert [row.id for row in await runs.waiting()] == ["b", "c"]
+    assert await runs.claimed() == []
     started = await runs.get("a")
     assert started is not None
     assert started.plan is None

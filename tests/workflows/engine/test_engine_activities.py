@@ -1,4 +1,4 @@
-"""The engine's own activities fail for ever, as they do when the disk is full: an interrupted run ends all the same."""
+"""The engine's own activities: they fail for ever when the disk is full, and die with their worker."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client
 
-from innkeeper.nodes.call import EXECUTE_NODE
+from innkeeper.activities.execution.heartbeat import Heartbeat
+from innkeeper.nodes.call import EXECUTE_NODE, OPEN_VALUE
 from innkeeper.workflows.engine import activation, engine_activities
+from innkeeper.workflows.engine.engine_activities import HEARTBEAT_TIMEOUT
 from tests.workflows.engine.iteration_bench import Bench, Json, Player, each
 from tests.workflows.toy_graphs import document, node
 from tests.workflows.toys import toy_worker
@@ -79,6 +81,30 @@ async def test_an_interrupted_run_ends_though_nothing_can_be_stored(
         result = await handle.result()
     assert result["status"] == "interrupted"
     assert tried
+
+
+@pytest.mark.parametrize(("beats", "attempts"), [(True, [1]), (False, [1, 2])], ids=["slow", "killed"])
+async def test_death_of_a_worker_is_noticed_by_the_heartbeat_and_slowness_is_no_death(
+    player: Player, monkeypatch: pytest.MonkeyPatch, beats: bool, attempts: list[int]
+) -> None:
+    """`killed`: the first attempt says nothing any more, as after a SIGKILL."""
+    works, found = player.worker.values.resolve, []
+
+    async def slow(reference: Any) -> Any:
+        if activity.in_activity() and activity.info().activity_type == OPEN_VALUE:
+            found.append(activity.info().attempt)
+            if found == [1]:
+                await asyncio.sleep(HEARTBEAT_TIMEOUT.total_seconds() + 2 if beats else 25)
+        return await works(reference)
+
+    monkeypatch.setattr(player.worker.values, "resolve", slow)
+    if not beats:
+        monkeypatch.setattr(Heartbeat, "start", lambda self: None)
+    async with asyncio.timeout(20):
+        result = await player.play(document([each("each", "work", [TEXT] * 100)]))
+    assert result["status"] == "complete"
+    assert found[: len(attempts)] == attempts
+    assert beats is (2 not in found)
 
 
 async def test_what_can_never_be_stored_fails_its_node_with_the_reason(
