@@ -76,9 +76,15 @@ class _Slot:
 
 @dataclass(frozen=True)
 class Output(_Slot):
-    """An output slot. `secret_keys` names inner keys of an object value that hold secret references."""
+    """An output slot.
+
+    Attributes:
+        secret_keys: Inner keys of an object value that hold secret references.
+        required: The node fails when it gives nothing for it; otherwise that is a warning.
+    """
 
     secret_keys: tuple[str, ...] = ()
+    required: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return self._to_json()
@@ -132,7 +138,14 @@ class Input(_Slot):
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how fast a node is tried again. `maximum_attempts` counts failures, never waits."""
+    """How often and how fast a node is tried again, and after what not.
+
+    Every exception of a node is tried again, unless it says that this will not help (`InnkeeperError.retryable`).
+
+    Attributes:
+        maximum_attempts: Counts failures, never waits.
+        non_retryable: Error codes, and names of exception classes; a class stands for those derived from it, too.
+    """
 
     maximum_attempts: int = 4
     initial_seconds: float = 1.0

@@ -34,6 +34,7 @@ from innkeeper.nodes.node import (
     SecretRef,
     Services,
 )
+from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.services.function_call import call_function, error_of_call, from_json, to_json
 
 
@@ -252,7 +253,7 @@ async def collect_async(
     """`collect` for tests that are coroutines.
 
     Slots get their values as in a run: given ones, then defaults. Values of secret slots become references, a list
-    of chunks in a stream slot becomes a stream.
+    of chunks in a stream slot becomes a stream. The outputs are held against the definition, as in a run.
     """
     config_values = {**_config_defaults(definition), **(config or {})}
     mode = definition.mode_for(config_values) or definition.modes.get(definition.default_mode_id or "")
@@ -274,7 +275,11 @@ async def collect_async(
     values = _slot_values(slots, inputs, context)
     # Runs of dynamic slots pass what they are given, as their slots are not in the definition.
     given = {**inputs, **values} if definition.dynamic_slots else values
-    return await _drain(execute(given, context))
+    chunks, outputs = await _drain(execute(given, context))
+    if not definition.interface_values:
+        declared = declared_outputs(definition, context.mode_id, config_values)
+        context.warnings.extend(check_outputs(outputs, declared, may_omit=definition.branches))
+    return chunks, outputs
 
 
 def text_of(chunks: Sequence[Chunk]) -> str:

@@ -29,6 +29,7 @@ from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
+from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.plugin_settings import PluginSettings
 
 log = logging.getLogger("innkeeper.node")
@@ -142,6 +143,7 @@ class ExecuteNode:
             if isinstance(answer, AsyncGenerator):
                 raise InvalidNode("an inline node must not yield; use placement 'activity'")
             given = await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+        _check(definition, attempt, given)
         return await self._packer.pack(attempt, given, Collected())
 
     async def _run(self, attempt: Attempt) -> NodeResult:
@@ -177,6 +179,7 @@ class ExecuteNode:
                 if definition.interface_values:
                     outputs = await self._packer.pack_interface(call, given)
                 else:
+                    _check(definition, attempt, given)
                     outputs = await self._packer.pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
             await self._cache.put(attempt, cache_key, outputs)
@@ -295,6 +298,12 @@ async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
 def _room_for(call: NodeCall) -> int:
     """Bytes of large inputs. A node of a stream never waits for memory: who holds it might wait for the stream."""
     return 0 if call.streams or call.stream_inputs else stored_bytes(call.inputs.values())
+
+
+def _check(definition: NodeDefinition, attempt: Attempt, given: object) -> None:
+    """Hold the outputs of a node against its definition; what is only odd becomes a warning of the node."""
+    declared = declared_outputs(definition, attempt.call.mode, attempt.call.config)
+    attempt.told += check_outputs(given, declared, may_omit=definition.branches)
 
 
 def _effective(definition: NodeDefinition, call: NodeCall) -> tuple[Execute, Mapping[str, Input], Mapping[str, Input]]:

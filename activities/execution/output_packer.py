@@ -9,7 +9,6 @@ from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.stream import Collected
 from innkeeper.activities.execution.values import Values
 from innkeeper.nodes.call import NodeCall
-from innkeeper.nodes.errors import InvalidNode
 
 
 class OutputPacker:
@@ -22,10 +21,8 @@ class OutputPacker:
         """Batch outputs as `Values` packs them; a stream slot holds `{"text", "chunks"[, "items"]}`.
 
         Raises:
-            InvalidNode: The node gave no mapping, or a value that is no data.
+            InvalidNode: The node gave a value that is no data.
         """
-        if not isinstance(given, Mapping):
-            raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
         call = attempt.call
         outputs = {
             slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets)

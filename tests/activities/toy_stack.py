@@ -52,7 +52,7 @@ class Toys:
             name,
             namespace="toy",
             inputs=inputs or {},
-            outputs={"out": Output("WILDCARD"), "live": Output("STRING", is_stream=True)},
+            outputs={"out": Output("WILDCARD", required=False), "live": Output("STRING", is_stream=True)},
             execute=counted,
         )
 

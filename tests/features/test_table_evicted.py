@@ -31,7 +31,10 @@ async def play(inputs: Json, context: NodeContext) -> Json:
 
 def catalogue() -> Toys:
     toys = Toys()
-    toys.definitions |= {item.full_type: replace(item, execute=play) for item in TYPES if item.namespace == "toy"}
+    for item in TYPES:
+        if item.namespace == "toy":
+            outputs = {key: replace(slot, required=False) for key, slot in item.outputs.items()}  # some stay silent
+            toys.definitions[item.full_type] = replace(item, execute=play, outputs=outputs)
     return toys
 
 
