@@ -13,7 +13,7 @@ from innkeeper.nodes.errors import PluginLoadError
 
 _NAME = re.compile(r"[^\s:/]+")
 _SUB_HANDLE = re.compile(r"__\d+$")
-_PLACEMENTS = ("activity", "inline", "workflow")
+_PLACEMENTS = ("activity", "inline", "workflow", "thread", "process")
 
 
 def check_definition(node: NodeDefinition) -> None:
@@ -189,6 +189,8 @@ def _behaviour_problems(
 def _placement_problems(node: NodeDefinition) -> Iterator[str]:
     if node.placement not in _PLACEMENTS:
         yield f"placement {node.placement!r} must be one of {', '.join(_PLACEMENTS)}"
+    if node.memory_mb is not None and (node.placement != "process" or not 64 <= node.memory_mb <= 1_048_576):
+        yield f"memory_mb {node.memory_mb!r} must be from 64 to 1048576, and takes placement 'process'"
     if node.placement != "inline":
         return
     if node.side_effects:

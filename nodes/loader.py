@@ -142,6 +142,11 @@ class _Load:
         return stored.full_type
 
 
+def import_definitions(root: Path, file: Path) -> list[NodeDefinition]:
+    """The definitions of one file of the package that `root` is. Raises what the import raises."""
+    return [item.node for item in _definitions_of(_import(_module_name(_package_for(root), file.relative_to(root))))]
+
+
 def reason_of(error: BaseException) -> str:
     """One line on why a file failed, for people."""
     if isinstance(error, InnkeeperError):

@@ -10,7 +10,7 @@ import linecache
 import sys
 import sysconfig
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -20,9 +20,22 @@ PLUGIN_PACKAGE = "innkeeper_nodes_"
 """How the names of the packages begin that plugins are imported as (`nodes.loader`)."""
 MAX_LINES = 40
 MAX_CODE_CHARS = 160
-_ENGINE = ("innkeeper.activities.", "innkeeper.nodes.hosting.", "temporalio.")
+_ENGINE = ("innkeeper.activities.", "innkeeper.nodes.child.", "temporalio.")
 _LIBRARIES = tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 _Step = tuple[FrameType, int]
+
+
+class RemoteFault(Exception):
+    """An exception that was raised in another process, which told where.
+
+    Attributes:
+        where, trace: As `where_of` and `trace_of` found them there.
+        traceback: As Python prints it.
+    """
+
+    where: str = ""
+    trace: Sequence[str] = ()
+    traceback: str = ""
 
 
 def where_of(error: BaseException, *, only_plugins: bool = False) -> str | None:
@@ -31,6 +44,8 @@ def where_of(error: BaseException, *, only_plugins: bool = False) -> str | None:
     Args:
         only_plugins: Nothing of our own nodes counts: what they raise, they raise on purpose.
     """
+    if isinstance(error, RemoteFault):
+        return error.where or None
     steps = list(_steps(error.__traceback__))
     plugin = next((step for step in reversed(steps) if _is_plugin(step[0])), None)
     if plugin is not None or only_plugins:
@@ -39,20 +54,18 @@ def where_of(error: BaseException, *, only_plugins: bool = False) -> str | None:
     return place_of(*own) if own is not None else None
 
 
-def is_of_plugin(error: BaseException) -> bool:
-    """Was it raised in, or below, the code of a plugin?"""
-    return any(_is_plugin(frame) for frame, _ in _steps(error.__traceback__))
-
-
 def trace_of(error: BaseException) -> list[str]:
     """The stack of an exception and of those that led to it, oldest first; the engine's own frames are left out."""
+    if isinstance(error, RemoteFault):
+        return list(error.trace)
     lines = [line for each in reversed(list(_chain(error))) for line in _lines(each)]
     return lines[-MAX_LINES:]
 
 
 def full_trace(error: BaseException, max_chars: int) -> str:
     """The traceback as Python prints it, for the log of this machine; of a long one its end."""
-    return "".join(traceback.format_exception(error))[-max_chars:]
+    text = error.traceback if isinstance(error, RemoteFault) else "".join(traceback.format_exception(error))
+    return text[-max_chars:]
 
 
 def place_of(frame: FrameType, line: int) -> str:

@@ -24,6 +24,7 @@ from innkeeper.activities.execution.values import Values, stored_bytes, with_sec
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
 from innkeeper.activities.link.pending_answers import Answer
+from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
@@ -73,6 +74,7 @@ class ExecuteNode:
         services_for: Composes the services of one node run.
         results: What the result cache holds; without it every node runs.
         plugin_settings: Settings of a node's plugin, by full node type.
+        host: Where nodes run that do not run on the worker's loop.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class ExecuteNode:
         results: Results | None = None,
         memory_budget: MemoryBudget | None = None,
         plugin_settings: Mapping[str, PluginSettings] | None = None,
+        host: NodeHost | None = None,
     ) -> None:
         self._catalogue = catalogue
         self.services_for = services_for
@@ -95,6 +98,7 @@ class ExecuteNode:
         self._packer = OutputPacker(values)
         self._cache = ResultCache(results)
         self._plugin_settings = plugin_settings or {}
+        self._host = host or NodeHost.of()
         self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
     @activity.defn(name=EXECUTE_NODE)
@@ -139,10 +143,10 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
         with node_exits_as_errors():
-            answer = execute(inputs, self._context(attempt, settings))
+            answer = self._host.start(definition, execute, inputs, self._context(attempt, settings))
             if isinstance(answer, AsyncGenerator):
                 raise InvalidNode("an inline node must not yield; use placement 'activity'")
-            given = await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+            given = await answer or {}
         _check(definition, attempt, given)
         return await self._packer.pack(attempt, given, Collected())
 
@@ -251,10 +255,10 @@ class ExecuteNode:
         inputs = await self._values.resolve_inputs(call.inputs, call.multi, slots)
         streams.put_into(inputs, slots, skip)
         with node_exits_as_errors():
-            answer = execute(inputs, self._context(attempt, settings))
+            answer = self._host.start(definition, execute, inputs, self._context(attempt, settings))
             if isinstance(answer, AsyncGenerator):
                 return await output.publish_all(answer) or {}
-            return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+            return await answer or {}
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call

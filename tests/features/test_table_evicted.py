@@ -31,10 +31,7 @@ async def play(inputs: Json, context: NodeContext) -> Json:
 
 def catalogue() -> Toys:
     toys = Toys()
-    for item in TYPES:
-        if item.namespace == "toy":
-            outputs = {key: replace(slot, required=False) for key, slot in item.outputs.items()}  # some stay silent
-            toys.definitions[item.full_type] = replace(item, execute=play, outputs=outputs)
+    toys.definitions |= {item.full_type: replace(item, execute=play) for item in TYPES if item.namespace == "toy"}
     return toys
 
 

@@ -11,8 +11,8 @@ from innkeeper.nodes.errors import InvalidNode
 from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 
 SLOTS = {
-    "text": Output("STRING"),
-    "note": Output("STRING", required=False),
+    "text": Output("STRING", required=True),
+    "note": Output("STRING"),
     "live": Output("STRING", is_stream=True),
 }
 

@@ -28,7 +28,7 @@ def test_slots_get_defaults_and_first_suggestions() -> None:
         "suggested": Input("STRING", config={"suggestions": ({"value": "first", "label": "1"},)}),
         "open": Input("STRING"),
     }
-    outputs = {key: Output("STRING", required=False) for key in slots}
+    outputs = {key: Output("STRING") for key in slots}
     found = run_node(definition(echo, inputs=slots, outputs=outputs), {"given": "yes", "unknown": 1})
     assert found == {"given": "yes", "default": "", "suggested": "first"}
 
