@@ -25,6 +25,7 @@ from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
 from innkeeper.activities.link.pending_answers import Answer
 from innkeeper.activities.placement.node_host import NodeHost
+from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
@@ -142,8 +143,9 @@ class ExecuteNode:
         definition = self._definition(attempt.call)
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
+        context = self._context(attempt, settings)
         with node_exits_as_errors():
-            answer = self._host.start(definition, execute, inputs, self._context(attempt, settings))
+            answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
             if isinstance(answer, AsyncGenerator):
                 raise InvalidNode("an inline node must not yield; use placement 'activity'")
             given = await answer or {}
@@ -254,11 +256,21 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, call)
         inputs = await self._values.resolve_inputs(call.inputs, call.multi, slots)
         streams.put_into(inputs, slots, skip)
+        context = self._context(attempt, settings)
         with node_exits_as_errors():
-            answer = self._host.start(definition, execute, inputs, self._context(attempt, settings))
+            answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
             if isinstance(answer, AsyncGenerator):
                 return await output.publish_all(answer) or {}
             return await answer or {}
+
+    def _warner(self, attempt: Attempt, context: NodeContext) -> Warn:
+        """Tells of a node that blocks: it may take long to end, or never do so."""
+
+        def warn(code: str, message: str) -> None:
+            context.warn(code, message)
+            self._link.warning(attempt.key, code, message)
+
+        return warn
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from innkeeper.activities.execution.node_exit import node_exits_as_errors
 from innkeeper.activities.placement.bridge import bridged_context, bridged_inputs
 from innkeeper.activities.placement.node_process import NodeProcesses, NodeProgram
-from innkeeper.activities.placement.node_threads import NodeThreads
+from innkeeper.activities.placement.node_threads import NodeThreads, Warn
 from innkeeper.nodes.checks import is_generator, is_plain
 from innkeeper.nodes.definition import Execute, NodeDefinition
 from innkeeper.nodes.manager import is_builtin
@@ -46,9 +46,18 @@ class NodeHost:
         return cls(NodeThreads(limit_s), NodeProcesses(memory_mb))
 
     def start(
-        self, definition: NodeDefinition, execute: Execute, inputs: dict[str, Any], context: NodeContext
+        self,
+        definition: NodeDefinition,
+        execute: Execute,
+        inputs: dict[str, Any],
+        context: NodeContext,
+        *,
+        warn: Warn | None = None,
     ) -> AsyncGenerator[Any, None] | Awaitable[Mapping[str, Any] | None]:
-        """Run a node: what it yields, or what it returns. To be used on the worker's loop."""
+        """Run a node: what it yields, or what it returns. To be used on the worker's loop.
+
+        `warn`: tells the node's user at once, by code and message; without it a warning comes with the node's end.
+        """
         place = place_of_node(definition, execute)
         if place == "loop":
             return execute(inputs, context)  # type: ignore[return-value]  # a generator of chunks, or a coroutine
@@ -59,7 +68,7 @@ class NodeHost:
         there = bridged_inputs(inputs, home), bridged_context(context, home)
         options: dict[str, Any] = {
             "name": f"node {context.node_id!r} of run {context.prompt_id}",
-            "warn": context.warn,
+            "warn": warn or context.warn,
             "exclusive": place == "own_thread",
         }
         if is_generator(execute):

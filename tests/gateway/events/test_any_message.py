@@ -30,6 +30,7 @@ VALID: tuple[Json, ...] = (
     {"t": "progress", "path": "n", "epoch": [1, 0], "value": 1, "max": 2},
     {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": {"text": "x"}, "end": True, "cached": True},
     {"t": "complete", "path": "n", "epoch": [1, 0], "outputs": {}, "warnings": [{"code": "a", "message": "b"}]},
+    {"t": "warning", "path": "n", "epoch": [1, 0], "code": "a", "message": "b"},
     {"t": "retry", "path": "n", "epoch": [1, 0], "code": "a", "message": "b", "retryAt": "2026", "kind": "wait"},
     {"t": "fact", "path": "m", "type": "NODE_ERROR", "payload": {"errorDetails": {"code": "x", "message": "y"}}},
     {"t": "fact", "path": "m", "type": "NODE_SKIPPED", "payload": {"reason": "dead", "output": {}}},
