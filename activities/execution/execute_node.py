@@ -15,7 +15,6 @@ from temporalio.exceptions import ApplicationError
 from innkeeper.activities.execution.attempt import Attempt, SecretsOfRun
 from innkeeper.activities.execution.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.activities.execution.memory_budget import MemoryBudget
-from innkeeper.activities.execution.node_exit import node_exits_as_errors
 from innkeeper.activities.execution.node_reports import NodeLog, ProgressReporter
 from innkeeper.activities.execution.output_packer import OutputPacker
 from innkeeper.activities.execution.result_cache import ResultCache, Results
@@ -24,6 +23,7 @@ from innkeeper.activities.execution.values import Values, stored_bytes, with_sec
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
 from innkeeper.activities.link.pending_answers import Answer
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB

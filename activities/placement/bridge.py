@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from dataclasses import fields, replace
 from typing import Any
 
+from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext, Services
 
 
@@ -59,10 +60,21 @@ class BridgedIterator:
         return await anext(self._source)
 
 
+class Gate:
+    """Whether a node may still use its services: code that did not stop must not call a provider any more."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+
+    def close(self) -> None:
+        self.is_open = False
+
+
 class _BridgedService:
-    def __init__(self, target: object, home: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, target: object, home: asyncio.AbstractEventLoop, gate: Gate) -> None:
         self._target = target
         self._home = home
+        self._gate = gate
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._target, name)
@@ -70,6 +82,8 @@ class _BridgedService:
 
     def _bridged(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
+            if not self._gate.is_open:
+                raise NodeError("this attempt of the node has ended; its services are closed", code="attempt_ended")
             answer = function(*args, **kwargs)
             if inspect.isawaitable(answer):
                 return Call(answer, self._home)
@@ -78,10 +92,11 @@ class _BridgedService:
         return call
 
 
-def bridged_context(context: NodeContext, home: asyncio.AbstractEventLoop) -> NodeContext:
-    """The context with services that can be used in another thread."""
+def bridged_context(context: NodeContext, home: asyncio.AbstractEventLoop, gate: Gate) -> NodeContext:
+    """The context with services that can be used in another thread, while the gate is open."""
     services: Any = {
-        spec.name: _BridgedService(getattr(context.services, spec.name), home) for spec in fields(context.services)
+        spec.name: _BridgedService(getattr(context.services, spec.name), home, gate)
+        for spec in fields(context.services)
     }
     return replace(context, services=Services(**services))
 

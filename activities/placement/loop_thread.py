@@ -119,8 +119,9 @@ class LoopThread:
         while True:
             try:
                 self._loop.run_forever()
-            except (SystemExit, KeyboardInterrupt, NodeAborted):
+            except (SystemExit, KeyboardInterrupt, NodeAborted) as error:
                 # asyncio stops the loop for what a task raises of these; an abort may come late, between two tasks.
+                log.warning("a task of a node raised %s; its thread goes on", type(error).__name__)
                 continue
             if self._is_closing:
                 break

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from innkeeper.activities.execution.node_exit import node_exits_as_errors
-from innkeeper.activities.placement.bridge import bridged_context, bridged_inputs
+from innkeeper.activities.placement.bridge import Gate, bridged_context, bridged_inputs
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.activities.placement.node_process import NodeProcesses, NodeProgram
 from innkeeper.activities.placement.node_threads import NodeThreads, Warn
 from innkeeper.nodes.checks import is_generator, is_plain
@@ -64,12 +64,14 @@ class NodeHost:
         if place == "process":
             program = NodeProgram.of(definition, context.mode_id)
             return self.processes.start(program, inputs, context, is_generator=is_generator(execute))
-        home = asyncio.get_running_loop()
-        there = bridged_inputs(inputs, home), bridged_context(context, home)
+        home, gate = asyncio.get_running_loop(), Gate()
+        there = bridged_inputs(inputs, home), bridged_context(context, home, gate)
         options: dict[str, Any] = {
             "name": f"node {context.node_id!r} of run {context.prompt_id}",
             "warn": warn or context.warn,
             "exclusive": place == "own_thread",
+            # A coroutine is cancelled where it waits, and may clean up; a plain function learns of its end so.
+            "on_stop": gate.close if is_plain(execute) else None,
         }
         if is_generator(execute):
             return self.threads.generate(_yielded(execute, *there), **options)

@@ -17,8 +17,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from innkeeper.activities.execution.node_exit import node_exits_as_errors
 from innkeeper.activities.placement.loop_thread import LoopThread
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import Outputs
 from innkeeper.nodes.process.stall_note import write_stall_note
@@ -35,6 +35,7 @@ BUFFERED = 64
 MAX_IDLE = 4
 
 Warn = Callable[[str, str], None]
+OnStop = Callable[[], None] | None
 
 
 @dataclass(eq=False)
@@ -56,6 +57,7 @@ class ThreadedRun:
     is_exclusive: bool = False
     given_up: bool = False
     blocks_since: float | None = None
+    on_stop: OnStop = None
 
     @property
     def is_at_work(self) -> bool:
@@ -93,22 +95,32 @@ class NodeThreads:
         self._idle.clear()
         self._shared = None
 
-    async def run(self, work: Coroutine[Any, Any, Any], *, name: str, warn: Warn, exclusive: bool) -> Any:
-        """The result of work that is done in a thread.
+    async def run(
+        self, work: Coroutine[Any, Any, Any], *, name: str, warn: Warn, exclusive: bool, on_stop: OnStop = None
+    ) -> Any:
+        """The result of work that is done in a thread. `on_stop` is called when it is to end before its time.
 
         Raises:
             NodeMustWait: Another node kept their thread to itself; this one begins anew elsewhere.
             NodeError: It kept the thread to itself for too long (`node_blocked`). Else what it raises.
         """
         run = self._begin(work, name, warn, exclusive)
+        run.on_stop = on_stop
         return await self._ended(run)
 
     async def generate(
-        self, items: AsyncGenerator[Any, None], *, name: str, warn: Warn, exclusive: bool
+        self,
+        items: AsyncGenerator[Any, None],
+        *,
+        name: str,
+        warn: Warn,
+        exclusive: bool,
+        on_stop: OnStop = None,
     ) -> AsyncGenerator[Any, None]:
         """What a generator yields in a thread, at most `BUFFERED` items ahead of who takes them. Raises as `run`."""
         belt = _Belt()
         run = self._begin(belt.fill(items), name, warn, exclusive)
+        run.on_stop = on_stop
         run.ended.add_done_callback(lambda _: belt.arrived.set())
         try:
             async for item in belt.take(run):
@@ -182,6 +194,8 @@ class NodeThreads:
         if run.ended.done():
             return
         run.given_up = True
+        if run.on_stop is not None:
+            run.on_stop()
         task = run.task()
         run.thread.call_soon(_cancel, run.task)
         for abort in (True, False):

@@ -83,6 +83,12 @@ class NodeError(TypedDict):
 
 
 @with_config(CLOSED)
+class NodeWarning(TypedDict):
+    code: str
+    message: str
+
+
+@with_config(CLOSED)
 class NodeState(TypedDict):
     """One node of a run."""
 
@@ -108,6 +114,8 @@ class NodeState(TypedDict):
     """Taken over from a run of another graph."""
     cached: NotRequired[bool]
     """From the result cache."""
+    warnings: NotRequired[list[NodeWarning]]
+    """What the node told its user, and what was odd about its outputs."""
 
 
 @with_config(CLOSED)

@@ -228,6 +228,19 @@ async def test_a_cancelled_node_inside_a_call_that_does_not_return_costs_the_pro
     assert "node 'g/n' of run r does not end: at blocking-nodes/nodes/block.py:" in hosted.lost[0]
 
 
+async def test_the_code_of_an_attempt_that_has_ended_reaches_no_service(hosted: Hosted, tmp_path: Path) -> None:
+    file = tmp_path / "outcome"
+    context = hosted.context()
+    node = definition_of("Plain")
+    assert node.execute is not None
+    late = {"kind": "late", "seconds": 0.5, "file": str(file)}
+    running = asyncio.ensure_future(hosted.host.start(node, node.execute, late, context))  # type: ignore[arg-type]
+    await asyncio.sleep(0.1)
+    running.cancel()
+    await asyncio.sleep(0.8)
+    assert file.read_text().startswith("attempt_ended")
+
+
 async def test_blocking_plain_functions_run_beside_each_other(hosted: Hosted) -> None:
     begun = time.monotonic()
     await asyncio.gather(*(hosted.start("Plain", kind="sleep", seconds=0.5) for _ in range(6)))

@@ -85,9 +85,19 @@ async def waiting(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any
     return {"out": act(inputs, context)}
 
 
+def outcome_of_late_call(context: NodeContext) -> str:
+    try:
+        return str(context.services.blobs.put(b"late").result())  # type: ignore[attr-defined]
+    except NodeError as error:
+        return error.code
+
+
 def plain(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
     if inputs["kind"] == "reveal":
         return {"out": context.services.secrets.reveal(inputs["key"]).result()}  # type: ignore[attr-defined]
+    if inputs["kind"] == "late":
+        time.sleep(inputs["seconds"])
+        Path(inputs["file"]).write_text(outcome_of_late_call(context))
     while inputs["kind"] == "polite" and not context.is_cancelled():
         time.sleep(0.02)
     return {"out": act(inputs, context)}
