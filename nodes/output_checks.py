@@ -59,7 +59,8 @@ def check_outputs(
     warnings = [_warning(MISSING_OUTPUT, f"the node gave nothing for output {key!r}") for key in absent]
     for key, value in given.items():
         if not fits(value, declared[key]):
-            message = f"output {key!r} is declared {declared[key].data_flow_type}; the node gave {kind_of(value)}"
+            found = f"{kind_of(value)} ({type(value).__name__})"
+            message = f"output {key!r} is declared {declared[key].data_flow_type}; the node gave {found}"
             warnings.append(_warning(UNEXPECTED_TYPE, message))
     return warnings
 

@@ -20,7 +20,7 @@ PLUGIN_PACKAGE = "innkeeper_nodes_"
 """How the names of the packages begin that plugins are imported as (`nodes.loader`)."""
 MAX_LINES = 40
 MAX_CODE_CHARS = 160
-_ENGINE = ("innkeeper.activities.", "innkeeper.nodes.child.", "temporalio.")
+_ENGINE = ("innkeeper.activities.", "innkeeper.nodes.bridge", "innkeeper.nodes.child.", "temporalio.")
 _LIBRARIES = tuple(dict.fromkeys(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")))
 _Step = tuple[FrameType, int]
 

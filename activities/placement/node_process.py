@@ -30,6 +30,8 @@ from innkeeper.nodes.traces import PLUGIN_PACKAGE, RemoteFault
 
 STOP_S = 2.0
 """Between SIGTERM and SIGKILL."""
+MAX_CALLS = 1_000
+"""To services, at once, of one node."""
 MAX_LINE_CHARS = 2_000
 _ENVIRONMENT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
@@ -47,13 +49,17 @@ class NodeProgram:
     @classmethod
     def of(cls, definition: NodeDefinition, mode: str | None) -> NodeProgram:
         """Raises InvalidNode when it is in no file of a plugin."""
-        execute = definition.execute or next((item.execute for item in definition.modes.values() if item.execute), None)
-        package = sys.modules.get(str(getattr(execute, "__module__", "")).partition(".")[0])
-        if not definition.file_path or package is None or not package.__name__.startswith(PLUGIN_PACKAGE):
+        file = Path(definition.file_path or "")
+        roots = [Path(item.__path__[0]) for name, item in list(sys.modules.items()) if _is_plugin_package(name)]
+        root = next((root for root in roots if file.is_relative_to(root)), None)
+        if root is None:
             message = f"node type {definition.full_type!r} is of no plugin's file, so it cannot run in a process"
             raise InvalidNode(message, code="unknown_node_type")
-        file = Path(definition.file_path)
-        return cls(definition.type, mode, Path(package.__path__[0]), file, definition.memory_mb)
+        return cls(definition.type, mode, root, file, definition.memory_mb)
+
+
+def _is_plugin_package(name: str) -> bool:
+    return name.startswith(PLUGIN_PACKAGE) and "." not in name
 
 
 class NodeProcesses:
@@ -111,7 +117,7 @@ class _NodeProcess:
                 else:
                     self._take(message, writer)
             raise await self._died(process)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InvalidNode(f"the process of the node said what cannot be read: {type(error).__name__}") from None
         finally:
             for call in self._calls:
@@ -163,6 +169,8 @@ class _NodeProcess:
             case "log":
                 level = finite_number(message["level"]) or logging.INFO
                 self._context.logger.log(int(level), "%s", printable(message["text"], MAX_LINE_CHARS))
+            case "call" if len(self._calls) >= MAX_CALLS:
+                raise ValueError("too many calls at once")
             case "call":
                 call = asyncio.create_task(self._answer(message, writer))
                 self._calls.add(call)

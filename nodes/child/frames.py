@@ -15,7 +15,8 @@ from innkeeper.nodes.errors import InvalidNode
 from innkeeper.nodes.node import Chunk, SecretRef
 
 HEAD = struct.Struct(">I")
-MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Reading a larger one would hold up the worker."""
 STREAM = "$stream"
 Json = dict[str, Any]
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -77,3 +77,25 @@ def test_a_node_of_a_plugin_gets_the_settings_of_the_test() -> None:
         return {"out": context.plugin_settings["marks"]}
 
     assert run_node(definition(show, outputs=OUT), {}, plugin_settings={"marks": 3}) == {"out": 3}
+
+
+def test_a_plain_function_waits_for_its_services_and_reads_its_streams() -> None:
+    def shout(inputs: Inputs, context: NodeContext) -> Iterator[Chunk | Outputs]:
+        key = context.services.secrets.reveal(inputs["key"]).result()  # type: ignore[attr-defined]
+        for chunk in inputs["source"]:
+            yield Chunk("text_chunk", chunk.content.upper())
+        yield Outputs(out=key)
+
+    def whole(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+        return {"out": "done"}
+
+    slots = {"key": Input("STRING", secret=True), "source": Input("STRING", is_stream=True)}
+    source = [Chunk("text_chunk", "a"), Chunk("text_chunk", "b")]
+    chunks, outputs = collect(definition(shout, inputs=slots, outputs=OUT), {"key": "canary", "source": source})
+    assert (text_of(chunks), outputs) == ("AB", {"out": "canary"})
+    assert run_node(definition(whole, outputs=OUT), {}) == {"out": "done"}
+
+
+def test_outputs_are_held_against_the_definition() -> None:
+    with pytest.raises(NodeError, match="which it does not declare"):
+        run_node(definition(echo, inputs={"a": Input("STRING")}, outputs=OUT), {"a": "x"})
