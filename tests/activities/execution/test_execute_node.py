@@ -9,6 +9,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -529,21 +530,19 @@ async def test_a_generator_is_closed_before_its_node_has_ended(
     """A provider's connection must not outlive the node that opened it."""
     closed: list[str] = []
 
-    async def careful(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+    async def careful(last: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
         try:
             yield Chunk("text_chunk", "x")
-            yield inputs["last"]
+            yield last
         finally:
             await asyncio.sleep(0.05)
             closed.append(context.node_id)
 
-    toys.add("careful", careful)
+    toys.add("careful", partial(careful, None))
     execute = stack.execute(link).execute_node
 
     async def run(path: str, last: Any) -> None:
-        toys.definitions["toy:careful"] = replace(
-            toys.definitions["toy:careful"], execute=lambda inputs, context: careful({"last": last}, context)
-        )
+        toys.definitions["toy:careful"] = replace(toys.definitions["toy:careful"], execute=partial(careful, last))
         await attempt_of(stack, 1).run(execute, call("careful", path=path))
 
     await run("outputs", Outputs({"out": 1}))
