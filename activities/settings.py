@@ -127,6 +127,21 @@ class WorkerSettings(ProcessSettings):
     )
     script_memory_mb: Whole = setting(512, "What one such process may fill.", unit="megabytes", low=64, high=MAX_MB)
     script_idle_s: Number = setting(60.0, "An unused one ends after this time.", unit="seconds", low=0, high=YEAR_S)
+    block_limit_s: Number = setting(
+        30.0,
+        "A node that keeps its thread, or the whole worker, to itself for so long is ended; this counts as a failed "
+        "attempt of that node.",
+        unit="seconds",
+        low=3,
+        high=YEAR_S,
+    )
+    node_memory_mb: Whole = setting(
+        2_048,
+        "What the process of a node with placement `process` may reserve, unless its type says otherwise.",
+        unit="megabytes",
+        low=64,
+        high=MAX_MB,
+    )
     max_resource_mb: Whole = setting(32, "Largest file that nodes read or write.", unit="megabytes", low=1, high=MAX_MB)
     max_response_mb: Whole = setting(
         16, "Largest answer that a node's request may get.", unit="megabytes", low=1, high=MAX_MB

@@ -26,6 +26,9 @@ from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
+from innkeeper.activities.placement.node_host import NodeHost
+from innkeeper.activities.placement.node_process import NodeProcesses
+from innkeeper.activities.placement.node_threads import NodeThreads
 from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
@@ -135,9 +138,35 @@ def build_link(settings: WorkerSettings) -> GatewayLink:
     )
 
 
-async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM or SIGINT; then finish what runs within the grace, hand the rest back, and flush events."""
+class Replacement:
+    """Whether this process is to be replaced by a fresh one when it has stopped: a node has ruined it."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        self._stop = stop
+        self.is_due = False
+
+    def ask(self, reason: str) -> None:
+        """Stop as at SIGTERM, and start again."""
+        log.error("this worker process is replaced: %s", reason)
+        self.is_due = True
+        self._stop.set()
+
+
+def start_again() -> None:
+    """Become a fresh worker: the same process to whoever supervises it, without any of the threads of this one."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream is not None:
+            stream.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> bool:
+    """Serve until SIGTERM or SIGINT; then finish what runs within the grace, hand the rest back, and flush events.
+
+    Gives whether a fresh process is to go on in place of this one.
+    """
     stop = asyncio.Event()
+    replacement = Replacement(stop)
     stop_on_signals(stop, settings.stop_grace_s)
     life = run_critical(give_life_signs(environ), "life-signs")
     try:
@@ -146,14 +175,28 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
             connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
         )
         if client is not None:
-            await _serve(settings, environ, client=client, catalogue=catalogue, stop=stop)
+            parts = Parts(
+                client,
+                catalogue,
+                NodeHost(NodeThreads(settings.block_limit_s, replacement.ask), NodeProcesses(settings.node_memory_mb)),
+            )
+            await _serve(settings, environ, parts, stop)
     finally:
         life.cancel()
+    return replacement.is_due
 
 
-async def _serve(
-    settings: WorkerSettings, environ: Mapping[str, str], *, client: Client, catalogue: Catalogue, stop: asyncio.Event
-) -> None:
+@dataclass(frozen=True)
+class Parts:
+    """What a worker is made of that is there before it serves."""
+
+    client: Client
+    catalogue: Catalogue
+    host: NodeHost
+
+
+async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Parts, stop: asyncio.Event) -> None:
+    client, catalogue = parts.client, parts.catalogue
     blobs = FolderBlobs(settings.data_dir / "blobs")
     values = Values(blobs)
     services = ServicesForRuns(settings, blobs, environ, engine_address=client.service_client.config.target_host)
@@ -173,6 +216,7 @@ async def _serve(
         results=results,
         memory_budget=memory_budget,
         plugin_settings=load_plugin_settings(catalogue.plugins, settings.data_dir),
+        host=parts.host,
     )
     activities = Activities(execute, ExecuteSegment(execute, link), engine_activities)
     workers = build_workers(client, settings, activities)
@@ -183,7 +227,8 @@ async def _serve(
         install_event_sink(LinkSink(link, asyncio.get_running_loop()))
         secret = load_or_create_key(settings.data_dir, environ)
         install_signer(Signer(SigningKeys(settings.data_dir / SIGNING_FILE, secret)))
-        stack.callback(LoopWatchdog().stop)
+        stack.push_async_callback(parts.host.aclose)
+        stack.callback(LoopWatchdog(replace_after_s=settings.block_limit_s, replace=start_again).stop)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stack.push_async_callback(_shut_down, workers, running)
         # Importing the provider's library takes most of a second: not in the first node that needs it.
@@ -218,7 +263,8 @@ def main() -> int:
             check_own(settings.data_dir)
         _set_up_logging(settings, os.environ)
         sys.stdout = sys.stderr = prints_to_log(logging.getLogger("innkeeper.print"))  # nodes print what they are shown
-        run_to_end(run(settings, os.environ))
+        if run_to_end(run(settings, os.environ)):
+            start_again()
     except InnkeeperError as error:
         print(error.message, file=sys.__stderr__)
         return 1

@@ -13,7 +13,7 @@ from innkeeper.nodes.errors import PluginLoadError
 
 _NAME = re.compile(r"[^\s:/]+")
 _SUB_HANDLE = re.compile(r"__\d+$")
-_PLACEMENTS = ("activity", "inline", "workflow")
+_PLACEMENTS = ("activity", "inline", "workflow", "thread", "process")
 
 
 def check_definition(node: NodeDefinition) -> None:
@@ -111,15 +111,37 @@ def _execute_problems(node: NodeDefinition) -> Iterator[str]:
 
 
 def _callable_problems(where: str, execute: Any, outputs: Mapping[str, Output]) -> Iterator[str]:
-    if _is(execute, inspect.isasyncgenfunction):
+    if not callable(execute):
+        yield f"{where} must be a function, found {type(execute).__name__}"
         return
-    if not callable(execute) or not _is(execute, inspect.iscoroutinefunction):
-        yield f"{where} must be an 'async def' function"
+    yield from _parameter_problems(where, execute)
+    if is_generator(execute):
         return
     streams = [key for key, output in outputs.items() if output.is_stream]
     if streams:
         keys = ", ".join(map(repr, streams))
-        yield f"{where} must be an async generator (with 'yield'): output {keys} is a stream"
+        yield f"{where} must be a generator (with 'yield'): output {keys} is a stream"
+
+
+def _parameter_problems(where: str, execute: Callable[..., Any]) -> Iterator[str]:
+    try:
+        signature = inspect.signature(execute)
+    except (TypeError, ValueError):  # of a function written in C, which tells nothing
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError:
+        yield f"{where} must take (inputs, context), two positional parameters; found {signature}"
+
+
+def is_plain(execute: Any) -> bool:
+    """Is it a plain `def`, which holds up whatever thread it runs in?"""
+    return not (_is(execute, inspect.iscoroutinefunction) or _is(execute, inspect.isasyncgenfunction))
+
+
+def is_generator(execute: Any) -> bool:
+    """Does it yield chunks?"""
+    return _is(execute, inspect.isasyncgenfunction) or _is(execute, inspect.isgeneratorfunction)
 
 
 def _is(function: Any, test: Callable[[Any], bool]) -> bool:
@@ -167,6 +189,8 @@ def _behaviour_problems(
 def _placement_problems(node: NodeDefinition) -> Iterator[str]:
     if node.placement not in _PLACEMENTS:
         yield f"placement {node.placement!r} must be one of {', '.join(_PLACEMENTS)}"
+    if node.memory_mb is not None and (node.placement != "process" or not 64 <= node.memory_mb <= 1_048_576):
+        yield f"memory_mb {node.memory_mb!r} must be from 64 to 1048576, and takes placement 'process'"
     if node.placement != "inline":
         return
     if node.side_effects:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ DATA_FLOW_TYPES = (
     "WILDCARD",
     "CONVERTIBLE_ANY",
 )
-Placement = Literal["activity", "inline", "workflow"]
+Placement = Literal["activity", "inline", "workflow", "thread", "process"]
 Required = bool | Callable[[Mapping[str, Any]], bool] | Mapping[str, Any]
 
 TYPED_EMPTY: dict[str, Any] = {"STRING": "", "INTEGER": 0, "FLOAT": 0, "BOOLEAN": False, "ARRAY": [], "OBJECT": {}}
@@ -76,9 +76,15 @@ class _Slot:
 
 @dataclass(frozen=True)
 class Output(_Slot):
-    """An output slot. `secret_keys` names inner keys of an object value that hold secret references."""
+    """An output slot.
+
+    Attributes:
+        secret_keys: Inner keys of an object value that hold secret references.
+        required: The node fails when it gives nothing for it; else that is only a warning.
+    """
 
     secret_keys: tuple[str, ...] = ()
+    required: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return self._to_json()
@@ -132,7 +138,14 @@ class Input(_Slot):
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how fast a node is tried again. `maximum_attempts` counts failures, never waits."""
+    """How often and how fast a node is tried again, and after what not.
+
+    Every exception of a node is tried again, unless it says that this will not help (`InnkeeperError.retryable`).
+
+    Attributes:
+        maximum_attempts: Counts failures, never waits.
+        non_retryable: Error codes, and names of exception classes; a class stands for those derived from it, too.
+    """
 
     maximum_attempts: int = 4
     initial_seconds: float = 1.0
@@ -163,8 +176,11 @@ def _bypass_json(behaviour: Literal["mute"] | BypassBehavior) -> str | dict[str,
 
 
 # A batch node is `async def execute(inputs, context) -> dict`; a stream node is an async generator
-# of `Chunk`s with one last `Outputs` (nodes/node.py).
-Execute = Callable[[dict[str, Any], Any], Awaitable[Mapping[str, Any] | None] | AsyncIterator[Any]]
+# of `Chunk`s with one last `Outputs` (nodes/node.py). A plain `def`, or a plain generator, runs in a thread.
+Execute = Callable[
+    [dict[str, Any], Any],
+    Awaitable[Mapping[str, Any] | None] | AsyncIterator[Any] | Iterator[Any] | Mapping[str, Any] | None,
+]
 
 
 @dataclass(frozen=True)
@@ -203,7 +219,9 @@ class NodeDefinition:
     """A node type. Field names are the requirement's in snake case; JSON uses camelCase.
 
     Attributes:
-        placement: `activity` (cost, side effects, waiting, streams), `inline` (pure, < 20 ms), `workflow` (control).
+        placement: `activity` (cost, side effects, waiting, streams), `inline` (pure, < 20 ms), `workflow` (control),
+            `thread` (code that blocks), `process` (code that must be killed, or whose memory is bounded).
+        memory_mb: What the process of a node with placement `process` may reserve; None takes the worker's setting.
         retry: None takes the default of the engine (4 attempts, 2 when `side_effects`).
         timeout_s: Time for one attempt, in seconds; None is 300.
         total_timeout_s: Time for all attempts together; None is three times `timeout_s`.
@@ -259,6 +277,7 @@ class NodeDefinition:
     branches: bool = False
     joins: bool = False
     outputs_of: Callable[[Mapping[str, Any]], Mapping[str, Output]] | None = None
+    memory_mb: int | None = None
     version: str = "1"
 
     @property

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import difflib
 import importlib
 import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec, spec_from_file_location
@@ -18,9 +21,11 @@ from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import InnkeeperError, PluginLoadError
 from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
 from innkeeper.nodes.registration import Registration, collect_registrations
+from innkeeper.nodes.traces import PLUGIN_PACKAGE, where_of
 
 _SHORT_NAMES = frozenset({"nodes", "workflows", "activities", "gateway"})
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules"})
+_EXPORTS = ("definition", "definitions")
 _REGISTERED = "__innkeeper_registrations__"
 _package_numbers = itertools.count(1)
 
@@ -35,10 +40,11 @@ class LoadError:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What a load gave: full types in the order of their registration, and every file that failed."""
+    """What a load gave: full types in the order of their registration, every file that failed, and oddities."""
 
     nodes: tuple[str, ...] = ()
     errors: tuple[LoadError, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 class NodeLoader:
@@ -52,8 +58,9 @@ class NodeLoader:
     ) -> LoadReport:
         """Import every Python file below a folder, in sorted order, and register its `definition` and `definitions`.
 
-        A file that fails registers nothing, is reported, and the others go on. Files without definitions are fine:
-        they are shared code. Hidden folders are not looked at.
+        A file that fails registers nothing, is reported, and the others go on. A file that exports no definition is
+        shared code when another file imports it or its name begins with `_`; else that is a warning. One that holds
+        a definition under a name like `defintion` fails. Hidden folders are not looked at.
 
         Args:
             path: The folder.
@@ -65,7 +72,7 @@ class NodeLoader:
             return LoadReport(errors=(LoadError(folder.name, "the folder of node files does not exist"),))
         load = _Load(self._manager, default_namespace, (package_root or folder).resolve())
         load.run(folder)
-        return LoadReport(tuple(load.nodes), tuple(load.errors))
+        return LoadReport(tuple(load.nodes), tuple(load.errors), tuple(load.warnings))
 
 
 class _Load:
@@ -79,6 +86,8 @@ class _Load:
         self._seen: list[NodeDefinition] = []
         self.nodes: list[str] = []
         self.errors: list[LoadError] = []
+        self.warnings: list[str] = []
+        self._without: dict[Path, str | None] = {}
 
     def run(self, folder: Path) -> None:
         importlib.invalidate_caches()
@@ -87,14 +96,30 @@ class _Load:
         except (Exception, SystemExit) as error:
             self.errors.append(LoadError("__init__.py", reason_of(error)))
             return
-        for file in _node_files(folder):
+        files = list(_node_files(folder))
+        for file in files:
             try:
                 self._load_file(file, _module_name(package, file.relative_to(self._root)))
             except (Exception, SystemExit) as error:
                 self.errors.append(LoadError(file.relative_to(self._root).as_posix(), reason_of(error)))
+        self._note_files_without(files)
+
+    def _note_files_without(self, files: list[Path]) -> None:
+        """Tell of files that look like node files and export nothing."""
+        if not self._without or self._root.is_relative_to(LIBRARY_ROOT):
+            return
+        shared = imported_names(files)
+        for file, held in self._without.items():
+            if file.stem not in shared and not file.stem.startswith("_"):
+                also = f"; it holds a NodeDefinition as {held!r}" if held else ""
+                name = file.relative_to(self._root).as_posix()
+                self.warnings.append(f"{name} exports no 'definition' and no 'definitions'{also}")
 
     def _load_file(self, file: Path, module_name: str) -> None:
-        found = _definitions_of(_import(module_name))
+        module = _import(module_name)
+        found = _definitions_of(module)
+        if not found:
+            self._without[file] = _held_definition(module)
         added: list[str] = []
         try:
             for item in found:
@@ -117,13 +142,21 @@ class _Load:
         return stored.full_type
 
 
+def import_definitions(root: Path, file: Path) -> list[NodeDefinition]:
+    """The definitions of one file of the package that `root` is. Raises what the import raises."""
+    return [item.node for item in _definitions_of(_import(_module_name(_package_for(root), file.relative_to(root))))]
+
+
 def reason_of(error: BaseException) -> str:
     """One line on why a file failed, for people."""
     if isinstance(error, InnkeeperError):
         return error.message
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} (line {error.lineno})"
-    return f"{type(error).__name__}: {error}{_import_advice(error)}"
+    if isinstance(error, ImportError):
+        return f"{type(error).__name__}: {error}{_import_advice(error)}"
+    where = where_of(error, only_plugins=True)
+    return f"{type(error).__name__}: {error}" + (f" (at {where})" if where else "")
 
 
 def _import_advice(error: BaseException) -> str:
@@ -164,6 +197,37 @@ def _definitions_of(module: ModuleType) -> list[Registration]:
     return [*registered, *(Registration(node, "") for node in _once(nodes))]
 
 
+def _held_definition(module: ModuleType) -> str | None:
+    """The name under which a file that exports nothing holds a definition.
+
+    Raises:
+        PluginLoadError: The name was plainly meant for `definition` or `definitions`.
+    """
+    held = {name: value for name, value in vars(module).items() if _holds_definition(value)}
+    for name in held:
+        if meant := difflib.get_close_matches(name.casefold(), _EXPORTS, n=1, cutoff=0.8):
+            raise PluginLoadError(f"it exports {name!r}; did you mean {meant[0]!r}?")
+    return next(iter(held), None)
+
+
+def _holds_definition(value: object) -> bool:
+    items = value if isinstance(value, list | tuple) else (value,)
+    return any(isinstance(item, NodeDefinition) for item in items)
+
+
+def imported_names(files: Iterable[Path]) -> set[str]:
+    """The last parts of all names that these files import: `x` and `y` of `from .x import y`."""
+    found: set[str] = set()
+    for file in files:
+        with contextlib.suppress(SyntaxError, ValueError, OSError):  # which the load of that file has told
+            for node in ast.walk(ast.parse(file.read_bytes())):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    found.update(alias.name.rpartition(".")[2] for alias in node.names)
+                if isinstance(node, ast.ImportFrom) and node.module:
+                    found.update(node.module.split("."))
+    return found
+
+
 def _once(nodes: list[NodeDefinition]) -> list[NodeDefinition]:
     return list({id(node): node for node in nodes}.values())
 
@@ -177,7 +241,7 @@ def _package_for(root: Path) -> str:
     if root.is_relative_to(LIBRARY_ROOT):
         return ".".join(("innkeeper", "nodes", *root.relative_to(LIBRARY_ROOT.parent).parts))
     words = re.sub(r"\W", "_", root.name)
-    name = f"innkeeper_nodes_{next(_package_numbers)}_{words}"
+    name = f"{PLUGIN_PACKAGE}{next(_package_numbers)}_{words}"
     init = root / "__init__.py"
     spec: ModuleSpec | None = ModuleSpec(name, None, is_package=True)
     if init.is_file():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import PluginLoadError
-from innkeeper.nodes.loader import LoadError, NodeLoader
+from innkeeper.nodes.loader import LoadError, LoadReport, NodeLoader
 from innkeeper.nodes.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeManager, short_path
 from innkeeper.nodes.manifest import MANIFEST, PluginManifest, read_manifest
 
@@ -98,25 +98,34 @@ class PluginLoader:
     def _load_plugin(self, plugin: _Candidate) -> PluginStatus:
         manifest = plugin.manifest
         try:
-            nodes, errors = self._load_nodes(plugin)
+            report = self._load_nodes(plugin)
         except PluginLoadError as error:
-            nodes, errors = (), (LoadError(error.file or MANIFEST, error.message),)
-        if errors:
+            report = LoadReport(errors=(LoadError(error.file or MANIFEST, error.message),))
+        warnings = (*plugin.warnings, *report.warnings)
+        if report.errors:
             self._manager.unregister_plugin(manifest.name)
-            return _failed_status(plugin.folder, manifest, errors, plugin.warnings)
-        return PluginStatus(manifest.name, plugin.folder, manifest, nodes, warnings=plugin.warnings)
+            return _failed_status(plugin.folder, manifest, report.errors, warnings)
+        for warning in warnings:
+            _log.warning("plugin %s: %s", manifest.name, warning)
+        return PluginStatus(manifest.name, plugin.folder, manifest, report.nodes, warnings=warnings)
 
-    def _load_nodes(self, plugin: _Candidate) -> tuple[tuple[str, ...], tuple[LoadError, ...]]:
+    def _load_nodes(self, plugin: _Candidate) -> LoadReport:
         part = plugin.manifest.nodes
         if part is None:
-            return (), ()
+            return LoadReport()
         folder = _inner_folder(plugin.folder, part.entry)
         report = NodeLoader(self._manager).load_nodes(folder, plugin.manifest.name, package_root=plugin.folder)
-        return report.nodes, report.errors
+        if report.nodes or report.errors:
+            return report
+        nothing = f"no file of {part.entry!r} exports a 'definition', so the plugin adds no node"
+        return replace(report, warnings=(nothing, *report.warnings))
 
 
 def _plugin_folders(roots: Sequence[Path]) -> Iterator[Path]:
     for root in roots:
+        if (root / MANIFEST).is_file():
+            yield root.absolute()  # the folder of one plugin was given, instead of the folder it lies in
+            continue
         try:
             found = sorted(item for item in root.iterdir() if item.is_dir())
         except OSError as error:
@@ -126,6 +135,10 @@ def _plugin_folders(roots: Sequence[Path]) -> Iterator[Path]:
 
 
 def _candidate(folder: Path, taken: dict[str, Path]) -> _Candidate:
+    if not (folder / MANIFEST).exists() and (deeper := next(folder.glob(f"*/{MANIFEST}"), None)) is not None:
+        inner = deeper.parent.name
+        message = f"the folder has no {MANIFEST}, but the folder {inner!r} in it has: move {inner!r} one level up"
+        raise PluginLoadError(f"{message}, or give this folder as the folder of plugins")
     manifest, warnings = read_manifest(folder)
     name = manifest.name
     if name in (CORE, UNKNOWN):

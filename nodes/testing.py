@@ -15,6 +15,8 @@ import random
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from innkeeper.nodes.bridge import Gate, bridged_context, bridged_inputs
+from innkeeper.nodes.checks import is_plain
 from innkeeper.nodes.definition import Input, NodeDefinition
 from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
 from innkeeper.nodes.node import (
@@ -34,6 +36,7 @@ from innkeeper.nodes.node import (
     SecretRef,
     Services,
 )
+from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.services.function_call import call_function, error_of_call, from_json, to_json
 
 
@@ -252,7 +255,7 @@ async def collect_async(
     """`collect` for tests that are coroutines.
 
     Slots get their values as in a run: given ones, then defaults. Values of secret slots become references, a list
-    of chunks in a stream slot becomes a stream.
+    of chunks in a stream slot becomes a stream. The outputs are held against the definition, as in a run.
     """
     config_values = {**_config_defaults(definition), **(config or {})}
     mode = definition.mode_for(config_values) or definition.modes.get(definition.default_mode_id or "")
@@ -274,7 +277,11 @@ async def collect_async(
     values = _slot_values(slots, inputs, context)
     # Runs of dynamic slots pass what they are given, as their slots are not in the definition.
     given = {**inputs, **values} if definition.dynamic_slots else values
-    return await _drain(execute(given, context))
+    chunks, outputs = await (_drain_plain if is_plain(execute) else _drain)(execute, given, context)
+    if not definition.interface_values:
+        declared = declared_outputs(definition, context.mode_id, config_values)
+        context.warnings.extend(check_outputs(outputs, declared, may_omit=definition.branches))
+    return chunks, outputs
 
 
 def text_of(chunks: Sequence[Chunk]) -> str:
@@ -282,12 +289,30 @@ def text_of(chunks: Sequence[Chunk]) -> str:
     return "".join(chunk.content for chunk in chunks if chunk.type == "text_chunk")
 
 
-async def _drain(result: Any) -> tuple[list[Chunk], dict[str, Any]]:
-    if inspect.isawaitable(result):
-        return [], dict(await result or {})
+async def _drain_plain(execute: Any, inputs: Inputs, context: NodeContext) -> tuple[list[Chunk], dict[str, Any]]:
+    """A plain function runs in a thread, as in a worker, and may wait there for its services."""
+    home = asyncio.get_running_loop()
+    there = bridged_inputs(inputs, home), bridged_context(context, home, Gate())
+
+    def run() -> Any:
+        result = execute(*there)
+        return list(result) if inspect.isgenerator(result) else result
+
+    result = await asyncio.to_thread(run)
+    if isinstance(result, list):
+        return await _gathered(_stream_of(result))
+    return [], dict(await result if inspect.isawaitable(result) else result or {})
+
+
+async def _drain(execute: Any, inputs: Inputs, context: NodeContext) -> tuple[list[Chunk], dict[str, Any]]:
+    result = execute(inputs, context)
+    return ([], dict(await result or {})) if inspect.isawaitable(result) else await _gathered(result)
+
+
+async def _gathered(items: AsyncIterator[Any]) -> tuple[list[Chunk], dict[str, Any]]:
     chunks: list[Chunk] = []
     outputs: dict[str, Any] | None = None
-    async for item in result:
+    async for item in items:
         if outputs is not None:
             raise NodeError("the node yields after its Outputs, which must come last")
         if isinstance(item, Outputs):

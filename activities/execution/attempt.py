@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.active_time import ActiveTime
-from innkeeper.activities.execution.errors import clean_warnings, failure, message_of
+from innkeeper.activities.execution.errors import clean_warnings, failure, log_fault, message_of
 from innkeeper.activities.execution.heartbeat import Heartbeat
 from innkeeper.activities.execution.retry_rules import deaths_allowed, delay_of
 from innkeeper.activities.link.node_attempt import NodeAttempt
@@ -137,6 +137,8 @@ class Attempt:
         return self._again(message_of(wait.message, self.secrets.revealed), error_code(wait.code), delay_s)
 
     def failed(self, error: Exception) -> ApplicationError:
+        if not self._is_late:
+            log_fault(error, run=self.call.run, node=self.call.path, attempt=self.number, secrets=self.secrets.revealed)
         # A node may turn the cancellation at its limit into an error of its own.
         return failure(
             NodeTimeout(self._limit) if self._is_late else error,

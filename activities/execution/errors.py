@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -13,7 +14,12 @@ from innkeeper.activities.sanitize import MAX_MESSAGE_CHARS, json_details, print
 from innkeeper.nodes.errors import InnkeeperError, ProviderError
 from innkeeper.nodes.node import MAX_WARNING_CHARS
 from innkeeper.nodes.services.masking import begun_at_end, forms_of_all
+from innkeeper.nodes.traces import full_trace, trace_of, where_of
 
+log = logging.getLogger("innkeeper.node")
+
+MAX_TRACE_CHARS = 7_000
+"""Of the end of a traceback in the log, one line of which takes 8,192 characters of one text."""
 MAX_REDACTED_CHARS = 10 * MAX_MESSAGE_CHARS
 """Of a longer text only the beginning is looked through for secrets, which takes the worker's loop."""
 SHORT_SECRET_CHARS = 6
@@ -88,8 +94,8 @@ def failure(
     else:
         message = f"{type(error).__name__}: {printable(error, MAX_REDACTED_CHARS)}"
     info: dict[str, Any] = {"attempt": attempt, "retryable": retryable}
-    if isinstance(error, InnkeeperError) and error.details:
-        info["details"] = redact(json_details(error.details), secrets)
+    if details := _details_of(error):
+        info["details"] = redact(details, secrets)
     return ApplicationError(
         message_of(message, secrets),
         info,
@@ -99,3 +105,23 @@ def failure(
         # We log the end of nodes ourselves, without tracebacks that may hold content.
         category=ApplicationErrorCategory.BENIGN,
     )
+
+
+def _details_of(error: Exception) -> dict[str, Any]:
+    """What an error says of itself, and the place in the author's code (`where`) of what she did not raise on purpose,
+    with the way that led there (`trace`)."""
+    if isinstance(error, InnkeeperError):
+        where = where_of(error, only_plugins=True)
+        known = json_details(error.details) if error.details else {}
+        return {"where": where, **known} if where else known
+    where = where_of(error)
+    return {"where": where, "trace": trace_of(error)} if where else {}
+
+
+def log_fault(error: Exception, *, run: str, node: str, attempt: int, secrets: Iterable[str] = ()) -> None:
+    """The whole traceback of an exception that nobody raised on purpose, in the log of this worker."""
+    if isinstance(error, InnkeeperError):
+        return
+    told = {"run": run, "node": node, "attempt": attempt, "where": where_of(error)}
+    trace = redact(full_trace(error, MAX_TRACE_CHARS), secrets)
+    log.warning("a node raised %s", type(error).__name__, extra={**told, "traceback": trace})

@@ -15,7 +15,6 @@ from temporalio.exceptions import ApplicationError
 from innkeeper.activities.execution.attempt import Attempt, SecretsOfRun
 from innkeeper.activities.execution.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.activities.execution.memory_budget import MemoryBudget
-from innkeeper.activities.execution.node_exit import node_exits_as_errors
 from innkeeper.activities.execution.node_reports import NodeLog, ProgressReporter
 from innkeeper.activities.execution.output_packer import OutputPacker
 from innkeeper.activities.execution.result_cache import ResultCache, Results
@@ -24,11 +23,15 @@ from innkeeper.activities.execution.values import Values, stored_bytes, with_sec
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
 from innkeeper.activities.link.pending_answers import Answer
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
+from innkeeper.activities.placement.node_host import NodeHost
+from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
+from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.plugin_settings import PluginSettings
 
 log = logging.getLogger("innkeeper.node")
@@ -72,6 +75,7 @@ class ExecuteNode:
         services_for: Composes the services of one node run.
         results: What the result cache holds; without it every node runs.
         plugin_settings: Settings of a node's plugin, by full node type.
+        host: Where nodes run that do not run on the worker's loop.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class ExecuteNode:
         results: Results | None = None,
         memory_budget: MemoryBudget | None = None,
         plugin_settings: Mapping[str, PluginSettings] | None = None,
+        host: NodeHost | None = None,
     ) -> None:
         self._catalogue = catalogue
         self.services_for = services_for
@@ -94,6 +99,7 @@ class ExecuteNode:
         self._packer = OutputPacker(values)
         self._cache = ResultCache(results)
         self._plugin_settings = plugin_settings or {}
+        self._host = host or NodeHost.of()
         self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
     @activity.defn(name=EXECUTE_NODE)
@@ -137,11 +143,13 @@ class ExecuteNode:
         definition = self._definition(attempt.call)
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
+        context = self._context(attempt, settings)
         with node_exits_as_errors():
-            answer = execute(inputs, self._context(attempt, settings))
+            answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
             if isinstance(answer, AsyncGenerator):
                 raise InvalidNode("an inline node must not yield; use placement 'activity'")
-            given = await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+            given = await answer or {}
+        _check(definition, attempt, given)
         return await self._packer.pack(attempt, given, Collected())
 
     async def _run(self, attempt: Attempt) -> NodeResult:
@@ -177,6 +185,7 @@ class ExecuteNode:
                 if definition.interface_values:
                     outputs = await self._packer.pack_interface(call, given)
                 else:
+                    _check(definition, attempt, given)
                     outputs = await self._packer.pack(attempt, given, output.collected)
                 del given  # it may be large, and the log may be slow
             await self._cache.put(attempt, cache_key, outputs)
@@ -247,11 +256,21 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, call)
         inputs = await self._values.resolve_inputs(call.inputs, call.multi, slots)
         streams.put_into(inputs, slots, skip)
+        context = self._context(attempt, settings)
         with node_exits_as_errors():
-            answer = execute(inputs, self._context(attempt, settings))
+            answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
             if isinstance(answer, AsyncGenerator):
                 return await output.publish_all(answer) or {}
-            return await answer or {}  # type: ignore[misc]  # a batch node's coroutine
+            return await answer or {}
+
+    def _warner(self, attempt: Attempt, context: NodeContext) -> Warn:
+        """Tells of a node that blocks: it may take long to end, or never do so."""
+
+        def warn(code: str, message: str) -> None:
+            context.warn(code, message)
+            self._link.warning(attempt.key, code, message)
+
+        return warn
 
     def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
         call = attempt.call
@@ -296,6 +315,12 @@ async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
 def _room_for(call: NodeCall) -> int:
     """Bytes of large inputs. A node of a stream never waits for memory: who holds it might wait for the stream."""
     return 0 if call.streams or call.stream_inputs else stored_bytes(call.inputs.values())
+
+
+def _check(definition: NodeDefinition, attempt: Attempt, given: object) -> None:
+    """Hold the outputs of a node against its definition; what is only odd becomes a warning of the node."""
+    declared = declared_outputs(definition, attempt.call.mode, attempt.call.config)
+    attempt.told += check_outputs(given, declared, may_omit=definition.branches)
 
 
 def _effective(definition: NodeDefinition, call: NodeCall) -> tuple[Execute, Mapping[str, Input], Mapping[str, Input]]:

@@ -9,7 +9,6 @@ from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.stream import Collected
 from innkeeper.activities.execution.values import OutputMask, Values
 from innkeeper.nodes.call import NodeCall
-from innkeeper.nodes.errors import InvalidNode
 from innkeeper.nodes.services.masking import forms_of_all, mask
 
 
@@ -23,10 +22,8 @@ class OutputPacker:
         """Batch outputs as `Values` packs them; a stream slot holds `{"text", "chunks"[, "items"]}`.
 
         Raises:
-            InvalidNode: The node gave no mapping, or a value that is no data.
+            InvalidNode: The node gave a value that is no data.
         """
-        if not isinstance(given, Mapping):
-            raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
         call, forms = attempt.call, forms_of_all(attempt.secrets.revealed)
         masking = OutputMask(forms)
         outputs = {

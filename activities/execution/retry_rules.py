@@ -1,5 +1,9 @@
 """Which failures of a node are tried again, after how long, and how often.
 
+One rule: every exception is tried again, unless it says that this will not help (`InnkeeperError.retryable`) or the
+node's `retry` names it. A bug in a node costs a few further attempts so; a list of types that look like bugs would end
+runs for good that the next attempt saves: an answer of a model that is no JSON is a ValueError, too.
+
 The counts that a user sets (`retry`) come with the plan; how long the server waits in between is the activity's policy
 (`workflows/engine/node_runs.py`), unless the failure names a time of its own.
 """
@@ -21,14 +25,14 @@ def code_and_retryable(error: Exception, non_retryable: Iterable[str] = ()) -> t
     """The code of a failure, and whether it may pass.
 
     Args:
-        non_retryable: Codes, or names of exception classes, that the user does not want tried again.
+        non_retryable: Codes, or names of exception classes (and so of those derived from them), that the author or the
+            user does not want tried again.
     """
     code, retryable = "node_failed", True
     if isinstance(error, InnkeeperError):
         code, retryable = error_code(error.code), bool(error.retryable)
-    elif isinstance(error, TypeError | KeyError | AttributeError | ValueError | NotImplementedError):
-        retryable = False  # the same code with the same inputs would do it again
-    return code, retryable and code not in non_retryable and type(error).__name__ not in non_retryable
+    names = {code, *(kind.__name__ for kind in type(error).__mro__)}
+    return code, retryable and names.isdisjoint(non_retryable)
 
 
 def delay_of(seconds: object) -> timedelta | None:

@@ -125,6 +125,11 @@ class GatewayLink:
         if self.connected.is_set() and self._has_room():
             self._send({"t": "progress", **_address(attempt), "value": value, "max": maximum})
 
+    def warning(self, attempt: NodeAttempt, code: str, message: str) -> None:
+        """Tell of something about a node that goes on; its user should not have to wait for its end."""
+        if self._has_room():
+            self._send({"t": "warning", **_address(attempt), "code": code, "message": message})
+
     def retry(self, attempt: NodeAttempt, notice: RetryNotice) -> None:
         """Say that this attempt has ended, and when another one follows."""
         if self._has_room():

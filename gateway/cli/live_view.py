@@ -22,6 +22,7 @@ from innkeeper.gateway.cli.run_tree import (
     Repetition,
     approve_command,
     bar,
+    error_lines,
     fold,
     next_steps,
     parent_of,
@@ -472,6 +473,7 @@ def _facts(state: Mapping[str, Any]) -> Iterator[str]:
             break
     if state.get("error"):
         yield clean(str(state["error"].get("message", "")))
+        yield from map(clean, error_lines(state))
 
 
 def outcome(result: Mapping[str, Any]) -> Iterator[RenderableType]:

@@ -222,7 +222,16 @@ def runs(
             say(line)
 
 
-def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
+def show(
+    run_id: RunId,
+    *,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Of nodes that raised an exception, the way through the code.")
+    ] = False,
+    as_json: AsJson = False,
+    data_dir: DataDirectory = None,
+    url: Url = None,
+) -> None:
     """Show one run: status, nodes, outputs.
 
     Example: innkeeper show last
@@ -238,7 +247,7 @@ def show(run_id: RunId, as_json: AsJson = False, data_dir: DataDirectory = None,
     if as_json:
         print_json(found)
         return
-    nodes = node_states_table(shown_nodes(found.get("nodeStatus") or {}))
+    nodes = node_states_table(shown_nodes(found.get("nodeStatus") or {}), trace=trace)
     head = Text(f"run {found.get('promptId')}: {found.get('status')}", "bold")
     console().print(Group(head, nodes, *outcome(found)))
     for line in hints_of_run(found):

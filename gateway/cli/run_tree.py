@@ -101,6 +101,17 @@ def warning_lines(state: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def error_lines(state: Mapping[str, Any], *, trace: bool = False) -> list[str]:
+    """Where in its author's code a node has failed; with `trace` the way that led there, one line each."""
+    error = state.get("error")
+    details = error.get("details") if isinstance(error, Mapping) else None
+    if not isinstance(details, Mapping):
+        return []
+    lines = [f"at {details['where']}"] if details.get("where") else []
+    found = details.get("trace")
+    return [*lines, *map(str, found)] if trace and isinstance(found, list) else lines
+
+
 def retry_words(state: Mapping[str, Any]) -> str:
     """When and why a node is tried again; `""` when it is not."""
     error = state.get("lastError")

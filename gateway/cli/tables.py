@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from innkeeper.gateway.cli.live_view import ICONS, PENDING, clean
-from innkeeper.gateway.cli.run_tree import retry_words, wait_words, warning_lines
+from innkeeper.gateway.cli.run_tree import error_lines, retry_words, wait_words, warning_lines
 from innkeeper.nodes.errors import Problem
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def file_problems_table(problems: Iterable[FileProblem]) -> Table:
     return table
 
 
-def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
-    """The nodes of one run."""
+def node_states_table(nodes: Mapping[str, Mapping[str, Any]], *, trace: bool = False) -> Table:
+    """The nodes of one run. `trace`: with the way through the code that led to an error."""
     table = _table("", "node", "status", "attempts", "reason")
     for path, state in nodes.items():
         status = str(state.get("status", PENDING))
@@ -112,7 +112,8 @@ def node_states_table(nodes: Mapping[str, Mapping[str, Any]]) -> Table:
         if isinstance(wait := state.get("wait"), Mapping):
             message = wait_words(wait)
         message = retry_words(state) or message
-        lines = Text("\n").join([*([_cell(message)] if message else []), *_warnings(state)])
+        places = map(_cell, error_lines(state, trace=trace))
+        lines = Text("\n").join([*([_cell(message)] if message else []), *places, *_warnings(state)])
         table.add_row(Text(icon, style), _cell(path), status, _cell(state.get("attempts", "")), lines)
     return table
 

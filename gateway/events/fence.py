@@ -29,6 +29,7 @@ YIELD = "NODE_YIELD"
 COMPLETE = "NODE_COMPLETE"
 ERROR = "NODE_ERROR"
 PROGRESS = "NODE_PROGRESS"
+WARNING = "NODE_WARNING"
 RETRY = "NODE_RETRY"
 ANNOUNCED = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED"})
 """What the interpreter says of a node that waits."""
@@ -353,6 +354,18 @@ def _progress(state: RunLogState, message: Message, now_ms: int) -> Decision:
     return Decision(out.events())
 
 
+def _warning(state: RunLogState, message: Message, now_ms: int) -> Decision:
+    path, epoch = text_of(message["path"]), epoch_of(message["epoch"])
+    node = state.nodes.get(path) or NodeLogState()
+    dropped = _dropped(state, node, path, epoch)
+    if dropped is not None:
+        return dropped
+    told = {key: text_of(message[key]) for key in ("code", "message")}
+    out = _Events(state, message["run"], now_ms)
+    out.add(WARNING, {"nodeId": path, "attempt": epoch[0], **told}, e=epoch)
+    return Decision(out.events())
+
+
 def _retry(state: RunLogState, message: Message, now_ms: int) -> Decision:
     path, epoch = text_of(message["path"]), epoch_of(message["epoch"])
     node = state.nodes.get(path) or NodeLogState()
@@ -451,6 +464,7 @@ _RULES: dict[str, Callable[[RunLogState, Message, int], Decision]] = {
     "gap": _gap,
     "progress": _progress,
     "retry": _retry,
+    "warning": _warning,
     "complete": _complete,
     "fact": _fact,
     "status": _status,

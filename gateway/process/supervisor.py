@@ -20,6 +20,7 @@ from typing import IO, Any
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import VARIABLE
+from innkeeper.nodes.process.stall_note import read_stall_note
 
 logger = logging.getLogger("innkeeper.supervisor")
 
@@ -160,6 +161,7 @@ class Child:
         while True:
             await asyncio.sleep(LOOK_S)
             found, now = await self._sign_of_life(), time.monotonic()
+            self._tell_of_stall()
             if self.pid != pid or now - looked_at > 5 * LOOK_S:
                 is_up, seen_at, pid = is_up and self.pid == pid, now, self.pid
             if found is not None and found != sign:
@@ -170,6 +172,11 @@ class Child:
                 logger.error("%s has given no sign of life for %.0f s and is killed", self.spec.name, now - seen_at)
                 self._signal(signal.SIGKILL)
                 seen_at = now
+
+    def _tell_of_stall(self) -> None:
+        """Pass on what the process says of a node that stands in its way."""
+        if self._life_file is not None and (note := read_stall_note(self._life_file)):
+            logger.warning("%s: %s", self.spec.name, note)
 
     async def _sign_of_life(self) -> object:
         """Something that differs from the sign before, or None."""

@@ -73,6 +73,8 @@ def apply(view: RunView, event: Mapping[str, Any]) -> None:
         _executing(view, payload, moment)
     elif kind == "NODE_PROGRESS":
         view.node(payload["nodeId"])["progress"] = {"value": payload["value"], "max": payload["max"]}
+    elif kind == "NODE_WARNING" and payload["nodeId"] not in view.ended:
+        _warning(view, payload)
     elif kind == "NODE_RETRY" and payload["nodeId"] not in view.ended:
         _retry(view, payload)
     elif kind in _WAIT and payload["nodeId"] not in view.ended:
@@ -95,6 +97,14 @@ def _retry(view: RunView, payload: Mapping[str, Any]) -> None:
     status = "waiting" if payload["kind"] == "wait" else "running"
     error = {"code": payload["code"], "message": payload["message"]}
     view.node(payload["nodeId"]).update(status=status, retryAt=payload["retryAt"], lastError=error)
+
+
+def _warning(view: RunView, payload: Mapping[str, Any]) -> None:
+    """Told while the node runs. The warnings that come with its end replace these: they hold them, too."""
+    node = view.node(payload["nodeId"])
+    warning = {"code": payload["code"], "message": payload["message"]}
+    known = node.get("warnings", [])
+    node["warnings"] = known if warning in known else [*known, warning]
 
 
 def _ended(view: RunView, kind: str, payload: Mapping[str, Any], moment: str) -> None:

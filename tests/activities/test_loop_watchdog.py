@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+import threading
 import time
 from typing import Any
 
@@ -33,7 +35,18 @@ async def test_the_node_that_blocks_the_loop_is_named(
     finally:
         watchdog.stop()
     (told,) = [record.getMessage() for record in caplog.records if "stood still" in record.getMessage()]
-    assert told.endswith("more than 0.3 s in: node 'outer/n' of run r")
+    assert re.search(r"more than 0.3 s in: node 'outer/n' of run r: at .*/test_loop_watchdog.py:\d+ in blocks$", told)
+
+
+async def test_a_loop_that_stands_still_for_too_long_ends_the_process() -> None:
+    ended = threading.Event()
+    watchdog = LoopWatchdog(limit_s=0.1, replace_after_s=0.3, replace=ended.set)
+    time.sleep(0.2)  # noqa: ASYNC251  # the habit that is told of
+    await asyncio.sleep(0.3)
+    assert not ended.is_set()
+    time.sleep(0.6)  # noqa: ASYNC251
+    assert ended.is_set()
+    watchdog.stop()
 
 
 async def test_a_loop_that_turns_is_not_told_of(caplog: pytest.LogCaptureFixture) -> None:

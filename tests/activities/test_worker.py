@@ -55,6 +55,7 @@ nodes:
 
 STUBBORN_PLUGIN = """
 import asyncio
+import gc
 import sys
 import time
 
@@ -73,6 +74,12 @@ async def blocker(inputs, context):
     time.sleep(300)
 
 
+async def saboteur(inputs, context):
+    for found in gc.get_objects():
+        if type(found).__name__ == "_UnixSelectorEventLoop" and found.is_running():
+            found.call_soon_threadsafe(time.sleep, 300)
+
+
 async def ignorer(inputs, context):
     while True:
         try:
@@ -88,7 +95,9 @@ def node(name, execute):
     )
 
 
-definitions = [node("Parent", parent), node("Blocker", blocker), node("Ignorer", ignorer)]
+definitions = [
+    node("Parent", parent), node("Blocker", blocker), node("Ignorer", ignorer), node("Saboteur", saboteur),
+]
 """
 
 SETTINGS_PLUGIN = """
@@ -310,7 +319,7 @@ async def test_exit_in_a_task_that_a_node_started_ends_that_node_only(
 
 
 @pytest.mark.parametrize("kind", ["Blocker", "Ignorer"])
-async def test_a_worker_that_a_node_keeps_from_stopping_ends_itself(
+async def test_a_node_of_a_plugin_does_not_keep_the_worker_from_stopping(
     temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path, kind: str
 ) -> None:
     hanging_plugin(tmp_path / "plugins", STUBBORN_PLUGIN)
@@ -318,6 +327,22 @@ async def test_a_worker_that_a_node_keeps_from_stopping_ends_itself(
     async with process(environ) as running:
         await running.ready()
         handle = await start(temporal, planned("b", f"slow:{kind}"))
+        await asyncio.sleep(2)
+        running.inner.send_signal(signal.SIGTERM)
+        try:
+            assert await running.ended(STOP_S) == 0
+        finally:
+            await handle.terminate()
+
+
+async def test_a_worker_whose_loop_is_kept_from_stopping_ends_itself(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
+) -> None:
+    hanging_plugin(tmp_path / "plugins", STUBBORN_PLUGIN)
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as running:
+        await running.ready()
+        handle = await start(temporal, planned("b", "slow:Saboteur"))
         await asyncio.sleep(2)
         running.inner.send_signal(signal.SIGTERM)
         try:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -41,9 +42,18 @@ class Toys:
     calls: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, name: str, execute: Execute, inputs: Mapping[str, Input] | None = None) -> None:
-        def counted(given: dict[str, Any], context: NodeContext) -> Any:
+        def count(context: NodeContext) -> None:
             self.calls.setdefault(context.node_id, []).append(context.attempt)
-            return execute(given, context)
+
+        async def counted(given: dict[str, Any], context: NodeContext) -> Any:
+            count(context)
+            return await execute(given, context)
+
+        async def counted_stream(given: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+            count(context)
+            async with aclosing(execute(given, context)) as items:
+                async for item in items:
+                    yield item
 
         self.definitions[f"toy:{name}"] = NodeDefinition(
             name,
@@ -53,7 +63,7 @@ class Toys:
             namespace="toy",
             inputs=inputs or {},
             outputs={"out": Output("WILDCARD"), "live": Output("STRING", is_stream=True)},
-            execute=counted,
+            execute=counted_stream if inspect.isasyncgenfunction(execute) else counted,
         )
 
     def get_node(self, full_type: str) -> NodeDefinition | None:

@@ -268,3 +268,26 @@ async def test_vector_nodes_that_fail_are_not_tried_again(full_type: str, inputs
     with pytest.raises(Exception, match="boom") as caught:
         await run(catalogue, full_type, **{"count": 1, "prefix": "c", "delay": 0, **inputs})
     assert not getattr(caught.value, "retryable", True)
+
+
+def test_the_folder_of_one_plugin_may_be_given_itself(tmp_path: Path) -> None:
+    folder = plugin(tmp_path, "toys", Ball="")
+    assert load(folder)[1]["toys"].nodes == ("toys:Ball",)
+
+
+def test_a_plugin_that_lies_one_level_too_deep_is_recognised(tmp_path: Path) -> None:
+    plugin(tmp_path / "toys-1.2", "toys", Ball="")
+    reason = str(load(tmp_path)[1]["toys-1.2"].reason)
+    assert "has no plugin.yaml, but the folder 'toys' in it has: move 'toys' one level up" in reason
+
+
+def test_a_plugin_without_any_definition_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = plugin(tmp_path, "toys")
+    (folder / "nodes" / "n.py").write_text("async def execute(inputs, context): return {}")
+    status = load(tmp_path)[1]["toys"]
+    assert status.is_loaded
+    assert status.warnings == (
+        "no file of 'nodes' exports a 'definition', so the plugin adds no node",
+        "nodes/n.py exports no 'definition' and no 'definitions'",
+    )
+    assert "nodes/n.py exports no 'definition'" in caplog.text

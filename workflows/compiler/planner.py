@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
-from innkeeper.nodes.definition import conversion
+from innkeeper.nodes.definition import NodeDefinition, conversion
 from innkeeper.workflows.compiler.bypass_plan import Bypass
 from innkeeper.workflows.compiler.cache_plan import is_cached
 from innkeeper.workflows.compiler.graph import Graph
@@ -22,7 +22,7 @@ from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, s
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.compiler.spare_plan import with_spare
 from innkeeper.workflows.compiler.streams_plan import Origin
-from innkeeper.workflows.document.model import InterfaceSlot
+from innkeeper.workflows.document.model import DocumentNode, InterfaceSlot
 from innkeeper.workflows.plan import (
     ERROR_SLOT,
     LIVE,
@@ -147,7 +147,7 @@ class Planner:
             type=definition.full_type,
             title=document.display_name or definition.display_name,
             version=definition.version,
-            placement="activity" if leaves_segment(document, definition) else definition.placement,
+            placement=_placement(document, definition),
             queue=document.queue or definition.queue,
             mode=node.mode.id if node.mode else None,
             config=self._config(node),
@@ -328,3 +328,10 @@ class Planner:
         feeds = (feed for slots in self._planned.values() for slot in slots.values() for feed in slot.feeds)
         wanted = {str(feed.node) for feed in feeds if feed.convert == "collect_chunks"}
         return wanted | {str(out.node) for out in self._outputs.values() if out.convert == "collect_chunks"}
+
+
+def _placement(node: DocumentNode, definition: NodeDefinition) -> Literal["activity", "inline", "workflow"]:
+    """To a run, threads and processes of a worker are its own business: it only knows activities."""
+    if definition.placement in ("inline", "workflow") and not leaves_segment(node, definition):
+        return definition.placement
+    return "activity"

@@ -10,7 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from innkeeper.gateway.api.models.base import CLOSED, FreeObject
 from innkeeper.gateway.api.models.documents import DataFlowType
 
-Placement = TypeAliasType("Placement", Literal["activity", "inline", "workflow"])
+Placement = TypeAliasType("Placement", Literal["activity", "inline", "workflow", "thread", "process"])
 Mute = TypeAliasType("Mute", Literal["mute"])
 
 

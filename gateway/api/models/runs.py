@@ -83,6 +83,12 @@ class NodeError(TypedDict):
 
 
 @with_config(CLOSED)
+class NodeWarning(TypedDict):
+    code: str
+    message: str
+
+
+@with_config(CLOSED)
 class NodeState(TypedDict):
     """One node of a run."""
 
@@ -108,6 +114,8 @@ class NodeState(TypedDict):
     """Taken over from a run of another graph."""
     cached: NotRequired[bool]
     """From the result cache."""
+    warnings: NotRequired[list[NodeWarning]]
+    """What the node told its user, and what was odd about its outputs."""
 
 
 @with_config(CLOSED)
@@ -215,10 +223,10 @@ class Interrupted(TypedDict):
 class RunEvent(TypedDict):
     """One event of a run, as SSE and the WebSocket send it.
 
-    Types: EXECUTION_STATUS_UPDATE, NODE_EXECUTING, NODE_PROGRESS, NODE_YIELD, NODE_STREAM_RESET, NODE_WAITING,
-    APPROVAL_REQUIRED, APPROVAL_ANSWERED, NODE_COMPLETE, NODE_ERROR, NODE_SKIPPED, NODE_BYPASSED, NODE_INTERRUPTED,
-    WORKFLOW_INTERFACE_YIELD, WORKFLOW_INTERFACE_RESET. A NODE_COMPLETE of `__WORKFLOW_INTERFACE_OUTPUTS__` holds the
-    outputs of the run.
+    Types: EXECUTION_STATUS_UPDATE, NODE_EXECUTING, NODE_PROGRESS, NODE_WARNING, NODE_YIELD, NODE_STREAM_RESET,
+    NODE_WAITING, APPROVAL_REQUIRED, APPROVAL_ANSWERED, NODE_COMPLETE, NODE_ERROR, NODE_SKIPPED, NODE_BYPASSED,
+    NODE_INTERRUPTED, WORKFLOW_INTERFACE_YIELD, WORKFLOW_INTERFACE_RESET. A NODE_COMPLETE of
+    `__WORKFLOW_INTERFACE_OUTPUTS__` holds the outputs of the run.
     """
 
     seq: Annotated[int, Field(ge=1)]

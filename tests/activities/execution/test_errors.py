@@ -35,8 +35,8 @@ def reported(error: Exception, **options: Any) -> Any:
         (ProviderError("down", code="overloaded", retryable=True), "overloaded", True),
         (ProviderError("no"), "server_error", False),
         (ResourceError("gone"), "resource_error", False),
-        (ValueError("bug"), "node_failed", False),
-        (KeyError("bug"), "node_failed", False),
+        (ValueError("an answer that is no JSON"), "node_failed", True),
+        (KeyError("bug"), "node_failed", True),
         (OSError("network"), "node_failed", True),
         (RuntimeError("any other"), "node_failed", True),
     ],
@@ -55,9 +55,10 @@ def test_the_last_allowed_failure_is_final_but_says_that_trying_again_may_help()
     assert found.details[0]["retryable"] is True
 
 
-@pytest.mark.parametrize("named", ["my_code", "NodeError"])
-def test_codes_and_classes_can_be_declared_final(named: str) -> None:
-    assert reported(NodeError("x", code="my_code"), non_retryable=[named]).non_retryable
+@pytest.mark.parametrize("named", ["my_code", "NodeTimeout", "NodeError", "Exception"])
+def test_codes_and_classes_with_those_derived_from_them_can_be_declared_final(named: str) -> None:
+    assert reported(NodeTimeout("x", code="my_code"), non_retryable=[named]).non_retryable
+    assert not reported(NodeTimeout("x", code="my_code"), non_retryable=["ProviderError"]).non_retryable
 
 
 def test_a_provider_sets_the_delay() -> None:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -529,21 +531,19 @@ async def test_a_generator_is_closed_before_its_node_has_ended(
     """A provider's connection must not outlive the node that opened it."""
     closed: list[str] = []
 
-    async def careful(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
+    async def careful(last: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Any]:
         try:
             yield Chunk("text_chunk", "x")
-            yield inputs["last"]
+            yield last
         finally:
             await asyncio.sleep(0.05)
             closed.append(context.node_id)
 
-    toys.add("careful", careful)
+    toys.add("careful", partial(careful, None))
     execute = stack.execute(link).execute_node
 
     async def run(path: str, last: Any) -> None:
-        toys.definitions["toy:careful"] = replace(
-            toys.definitions["toy:careful"], execute=lambda inputs, context: careful({"last": last}, context)
-        )
+        toys.definitions["toy:careful"] = replace(toys.definitions["toy:careful"], execute=partial(careful, last))
         await attempt_of(stack, 1).run(execute, call("careful", path=path))
 
     await run("outputs", Outputs({"out": 1}))
@@ -913,3 +913,57 @@ async def test_log_lines_of_a_node_say_run_node_and_attempt(
     (line,) = (record for record in caplog.records if record.getMessage() == "odd: 5")
     told = {name: vars(line)[name] for name in ("run", "node", "attempt", "mine")}
     assert told == {"run": handle.id, "node": "w", "attempt": 1, "mine": 1}
+
+
+# --- faults of a node's code --------------------------------------------------------------------------------------
+
+
+async def test_an_exception_is_told_with_its_place_and_the_log_has_the_whole_traceback(
+    stack: Stack, toys: Toys, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def faulty(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        key = await context.services.secrets.reveal(inputs["key"])
+        try:
+            return {"out": inputs["missing"]}
+        except KeyError as error:
+            raise RuntimeError(f"with {key}") from error
+
+    toys.add("faulty", faulty, {"key": Input("STRING", secret=True)})
+    inputs: Any = {"key": PlannedInput(value=stack.store.put(CANARY, USER).to_json(), has_value=True)}
+    async with stack.worker():
+        table = await stack.run(batch("n", "faulty", inputs=inputs, max_attempts=1))
+    error = table["n"]["error"]
+    assert error["message"] == "RuntimeError: with ***"
+    assert re.fullmatch(r".*/test_execute_node\.py:\d+ in faulty", error["details"]["where"])
+    assert [line for line in error["details"]["trace"] if not line.startswith(" ")] == ["KeyError", "RuntimeError"]
+    (told,) = [record for record in caplog.records if record.getMessage() == "a node raised RuntimeError"]
+    assert (told.node, told.attempt, told.where) == ("n", 1, error["details"]["where"])  # type: ignore[attr-defined]
+    assert 'return {"out": inputs["missing"]}' in told.traceback  # type: ignore[attr-defined]
+    assert "KeyError: 'missing'" in told.traceback  # type: ignore[attr-defined]
+    assert CANARY not in told.traceback  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("placement", ["activity", "inline"])
+async def test_an_output_with_a_wrong_key_fails_once_and_names_the_slots(
+    stack: Stack, toys: Toys, placement: Any
+) -> None:
+    async def typo(inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        return {"oud": 1}
+
+    toys.add("typo", typo)
+    async with stack.worker():
+        table = await stack.run(batch("n", "typo", placement=placement))
+    assert table["n"]["error"]["code"] == "invalid_output"
+    assert table["n"]["error"]["message"].startswith("the node gave output 'oud', which it does not declare; did you")
+    assert toys.calls["n"] == [1]
+
+
+async def test_a_missing_optional_output_is_a_warning_of_the_node(stack: Stack, toys: Toys) -> None:
+    async def silent(inputs: dict[str, Any], context: NodeContext) -> None:
+        return None
+
+    toys.add("silent", silent)
+    async with stack.worker():
+        table = await stack.run(batch("n", "silent"))
+    assert table["n"]["status"] == "complete"
+    assert [warning["code"] for warning in table["n"]["warnings"]] == ["missing_output"]

@@ -175,3 +175,15 @@ def test_a_node_that_is_tried_again_shows_when_and_why() -> None:
     target, file = console()
     target.print(node_states_table({"a": {"status": "waiting", "retryAt": when, "lastError": error}}))
     assert expected in " ".join(file.getvalue().split())
+
+
+def test_a_fault_is_shown_with_its_place_and_on_demand_with_the_way_there() -> None:
+    details = {"where": "p/nodes/n.py:7 in run", "trace": ["KeyError", "  p/nodes/n.py:7 in run: x[\x1b[31m0]"]}
+    state = {"status": "error", "error": {"message": "KeyError: 0", "details": details}}
+    for trace in (False, True):
+        target = Console(width=100, file=io.StringIO())
+        target.print(node_states_table({"n": state}, trace=trace))
+        said = target.file.getvalue()  # type: ignore[attr-defined]
+        assert "at p/nodes/n.py:7 in run" in said
+        assert ("in run: x[" in said) is trace
+        assert "\x1b[31m" not in said

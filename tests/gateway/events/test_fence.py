@@ -608,3 +608,14 @@ def test_a_retry_that_cannot_be_read_is_malformed(odd: dict[str, Any]) -> None:
     log.send(opened())
     with pytest.raises(MalformedMessage):
         log.send(retried(**odd))
+
+
+def test_a_warning_of_a_running_node_is_told_and_one_of_an_older_attempt_is_not() -> None:
+    log = Log()
+    log.send(opened((2, 0)))
+    warning = {"t": "warning", "path": "n", "code": "node_blocks", "message": "at n.py:7"}
+    assert log.send({**warning, "epoch": [1, 0]}).answer == FENCED
+    log.send({**warning, "epoch": [2, 0]})
+    (told,) = [event["payload"] for event in log.events if event["type"] == "NODE_WARNING"]
+    assert told == {"promptId": "r", "nodeId": "n", "attempt": 2, "code": "node_blocks", "message": "at n.py:7"}
+    assert fold(log.stored()) == log.state

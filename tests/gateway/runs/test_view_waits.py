@@ -93,3 +93,11 @@ def test_node_that_is_tried_again_says_when_and_why_until_it_is() -> None:
         assert ended["status"] != "waiting"
         assert not {"retryAt", "lastError"} & ended.keys()
     assert "retryAt" not in project([COMPLETE, retry]).nodes["a"]
+
+
+def test_a_warning_is_seen_while_the_node_runs_and_once() -> None:
+    warning = event(2, "NODE_WARNING", attempt=1, code="node_blocks", message="at n.py:7")
+    told = [{"code": "node_blocks", "message": "at n.py:7"}]
+    assert project([EXECUTING, warning, warning]).nodes["a"]["warnings"] == told
+    assert project([EXECUTING, warning, event(3, "NODE_INTERRUPTED")]).nodes["a"]["warnings"] == told
+    assert "warnings" not in project([COMPLETE, warning]).nodes["a"]

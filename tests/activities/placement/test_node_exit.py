@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.activities.execution.node_exit import node_exits_as_errors
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import Chunk, NodeContext
 from innkeeper.workflows.plan import PlannedNode

@@ -1,0 +1,99 @@
+"""Decides where the function of a node runs, and runs it there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
+from innkeeper.activities.placement.node_process import NodeProcesses, NodeProgram
+from innkeeper.activities.placement.node_threads import NodeThreads, Warn
+from innkeeper.nodes.bridge import Gate, bridged_context, bridged_inputs
+from innkeeper.nodes.checks import is_generator, is_plain
+from innkeeper.nodes.definition import Execute, NodeDefinition
+from innkeeper.nodes.manager import is_builtin
+from innkeeper.nodes.node import NodeContext
+
+Place = Literal["loop", "shared_thread", "own_thread", "process"]
+
+
+def place_of_node(definition: NodeDefinition, execute: Execute) -> Place:
+    """Where a node runs. Our own nodes run on the worker's loop; those of plugins do not, whatever they promise."""
+    if definition.placement == "process":
+        return "process"
+    if definition.placement == "thread" or is_plain(execute):
+        return "own_thread"
+    return "shared_thread" if definition.file_path and not _is_ours(definition.file_path) else "loop"
+
+
+_is_ours = lru_cache(maxsize=10_000)(is_builtin)
+
+
+@dataclass
+class NodeHost:
+    """What nodes run in, beside the worker's own loop."""
+
+    threads: NodeThreads
+    processes: NodeProcesses
+
+    @classmethod
+    def of(cls, *, limit_s: float = 30.0, memory_mb: int = 2_048) -> NodeHost:
+        return cls(NodeThreads(limit_s), NodeProcesses(memory_mb))
+
+    def start(
+        self,
+        definition: NodeDefinition,
+        execute: Execute,
+        inputs: dict[str, Any],
+        context: NodeContext,
+        *,
+        warn: Warn | None = None,
+    ) -> AsyncGenerator[Any, None] | Awaitable[Mapping[str, Any] | None]:
+        """Run a node: what it yields, or what it returns. To be used on the worker's loop.
+
+        `warn`: tells the node's user at once, by code and message; without it a warning comes with the node's end.
+        """
+        place = place_of_node(definition, execute)
+        if place == "loop":
+            return execute(inputs, context)  # type: ignore[return-value]  # a generator of chunks, or a coroutine
+        if place == "process":
+            program = NodeProgram.of(definition, context.mode_id)
+            return self.processes.start(program, inputs, context, is_generator=is_generator(execute))
+        home, gate = asyncio.get_running_loop(), Gate()
+        there = bridged_inputs(inputs, home), bridged_context(context, home, gate)
+        options: dict[str, Any] = {
+            "name": f"node {context.node_id!r} of run {context.prompt_id}",
+            "warn": warn or context.warn,
+            "exclusive": place == "own_thread",
+            # A coroutine is cancelled where it waits, and may clean up; a plain function learns of its end so.
+            "on_stop": gate.close if is_plain(execute) else None,
+        }
+        if is_generator(execute):
+            return self.threads.generate(_yielded(execute, *there), **options)
+        return self.threads.run(_returned(execute, *there), **options)
+
+    async def aclose(self) -> None:
+        await self.threads.aclose()
+
+
+async def _returned(execute: Any, inputs: dict[str, Any], context: NodeContext) -> Any:
+    with node_exits_as_errors():
+        answer = execute(inputs, context)
+        return await answer if inspect.isawaitable(answer) else answer
+
+
+async def _yielded(execute: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncGenerator[Any, None]:
+    answer = execute(inputs, context)
+    if inspect.isasyncgen(answer):
+        async with contextlib.aclosing(answer):
+            async for item in answer:
+                yield item
+    else:
+        with contextlib.closing(answer):
+            for item in answer:
+                yield item
