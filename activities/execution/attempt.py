@@ -74,6 +74,12 @@ class Attempt:
         """What the node has warned of so far, without secrets."""
         return [redact(warning, self.secrets.revealed) for warning in warnings_of(self.told)]
 
+    def warn(self, code: str, message: str) -> None:
+        """Tell the user of something about this node, beside what the node tells."""
+        warning = {"code": code, "message": message}
+        if warning not in self.told:
+            self.told.append(warning)
+
     @property
     def number(self) -> int:
         """1 for the first attempt; those that only waited are counted."""

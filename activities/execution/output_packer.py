@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, ItemsView, Mapping
 from typing import Any
 
 from innkeeper.activities.execution.attempt import Attempt
@@ -10,6 +10,7 @@ from innkeeper.activities.execution.stream import Collected
 from innkeeper.activities.execution.values import Values
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.json_values import whole_text
 
 
 class OutputPacker:
@@ -21,17 +22,17 @@ class OutputPacker:
     async def pack(self, attempt: Attempt, given: Mapping[str, Any], collected: Collected) -> dict[str, Any]:
         """Batch outputs as `Values` packs them; a stream slot holds `{"text", "chunks"[, "items"]}`.
 
+        What is no JSON but can be made so is changed, and the user is warned.
+
         Raises:
-            InvalidNode: The node gave no mapping, or a value that is no data.
+            InvalidNode: The node gave no mapping of texts, or a value that is no data.
         """
-        if not isinstance(given, Mapping):
-            raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
-        call = attempt.call
-        outputs = {
-            slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets)
-            for slot, value in given.items()
-            if slot not in call.streams
-        }
+        call, outputs = attempt.call, dict[str, Any]()
+        for slot, value in _outputs_in(given):
+            if slot not in call.streams:
+                outputs[slot] = await self._values.pack(
+                    slot, value, call.seal.get(slot, ()), attempt.secrets, on_change=_warning(attempt, slot)
+                )
         for slot in call.streams:
             outputs[slot] = await self._pack_stream(slot, collected)
         return outputs
@@ -51,3 +52,19 @@ class OutputPacker:
         if collected.items is not None:
             packed["items"] = await self._values.pack(slot, collected.items)
         return packed
+
+
+def _outputs_in(given: Any) -> ItemsView[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
+    # Names are keys of messages, tables and events: none may be what JSON has no key for.
+    for slot in given:
+        if not isinstance(slot, str):
+            raise InvalidNode(f"the node gave an output whose name is of type {type(slot).__name__}; names are texts")
+        if whole_text(slot) != slot:
+            raise InvalidNode("the node gave an output whose name holds half of a surrogate pair")
+    return given.items()
+
+
+def _warning(attempt: Attempt, slot: str) -> Callable[[str], None]:
+    return lambda change: attempt.warn("output_changed", f"output {slot!r}: {change}")

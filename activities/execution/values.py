@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob, is_secret_id
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeInputError
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 from innkeeper.nodes.node import Blobs, SecretRef
 
 JSON_MIME = "application/json"
@@ -18,6 +19,8 @@ BYTES_MIME = "application/octet-stream"
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 _CACHE_BYTES = 16 * 1024 * 1024
 _LARGEST_CACHED = 1024 * 1024
+
+OnChange = Callable[[str], None]
 
 
 class Sealer(Protocol):
@@ -68,8 +71,23 @@ class Values:
             return value
         return [item for piece in value[PIECES] for item in await self.resolve(piece)]
 
-    async def pack(self, slot: str, value: Any, seal: Iterable[str] = (), sealer: Sealer | None = None) -> Any:
-        """The form in which an output travels. Raises NodeError when the value is not data."""
+    async def pack(
+        self,
+        slot: str,
+        value: Any,
+        seal: Iterable[str] = (),
+        sealer: Sealer | None = None,
+        *,
+        on_change: OnChange = lambda what: None,
+    ) -> Any:
+        """The form in which an output travels.
+
+        Args:
+            on_change: Called with each thing that had to change for the value to become JSON.
+
+        Raises:
+            InvalidNode: The value is not data (`invalid_output`), or a secret where none is declared.
+        """
         if isinstance(value, bytes | bytearray | memoryview) and not seal:
             return await self.store(bytes(value), BYTES_MIME, f"{len(value)} bytes")
         if isinstance(value, str) and len(value) > MAX_VALUE_BYTES:
@@ -78,7 +96,7 @@ class Values:
         sealed = await _sealed(slot, value, tuple(seal), sealer)
         # What the seal put in is a reference by intent; a marker anywhere else is a user's object.
         foreign = _without(sealed, tuple(seal))
-        data = _dump(slot, sealed)
+        data = _dump(slot, sealed, on_change)
         if len(data) <= INLINE_LIMIT and not holds_marker(foreign):
             # What a node gives is normalised to JSON, so that a consumer sees the same whether it was stored or not.
             return orjson.loads(data)
@@ -170,12 +188,14 @@ def _without(value: Any, seal: tuple[str, ...]) -> Any:
     return value
 
 
-def _dump(slot: str, value: Any) -> bytes:
+def _dump(slot: str, value: Any, on_change: OnChange) -> bytes:
     try:
-        # Without the option a SecretRef, a dataclass, would be written as a plain object.
-        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-    except TypeError as error:
+        data, changes = encode_json(value)
+    except NotJsonData as error:
         if "SecretRef" in str(error):
             message = f"output {slot!r} holds a secret but is not declared secret"
             raise InvalidNode(message, code="undeclared_secret") from None
-        raise InvalidNode(f"output {slot!r} is not JSON data: {error}") from None
+        raise InvalidNode(f"output {slot!r} is not JSON data: it {error}") from None
+    for change in changes:
+        on_change(change)
+    return data

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import answers, waiting
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.engine_activities import (
@@ -238,7 +238,7 @@ class GraphWorkflow:
         outputs = await if_possible(self._context, lightened(self._context, outputs), {})
         table, refs = self._node_table().flat_table()
         limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
-        inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit
+        inline = not refs and len(table) <= MAX_INLINE_NODES and json_size(table) <= limit
         nodes_ref = None if inline else await self._table_blob(table, refs)
         # Temporal shows a run that completed; only what it would wrongly call completed is marked. A server
         # that knows TenantId, which the run was started with, knows RunStatus too.

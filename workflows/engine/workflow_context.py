@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from temporalio import workflow
 
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
@@ -180,7 +180,7 @@ class WorkflowContext:
         at_once = 1
         if len(children) > 1 and workflow.patched(SIGNALS_AT_ONCE):
             # What leaves in one workflow task travels in one message.
-            at_once = max(1, min(MAX_SIGNALS_AT_ONCE, scheduler.MAX_NEW_BYTES // len(orjson.dumps(args))))
+            at_once = max(1, min(MAX_SIGNALS_AT_ONCE, scheduler.MAX_NEW_BYTES // json_size(args)))
         for start in range(0, len(children), at_once):
             await asyncio.gather(*(signal_child(child, signal, *args) for child in children[start : start + at_once]))
 
