@@ -10,6 +10,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, BypassBehavior, Input, Mode, NodeDefinition, Output
 from innkeeper.nodes.errors import PluginLoadError
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 
 _NAME = re.compile(r"[^\s:/]+")
 _SUB_HANDLE = re.compile(r"__\d+$")
@@ -65,6 +66,19 @@ def _slot_problems(where: str, slots: Any, kind: type[Input] | type[Output]) -> 
             yield f"{where}: slot {key!r} must be an {kind.__name__}, found {type(slot).__name__}"
         elif slot.data_flow_type not in DATA_FLOW_TYPES:
             yield f"{where}: slot {key!r} has type {slot.data_flow_type!r}; types are {', '.join(DATA_FLOW_TYPES)}"
+        elif isinstance(slot, Input) and (problem := _config_problem(slot.config)):
+            yield f"{where}: config of slot {key!r} {problem}"
+
+
+def _config_problem(config: Any) -> str:
+    """Why a slot's config cannot go into plans and to editors; "" when it can."""
+    if not isinstance(config, Mapping):
+        return f"must be a mapping, found {type(config).__name__}"
+    try:
+        changes = encode_json(config).changes
+    except NotJsonData as error:
+        return str(error)
+    return "holds what is no JSON (NaN, a great integer, half a character, or a key that is no text)" if changes else ""
 
 
 def _mode_slot_problems(modes: Any) -> Iterator[str]:

@@ -41,7 +41,7 @@ class InvalidJson(ValueError):
 
     Attributes:
         reason: What is wrong, without the text's own words.
-        position: Line, column (both from 1) and offset, where the JSON breaks off; None for a bound.
+        position: Line, column (both from 1) and offset, where the JSON breaks off; None where that is not known.
     """
 
     def __init__(self, reason: str, position: tuple[int, int, int] | None = None) -> None:
@@ -52,6 +52,10 @@ class InvalidJson(ValueError):
 
 class TooDeep(InvalidJson):
     """JSON is nested deeper than allowed."""
+
+
+class InvalidNumber(InvalidJson):
+    """It would be JSON but for NaN, Infinity or a number that no float can hold."""
 
 
 class NotJsonData(ValueError):
@@ -72,7 +76,8 @@ def read_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     """The value of JSON text from outside, safe to store and to send.
 
     Raises:
-        InvalidJson: No JSON; bytes are no UTF-8; NaN, Infinity or a number that no float can hold.
+        InvalidJson: No JSON, or bytes that are no UTF-8.
+        InvalidNumber: NaN, Infinity or a number that no float can hold.
         TooDeep: Nested deeper than `max_depth`.
 
     Example:
@@ -81,8 +86,9 @@ def read_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     """
     try:
         value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        value = _read_slowly(text if isinstance(text, str) else _decoded(text), max_depth)
+    except orjson.JSONDecodeError as error:
+        place = error.lineno, error.colno, error.pos
+        value = _read_slowly(text if isinstance(text, str) else _decoded(text), max_depth, place)
     check_depth(value, max_depth)
     return value
 
@@ -96,16 +102,19 @@ def _decoded(data: bytes) -> str:
         raise InvalidJson("it is not UTF-8", place) from None
 
 
-def _read_slowly(text: str, max_depth: int) -> Any:
+def _read_slowly(text: str, max_depth: int, refused_at: tuple[int, int, int]) -> Any:
     """What orjson refuses: half characters, and whatever is no JSON, with a better word on why."""
+    is_broken = _ESCAPED_SURROGATE.search(text) or _SURROGATE.search(text)
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse)
     except json.JSONDecodeError as error:
         raise InvalidJson(error.msg, (error.lineno, error.colno, error.pos)) from None
+    except InvalidNumber as error:
+        # Else orjson may have stumbled over half a character before.
+        raise InvalidNumber(error.reason, None if is_broken else refused_at) from None
     except RecursionError:
         raise _too_deep(max_depth) from None
     check_depth(value, max_depth)
-    is_broken = _ESCAPED_SURROGATE.search(text) or _SURROGATE.search(text)
     return without_surrogates(value) if is_broken else value
 
 
@@ -118,12 +127,12 @@ def _integer(digits: str) -> int | float:
 def _float(digits: str) -> float:
     number = float(digits)
     if math.isinf(number):
-        raise InvalidJson("it holds a number that is out of range")
+        raise InvalidNumber("it holds a number that is out of range")
     return number
 
 
 def _refuse(constant: str) -> None:
-    raise InvalidJson(f"it holds {constant}")
+    raise InvalidNumber(f"it holds {constant}")
 
 
 def json_depth(value: Any) -> int:

@@ -32,6 +32,7 @@ from innkeeper.workflows.engine.node_table import NodeTable
 from innkeeper.workflows.engine.state import FINAL
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, WorkflowContext
 from innkeeper.workflows.plan import NodeId, RunPlan
+from innkeeper.workflows.sdk_errors import worded
 
 __all__ = ["TASK_QUEUE", "GraphWorkflow", "RunStart"]
 
@@ -93,7 +94,9 @@ class GraphWorkflow:
             # A workflow that ended beside a segment of its own would never be done with it.
             await workflow.wait_condition(lambda: self._context.activation.is_still)
             failure = failure_of(bug) if isinstance(bug, ActivityError) else bug
-            reason = failure.message if isinstance(failure, ApplicationError) else type(bug).__name__
+            reason = type(bug).__name__
+            if isinstance(failure, ApplicationError):
+                reason, _ = worded(failure.message, failure.type or "")
             raise ApplicationError(
                 f"the interpreter failed: {reason}", type="internal_error", non_retryable=True
             ) from bug

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from innkeeper.nodes.json_values import NotJsonData, json_size, mended, whole_text
+from innkeeper.workflows.sdk_errors import worded
 
 MAX_MESSAGE_CHARS = 10_000
 MAX_CODE_CHARS = 200
@@ -19,9 +20,10 @@ MAX_SUMMARY_CHARS = 1_000
 
 def bounded(error: Mapping[str, Any]) -> dict[str, Any]:
     """The error with a message, a code and details of bounded size; details that are larger say how large they were."""
-    kept = {**error, "message": text_of(error.get("message"), MAX_MESSAGE_CHARS)}
-    if isinstance(error.get("code"), str):
-        kept["code"] = text_of(error["code"], MAX_CODE_CHARS)
+    message, code = text_of(error.get("message"), MAX_MESSAGE_CHARS), error.get("code")
+    kept = {**error, "message": message}
+    if isinstance(code, str):
+        kept["message"], kept["code"] = worded(message, text_of(code, MAX_CODE_CHARS))
     if error.get("details"):
         kept["details"] = _details(error["details"])
     return kept

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from innkeeper.nodes.errors import NodeInputError
-from innkeeper.nodes.json_values import InvalidJson, TooDeep, read_json
+from innkeeper.nodes.json_values import InvalidJson, InvalidNumber, TooDeep, read_json
 from innkeeper.nodes.library.math.numbers import shortest, to_number
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _parsed(value: Any, slot: str) -> Any:
         _too_deep(slot)
     except InvalidJson as error:
         number = to_number(value)
-        if math.isnan(number) and error.position is None:  # JSON but for a number
+        if math.isnan(number) and isinstance(error, InvalidNumber):
             raise _not_finite(slot) from None
         if math.isnan(number):
             raise NodeInputError(f"{slot!r} is neither a number nor JSON; it looks like [[1, 0], [0, 1]]") from None
