@@ -59,6 +59,7 @@ class GraphWorkflow:
         self._context = WorkflowContext(start.run or workflow.info().workflow_id, start.user_id)
         self._context.paused = start.paused
         self._context.no_cache = start.no_cache
+        self._context.received_events = list(start.received_events)
         self._is_loaded = not (start.state_refs or (start.repeat or {}).get("open"))
         self._has_begun = False
         self._graph: Interpreter | None = None
@@ -126,9 +127,16 @@ class GraphWorkflow:
         await self._context.signal_children("pause", paused)
 
     @workflow.signal
-    async def event(self, name: str, data: Any) -> None:
-        """Something happened that nodes may wait for."""
+    async def event(self, name: str, data: Any, event_id: str = "") -> None:
+        """Something happened that nodes may wait for.
+
+        Args:
+            event_id: One that was received already is the same event: a gateway that died while it told many runs
+                tells them all again. Empty: it is not sent again.
+        """
         self._context.activation.look()
+        if event_id and not self._context.is_new_event(event_id):
+            return
         if not self._is_loaded and (self._start.repeat is None or workflow.patched(EVENTS_IN_REPETITIONS)):
             await self._until_loaded()
         if not [wait for wait in self._context.waits.values() if waiting.receive_event(wait, name, data)]:
@@ -226,6 +234,7 @@ class GraphWorkflow:
 
     def _continue_as_new(self, **changes: Any) -> None:
         fields = {**self._start.__dict__, **changes, "paused": self._context.paused}
+        fields["received_events"] = self._context.received_events
         workflow.continue_as_new(args=[self._plan_bytes, RunStart(**fields)])
 
     # --- the end --------------------------------------------------------------------------------------------------
