@@ -146,6 +146,10 @@ MODAL = {"config_schema": {"op": Input("STRING")}, "mode_config_key": "op"}
             {"config_schema": {"b": Input("FLOAT", config={"max": float("nan")})}},
             "config of slot 'b' holds what is no JSON",
         ),
+        (
+            {"outputs": {"x": Output("ARRAY")}, "bypass_behavior": BypassBehavior(defaults={"x": {1}})},
+            "bypass_behavior: default of output 'x' holds a value of type set",
+        ),
         ({"config_schema": {"op__1": Input("STRING")}}, "config_schema: slot key 'op__1'"),
         ({"execute": None}, "execute is missing"),
         ({"execute": lambda inputs, context: {}}, "execute must be an 'async def' function"),
