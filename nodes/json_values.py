@@ -88,9 +88,15 @@ def read_json(text: str | bytes, *, max_depth: int = MAX_DEPTH) -> Any:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         place = error.lineno, error.colno, error.pos
-        value = _read_slowly(text if isinstance(text, str) else _decoded(text), max_depth, place)
-    check_depth(value, max_depth)
+        return _read_slowly(text if isinstance(text, str) else _decoded(text), max_depth, place)
+    if _containers(text) > max_depth:
+        check_depth(value, max_depth)
     return value
+
+
+def _containers(text: str | bytes) -> int:
+    """At most so many objects and lists are in JSON text."""
+    return text.count("[") + text.count("{") if isinstance(text, str) else text.count(b"[") + text.count(b"{")
 
 
 def _decoded(data: bytes) -> str:
@@ -222,7 +228,7 @@ def encode_json(value: Any, *, max_depth: int = MAX_VALUE_DEPTH) -> Encoded:
     except TypeError:
         copy = _Copy(max_depth)
         return Encoded(orjson.dumps(copy.of(value)), tuple(copy.changes))
-    if data.count(b"[") + data.count(b"{") > max_depth and len(data) <= MAX_CHECKED_BYTES:
+    if _containers(data) > max_depth and len(data) <= MAX_CHECKED_BYTES:
         _check_value_depth(value, max_depth)
     # orjson writes NaN as null without a word.
     if b"null" in data and len(data) <= MAX_CHECKED_BYTES and _holds_non_finite(value):
@@ -253,6 +259,16 @@ def _nested(max_depth: int) -> NotJsonData:
 
 
 def _holds_non_finite(value: Any) -> bool:
+    try:
+        json.dumps(value, allow_nan=False)  # several times faster than looking at each item here
+    except ValueError:
+        return True
+    except TypeError:  # moments and the like, which only orjson writes
+        return _finds_non_finite(value)
+    return False
+
+
+def _finds_non_finite(value: Any) -> bool:
     stack = [value]
     while stack:
         item = stack.pop()

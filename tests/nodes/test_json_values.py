@@ -136,6 +136,8 @@ class Colour(enum.Enum):
         (HALF, "\ufffd", (TEXT_CHANGED,)),
         ([2**64, -(2**70)], [2.0**64, -(2.0**70)], (INTEGER_CHANGED,)),
         ({"a": float("nan"), "b": float("-inf")}, {"a": None, "b": None}, (NUMBER_CHANGED,)),
+        ([datetime.date(2030, 1, 31), float("nan")], ["2030-01-31", None], (NUMBER_CHANGED,)),
+        ([datetime.date(2030, 1, 31), None], ["2030-01-31", None], ()),
         (10**400, None, (NUMBER_CHANGED,)),
         ({1: "a", None: "b", 1.5: "c"}, {"1": "a", "null": "b", "1.5": "c"}, (KEY_CHANGED,)),
         ([HALF, 2**64, float("nan")], ["\ufffd", 2.0**64, None], (TEXT_CHANGED, INTEGER_CHANGED, NUMBER_CHANGED)),
