@@ -41,8 +41,10 @@ from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
+from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.process.critical_tasks import run_critical
@@ -119,6 +121,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
         recovery = run_critical(container.launcher.recover(), "places-recovery", may_return=True)
         stack.push_async_callback(_stop, recovery)
+        stack.push_async_callback(container.external_events.stop)
+        resuming = asyncio.create_task(container.external_events.resume(), name="broadcast-recovery")
+        stack.push_async_callback(_stop, resuming)
         stack.push_async_callback(container.clients.close_all)
         stack.callback(container.workers.close_all)
         yield container
@@ -126,7 +131,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Container:
     data = DataDir.open(settings.data_dir)
-    store = await _open_store(settings, stack)
+    store, broadcasts = await _open_store(settings, stack)
     log = await _open_log(settings)
     stack.push_async_callback(log.close)
     hub = Hub(log)
@@ -238,7 +243,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         retention=retention,
         control=control,
         approvals=Approvals(store, run_log, temporal),
-        external_events=ExternalEvents(store, run_log, temporal),
+        external_events=ExternalEvents(store, run_log, temporal, broadcasts),
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,
@@ -258,7 +263,7 @@ async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:
     return Signer(keys)
 
 
-async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> tuple[RunStore, BroadcastStore]:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync)
     stack.push_async_callback(engine.dispose)
     try:
@@ -274,9 +279,10 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> R
             f"{str(settings.store_path)!r} cannot be opened ({reason}): make it readable and writable, restore a "
             "backup, or move it away (this gateway then forgets its runs)"
         ) from error
-    store = RunStore(engine)
+    writes = WriteBatcher(engine)
+    store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return store
+    return store, BroadcastStore(engine, writes)
 
 
 async def _open_log(settings: Settings) -> EventLog:

@@ -74,6 +74,7 @@ _BY_CODE = {
     "resource_error": 404,
     "request_refused": 403,
     "workflow_not_found": 404,
+    "duplicate_workflow_id": 409,
     "document_too_large": 413,
     "after_beyond_end": 409,
     "event_log_unavailable": 503,

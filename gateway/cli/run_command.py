@@ -23,6 +23,7 @@ from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, wa
 from innkeeper.gateway.process.data_dir import holder_of, own_default
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.nodes.json_values import InvalidJson, read_json
 from innkeeper.nodes.process.variables import FALSE_WORDS, TRUE_WORDS
 from innkeeper.nodes.services.ownership import ForeignDataDir
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
@@ -145,8 +146,8 @@ def value_of_argument(text: str, slot: Any) -> Any:
     if kind == "BOOLEAN" and (word := text.strip().lower()) in TRUE_WORDS + FALSE_WORDS:
         return word in TRUE_WORDS
     try:
-        return json.loads(text)
-    except ValueError:
+        return read_json(text)
+    except InvalidJson:
         return text
 
 

@@ -36,6 +36,7 @@ from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.workflows.engine.graph_workflow import RunStart
+from innkeeper.workflows.sdk_errors import worded
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
@@ -178,7 +179,7 @@ class RunLauncher:
             self._temporal.lost()
             self._wake.set()
         elif error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
-            message = f"Temporal refused the run: {error.message}"
+            message = f"Temporal refused the run: {worded(error.message, '')[0]}"
             self._finisher.close_unstarted(
                 run, RunOutcome("error", {}, error={"message": message, "code": "engine_refused"})
             )

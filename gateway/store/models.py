@@ -65,3 +65,33 @@ class RunRow(Base):
     plan_hash: Mapped[str | None] = mapped_column(String(64))
     rerun: Mapped[str | None] = mapped_column(Text)
     preview: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+
+
+class BroadcastRow(Base):
+    """One event for all runs that wait for it, kept until each of them has it. Times in milliseconds since 1970.
+
+    Attributes:
+        id: Runs know by it that they have the event already.
+        status: `open` while it is delivered; `missed` when some run could not be told; `done`.
+        key_hash, body_hash: Of the Idempotency-Key and the event it came with.
+        data: JSON.
+        runs: JSON list of the ids of runs that have not been told.
+        answer: JSON of what the client was told last.
+    """
+
+    __tablename__ = "broadcasts"
+    __table_args__ = (
+        UniqueConstraint("user_id", "key_hash", name="uq_broadcasts_user_key"),
+        Index("ix_broadcasts_status", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(Text)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    runs: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    key_hash: Mapped[str | None] = mapped_column(String(64))
+    body_hash: Mapped[str | None] = mapped_column(String(64))
+    answer: Mapped[str | None] = mapped_column(Text)

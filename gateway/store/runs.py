@@ -77,11 +77,15 @@ class HeldByRun:
 
 
 class RunStore:
-    """The runs index."""
+    """The runs index.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        writes: The only writer of this database, shared with what else is kept in it.
+    """
+
+    def __init__(self, engine: AsyncEngine, writes: WriteBatcher | None = None) -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._writes = WriteBatcher(engine)
+        self._writes = writes or WriteBatcher(engine)
 
     async def aclose(self) -> None:
         """Have finished what is being written."""

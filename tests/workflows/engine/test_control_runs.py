@@ -517,6 +517,32 @@ async def test_waits_outlive_their_history(
     assert len(said) == len(set(said)) == 7
 
 
+async def test_an_event_that_is_sent_again_is_received_once_also_in_a_new_history(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 30)
+    handle = await bench.start(
+        [
+            wait("first", "WaitForEvent", name="go"),
+            *(echo(f"c{index}") for index in range(12)),
+            wait("last", "WaitForEvent", name="go"),
+        ],
+        "first.data > c0.value",
+        *(f"c{index}.out > c{index + 1}.value" for index in range(11)),
+        "c11.out > last.filter",
+    )
+    await until_waiting(handle, 1)
+    await handle.signal("event", args=["go", {"n": 1}, "one"])
+    async with asyncio.timeout(30):
+        while (await handle.query("status"))["nodes"].get("last", {}).get("status") != "waiting":
+            await asyncio.sleep(0.03)
+    assert (await handle.describe()).run_id != handle.first_execution_run_id
+    await handle.signal("event", args=["go", {"n": 1}, "one"])
+    await handle.signal("event", args=["go", {"n": 1, "more": 2}, "two"])
+    result = await handle.result()
+    assert output(result, "last")["data"] == {"n": 1, "more": 2}
+
+
 class Gate:
     """Holds back whatever the worker stores, so that a history stays between its end and the next one."""
 
