@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.gateway.events.audit import audit
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
-from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.metrics import Metrics
@@ -33,17 +34,19 @@ from innkeeper.gateway.runs.retention import Retention
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.temporal_client import TemporalLink
+from innkeeper.gateway.salvage.database import DatabaseFile, boot_id
+from innkeeper.gateway.salvage.heal import Databases
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
-from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_engine, sqlite_url
+from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
-from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
+from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
 
 logger = logging.getLogger("innkeeper.gateway")
 
@@ -111,9 +114,20 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Container:
     data = DataDir.open(settings.data_dir)
-    store = await _open_store(settings, stack)
-    log = await _open_log(settings)
+    databases = Databases(
+        DatabaseFile(settings.store_path, boot_id()),
+        DatabaseFile(settings.events_path, boot_id()),
+        settings.user,
+        create_store,
+        create_log,
+    )
+    await _healed(databases)
+    # Called last when the gateway stops: the files are closed by then.
+    stack.callback(databases.note_closed)
+    store = await _open_store(settings, stack, databases.store)
+    log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
+    databases.note_open()
     hub = Hub(log)
     catalogue = load_catalogue(settings.plugins)
     metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
@@ -122,6 +136,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     stack.push_async_callback(writer.stop)
     blobs = FolderBlobs(data.root / "blobs")
     secrets = SecretStore(data.root / "secrets", load_or_create_key(data.root, os.environ))
+    await asyncio.to_thread(tell_unreadable, secrets, data.root)
     workflows = WorkflowFiles.of(data.root)
     admission = Admission(catalogue, workflows, blobs, secrets)
     temporal = TemporalLink(settings)
@@ -188,8 +203,21 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     )
 
 
-async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:
-    engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync)
+async def _healed(databases: Databases) -> None:
+    """Whatever is damaged is put aside before it is opened."""
+    try:
+        await asyncio.to_thread(databases.heal)
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        where = f"{str(databases.store.path.name)!r} or {str(databases.log.path.name)!r}"
+        raise StoreUnusable(
+            f"{where} in {str(databases.store.path.parent)!r} cannot be opened ({reason}): make both readable and "
+            "writable, see that the disk is not full, or restore a backup"
+        ) from error
+
+
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile) -> RunStore:
+    engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
         await ensure_schema(engine)
@@ -209,9 +237,11 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> R
     return store
 
 
-async def _open_log(settings: Settings) -> EventLog:
+async def _open_log(settings: Settings, file: DatabaseFile) -> EventLog:
     try:
-        return await SqliteEventLog.open(settings.events_path, full_sync=settings.full_sync)
+        return await SqliteEventLog.open(
+            settings.events_path, full_sync=settings.full_sync, on_damage=file.note_suspect
+        )
     except LogUnavailable as error:
         raise StoreUnusable(
             f"{str(settings.events_path)!r} cannot be opened ({error.message}): make it readable and writable, or move "

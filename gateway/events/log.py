@@ -28,6 +28,10 @@ class LogUnavailable(InnkeeperError):
     retryable = True
 
 
+class LogDamaged(LogUnavailable):
+    """The file is damaged where this call had to read or write; other places may be sound."""
+
+
 class LogFormatMismatch(InnkeeperError):
     """The file was written by another version of this project."""
 

@@ -21,6 +21,8 @@ from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervis
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.nodes.process.variables import unknown_variables
+from innkeeper.nodes.services.damaged import told_since, told_size
+from innkeeper.nodes.services.secrets import load_or_create_key
 
 if TYPE_CHECKING:
     import socket
@@ -66,6 +68,7 @@ class LocalStack:
         self._supervisor: Supervisor | None = None
         self.url = ""
         self.temporal_address = ""
+        self._told = 0
 
     async def __aenter__(self) -> Self:
         try:
@@ -85,6 +88,10 @@ class LocalStack:
         children = self._supervisor.children.values() if self._supervisor else ()
         return {child.spec.name: child.pid for child in children if child.pid is not None}
 
+    def damages(self) -> list[str]:
+        """What was found damaged in the data directory since this stack was started, a sentence each."""
+        return told_since(self.options.data_dir, self._told)
+
     async def _start(self) -> None:
         options = self.options
         # Before anything is made; the children inherit it.
@@ -92,15 +99,19 @@ class LocalStack:
         settings = Settings.load(data_dir=options.data_dir, host=options.host, port=options.port)
         for sentence in unknown_variables(os.environ):
             logger.warning(sentence)
+        self._told = told_size(options.data_dir)
         data = DataDir.open(options.data_dir)
         lock = DataLock.acquire(data)
         self._cleanup.callback(lock.release)
         sock = self._cleanup.enter_context(_listen(data, options))
         self.url = url_of(sock)
         lock.tell(self._facts(ready=False))
-        server = await asyncio.to_thread(TemporalServer, data)
-        self.temporal_address = server.address
+        # Before the children start: two of them would find the same damage and put each other's new file aside.
         worker_token(settings)
+        load_or_create_key(data.root, os.environ)
+        server = await asyncio.to_thread(TemporalServer, data)
+        self._cleanup.callback(server.stopped)
+        self.temporal_address = server.address
         self._supervisor = Supervisor(data.logs)
         self._cleanup.push_async_callback(self._stop, self._supervisor)
         # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
@@ -171,7 +182,7 @@ def _listen(data: DataDir, options: StackOptions) -> socket.socket:
     """Unfinished runs may know the demo model by the gateway's address, so a port that was picked is kept."""
     if options.port:
         return listen(options.host, options.port)
-    with contextlib.suppress(OSError, ValueError, CannotListen):
+    with contextlib.suppress(OSError, ValueError, OverflowError, CannotListen):
         return listen(options.host, int(data.port_file.read_text()))
     sock = listen(options.host, 0)
     data.port_file.write_text(str(sock.getsockname()[1]))
@@ -202,10 +213,13 @@ async def status_of(url: str, path: str, token: str | None = None, timeout_s: fl
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
-    """Keep a stack up until this task is cancelled; `say` gets the one line about it when it is ready."""
+    """Keep a stack up until this task is cancelled; `say` gets the one line about it when it is ready, and
+    before that one for each damage that was found."""
     begun = time.monotonic()
     async with LocalStack(options) as stack:
         took = time.monotonic() - begun
+        for sentence in stack.damages():
+            say(f"Damage: {sentence}")
         say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
         await asyncio.Event().wait()
     return 0
