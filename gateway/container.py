@@ -93,9 +93,16 @@ def container_of(connection: HTTPConnection) -> Container:
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Put a gateway together, keep its tasks going, and take it apart in the opposite order."""
     async with contextlib.AsyncExitStack() as stack:
-        container = await _compose(settings, stack)
+        databases = Databases(
+            DatabaseFile(settings.store_path, boot_id()),
+            DatabaseFile(settings.events_path, boot_id()),
+            settings.user,
+            create_store,
+            create_log,
+        )
+        container = await _compose(settings, stack, databases)
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
-        await container.finisher.resume()
+        await container.finisher.resume(log_has_holes=databases.log_was_damaged)
         stack.push_async_callback(container.finisher.stop)
         stack.push_async_callback(container.control.stop)
         for name, work in {
@@ -112,15 +119,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         yield container
 
 
-async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Container:
+async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
     data = DataDir.open(settings.data_dir)
-    databases = Databases(
-        DatabaseFile(settings.store_path, boot_id()),
-        DatabaseFile(settings.events_path, boot_id()),
-        settings.user,
-        create_store,
-        create_log,
-    )
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)

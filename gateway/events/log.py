@@ -49,6 +49,14 @@ class StoredEvent(NamedTuple):
         """The JSON object for clients, without internal keys."""
         return frame_of(self.line)
 
+    @property
+    def is_readable(self) -> bool:
+        """Is it still the JSON object that was written?"""
+        try:
+            return isinstance(orjson.loads(self.frame), dict)
+        except ValueError:
+            return False
+
     def decode(self) -> dict[str, Any]:
         """The whole event, internal keys included where it has them."""
         public, _, internal = self.line.partition(b"\t")

@@ -199,6 +199,12 @@ class TemporalServer:
 
     def _set_damaged_aside(self, root: Path) -> None:
         """Nothing of Temporal's own can be taken out of a damaged database and used in another one."""
+        if (reason := self._file.keep_damaged_wal()) is not None:
+            tell(
+                root,
+                f"the write-ahead log temporal/{self._database.name}-wal was damaged ({reason}): Temporal goes back to "
+                "an earlier moment; runs that it does not know any more end with the error 'run_lost'",
+            )
         problem = self._file.problem()
         if problem is None:
             return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import orjson
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.events.worker_socket import WorkerSockets
@@ -16,6 +17,7 @@ from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.completion_watch import CompletionWatcher
 from innkeeper.gateway.runs.outcome import (
     LOST,
+    QUERY_TIMEOUT,
     RunOutcome,
     announced,
     error_info,
@@ -37,7 +39,7 @@ from innkeeper.gateway.runs.view import (
     nodes_for_clients,
 )
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import ENDED, RunStore, lineage, now_ms
+from innkeeper.gateway.store.runs import ENDED, RunStore, json_of, lineage, now_ms
 from innkeeper.nodes.services.blobs import FolderBlobs
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -46,6 +48,7 @@ RETRY_S = 1.0
 LAST_RETRY_S = 60.0
 LATE_POLL_S = 0.2
 NOTE_S = 0.1
+RETELLINGS = 30
 
 
 class RunFinisher:
@@ -71,6 +74,7 @@ class RunFinisher:
         self._on_closed = on_closed
         self._completions = CompletionWatcher(temporal)
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._retelling: set[asyncio.Task[None]] = set()
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
         self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
@@ -100,17 +104,40 @@ class RunFinisher:
 
         self._spawn(run, close)
 
-    async def resume(self) -> None:
-        """After a restart: take up every run whose log is not sealed, those that still wait to be started apart."""
+    async def resume(self, *, log_has_holes: bool = False) -> None:
+        """After a restart: take up every run whose log is not sealed, those that still wait to be started apart.
+
+        Args:
+            log_has_holes: Have open runs told again what their logs may have lost: open approvals above all.
+        """
         for row in await self._store.unsealed():
-            await self._run_log.open(row.id, log_meta(orjson.loads(row.interface)))
+            if log_has_holes and row.started_at is not None and row.status not in ENDED:
+                self._spawn_retelling(row.id)
+            await self._run_log.open(row.id, log_meta(json_of(row.interface)))
             if row.started_at is not None:
                 self._follow_again(row.id)
             elif row.status in ENDED:
                 self.close_unstarted(row.id, RunOutcome(row.status, {}))
 
+    def _spawn_retelling(self, run: str) -> None:
+        task = asyncio.create_task(self._retell(run), name=f"retell-{run}")
+        self._retelling.add(task)
+        task.add_done_callback(self._retelling.discard)
+
+    async def _retell(self, run: str) -> None:
+        """A query makes a worker replay the workflow, and a replay tells everything again: the log takes what it lacks.
+
+        A worker that has the workflow in its cache replays nothing; but the whole stack was down, or is being started.
+        """
+        for _ in range(RETELLINGS):
+            with contextlib.suppress(RPCError, WorkflowQueryFailedError):
+                client = await self._temporal.wait()
+                await client.get_workflow_handle(run).query("status", args=[0, 1], rpc_timeout=QUERY_TIMEOUT)
+                return
+            await asyncio.sleep(RETRY_S)
+
     async def stop(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._retelling]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -187,11 +214,16 @@ class RunFinisher:
 
     async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
-        interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
+        interface: JsonObject | None = json_of(row.interface).get("outputs")
         view = await self._flushed(run, outcome)
-        outputs = interface_outputs(interface, outcome, view)
-        shown = None if outcome.status == "interrupted" else announced(interface, outputs, outcome.nodes)
-        await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown)
+        if interface is None:  # its row was damaged: what the engine gives is all that is known
+            outputs = shown = dict(outcome.outputs or {})
+        else:
+            outputs = interface_outputs(interface, outcome, view)
+            shown = announced(interface, outputs, outcome.nodes)
+        await self._run_log.complete_missing(
+            run, list(missing_facts(outcome, view)), None if outcome.status == "interrupted" else shown
+        )
         view = await self._run_log.view(run)
         result = full_result(row, outcome, view, outputs)
         # The result first: whoever reads the final status may ask for it at once.

@@ -17,7 +17,7 @@ from innkeeper.gateway.runs.outcome import fact_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import RunStore, stored_result
+from innkeeper.gateway.store.runs import RunStore, json_of, stored_result
 from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
 from innkeeper.nodes.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
@@ -288,7 +288,7 @@ def is_uncached(row: RunRow) -> bool:
 
 
 def _rerun(row: RunRow) -> JsonObject:
-    return orjson.loads(row.rerun) if row.rerun else {}
+    return json_of(row.rerun)
 
 
 # --- the base's table -----------------------------------------------------------------------------------------------

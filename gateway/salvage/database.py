@@ -11,6 +11,7 @@ import contextlib
 import json
 import mmap
 import os
+import shutil
 import sqlite3
 import subprocess
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from innkeeper.gateway.salvage.sqlite_pages import HEADER_BYTES, PAGE_BYTES, PageReader
+from innkeeper.gateway.salvage.wal import WAL_HEADER_BYTES, has_header, wal_state
 from innkeeper.nodes.services.damaged import free_name, set_aside
 
 SMALL_BYTES = 16 * 1024 * 1024
@@ -38,12 +40,15 @@ class Mark:
     Attributes:
         boot: The boot of the machine in which it was opened.
         size, mtime_ns: Of the file when it was closed; None while it is open, or when its process was killed.
+        wal_size, wal_mtime_ns: The same of its write-ahead log; size 0 when there was none.
         suspect: A query has found damage.
     """
 
     boot: str = ""
     size: int | None = None
     mtime_ns: int | None = None
+    wal_size: int = 0
+    wal_mtime_ns: int = 0
     suspect: bool = False
 
 
@@ -108,6 +113,36 @@ class DatabaseFile:
         # Whatever the look says: a file that stays would be found damaged again, and again.
         return reason or ("a query found damage" if is_suspect else None)
 
+    def keep_damaged_wal(self) -> str | None:
+        """Keep a copy of a write-ahead log that SQLite will play in part only, and silently; why, if it is so."""
+        noted, (size, mtime_ns) = self._noted(), self._wal_facts()
+        was_closed = noted is not None and noted.size is not None
+        if size == 0:
+            return "it is missing" if noted is not None and was_closed and noted.wal_size else None
+        wal = self._companion("-wal")
+        if noted is not None and was_closed:
+            if (noted.wal_size, noted.wal_mtime_ns) == (size, mtime_ns):
+                return None
+            state = wal_state(wal.read_bytes())
+            reason = None if state.is_whole else f"of {state.frames} pages {state.sound} can be read"
+            reason = "it was cut short" if reason is None and size < noted.wal_size else reason
+        else:
+            with wal.open("rb") as file:
+                reason = None if has_header(file.read(WAL_HEADER_BYTES)) else "it does not begin as one"
+        if reason is not None:
+            aside = free_name(wal)
+            shutil.copyfile(wal, aside)
+            reason += f"; a copy is kept as {aside.name}"
+        return reason
+
+    def _wal_facts(self) -> tuple[int, int]:
+        """Size and time of change of the write-ahead log."""
+        try:
+            found = self._companion("-wal").stat()
+        except OSError:
+            return 0, 0
+        return found.st_size, found.st_mtime_ns
+
     def note_open(self) -> None:
         """Until `note_closed`, the next start knows that the file was in use."""
         self._note(Mark(self._boot))
@@ -123,7 +158,7 @@ class DatabaseFile:
             return
         with contextlib.suppress(OSError):
             found = self.path.stat()
-            self._note(Mark(self._boot, found.st_size, found.st_mtime_ns))
+            self._note(Mark(self._boot, found.st_size, found.st_mtime_ns, *self._wal_facts()))
 
     def set_aside(self) -> Path | None:
         """Put the database and its companions aside; the new name of the database, if there was one."""

@@ -18,15 +18,20 @@ Create = Callable[[Path], None]
 """Makes a new, empty database with its tables."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Databases:
-    """The two databases of a gateway, and whose runs they hold."""
+    """The two databases of a gateway, and whose runs they hold.
+
+    Attributes:
+        log_was_damaged: Events may be missing that were acknowledged.
+    """
 
     store: DatabaseFile
     log: DatabaseFile
     user: str
     create_store: Create
     create_log: Create
+    log_was_damaged: bool = False
 
     def heal(self) -> None:
         """Put aside what is damaged, have something sound in its place, and tell what was lost.
@@ -36,8 +41,13 @@ class Databases:
         Raises:
             sqlite3.Error, OSError: A file cannot be looked at, or the new one cannot be written.
         """
+        for file in (self.log, self.store):
+            if (reason := file.keep_damaged_wal()) is not None:
+                tell(file.path.parent, wal_sentence(file.path.name, reason))
+                self.log_was_damaged |= file is self.log
         if (problem := self.log.problem()) is not None:
             self._heal_log(problem)
+            self.log_was_damaged = True
         problem = self.store.problem()
         is_new = problem is None and not self.store.path.exists()
         if problem is not None:
@@ -94,6 +104,11 @@ class Databases:
             self.store.path.parent,
             f"the index of runs {self.store.path.name} {what}: {saved} runs were saved{more}{_kept(aside)}",
         )
+
+
+def wal_sentence(name: str, reason: str) -> str:
+    """What a damaged write-ahead log means."""
+    return f"the write-ahead log {name}-wal was damaged ({reason}): the last changes of {name} may be lost"
 
 
 def _connect(path: Path) -> sqlite3.Connection:

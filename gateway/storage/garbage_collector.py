@@ -195,7 +195,9 @@ class GarbageCollector:
     def _mark_run(self, marks: Marks, row: HeldByRun) -> Iterator[None]:
         marks.add(hashes_in(row.plain))
         for data in row.packed:
-            marks.add(hashes_in(zlib.decompress(data)))
+            # A result that is damaged refers to nothing; what its run's events refer to stays.
+            with contextlib.suppress(zlib.error):
+                marks.add(hashes_in(zlib.decompress(data)))
             yield
         if (plan := row.plan_hash) is not None and plan not in marks:
             marks.add([plan])

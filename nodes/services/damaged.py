@@ -41,14 +41,8 @@ def _suffixes() -> Iterator[str]:
         yield f"-{number}"
 
 
-def tell(root: Path, sentence: str, *, once: bool = False) -> None:
-    """Log what was lost, and note it in the data directory's `damage.log`, where `innkeeper up` reads it.
-
-    Args:
-        once: Not again what is noted already.
-    """
-    if once and sentence in told_since(root, 0):
-        return
+def tell(root: Path, sentence: str) -> None:
+    """Log what was lost, and note it in the data directory's `damage.log`, where `innkeeper up` reads it."""
     logger.error(sentence, extra={"event": "damage"})
     moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     with contextlib.suppress(OSError), (root / DAMAGE_LOG).open("a", encoding="utf-8") as file:

@@ -21,7 +21,7 @@ from cryptography.fernet import Fernet, InvalidToken
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.hosts import host_of, is_plain_host, same_host
 from innkeeper.nodes.node import SecretRef
-from innkeeper.nodes.services.damaged import set_aside, tell
+from innkeeper.nodes.services.damaged import set_aside, tell, told_since
 from innkeeper.nodes.services.files import cannot_write, write_atomic, write_temporary
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
@@ -291,8 +291,8 @@ def _stored_key(path: Path) -> bytes:
     has_secrets = any(SecretStore(data_dir / SECRETS_FOLDER, b"").stored())
     if aside is not None or has_secrets:
         what = f"was damaged; the damaged file is kept as {aside}" if aside else "is missing"
-        made = "A new key was made, which does not decrypt what was stored before"
-        tell(data_dir, f"{KEY_FILE} {what}. {made}. {RESTORE}")
+        more = f" It does not decrypt what was stored before. {RESTORE}" if has_secrets else ""
+        tell(data_dir, f"{KEY_FILE} {what}. A new key was made.{more}")
     key = _read_key(path)
     assert key is not None, "it was just written, under the lock"
     return key
@@ -323,7 +323,8 @@ def tell_unreadable(store: SecretStore, data_dir: Path) -> None:
     unreadable = sum(not store.is_readable(secret) for secret in secrets)
     if unreadable:
         which = f"{unreadable} of {len(secrets)} stored secrets cannot be decrypted with {KEY_FILE}"
-        tell(data_dir, f"{which}. {RESTORE}", once=True)
+        if not any(sentence.endswith(RESTORE) for sentence in told_since(data_dir, 0)):
+            tell(data_dir, f"{which}. {RESTORE}")
 
 
 def _create_key(path: Path) -> None:
