@@ -274,6 +274,7 @@ def _select_events(db: sqlite3.Connection, run: str, *, after: int, limit: int, 
             for event in _events_of(first, last, body):
                 if event.seq <= after:
                     continue
+                after = event.seq
                 events.append(event)
                 size += len(event.line)
                 if len(events) >= limit or size >= max_bytes:
@@ -281,12 +282,21 @@ def _select_events(db: sqlite3.Connection, run: str, *, after: int, limit: int, 
     return events
 
 
-def _events_of(first: int, last: int, body: bytes) -> Iterator[StoredEvent]:
-    if body.count(b"\n") == last - first:
+def _events_of(first: Any, last: Any, body: Any) -> Iterator[StoredEvent]:
+    """The events of a row, of which damage may have left anything."""
+    is_sound = isinstance(first, int) and isinstance(last, int) and isinstance(body, bytes)
+    if is_sound and 0 < first <= last and body.count(b"\n") == last - first:
         return map(StoredEvent, range(first, last + 1), body.split(b"\n"))
-    # Damage has made or swallowed the end of a line: each line that can be read says its own number.
-    numbered = ((_seq_of(line), line) for line in body.split(b"\n"))
-    return (StoredEvent(seq, line) for seq, line in numbered if first <= seq <= last)
+    return _numbered(body, last)
+
+
+def _numbered(body: Any, last: Any) -> Iterator[StoredEvent]:
+    """Damage has changed the numbers of the row, or the ends of its lines: a line that can be read says its own."""
+    before = 0
+    for line in body.split(b"\n") if isinstance(body, bytes) else ():
+        if before < (seq := _seq_of(line)) and isinstance(last, int) and seq <= last:
+            before = seq
+            yield StoredEvent(seq, line)
 
 
 def _seq_of(line: bytes) -> int:

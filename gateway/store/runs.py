@@ -72,6 +72,7 @@ class HeldByRun:
         packed: JSON texts, each compressed by zlib.
     """
 
+    run: str
     plan_hash: str | None
     plain: bytes
     packed: tuple[bytes, ...]
@@ -187,13 +188,13 @@ class RunStore:
 
     async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
         """Where some runs may refer to stored values, and the number to go on after. Nothing: these were all."""
-        columns = (RunRow.number, RunRow.plan_hash, RunRow.rerun, RunRow.plan, RunRow.result)
+        columns = (RunRow.number, RunRow.id, RunRow.plan_hash, RunRow.rerun, RunRow.plan, RunRow.result)
         query = select(*columns).where(RunRow.number > after).order_by(RunRow.number).limit(limit)
         async with self._sessions() as session:
             rows = (await session.execute(query)).all()
         held = [
-            HeldByRun(plan_hash, (rerun or "").encode(), tuple(data for data in packed if data is not None))
-            for _, plan_hash, rerun, *packed in rows
+            HeldByRun(run, plan_hash, (rerun or "").encode(), tuple(data for data in packed if data is not None))
+            for _, run, plan_hash, rerun, *packed in rows
         ]
         return rows[-1][0] if rows else after, held
 
