@@ -100,6 +100,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             create_store,
             create_log,
         )
+        # From the start on: to save what can be read of a large database takes longer than a process may be silent.
+        stack.push_async_callback(_stop, run_critical(give_life_signs(os.environ), "life-signs"))
         container = await _compose(settings, stack, databases)
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
         await container.finisher.resume(log_has_holes=databases.log_was_damaged)
@@ -110,7 +112,6 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "run-launcher": container.launcher.keep_starting(),
             "retention": container.retention.keep_clean(),
             "garbage-collector": container.retention.keep_collected(),
-            "life-signs": give_life_signs(os.environ),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))

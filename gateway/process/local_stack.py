@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("innkeeper.stack")
 
 READY_S = 60.0
+SALVAGED_BYTES_PER_S = 5_000_000
+"""A gateway that saves what can be read of a damaged database is ready after that, on a slow machine."""
 TASK_QUEUE = "innkeeper"
 
 
@@ -162,14 +164,15 @@ class LocalStack:
         return env | dict(self.options.env)
 
     async def _ready(self, server: TemporalServer, settings: Settings) -> None:
+        ready_s = READY_S + sum(map(_size_of, (settings.store_path, settings.events_path))) / SALVAGED_BYTES_PER_S
         try:
-            async with asyncio.timeout(READY_S), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(ready_s), asyncio.TaskGroup() as group:
                 group.create_task(self._workers_ready(server))
                 token = settings.access_token
                 group.create_task(answers(self.url, "/readyz", token.get_secret_value() if token else None))
         except TimeoutError as error:
             raise StackError(
-                f"the stack is not ready after {READY_S:.0f} s: look into the logs in {str(server.logs)!r}"
+                f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(server.logs)!r}"
             ) from error
 
     async def _workers_ready(self, server: TemporalServer) -> None:
@@ -187,6 +190,13 @@ def _listen(data: DataDir, options: StackOptions) -> socket.socket:
     sock = listen(options.host, 0)
     data.port_file.write_text(str(sock.getsockname()[1]))
     return sock
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 async def answers(url: str, path: str, token: str | None = None) -> None:

@@ -177,6 +177,7 @@ class DatabaseFile:
             self._copy_to(image)
             with image.open("rb") as file, _mapped(file) as data:
                 fill(PageReader(data), draft)
+            _flush(draft)
             aside = None
             if self.path.is_file():
                 aside = free_name(self.path)
@@ -242,6 +243,14 @@ def _look_through(path: Path, pragma: str) -> str | None:
         if is_damage(error) or "malformed" in str(error):
             return str(error)
         raise
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _copy_readable(source: Path, target: Path) -> None:
