@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import orjson
 
 from innkeeper.gateway.errors import NotFound
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, WorkflowDocument, load_json, parse_document
+
+logger = logging.getLogger("innkeeper.gateway.workflows")
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,8 @@ class WorkflowFiles:
             if self._known.get(path, (None, None))[0] != mark:
                 fits = stat.st_size <= self._max_bytes
                 self._known[path] = (mark, self._parse(path, stat.st_mtime) if fits else None)
+                if self._known[path][1] is None:
+                    logger.warning("%s is left out: it is damaged, too large, or no workflow with an id", path.name)
             return self._known[path][1]
         except OSError:
             return None
