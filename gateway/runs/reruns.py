@@ -117,8 +117,8 @@ class Reruns:
     async def _plan(self, row: RunRow) -> RunPlan:
         if row.plan_hash is None:
             raise BaseUnusable(
-                f"run {row.id!r} is from a version that did not keep what it ran: nothing can be taken over; "
-                "run the workflow anew"
+                f"run {row.id!r} is from a version that did not keep what it ran, or was restored after damage: "
+                "nothing can be taken over; run the workflow anew"
             )
         try:
             plan = RunPlan.decode(await self._blobs.get(row.plan_hash))
