@@ -84,6 +84,7 @@ _BY_CODE = {
     "invalid_answer": 422,
     "worker_unavailable": 503,
     "base_unusable": 409,
+    "run_damaged": 409,
     "resource_refused": 403,
     "resource_not_found": 404,
     "resource_unreadable": 409,

@@ -262,6 +262,8 @@ async def run_body(
             notes.print("no gateway is running: starting one for this run", style="dim")
             stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
             url = stack.url
+            for sentence in stack.damages():
+                notes.print(f"Damage: {sentence}", highlight=False, markup=False, soft_wrap=True)
         elif options.plugins:
             notes.print(f"--plugins has no effect: the gateway at {url} uses those that it was started with")
         client = await opened.enter_async_context(GatewayClient(url, options.token))

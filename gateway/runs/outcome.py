@@ -44,7 +44,14 @@ class RunOutcome:
     error: JsonObject | None = None
 
 
-LOST = RunOutcome("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
+LOST = RunOutcome(
+    "error",
+    error={
+        "message": "Temporal does not know this run any more: its database was lost or damaged, or the run ended too "
+        "long ago; 'innkeeper rerun RUN' goes on with what its nodes had finished",
+        "code": "run_lost",
+    },
+)
 
 
 FORCED = RunOutcome(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from innkeeper.gateway.errors import NotFound
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
 from innkeeper.workflows.document.limits import MAX_READ_DEPTH
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, WorkflowDocument, load_json, parse_document
+
+logger = logging.getLogger("innkeeper.gateway.workflows")
 
 MAX_NAMED = 5
 _LISTED = replace(DEFAULT_LIMITS, max_depth=MAX_READ_DEPTH)
@@ -105,6 +108,8 @@ class WorkflowFiles:
             if self._known.get(path, (None, None))[0] != mark:
                 fits = stat.st_size <= self._max_bytes
                 self._known[path] = (mark, self._parse(path, stat.st_mtime) if fits else None)
+                if self._known[path][1] is None:
+                    logger.warning("%s is left out: it is damaged, too large, or no workflow with an id", path.name)
             return self._known[path][1]
         except OSError:
             return None
