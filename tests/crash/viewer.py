@@ -26,7 +26,7 @@ class Viewer:
         self.seq = event["seq"]
         kind, payload = event["type"], event["payload"]
         self.types.append(kind)
-        assert self.status in ("", "queued", "running"), f"{kind} after the final status"
+        assert self.status in ("", "queued", "running", "paused"), f"{kind} after the final status"
         if kind == "EXECUTION_STATUS_UPDATE":
             self.status = payload["status"]
         elif kind == "NODE_EXECUTING":
