@@ -14,7 +14,6 @@ from temporalio.client import Client
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process import temporal_server
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
-from tests.crash.caches import CACHE, CACHES
 from tests.crash.viewer import Viewer
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
@@ -42,15 +41,12 @@ def edge(source: str, slot: str, target: str, into: str) -> dict[str, str]:
     return {"sourceNodeId": source, "sourceHandle": slot, "targetNodeId": target, "targetHandle": into}
 
 
-@pytest.mark.parametrize("cached", CACHES)
-async def test_one_run_through_many_histories_survives_kills(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cached: str
-) -> None:
+async def test_one_run_through_many_histories_survives_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**temporal_server.DYNAMIC_CONFIG, "limit.historyCount.suggestContinueAsNew": SUGGESTED_EVENTS}
     monkeypatch.setattr(temporal_server, "DYNAMIC_CONFIG", config)
     trace, viewer, logged = tmp_path / "trace.txt", Viewer(), dict[str, int]()
     kills = {"a6": ("worker-1",), "i14": ("worker-1",), "a22": ("temporal", "gateway", "worker-1")}
-    async with LocalStack(StackOptions(tmp_path / "data", plugins=(PLUGINS,), env={CACHE: cached})) as stack:
+    async with LocalStack(StackOptions(tmp_path / "data", plugins=(PLUGINS,))) as stack:
         async with GatewayClient(stack.url) as client:
             run = await client.submit(graph(trace))
             async with asyncio.timeout(120):
