@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from innkeeper.gateway.client import Event, GatewayClient
@@ -14,6 +15,7 @@ from innkeeper.nodes.errors import InnkeeperError, RunNotActive
 from tests.crash.chaos.kinds import NEW, NEWS, Plan
 from tests.crash.chaos.viewers import StreamViewer, watch
 
+MAX_FAILURES = 20
 TAKEN = ("approval_answered", "approval_closed", "run_not_active")
 
 
@@ -37,6 +39,7 @@ class Storm:
     Attributes:
         told: Every run that was submitted.
         failures: What went wrong, each with its run; the others go on meanwhile.
+        is_over: No further run begins.
         deadline: On the monotonic clock: whoever has not ended by then hangs.
     """
 
@@ -45,23 +48,23 @@ class Storm:
     deadline: float
     told: list[Told] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    is_over: bool = False
 
-    async def tell(self, plan: Plan, delay_s: float, number: int) -> None:
-        """Submit a run after a while and see it through, then the one that follows it."""
-        await asyncio.sleep(delay_s)
-        base, following = "", plan
-        while True:
-            each = Told(following)
-            self.told.append(each)
-            try:
-                await self._see_through(each, base, f"{number}.{following.kind}")
-            except Exception as error:  # the other runs go on, and all failures are told together
-                lines = "".join(traceback.format_exception(error))
-                self.failures.append(f"{each.plan.kind} run {each.run}: {error!r}\n{lines}")
-                return
-            if following.then is None:
-                return
-            base, following = each.run, following.then
+    async def tell(self, plans: Iterator[Plan]) -> None:
+        """Submit one run after the other and see it through, each with the one that follows it, until all is over."""
+        while not self.is_over and len(self.failures) < MAX_FAILURES:
+            plan: Plan | None = next(plans)
+            base = ""
+            while plan is not None:
+                each = Told(plan)
+                self.told.append(each)
+                try:
+                    await self._see_through(each, base, f"{len(self.told)}")
+                except Exception as error:  # the other runs go on, and all failures are told together
+                    lines = "".join(traceback.format_exception(error))
+                    self.failures.append(f"{each.plan.kind} run {each.run}: {error!r}\n{lines}")
+                    break
+                base, plan = each.run, plan.then
 
     async def _see_through(self, each: Told, base: str, name: str) -> None:
         chance = random.Random(f"{self.seed} viewers of {name}")

@@ -80,12 +80,12 @@ async def watch(
     while not viewer.is_done:
         viewer.connections += 1
         with contextlib.suppress(TimeoutError, httpx.TransportError):
-            async with asyncio.timeout(chance.uniform(0.3, 4.0) * chance.choice((1, 1, 4))):
+            async with asyncio.timeout(chance.uniform(0.5, 10.0)):
                 source = client.events(run, viewer.seq) if way == "websocket" else _sse(client.url, run, viewer)
                 async with aclosing(source) as events:
                     async for event in events:
                         viewer.apply(event)
-        await asyncio.sleep(chance.uniform(0.0, 0.4))
+        await asyncio.sleep(chance.uniform(0.0, 1.0))
 
 
 async def _sse(url: str, run: str, viewer: StreamViewer) -> AsyncGenerator[Event, None]:
