@@ -12,7 +12,9 @@ import os
 import random
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,10 @@ CALM_S = 60.0
 """Until Temporal has closed the children of runs that have ended."""
 SUGGESTED_EVENTS = "40"
 """Events of a Temporal history after which a run goes on in a new one, so that many do."""
-FLUSH_TIMEOUT_S = "300"
-"""Longer than the gateway is ever away: after it nodes may run again although they are logged, by design."""
+FLUSH_TIMEOUT_S = "60"
+"""Longer than the gateway is ever away (its supervisor kills it after half of this): after this
+time nodes may run again although they are logged, by design. Shorter than calm: an end that a dead worker was about to
+tell is waited for so long."""
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(SECONDS + SETTLE_S + 240)]
 PLUGINS = (Path(__file__).parents[1] / "plugins",)
@@ -73,18 +77,18 @@ async def test_runs_of_all_kinds_notice_no_fault(
         env["INNKEEPER_GATEWAY_URL"] = proxy.url
         options = StackOptions(place.data, port=port, workers=2, plugins=PLUGINS, env=env)
         async with LocalStack(options) as stack:
-            table, failures = await _chaos(stack, proxy, place)
+            table, failures = await _chaos(stack, proxy, place, partial(_say, capsys))
     _say(capsys, table)
     assert not failures, "\n\n".join([f"{len(failures)} failures", *failures])
 
 
-async def _chaos(stack: LocalStack, proxy: Proxy, place: Place) -> tuple[str, list[str]]:
+async def _chaos(stack: LocalStack, proxy: Proxy, place: Place, say: Callable[[str], None]) -> tuple[str, list[str]]:
     """Gives the table and everything that is wrong, the faults behind it."""
     hold_s = (1.0, min(40.0, SECONDS / 4))
     pause_s = (2.0, 8.0) if SECONDS > 120 else (1.0, 3.0)
     faults = Faults(stack, proxy, random.Random(f"{SEED} faults"), place.blocks, pause_s=pause_s, hold_s=hold_s)
     async with GatewayClient(proxy.url, patience_s=SETTLE_S) as client:
-        storm = Storm(client, SEED, time.monotonic() + SECONDS + SETTLE_S)
+        storm = Storm(client, SEED, time.monotonic() + SECONDS + SETTLE_S, say)
         await _rage(storm, faults, place)
         temporal = await _temporal(stack)
         evidence = await _evidence(storm, temporal, place)

@@ -64,6 +64,10 @@ def second_end(seen: Evidence) -> None:
     seen.log.terminal["a"] += 1
 
 
+def second_answer(seen: Evidence) -> None:
+    seen.log.answers["a"] = 2
+
+
 def no_end(seen: Evidence) -> None:
     seen.log.executing["b"] += 1
 
@@ -121,6 +125,7 @@ def test_a_superseded_attempt_that_wakes_late_is_no_second_execution() -> None:
         (lost_chunk, "chunks"),
         (blind_viewer, "viewer 0"),
         (second_end, "terminal events"),
+        (second_answer, "answers"),
         (no_end, "nodes without an end"),
         (other_history, "history and log"),
         (node_of_history_alone, "history and log"),

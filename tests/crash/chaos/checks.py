@@ -48,11 +48,14 @@ class LogView(StreamViewer):
         self.ended_ms: dict[str, int] = {}
         self.attempts: dict[str, int] = {}
         self.resets = 0
+        self.answers: Counter[str] = Counter()
         self.reused: set[str] = set()
 
     def apply(self, event: Json) -> None:
         super().apply(event)
         self.resets += event["type"] == "NODE_STREAM_RESET"
+        if event["type"] == "APPROVAL_ANSWERED":
+            self.answers[event["payload"]["approvalId"]] += 1
         if event["type"] in ENDS and event["payload"]["nodeId"] != OUTPUTS:
             payload = event["payload"]
             path = payload["nodeId"]
@@ -150,6 +153,8 @@ def _wrong_ends(seen: Evidence) -> Iterator[str]:
     """One terminal event for each node and for the run, the same as in the history and in the stored result."""
     if twice := {path: count for path, count in seen.log.terminal.items() if count != 1}:
         yield f"terminal events: {twice}"
+    if answers := {approval: count for approval, count in seen.log.answers.items() if count != 1}:
+        yield f"answers: {answers}"
     if open_nodes := seen.log.executing.keys() - seen.log.ends.keys():
         yield f"nodes without an end: {sorted(open_nodes)}"
     stored = {path: node["status"] for path, node in seen.status["nodeStatus"].items()}
