@@ -91,6 +91,7 @@ class WorkflowContext:
         no_cache: Every node runs, whatever the result cache knows.
         waits: Path of a waiting node to what it waits for.
         answered: Paths of approvals that were answered.
+        unkept: Those of them whose answer the server has not kept yet.
         children: Path to the child workflow that runs there.
         activation: What began in the current workflow task.
         held_back: A graph of several in this workflow has more to start than one workflow task may.
@@ -105,6 +106,7 @@ class WorkflowContext:
         self.no_cache = False
         self.waits: dict[str, Wait] = {}
         self.answered: set[str] = set()
+        self.unkept: set[str] = set()
         self._unclaimed: tuple[int, list[tuple[str, Any]]] = (-1, [])
         self.children: dict[str, workflow.ChildWorkflowHandle[Any, dict[str, Any]]] = {}
         self.activation = Activation()
