@@ -43,10 +43,10 @@ CALM_S = 60.0
 """Until Temporal has closed the children of runs that have ended."""
 SUGGESTED_EVENTS = "40"
 """Events of a Temporal history after which a run goes on in a new one, so that many do."""
-FLUSH_TIMEOUT_S = "60"
-"""Longer than the gateway is ever away (its supervisor kills it after half of this): after this
-time nodes may run again although they are logged, by design. Shorter than calm: an end that a dead worker was about to
-tell is waited for so long."""
+FLUSH_TIMEOUT_S = "90"
+"""Longer than the gateway is ever away, as its supervisor kills it after a third of this: later, nodes may run again
+although they are logged, by design. Much shorter than SETTLE_S: so long the gateway waits for what a dead worker was
+about to tell."""
 
 pytestmark = [pytest.mark.crash, pytest.mark.slow, pytest.mark.timeout(SECONDS + SETTLE_S + 240)]
 PLUGINS = (Path(__file__).parents[1] / "plugins",)
@@ -133,8 +133,12 @@ async def _evidence(storm: Storm, temporal: Client, place: Place) -> list[Eviden
     for told in storm.told:
         if not told.viewers or not all(viewer.is_done for viewer in told.viewers):
             continue
-        async with asyncio.timeout(CALM_S):
-            seen = await gather_evidence(told, storm.client, temporal, place.data / "blobs")
+        try:
+            async with asyncio.timeout(CALM_S):
+                seen = await gather_evidence(told, storm.client, temporal, place.data / "blobs")
+        except Exception as error:  # of the other runs all is still to be told
+            storm.failures.append(f"{told.plan.kind} run {told.run} cannot be read: {error!r}")
+            continue
         seen.executions = executions[told.run]
         found.append(seen)
     return found
