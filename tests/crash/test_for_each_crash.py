@@ -77,6 +77,7 @@ async def test_killed_worker_runs_no_finished_item_again(stack: LocalStack, tmp_
         await check(client, run, tmp_path, done)
 
 
+@pytest.mark.slow  # test_whole_stack.py tries evicted runs at each change
 async def test_two_runs_that_push_each_other_out_of_memory_survive_a_kill(tmp_path: Path) -> None:
     """The worker keeps one run, so that nearly every workflow task replays its own."""
     evicting = StackOptions(tmp_path / "data", plugins=(PLUGINS,), env={CACHE: "1"})
