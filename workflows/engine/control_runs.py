@@ -216,6 +216,8 @@ class ControlRuns:
             )
         except TimeoutError:
             return
+        if wait.path in self._context.unkept:
+            await workflow.wait_condition(lambda: wait.path not in self._context.unkept)
 
 
 async def _with_large_stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,10 @@ TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
 ANSWERS_WITHOUT_TIMER = "answers-without-timer"
 EVENTS_IN_REPETITIONS = "events-in-repetitions"
+ANSWERS_KEPT_FIRST = "answers-kept-first"
 """Changes that histories from before them do not know (`workflow.patched`)."""
+KEPT_S = 0.001
+"""A timer never fires in the workflow task that begins it."""
 MAX_INLINE_NODES = 200
 MAX_INLINE_BELOW = 32_000
 """Bytes of JSON of a group's node table that its parent keeps in its own history."""
@@ -172,6 +175,8 @@ class GraphWorkflow:
         wait = self._context.waits[approval]
         wait.answer = answers.normal(answers.with_defaults(answer, wait) if is_new else answer)
         self._context.answered.add(approval)
+        if workflow.patched(ANSWERS_KEPT_FIRST):
+            await self._until_kept(approval)
         self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
         return wait.answer
 
@@ -179,6 +184,18 @@ class GraphWorkflow:
     def _check_answer(self, approval: str, answer: Any) -> None:
         if self._has_begun and self._is_loaded:
             answers.check(self._context, approval, answer)
+
+    async def _until_kept(self, approval: str) -> None:
+        """Until the server has kept an answer: nobody may see what follows from it before.
+
+        An update is in no history before the workflow task that accepts it is complete. When its worker dies in it,
+        another worker may be given another answer first, and the viewers would have seen the one that does not count.
+        """
+        self._context.unkept.add(approval)
+        try:
+            await workflow.sleep(KEPT_S)
+        finally:
+            self._context.unkept.discard(approval)
 
     async def _until_begun(self) -> None:
         """Until everything that waits has begun to.

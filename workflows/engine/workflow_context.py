@@ -96,6 +96,7 @@ class WorkflowContext:
         received_events: Ids of the newest events that were received, the newest last.
         waits: Path of a waiting node to what it waits for.
         answered: Paths of approvals that were answered.
+        unkept: Those of them whose answer the server has not kept yet.
         children: Path to the child workflow that runs there.
         activation: What began in the current workflow task.
         held_back: A graph of several in this workflow has more to start than one workflow task may.
@@ -111,6 +112,7 @@ class WorkflowContext:
         self.received_events: list[str] = []
         self.waits: dict[str, Wait] = {}
         self.answered: set[str] = set()
+        self.unkept: set[str] = set()
         self._unclaimed: tuple[int, list[tuple[str, Any]]] = (-1, [])
         self.children: dict[str, workflow.ChildWorkflowHandle[Any, dict[str, Any]]] = {}
         self.activation = Activation()
