@@ -29,6 +29,7 @@ class Kind(StrEnum):
 
 def init(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder; '.' is this one.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Make a folder to begin with: a workflow, a plugin with a test, and a README.
 
@@ -37,7 +38,9 @@ def init(
     from innkeeper.gateway.cli.scaffold import project_files, write_files
 
     written = write_files(folder, project_files(folder.resolve().name))
-    _tell(written)
+    _tell(written, as_json=as_json)
+    if as_json:
+        return
     where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
     say(f"next: {where}innkeeper run workflows/hello.json --plugins plugins")
 
@@ -51,6 +54,7 @@ def new(
     ] = None,
     plugins: Annotated[Path, typer.Option(help="The folder of plugins.")] = Path("plugins"),
     stream: Annotated[bool, typer.Option("--stream", help="A node that gives its result piece by piece.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a node, a plugin or a workflow, with a test where it is code.
 
@@ -61,13 +65,15 @@ def new(
     if kind is Kind.WORKFLOW:
         file = Path(name if name.endswith(".json") else f"{name}.json")
         target = file if file.parent != Path() or not Path("workflows").is_dir() else Path("workflows") / file
-        _tell(write_files(target.parent, {target.name: hello_workflow()}))
+        _tell(write_files(target.parent, {target.name: hello_workflow()}), as_json=as_json)
     elif kind is Kind.PLUGIN:
-        _tell(write_files(plugins / name, plugin_files(name)))
+        _tell(write_files(plugins / name, plugin_files(name)), as_json=as_json)
+        if as_json:
+            return
         say(f"next: innkeeper nodes {name}:Shout --plugins {plugins}; its test: cd {plugins / name} && pytest")
     else:
         owner = plugin or _only_plugin(plugins)
-        _tell(write_files(plugins / owner, node_files(owner, name, stream=stream)))
+        _tell(write_files(plugins / owner, node_files(owner, name, stream=stream)), as_json=as_json)
 
 
 def _only_plugin(plugins: Path) -> str:
@@ -80,7 +86,10 @@ def _only_plugin(plugins: Path) -> str:
     return found[0]
 
 
-def _tell(written: list[Path]) -> None:
+def _tell(written: list[Path], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"made": [str(path) for path in written]})
+        return
     for path in written:
         say(f"made {path}")
 
@@ -88,6 +97,7 @@ def _tell(written: list[Path]) -> None:
 def fmt(
     files: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 when one would change.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write workflow files in one form: short things on a line, long ones broken. What they say stays the same.
 
@@ -96,15 +106,18 @@ def fmt(
     from innkeeper.gateway.cli.run_command import read_document
     from innkeeper.workflows.document.pretty import pretty
 
-    changed = 0
+    changed: list[str] = []
     for file in files:
         text = pretty(read_document(file))
         if file.read_text("utf-8-sig") == text:
             continue
-        changed += 1
+        changed.append(str(file))
         if not check:
             file.write_text(text, "utf-8")
-        say(f"{'would change' if check else 'changed'} {file}")
+        if not as_json:
+            say(f"{'would change' if check else 'changed'} {file}")
+    if as_json:
+        print_json({"changed": changed})
     raise typer.Exit(FAILED if check and changed else 0)
 
 

@@ -40,7 +40,10 @@ def nodes(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """List the node types that workflows can use here, or show one."""
+    """List the node types that workflows can use here, or show one.
+
+    Example: innkeeper nodes core:OpenAI
+    """
     from innkeeper.gateway.cli.node_page import find_node, node_page, unknown_node
     from innkeeper.gateway.cli.tables import nodes_table
 
@@ -66,7 +69,10 @@ def nodes(
 
 
 def schema(plugins: Plugins = None) -> None:
-    """Print the JSON Schema of workflows, by which editors complete and check them."""
+    """Print the JSON Schema of workflows, by which editors complete and check them.
+
+    Example: innkeeper schema > workflow.schema.json
+    """
     from innkeeper.workflows.document.schema import document_schema
 
     print_json(document_schema(catalogue_of(plugins).get_definitions()))
@@ -83,6 +89,8 @@ def channels(
     """Show the language models that workflows may use: channels.yaml of the data directory.
 
     Exit code 2: an error in it, or, with --check, a server that cannot be reached.
+
+    Example: innkeeper channels --check
     """
     from innkeeper.gateway.cli.channels_command import ask_servers, report_channels, store_key
 
@@ -134,6 +142,8 @@ def settings(
     """Show the settings that gateway and worker have here, and where each comes from. Secrets are masked.
 
     Exit code: 1 when a value cannot be used; every one that cannot is told.
+
+    Example: innkeeper settings --json
     """
     # These options take nothing from the environment: what it holds must be told as such.
     from innkeeper.gateway.cli.settings_command import as_arguments, settings_tables
@@ -160,8 +170,11 @@ def settings(
         console().print(table, "")
 
 
-def version() -> None:
-    """Print the versions of Innkeeper, Python and the Temporal server program."""
+def version(as_json: AsJson = False) -> None:
+    """Print the versions of Innkeeper, Python and the Temporal server program.
+
+    Example: innkeeper version
+    """
     import platform
     from importlib.metadata import version as installed
 
@@ -171,5 +184,8 @@ def version() -> None:
         server = find_binary().version
     except ServerMissing:
         server = "missing"
+    if as_json:
+        print_json({"innkeeper": installed("innkeeper"), "python": platform.python_version(), "temporal": server})
+        return
     line = f"innkeeper {installed('innkeeper')}, Python {platform.python_version()}, Temporal CLI {server}"
     console().print(line, highlight=False, soft_wrap=True)
