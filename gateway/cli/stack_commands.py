@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 def status(as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Say what runs here: address, processes, logs, and how many runs there are. Exit code 3 when nothing runs."""
+    """Say what runs here: address, processes, logs, and how many runs there are. Exit code 3 when nothing runs.
+
+    Example: innkeeper status --json
+    """
     from innkeeper.gateway.process.data_dir import holder_of
 
     folder = data_folder(data_dir)

@@ -42,6 +42,7 @@ wait_until = NodeDefinition(
             display_name="Moment",
             description="ISO 8601, such as 2030-01-31T08:00:00Z; without a zone it is UTC.",
             required=True,
+            config={"placeholder": "2030-01-31T08:00:00Z"},
         ),
     },
     outputs={"value": VALUE_OUT},
