@@ -31,6 +31,7 @@ Json = dict[str, Any]
 SAYS = examples()
 HTTP_PAGE = (DOCS / "http-api.md").read_text()
 WS_PAGE = (DOCS / "websocket.md").read_text()
+ORIGIN = "https://example.org"
 ADDRESS = "127.0.0.1:8090"
 WAITING = {
     "nodes": [
@@ -44,7 +45,7 @@ WAITING = {
 @pytest.fixture(scope="module")
 async def stack(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack with the workflow `greeting` in its library, and the channels of the examples."""
-    stack = Stack(temporal, tmp_path_factory.mktemp("documented"))
+    stack = Stack(temporal, tmp_path_factory.mktemp("documented"), {"allowed_origins": (ORIGIN,)})
     library = stack.data / "shared" / "library" / "workflows"
     library.mkdir(parents=True)
     (library / "greeting.json").write_text(json.dumps(SAYS["flow-greeting"]))
@@ -159,6 +160,16 @@ async def test_error_of_the_page_is_the_one_that_is_sent(http: httpx.AsyncClient
     body = {"nodes": [{"id": "way", "type": "core:Branch"}]}
     answer = await http.post("/api/prompt", json=body)
     assert (answer.status_code, answer.json()) == (422, SAYS["http-error"])
+
+
+async def test_page_of_an_allowed_origin_has_the_socket_but_no_cors(stack: Stack, http: httpx.AsyncClient) -> None:
+    answer = await http.get("/api/nodes", headers={"Origin": ORIGIN})
+    preflight = await http.options("/api/prompt", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"})
+    assert (answer.status_code, preflight.status_code) == (200, 405)
+    assert [name for name in (*answer.headers, *preflight.headers) if name.startswith("access-control")] == []
+    async with connect(stack.ws_url, origin=ORIGIN, proxy=None) as socket:
+        await socket.send('{"type": "SUBSCRIBE", "payload": {"promptId": "nobody"}}')
+        assert (await told(socket, "error"))["payload"]["code"] == "run_not_found"
 
 
 def test_every_code_of_the_table_is_sent_with_its_status() -> None:

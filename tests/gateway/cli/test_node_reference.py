@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from typer.testing import CliRunner
 
+from innkeeper.gateway.cli.commands import app
 from innkeeper.gateway.cli.node_page import example_of, find_node
 from innkeeper.gateway.cli.node_reference import CATEGORIES, node_section, reference_page
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
@@ -34,7 +36,7 @@ def problems_of(document: WorkflowDocument) -> Sequence[Problem]:
         return error.problems
 
 
-def test_page_is_what_the_command_prints() -> None:
+def test_page_is_what_the_code_writes() -> None:
     assert (DOCS / "node-reference.md").read_text() == reference_page(NODES)
 
 
@@ -73,3 +75,13 @@ def test_bars_in_a_text_do_not_break_the_table() -> None:
     slot = {"dataFlowType": "STRING", "required": True, "description": "a | b"}
     node = {"type": "Odd", "fullType": "my:Odd", "inputs": {"x": slot}}
     assert "| `x` | string | required |  | a \\| b |" in node_section(node)
+
+
+def test_command_prints_the_page_and_the_section_of_one_type() -> None:
+    def printed(*words: str) -> str:
+        done = CliRunner().invoke(app, ["nodes", "--markdown", "--offline", *words])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert printed() == reference_page(NODES)
+    assert printed("textmerge") == section("core:TextMerge")
