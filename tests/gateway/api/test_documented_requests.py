@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from temporalio.client import Client
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 
 from innkeeper.gateway import errors
 from innkeeper.gateway.api.control import MAX_ANSWER_BYTES
@@ -149,6 +151,19 @@ async def test_files_are_written_read_and_deleted(stack: Stack, folder: Path) ->
     assert (read, deleted) == ("remember the lamp", "")
 
 
+async def test_token_of_the_page_is_taken_and_asked_for(temporal: Client, tmp_path: Path, folder: Path) -> None:
+    stack = Stack(temporal, tmp_path / "data", {"access_token": "let me in"})
+    async with stack.gateway():
+        (line,) = commands("Access")
+        refused, served = [
+            json.loads(await output_of(stack, folder, "bash", "-c", f"INNKEEPER_ACCESS_TOKEN='{token}'; {line}"))
+            for token in ("wrong", "let me in")
+        ]
+    stack.close()
+    assert refused["code"] == "unauthorized"
+    assert served == {"running": [], "pending": []}
+
+
 async def test_script_of_the_page_prints_events_and_the_output(stack: Stack, folder: Path) -> None:
     (script,) = code_blocks(HTTP_PAGE, "python")
     printed = (await output_of(stack, folder, sys.executable, "-c", script)).splitlines()
@@ -220,6 +235,14 @@ async def test_conversation_goes_as_the_page_has_it(stack: Stack) -> None:
         assert shape(await told(socket, "SUBSCRIBED")) == shape(SAYS["ws-subscribed"])
         first = await told(socket, "EXECUTION_STATUS_UPDATE")
         assert first["seq"] == 1
+
+
+async def test_message_that_is_too_long_ends_the_socket(stack: Stack) -> None:
+    async with connect(stack.ws_url, proxy=None) as socket:
+        with contextlib.suppress(ConnectionClosed):  # it may end while the message is still on its way
+            await socket.send("x" * (MAX_FRAME_BYTES + 1))
+        await asyncio.wait_for(socket.wait_closed(), 30)
+    assert socket.close_code == 1009
 
 
 async def test_script_of_the_socket_page_sees_the_end(stack: Stack, folder: Path) -> None:
