@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from innkeeper.gateway.cli.live_view import clean
 from innkeeper.gateway.cli.markdown import code, paragraph, table
 from innkeeper.gateway.cli.node_page import (
     JsonObject,
@@ -59,13 +60,13 @@ _PLACES = {
 
 
 def reference_page(nodes: Iterable[JsonObject]) -> str:
-    """The whole page, by category and type."""
+    """The whole page, by category and type. Texts of plugins cannot command the terminal it is printed to."""
     by_category: dict[str, list[JsonObject]] = {}
     for node in sorted(nodes, key=lambda node: (_category_of(node), str(node["fullType"]))):
         by_category.setdefault(" · ".join(filter(None, _category_of(node))), []).append(node)
     index = _index(node for found in by_category.values() for node in found)
     sections = ("\n".join((f"## {title}\n", *map(node_section, found))) for title, found in by_category.items())
-    return "\n".join((_HEAD, index, *sections))
+    return clean("\n".join((_HEAD, index, *sections)))
 
 
 def node_section(node: JsonObject) -> str:
@@ -78,7 +79,7 @@ def node_section(node: JsonObject) -> str:
     blocks += [_slots("setting", _settings(node), kind="input")]
     blocks += [_modes(node) if has_modes else _slots("output", node.get("outputs") or {}, kind="output")]
     blocks += [f"<!-- example: {example_name(node)} -->\n```json\n{pretty(example_of(node))}```\n"]
-    return "\n".join(block for block in blocks if block)
+    return clean("\n".join(block for block in blocks if block))
 
 
 def example_name(node: JsonObject) -> str:

@@ -33,7 +33,7 @@ wait_until = NodeDefinition(
     type="WaitUntil",
     category="Control",
     display_name="Wait until",
-    display_names={"zh": "等到"},
+    display_names={"zh": "等待至指定时间"},
     description="Hands a value on at a moment; at once, when the moment is past.",
     inputs={
         "value": VALUE_IN,

@@ -71,10 +71,10 @@ def test_modes_with_the_same_slots_are_one_row() -> None:
     assert "`det` (行列式)" not in rows[0]
 
 
-def test_bars_in_a_text_do_not_break_the_table() -> None:
-    slot = {"dataFlowType": "STRING", "required": True, "description": "a | b"}
+def test_texts_of_plugins_break_no_table_and_command_no_terminal() -> None:
+    slot = {"dataFlowType": "STRING", "required": True, "description": "a |\x1b[2J\n b"}
     node = {"type": "Odd", "fullType": "my:Odd", "inputs": {"x": slot}}
-    assert "| `x` | string | required |  | a \\| b |" in node_section(node)
+    assert "| `x` | string | required |  | a \\|[2J b |" in node_section(node)
 
 
 def test_command_prints_the_page_and_the_section_of_one_type() -> None:
