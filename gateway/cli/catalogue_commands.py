@@ -35,6 +35,9 @@ def nodes(
     type: Annotated[str | None, typer.Argument(help="A node type, to see its slots and an example.")] = None,
     *,
     as_json: AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all about them as a page: docs/node-reference.md.")
+    ] = False,
     plugins: Plugins = None,
     offline: Offline = False,
     data_dir: DataDirectory = None,
@@ -42,9 +45,10 @@ def nodes(
 ) -> None:
     """List the node types that workflows can use here, or show one.
 
-    Example: innkeeper nodes core:OpenAI
+    Example: innkeeper nodes, or innkeeper nodes core:Template
     """
     from innkeeper.gateway.cli.node_page import find_node, node_page, unknown_node
+    from innkeeper.gateway.cli.node_reference import node_section, reference_page
     from innkeeper.gateway.cli.tables import nodes_table
 
     found = None
@@ -60,10 +64,14 @@ def nodes(
             raise typer.Exit(INVALID)
         if as_json:
             print_json(one)
+        elif markdown:
+            print(node_section(one), end="")
         else:
             console().print(node_page(one))
     elif as_json:
         print_json(found)
+    elif markdown:
+        print(reference_page(found), end="")
     else:
         console().print(nodes_table(found))
 

@@ -60,7 +60,7 @@ def approvals(
 ) -> None:
     """List what waits for somebody's approval; of one run also what was answered.
 
-    Example: innkeeper approvals last
+    Example: innkeeper approvals, or innkeeper approvals last
     """
     from innkeeper.gateway.cli.control_command import approval_blocks
 

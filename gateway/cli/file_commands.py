@@ -27,7 +27,7 @@ def put(
 ) -> None:
     """Upload a file for workflows to read. Needs a running gateway.
 
-    Example: innkeeper put card.png user://cards/
+    Example: innkeeper put book.json user://library/world-books/book.json
     """
     from innkeeper.gateway.cli.file_command import put_file, put_line
 
@@ -50,7 +50,7 @@ def get(
 ) -> None:
     """Download a file that workflows have read or written. Needs a running gateway.
 
-    Example: innkeeper get user://story.txt -
+    Example: innkeeper get user://notes/today.txt
     """
     from innkeeper.gateway.cli.file_command import get_file
 
@@ -66,7 +66,7 @@ def list_files(
 ) -> None:
     """List the files below a folder: user:// (yours), shared:// or system://. Needs a running gateway.
 
-    Example: innkeeper ls user://
+    Example: innkeeper ls user://library/
     """
     from innkeeper.gateway.cli.file_command import list_below, upload_hint
     from innkeeper.gateway.cli.tables import files_table

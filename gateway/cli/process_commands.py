@@ -46,7 +46,7 @@ def up(
 ) -> None:
     """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again.
 
-    Example: innkeeper up --plugins plugins --watch
+    Example: innkeeper up --workers 4
     """
     from innkeeper.gateway.cli.signals import Stopping
     from innkeeper.gateway.process.local_stack import StackOptions, stay_up
@@ -108,7 +108,7 @@ def gateway(
 ) -> None:
     """Run a gateway alone, beside a Temporal server of your own.
 
-    Example: innkeeper gateway --temporal localhost:7233
+    Example: innkeeper gateway --temporal 127.0.0.1:7233
     """
     from innkeeper.gateway.serve import main as serve
 
