@@ -31,7 +31,7 @@ UP = Command(
 def recipes() -> dict[str, str]:
     """`make up` and the like to the command behind them: a reader's environment is there already."""
     text = (ROOT / "Makefile").read_text()
-    found = re.findall(r"^(\w+): \$\(STAMP\) ##.*\n\t\$\(BIN\)/(innkeeper .*)$", text, re.MULTILINE)
+    found = re.findall(r"^(\w+): \$\(STAMP\) ##.*\n\t\$\(BIN\)/(innkeeper [^>]*?)$", text, re.MULTILINE)
     return {f"make {target}": command for target, command in found}
 
 
