@@ -32,6 +32,7 @@ from typing import Self
 
 COMMAND_S = 90.0
 UP_S = 90.0
+STOP_S = 30.0
 LOOK_S = 30.0
 LOOKS = ("innkeeper approvals", "innkeeper runs", "innkeeper show", "innkeeper status")
 SHOWN_CHARS = 3_000
@@ -165,15 +166,20 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._up is not None and self._up.poll() is None:
-            self._up.send_signal(signal.SIGINT)
-            self._up.wait(30)
         self._kill_shell()
         self._shell.wait(10)
         for pipe in (self._shell.stdin, self._shell.stdout):
             with contextlib.suppress(BrokenPipeError):
                 assert pipe is not None
                 pipe.close()
+        if self._up is not None and self._up.poll() is None:
+            self._up.send_signal(signal.SIGINT)
+            try:
+                self._up.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self._up.kill()  # its children end with it
+                self._up.wait(STOP_S)
+                raise
 
     def do(self, step: Step) -> str:
         """Do what the page says. Raises AssertionError when it goes otherwise than the page says; gives the output."""
