@@ -11,11 +11,11 @@ CODE := $(PACKAGES) src tests
 # Folders whose tests need no Temporal server.
 UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tests/workflows/document \
 	tests/workflows/test_plan.py tests/gateway/events tests/gateway/store tests/gateway/test_settings.py \
-	tests/gateway/cli --ignore tests/gateway/cli/test_file_command.py tests/activities/test_gateway_link.py \
+	tests/gateway/cli --ignore tests/gateway/cli/test_file_command.py tests/activities/link/test_gateway_link.py \
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format chaos fuzz bench bench-peers bench-growth clean
+.PHONY: help demo up test test-long lowest lint types format chaos chaos-long fuzz bench bench-peers bench-growth clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -34,8 +34,10 @@ test: $(STAMP) ## Run the tests
 	$(BIN)/pytest $(SPREAD)
 
 test-long: $(STAMP) ## Run the tests in their long form: many examples at random, 10,000 nodes, 1,000 MB, 5,000 items
+# The crash tests once more with workers that keep one run in memory: nearly every workflow task then replays its run.
 	TESTS_LONG=1 FOR_EACH_ITEMS=5000 BIG_VALUES_MB=1000 LARGE_NODES=10000 LARGE_ACTIVITIES=20000 REPLAY_RUNS=200 \
 		$(BIN)/pytest $(SPREAD)
+	TESTS_LONG=1 INNKEEPER_MAX_CACHED_WORKFLOWS=1 $(BIN)/pytest $(SPREAD) tests/crash --ignore tests/crash/test_chaos.py
 
 lowest: $(LOWEST)/.stamp ## Run the tests that need no Temporal server with the lowest versions that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(UNIT_TESTS)
@@ -51,8 +53,11 @@ format: $(STAMP) ## Format the code and sort imports
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-chaos: $(STAMP) ## Kill, stop and cut off processes at random under streaming runs for a minute
-	TESTS_LONG=1 CHAOS_SECONDS=60 CHAOS_RUNS=20 $(BIN)/pytest tests/crash/test_chaos.py
+chaos: $(STAMP) ## Kill, stop, block and cut off processes at random under runs of all kinds for a minute
+	TESTS_LONG=1 CHAOS_SECONDS=60 $(BIN)/pytest tests/crash/test_chaos.py
+
+chaos-long: $(STAMP) ## The same for ten minutes, with stops of up to 40 s
+	TESTS_LONG=1 CHAOS_SECONDS=600 $(BIN)/pytest tests/crash/test_chaos.py
 
 fuzz: $(STAMP) ## Feed 1,000,000 damaged and made-up inputs to all that reads what others send
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from temporalio import activity
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -35,7 +34,10 @@ from innkeeper.nodes.call import (
     kind_of,
     listed,
 )
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 
+MAX_STORED_DEPTH = 250
+"""More than a node may give: items and rounds are put together to lists and objects of results."""
 SLICE_ITEMS = 1_000
 SLICE_BYTES = 300_000
 """JSON of a value's parts that travels at once."""
@@ -103,14 +105,14 @@ class EngineActivities:
         size = 0
         for item in value[start : start + SLICE_ITEMS]:
             items.append(await self._light(item))
-            size += len(orjson.dumps(items[-1]))
+            size += len(_encoded(items[-1]))
             if size > SLICE_BYTES:
                 break
         return items
 
     async def _fields(self, value: dict[str, Any]) -> dict[str, Any]:
         fields = {key: await self._light(item) for key, item in value.items()}
-        if len(orjson.dumps(fields)) > SLICE_BYTES:
+        if len(_encoded(fields)) > SLICE_BYTES:
             message = f"an object of {len(fields)} fields is too large to go through it field by field"
             raise ApplicationError(f"{message}; nest what belongs together", type="value_too_large", non_retryable=True)
         return fields
@@ -175,12 +177,20 @@ class EngineActivities:
 
     async def _light(self, value: Any) -> Any:
         """The value itself, or a reference when it is large or would be taken for one."""
-        is_light = len(orjson.dumps(value)) <= INLINE_LIMIT and not holds_marker(value)
+        is_light = len(_encoded(value)) <= INLINE_LIMIT and not holds_marker(value)
         return value if is_light else await self._store(value)
 
     async def _store(self, value: Any) -> dict[str, Any]:
-        data = orjson.dumps(value)
+        data = _encoded(value)
         return await self._values.store(data, JSON_MIME, data[:PREVIEW_CHARS].decode(errors="ignore"))
+
+
+def _encoded(value: Any) -> bytes:
+    """Raises ApplicationError: lists and objects put together out of good ones can still be nested too deeply."""
+    try:
+        return encode_json(value, max_depth=MAX_STORED_DEPTH).data
+    except NotJsonData as error:
+        raise ApplicationError(f"what is to be stored {error}", type="invalid_output", non_retryable=True) from None
 
 
 @contextlib.contextmanager

@@ -6,19 +6,18 @@ A node may hand over anything: values of its own classes, numbers that JSON has 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping, Set
 from typing import Any
 
 import orjson
 
+from innkeeper.nodes.json_values import whole_text
 from innkeeper.nodes.node import MAX_WARNING_CHARS, MAX_WARNING_CODE_CHARS, MAX_WARNINGS
 
 MAX_MESSAGE_CHARS = 10_000
 MAX_CODE_CHARS = 100
 MAX_DETAILS_BYTES = 64 * 1024
 MAX_DEPTH = 50
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _OMITTED = {"note": f"details of more than {MAX_DETAILS_BYTES} bytes of JSON, or that cannot be read, are left out"}
 
 
@@ -41,7 +40,7 @@ def printable(value: object, limit: int = MAX_MESSAGE_CHARS) -> str:
         text = value if isinstance(value, str) else str(value)
     except Exception:  # whatever the `__str__` of a node's own class does
         text = type(value).__name__
-    return _SURROGATE.sub("\ufffd", text[:limit])
+    return whole_text(text[:limit])
 
 
 def error_code(value: object) -> str:
@@ -70,17 +69,6 @@ def warnings_of(told: Iterable[object]) -> list[dict[str, str]]:
         }
         for item in proper
     ]
-
-
-def mended(value: object) -> object:
-    """JSON data without what only some readers take: lone surrogates become U+FFFD, integers beyond 64 bits floats."""
-    if isinstance(value, str):
-        return _SURROGATE.sub("\ufffd", value)
-    if isinstance(value, dict):
-        return {mended(key): mended(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [mended(item) for item in value]
-    return finite_number(value) if type(value) is int else value
 
 
 class _TooLargeError(Exception):

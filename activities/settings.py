@@ -175,8 +175,8 @@ def worker_token(settings: WorkerSettings) -> str:
         return settings.worker_token.get_secret_value()
     path = settings.data_dir / "worker.token"
     try:
-        return path.read_text().strip()
-    except OSError as error:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError) as error:
         message = f"no worker token: {path.name} in the data directory is not readable; start the gateway first"
         raise SettingsError(message, code="noworker_token") from error
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from starlette.requests import HTTPConnection
 from innkeeper.gateway.events.audit import audit
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
-from innkeeper.gateway.events.sqlite import SqliteEventLog
+from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.metrics import Metrics
@@ -38,18 +39,22 @@ from innkeeper.gateway.runs.signing_client import SigningClient
 from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.termination import Terminator
+from innkeeper.gateway.salvage.database import DatabaseFile, boot_id
+from innkeeper.gateway.salvage.heal import Databases
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
-from innkeeper.gateway.store.engine import UnknownSchema, ensure_schema, open_engine, sqlite_url
+from innkeeper.gateway.store.broadcasts import BroadcastStore
+from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
+from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
-from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
-from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys
+from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
+from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys, heal_signing_keys
 from innkeeper.workflows.signing import Signer
 
 logger = logging.getLogger("innkeeper.gateway")
@@ -100,9 +105,18 @@ def container_of(connection: HTTPConnection) -> Container:
 async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Put a gateway together, keep its tasks going, and take it apart in the opposite order."""
     async with contextlib.AsyncExitStack() as stack:
-        container = await _compose(settings, stack)
+        databases = Databases(
+            DatabaseFile(settings.store_path, boot_id()),
+            DatabaseFile(settings.events_path, boot_id()),
+            settings.user,
+            create_store,
+            create_log,
+        )
+        # From the start on: to save what can be read of a large database takes longer than a process may be silent.
+        stack.push_async_callback(_stop, run_critical(give_life_signs(os.environ), "life-signs"))
+        container = await _compose(settings, stack, databases)
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
-        await container.finisher.resume()
+        await container.finisher.resume(log_has_holes=databases.log_was_damaged)
         stack.push_async_callback(container.finisher.stop)
         stack.push_async_callback(container.control.stop)
         stack.push_async_callback(container.stuck_runs.stop)
@@ -113,22 +127,28 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "stuck-runs": container.stuck_runs.keep_looking(),
             "retention": container.retention.keep_clean(),
             "garbage-collector": container.retention.keep_collected(),
-            "life-signs": give_life_signs(os.environ),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
         recovery = run_critical(container.launcher.recover(), "places-recovery", may_return=True)
         stack.push_async_callback(_stop, recovery)
+        stack.push_async_callback(container.external_events.stop)
+        resuming = asyncio.create_task(container.external_events.resume(), name="broadcast-recovery")
+        stack.push_async_callback(_stop, resuming)
         stack.push_async_callback(container.clients.close_all)
         stack.callback(container.workers.close_all)
         yield container
 
 
-async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Container:
+async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
     data = DataDir.open(settings.data_dir)
-    store = await _open_store(settings, stack)
-    log = await _open_log(settings)
+    await _healed(databases)
+    # Called last when the gateway stops: the files are closed by then.
+    stack.callback(databases.note_closed)
+    store, broadcasts = await _open_store(settings, stack, databases.store)
+    log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
+    databases.note_open()
     hub = Hub(log)
     catalogue = load_catalogue(settings.plugins)
     metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
@@ -142,6 +162,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
     blobs = FolderBlobs(data.root / "blobs")
     key = load_or_create_key(data.root, os.environ)
     secrets = SecretStore(data.root / "secrets", key)
+    await asyncio.to_thread(tell_unreadable, secrets, data.root)
     workflows = WorkflowFiles.of(data.root)
     admission = Admission(catalogue, workflows, blobs, secrets, run_timeout_s=settings.run_timeout_s)
     temporal = TemporalLink(settings, [SigningClient(await _signer(data.root / SIGNING_FILE, key, store))])
@@ -238,7 +259,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack) -> Cont
         retention=retention,
         control=control,
         approvals=Approvals(store, run_log, temporal),
-        external_events=ExternalEvents(store, run_log, temporal),
+        external_events=ExternalEvents(store, run_log, temporal, broadcasts),
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,
@@ -249,17 +270,33 @@ async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:
     """Signs for this data directory; its file is made before the first run is started with it.
 
     Raises:
-        SigningKeysUnusable: The file is damaged.
+        SigningKeysUnusable: The file cannot be read.
     """
+    await asyncio.to_thread(heal_signing_keys, path, key)
     if not await asyncio.to_thread(path.exists):
-        create_signing_keys(path, [row.id for row in await store.unsealed()])
+        create_signing_keys(path, key, [row.id for row in await store.unsealed()])
     keys = SigningKeys(path, key)
     keys.current()
     return Signer(keys)
 
 
-async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> RunStore:
-    engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync)
+async def _healed(databases: Databases) -> None:
+    """Whatever is damaged is put aside before it is opened."""
+    try:
+        await asyncio.to_thread(databases.heal)
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        where = f"{str(databases.store.path.name)!r} or {str(databases.log.path.name)!r}"
+        raise StoreUnusable(
+            f"{where} in {str(databases.store.path.parent)!r} cannot be opened ({reason}): make both readable and "
+            "writable, see that the disk is not full, or restore a backup"
+        ) from error
+
+
+async def _open_store(
+    settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile
+) -> tuple[RunStore, BroadcastStore]:
+    engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
         await ensure_schema(engine)
@@ -274,14 +311,17 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack) -> R
             f"{str(settings.store_path)!r} cannot be opened ({reason}): make it readable and writable, restore a "
             "backup, or move it away (this gateway then forgets its runs)"
         ) from error
-    store = RunStore(engine)
+    writes = WriteBatcher(engine)
+    store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return store
+    return store, BroadcastStore(engine, writes)
 
 
-async def _open_log(settings: Settings) -> EventLog:
+async def _open_log(settings: Settings, file: DatabaseFile) -> EventLog:
     try:
-        return await SqliteEventLog.open(settings.events_path, full_sync=settings.full_sync)
+        return await SqliteEventLog.open(
+            settings.events_path, full_sync=settings.full_sync, on_damage=file.note_suspect
+        )
     except LogUnavailable as error:
         raise StoreUnusable(
             f"{str(settings.events_path)!r} cannot be opened ({error.message}): make it readable and writable, or move "

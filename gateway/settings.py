@@ -23,11 +23,13 @@ from innkeeper.nodes.process.settings import (
     setting,
 )
 from innkeeper.nodes.process.variables import PREFIX
+from innkeeper.nodes.services.damaged import set_aside, tell
 from innkeeper.nodes.services.resources import MAX_RESOURCE_BYTES
 
 __all__ = ["Settings", "SettingsError", "worker_token"]
 
 YEAR_S = 31_536_000
+MIN_TOKEN_CHARS = 16
 CENTURY_DAYS = 36_500
 
 
@@ -148,18 +150,27 @@ class Settings(ProcessSettings):
 def worker_token(settings: Settings) -> str:
     """The token workers show: the configured one, else that of the data directory, made on first use.
 
-    Raises:
-        SettingsError: The file is there, but empty: everybody would know that token.
+    A file that holds no token of enough characters is put aside, and a new token made: everybody could guess that one.
     """
     if settings.worker_token:
         return settings.worker_token.get_secret_value()
     path = settings.data_dir / "worker.token"
-    if not path.exists():
-        _write_once(path, secrets.token_urlsafe(32))
-    token = path.read_text(encoding="ascii", errors="replace").strip()
-    if not token:
-        raise SettingsError(f"{str(path)!r} is empty: delete it, then a new token is made")
-    return token
+    for _ in range(2):
+        if not os.path.lexists(path):
+            _write_once(path, secrets.token_urlsafe(32))
+        if (token := _read_token(path)) is not None:
+            return token
+        aside = set_aside(path)
+        tell(settings.data_dir, f"{path.name} was damaged and is made anew; the damaged file is kept as {aside.name}")
+    raise SettingsError(f"{str(path)!r} cannot be written and read again: make the data directory writable")
+
+
+def _read_token(path: Path) -> str | None:
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
+    return token if len(token) >= MIN_TOKEN_CHARS and token.isprintable() and " " not in token else None
 
 
 def _write_once(path: Path, text: str) -> None:

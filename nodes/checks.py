@@ -10,6 +10,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, BypassBehavior, Input, Mode, NodeDefinition, Output
 from innkeeper.nodes.errors import PluginLoadError
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 
 _NAME = re.compile(r"[^\s:/]+")
 _SUB_HANDLE = re.compile(r"__\d+$")
@@ -65,6 +66,17 @@ def _slot_problems(where: str, slots: Any, kind: type[Input] | type[Output]) -> 
             yield f"{where}: slot {key!r} must be an {kind.__name__}, found {type(slot).__name__}"
         elif slot.data_flow_type not in DATA_FLOW_TYPES:
             yield f"{where}: slot {key!r} has type {slot.data_flow_type!r}; types are {', '.join(DATA_FLOW_TYPES)}"
+        elif isinstance(slot, Input) and (problem := _data_problem(slot.config)):
+            yield f"{where}: config of slot {key!r} {problem}"
+
+
+def _data_problem(value: Any) -> str:
+    """Why a value of an author cannot go into plans and to editors; "" when it can."""
+    try:
+        changes = encode_json(value).changes
+    except NotJsonData as error:
+        return str(error)
+    return "holds what is no JSON (NaN, a great integer, half a character, or a key that is no text)" if changes else ""
 
 
 def _mode_slot_problems(modes: Any) -> Iterator[str]:
@@ -176,6 +188,9 @@ def _behaviour_problems(
     if not isinstance(behaviour, BypassBehavior):
         yield f"{where} {behaviour!r} must be 'mute' or a BypassBehavior"
         return
+    for key, value in behaviour.defaults.items():
+        if problem := _data_problem(value):
+            yield f"{where}: default of output {key!r} {problem}"
     if any_slot:
         return
     for key in (*behaviour.pass_through, *behaviour.defaults):

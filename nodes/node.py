@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from innkeeper.nodes.json_values import whole_text
+
 ChunkType = Literal["text_chunk", "tool_call_chunk", "finish_reason_chunk", "usage_chunk", "error_chunk", "custom"]
 Inputs = dict[str, Any]
 
@@ -17,7 +19,6 @@ MAX_WARNINGS = 20
 MAX_WARNING_CHARS = 500
 MAX_WARNING_CODE_CHARS = 64
 _NOT_IN_CODE = re.compile("[^a-z0-9]+")
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ def _printable(value: object) -> str:
         text = str(value)
     except Exception:  # whatever the `__str__` of a node's own class does
         text = type(value).__name__
-    return _SURROGATE.sub("\ufffd", text)
+    return whole_text(text)
 
 
 def _shortened(text: str) -> str:

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 
 from innkeeper.nodes.call import kind_of
 from innkeeper.nodes.errors import PluginLoadError
+from innkeeper.nodes.json_values import InvalidJson, read_json
 from innkeeper.nodes.manifest import ConfigOption, PluginManifest
 from innkeeper.nodes.plugins import PluginStatus
 
@@ -75,13 +76,14 @@ def _read(file: Path) -> dict[str, JsonValue]:
     try:
         with file.open("rb") as stream:
             data = stream.read(MAX_SETTINGS_BYTES + 1)
-        settings = orjson.loads(data) if len(data) <= MAX_SETTINGS_BYTES else None
+        settings = read_json(data) if len(data) <= MAX_SETTINGS_BYTES else None
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise PluginLoadError(f"{file.name} cannot be read: {error.strerror}") from error
-    except orjson.JSONDecodeError as error:
-        raise PluginLoadError(f"{file.name} is not JSON (line {error.lineno})") from error
+    except InvalidJson as error:
+        place = "" if error.position is None else f" (line {error.position[0]})"
+        raise PluginLoadError(f"{file.name} is not JSON{place}: {error.reason}") from error
     if not isinstance(settings, dict):
         raise PluginLoadError(f"{file.name} must be a JSON object of at most {MAX_SETTINGS_BYTES} bytes")
     return settings

@@ -14,8 +14,9 @@ from innkeeper.workflows.signing import Signer
 
 def signer_of(data: Path) -> Signer:
     """A signer with the keys of a data directory, which are made when they are missing."""
-    create_signing_keys(data / SIGNING_FILE, ())
-    return Signer(SigningKeys(data / SIGNING_FILE, load_or_create_key(data, {})))
+    secret = load_or_create_key(data, {})
+    create_signing_keys(data / SIGNING_FILE, secret, ())
+    return Signer(SigningKeys(data / SIGNING_FILE, secret))
 
 
 def signing_client(client: Client, data: Path) -> Client:

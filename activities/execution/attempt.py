@@ -83,6 +83,12 @@ class Attempt:
             # First, for only so many are kept.
             self.told.insert(0, {"code": "secret_masked", "message": f"{what}. Give the SecretRef on instead."})
 
+    def warn(self, code: str, message: str) -> None:
+        """Tell the user of something about this node, beside what the node tells."""
+        warning = {"code": code, "message": message}
+        if warning not in self.told:
+            self.told.append(warning)
+
     @property
     def number(self) -> int:
         """1 for the first attempt; those that only waited are counted."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -22,6 +21,7 @@ from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
 from innkeeper.nodes.errors import NodeMustWait
 from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
+from innkeeper.nodes.json_values import json_size
 
 YIELD_TO_LOOP_MS = 10.0
 """How long nodes that never wait may keep the worker's loop to themselves."""
@@ -143,7 +143,7 @@ class _Segment:
 
     def has_room_for(self, outcome: Outcome) -> bool:
         """Is what one node gave little enough? Then it is counted."""
-        size = len(orjson.dumps(outcome))
+        size = json_size(outcome)
         if size > self.call.budget_bytes:
             return False
         self._bytes += size

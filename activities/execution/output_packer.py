@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, ItemsView, Mapping
 from typing import Any
 
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.stream import Collected
 from innkeeper.activities.execution.values import OutputMask, Values
 from innkeeper.nodes.call import NodeCall
+from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.json_values import whole_text
 from innkeeper.nodes.services.masking import forms_of_all, mask
 
 
@@ -21,16 +23,20 @@ class OutputPacker:
     async def pack(self, attempt: Attempt, given: Mapping[str, Any], collected: Collected) -> dict[str, Any]:
         """Batch outputs as `Values` packs them; a stream slot holds `{"text", "chunks"[, "items"]}`.
 
+        What is no JSON but can be made so is changed, and the user is warned.
+
         Raises:
-            InvalidNode: The node gave a value that is no data.
+            InvalidNode: The node gave no mapping of texts, or a value that is no data.
         """
         call, forms = attempt.call, forms_of_all(attempt.secrets.revealed)
-        masking = OutputMask(forms)
-        outputs = {
-            slot: await self._values.pack(slot, value, call.seal.get(slot, ()), attempt.secrets, masking=masking)
-            for slot, value in ((mask(name, forms), value) for name, value in given.items())
-            if slot not in call.streams
-        }
+        masking, outputs = OutputMask(forms), dict[str, Any]()
+        for name, value in _outputs_in(given):
+            slot = mask(name, forms)
+            if slot not in call.streams:
+                seal, on_change = call.seal.get(slot, ()), _warning(attempt, slot)
+                outputs[slot] = await self._values.pack(
+                    slot, value, seal, attempt.secrets, masking=masking, on_change=on_change
+                )
         for slot in call.streams:
             outputs[slot] = await self._pack_stream(slot, collected)
         attempt.note_masked(masking.masked)
@@ -51,3 +57,19 @@ class OutputPacker:
         if collected.items is not None:
             packed["items"] = await self._values.pack(slot, collected.items)
         return packed
+
+
+def _outputs_in(given: Any) -> ItemsView[str, Any]:
+    if not isinstance(given, Mapping):
+        raise InvalidNode(f"the node gave {type(given).__name__}; expected a mapping of outputs")
+    # Names are keys of messages, tables and events: none may be what JSON has no key for.
+    for slot in given:
+        if not isinstance(slot, str):
+            raise InvalidNode(f"the node gave an output whose name is of type {type(slot).__name__}; names are texts")
+        if whole_text(slot) != slot:
+            raise InvalidNode("the node gave an output whose name holds half of a surrogate pair")
+    return given.items()
+
+
+def _warning(attempt: Attempt, slot: str) -> Callable[[str], None]:
+    return lambda change: attempt.warn("output_changed", f"output {slot!r}: {change}")

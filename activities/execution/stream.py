@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.errors import redact
@@ -15,9 +17,10 @@ from innkeeper.activities.link.follower import ChunksOf, Follower, Reader, one_c
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
 from innkeeper.activities.link.pending_answers import Answer
-from innkeeper.activities.sanitize import mended, printable
+from innkeeper.activities.sanitize import printable
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeError, NodeMustWait
+from innkeeper.nodes.json_values import NotJsonData, TextJoiner, encode_json
 from innkeeper.nodes.node import Chunk, Outputs
 from innkeeper.nodes.services.masking import ChunkMask, forms_of_all
 
@@ -155,6 +158,7 @@ class StreamOutput:
         self._known_secrets = 0
         wants_items = attempt.call.collect_chunks
         self.collected = Collected(items=[] if wants_items else None)
+        self._joiner = TextJoiner()
         if answer.next:
             self.collected.count = answer.next
             self.collected.parts.append(answer.text)
@@ -170,14 +174,14 @@ class StreamOutput:
                     break
                 if not isinstance(item, Chunk):
                     raise InvalidNode(f"the node yielded {type(item).__name__}; yield Chunk, or Outputs last")
-                for chunk in self._masked(item):
-                    self._publish(chunk)
+                self._publish_whole(item)
                 if item.type == "error_chunk":
                     raise await self._error_behind(items, item)
                 if self.collected.count % YIELD_TO_LOOP_EVERY == 0:
                     await asyncio.sleep(0)
                 if self._attempt.call.keep_chunks:
                     await self._wait_for_room()
+        self._publish_rest()
         for chunk in self._masking.end():
             self._publish(chunk)
         if self._masking.has_masked:
@@ -196,11 +200,46 @@ class StreamOutput:
             chunks += self._masking.end()
         return chunks
 
+    def _publish_whole(self, chunk: Chunk) -> None:
+        """Publish a chunk of text up to its last whole character, any other chunk behind the text before it."""
+        if chunk.type != "text_chunk" or not isinstance(chunk.content, str):
+            self._publish_rest()
+        elif chunk.content:
+            text = self._joiner.feed(chunk.content)
+            if not text:
+                return
+            chunk = chunk if text == chunk.content else replace(chunk, content=text)
+        self._publish_masked(self._clean(chunk))
+
+    def _publish_masked(self, chunk: Chunk) -> None:
+        for part in self._masked(chunk):
+            self._publish(part)
+
+    def _publish_rest(self) -> None:
+        """Half a character whose other half has not come."""
+        if rest := self._joiner.end():
+            self._publish_masked(Chunk("text_chunk", rest))
+
+    def _clean(self, chunk: Chunk) -> Chunk:
+        """The chunk as JSON data. Raises InvalidNode when it is none."""
+        if not isinstance(chunk.type, str) or not isinstance(chunk.extra, Mapping):
+            raise InvalidNode("the node yielded a chunk whose type is no text, or whose extra fields are no mapping")
+        if type(chunk.content) is str and not chunk.extra and chunk.content.isascii():
+            return chunk
+        data: Any = chunk.to_json()
+        if chunk.type == "error_chunk":
+            data = redact(data, self._attempt.secrets.revealed)  # here, errors of any class are texts
+        try:
+            written, changes = encode_json(data)
+        except NotJsonData as error:
+            raise InvalidNode(f"a chunk of type {chunk.type!r} is not JSON data: it {error}") from None
+        for change in changes:
+            self._attempt.warn("chunk_changed", f"chunks of type {chunk.type!r}: {change}")
+        return Chunk.from_json(orjson.loads(written)) if changes or chunk.type == "error_chunk" else chunk
+
     def _publish(self, chunk: Chunk) -> None:
         index = self.collected.count
         data = chunk.to_json()
-        if chunk.type == "error_chunk":
-            data = redact(mended(data), self._attempt.secrets.revealed)
         self.collected.add(chunk)
         self._attempt.heartbeat.chunks = self.collected.count
         used = self._inputs.used() if self._is_resumable else None

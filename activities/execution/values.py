@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -11,6 +11,7 @@ import orjson
 from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob, is_secret_id
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeInputError
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 from innkeeper.nodes.node import Blobs, SecretRef
 from innkeeper.nodes.services.masking import MASK, mask_json
 
@@ -19,6 +20,8 @@ BYTES_MIME = "application/octet-stream"
 MAX_VALUE_BYTES = 256 * 1024 * 1024
 _CACHE_BYTES = 16 * 1024 * 1024
 _LARGEST_CACHED = 1024 * 1024
+
+OnChange = Callable[[str], None]
 
 
 class Sealer(Protocol):
@@ -106,10 +109,17 @@ class Values:
         sealer: Sealer | None = None,
         *,
         masking: OutputMask | None = None,
+        on_change: OnChange = lambda what: None,
     ) -> Any:
-        """The form in which an output travels. Raises NodeError when the value is not data.
+        """The form in which an output travels.
 
         What is sealed is not masked: a key that a node has been shown may be part of the secret that it gives.
+
+        Args:
+            on_change: Called with each thing that had to change for the value to become JSON.
+
+        Raises:
+            InvalidNode: The value is not data (`invalid_output`), or a secret where none is declared.
         """
         masking = masking or OutputMask()
         if isinstance(value, bytes | bytearray | memoryview) and not seal:
@@ -120,7 +130,7 @@ class Values:
         sealed = await _sealed(slot, value, tuple(seal), sealer)
         # What the seal put in is a reference by intent; a marker anywhere else is a user's object.
         foreign = _without(sealed, tuple(seal))
-        data = masking.of_json(slot, _dump(slot, sealed))
+        data = masking.of_json(slot, _dump(slot, sealed, on_change))
         if len(data) <= INLINE_LIMIT and not holds_marker(foreign):
             # What a node gives is normalised to JSON, so that a consumer sees the same whether it was stored or not.
             return orjson.loads(data)
@@ -212,12 +222,14 @@ def _without(value: Any, seal: tuple[str, ...]) -> Any:
     return value
 
 
-def _dump(slot: str, value: Any) -> bytes:
+def _dump(slot: str, value: Any, on_change: OnChange) -> bytes:
     try:
-        # Without the option a SecretRef, a dataclass, would be written as a plain object.
-        return orjson.dumps(value, option=orjson.OPT_PASSTHROUGH_DATACLASS)
-    except TypeError as error:
+        data, changes = encode_json(value)
+    except NotJsonData as error:
         if "SecretRef" in str(error):
             message = f"output {slot!r} holds a secret but is not declared secret"
             raise InvalidNode(message, code="undeclared_secret") from None
-        raise InvalidNode(f"output {slot!r} is not JSON data: {error}") from None
+        raise InvalidNode(f"output {slot!r} is not JSON data: it {error}") from None
+    for change in changes:
+        on_change(change)
+    return data

@@ -21,6 +21,9 @@ log = logging.getLogger("innkeeper.link")
 
 MAX_RECEIVED = 16_000_000
 _RECONNECT_S = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+OPEN_S = (5.0, 5.0, 10.0, 20.0, 30.0)
+"""How long the gateway may take to accept a connection, by the number of failures before. Longer each time: a gateway
+or a proxy that is always a little slower than one fixed limit would never be reached."""
 
 
 class FrameHandler(Protocol):
@@ -113,7 +116,7 @@ class LinkConnection:
             compression=None,
             max_size=MAX_RECEIVED,
             proxy=None,
-            open_timeout=5,
+            open_timeout=OPEN_S[min(self._failures, len(OPEN_S) - 1)],
             close_timeout=1,
         ) as socket:
             await socket.send(self._address.hello())

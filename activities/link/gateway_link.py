@@ -18,8 +18,8 @@ from innkeeper.activities.link.outgoing_queue import MAX_WAITING, OutgoingQueue
 from innkeeper.activities.link.pending_answers import AWAY, Answer, PendingAnswers
 from innkeeper.activities.link.retry_notice import RetryNotice
 from innkeeper.activities.link.stream_limits import StreamLimits
-from innkeeper.activities.sanitize import mended
 from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.json_values import mended
 
 LINGER_S = 0.003
 RECONSTRUCTED = frozenset({"NODE_EXECUTING", "NODE_PROGRESS", "NODE_COMPLETE", "NODE_BYPASSED"})

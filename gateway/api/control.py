@@ -172,14 +172,16 @@ async def post_run_event(run: RunId, request: Request) -> Response:
     | errors(
         {
             **UNREADABLE,
+            422: "idempotency_mismatch",
             503: "engine_unavailable event_log_unavailable",
         }
     ),
-    openapi_extra=json_body(ExternalEvent, "The event."),
+    openapi_extra={**json_body(ExternalEvent, "The event."), **IDEMPOTENCY},
 )
 async def broadcast_event(request: Request) -> Response:
     event = await _event_in(request)
-    told = await container_of(request).external_events.broadcast(event)
+    container = container_of(request)
+    told = await container.external_events.broadcast(event, container.settings.user, idempotency_key(request))
     return json_response({"success": not told.get("missed"), **told})
 
 

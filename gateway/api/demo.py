@@ -18,6 +18,7 @@ from innkeeper.gateway.api.models.demo import ChatCompletion, ChatRequest, DemoE
 from innkeeper.gateway.api.models.errors import Error
 from innkeeper.gateway.api.responses import JSON, answer, contents, errors, json_body, one_of, reference, text
 from innkeeper.gateway.errors import json_response
+from innkeeper.nodes.json_values import InvalidJson, read_json
 
 MAX_BODY_BYTES = 1_000_000
 MAX_WORDS = 4_096
@@ -152,9 +153,10 @@ async def _read_chat_body(request: Request) -> _ChatBody:
         if len(data) > MAX_BODY_BYTES:
             raise _Refused(413, f"The request is larger than {MAX_BODY_BYTES} bytes.", code="request_too_large")
     try:
-        return _ChatBody.model_validate(orjson.loads(data))
-    except orjson.JSONDecodeError as error:
-        raise _Refused(400, f"The request is not valid JSON: line {error.lineno}, column {error.colno}.") from error
+        return _ChatBody.model_validate(read_json(bytes(data)))
+    except InvalidJson as error:
+        line, column, _ = error.position or (1, 1, 0)
+        raise _Refused(400, f"The request is not valid JSON: line {line}, column {column}: {error.reason}.") from error
     except ValidationError as error:
         first = error.errors()[0]
         param = ".".join(str(part) for part in first["loc"])

@@ -64,7 +64,7 @@ INTERRUPTION = answer("It is being interrupted, or left the queue.", Interrupted
             {
                 **UNREADABLE,
                 404: "run_not_found workflow_not_found",
-                409: "base_unusable",
+                409: "base_unusable duplicate_workflow_id",
                 422: "invalid_workflow idempotency_mismatch",
                 429: "too_many_waiting_runs",
                 503: "engine_unavailable event_log_unavailable",
@@ -88,7 +88,8 @@ async def submit_run(request: Request) -> Response:
 @router.get(
     "/prompt/{run}",
     summary="Full status of a run, running or ended",
-    responses=answer("The run.", Run) | errors({404: "run_not_found", 503: "event_log_unavailable"}),
+    responses=answer("The run.", Run)
+    | errors({404: "run_not_found", 409: "run_damaged", 503: "event_log_unavailable"}),
 )
 async def get_run(run: RunId, request: Request) -> Response:
     return json_response(await container_of(request).runs.status(run))
@@ -102,7 +103,7 @@ async def get_run(run: RunId, request: Request) -> Response:
         **errors(
             {
                 404: "run_not_found output_not_found resource_not_found",
-                409: "resource_unreadable",
+                409: "resource_unreadable run_damaged",
                 503: "event_log_unavailable",
             }
         ),
@@ -147,7 +148,8 @@ async def list_history(
 @router.get(
     "/history/{run}",
     summary="Full status of a run; the same as GET /api/prompt/{run}",
-    responses=answer("The run.", Run) | errors({404: "run_not_found", 503: "event_log_unavailable"}),
+    responses=answer("The run.", Run)
+    | errors({404: "run_not_found", 409: "run_damaged", 503: "event_log_unavailable"}),
 )
 async def get_history_run(run: RunId, request: Request) -> Response:
     return await get_run(run, request)

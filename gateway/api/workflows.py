@@ -32,7 +32,8 @@ async def list_workflows(request: Request) -> Response:
 @router.get(
     "/workflows/{workflow_id}",
     summary="One stored workflow",
-    responses=answer("The document as it is stored.", Workflow) | errors({404: "workflow_not_found"}),
+    responses=answer("The document as it is stored.", Workflow)
+    | errors({404: "workflow_not_found", 409: "duplicate_workflow_id"}),
 )
 async def get_workflow(
     workflow_id: Annotated[str, Path(description="The `id` inside the document.")], request: Request
@@ -45,7 +46,7 @@ async def get_workflow(
     "/validate",
     summary="Every problem of a document, without running it",
     responses=answer("The problems, also of a document that cannot run.", Validation)
-    | errors({**UNREADABLE, 404: "workflow_not_found"}),
+    | errors({**UNREADABLE, 404: "workflow_not_found", 409: "duplicate_workflow_id"}),
     openapi_extra=json_body(RunRequest, "What would be submitted to `POST /api/prompt`."),
 )
 async def validate_workflow(request: Request) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from innkeeper.gateway.cli.live_view import approval_lines, clean
 from innkeeper.gateway.cli.run_command import UsageError, value_of_argument
 from innkeeper.gateway.cli.run_tree import approve_command, deadline_words, fold, next_steps
 from innkeeper.gateway.client import Approvals
+from innkeeper.nodes.json_values import InvalidJson, read_json
 
 MAX_HINTS = 5
 
@@ -102,8 +102,8 @@ def wanted_event(run: str | None, name: str | None, data: str, *, to_all: bool) 
     if event is None or (target is None and not to_all):
         raise UsageError("name a run and an event: innkeeper event RUN NAME; or, for all runs, --all NAME")
     try:
-        return target, event, json.loads(data)
-    except ValueError:
+        return target, event, read_json(data)
+    except InvalidJson:
         return target, event, data
 
 

@@ -23,6 +23,7 @@ from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, wa
 from innkeeper.gateway.process.data_dir import holder_of, own_default
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.nodes.json_values import InvalidJson, read_json
 from innkeeper.nodes.process.variables import FALSE_WORDS, TRUE_WORDS
 from innkeeper.nodes.services.ownership import ForeignDataDir
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
@@ -145,8 +146,8 @@ def value_of_argument(text: str, slot: Any) -> Any:
     if kind == "BOOLEAN" and (word := text.strip().lower()) in TRUE_WORDS + FALSE_WORDS:
         return word in TRUE_WORDS
     try:
-        return json.loads(text)
-    except ValueError:
+        return read_json(text)
+    except InvalidJson:
         return text
 
 
@@ -261,6 +262,8 @@ async def run_body(
             notes.print("no gateway is running: starting one for this run", style="dim")
             stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
             url = stack.url
+            for sentence in stack.damages():
+                notes.print(f"Damage: {sentence}", highlight=False, markup=False, soft_wrap=True)
         elif options.plugins:
             notes.print(f"--plugins has no effect: the gateway at {url} uses those that it was started with")
         client = await opened.enter_async_context(GatewayClient(url, options.token))

@@ -92,7 +92,13 @@ class _Lines:
         self._frame, self._node = b'"sourceNodeId":' + orjson.dumps(path), b'"nodeId":' + orjson.dumps(path)
 
     def frame(self, event: StoredEvent) -> Event | None:
-        """The event, if it is a frame of the stream or its beginning anew."""
+        """The event, if it is a frame of the stream or its beginning anew. One that is damaged is passed over."""
+        try:
+            return self._of_stream(event)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def _of_stream(self, event: StoredEvent) -> Event | None:
         if self._frame in event.line:
             decoded = event.decode()
             # What a node yields may look like a frame.

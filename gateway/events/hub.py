@@ -148,7 +148,12 @@ class Hub:
         """From the log, unless the ring says that there is nothing newer."""
         if ring.first and ring.after(cursor) is not None:
             return []
-        return [(event.seq, event.frame) for event in await self._log.read(run, cursor, limit, PAGE_BYTES)]
+        while events := await self._log.read(run, cursor, limit, PAGE_BYTES):
+            # What the disk has damaged would end the connection of a client that reads it.
+            if frames := [(event.seq, event.frame) for event in events if event.is_readable]:
+                return frames
+            cursor = events[-1].seq
+        return []
 
 
 def _one_page(frames: Frames) -> Frames:

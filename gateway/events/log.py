@@ -28,6 +28,10 @@ class LogUnavailable(InnkeeperError):
     retryable = True
 
 
+class LogDamaged(LogUnavailable):
+    """The file is damaged where this call had to read or write; other places may be sound."""
+
+
 class LogFormatMismatch(InnkeeperError):
     """The file was written by another version of this project."""
 
@@ -44,6 +48,14 @@ class StoredEvent(NamedTuple):
     def frame(self) -> bytes:
         """The JSON object for clients, without internal keys."""
         return frame_of(self.line)
+
+    @property
+    def is_readable(self) -> bool:
+        """Is it still the JSON object that was written?"""
+        try:
+            return isinstance(orjson.loads(self.frame), dict)
+        except ValueError:
+            return False
 
     def decode(self) -> dict[str, Any]:
         """The whole event, internal keys included where it has them."""

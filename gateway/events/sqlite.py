@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,12 +21,22 @@ from typing import Any, TypeVar
 
 import orjson
 
-from innkeeper.gateway.events.log import READ_BYTES, Batch, LogFormatMismatch, LogUnavailable, RunInfo, StoredEvent
+from innkeeper.gateway.events.log import (
+    READ_BYTES,
+    Batch,
+    LogDamaged,
+    LogFormatMismatch,
+    LogUnavailable,
+    RunInfo,
+    StoredEvent,
+)
+from innkeeper.gateway.salvage.database import boot_id, is_damage
 
 FORMAT_VERSION = "1"
 
 _RAW_ROWS = 2_000
 
+logger = logging.getLogger("innkeeper.gateway.events")
 T = TypeVar("T")
 
 _SCHEMA = """
@@ -46,17 +56,6 @@ CREATE TABLE IF NOT EXISTS rows(
 _RUN_COLUMNS = "run, created_ms, sealed_ms, last_seq, bytes, meta"
 
 
-def boot_id() -> str:
-    """What identifies the present boot of this machine; empty where it cannot be told."""
-    linux = Path("/proc/sys/kernel/random/boot_id")
-    with contextlib.suppress(OSError):
-        return linux.read_text().strip()
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        command = ["/usr/sbin/sysctl", "-n", "kern.boottime"]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-    return ""
-
-
 class SqliteEventLog:
     """See EventLog. Made by `open`."""
 
@@ -64,18 +63,26 @@ class SqliteEventLog:
         self._writer, self._reader, self._log_id, self._threads = writer, reader, log_id, threads
 
     @classmethod
-    async def open(cls, path: Path, *, full_sync: bool = False, boot: str | None = None) -> SqliteEventLog:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        full_sync: bool = False,
+        boot: str | None = None,
+        on_damage: Callable[[], None] | None = None,
+    ) -> SqliteEventLog:
         """Open or create the file.
 
         Args:
             full_sync: Acknowledged then also means "survives the loss of power", at the price of one fsync per commit.
             boot: Identity of this boot; the machine's own by default.
+            on_damage: Called whenever the file is found damaged.
 
         Raises:
             LogUnavailable: The file cannot be opened.
             LogFormatMismatch: It was written by another version.
         """
-        threads = _Threads()
+        threads = _Threads(on_damage)
         try:
             boot = boot_id() if boot is None else boot
             writer, log_id = await threads.write(partial(_open_writer, path, full_sync, boot))
@@ -158,7 +165,8 @@ class SqliteEventLog:
 class _Threads:
     """One thread for the writing connection, one for the reading one. SQLite's errors become LogUnavailable."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_damage: Callable[[], None] | None = None) -> None:
+        self._on_damage = on_damage
         self._write = ThreadPoolExecutor(1, "event-log-write")
         self._read = ThreadPoolExecutor(1, "event-log-read")
 
@@ -172,11 +180,16 @@ class _Threads:
         self._read.shutdown(wait=False)
         self._write.shutdown(wait=False)
 
-    @staticmethod
-    async def _run(pool: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+    async def _run(self, pool: ThreadPoolExecutor, job: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(pool, job)
         except sqlite3.Error as error:
+            if is_damage(error):
+                if self._on_damage is not None:
+                    self._on_damage()
+                raise LogDamaged(
+                    f"the event log is damaged here ({error}); the next start of the gateway saves what can be read"
+                ) from error
             raise LogUnavailable(f"the event log cannot be used: {error}") from error
 
 
@@ -194,6 +207,12 @@ def _open_writer(path: Path, full_sync: bool, boot: str) -> tuple[sqlite3.Connec
         raise
 
 
+def create_log(path: Path) -> None:
+    """Make a new file with its tables."""
+    db, _ = _open_writer(path, False, boot_id())
+    db.close()
+
+
 def _open_reader(path: Path) -> sqlite3.Connection:
     db = _connect(path)
     db.execute("PRAGMA query_only=ON")
@@ -204,6 +223,8 @@ def _connect(path: Path) -> sqlite3.Connection:
     # Each connection lives in a pool of one thread; it is opened and closed there.
     db = sqlite3.connect(path, timeout=10, isolation_level=None)
     db.execute("PRAGMA busy_timeout=10000")
+    # A name that is damaged must not keep all others from being read.
+    db.text_factory = lambda text: text.decode(errors="replace")
     return db
 
 
@@ -249,12 +270,15 @@ def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
 
 
 def _select_events(db: sqlite3.Connection, run: str, *, after: int, limit: int, max_bytes: int) -> list[StoredEvent]:
-    query = "SELECT first_seq, body FROM rows WHERE run=? AND last_seq>? ORDER BY last_seq"
+    query = "SELECT first_seq, last_seq, body FROM rows WHERE run=? AND last_seq>? ORDER BY last_seq"
     events: list[StoredEvent] = []
     size = 0
     with contextlib.closing(db.execute(query, (run, after))) as rows:
-        for first, body in rows:
-            for event in _events_of(first, body, after):
+        for first, last, body in rows:
+            for event in _events_of(first, last, body):
+                if event.seq <= after:
+                    continue
+                after = event.seq
                 events.append(event)
                 size += len(event.line)
                 if len(events) >= limit or size >= max_bytes:
@@ -262,14 +286,42 @@ def _select_events(db: sqlite3.Connection, run: str, *, after: int, limit: int, 
     return events
 
 
-def _events_of(first: int, body: bytes, after: int) -> Iterator[StoredEvent]:
-    lines = enumerate(body.split(b"\n"), first)
-    return (StoredEvent(seq, line) for seq, line in lines if seq > after)
+def _events_of(first: Any, last: Any, body: Any) -> Iterator[StoredEvent]:
+    """The events of a row, of which damage may have left anything."""
+    is_sound = isinstance(first, int) and isinstance(last, int) and isinstance(body, bytes)
+    if is_sound and 0 < first <= last and body.count(b"\n") == last - first:
+        return map(StoredEvent, range(first, last + 1), body.split(b"\n"))
+    return _numbered(body, last)
+
+
+def _numbered(body: Any, last: Any) -> Iterator[StoredEvent]:
+    """Damage has changed the numbers of the row, or the ends of its lines: a line that can be read says its own."""
+    before = 0
+    for line in body.split(b"\n") if isinstance(body, bytes) else ():
+        if before < (seq := _seq_of(line)) and isinstance(last, int) and seq <= last:
+            before = seq
+            yield StoredEvent(seq, line)
+
+
+def _seq_of(line: bytes) -> int:
+    with contextlib.suppress(ValueError, TypeError, LookupError):
+        seq = StoredEvent(0, line).decode()["seq"]
+        return seq if isinstance(seq, int) else 0
+    return 0
 
 
 def _info(row: sqlite3.Row | tuple[Any, ...]) -> RunInfo:
     run, created_ms, sealed_ms, last_seq, size, meta = row
-    return RunInfo(run, created_ms, sealed_ms, last_seq, size, orjson.loads(meta))
+    return RunInfo(run, created_ms, sealed_ms, last_seq, size, _meta(run, meta))
+
+
+def _meta(run: str, text: str) -> Mapping[str, Any]:
+    """What is damaged here costs the run the chunks of its outputs, and no other run anything."""
+    with contextlib.suppress(ValueError, TypeError):
+        if isinstance(found := orjson.loads(text), dict):
+            return found
+    logger.warning("what the event log was told of run %s cannot be read", run, extra={"event": "damaged"})
+    return {}
 
 
 def _too_old_or_much(db: sqlite3.Connection, max_age_s: float, max_bytes: int) -> list[str]:

@@ -8,9 +8,10 @@ Who is further behind reads the log. So memory grows neither with slow followers
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,7 @@ from innkeeper.gateway.events.fence import (
     StoredText,
 )
 from innkeeper.gateway.events.links import without_links
-from innkeeper.gateway.events.log import EventLog, LogUnavailable
+from innkeeper.gateway.events.log import EventLog, LogDamaged, LogUnavailable, StoredEvent
 
 RING_CHUNKS = 2048
 RING_BYTES = 1_000_000
@@ -191,7 +192,7 @@ class Tail:
                 continue
             if page:
                 self._seq = page[-1].seq
-                self._changed(self._apply_all(event.decode() for event in page))
+                self._changed(self._apply_all(_decoded(page)))
             elif self._published == before:
                 break
         self._seq = max(self._seq, self._published)
@@ -201,9 +202,10 @@ class Tail:
     def _apply_all(self, events: Iterable[Event]) -> set[Stream]:
         changed: set[Stream] = set()
         for event in events:
-            stream = self._apply(event)
-            if stream is not None:
-                changed.add(stream)
+            # One that is damaged is lost, the others are not. The writer of the log has told of it.
+            with contextlib.suppress(LookupError, TypeError, ValueError, AttributeError):
+                if (stream := self._apply(event)) is not None:
+                    changed.add(stream)
         return set(self._streams.values()) if self.closed else changed
 
     def _apply(self, event: Event) -> Stream | None:
@@ -278,6 +280,8 @@ class Streams:
         while place.index < wanted.next:
             try:
                 found = await read_chunks(self._log, wanted.run, wanted.path, place)
+            except LogDamaged:
+                break
             except LogUnavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
@@ -292,12 +296,14 @@ class Streams:
         while True:
             try:
                 page = await self._log.read(wanted.run, wanted.seq - 1, 1)
+            except LogDamaged:
+                return None
             except LogUnavailable:
                 await asyncio.sleep(RETRY_S)
                 continue
             try:
-                return without_links(page[0].decode()["payload"]["output"])
-            except (LookupError, ValueError, TypeError):  # deleted, or damaged
+                return without_links(page[0].decode()["payload"]["output"]) if page[0].seq == wanted.seq else None
+            except (LookupError, ValueError, TypeError, AttributeError):  # deleted, or damaged
                 return None
 
     def _changed(self, streams: Iterable[Stream]) -> None:
@@ -317,6 +323,13 @@ class Streams:
     def _drop_ring(self, stream: Stream) -> None:
         self._held -= self._rings.pop(stream, 0)
         stream.ring.clear(stream.next)
+
+
+def _decoded(page: Iterable[StoredEvent]) -> Iterator[Event]:
+    """The events of a page that can be read."""
+    for event in page:
+        with contextlib.suppress(ValueError, TypeError):
+            yield event.decode()
 
 
 def _text_of(chunk: Any) -> str:

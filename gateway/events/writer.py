@@ -24,7 +24,7 @@ from innkeeper.gateway.events.fence import (
     fact_message,
 )
 from innkeeper.gateway.events.hub import Hub
-from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, StoredEvent, encode, frame_of
+from innkeeper.gateway.events.log import Batch, EventLog, LogDamaged, LogUnavailable, StoredEvent, encode, frame_of
 from innkeeper.gateway.events.streams import Streams
 from innkeeper.gateway.events.timing import CommitTiming
 from innkeeper.gateway.metrics import Metrics
@@ -255,6 +255,10 @@ class LogWriter:
             try:
                 work = await self._try(batch, refused)
                 break
+            except LogDamaged:
+                # Trying again would find the same. The next start of this process saves what can be read, and workers
+                # send again what was not acknowledged.
+                raise
             except LogUnavailable as error:
                 self._failed(batch, error)
                 await asyncio.sleep(delay)

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.services.ownership import PRIVATE, check_own, mark_own
+from innkeeper.nodes.services.damaged import DAMAGE_LOG, MARK, set_aside, tell
+from innkeeper.nodes.services.ownership import MARKER, PRIVATE, check_own, mark_own
 
 DEFAULT_DATA_DIR = Path(".innkeeper")
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -25,6 +26,20 @@ NETWORK_FILE_SYSTEMS = frozenset(
 )
 PRIVATE_UMASK = 0o077
 _LEFTOVER_S = 5.0
+
+
+FOLDERS = (
+    *("logs", "temporal", "blobs", "results", "secrets", "users", "system"),
+    *("shared", "shared/library", "shared/library/workflows"),
+)
+_DATABASES = ("gateway.db", "events.db", "temporal/temporal.db")
+FILES = (
+    *("lock", "port", "secret.key", "worker.token", MARKER, DAMAGE_LOG),
+    *("blobs/.lock", "secrets/.lock", "temporal/version.json"),
+    *(f"{name}{suffix}" for name in _DATABASES for suffix in ("", "-wal", "-shm", "-journal", ".state")),
+)
+"""All files that processes of ours make and open by name. What a user puts there himself is the user's."""
+_OWN = {True: stat.S_IRWXU, False: stat.S_IRUSR | stat.S_IWUSR}
 
 
 class DataDirError(InnkeeperError):
@@ -56,6 +71,7 @@ class DataDir:
         data = cls(root.expanduser().absolute())
         try:
             _make_private(data.root)
+            data.set_misplaced_aside()
             for folder in (data.logs, data.temporal, data.root / "shared" / "library" / "workflows"):
                 folder.mkdir(parents=True, exist_ok=True)
             _prove_writable(data.root)
@@ -81,6 +97,40 @@ class DataDir:
     def port_file(self) -> Path:
         """Port of a gateway that may take any."""
         return self.root / "port"
+
+    def set_misplaced_aside(self) -> None:
+        """Put aside folders in the place of files, and the other way round; make files of ours readable again.
+
+        It is safe while others work in the directory: what they use is in its place.
+        """
+        for path, is_folder in self._places():
+            try:
+                found = path.lstat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if not _is_kind(path, found, is_folder):
+                aside = set_aside(path)
+                kind = "folder" if is_folder else "file"
+                name = path.relative_to(self.root)
+                tell(self.root, f"{name} was no {kind}; what was there is kept as {aside.name}")
+            elif found.st_uid == os.geteuid() and found.st_mode & _OWN[is_folder] != _OWN[is_folder]:
+                os.chmod(path, stat.S_IMODE(found.st_mode) | _OWN[is_folder])
+                tell(
+                    self.root,
+                    f"{path.relative_to(self.root)} was not readable and writable for its owner, and is again",
+                )
+
+    def _places(self) -> Iterator[tuple[Path, bool]]:
+        """What is in a data directory, each with whether it is a folder; folders before what is in them."""
+        for name in FOLDERS:
+            yield self.root / name, True
+        for name in FILES:
+            yield self.root / name, False
+        for folder, suffixes in ((self.logs, (".log", ".1", ".life")), (self.root / "blobs", ())):
+            with contextlib.suppress(OSError):
+                for path in sorted(folder.iterdir()):
+                    if MARK not in path.name and (not suffixes or path.suffix in suffixes):
+                        yield path, not suffixes and path.name != ".lock"
 
     @property
     def lock_file(self) -> Path:
@@ -112,6 +162,16 @@ def _make_private(root: Path) -> None:
             f"close it with 'chmod 700 {shlex.quote(str(root))}', or choose a folder of your own with --data-dir"
         )
     root.chmod(PRIVATE)
+
+
+def _is_kind(path: Path, found: os.stat_result, is_folder: bool) -> bool:
+    """Is it a folder, or a file? A link counts as what it leads to: a disk may be elsewhere."""
+    if stat.S_ISLNK(found.st_mode):
+        try:
+            found = path.stat()
+        except OSError:
+            return False
+    return stat.S_ISDIR(found.st_mode) if is_folder else stat.S_ISREG(found.st_mode)
 
 
 @contextlib.contextmanager

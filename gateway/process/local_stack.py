@@ -22,6 +22,8 @@ from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervis
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.nodes.process.variables import unknown_variables
+from innkeeper.nodes.services.damaged import told_since, told_size
+from innkeeper.nodes.services.secrets import load_or_create_key
 
 if TYPE_CHECKING:
     import socket
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger("innkeeper.stack")
 
 READY_S = 60.0
+SALVAGED_BYTES_PER_S = 5_000_000
+"""A gateway that saves what can be read of a damaged database is ready after that, on a slow machine."""
 TASK_QUEUE = "innkeeper"
 TELL_S = 1.0
 
@@ -71,6 +75,7 @@ class LocalStack:
         self._lock: DataLock | None = None
         self.url = ""
         self.temporal_address = ""
+        self._told = 0
 
     async def __aenter__(self) -> Self:
         try:
@@ -90,6 +95,10 @@ class LocalStack:
         children = self._supervisor.children.values() if self._supervisor else ()
         return {child.spec.name: child.pid for child in children if child.pid is not None}
 
+    def damages(self) -> list[str]:
+        """What was found damaged in the data directory since this stack was started, a sentence each."""
+        return told_since(self.options.data_dir, self._told)
+
     async def _start(self) -> None:
         options = self.options
         # Before anything is made; the children inherit it.
@@ -97,15 +106,19 @@ class LocalStack:
         settings = Settings.load(data_dir=options.data_dir, host=options.host, port=options.port)
         for sentence in unknown_variables(os.environ):
             logger.warning(sentence)
+        self._told = told_size(options.data_dir)
         data = DataDir.open(options.data_dir)
         lock = DataLock.acquire(data)
         self._cleanup.callback(lock.release)
         sock = self._cleanup.enter_context(_listen(data, options))
         self.url = url_of(sock)
         lock.tell(self._facts(ready=False))
-        server = await asyncio.to_thread(TemporalServer, data)
-        self.temporal_address = server.address
+        # Before the children start: two of them would find the same damage and put each other's new file aside.
         worker_token(settings)
+        load_or_create_key(data.root, os.environ)
+        server = await asyncio.to_thread(TemporalServer, data)
+        self._cleanup.callback(server.stopped)
+        self.temporal_address = server.address
         self._supervisor = Supervisor(data.logs)
         self._cleanup.push_async_callback(self._stop, self._supervisor)
         # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
@@ -166,14 +179,15 @@ class LocalStack:
         return env | dict(self.options.env)
 
     async def _ready(self, server: TemporalServer, settings: Settings) -> None:
+        ready_s = READY_S + sum(map(_size_of, (settings.store_path, settings.events_path))) / SALVAGED_BYTES_PER_S
         try:
-            async with asyncio.timeout(READY_S), asyncio.TaskGroup() as group:
+            async with asyncio.timeout(ready_s), asyncio.TaskGroup() as group:
                 group.create_task(self._workers_ready(server))
                 token = settings.access_token
                 group.create_task(answers(self.url, "/readyz", token.get_secret_value() if token else None))
         except TimeoutError as error:
             raise StackError(
-                f"the stack is not ready after {READY_S:.0f} s: look into the logs in {str(server.logs)!r}"
+                f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(server.logs)!r}"
             ) from error
 
     async def _workers_ready(self, server: TemporalServer) -> None:
@@ -226,11 +240,18 @@ def _listen(data: DataDir, options: StackOptions) -> socket.socket:
     """Unfinished runs may know the demo model by the gateway's address, so a port that was picked is kept."""
     if options.port:
         return listen(options.host, options.port)
-    with contextlib.suppress(OSError, ValueError, CannotListen):
+    with contextlib.suppress(OSError, ValueError, OverflowError, CannotListen):
         return listen(options.host, int(data.port_file.read_text()))
     sock = listen(options.host, 0)
     data.port_file.write_text(str(sock.getsockname()[1]))
     return sock
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 async def answers(url: str, path: str, token: str | None = None) -> None:
@@ -257,10 +278,13 @@ async def status_of(url: str, path: str, token: str | None = None, timeout_s: fl
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
-    """Keep a stack up until this task is cancelled; `say` gets the lines about it when it is ready."""
+    """Keep a stack up until this task is cancelled; `say` gets a line for each damage that was found, and the lines
+    about the stack when it is ready."""
     begun = time.monotonic()
     async with LocalStack(options) as stack:
         took = time.monotonic() - begun
+        for sentence in stack.damages():
+            say(f"Damage: {sentence}")
         say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
         parts = ", ".join(f"{name} {pid}" for name, pid in stack.pids().items())
         say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")

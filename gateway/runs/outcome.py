@@ -13,6 +13,7 @@ from temporalio.exceptions import TimeoutError as WorkflowTimeout
 
 from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.runs.view import JsonObject, RunView, is_stream_value, marks
+from innkeeper.workflows.sdk_errors import worded
 
 STREAM_PLACEHOLDER = {
     "type": "stream_placeholder",
@@ -43,7 +44,14 @@ class RunOutcome:
     error: JsonObject | None = None
 
 
-LOST = RunOutcome("error", error={"message": "the engine does not know this run any more", "code": "run_lost"})
+LOST = RunOutcome(
+    "error",
+    error={
+        "message": "Temporal does not know this run any more: its database was lost or damaged, or the run ended too "
+        "long ago; 'innkeeper rerun RUN' goes on with what its nodes had finished",
+        "code": "run_lost",
+    },
+)
 
 
 FORCED = RunOutcome(
@@ -67,12 +75,16 @@ def _failure(cause: BaseException | None, interrupted: bool) -> tuple[str, JsonO
     if isinstance(cause, CancelledError) or (interrupted and isinstance(cause, TerminatedError)):
         return "interrupted", None
     if isinstance(cause, TerminatedError):
-        return "error", {"message": f"the run was terminated in Temporal ({cause.message})", "code": "terminated"}
+        return "error", {
+            "message": f"the run was terminated in Temporal ({worded(cause.message, '')[0]})",
+            "code": "terminated",
+        }
     if isinstance(cause, WorkflowTimeout):
         message = "the run took longer than a run may take (INNKEEPER_RUN_TIMEOUT_S)"
         return "error", {"message": message, "code": "run_timeout"}
     if isinstance(cause, ApplicationError):
-        return "error", {"message": cause.message, "code": cause.type or "internal_error"}
+        message, code = worded(cause.message, cause.type or "internal_error")
+        return "error", {"message": message, "code": code}
     return "error", {"message": "the run failed inside the engine", "code": "internal_error"}
 
 

@@ -17,7 +17,7 @@ from innkeeper.gateway.runs.outcome import fact_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import RunStore, stored_result
+from innkeeper.gateway.store.runs import RunStore, json_of, stored_result
 from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
 from innkeeper.nodes.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
@@ -117,8 +117,8 @@ class Reruns:
     async def _plan(self, row: RunRow) -> RunPlan:
         if row.plan_hash is None:
             raise BaseUnusable(
-                f"run {row.id!r} is from a version that did not keep what it ran: nothing can be taken over; "
-                "run the workflow anew"
+                f"run {row.id!r} is from a version that did not keep what it ran, or was restored after damage: "
+                "nothing can be taken over; run the workflow anew"
             )
         try:
             plan = RunPlan.decode(await self._blobs.get(row.plan_hash))
@@ -288,7 +288,7 @@ def is_uncached(row: RunRow) -> bool:
 
 
 def _rerun(row: RunRow) -> JsonObject:
-    return orjson.loads(row.rerun) if row.rerun else {}
+    return json_of(row.rerun)
 
 
 # --- the base's table -----------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, TooManyRuns, shown
@@ -29,8 +28,8 @@ from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.runs.view import JsonObject, iso, nodes_for_clients
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import ENDED, NewRun, RunStore, lineage, now_ms, stored_result
-from innkeeper.nodes.errors import RunNotActive, RunNotFound, RunStillActive
+from innkeeper.gateway.store.runs import ENDED, NewRun, RunStore, json_list, lineage, now_ms, stored_result
+from innkeeper.nodes.errors import RunError, RunNotActive, RunNotFound, RunStillActive
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
@@ -54,11 +53,17 @@ class Accepted:
 
     @classmethod
     def of(cls, row: RunRow) -> Accepted:
-        return cls(row.id, orjson.loads(row.warnings), answer_of(row))
+        return cls(row.id, list(json_list(row.warnings)), answer_of(row))
 
     def to_json(self) -> JsonObject:
         answer = {"promptId": self.run, **self.taken_over}
         return {**answer, "warnings": self.warnings} if self.warnings else answer
+
+
+class RunDamaged(RunError):
+    """What is kept of a run that ended cannot be read any more."""
+
+    code = "run_damaged"
 
 
 class Runs:
@@ -233,9 +238,14 @@ class Runs:
         if result is not None and row.status in ENDED:
             return result
         view = await self._run_log.view(run)
+        if row.sealed and not view.is_final:
+            raise RunDamaged(
+                f"what is kept of run {run!r} is damaged, and its event log is gone or damaged, too; run it anew, or "
+                f"remove it from the list ('innkeeper delete {run}')"
+            )
         stuck = await self._stuck_runs.look(run) if row.status == "running" else None
         return {
-            **summary(row, view.activity, stuck),
+            **_summary(row, view.activity, stuck),
             "nodeStatus": nodes_for_clients(run, view.nodes),
             "outputs": view.outputs or {},
         }
@@ -253,11 +263,11 @@ class Runs:
         rows = await self._store.active()
         return {
             "running": [
-                summary(row, await self._run_log.activity(row.id), self._stuck_runs.known(row.id))
+                _summary(row, await self._run_log.activity(row.id), self._stuck_runs.known(row.id))
                 for row in rows
                 if row.status == "running"
             ],
-            "pending": [summary(row) for row in rows if row.status == "queued"],
+            "pending": [_summary(row) for row in rows if row.status == "queued"],
         }
 
     async def history(
@@ -268,7 +278,7 @@ class Runs:
             before=before, limit=limit + 1, status=status, previews=previews
         )
         cursor = rows[limit - 1].number if len(rows) > limit else None
-        return [summary(row) for row in rows[:limit]], cursor
+        return [_summary(row) for row in rows[:limit]], cursor
 
     async def queue_counts(self) -> JsonObject:
         """The payload of SYSTEM_QUEUE_UPDATE."""
@@ -315,6 +325,14 @@ def shown_status(row: RunRow, activity: Activity | None) -> str:
     if row.paused:
         return "paused"
     return "waiting" if row.status == "running" and activity is not None and activity.only_waits else row.status
+
+
+def _summary(row: RunRow, activity: Activity | None = None, stuck: Stuck | None = None) -> JsonObject:
+    """A run in lists. A row that is damaged is no reason not to show the others: it shows its id."""
+    try:
+        return summary(row, activity, stuck)
+    except (TypeError, ValueError, OverflowError, OSError, AttributeError):
+        return {"promptId": str(row.id), "status": str(row.status), "submittedAt": iso(0)}
 
 
 def summary(row: RunRow, activity: Activity | None = None, stuck: Stuck | None = None) -> JsonObject:

@@ -22,7 +22,7 @@ from typing import Any
 from innkeeper.gateway.events.clock import correct_dates
 from innkeeper.gateway.events.log import EventLog
 from innkeeper.gateway.store.runs import HeldByRun, RunStore
-from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.services.blobs import HASH_BYTES, FolderBlobs, hashes_in
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE
 from innkeeper.nodes.services.files import delete_temporaries
@@ -39,6 +39,12 @@ TEMPORARY_S = 86_400.0
 """A file that nobody has written to for so long is no upload any more."""
 LARGE_BYTES = 65_536
 """What a larger value refers to is remembered until the next collection: content of one hash never changes."""
+
+
+class CannotCollect(InnkeeperError):
+    """A run cannot be read, so its values cannot be told from those that nobody needs."""
+
+    code = "run_damaged"
 
 
 @dataclass(frozen=True)
@@ -197,9 +203,15 @@ class GarbageCollector:
     def _mark_run(self, marks: Marks, row: HeldByRun) -> Iterator[None]:
         marks.add(hashes_in(row.plain))
         for data in row.packed:
-            marks.add(hashes_in(zlib.decompress(data)))
+            try:
+                marks.add(hashes_in(zlib.decompress(data)))
+            except zlib.error as error:
+                raise _cannot_collect(row) from error
             yield
-        if (plan := row.plan_hash) is not None and plan not in marks:
+        plan = row.plan_hash
+        if plan is not None and not _is_hash(plan):
+            raise _cannot_collect(row)
+        if plan is not None and plan not in marks:
             marks.add([plan])
             # A plan that is gone or damaged refers to nothing; its run can be no base, and says so when asked.
             with contextlib.suppress(ResourceError, zlib.error):
@@ -239,6 +251,17 @@ class GarbageCollector:
         marks.add(found)
         if size > LARGE_BYTES:
             self._inside_large[sha256] = tuple(found)
+
+
+def _is_hash(text: object) -> bool:
+    return isinstance(text, str) and text.isascii() and _ID.fullmatch(text.encode()) is not None
+
+
+def _cannot_collect(row: HeldByRun) -> CannotCollect:
+    return CannotCollect(
+        f"what is kept of run {row.run!r} is damaged, and nobody knows which values belong to it: no value is deleted "
+        f"until the run is ('innkeeper delete {row.run}')"
+    )
 
 
 class _Sweep:

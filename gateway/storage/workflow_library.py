@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from innkeeper.gateway.errors import NotFound
+from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.workflows.document.limits import MAX_READ_DEPTH
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, WorkflowDocument, load_json, parse_document
+
+logger = logging.getLogger("innkeeper.gateway.workflows")
+
+MAX_NAMED = 5
+_LISTED = replace(DEFAULT_LIMITS, max_depth=MAX_READ_DEPTH)
+"""A file that is nested too deeply to run is listed: who wants it is told why it cannot run."""
+
+
+class DuplicateWorkflow(InnkeeperError):
+    """Two stored files have one id inside."""
+
+    code = "duplicate_workflow_id"
 
 
 @dataclass(frozen=True)
@@ -44,35 +58,45 @@ class WorkflowFiles:
     def list(self) -> tuple[StoredWorkflow, ...]:
         """Every readable workflow by name; of two files with one id the first by file name counts."""
         found: dict[str, StoredWorkflow] = {}
-        for path in sorted(self._folder.glob("*.json")):
-            stored = self._look(path)
-            if stored is not None:
-                found.setdefault(stored.id, stored)
+        for stored in self._all():
+            found.setdefault(stored.id, stored)
         return tuple(sorted(found.values(), key=lambda item: (item.name.lower(), item.id)))
+
+    def _all(self) -> Iterator[StoredWorkflow]:
+        """Every readable workflow by file name."""
+        looked_at = map(self._look, sorted(self._folder.glob("*.json")))
+        return (stored for stored in looked_at if stored is not None)
 
     def load(self, workflow_id: str) -> WorkflowDocument | None:
         """A stored workflow that a node refers to; None when there is none.
 
         Raises:
-            InvalidWorkflow: The file is no workflow.
+            InvalidWorkflow: The file is no workflow, or another file has the same id.
         """
         try:
             return parse_document(load_json(self.read(workflow_id)))
         except (NotFound, OSError):
             return None
+        except DuplicateWorkflow as error:
+            raise InvalidWorkflow([Problem(error.code, error.message)]) from None
 
     def read(self, workflow_id: str) -> bytes:
         """The file of a workflow.
 
         Raises:
             NotFound: No file holds this id.
+            DuplicateWorkflow: Several files do. To take one of them could run what its user never meant.
         """
-        for stored in self.list():
-            if stored.id == workflow_id:
-                return stored.path.read_bytes()
-        raise NotFound(
-            f"no stored workflow has the id {workflow_id!r}; GET /api/workflows lists them", code="workflow_not_found"
-        )
+        found = [stored.path for stored in self._all() if stored.id == workflow_id]
+        if len(found) > 1:
+            names = " and ".join(repr(path.name) for path in found[:MAX_NAMED])
+            more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+            message = f"the stored workflows {names}{more} have the same id {workflow_id!r}; give each an id of its own"
+            raise DuplicateWorkflow(f"{message}, or move one away")
+        if not found:
+            message = f"no stored workflow has the id {workflow_id!r}; GET /api/workflows lists them"
+            raise NotFound(message, code="workflow_not_found")
+        return found[0].read_bytes()
 
     def _look(self, path: Path) -> StoredWorkflow | None:
         try:
@@ -84,14 +108,16 @@ class WorkflowFiles:
             if self._known.get(path, (None, None))[0] != mark:
                 fits = stat.st_size <= self._max_bytes
                 self._known[path] = (mark, self._parse(path, stat.st_mtime) if fits else None)
+                if self._known[path][1] is None:
+                    logger.warning("%s is left out: it is damaged, too large, or no workflow with an id", path.name)
             return self._known[path][1]
         except OSError:
             return None
 
     def _parse(self, path: Path, changed: float) -> StoredWorkflow | None:
         try:
-            document = orjson.loads(path.read_bytes())
-        except orjson.JSONDecodeError:
+            document = load_json(path.read_bytes(), _LISTED)
+        except InvalidWorkflow:
             return None
         if not isinstance(document, dict) or not isinstance(document.get("id"), str) or not document["id"]:
             return None

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 # SQLite counts up by itself only in a column of type INTEGER.
 Number = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Packed(LargeBinary):
+    """Bytes. Damage may have made a text of them, which must not keep other rows from being read."""
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], bytes | None]:
+        return lambda value: value if value is None or isinstance(value, bytes) else str(value).encode()
 
 
 class Base(DeclarativeBase):
@@ -58,10 +69,40 @@ class RunRow(Base):
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
     key_hash: Mapped[str | None] = mapped_column(String(64))
     body_hash: Mapped[str | None] = mapped_column(String(64))
-    plan: Mapped[bytes | None] = mapped_column(LargeBinary)
+    plan: Mapped[bytes | None] = mapped_column(Packed)
     interface: Mapped[str] = mapped_column(Text, default="{}")
     warnings: Mapped[str] = mapped_column(Text, default="[]")
-    result: Mapped[bytes | None] = mapped_column(LargeBinary)
+    result: Mapped[bytes | None] = mapped_column(Packed)
     plan_hash: Mapped[str | None] = mapped_column(String(64))
     rerun: Mapped[str | None] = mapped_column(Text)
     preview: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+
+
+class BroadcastRow(Base):
+    """One event for all runs that wait for it, kept until each of them has it. Times in milliseconds since 1970.
+
+    Attributes:
+        id: Runs know by it that they have the event already.
+        status: `open` while it is delivered; `missed` when some run could not be told; `done`.
+        key_hash, body_hash: Of the Idempotency-Key and the event it came with.
+        data: JSON.
+        runs: JSON list of the ids of runs that have not been told.
+        answer: JSON of what the client was told last.
+    """
+
+    __tablename__ = "broadcasts"
+    __table_args__ = (
+        UniqueConstraint("user_id", "key_hash", name="uq_broadcasts_user_key"),
+        Index("ix_broadcasts_status", "status"),
+    )
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(Text)
+    data: Mapped[bytes] = mapped_column(LargeBinary)
+    runs: Mapped[str] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(20))
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    key_hash: Mapped[str | None] = mapped_column(String(64))
+    body_hash: Mapped[str | None] = mapped_column(String(64))
+    answer: Mapped[str | None] = mapped_column(Text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import zlib
 from collections.abc import Sequence
@@ -71,17 +72,22 @@ class HeldByRun:
         packed: JSON texts, each compressed by zlib.
     """
 
+    run: str
     plan_hash: str | None
     plain: bytes
     packed: tuple[bytes, ...]
 
 
 class RunStore:
-    """The runs index."""
+    """The runs index.
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    Args:
+        writes: The only writer of this database, shared with what else is kept in it.
+    """
+
+    def __init__(self, engine: AsyncEngine, writes: WriteBatcher | None = None) -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
-        self._writes = WriteBatcher(engine)
+        self._writes = writes or WriteBatcher(engine)
 
     async def aclose(self) -> None:
         """Have finished what is being written."""
@@ -208,13 +214,13 @@ class RunStore:
 
     async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
         """Where some runs may refer to stored values, and the number to go on after. Nothing: these were all."""
-        columns = (RunRow.number, RunRow.plan_hash, RunRow.rerun, RunRow.plan, RunRow.result)
+        columns = (RunRow.number, RunRow.id, RunRow.plan_hash, RunRow.rerun, RunRow.plan, RunRow.result)
         query = select(*columns).where(RunRow.number > after).order_by(RunRow.number).limit(limit)
         async with self._sessions() as session:
             rows = (await session.execute(query)).all()
         held = [
-            HeldByRun(plan_hash, (rerun or "").encode(), tuple(data for data in packed if data is not None))
-            for _, plan_hash, rerun, *packed in rows
+            HeldByRun(run, plan_hash, (rerun or "").encode(), tuple(data for data in packed if data is not None))
+            for _, run, plan_hash, rerun, *packed in rows
         ]
         return rows[-1][0] if rows else after, held
 
@@ -285,18 +291,36 @@ async def _change(connection: AsyncConnection, queries: Sequence[Update | Delete
 
 def lineage(row: RunRow) -> dict[str, Any]:
     """Where a run comes from, as its status tells it."""
-    base = orjson.loads(row.rerun).get("baseRun") if row.rerun else None
+    base = json_of(row.rerun).get("baseRun")
     return {**({"baseRun": base} if base else {}), **({"isPreview": True} if row.preview else {})}
 
 
+def json_of(text: str | None) -> dict[str, Any]:
+    """The object in a column of JSON; an empty one where there is none, or one that is damaged."""
+    with contextlib.suppress(ValueError, TypeError):
+        if text and isinstance(found := orjson.loads(text), dict):
+            return found
+    return {}
+
+
+def json_list(text: str | None) -> list[dict[str, Any]]:
+    """The list of objects in a column of JSON; an empty one where there is none, or one that is damaged."""
+    with contextlib.suppress(ValueError, TypeError):
+        if text and isinstance(found := orjson.loads(text), list):
+            return [item for item in found if isinstance(item, dict)]
+    return []
+
+
 async def stored_result(row: RunRow) -> dict[str, Any] | None:
-    """The full status kept at the run's end."""
+    """The full status kept at the run's end; None as long as there is none, and when it is damaged."""
     packed = row.result
     if packed is None:
         return None
     return await asyncio.to_thread(_unpacked, packed) if len(packed) > LARGE_BYTES // 8 else _unpacked(packed)
 
 
-def _unpacked(packed: bytes) -> dict[str, Any]:
-    result: dict[str, Any] = orjson.loads(zlib.decompress(packed))
-    return result
+def _unpacked(packed: bytes) -> dict[str, Any] | None:
+    with contextlib.suppress(zlib.error, ValueError):
+        if isinstance(found := orjson.loads(zlib.decompress(packed)), dict):
+            return found
+    return None

@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from innkeeper.gateway.salvage.database import is_damage
+from innkeeper.nodes.process.critical_tasks import run_critical
+
 P = TypeVar("P")
 R = TypeVar("R")
 Kind = Callable[[AsyncConnection, Sequence[P]], Awaitable[Sequence[R]]]
@@ -67,6 +70,9 @@ class WriteBatcher:
         try:
             results = await self._commit(group)
         except Exception as error:
+            if is_damage(error):
+                # The next start of this process saves what can be read.
+                run_critical(_give_up(), "store-writer")
             # The database being away or full concerns all of them, anything else perhaps one alone.
             if len(group) == 1 or isinstance(error, OperationalError):
                 _fail(group, error)
@@ -93,6 +99,10 @@ class WriteBatcher:
                 given = await kind(connection, [each.what for each in same])
                 results.update(zip(same, given, strict=True))
         return [results[each] for each in group]
+
+
+async def _give_up() -> None:
+    raise RuntimeError("the index of runs is damaged and cannot be written")
 
 
 def _fail(group: Sequence[_Write], error: Exception) -> None:

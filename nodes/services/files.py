@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.services.damaged import replace_file
 
 # The dot keeps it out of every listing if the process dies before the rename.
 TEMPORARY_PREFIX = ".new-"
@@ -31,7 +32,7 @@ def write_atomic(
         temporary = write_temporary(path.parent, data, durable=durable)
         try:
             with rename_in or contextlib.nullcontext():
-                os.replace(temporary, path)
+                replace_file(temporary, path)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import fcntl
 import hmac
+import itertools
 import json
 import os
 import re
@@ -20,13 +21,20 @@ from cryptography.fernet import Fernet, InvalidToken
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.hosts import host_of, is_plain_host, same_host
 from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.services.damaged import set_aside, tell, told_since
 from innkeeper.nodes.services.files import cannot_write, write_atomic, write_new
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
 KEY_FILE = "secret.key"
 OPERATOR = "operator"
 """Owner of keys that were stored for channels."""
+SECRETS_FOLDER = "secrets"
 MIN_KEY_CHARS = 32
+MAX_TRIED = 1_000
+RESTORE = (
+    f"Stop Innkeeper and put the backup of {KEY_FILE} in its place, or type the API keys anew in the workflows that "
+    "use them; runs that use no stored secret go on"
+)
 MAX_SECRET_BYTES = 64 * 1024
 OFFERED_SECRETS = frozenset({"OPENAI_API_KEY"})
 OFFERED_SETTINGS = frozenset({"OPENAI_API_BASE"})
@@ -120,6 +128,10 @@ class SecretStore:
                 return True
         return False
 
+    def is_readable(self, secret: str) -> bool:
+        """Can the secret of this id be decrypted?"""
+        return self._find(SecretRef(secret)) is not None
+
     def load(self, ref: SecretRef) -> SecretRecord:
         """The record of a reference.
 
@@ -139,7 +151,10 @@ class SecretStore:
         try:
             return _decode(self._fernet.decrypt(token))
         except InvalidToken:
-            message = f"a stored secret cannot be decrypted: was {KEY_FILE} or {KEY_VARIABLE} changed? Enter it anew"
+            message = (
+                f"a stored secret cannot be decrypted: it is damaged, or {KEY_FILE} or {KEY_VARIABLE} was changed; "
+                "enter it anew, or put the backup of the key in its place"
+            )
             raise ResourceError(message, code="secret_unreadable") from None
 
     def bind(self, ref: SecretRef, host: str) -> SecretRecord:
@@ -249,21 +264,67 @@ class UserSecrets:
 def load_or_create_key(data_dir: Path, environ: Mapping[str, str]) -> bytes:
     """The key of the secret store: INNKEEPER_SECRET_KEY, else `<data_dir>/secret.key`, made (0600) when missing.
 
-    Processes that start together agree on one key.
+    Processes that start together agree on one key. A file that holds none is put aside, and a new key made.
 
     Raises:
-        ResourceError: The key is too short (`invalid_secret_key`), or the disk refuses (`storage_failed`).
+        ResourceError: The key in the environment is too short (`invalid_secret_key`), or the disk refuses
+            (`storage_failed`).
     """
     given = environ.get(KEY_VARIABLE)
     if given:
         return _checked_key(given, KEY_VARIABLE)
-    path = data_dir / KEY_FILE
     try:
-        if not path.exists():
-            write_new(path, secrets.token_urlsafe(32).encode())
-        return _checked_key(path.read_text("utf-8", "replace"), KEY_FILE)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked_folder(data_dir):
+            return _stored_key(data_dir / KEY_FILE)
     except OSError as error:
         raise cannot_write(error) from error
+
+
+def _stored_key(path: Path) -> bytes:
+    key = _read_key(path)
+    if key is not None:
+        return key
+    data_dir = path.parent
+    aside = set_aside(path).name if os.path.lexists(path) else None
+    write_new(path, secrets.token_urlsafe(32).encode())
+    has_secrets = any(SecretStore(data_dir / SECRETS_FOLDER, b"").stored())
+    if aside is not None or has_secrets:
+        what = f"was damaged; the damaged file is kept as {aside}" if aside else "is missing"
+        more = f" It does not decrypt what was stored before. {RESTORE}" if has_secrets else ""
+        tell(data_dir, f"{KEY_FILE} {what}. A new key was made.{more}")
+    key = _read_key(path)
+    assert key is not None, "it was just written, under the lock"
+    return key
+
+
+def _read_key(path: Path) -> bytes | None:
+    """The key in a file; None when the file holds none."""
+    try:
+        return _checked_key(path.read_text("utf-8", "replace"), KEY_FILE)
+    except (OSError, ResourceError):
+        return None
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Of two processes that find the same damage, the second finds what the first has made."""
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def tell_unreadable(store: SecretStore, data_dir: Path) -> None:
+    """Say once how many stored secrets cannot be decrypted, and how they come back. Blocking."""
+    secrets = list(itertools.islice(store.stored(), MAX_TRIED))
+    unreadable = sum(not store.is_readable(secret) for secret in secrets)
+    if unreadable:
+        which = f"{unreadable} of {len(secrets)} stored secrets cannot be decrypted with {KEY_FILE}"
+        if not any(sentence.endswith(RESTORE) for sentence in told_since(data_dir, 0)):
+            tell(data_dir, f"{which}. {RESTORE}")
 
 
 def _checked_key(text: str, source: str) -> bytes:

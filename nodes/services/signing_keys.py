@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.services.damaged import set_aside, tell
 from innkeeper.nodes.services.files import write_atomic, write_new
 
 SIGNING_FILE = "signing.json"
@@ -114,14 +115,44 @@ def _unusable(error: Exception) -> SigningKeysUnusable:
     )
 
 
-def create_signing_keys(path: Path, open_runs: Collection[str]) -> None:
+def create_signing_keys(path: Path, secret: bytes, open_runs: Collection[str]) -> None:
     """Make the file. The runs are open and may have been started before there were signatures.
 
     Raises:
         ResourceError: The disk refuses (`storage_failed`).
     """
-    content = {"keys": [_random()], "unsignedRuns": sorted(open_runs), "madeAt": time.time()}
+    content = {
+        "keys": [_random()],
+        "unsignedRuns": sorted(open_runs),
+        "madeAt": time.time(),
+        "secretCheck": _check_of(secret),
+    }
     write_new(path, json.dumps(content).encode())
+
+
+def heal_signing_keys(path: Path, secret: bytes) -> None:
+    """Put a file aside with which no open run could go on: one that is damaged, or was made with another key of the
+    data directory. Blocking.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+        SigningKeys(path, secret).current()
+        if raw.get("secretCheck", _check_of(secret)) == _check_of(secret):
+            return
+        what = "belongs to another secret.key"
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, AttributeError, SigningKeysUnusable):
+        what = "was damaged"
+    aside = set_aside(path)
+    tell(path.parent, f"{SIGNING_FILE} {what}; it is kept as {aside.name}. New keys were made, and open runs go on.")
+
+
+def _check_of(secret: bytes) -> str:
+    return hmac.digest(secret, b"innkeeper signing file", "sha256")[:4].hex()
 
 
 def add_signing_key(path: Path) -> int:

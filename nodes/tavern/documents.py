@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from innkeeper.nodes.json_values import MAX_DEPTH, InvalidJson, TooDeep, json_depth, read_json
 from innkeeper.nodes.tavern.environment import FormatError
 
 MAX_TEXT_BYTES = 32 * 1024 * 1024
-MAX_DEPTH = 100
-MAX_INTEGER, _MAX_DIGITS = 2**63, 20
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8", "byte_order_mark", "UTF-8 byte order mark left out"),
     (b"\xff\xfe", "utf-16-le", "utf_16", "text is UTF-16, not UTF-8"),
     (b"\xfe\xff", "utf-16-be", "utf_16", "text is UTF-16, not UTF-8"),
 )
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
-SURROGATE = re.compile("[\ud800-\udfff]")
-_ESCAPED_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _KINDS = {
     type(None): "null",
     bool: "a boolean",
@@ -42,6 +36,11 @@ class CodedWarning(str):
         warning = super().__new__(cls, message)
         warning.code = code
         return warning
+
+
+def with_code(code: str, warnings: Iterable[str]) -> list[str]:
+    """The warnings, of which those without a code of their own get this one."""
+    return [warning if isinstance(warning, CodedWarning) else CodedWarning(code, warning) for warning in warnings]
 
 
 def warnings_json(warnings: Iterable[str], default_code: str) -> list[dict[str, str]]:
@@ -98,70 +97,34 @@ def _decode(data: bytes, encoding: str, start: int) -> tuple[str, tuple[str, ...
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text. Lone surrogates become U+FFFD; whole numbers past 64 bits become floats.
+    """The value of a JSON text, by the rules of `nodes.json_values`.
 
     Raises:
         FormatError: Not JSON (with line and column), nested deeper than `MAX_DEPTH`, or a number out of range.
     """
     try:
-        value = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise FormatError(_json_problem(error)) from None
-    except RecursionError:
+        return read_json(text)
+    except TooDeep:
         raise too_deep() from None
-    check_depth(value)
-    return without_surrogates(value) if _ESCAPED_SURROGATE.search(text) else value
+    except InvalidJson as error:
+        raise FormatError(_json_problem(text, error)) from None
 
 
-def _json_problem(error: json.JSONDecodeError) -> str:
-    if not error.doc.strip():
+def _json_problem(text: str, error: InvalidJson) -> str:
+    if not text.strip():
         return "the text is empty; expected JSON"
-    ended = " (the text ends too early)" if error.pos >= len(error.doc.rstrip()) else ""
-    return f"not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}{ended}"
+    if error.position is None:
+        return f"not valid JSON: {error.reason}"
+    line, column, offset = error.position
+    ended = " (the text ends too early)" if offset >= len(text.rstrip()) else ""
+    return f"not valid JSON at line {line}, column {column}: {error.reason}{ended}"
 
 
-def _integer(digits: str) -> int | float:
-    # Longer ones are not converted exactly: that takes the square of their length.
-    number = int(digits) if len(digits) <= _MAX_DIGITS else _float(digits)
-    return number if abs(number) < MAX_INTEGER else float(number)
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if math.isinf(number):
-        raise FormatError("the JSON holds a number that is out of range")
-    return number
-
-
-def _refuse_constant(name: str) -> None:
-    raise FormatError(f"not valid JSON: it holds {name}")
-
-
-def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
-    """Raises FormatError when lists and objects are nested deeper than `limit`."""
-    level: list[Any] = [value] if isinstance(value, list | dict) else []
-    for _ in range(limit):
-        if not level:
-            return
-        level = [inner for outer in level for inner in _items(outer) if isinstance(inner, list | dict)]
-    if level:
+def check_depth(value: Any) -> None:
+    """Raises FormatError when lists and objects are nested deeper than `MAX_DEPTH`."""
+    if json_depth(value) > MAX_DEPTH:
         raise too_deep()
-
-
-def _items(value: list[Any] | dict[str, Any]) -> Iterable[Any]:
-    return value.values() if isinstance(value, dict) else value
 
 
 def too_deep() -> FormatError:
     return FormatError(f"the document is nested more than {MAX_DEPTH} levels deep")
-
-
-def without_surrogates(value: Any) -> Any:
-    """The value with U+FFFD for half characters, which no UTF-8 text can hold. Checked for depth before."""
-    if isinstance(value, str):
-        return SURROGATE.sub("\ufffd", value)
-    if isinstance(value, list):
-        return [without_surrogates(item) for item in value]
-    if isinstance(value, dict):
-        return {without_surrogates(key): without_surrogates(item) for key, item in value.items()}
-    return value

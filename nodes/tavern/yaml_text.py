@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from innkeeper.nodes.tavern.documents import MAX_DEPTH, MAX_INTEGER, SURROGATE, parse_json, refuse_lfs_pointer, too_deep
+from innkeeper.nodes.json_values import MAX_DEPTH, MAX_INTEGER, MIN_INTEGER, whole_text
+from innkeeper.nodes.tavern.documents import parse_json, refuse_lfs_pointer, too_deep
 from innkeeper.nodes.tavern.environment import FormatError
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -144,7 +145,7 @@ def _as_json(value: Any, left: list[int], depth: int) -> Any:
 
 def _key_text(key: Any) -> str:
     if isinstance(key, str):
-        return SURROGATE.sub("\ufffd", key)
+        return whole_text(key)
     if key is None or isinstance(key, bool):
         return json.dumps(key)
     if isinstance(key, int | float):
@@ -154,13 +155,13 @@ def _key_text(key: Any) -> str:
 
 def _scalar(value: Any) -> Any:
     if isinstance(value, str):
-        return SURROGATE.sub("\ufffd", value)
+        return whole_text(value)
     if isinstance(value, float) and not math.isfinite(value):
         raise FormatError("the YAML holds a number that JSON does not have (infinite, or not a number)")
     if value is None or isinstance(value, bool | float):
         return value
     if isinstance(value, int):
-        return value if abs(value) < MAX_INTEGER else _float_of(value)
+        return value if MIN_INTEGER <= value <= MAX_INTEGER else _float_of(value)
     raise FormatError(f"the YAML holds a value of a kind that JSON does not have ({type(value).__name__})")
 
 

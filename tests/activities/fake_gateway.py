@@ -51,6 +51,7 @@ class FakeGateway:
         holds: What must not be acknowledged yet; acknowledging stops in front of it.
         answer: The answer to an `open` that wants one; None acknowledges without an answer.
         refuse_status: HTTP status the upgrade is refused with.
+        upgrade_s: Seconds until the upgrade is answered.
         close_code, close_reason: What every connection is closed with as soon as it was accepted.
     """
 
@@ -58,6 +59,7 @@ class FakeGateway:
     holds: Callable[[Message], bool] = lambda message: False
     answer: Callable[[Message], dict[str, Any] | None] = lambda message: {"s": "ok", "next": 0}
     refuse_status: int | None = None
+    upgrade_s: float = 0.0
     close_code: int | None = None
     close_reason: str = ""
     tries: int = 0
@@ -118,9 +120,10 @@ class FakeGateway:
     async def fence(self, attempt: NodeAttempt) -> None:
         await self.say(fenced=[[attempt.run, attempt.path, attempt.epoch]])
 
-    def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
         self.tries += 1
         self.tokens.append(request.headers.get("Authorization"))
+        await asyncio.sleep(self.upgrade_s)
         if self.refuse_status is None:
             return None
         return connection.respond(self.refuse_status, "no")  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from tests.crash.caches import CACHE
 from tests.e2e.test_groups import GATE, SINK, Library
 from tests.e2e.test_streams import graph, node
 from tests.effort import LONG
@@ -74,6 +75,22 @@ async def test_killed_worker_runs_no_finished_item_again(stack: LocalStack, tmp_
         done = await until_item(client, run)
         os.kill(stack.pids()["worker-1"], signal.SIGKILL)
         await check(client, run, tmp_path, done)
+
+
+@pytest.mark.slow  # test_whole_stack.py tries evicted runs at each change
+async def test_two_runs_that_push_each_other_out_of_memory_survive_a_kill(tmp_path: Path) -> None:
+    """The worker keeps one run, so that nearly every workflow task replays its own."""
+    evicting = StackOptions(tmp_path / "data", plugins=(PLUGINS,), env={CACHE: "1"})
+    folders = [tmp_path / name for name in "ab"]
+    async with LocalStack(evicting) as stack, GatewayClient(stack.url) as client:
+        runs = []
+        for folder in folders:
+            folder.mkdir()
+            runs.append(await client.submit(each(stack, folder)))
+        done = await asyncio.gather(*(until_item(client, run) for run in runs))
+        os.kill(stack.pids()["worker-1"], signal.SIGKILL)
+        for run, folder, finished in zip(runs, folders, done, strict=True):
+            await check(client, run, folder, finished)
 
 
 @pytest.mark.slow  # waits and streams are tried this way at each change

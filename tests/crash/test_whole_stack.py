@@ -14,6 +14,7 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from tests.crash.caches import CACHE, CACHES
 from tests.crash.slow_model import slow_model
 from tests.crash.test_crash import EXPECTED, PLUGINS, Bench, check, in_stream
 from tests.crash.viewer import Viewer
@@ -81,9 +82,10 @@ def _kill_whole(stack: LocalStack) -> None:
         child.kill()
 
 
-async def test_runs_go_on_when_the_stack_that_died_whole_is_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cached", CACHES)
+async def test_runs_go_on_when_the_stack_that_died_whole_is_started_again(tmp_path: Path, cached: str) -> None:
     """One streams and one waits. Everything dies at once and stays dead for a moment, the supervisor included."""
-    options = StackOptions(tmp_path / "data", plugins=(PLUGINS,))
+    options = StackOptions(tmp_path / "data", plugins=(PLUGINS,), env={CACHE: cached})
     library = tmp_path / "data/shared/library/workflows"
     library.mkdir(parents=True)
     (library / "asks.json").write_text(json.dumps(INNER))

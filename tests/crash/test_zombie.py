@@ -16,7 +16,7 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
-from tests.crash.chaos import StreamViewer
+from tests.crash.chaos.viewers import StreamViewer
 from tests.crash.slow_model import TEXT, WORDS, SlowModel
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]

@@ -26,7 +26,8 @@ class Viewer:
         self.seq = event["seq"]
         kind, payload = event["type"], event["payload"]
         self.types.append(kind)
-        assert self.status in ("", "queued", "running", "interrupting"), f"{kind} after the final status"
+        known = ("", "queued", "running", "paused", "interrupting")
+        assert self.status in known, f"{kind} after the final status"
         if kind == "EXECUTION_STATUS_UPDATE":
             self.status = payload["status"]
         elif kind == "NODE_EXECUTING":

@@ -48,6 +48,7 @@ MESSAGES: tuple[Json, ...] = (
     {"t": "progress", "path": "n", "epoch": EPOCH, "value": 1, "max": 2},
     {"t": "complete", "path": "n", "epoch": EPOCH, "outputs": {"text": "x"}, "end": True, "cached": True},
     {"t": "complete", "path": "n", "epoch": EPOCH, "outputs": {}, "warnings": [{"code": "a", "message": "b"}]},
+    {"t": "warning", "path": "n", "epoch": EPOCH, "code": "a", "message": "b"},
     {"t": "retry", "path": "n", "epoch": EPOCH, "code": "a", "message": "b", "retryAt": "2026", "kind": "wait"},
     {"t": "fact", "path": "m", "type": "NODE_ERROR", "payload": {"errorDetails": {"code": "x", "message": "y"}}},
     {"t": "fact", "path": "m", "type": "NODE_SKIPPED", "payload": {"reason": "dead", "output": {}}},

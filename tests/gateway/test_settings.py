@@ -77,7 +77,12 @@ def test_worker_token_is_made_once_and_private(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["worker.token"]
 
 
-def test_worker_token_that_everybody_knows_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "worker.token").write_text("\n")
-    with pytest.raises(SettingsError, match="is empty"):
-        worker_token(Settings(data_dir=tmp_path))
+@pytest.mark.parametrize("content", [b"", b"\n", b"ab", bytes(43), "\u00fc".encode() * 30])
+def test_worker_token_that_anybody_could_guess_is_put_aside(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "worker.token").write_bytes(content)
+    token = worker_token(Settings(data_dir=tmp_path))
+    assert len(token) > 30
+    assert worker_token(Settings(data_dir=tmp_path)) == token
+    (aside,) = tmp_path.glob("worker.token.damaged-*")
+    assert aside.read_bytes() == content
+    assert aside.name in (tmp_path / "damage.log").read_text()

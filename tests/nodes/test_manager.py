@@ -138,6 +138,18 @@ MODAL = {"config_schema": {"op": Input("STRING")}, "mode_config_key": "op"}
         ({"outputs": {"text": Input("STRING")}}, "must be an Output, found Input"),
         ({"inputs": [Input("STRING")]}, "inputs must be a mapping"),
         ({"inputs": {"text": Input("TEXT")}}, "has type 'TEXT'; types are STRING"),
+        (
+            {"inputs": {"a": Input("STRING", config={"default": {1, 2}})}},
+            "config of slot 'a' holds a value of type set",
+        ),
+        (
+            {"config_schema": {"b": Input("FLOAT", config={"max": float("nan")})}},
+            "config of slot 'b' holds what is no JSON",
+        ),
+        (
+            {"outputs": {"x": Output("ARRAY")}, "bypass_behavior": BypassBehavior(defaults={"x": {1}})},
+            "bypass_behavior: default of output 'x' holds a value of type set",
+        ),
         ({"config_schema": {"op__1": Input("STRING")}}, "config_schema: slot key 'op__1'"),
         ({"execute": None}, "execute is missing"),
         ({"execute": "run"}, "execute must be a function, found str"),

@@ -11,6 +11,7 @@ import orjson
 
 from innkeeper.nodes.call import PREVIEW_CHARS, holds_marker, is_secret_id
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 from innkeeper.workflows.compiler.secret_hosts import host_beside
 
 LITERAL_LIMIT = 1024
@@ -152,7 +153,7 @@ def _where(place: Place) -> str:
 
 def _dump(value: Any, place: Place) -> bytes:
     try:
-        return orjson.dumps(value)
-    except TypeError as error:
-        message = f"the value of {place.slot!r} is not JSON data: {error}; correct the node type's default"
+        return encode_json(value).data
+    except NotJsonData as error:
+        message = f"the value of {place.slot!r} is not JSON data: it {error}; correct the node type's default"
         raise InvalidWorkflow([Problem("invalid_value", message, node=place.node, slot=place.slot)]) from None

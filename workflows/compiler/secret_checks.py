@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import orjson
-
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import Problem
+from innkeeper.nodes.json_values import InvalidJson, read_json
 from innkeeper.workflows.compiler.literals import WHOLE
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secret_names import KEY_HEADER, KEY_NAME, stray_keys
@@ -157,8 +156,8 @@ def _found(key: str, value: Any, slot: Input, hidden: str) -> Iterable[str]:
 def _header_names(headers: Any) -> list[str]:
     if isinstance(headers, str) and len(headers) <= _MAX_HEADERS_TEXT:
         try:
-            headers = orjson.loads(headers)
-        except orjson.JSONDecodeError:
+            headers = read_json(headers)
+        except InvalidJson:
             return []
     if not isinstance(headers, Mapping):
         return []

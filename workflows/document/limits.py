@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.nodes.json_values import InvalidJson, TooDeep, json_depth, read_json
 
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 MAX_PATH_BYTES = 800
 """UTF-8 of a node's path in a run. Ids of activities and child workflows are built from it, with a run's id or a number
 beside it; the server takes 1,000 bytes and refuses a workflow task with more again and again."""
+MAX_READ_DEPTH = 500
+"""A document that is nested deeper than its limit is told how deep it is, up to this depth."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -43,9 +44,12 @@ def load_json(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
     if (count := count_containers(data, limits.max_containers)) > limits.max_containers:
         raise InvalidWorkflow([over_limit("document_too_large", "objects and lists", count, limits.max_containers)])
     try:
-        value = orjson.loads(data.removeprefix(_BOM))
-    except orjson.JSONDecodeError as error:
-        raise InvalidWorkflow([_unreadable(error, limits)]) from None
+        value = read_json(data.removeprefix(_BOM), max_depth=MAX_READ_DEPTH)
+    except TooDeep:
+        found = f"over {MAX_READ_DEPTH}"
+        raise InvalidWorkflow([over_limit("document_too_deep", "levels", found, limits.max_depth)]) from None
+    except InvalidJson as error:
+        raise InvalidWorkflow([_unreadable(error)]) from None
     depth = json_depth(value)
     if depth > limits.max_depth:
         raise InvalidWorkflow([over_limit("document_too_deep", "levels", depth, limits.max_depth)])
@@ -61,30 +65,13 @@ def count_containers(data: bytes, enough: int) -> int:
     return bare.count(b"{") + bare.count(b"[")
 
 
-def _unreadable(error: orjson.JSONDecodeError, limits: Limits) -> Problem:
-    if "depth" in error.msg:  # "depth limit exceeded", of older versions "recursion depth exceeded"
-        return over_limit("document_too_deep", "levels", "over 1000", limits.max_depth)
-    place = f"line {error.lineno}, column {error.colno}"
-    return Problem("malformed_json", f"this is not JSON: {error.msg} at {place}")
+def _unreadable(error: InvalidJson) -> Problem:
+    place = "" if error.position is None else f" at line {error.position[0]}, column {error.position[1]}"
+    return Problem("malformed_json", f"this is not JSON: {error.reason}{place}")
 
 
 def over_limit(code: str, unit: str, found: int | str, allowed: int) -> Problem:
     return Problem(code, f"the document has {found} {unit}; the limit is {allowed}")
-
-
-def json_depth(value: Any) -> int:
-    """How many objects and lists are nested in each other; 0 for a scalar."""
-    depth = 0
-    level = [value] if isinstance(value, dict | list) else []
-    while level:
-        depth += 1
-        level = [
-            child
-            for item in level
-            for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, dict | list)
-        ]
-    return depth
 
 
 def id_bytes(text: str) -> int:

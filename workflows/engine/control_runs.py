@@ -8,13 +8,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from innkeeper.nodes.call import EDIT_VALUE, LOAD_VALUE, OPEN_VALUE, edited, holds_marker, is_blob
 from innkeeper.nodes.feeds import Outputs
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import answers, control, iteration_state, waiting
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.engine_activities import JSON, engine_activity, packed
@@ -216,11 +216,13 @@ class ControlRuns:
             )
         except TimeoutError:
             return
+        if wait.path in self._context.unkept:
+            await workflow.wait_condition(lambda: wait.path not in self._context.unkept)
 
 
 async def _with_large_stored(node: PlannedNode, inputs: dict[str, Any]) -> dict[str, Any]:
     """The inputs of a child workflow: they travel in one message, so large ones are stored first."""
-    return await stored(node, inputs, in_pieces=False) if len(orjson.dumps(inputs)) > MAX_INLINE_INPUTS else inputs
+    return await stored(node, inputs, in_pieces=False) if json_size(inputs) > MAX_INLINE_INPUTS else inputs
 
 
 def _failed(node: PlannedNode, result: Mapping[str, Any]) -> ApplicationError:

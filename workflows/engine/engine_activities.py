@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
 
-import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, RetryState
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import GATHER_VALUES, INLINE_LIMIT, MERGE_VALUES, STORE_VALUES, is_blob
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine.state import PIECE_BYTES
 from innkeeper.workflows.engine.workflow_context import WorkflowContext
 
@@ -45,7 +45,7 @@ def engine_activity(name: str, arg: Any, result_type: type[T]) -> workflow.Activ
     Raises:
         ApplicationError: `value_too_large`: the server would refuse the message, and the workflow task, for ever.
     """
-    if (size := len(orjson.dumps(arg))) > MAX_MESSAGE_BYTES:
+    if (size := json_size(arg)) > MAX_MESSAGE_BYTES:
         message = f"what the engine must {name} takes {size} bytes in one message; the limit is {MAX_MESSAGE_BYTES}"
         raise ApplicationError(message, type="value_too_large", non_retryable=True)
     handle: workflow.ActivityHandle[T] = workflow.start_activity(
@@ -121,7 +121,7 @@ def pieces_of(items: list[Any]) -> list[list[Any]]:
     pieces: list[list[Any]] = []
     size = PIECE_BYTES
     for item in items:
-        item_size = len(orjson.dumps(item))
+        item_size = json_size(item)
         if size + item_size > PIECE_BYTES:
             pieces.append([])
             size = 0
@@ -132,7 +132,7 @@ def pieces_of(items: list[Any]) -> list[list[Any]]:
 
 def too_heavy(outputs: Mapping[str, Any], limit: int) -> list[str]:
     """The fewest outputs without which the others have at most `limit` bytes of JSON; finished streams come last."""
-    sizes = {key: len(orjson.dumps(value)) + len(key) + 4 for key, value in outputs.items() if not is_blob(value)}
+    sizes = {key: json_size(value) + len(key) + 4 for key, value in outputs.items() if not is_blob(value)}
     left = sum(sizes.values())
     chosen = []
     for key in sorted(sizes, key=lambda key: (is_stream_value(outputs[key]), -sizes[key])):
@@ -159,7 +159,7 @@ async def lightened(context: WorkflowContext, outputs: Mapping[str, Any]) -> dic
 
 async def packed(context: WorkflowContext, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """The same outputs with large values as blobs."""
-    heavy = [key for key, value in outputs.items() if not is_blob(value) and len(orjson.dumps(value)) > INLINE_LIMIT]
+    heavy = [key for key, value in outputs.items() if not is_blob(value) and json_size(value) > INLINE_LIMIT]
     if not heavy:
         return dict(outputs)
     refs = await shielded(context, engine_activity(STORE_VALUES, [outputs[key] for key in heavy], list))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob, listed
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine.engine_activities import engine_activity, if_possible, packed, shielded
 from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
 from innkeeper.workflows.engine.iteration_state import refused
@@ -98,7 +98,7 @@ class ForEach(IterationRunner):
         else:
             outcome = {"error": self._failed(index, graph)}
         repeat.recent.append([index, outcome])
-        self._bytes += len(orjson.dumps(outcome))
+        self._bytes += json_size(outcome)
         repeat.done += 1
         self._progress(repeat.done, repeat.done - 1, repeat.total or 1)
 
@@ -113,7 +113,7 @@ class ForEach(IterationRunner):
         if repeat.failed is not None:
             message = f"item {repeat.failed['index']} failed: {repeat.failed['message']}"
             raise ApplicationError(message, {"details": repeat.failed}, type=repeat.failed["code"], non_retryable=True)
-        if not (repeat.pieces or _refers(repeat.recent) or len(orjson.dumps(repeat.recent)) > KEPT_BYTES):
+        if not (repeat.pieces or _refers(repeat.recent) or json_size(repeat.recent) > KEPT_BYTES):
             return await packed(self._context, listed(repeat.recent, repeat.on_error, repeat.result_key))
         await self._store()
         request = {"pieces": repeat.pieces, "on_error": repeat.on_error, "result_key": repeat.result_key}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import answers, waiting
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.engine_activities import (
@@ -33,6 +33,7 @@ from innkeeper.workflows.engine.signature_check import start_refusal
 from innkeeper.workflows.engine.state import FINAL
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, WorkflowContext
 from innkeeper.workflows.plan import NodeId, RunPlan
+from innkeeper.workflows.sdk_errors import worded
 
 __all__ = ["TASK_QUEUE", "GraphWorkflow", "RunStart"]
 
@@ -41,7 +42,10 @@ TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 RUN_STATUS = SearchAttributeKey.for_keyword("RunStatus")
 ANSWERS_WITHOUT_TIMER = "answers-without-timer"
 EVENTS_IN_REPETITIONS = "events-in-repetitions"
+ANSWERS_KEPT_FIRST = "answers-kept-first"
 """Changes that histories from before them do not know (`workflow.patched`)."""
+KEPT_S = 0.001
+"""A timer never fires in the workflow task that begins it."""
 MAX_INLINE_NODES = 200
 MAX_INLINE_BELOW = 32_000
 """Bytes of JSON of a group's node table that its parent keeps in its own history."""
@@ -63,6 +67,7 @@ class GraphWorkflow:
         self._context = WorkflowContext(start.run or workflow.info().workflow_id, start.user_id)
         self._context.paused = start.paused
         self._context.no_cache = start.no_cache
+        self._context.received_events = list(start.received_events)
         self._is_loaded = not (start.state_refs or (start.repeat or {}).get("open"))
         self._has_begun = False
         self._graph: Interpreter | None = None
@@ -100,7 +105,9 @@ class GraphWorkflow:
             # A workflow that ended beside a segment of its own would never be done with it.
             await workflow.wait_condition(lambda: self._context.activation.is_still)
             failure = failure_of(bug) if isinstance(bug, ActivityError) else bug
-            reason = failure.message if isinstance(failure, ApplicationError) else type(bug).__name__
+            reason = type(bug).__name__
+            if isinstance(failure, ApplicationError):
+                reason, _ = worded(failure.message, failure.type or "")
             raise ApplicationError(
                 f"the interpreter failed: {reason}", type="internal_error", non_retryable=True
             ) from bug
@@ -130,9 +137,16 @@ class GraphWorkflow:
         await self._context.signal_children("pause", paused)
 
     @workflow.signal
-    async def event(self, name: str, data: Any) -> None:
-        """Something happened that nodes may wait for."""
+    async def event(self, name: str, data: Any, event_id: str = "") -> None:
+        """Something happened that nodes may wait for.
+
+        Args:
+            event_id: One that was received already is the same event: a gateway that died while it told many runs
+                tells them all again. Empty: it is not sent again.
+        """
         self._context.activation.look()
+        if event_id and not self._context.is_new_event(event_id):
+            return
         if not self._is_loaded and (self._start.repeat is None or workflow.patched(EVENTS_IN_REPETITIONS)):
             await self._until_loaded()
         if not [wait for wait in self._context.waits.values() if waiting.receive_event(wait, name, data)]:
@@ -161,6 +175,8 @@ class GraphWorkflow:
         wait = self._context.waits[approval]
         wait.answer = answers.normal(answers.with_defaults(answer, wait) if is_new else answer)
         self._context.answered.add(approval)
+        if workflow.patched(ANSWERS_KEPT_FIRST):
+            await self._until_kept(approval)
         self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
         return wait.answer
 
@@ -168,6 +184,18 @@ class GraphWorkflow:
     def _check_answer(self, approval: str, answer: Any) -> None:
         if self._has_begun and self._is_loaded:
             answers.check(self._context, approval, answer)
+
+    async def _until_kept(self, approval: str) -> None:
+        """Until the server has kept an answer: nobody may see what follows from it before.
+
+        An update is in no history before the workflow task that accepts it is complete. When its worker dies in it,
+        another worker may be given another answer first, and the viewers would have seen the one that does not count.
+        """
+        self._context.unkept.add(approval)
+        try:
+            await workflow.sleep(KEPT_S)
+        finally:
+            self._context.unkept.discard(approval)
 
     async def _until_begun(self) -> None:
         """Until everything that waits has begun to.
@@ -230,6 +258,7 @@ class GraphWorkflow:
 
     def _continue_as_new(self, **changes: Any) -> None:
         fields = {**self._start.__dict__, **changes, "paused": self._context.paused}
+        fields["received_events"] = self._context.received_events
         workflow.continue_as_new(args=[self._plan_bytes, RunStart(**fields)])
 
     # --- the end --------------------------------------------------------------------------------------------------
@@ -245,7 +274,7 @@ class GraphWorkflow:
         outputs = await if_possible(self._context, lightened(self._context, outputs), {})
         table, refs = self._node_table().flat_table()
         limit = MAX_INLINE_BELOW if self._start.run else MAX_INLINE_INPUTS
-        inline = not refs and len(table) <= MAX_INLINE_NODES and len(orjson.dumps(table)) <= limit
+        inline = not refs and len(table) <= MAX_INLINE_NODES and json_size(table) <= limit
         nodes_ref = None if inline else await self._table_blob(table, refs)
         # Temporal shows a run that completed; only what it would wrongly call completed is marked. A server
         # that knows TenantId, which the run was started with, knows RunStatus too.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import orjson
 from temporalio import workflow
 
 from innkeeper.nodes.call import NodeResult
 from innkeeper.nodes.feeds import Missing
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import control, node_values, scheduler
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.binding import Streams, bound
@@ -180,7 +180,7 @@ class Interpreter:
         return True
 
     def _begin_within_budget(self, node: PlannedNode, inputs: dict[str, Any]) -> bool:
-        size = len(orjson.dumps(inputs)) if inputs else 0
+        size = json_size(inputs) if inputs else 0
         weight = min(size, MAX_INLINE_INPUTS) + (len(self.plan.group_bytes(node.group)) if node.group else 0)
         if not self._context.has_budget_for(weight):
             return False

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import orjson
 from temporalio import workflow
 
 from innkeeper.nodes.call import LOAD_VALUE
 from innkeeper.nodes.feeds import convert
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine.engine_activities import (
     engine_activity,
     if_possible,
@@ -217,7 +217,7 @@ class IterationRunner(ABC):
             table = {path: entry for path, entry in table.items() if entry["status"] == "error"}
             refs = [] if graph.nodes.status == "complete" or repeat.table_bytes > 2 * MAX_TABLE_BYTES else refs
             table = {} if repeat.table_bytes > 2 * MAX_TABLE_BYTES else table
-        size = len(orjson.dumps(table))
+        size = json_size(table)
         repeat.table_bytes += size + sum(int(ref["size"]) for ref in refs)
         repeat.tables += refs
         self._bytes += size

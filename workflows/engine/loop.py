@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.call import GATHER_VALUES, OPEN_VALUE, is_blob
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.document.cases import is_true
 from innkeeper.workflows.engine.engine_activities import engine_activity, packed, shielded
 from innkeeper.workflows.engine.iteration_runner import SPILL_BYTES, Graph, IterationRunner
@@ -62,7 +62,7 @@ class Loop(IterationRunner):
             repeat.total = repeat.next
 
     def _check_size(self) -> None:
-        size = len(orjson.dumps(self.repeat.state))
+        size = json_size(self.repeat.state)
         if size > MAX_STATE_BYTES:
             message = f"the state has {size} bytes in {len(self.repeat.state)} fields; the limit is {MAX_STATE_BYTES}"
             raise refused(self._path, f"{message}; nest what belongs together", "value_too_large")

@@ -7,7 +7,6 @@ from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any
 
-import orjson
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
@@ -20,6 +19,7 @@ from temporalio.exceptions import (
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 from innkeeper.nodes.call import EXECUTE_NODE, PIECES, QUEUE_HAS_WORKERS, STORE_VALUES, NodeCall
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import node_values
 from innkeeper.workflows.engine.engine_activities import (
     HEARTBEAT_TIMEOUT,
@@ -185,7 +185,7 @@ async def _has_workers(queue: str) -> bool:
 def must_fit(node: PlannedNode, message: Any, beside: int = 0) -> None:
     """Raise ApplicationError when a message, with `beside` further bytes, is larger than the server takes: it would
     refuse the workflow task again and again, and the run would stand still."""
-    size = len(orjson.dumps(message)) + beside
+    size = json_size(message) + beside
     if size > MAX_MESSAGE_BYTES:
         text = f"what node {node.id!r} is given takes {size} bytes in one message; the limit is {MAX_MESSAGE_BYTES}"
         hint = "give it fewer or shorter settings and inputs"
@@ -201,13 +201,13 @@ def interface_inputs(plan: RunPlan, location: GraphLocation) -> dict[str, Any]:
 async def stored(node: PlannedNode, inputs: dict[str, Any], *, in_pieces: bool) -> dict[str, Any]:
     """The same inputs with the heavier slots as blobs. A multi slot travels in pieces: even references of its elements
     would be too many for one message."""
-    heavy = sorted(inputs, key=lambda key: len(orjson.dumps(inputs[key])), reverse=True)
-    left = sum(len(orjson.dumps(value)) for value in inputs.values())
+    heavy = sorted(inputs, key=lambda key: json_size(inputs[key]), reverse=True)
+    left = sum(json_size(value) for value in inputs.values())
     result = dict(inputs)
     for key in heavy:
         if left <= MAX_INLINE_INPUTS:
             break
-        left -= len(orjson.dumps(inputs[key]))
+        left -= json_size(inputs[key])
         many = node.inputs[SlotKey(key)].multi and isinstance(inputs[key], list)
         if many and in_pieces:
             result[key] = {

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from temporalio import workflow
 
 from innkeeper.nodes.call import NodeResult
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import segments
-from innkeeper.workflows.engine.node_errors import json_size
 from innkeeper.workflows.engine.node_table import NodeTable
 from innkeeper.workflows.engine.ready_queue import ReadyQueue
 from innkeeper.workflows.engine.segment_runs import MAX_ATTEMPTS, REGULAR_MS, SegmentRuns
@@ -94,7 +93,7 @@ class SegmentQueue:
         )
         is_local = may_be_local and activation.may_run_locally()
         call = self._runs.call(chosen, self._nodes.values, activation.left_ms if is_local else REGULAR_MS)
-        size = len(orjson.dumps(call))
+        size = json_size(call)
         if not self._context.has_budget_for(size):
             self._ready.push(ready)
             return None

@@ -6,10 +6,9 @@ import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import orjson
-
 from innkeeper.nodes.call import is_blob
 from innkeeper.nodes.feeds import LIVE, Feed, Outputs
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
 FUSED_SINCE = 2
@@ -95,7 +94,7 @@ def _weight(value: Any) -> int:
         return int(value.get("size", 0))
     if isinstance(value, list) and any(map(is_blob, value)):
         return sum(map(_weight, value))
-    return len(value) if isinstance(value, str) else len(orjson.dumps(value))
+    return len(value) if isinstance(value, str) else json_size(value)
 
 
 def _feeds(node: PlannedNode) -> Iterable[Feed]:

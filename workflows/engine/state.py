@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import orjson
-
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine.scheduler import End, Progress, resumed
 from innkeeper.workflows.plan import NodeId, RunPlan
 
@@ -78,7 +77,7 @@ class RunState:
         piece: dict[str, Any] = {}
         size = 0
         for node, entry in self.table.items():
-            entry_size = len(orjson.dumps(entry)) + len(node) + 8
+            entry_size = json_size(entry) + len(node) + 8
             if piece and size + entry_size > PIECE_BYTES:
                 yield piece
                 piece, size = {}, 0

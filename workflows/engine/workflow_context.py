@@ -8,15 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
 from temporalio import workflow
 
+from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import scheduler
 from innkeeper.workflows.engine.activation import Activation
 from innkeeper.workflows.engine.event_sink import emit
 
 MAX_SIGNALS_AT_ONCE = 100
 """To child workflows. 2,000 that are pending wedge a run."""
+MAX_RECEIVED_EVENTS = 200
+"""Ids that are kept, 20 characters each. An event is sent again within moments of the first time."""
 SIGNALS_AT_ONCE = "signals-at-once"
 """The patch since which they are not sent one after the other."""
 
@@ -38,6 +40,7 @@ class RunStart:
         repeat: The plan is run once for each item, or again and again (`iteration_state.IterationState` as an object).
         paused: Nothing may begin until the run is resumed.
         no_cache: Every node runs, whatever the result cache knows.
+        received_events: Ids of events that were received before continue-as-new, the newest last.
     """
 
     user_id: str = "default_user"
@@ -51,6 +54,7 @@ class RunStart:
     repeat: dict[str, Any] | None = None
     paused: bool = False
     no_cache: bool = False
+    received_events: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -89,8 +93,10 @@ class WorkflowContext:
         interrupted: The run is to end early; nothing begins any more.
         paused: Nothing begins until the run is resumed.
         no_cache: Every node runs, whatever the result cache knows.
+        received_events: Ids of the newest events that were received, the newest last.
         waits: Path of a waiting node to what it waits for.
         answered: Paths of approvals that were answered.
+        unkept: Those of them whose answer the server has not kept yet.
         children: Path to the child workflow that runs there.
         activation: What began in the current workflow task.
         held_back: A graph of several in this workflow has more to start than one workflow task may.
@@ -103,8 +109,10 @@ class WorkflowContext:
         self.interrupted = False
         self.paused = False
         self.no_cache = False
+        self.received_events: list[str] = []
         self.waits: dict[str, Wait] = {}
         self.answered: set[str] = set()
+        self.unkept: set[str] = set()
         self._unclaimed: tuple[int, list[tuple[str, Any]]] = (-1, [])
         self.children: dict[str, workflow.ChildWorkflowHandle[Any, dict[str, Any]]] = {}
         self.activation = Activation()
@@ -131,6 +139,13 @@ class WorkflowContext:
     def receive_event(self, name: str, data: Any) -> None:
         """Keep an event that nobody waited for, for the rest of this workflow task."""
         self._unclaimed = (self.activation.look().number, [*self.unclaimed_events, (name, data)])
+
+    def is_new_event(self, event_id: str) -> bool:
+        """Was no event of this id received before? Notes that it is now."""
+        if event_id in self.received_events:
+            return False
+        self.received_events = [*self.received_events, event_id][-MAX_RECEIVED_EVENTS:]
+        return True
 
     @property
     def unclaimed_events(self) -> list[tuple[str, Any]]:
@@ -180,7 +195,7 @@ class WorkflowContext:
         at_once = 1
         if len(children) > 1 and workflow.patched(SIGNALS_AT_ONCE):
             # What leaves in one workflow task travels in one message.
-            at_once = max(1, min(MAX_SIGNALS_AT_ONCE, scheduler.MAX_NEW_BYTES // len(orjson.dumps(args))))
+            at_once = max(1, min(MAX_SIGNALS_AT_ONCE, scheduler.MAX_NEW_BYTES // json_size(args)))
         for start in range(0, len(children), at_once):
             await asyncio.gather(*(signal_child(child, signal, *args) for child in children[start : start + at_once]))
 

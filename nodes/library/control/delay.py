@@ -40,7 +40,7 @@ wait_until = NodeDefinition(
         "time": Input(
             "STRING",
             display_name="Moment",
-            description="ISO 8601, such as 2030-01-31T08:00:00Z; without a zone it is UTC.",
+            description="Such as 2030-01-31T08:00:00Z or 2030-01-31 09:00 Europe/Berlin; without a zone it is UTC.",
             required=True,
         ),
     },

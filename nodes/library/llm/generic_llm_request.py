@@ -10,6 +10,7 @@ from typing import Any, cast
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
 from innkeeper.nodes.hosts import host_of, is_demo_model
+from innkeeper.nodes.json_values import InvalidJson, TooDeep, read_json
 from innkeeper.nodes.library.llm.messages import read_history
 from innkeeper.nodes.library.llm.parameters import STREAM, number_of
 from innkeeper.nodes.library.utilities.text import is_truthy
@@ -161,11 +162,11 @@ def _parsed(text: str) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text)
-    except RecursionError:
+        return read_json(text)
+    except TooDeep:
         raise NodeInputError("'parameters' is nested too deeply") from None
-    except ValueError as error:
-        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
+    except InvalidJson as error:
+        place = "" if error.position is None else f" at character {error.position[2]}"
         raise NodeInputError(f"""'parameters' is not valid JSON{place}; it looks like '{{"stop": ["x"]}}'""") from None
 
 

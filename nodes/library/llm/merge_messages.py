@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from innkeeper.nodes.json_values import dump_json
+from innkeeper.nodes.json_values import InvalidJson, dump_json, read_json
 from innkeeper.nodes.library.llm.messages import is_message
 from innkeeper.nodes.node import Inputs, NodeContext
 
@@ -15,7 +14,8 @@ from innkeeper.nodes.node import Inputs, NodeContext
 async def merge_messages(inputs: Inputs, context: NodeContext) -> dict[str, str]:
     """String histories and single messages together, in the order of their connections.
 
-    Takes JSON text and native values. What is no message is left out, so one bad part does not lose the others.
+    Takes JSON text and native values. What is no message is left out with a warning, so one bad part does not lose
+    the others.
 
     Example:
         >>> run_node(definition, {"message_inputs": ['[{"role":"user","content":"1"}]', "no message"]})
@@ -31,12 +31,17 @@ async def merge_messages(inputs: Inputs, context: NodeContext) -> dict[str, str]
 def _messages_of_part(part: Any, index: int, context: NodeContext) -> Iterator[Any]:
     if isinstance(part, str) and part:
         try:
-            part = json.loads(part)
-        except (ValueError, RecursionError):
-            context.logger.warning("message_inputs: item %d is left out: it is not valid JSON", index)
+            part = read_json(part)
+        except InvalidJson:
+            context.warn("not_json", f"'message_inputs': item {index} is left out: it is not valid JSON")
             return
     candidates = part if isinstance(part, list) else [part]
-    yield from (item for item in candidates if is_message(item))
+    messages = [item for item in candidates if is_message(item)]
+    # An empty slot is no message that was lost.
+    if left_out := 0 if part in (None, "") else len(candidates) - len(messages):
+        told = "1 value is left out" if left_out == 1 else f"{left_out} values are left out"
+        context.warn("no_message", f"'message_inputs': item {index}: {told}; a message has 'role' and 'content'")
+    yield from messages
 
 
 definition = NodeDefinition(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import InvalidJson, TooDeep, read_json
 from innkeeper.nodes.tavern.documents import kind_of
 from innkeeper.nodes.tavern.history.carried import without_carried
 
@@ -40,12 +40,12 @@ def _parse_history(value: Any, slot: str) -> Any:
     if not value.strip():
         return []
     try:
-        return json.loads(value)
-    except ValueError as error:
-        place = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
-        raise NodeInputError(f"{slot!r} is not valid JSON{place}; a history looks like {_EXAMPLE}") from None
-    except RecursionError:
+        return read_json(value)
+    except TooDeep:
         raise NodeInputError(f"{slot!r} is nested too deeply") from None
+    except InvalidJson as error:
+        place = "" if error.position is None else f" at character {error.position[2]}"
+        raise NodeInputError(f"{slot!r} is not valid JSON{place}; a history looks like {_EXAMPLE}") from None
 
 
 def _check(item: Any, slot: str, index: int) -> dict[str, Any]:

@@ -38,8 +38,8 @@ def _with_version(base_url: Any, context: NodeContext) -> Any:
         return base_url
     origin = _bare_origin(base_url)
     if origin is None:
-        # The value stays out of the log: it may hold a key.
-        context.logger.warning("base_url is not an http or https URL; it is used as it is")
+        # The value stays out of the warning: it may hold a key.
+        context.warn("invalid_url", "'base_url' is not an http or https URL; it is used as it is")
         return base_url
     if not origin and "@" in urlsplit(base_url).netloc:
         raise NodeInputError("'base_url' holds a user name or password, which would stay readable; use 'api_key'")

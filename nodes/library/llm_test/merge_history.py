@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from innkeeper.nodes.json_values import dump_json
+from innkeeper.nodes.json_values import InvalidJson, dump_json, read_json
 from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import Inputs, NodeContext
 
@@ -29,12 +28,12 @@ def _turns(value: Any, slot: str, context: NodeContext) -> list[Any]:
     if not is_truthy(value):
         return []
     try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError):
+        found = read_json(value) if isinstance(value, str) else value
+    except InvalidJson:
         found = None
     if isinstance(found, list | tuple):
         return list(found)
-    context.logger.warning("%s is left out: it is no list of messages and no JSON text of one", slot)
+    context.warn("no_history", f"{slot!r} is left out: it is no list of messages and no JSON text of one")
     return []
 
 

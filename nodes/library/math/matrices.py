@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import InvalidJson, InvalidNumber, TooDeep, read_json
 from innkeeper.nodes.library.math.numbers import shortest, to_number
 
 if TYPE_CHECKING:
@@ -59,11 +59,13 @@ def _parsed(value: Any, slot: str) -> Any:
     if len(value) > _MAX_CHARACTERS:
         raise NodeInputError(f"{slot!r} has {len(value)} characters; the limit is {_MAX_CHARACTERS}")
     try:
-        return json.loads(value)
-    except RecursionError:
+        return read_json(value)
+    except TooDeep:
         _too_deep(slot)
-    except ValueError:
+    except InvalidJson as error:
         number = to_number(value)
+        if math.isnan(number) and isinstance(error, InvalidNumber):
+            raise _not_finite(slot) from None
         if math.isnan(number):
             raise NodeInputError(f"{slot!r} is neither a number nor JSON; it looks like [[1, 0], [0, 1]]") from None
         return number
@@ -99,8 +101,12 @@ def _flat(content: Any, shape: tuple[int, ...], slot: str) -> Iterator[Any]:
 def _finite(item: Any, slot: str) -> float:
     number = math.nan if item is None or isinstance(item, dict) else to_number(item)
     if not math.isfinite(number):
-        raise NodeInputError(f"{slot!r} holds something that is no finite number; give numbers or lists of numbers")
+        raise _not_finite(slot)
     return number
+
+
+def _not_finite(slot: str) -> NodeInputError:
+    return NodeInputError(f"{slot!r} holds something that is no finite number; give numbers or lists of numbers")
 
 
 def _written(content: Any) -> Any:

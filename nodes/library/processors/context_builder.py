@@ -32,7 +32,7 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     seed = inputs.get("seed")
     given = {key: inputs.get(key) for key in definition.inputs if key != "seed" and inputs.get(key) is not None}
     result = await context.services.scripts.call(
-        "innkeeper.nodes.tavern.context.builder:build",
+        "innkeeper.nodes.tavern.context.builder:build_with_warnings",
         {
             "inputs": given,
             "seed": str(context.random.getrandbits(64)) if seed is None or seed == "" else str(seed),
@@ -40,9 +40,9 @@ async def build_context(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
         },
         timeout_s=_timeout_s(inputs.get("settings")),
     )
-    for warning in result["report"]["warnings"]:
-        context.warn("context", warning)
-    return dict(result)
+    for warning in result["warnings"]:
+        context.warn(**warning)
+    return dict(result["outputs"])
 
 
 def _timeout_s(settings: Any) -> float:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import codecs
-import json
-import math
 import re
 from typing import Any
+
+from innkeeper.nodes.json_values import MAX_VALUE_DEPTH, InvalidJson, read_json
 
 _CHARSET = re.compile(r"charset=[\"']?([\w.:-]+)", re.IGNORECASE)
 
@@ -36,15 +36,7 @@ def _json(body: str, content_type: str) -> Any:
     if "json" not in content_type.lower() and not body.lstrip().startswith(("{", "[")):
         return None
     try:
-        return json.loads(body, parse_constant=_refuse, parse_float=_finite)
-    except (ValueError, RecursionError):
+        # Of another server: nested deeper than what people write, as syntax trees and threads of comments are.
+        return read_json(body, max_depth=MAX_VALUE_DEPTH)
+    except InvalidJson:
         return None
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _refuse(digits)
-
-
-def _refuse(name: str) -> float:
-    raise ValueError(name)

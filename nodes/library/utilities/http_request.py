@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError
-from innkeeper.nodes.json_values import dump_json, is_number
+from innkeeper.nodes.json_values import MAX_VALUE_DEPTH, InvalidJson, dump_json, is_number, read_json
 from innkeeper.nodes.library.utilities.text import is_truthy, to_text
 from innkeeper.nodes.node import HttpRequest, HttpResponse, Inputs, NodeContext, SecretRef
 from innkeeper.nodes.services.masking import MASK, forms_of
@@ -100,15 +99,15 @@ def _is_json(text: str) -> bool:
     if not text.lstrip().startswith(("{", "[")) or len(text) > 100_000:
         return False
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        read_json(text, max_depth=MAX_VALUE_DEPTH)
+    except InvalidJson:
         return False
     return True
 
 
 def _headers(headers: Any) -> dict[str, str]:
     if isinstance(headers, str):
-        headers = json.loads(headers) if _is_json(headers) else (headers or None)
+        headers = read_json(headers, max_depth=MAX_VALUE_DEPTH) if _is_json(headers) else (headers or None)
     if headers is None:
         return {}
     if not isinstance(headers, Mapping):

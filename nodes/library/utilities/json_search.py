@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.json_values import MAX_VALUE_DEPTH, InvalidJson, TooDeep, read_json
 from innkeeper.nodes.library.utilities.text import to_text
 from innkeeper.nodes.tavern.environment import FormatError
 
@@ -41,16 +42,12 @@ def _check_finite(result: Any) -> None:
 
 def _parse_data(text: str) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        raise FormatError(f"'data' is a text that is not valid JSON: {error.msg} ({place})") from None
-    except ValueError:
-        raise FormatError("'data' is a text that is not valid JSON: it holds a number of too many digits") from None
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise FormatError(f"'data' is a text that is not valid JSON: it holds {name}")
+        return read_json(text, max_depth=MAX_VALUE_DEPTH)
+    except TooDeep as error:
+        raise NodeInputError(f"'data' is a text that cannot be read: {error.reason}", code="too_deep") from None
+    except InvalidJson as error:
+        place = "" if error.position is None else f" (line {error.position[0]}, column {error.position[1]})"
+        raise FormatError(f"'data' is a text that is not valid JSON: {error.reason}{place}") from None
 
 
 def _searched(expression: str, value: Any) -> Any:

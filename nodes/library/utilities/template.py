@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.errors import NodeInputError
-from innkeeper.nodes.json_values import is_number
+from innkeeper.nodes.json_values import MAX_VALUE_DEPTH, InvalidJson, is_number, read_json
 from innkeeper.nodes.library.utilities.text import to_text
 from innkeeper.nodes.node import Inputs, NodeContext
 from innkeeper.nodes.tavern.documents import kind_of
@@ -62,8 +61,8 @@ def _values(inputs: Inputs) -> dict[str, Any]:
 
 def _read_object(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return read_json(text, max_depth=MAX_VALUE_DEPTH)
+    except InvalidJson:
         raise NodeInputError("'values' is a text, but not the JSON of an object") from None
 
 

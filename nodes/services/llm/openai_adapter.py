@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import NodeInputError, ResourceError
-from innkeeper.nodes.json_values import text_or_empty
+from innkeeper.nodes.json_values import NotJsonData, TextJoiner, mended, text_or_empty, whole_text
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.llm import errors
 
@@ -66,7 +66,8 @@ class OpenAIAdapter:
         """
         host = _host(request.base_url)
         with _provider_errors(host):
-            data = _plain(await self._request_completion(request, stream=False))
+            answer = _plain(await self._request_completion(request, stream=False), host)
+        data = _mended(answer, host)
         if not isinstance(data.get("choices"), list):
             raise errors.unusable_answer(host, "did not answer with a chat completion; check the base URL")
         response = _response(data, request.model)
@@ -86,9 +87,11 @@ class OpenAIAdapter:
             parts = await self._request_completion(request, stream=True)
         async with parts:
             while (part := await _next_part(parts, host, answer)) is not None:
-                for chunk in answer.read(part):
+                for chunk in answer.read(part, host):
                     yield chunk
                 self._check_size(host, answer.size)
+        if rest := answer.rest():
+            yield rest
         if answer.finish_reason is None:
             raise errors.transport_error(host, "connection_error", "broke the stream off before its end")
         yield answer.finish()
@@ -104,7 +107,7 @@ class OpenAIAdapter:
         with _provider_errors(host):
             await self.warm_up()
             page = await self._client(request).models.list(extra_headers=_headers(request))
-        models = _plain(page).get("data")
+        models = _mended(_plain(page, host), host).get("data")
         if not isinstance(models, list):
             raise errors.unusable_answer(host, "did not answer with a list of models; check the base URL")
         return tuple(model for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str))
@@ -171,25 +174,35 @@ class _Answer:
     """What a stream has said so far."""
 
     def __init__(self) -> None:
+        self._joiner = TextJoiner()
         self._texts: list[str] = []
         self._usage: Mapping[str, Any] | None = None
         self.size = 0
         self.finish_reason: str | None = None
 
-    def read(self, part: Mapping[str, Any]) -> Iterator[Chunk]:
+    def read(self, part: Mapping[str, Any], host: str) -> Iterator[Chunk]:
         usage = part.get("usage")
         if isinstance(usage, Mapping):
-            self._usage = usage
-            yield Chunk("usage_chunk", dict(usage))
+            self._usage = _mended(usage, host)
+            yield Chunk("usage_chunk", dict(self._usage))
         choice = _first_choice(part)
         delta = choice.get("delta")
         text = delta.get("content") if isinstance(delta, Mapping) else None
-        if isinstance(text, str) and text:
-            self._texts.append(text)
-            self.size += len(text)
-            yield Chunk("text_chunk", text)
+        # Servers that cut by bytes or by UTF-16 send the two halves of an emoji in two parts.
+        if isinstance(text, str) and (whole := self._joiner.feed(text)):
+            yield self._text_chunk(whole)
         if choice.get("finish_reason"):
-            self.finish_reason = str(choice["finish_reason"])
+            self.finish_reason = whole_text(str(choice["finish_reason"]))
+
+    def rest(self) -> Chunk | None:
+        """The end of the text, when it broke off inside a character."""
+        rest = self._joiner.end()
+        return self._text_chunk(rest) if rest else None
+
+    def _text_chunk(self, text: str) -> Chunk:
+        self._texts.append(text)
+        self.size += len(text)
+        return Chunk("text_chunk", text)
 
     def finish(self) -> Chunk:
         content = {
@@ -229,13 +242,19 @@ def _provider_errors(host: str, answer: _Answer | None = None) -> Iterator[None]
         raise NodeInputError("base_url is not an http or https URL") from error
     except ResourceError as error:
         raise errors.unusable_answer(host, f"sent an answer that cannot be taken: {error.message}") from error
+    except UnicodeEncodeError:  # what is asked, not what is answered
+        raise
+    except (ValueError, RecursionError):  # the client library reads JSON without bounds: thousands of digits or levels
+        raise errors.unusable_answer(
+            host, "sent an answer that is nested too deeply, or holds a number that is none"
+        ) from None
 
 
 async def _next_part(parts: Any, host: str, answer: _Answer) -> Mapping[str, Any] | None:
     part = None
     with _provider_errors(host, answer):
         part = await anext(parts, None)
-    return None if part is None else _plain(part)
+    return None if part is None else _plain(part, host)
 
 
 def _headers(request: ChatRequest) -> dict[str, Any]:
@@ -267,10 +286,22 @@ def _host(base_url: str) -> str:
     return host
 
 
-def _plain(answer: Any) -> Mapping[str, Any]:
-    """The answer as plain JSON; an empty mapping when the server sent something else (an HTML page, say)."""
-    data = answer.to_dict(mode="json", warnings=False) if hasattr(answer, "to_dict") else answer
+def _plain(answer: Any, host: str) -> Mapping[str, Any]:
+    """The answer as plain data; an empty mapping when the server sent something else (an HTML page, say)."""
+    try:
+        data = answer.to_dict(mode="json", warnings=False) if hasattr(answer, "to_dict") else answer
+    except (ValueError, RecursionError):
+        raise errors.unusable_answer(host, "sent an answer that is nested too deeply") from None
     return data if isinstance(data, Mapping) else {}
+
+
+def _mended(data: Mapping[str, Any], host: str) -> Mapping[str, Any]:
+    """The answer as JSON that can be stored: the client library also reads NaN, and what no UTF-8 can hold."""
+    try:
+        found: Mapping[str, Any] = mended(data)
+    except NotJsonData as error:
+        raise errors.unusable_answer(host, f"sent an answer that {error}") from None
+    return found
 
 
 def _first_choice(data: Mapping[str, Any]) -> Mapping[str, Any]:

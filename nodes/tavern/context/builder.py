@@ -14,6 +14,7 @@ from innkeeper.nodes.tavern.context.plain import build_plain, is_plain
 from innkeeper.nodes.tavern.context.report import full_report
 from innkeeper.nodes.tavern.context.scripts import PromptScripts
 from innkeeper.nodes.tavern.context.settings import ContextSettings, read_context_settings, read_time
+from innkeeper.nodes.tavern.documents import CodedWarning, warnings_json
 from innkeeper.nodes.tavern.js_regex import engine
 from innkeeper.nodes.tavern.macros.engine import Engine, Macros
 from innkeeper.nodes.tavern.prompts.assembly import Assembly, Options, Parts, assemble
@@ -45,6 +46,12 @@ def build(inputs: Mapping[str, Any], seed: str, now: str) -> dict[str, Any]:
         return build_plain(inputs)
     given = read_given(inputs, settings, seed, warnings)
     return _Context(given, settings, warnings, seed=seed, now=now).build()
+
+
+def build_with_warnings(inputs: Mapping[str, Any], seed: str, now: str) -> dict[str, Any]:
+    """`build` as `{"outputs", "warnings"}`: the warnings of the report as `{"code", "message"}`."""
+    outputs = build(inputs, seed, now)
+    return {"outputs": outputs, "warnings": warnings_json(outputs["report"]["warnings"], "context")}
 
 
 class _Context:
@@ -124,7 +131,8 @@ class _Context:
         number = self.settings.greeting
         texts = (self.card.first_mes, *self.card.alternate_greetings)
         if number >= len(texts):
-            self.warnings.append(f"the card has {len(texts) - 1} alternate greetings; 'greeting' asks for another")
+            told = f"the card has {len(texts) - 1} alternate greetings; 'greeting' asks for another"
+            self.warnings.append(CodedWarning("no_such_greeting", told))
         text = texts[number] if 0 <= number < len(texts) else ""
         text = self._field("first_mes", text)
         return [ChatLine("assistant", text, is_expanded=True)] if text else []

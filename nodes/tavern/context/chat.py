@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from innkeeper.nodes.tavern.documents import parse_json
+from innkeeper.nodes.tavern.documents import parse_json, with_code
 from innkeeper.nodes.tavern.history import ChatLog, ChatMessage, from_value
 from innkeeper.nodes.tavern.history.log import with_attachments
 from innkeeper.nodes.tavern.macros import MacroMessage
@@ -65,7 +65,7 @@ def read_chat(value: Any, warnings: list[str]) -> ChatLog:
     """
     value = parsed(value)
     log = from_value([value] if is_message(value) else value)
-    warnings += log.warnings
+    warnings += with_code("odd_chat", log.warnings)
     return log
 
 

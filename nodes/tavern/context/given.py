@@ -21,7 +21,7 @@ from innkeeper.nodes.tavern.context.stored import (
     state_of,
     with_overrides,
 )
-from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.documents import CodedWarning, kind_of, warnings_json, with_code
 from innkeeper.nodes.tavern.environment import Draw, FormatError
 from innkeeper.nodes.tavern.file_kinds import CARD, refuse_other_kind
 from innkeeper.nodes.tavern.macros import CardFields, Chat, MacroEnvironment
@@ -135,7 +135,7 @@ def macro_environment(
 def _read_preset(inputs: Inputs, settings: ContextSettings, warnings: list[str]) -> Preset:
     with _naming_input("presetData"):
         preset = read_preset(inputs.get("presetData") or None)
-    warnings += preset.warnings
+    warnings += with_code("odd_preset", preset.warnings)
     if inputs.get("maxContext") is not None:
         preset = replace(preset, max_context=whole_number(inputs["maxContext"], "'maxContext'", 1))
     return preset if settings.max_tokens is None else replace(preset, max_tokens=settings.max_tokens)
@@ -150,7 +150,7 @@ def _read_card(inputs: Inputs, warnings: list[str]) -> Card:
     with _naming_input("characterData"):
         refuse_other_kind(raw, CARD)
         card = normalise(raw)
-    warnings += card.warnings
+    warnings += with_code("odd_card", card.warnings)
     return card
 
 
@@ -190,12 +190,11 @@ def _read_scripts(
         if raw and may_run:
             with _naming_input("regexScripts" if source == "regexScripts" else f"{source}Data"):
                 found, odd = read_scripts(raw)
-            warnings += odd
+            warnings += with_code("odd_regex_script", odd)
             scripts += [(source, script) for script in found]
         elif raw:
-            warnings.append(
-                f"the regex scripts of the {source} do not run; to allow them set '{source}Scripts' in 'settings'"
-            )
+            told = f"the regex scripts of the {source} do not run; to allow them set '{source}Scripts' in 'settings'"
+            warnings.append(CodedWarning("scripts_not_allowed", told))
     return tuple(scripts)
 
 
@@ -205,9 +204,8 @@ def _without_rules(given: Any, warnings: list[str]) -> Any:
         return given
     scripts = [item for item in given if not isinstance(item, Mapping) or "pattern" not in item]
     if left := len(given) - len(scripts):
-        warnings.append(
-            f"{left} of 'regexScripts' are rules, not scripts, and do not run here; apply them with core:ApplyRegex"
-        )
+        told = f"{left} of 'regexScripts' are rules, not scripts, and do not run here; apply them with core:ApplyRegex"
+        warnings.append(CodedWarning("rules_not_used", told))
     return scripts
 
 
@@ -237,5 +235,6 @@ def _book(raw: Any, place: str, warnings: list[str]) -> tuple[WorldBook, ...]:
     name = raw.get("name") if isinstance(raw, Mapping) else None
     with _naming_input(place):
         book = read_book(raw, name if isinstance(name, str) and name else place)
-    warnings += [f"world book {book.name!r}: {warning}" for warning in book.warnings]
+    for warning in warnings_json(book.warnings, "odd_world_book"):
+        warnings.append(CodedWarning(warning["code"], f"world book {book.name!r}: {warning['message']}"))
     return (book,)

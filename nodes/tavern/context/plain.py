@@ -7,6 +7,7 @@ from typing import Any
 
 from innkeeper.nodes.tavern.cards import normalise
 from innkeeper.nodes.tavern.context.chat import is_message, parsed, read_chat
+from innkeeper.nodes.tavern.documents import CodedWarning
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.file_kinds import CARD, PRESET, file_kind, is_chat_preset
 from innkeeper.nodes.tavern.history.carried import without_carried
@@ -98,7 +99,7 @@ def _history(value: Any, warnings: list[str]) -> list[dict[str, Any]]:
             return [without_carried(item) for item in items]
         log = read_chat(items, warnings)
     except FormatError as error:
-        warnings.append(f"the history is not used: {error.message}")
+        warnings.append(CodedWarning("history_not_used", f"the history is not used: {error.message}"))
         return []
     shown = (message for message in log.messages if not message.is_system)
     return [{"role": message.role, "content": message.prompt_text.replace("\r", "")} for message in shown]
@@ -109,7 +110,6 @@ def _unused(inputs: Json) -> list[str]:
     if not unused:
         return []
     names = ", ".join(map(repr, unused))
-    return [
-        f"the preset has no 'prompts', so only its 'user_prompt', the card's system prompt and the history are used, "
-        f"not {names}; give a preset with 'prompts', or set 'mode' to 'assemble' in 'settings'"
-    ]
+    told = "the preset has no 'prompts', so only its 'user_prompt', the card's system prompt and the history are used"
+    hint = "give a preset with 'prompts', or set 'mode' to 'assemble' in 'settings'"
+    return [CodedWarning("inputs_not_used", f"{told}, not {names}; {hint}")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from innkeeper.nodes.tavern.documents import CodedWarning
 from innkeeper.nodes.tavern.presets import Preset
 from innkeeper.nodes.tavern.prompts.assembly import Assembly, Cut
 from innkeeper.nodes.tavern.prompts.message import Message
@@ -64,11 +65,9 @@ def _cut(cut: Cut) -> dict[str, Any]:
     return told
 
 
-def _cut_note(assembly: Assembly) -> str:
-    return (
-        f"{len(assembly.cut)} messages or example blocks did not fit into {assembly.available} tokens; raise "
-        "'maxContext' if the model can take more"
-    )
+def _cut_note(assembly: Assembly) -> CodedWarning:
+    told = f"{len(assembly.cut)} messages or example blocks did not fit into {assembly.available} tokens"
+    return CodedWarning("context_cut", f"{told}; raise 'maxContext' if the model can take more")
 
 
 def _world_info(active: Activation) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from innkeeper.nodes.json_values import is_number
-from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.documents import CodedWarning, kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.prompts.assembly import GENERATION_TYPES
 from innkeeper.nodes.tavern.prompts.post_processing import ALIASES, MODES
@@ -90,7 +90,8 @@ def read_context_settings(raw: Any, warnings: list[str]) -> ContextSettings:
         if name is None and key in NODE_SETTINGS:
             continue
         if name is None:
-            warnings.append(f"there is no setting {key!r}; settings are {', '.join(sorted([*known, *NODE_SETTINGS]))}")
+            told = f"there is no setting {key!r}; settings are {', '.join(sorted([*known, *NODE_SETTINGS]))}"
+            warnings.append(CodedWarning("unknown_setting", told))
         elif value is not None:
             values[name] = _READERS[name](value, f"setting {key!r}")
     return ContextSettings(**values)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from innkeeper.nodes.tavern.documents import CodedWarning
 from innkeeper.nodes.tavern.environment import CountTokens, Expand
 from innkeeper.nodes.tavern.presets import BUILT_IN, MARKERS, Preset, Prompt
 from innkeeper.nodes.tavern.prompts.budget import Budget
@@ -194,11 +195,12 @@ class _Assembler:
     def _has_place(self, prompt: Prompt) -> bool:
         if prompt.in_chat or prompt.identifier in BUILT_IN or prompt.system_prompt is False:
             return True
-        self.warnings.append(
-            f"prompt {prompt.identifier!r} is not sent: only prompts with 'system_prompt': false, and the built-in "
-            "ones, have a place of their own"
-        )
+        told = "only prompts with 'system_prompt': false, and the built-in ones, have a place of their own"
+        self._not_sent(f"prompt {prompt.identifier!r} is not sent: {told}")
         return False
+
+    def _not_sent(self, told: str) -> None:
+        self.warnings.append(CodedWarning("prompt_not_sent", told))
 
     def _fill(self) -> None:
         disabled = {entry.identifier for entry in self.preset.order if not entry.enabled}
@@ -209,7 +211,7 @@ class _Assembler:
                 if self.options.as_sillytavern:
                     self.appended.append(self.message("system", text, identifier))
                 else:
-                    self.warnings.append(f"{identifier!r} is not sent: the prompt order has no enabled place for it")
+                    self._not_sent(f"{identifier!r} is not sent: the prompt order has no enabled place for it")
 
     def _filled(self) -> dict[str, str]:
         parts, preset = self.parts, self.preset
@@ -342,7 +344,7 @@ class _Assembler:
         for injection in injections(prompts, self.parts.notes, self.expand):
             by_depth.setdefault(injection.depth, []).append(injection)
         if by_depth and "chatHistory" not in self.slots:
-            self.warnings.append("prompts in the chat are not sent: the prompt order has no enabled 'chatHistory'")
+            self._not_sent("prompts in the chat are not sent: the prompt order has no enabled 'chatHistory'")
         return merged(turns, by_depth)
 
     def _is_known_in_chat(self, prompt: Prompt) -> bool:

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from innkeeper.nodes.json_values import is_number
-from innkeeper.nodes.tavern.documents import kind_of
+from innkeeper.nodes.tavern.documents import CodedWarning, kind_of
 from innkeeper.nodes.tavern.environment import FormatError
 from innkeeper.nodes.tavern.world_info.book import WorldBook
 
@@ -86,7 +86,8 @@ def read_settings(raw: Mapping[str, Any], base: Settings | None = None, warnings
         if name is not None:
             values[name] = _checked(name, value)
         elif short not in _ELSEWHERE and warnings is not None:
-            warnings.append(f"there is no world info setting {key[:50]!r}; settings are {', '.join(sorted(_TYPES))}")
+            told = f"there is no world info setting {key[:50]!r}; settings are {', '.join(sorted(_TYPES))}"
+            warnings.append(CodedWarning("unknown_setting", told))
     return replace(base or Settings(), **values)
 
 

@@ -555,8 +555,14 @@ async def test_a_generator_is_closed_before_its_node_has_ended(
 
 @pytest.mark.parametrize(
     ("gives", "code"),
-    [([1, 2], "invalid_output"), ({"out": {1: 2}}, "invalid_output"), ({"out": object()}, "invalid_output")],
-    ids=["list", "key", "object"],
+    [
+        ([1, 2], "invalid_output"),
+        ({"out": {(1, 2): 2}}, "invalid_output"),
+        ({"out": object()}, "invalid_output"),
+        ({1: "a name that is no text"}, "invalid_output"),
+        ({"half \ud83d": 1}, "invalid_output"),
+    ],
+    ids=["list", "key", "object", "name", "half"],
 )
 async def test_outputs_that_are_not_data_fail_at_once_and_say_so(
     stack: Stack, toys: Toys, gives: Any, code: str
@@ -569,6 +575,57 @@ async def test_outputs_that_are_not_data_fail_at_once_and_say_so(
         table = await stack.run(batch("o", "odd"))
     assert table["o"]["error"]["code"] == code
     assert toys.calls["o"] == [1]
+
+
+ODD = {"text": "half \ud83d", "count": 10**30, "share": float("nan"), "keys": {1: "one"}}
+MENDED = {"text": "half \ufffd", "count": 1e30, "share": None, "keys": {"1": "one"}}
+
+
+@pytest.mark.parametrize("placement", ["activity", "inline"])
+async def test_outputs_that_json_can_nearly_hold_are_changed_with_a_warning_and_go_on(
+    stack: Stack, toys: Toys, placement: str
+) -> None:
+    seen: list[Any] = []
+
+    async def odd(inputs: dict[str, Any], context: NodeContext) -> Any:
+        return dict(ODD)
+
+    async def reads(inputs: dict[str, Any], context: NodeContext) -> Any:
+        seen.append(inputs["in"])
+        return {}
+
+    toys.add("odd", odd)
+    toys.add("reads", reads)
+    feeds: Any = {"inputs": {"in": PlannedInput((Feed("o", "text"),))}, "after": ("o",)}  # type: ignore[arg-type]
+    slots: Any = dict.fromkeys(ODD, PlannedOutput())
+    async with stack.worker():
+        table = await stack.run(
+            batch("o", "odd", outputs=slots, placement=placement), batch("r", "reads", placement=placement, **feeds)
+        )
+    assert table["o"]["output"] == MENDED
+    assert seen == [MENDED["text"]]
+    assert {warning["code"] for warning in table["o"]["warnings"]} == {"output_changed"}
+    told = [warning["message"].split(":")[0] for warning in table["o"]["warnings"]]
+    assert told == ["output 'text'", "output 'count'", "output 'share'", "output 'keys'"]
+
+
+async def test_halves_of_a_character_meet_across_chunks_of_a_stream(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def talks(inputs: dict[str, Any], context: NodeContext) -> Any:
+        for piece in ("a\ud83d", "\ude00", "b", "\ud83d"):
+            yield Chunk("text_chunk", piece)
+        yield Chunk("usage_chunk", {"tokens": 10**30})
+        yield Chunk("text_chunk", "c\ud83d")
+        yield Outputs({"more": 1})
+
+    toys.add("talks", talks)
+    async with stack.worker():
+        table = await stack.run(stream("s", "talks"))
+    chunks = [message["chunk"]["content"] for message in gateway.sent("chunk", "s")]
+    assert chunks == ["a", "😀", "b", "\ufffd", {"tokens": 1e30}, "c", "\ufffd"]
+    assert table["s"]["output"]["live"] == {"text": "a😀b\ufffdc\ufffd", "chunks": 7}
+    assert [warning["code"] for warning in table["s"]["warnings"]] == ["chunk_changed"]
 
 
 async def test_a_stream_that_yields_something_else_fails_and_says_so(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from innkeeper.activities.link import connection as link_connection
 from innkeeper.activities.link import stream_limits
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
@@ -345,6 +346,18 @@ async def test_a_wrong_token_counts_as_an_outage(gateway: FakeGateway) -> None:
             assert not await link.complete(A, {}, end=False)
     finally:
         await link.stop(drain_s=0)
+
+
+async def test_a_gateway_that_accepts_slowly_is_reached(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_connection, "OPEN_S", (0.05, 0.05, 0.1, 5.0))
+    gateway.upgrade_s = 0.3
+    link = GatewayLink(gateway.url, TOKEN, "worker-1")
+    link.start()
+    try:
+        await until(link.connected.is_set, 10)
+    finally:
+        await link.stop(drain_s=0)
+    assert gateway.tries >= 3
 
 
 async def test_a_gateway_that_closes_at_once_is_not_called_all_the_time(gateway: FakeGateway) -> None:

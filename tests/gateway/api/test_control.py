@@ -524,6 +524,59 @@ async def test_event_for_all_reaches_every_run_that_waits_for_it_and_no_other(
     await until(http, runs[2], "interrupted")
 
 
+async def test_event_for_all_with_the_same_key_happens_once(http: httpx.AsyncClient) -> None:
+    twice = graph(
+        [node("w", "core:WaitForEvent", {"name": "gong"}), node("x", "core:WaitForEvent", {"name": "gong"})],
+        "w.data > x.filter",
+    )
+    run = await submit(http, twice)
+    await until(http, run, "waiting")
+    body, key = {"name": "gong", "data": {"n": 1}}, {"Idempotency-Key": "gong-1"}
+    first, same = await asyncio.gather(*(http.post("/api/events", json=body, headers=key) for _ in range(2)))
+    assert first.json() == same.json() == {"success": True, "name": "gong", "runs": 1, "promptIds": [run]}
+    async with asyncio.timeout(30):
+        while (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"].get("x", {}).get("status") != "waiting":
+            await asyncio.sleep(0.02)
+    assert (await http.post("/api/events", json=body, headers=key)).json() == first.json()
+    other = await http.post("/api/events", json={"name": "gong"}, headers=key)
+    assert refused(other) == (422, "idempotency_mismatch")
+    status = (await http.get(f"/api/prompt/{run}")).json()
+    assert (status["status"], status["nodeStatus"]["x"]["status"]) == ("waiting", "waiting")
+    assert (await http.post("/api/events", json=body, headers={"Idempotency-Key": "gong-2"})).json()["runs"] == 1
+    await until(http, run, "complete")
+
+
+async def test_broken_characters_and_great_numbers_in_events_and_answers_are_mended(http: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "application/json"}
+    run = await submit(
+        http, graph([node("w", "core:WaitForEvent", {"name": "odd"}), node("a", "core:Approval")], "w.data > a.data")
+    )
+    await until(http, run, "waiting")
+    body = rb'{"name": "odd", "data": {"text": "half \ud83d", "number": 123456789012345678901234567890}}'
+    told = await http.post(f"/api/prompt/{run}/events", content=body, headers=headers)
+    assert told.json()["waiting"] == 1
+    async with asyncio.timeout(30):
+        while not (await http.get(f"/api/prompt/{run}/approvals")).json()["approvals"]:
+            await asyncio.sleep(0.02)
+    url = f"/api/prompt/{run}/approvals/a"
+    answered = await http.post(url, content=rb'{"approved": true, "comment": "fine \ude00"}', headers=headers)
+    assert answered.json()["answer"]["comment"] == "fine \ufffd"
+    output = (await until(http, run, "complete"))["nodeStatus"]["a"]["output"]
+    assert output["approved"] == {"text": "half \ufffd", "number": 1.2345678901234568e29}
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"name": NaN}', b"[" * 200 + b"]" * 200, b'"\xff"'])
+async def test_malformed_bodies_of_events_and_answers_are_no_invalid_workflow(
+    http: httpx.AsyncClient, body: bytes
+) -> None:
+    run = await submit(http, graph([node("a", "core:Approval", data=1)]))
+    await until(http, run, "waiting")
+    for path in ("/api/events", f"/api/prompt/{run}/events", f"/api/prompt/{run}/approvals/a"):
+        status, code = refused(await http.post(path, content=body))
+        assert (status, code) == (400, "document_too_deep" if b"[" in body else "malformed_json")
+    await http.post(f"/api/prompt/{run}/interrupt")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [({}, 400), ({"name": ""}, 400), ({"name": 3}, 400), ({"name": "x", "date": 1}, 400), ([], 400)],

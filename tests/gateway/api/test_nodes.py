@@ -58,6 +58,19 @@ async def test_stored_workflow_is_found_by_the_id_inside_and_runs_with_inputs(
     result = (await http.post("/api/prompt", json=body)).json()
     assert result["outputs"] == {"line": "GRACE"}
     assert (result["workflowId"], result["workflowName"]) == ("wf-1", "Greeter")
+    (folder / "copy.json").write_bytes(orjson.dumps(document))
+    double = await http.post("/api/prompt", json=body)
+    assert (double.status_code, double.json()["code"]) == (409, "duplicate_workflow_id")
+    assert "'any name.json' and 'copy.json' have the same id 'wf-1'" in double.json()["error"]
+    assert (await http.get("/api/workflows/wf-1")).json()["code"] == "duplicate_workflow_id"
+    group = {
+        "nodes": [{"id": "g", "fullType": "core:NodeGroup", "configValues": {"referencedWorkflowId": "wf-1"}}],
+        "edges": [],
+    }
+    problems = (await http.post("/api/validate", json=group)).json()["problems"]
+    assert any("'copy.json'" in problem["message"] for problem in problems)
+    (folder / "copy.json").unlink()
+    assert (await http.post("/api/prompt", json=body)).status_code == 200
     missing = await http.post("/api/prompt", json={"workflowId": "../wf-1"})
     assert (missing.status_code, missing.json()["code"]) == (404, "workflow_not_found")
 

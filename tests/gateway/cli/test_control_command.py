@@ -73,6 +73,8 @@ def test_field_that_is_none_is_refused(pair: str) -> None:
     [
         (("r", "paid", '{"n": 1}', False), ("r", "paid", {"n": 1})),
         (("r", "paid", "plain words", False), ("r", "paid", "plain words")),
+        (("r", "paid", "NaN", False), ("r", "paid", "NaN")),
+        (("r", "paid", "9" * 5_000, False), ("r", "paid", "9" * 5_000)),
         (("paid", None, "null", True), (None, "paid", None)),
     ],
 )

@@ -28,7 +28,11 @@ Talk = Callable[[WebSocket, dict[str, Any]], Awaitable[None]]
 async def serving(*routes: Route | WebSocketRoute) -> AsyncIterator[str]:
     """A server for one test."""
     config = uvicorn.Config(
-        Starlette(routes=list(routes)), log_config=None, ws="websockets-sansio", timeout_graceful_shutdown=1
+        Starlette(routes=list(routes)),
+        log_config=None,
+        ws="websockets-sansio",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign, assignment]

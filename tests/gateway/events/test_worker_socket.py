@@ -55,7 +55,15 @@ async def serve(folder: Path, ws: Any = "websockets-sansio", **limits: int) -> A
     sockets = WorkerSockets(writer, TOKEN, **limits)
     app = Starlette(routes=[WebSocketRoute("/internal/worker", sockets.handle)])
     config = uvicorn.Config(
-        app, "127.0.0.1", 0, ws=ws, ws_per_message_deflate=False, ws_max_size=9_000_000, log_level="critical"
+        app,
+        "127.0.0.1",
+        0,
+        ws=ws,
+        ws_per_message_deflate=False,
+        ws_max_size=9_000_000,
+        # Its task would outlive the test and be destroyed within another one.
+        lifespan="off",
+        log_level="critical",
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server.serve())

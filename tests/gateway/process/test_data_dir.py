@@ -136,3 +136,24 @@ def _dead_pid() -> int:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
     return process.pid
+
+
+def test_what_is_in_the_wrong_place_is_put_aside_and_what_its_owner_cannot_read_is_made_readable(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "data"
+    DataDir.open(root)
+    (root / "secret.key").write_text("k" * 43)
+    (root / "secret.key").chmod(0o000)
+    (root / "worker.token").mkdir()
+    (root / "worker.token" / "inside").write_text("x")
+    (root / "blobs").write_text("a file")
+    DataDir.open(root)
+    assert (root / "secret.key").stat().st_mode & 0o777 == 0o600
+    (token,), (blobs,) = root.glob("worker.token.damaged-*"), root.glob("blobs.damaged-*")
+    assert (token / "inside").read_text() == "x"
+    assert blobs.read_text() == "a file"
+    told = (root / "damage.log").read_text()
+    assert [name for name in ("secret.key", token.name, blobs.name) if name not in told] == []
+    DataDir.open(root)
+    assert (root / "damage.log").read_text() == told

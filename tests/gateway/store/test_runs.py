@@ -49,7 +49,7 @@ async def test_empty_file_gets_the_schema_and_its_version_at_once(engine: AsyncE
     await ensure_schema(engine)
     await ensure_schema(engine)
     async with engine.connect() as connection:
-        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == "0004"
+        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == NEWEST
         assert (await connection.execute(text("pragma journal_mode"))).scalar() == "wal"
 
 

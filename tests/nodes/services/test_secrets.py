@@ -239,11 +239,13 @@ def test_environment_key_wins_and_writes_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "short", "x" * 31 + "\n"])
-def test_short_key_is_refused(tmp_path: Path, text: str) -> None:
+def test_short_key_is_put_aside_or_refused_where_it_is_set(tmp_path: Path, text: str) -> None:
     (tmp_path / "secret.key").write_text(text)
-    with pytest.raises(ResourceError, match=r"secret\.key must hold at least 32") as caught:
-        load_or_create_key(tmp_path, {})
-    assert caught.value.code == "invalid_secret_key"
+    key = load_or_create_key(tmp_path, {})
+    assert load_or_create_key(tmp_path, {}) == key
+    (aside,) = tmp_path.glob("secret.key.damaged-*")
+    assert aside.read_text() == text
+    assert "A new key was made" in (tmp_path / "damage.log").read_text()
     if text:
         with pytest.raises(ResourceError, match="INNKEEPER_SECRET_KEY must hold") as caught:
             load_or_create_key(tmp_path, {"INNKEEPER_SECRET_KEY": text})

@@ -15,6 +15,7 @@ from innkeeper.nodes.services.signing_keys import (
     SigningKeysUnusable,
     add_signing_key,
     create_signing_keys,
+    heal_signing_keys,
 )
 
 SECRET = b"s" * 32
@@ -26,27 +27,27 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_file_is_made_once_and_for_this_user_only(path: Path) -> None:
-    create_signing_keys(path, ["r-1"])
+    create_signing_keys(path, SECRET, ["r-1"])
     content = path.read_bytes()
-    create_signing_keys(path, ["r-2"])
+    create_signing_keys(path, SECRET, ["r-2"])
     assert path.read_bytes() == content
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [item.name for item in path.parent.iterdir()] == [SIGNING_FILE]
 
 
 def test_neither_the_file_nor_the_secret_alone_gives_a_key(path: Path) -> None:
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     key_id, key = SigningKeys(path, SECRET).current()
     assert SigningKeys(path, SECRET).find(key_id) == key
     # With another secret the key is unknown, not wrong: nothing that is signed is called a forgery.
     assert SigningKeys(path, b"t" * 32).find(key_id) is None
     path.unlink()
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     assert SigningKeys(path, SECRET).find(key_id) is None
 
 
 def test_a_new_key_signs_at_once_in_processes_that_run_and_the_old_one_stays(path: Path) -> None:
-    create_signing_keys(path, ["r-1"])
+    create_signing_keys(path, SECRET, ["r-1"])
     running = SigningKeys(path, SECRET)
     old_id, old = running.current()
     assert add_signing_key(path) == 2
@@ -61,13 +62,13 @@ def test_a_new_key_signs_at_once_in_processes_that_run_and_the_old_one_stays(pat
 def test_a_file_that_is_lost_meanwhile_is_remembered_and_a_new_one_is_read(
     path: Path, spoil: Callable[[Path], object]
 ) -> None:
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     keys = SigningKeys(path, SECRET)
     known = keys.current()
     spoil(path)
     assert keys.current() == known
     path.unlink(missing_ok=True)
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     assert keys.current() != known
 
 
@@ -77,13 +78,13 @@ def test_a_missing_file_is_told_and_found_when_it_comes(path: Path) -> None:
         keys.find("any")
     with pytest.raises(SigningKeysUnusable, match="innkeeper up"):
         add_signing_key(path)
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     assert keys.current()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_only_its_owner_adds_a_key(path: Path) -> None:
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     os.chown(path, 65_534, 65_534)
     with pytest.raises(SigningKeysUnusable, match="another user"):
         add_signing_key(path)
@@ -94,14 +95,37 @@ def test_a_damaged_file_is_told_and_never_taken_for_a_fresh_one(path: Path, cont
     path.write_text(content)
     with pytest.raises(SigningKeysUnusable, match="damaged"):
         SigningKeys(path, SECRET).current()
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     assert path.read_text() == content
 
 
 def test_an_open_run_is_exempt_only_for_what_began_before(path: Path) -> None:
-    create_signing_keys(path, ["r-1"])
+    create_signing_keys(path, SECRET, ["r-1"])
     made_at = json.loads(path.read_bytes())["madeAt"]
     keys = SigningKeys(path, SECRET)
     assert keys.is_exempt("r-1", made_at - 1_000)
     assert not keys.is_exempt("r-1", made_at + 61)
     assert not keys.is_exempt("r-2", made_at - 1_000)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[1]", b"\xff\x00", b'{"keys": [], "unsignedRuns": [], "madeAt": 0}'])
+def test_a_damaged_file_is_put_aside_and_told(path: Path, damage: bytes) -> None:
+    path.write_bytes(damage)
+    heal_signing_keys(path, SECRET)
+    [aside] = path.parent.glob(f"{path.name}.damaged-*")
+    assert (path.exists(), aside.read_bytes()) == (False, damage)
+    assert "was damaged" in (path.parent / "damage.log").read_text()
+
+
+def test_a_file_of_another_secret_key_is_put_aside(path: Path) -> None:
+    """Nobody could check what it has signed: open runs would wait for ever."""
+    create_signing_keys(path, SECRET, ())
+    before = path.read_bytes()
+    heal_signing_keys(path, SECRET)
+    add_signing_key(path)
+    heal_signing_keys(path, SECRET)
+    assert path.exists()
+    assert path.read_bytes() != before
+    heal_signing_keys(path, b"another" * 8)
+    assert not path.exists()
+    heal_signing_keys(path, SECRET)  # nothing there is no damage

@@ -145,6 +145,11 @@ def test_unreadable_json_says_what_and_where(data: bytes, code: str, words: str)
     assert words in caught.value.problems[0].message
 
 
+def test_broken_characters_and_great_numbers_in_a_document_are_mended() -> None:
+    document = load_json(rb'{"a \ud83d": ["\ude00 x", 123456789012345678901234567890, 18446744073709551615]}')
+    assert document == {"a \ufffd": ["\ufffd x", 1.2345678901234568e29, 2**64 - 1]}
+
+
 def test_readable_json_may_begin_with_a_byte_order_mark() -> None:
     assert load_json(b'\xef\xbb\xbf{"a": [1]}') == {"a": [1]}
     assert load_json(b"[" * 100 + b"]" * 100)

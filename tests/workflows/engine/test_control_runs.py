@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import workflow
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
@@ -101,6 +103,23 @@ def told() -> Iterator[list[tuple[str, str, Json]]]:
     with contextlib.ExitStack() as stack:
         stack.callback(event_sink.install_event_sink, None)
         yield heard
+
+
+@contextlib.contextmanager
+def history_lengths() -> Iterator[list[tuple[str, int]]]:
+    """What is told of a node, each with the events that the history has by then."""
+    found: list[tuple[str, int]] = []
+
+    class Measuring:
+        def fact(self, run: str, path: str, type: str, payload: Json) -> None:
+            if not workflow.unsafe.is_replaying():
+                found.append((type, workflow.info().get_current_history_length()))
+
+    event_sink.install_event_sink(Measuring())
+    try:
+        yield found
+    finally:
+        event_sink.install_event_sink(None)
 
 
 def wait(id: str, kind: str, inputs: Json | None = None, **config: Any) -> Json:
@@ -517,6 +536,32 @@ async def test_waits_outlive_their_history(
     assert len(said) == len(set(said)) == 7
 
 
+async def test_an_event_that_is_sent_again_is_received_once_also_in_a_new_history(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(activation, "DRAIN_EVENTS", 30)
+    handle = await bench.start(
+        [
+            wait("first", "WaitForEvent", name="go"),
+            *(echo(f"c{index}") for index in range(12)),
+            wait("last", "WaitForEvent", name="go"),
+        ],
+        "first.data > c0.value",
+        *(f"c{index}.out > c{index + 1}.value" for index in range(11)),
+        "c11.out > last.filter",
+    )
+    await until_waiting(handle, 1)
+    await handle.signal("event", args=["go", {"n": 1}, "one"])
+    async with asyncio.timeout(30):
+        while (await handle.query("status"))["nodes"].get("last", {}).get("status") != "waiting":
+            await asyncio.sleep(0.03)
+    assert (await handle.describe()).run_id != handle.first_execution_run_id
+    await handle.signal("event", args=["go", {"n": 1}, "one"])
+    await handle.signal("event", args=["go", {"n": 1, "more": 2}, "two"])
+    result = await handle.result()
+    assert output(result, "last")["data"] == {"n": 1, "more": 2}
+
+
 class Gate:
     """Holds back whatever the worker stores, so that a history stays between its end and the next one."""
 
@@ -641,3 +686,17 @@ async def test_what_is_said_in_the_task_in_which_a_wait_begins_counts(
     async with worker.worker, asyncio.timeout(30):
         assert (await saying)["approved"]
         assert (await handle.result())["counts"] == {"complete": 2}
+
+
+async def test_answer_is_told_only_when_the_server_has_kept_it(bench: Bench) -> None:
+    """A worker that dies before takes it along: what viewers had seen of it would not be what counts."""
+    with history_lengths() as told:
+        handle = await bench.start([wait("ask", "Approval", {"data": "x"}), echo("e")], "ask.approved > e.value")
+        await until_waiting(handle)
+        await answer(handle, "ask")
+        await handle.result()
+    accepted = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_UPDATE_ACCEPTED
+    (kept,) = [event.event_id for event in (await handle.fetch_history()).events if event.event_type == accepted]
+    ends = [(type, length) for type, length in told if type in ("APPROVAL_ANSWERED", "NODE_COMPLETE")]
+    assert {type for type, _ in ends} == {"APPROVAL_ANSWERED", "NODE_COMPLETE"}
+    assert min(length for _, length in ends) > kept

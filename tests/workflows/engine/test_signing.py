@@ -58,7 +58,7 @@ def toys() -> Toys:
 @pytest.fixture
 def keys(tmp_path: Path) -> Path:
     path = tmp_path / SIGNING_FILE
-    create_signing_keys(path, ())
+    create_signing_keys(path, SECRET, ())
     return path
 
 
@@ -158,7 +158,7 @@ async def test_a_run_with_an_unknown_key_waits_until_the_key_is_there(
 ) -> None:
     right = keys.read_bytes()
     keys.unlink()
-    create_signing_keys(keys, ())
+    create_signing_keys(keys, SECRET, ())
     wrong = keys.read_bytes()
     keys.write_bytes(right)
     starting = await start(owner, ToyWorkerQueue(f"q-{uuid.uuid4()}"), node("a"))  # type: ignore[arg-type]
@@ -412,7 +412,7 @@ async def test_a_run_from_before_signatures_goes_on_with_its_groups_and_activiti
         await until_called(toys, "a")
         await until_waiting(await child_of(temporal, handle, "g"))
     keys = tmp_path / SIGNING_FILE
-    create_signing_keys(keys, [handle.id])
+    create_signing_keys(keys, SECRET, [handle.id])
     signer = Signer(SigningKeys(keys, SECRET))
     install_signer(signer)
     try:

@@ -173,7 +173,7 @@ def test_a_model_id_wins_over_capabilities() -> None:
         ({"messages": [{"role": "boss", "content": ""}]}, "unknown role"),
         ({"parameters": "{oops"}, "'parameters' is not valid JSON"),
         ({"parameters": "[1]"}, "'parameters' must be an object"),
-        ({"parameters": '{"a": NaN}'}, "not JSON"),
+        ({"parameters": '{"a": NaN}'}, "not valid JSON"),
         ({"parameters": {"a": float("inf")}}, "not JSON"),
         ({"parameters": "[" * 100_000}, "'parameters' is n"),
         ({"temperature": "hot"}, "'temperature' must be a number"),

@@ -96,6 +96,17 @@ def test_merge_messages(parts: Any, messages: str) -> None:
     assert run_node(merge_messages.definition, {"message_inputs": parts}) == {"messages": messages}
 
 
+def test_merge_messages_warns_of_what_it_leaves_out() -> None:
+    warnings: list[dict[str, str]] = []
+    parts = ["not json", "", None, [{"role": "user", "content": "x"}, 5, {"role": "user"}], "7"]
+    run_node(merge_messages.definition, {"message_inputs": parts}, warnings=warnings)
+    assert [(warning["code"], warning["message"]) for warning in warnings] == [
+        ("not_json", "'message_inputs': item 0 is left out: it is not valid JSON"),
+        ("no_message", "'message_inputs': item 3: 2 values are left out; a message has 'role' and 'content'"),
+        ("no_message", "'message_inputs': item 4: 1 value is left out; a message has 'role' and 'content'"),
+    ]
+
+
 def test_merge_messages_without_input_is_missing_it() -> None:
     with pytest.raises(NodeInputError, match="message_inputs"):
         run_node(merge_messages.definition, {})

@@ -49,6 +49,13 @@ def test_an_address_without_a_path_gets_v1(given: str | None, used: str | None) 
     assert settings({"base_url": given})["base_url"] == used
 
 
+def test_an_address_that_is_no_url_is_warned_of_and_not_repeated() -> None:
+    warnings: list[dict[str, str]] = []
+    run_node(definition, {"base_url": "canary.example.com"}, warnings=warnings)
+    assert [warning["code"] for warning in warnings] == ["invalid_url"]
+    assert "canary" not in warnings[0]["message"]
+
+
 def test_an_address_with_a_password_that_would_be_used_is_refused_and_not_repeated() -> None:
     with pytest.raises(NodeInputError, match="'base_url' holds a user name or password") as caught:
         settings({"base_url": "https://me:canary@api.example.com/v1"})

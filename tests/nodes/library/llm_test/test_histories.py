@@ -61,9 +61,12 @@ def test_lists_and_texts_are_taken_alike() -> None:
 
 
 @pytest.mark.parametrize("bad", [None, "", "[oops", '{"a":1}', '"xy"', "5", "null", "[" * 100_000, 5, {"a": 1}])
-def test_what_is_no_history_is_left_out(bad: Any, caplog: pytest.LogCaptureFixture) -> None:
-    assert merged(history1=bad, history2=ONE) == ONE
-    assert ("history1 is left out" in caplog.text) == bool(bad)
+def test_what_is_no_history_is_left_out_with_a_warning(bad: Any) -> None:
+    warnings: list[dict[str, str]] = []
+    found = run_node(merge_history.definition, {"history1": bad, "history2": ONE}, warnings=warnings)
+    assert json.loads(found["history"]) == ONE
+    assert [warning["code"] for warning in warnings] == (["no_history"] if bad else [])
+    assert all("'history1' is left out" in warning["message"] for warning in warnings)
 
 
 def test_without_histories_it_is_empty() -> None:

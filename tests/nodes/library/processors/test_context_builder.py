@@ -60,6 +60,34 @@ def test_warnings_of_the_report_are_warnings_of_the_node() -> None:
     told = run_node(definition, inputs, warnings=warnings)["report"]["warnings"]
     assert [warning["message"] for warning in warnings] == told
     assert "'pinExample'" in warnings[0]["message"]
+    assert warnings[0]["code"] == "unknown_setting"
+
+
+@pytest.mark.parametrize(
+    ("inputs", "code"),
+    [
+        ({"historyMessages": "[oops"}, "history_not_used"),
+        (
+            {
+                "characterData": {"system_prompt": "S"},
+                "persona": {},
+                "settings": {"mode": "plain"},
+                "regexScripts": [{}],
+            },
+            "inputs_not_used",
+        ),
+        ({"presetData": PRESET, "settings": {"worldInfo": {"odd": 1}}}, "unknown_setting"),
+        ({"presetData": {**PRESET, "names_behavior": 9}}, "odd_preset"),
+        ({"presetData": PRESET, "characterData": {"name": "Mira", "tags": "", "description": ["x"]}}, "odd_card"),
+        ({"presetData": PRESET, "worldBookData": {"entries": {"0": 5}}}, "odd_world_book"),
+        ({"presetData": PRESET, "settings": {"greeting": 4}}, "no_such_greeting"),
+        ({"presetData": PRESET, "regexScripts": [{"pattern": "a"}]}, "rules_not_used"),
+    ],
+)
+def test_each_kind_of_warning_has_a_code_of_its_own(inputs: dict[str, Any], code: str) -> None:
+    warnings: list[dict[str, str]] = []
+    run_node(definition, inputs, warnings=warnings)
+    assert [warning["code"] for warning in warnings] == [code]
 
 
 class Noted(DirectScripts):

@@ -65,6 +65,10 @@ def test_given_headers_win() -> None:
     assert request.headers == {"X-A": "b"}
 
 
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels > 1 else []
+
+
 @pytest.mark.parametrize(
     ("body", "content_type", "text", "value"),
     [
@@ -76,6 +80,15 @@ def test_given_headers_win() -> None:
         (b'{"a": 1e999}', "application/json", '{"a": 1e999}', None),
         (b"9" * 5_000, "application/json", "9" * 5_000, None),
         (b"{broken", "application/json", "{broken", None),
+        (rb'{"a": "x\ud83d"}', "application/json", r'{"a": "x\ud83d"}', {"a": "x\ufffd"}),
+        (
+            b'{"id": 123456789012345678901234567890}',
+            "",
+            '{"id": 123456789012345678901234567890}',
+            {"id": 1.2345678901234568e29},
+        ),
+        (b"[" * 200 + b"]" * 200, "", "[" * 200 + "]" * 200, nested(200)),
+        (b"[" * 201 + b"]" * 201, "", "[" * 201 + "]" * 201, None),
         (b"[" * 100_000, "application/json", "[" * 100_000, None),
         (b"\xfc", "text/plain; charset=latin-1", "ü", None),
         (b"\xfc", "text/plain", "�", None),

@@ -8,14 +8,18 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
+import orjson
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 
 from innkeeper.gateway.api.demo import router as demo_router
 from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait, ProviderError, RequestRefused
+from innkeeper.nodes.json_values import encode_json
 from innkeeper.nodes.node import ChatRequest, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm import OpenAIAdapter
@@ -114,6 +118,47 @@ async def test_stream_gives_text_then_usage_then_one_finish_chunk(serve: Any) ->
             "content": {"finish_reason": "stop", "accumulated_text": "gamma beta alpha", "usage": usage},
         },
     ]
+
+
+async def test_halves_of_a_character_in_two_parts_meet_and_a_single_one_is_replaced(serve: Any) -> None:
+    parts = [delta("a\ud83d"), delta("\ude00b"), delta("\ud83d"), delta(finish="stop"), "[DONE]"]
+    async with serve(Provider(lambda: events(*parts)).app) as address, adapter() as llm:
+        chunks = await collected(llm, ask(f"{address}/v1"))
+
+    assert [chunk.content for chunk in chunks[:-1]] == ["a", "😀b", "\ufffd"]
+    assert chunks[-1].content["accumulated_text"] == "a😀b\ufffd"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_with_odd_values_can_be_stored(serve: Any, stream: bool) -> None:
+    usage = '{"prompt_tokens": 123456789012345678901234567890, "cost": NaN}'
+    text = r'"half \ud83d"'
+    whole = f'{{"model": "m", "choices": [{{"message": {{"content": {text}}}}}], "usage": {usage}}}'
+    parts = [
+        f'{{"choices": [{{"delta": {{"content": {text}}}, "finish_reason": "stop"}}], "usage": {usage}}}',
+        "[DONE]",
+    ]
+    answer = partial(events, *parts) if stream else partial(Response, whole, media_type="application/json")
+    async with serve(Provider(answer).app) as address, adapter() as llm:
+        if stream:
+            found: Any = [chunk.to_json() for chunk in await collected(llm, ask(f"{address}/v1"))]
+        else:
+            found = asdict(await llm.chat(ask(f"{address}/v1")))
+
+    written = encode_json(found)
+    assert written.changes == ()
+    assert "half \ufffd" in written.data.decode()
+    assert orjson.loads(written.data) == orjson.loads(orjson.dumps(found))
+
+
+@pytest.mark.parametrize(
+    "more", [*("[" * levels + "]" * levels for levels in (210, 300, 5_000)), "9" * 5_000], ids=range(4)
+)
+async def test_an_answer_that_is_nested_without_end_is_refused(serve: Any, more: str) -> None:
+    deep = f'{{"model": "m", "choices": [{{"message": {{}}}}], "more": {more}}}'
+    error = await outcome(serve, partial(Response, deep, media_type="application/json"))
+    assert (error.code, error.retryable) == ("server_error", False)
+    assert "nested" in error.message
 
 
 async def test_the_first_chunk_comes_long_before_the_last(serve: Any) -> None:
