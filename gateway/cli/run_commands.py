@@ -217,7 +217,7 @@ def runs(
     if as_json:
         print_json(found)
     else:
-        console().print(runs_table(found))
+        console().print(runs_table(found, console().width))
         for line in hints_of_runs(found):
             say(line)
 

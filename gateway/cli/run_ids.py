@@ -11,7 +11,7 @@ from innkeeper.gateway.client import GatewayClient
 from innkeeper.nodes.errors import InnkeeperError
 
 LAST = "last"
-WHOLE_ID = 32
+WHOLE_ID = 20
 """An id of so many characters is taken as it is."""
 SEARCHED = 500
 MAX_NAMED = 5

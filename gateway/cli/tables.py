@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from innkeeper.nodes.services.channels import Model
 
 
+WIDE = 90
+"""Columns of a terminal that has room for whole ids and moments."""
+SHORT_ID = 10
+
+
 def problems_table(problems: Sequence[Problem]) -> Table:
     """What is wrong with a document, errors first."""
     table = _table("", "code", "where", "problem")
@@ -42,17 +47,22 @@ def nodes_table(nodes: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
-def runs_table(runs: Iterable[Mapping[str, Any]]) -> Table:
-    """Runs, as the gateway lists them."""
-    table = _table("run", "status", "workflow", "submitted", "duration")
+def runs_table(runs: Iterable[Mapping[str, Any]], width: int = WIDE) -> Table:
+    """Runs, as the gateway lists them. On a narrow terminal an id is shown by its beginning, which commands take too,
+    and a moment without its year."""
+    table = _table("run", "status", "workflow", "submitted", "took")
+    for number in (3, 4):
+        table.columns[number].no_wrap = True
     for run in runs:
         name = run.get("workflowName") or run.get("workflowId") or ""
         duration = run.get("durationMs")
         took = f"{duration / 1000:.1f} s" if isinstance(duration, int | float) else ""
         status = str(run.get("status", ""))
         style = ICONS.get(status, ("", ""))[1]
-        moment = _local_time(run.get("submittedAt"))
-        table.add_row(_cell(run.get("promptId")), Text(status, style), _cell(name), moment, took)
+        moment, id = _local_time(run.get("submittedAt")), str(run.get("promptId"))
+        if width < WIDE:
+            moment, id = moment[5:16], id[:SHORT_ID]
+        table.add_row(_cell(id), Text(status, style), _cell(name), moment, took)
     return table
 
 

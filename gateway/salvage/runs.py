@@ -16,14 +16,18 @@ from innkeeper.gateway.salvage.sqlite_pages import PageReader, Record, Value
 STATUSES = frozenset({"queued", "running", "complete", "error", "interrupted"})
 ENDED = frozenset({"complete", "error", "interrupted"})
 _MODEL_ORDER = (
-    *("number", "id", "user_id", "workflow_id", "workflow_name", "status", "interrupt_requested", "paused", "sealed"),
-    *("submitted_at", "started_at", "ended_at", "key_hash", "body_hash", "plan", "interface", "warnings", "result"),
-    *("plan_hash", "rerun", "preview"),
+    *("number", "id", "user_id", "workflow_id", "workflow_name", "status", "interrupt_requested", "interrupted_at"),
+    *("terminate", "paused", "sealed", "submitted_at", "started_at", "ended_at", "key_hash", "body_hash", "plan"),
+    *("interface", "warnings", "result", "plan_hash", "rerun", "preview"),
 )
-_MIGRATED_ORDER = (*(name for name in _MODEL_ORDER[:18] if name != "paused"), "paused", *_MODEL_ORDER[18:])
-"""The order of a file that was made before a run could be paused: what came later stands at its end."""
-_FLAGS = ("interrupt_requested", "paused", "sealed", "preview")
-_TIMES = ("submitted_at", "started_at", "ended_at")
+_FORCE, _RERUNS = ("interrupted_at", "terminate"), ("plan_hash", "rerun", "preview")
+_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS))
+_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in _FORCE), *_FORCE)
+_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE))
+"""Of files that were made by this version, and by earlier ones: what came later stands at their end."""
+_COUNTS = frozenset({17, 18, 21, 23})
+_FLAGS = ("interrupt_requested", "terminate", "paused", "sealed", "preview")
+_TIMES = ("interrupted_at", "submitted_at", "started_at", "ended_at")
 _TEXTS = ("workflow_id", "workflow_name", "key_hash", "body_hash", "plan_hash")
 _JSON: Mapping[str, tuple[type, str | None]] = {
     "interface": (dict, "{}"),
@@ -51,9 +55,9 @@ def salvage_runs(reader: PageReader, db: sqlite3.Connection) -> int:
 
 
 def _run_row(record: Record) -> Row | None:
-    if record.rowid is None or len(record.values) not in (17, 18, 21):
+    if record.rowid is None or len(record.values) not in _COUNTS:
         return None
-    for order in (_MODEL_ORDER, _MIGRATED_ORDER):
+    for order in _ORDERS:
         row = _sound({**dict.fromkeys(_MODEL_ORDER), **dict(zip(order, record.values, strict=False))}, record.rowid)
         if row is not None:
             return row

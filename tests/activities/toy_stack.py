@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -41,7 +41,16 @@ class Toys:
     definitions: dict[str, NodeDefinition] = field(default_factory=dict)
     calls: dict[str, list[int]] = field(default_factory=dict)
 
-    def add(self, name: str, execute: Execute, inputs: Mapping[str, Input] | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        execute: Execute,
+        inputs: Mapping[str, Input] | None = None,
+        *,
+        outputs: Iterable[str] = ("out",),
+    ) -> None:
+        """`outputs`: those beside the stream `live`."""
+
         def count(context: NodeContext) -> None:
             self.calls.setdefault(context.node_id, []).append(context.attempt)
 
@@ -62,7 +71,10 @@ class Toys:
             name,
             namespace="toy",
             inputs=inputs or {},
-            outputs={"out": Output("WILDCARD"), "live": Output("STRING", is_stream=True)},
+            outputs={
+                **{key: Output("WILDCARD") for key in outputs},
+                "live": Output("STRING", is_stream=True),
+            },
             execute=counted_stream if inspect.isasyncgenfunction(execute) else counted,
         )
 

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,6 +221,17 @@ async def up(root: Path) -> AsyncIterator[tuple[LocalStack, GatewayClient]]:
         yield stack, client
 
 
+def zero_index(file: Path, table: str) -> None:
+    """Zero the root of an index: every row of the table can be read all the same."""
+    with contextlib.closing(sqlite3.connect(file)) as store:
+        query = "select rootpage from sqlite_master where type = 'index' and tbl_name = ? order by rootpage"
+        (page,) = store.execute(query, (table,)).fetchone()
+        (size,) = store.execute("pragma page_size").fetchone()
+    with file.open("r+b") as opened:
+        opened.seek((page - 1) * size)
+        opened.write(bytes(size))
+
+
 async def test_stack_starts_on_much_damage_and_says_what_is_lost(made: Made, tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(made.root, root)
@@ -227,9 +239,7 @@ async def test_stack_starts_on_much_damage_and_says_what_is_lost(made: Made, tmp
     for name in ("temporal/temporal.db", "port", "lock"):
         garbage(root / name, rng)
     (root / "temporal" / "temporal.db-wal").unlink(missing_ok=True)
-    with (root / "gateway.db").open("r+b") as store:
-        store.seek(4 * 4096)  # an index: every row can be read
-        store.write(bytes(4096))
+    zero_index(root / "gateway.db", "runs")
     cut(root / "secret.key", rng)
     folder(root / "worker.token", rng)
     folder(root / "logs" / "gateway.log", rng)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.definition import NodeDefinition, Output
 from innkeeper.nodes.node import MAX_WARNING_CHARS, MAX_WARNINGS, Inputs, NodeContext
 from innkeeper.nodes.testing import memory_services, run_node
 
@@ -66,6 +66,6 @@ def test_run_node_gives_the_warnings_to_tests() -> None:
         return {"out": 1}
 
     warnings: list[dict[str, str]] = []
-    definition = NodeDefinition("Toy", "Test", "Toy", "A toy.", execute=warns)
+    definition = NodeDefinition("Toy", "Test", "Toy", "A toy.", outputs={"out": Output("INTEGER")}, execute=warns)
     assert run_node(definition, {}, warnings=warnings) == {"out": 1}
     assert warnings == [{"code": "odd", "message": "something is odd"}]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -54,9 +54,9 @@ class Toys:
         for name, execute in {"echo": self._echo, "fail": self._fail, "sleep": self._sleep}.items():
             self.add(name, execute)
 
-    def add(self, name: str, execute: Execute) -> None:
+    def add(self, name: str, execute: Execute, outputs: Mapping[str, Output] | None = None) -> None:
         self.definitions[f"toy:{name}"] = NodeDefinition(
-            name, "toys", name, name, outputs={"out": Output("WILDCARD")}, execute=execute, namespace="toy"
+            name, "toys", name, name, outputs=outputs or {"out": Output("WILDCARD")}, execute=execute, namespace="toy"
         )
 
     def get_node(self, full_type: str) -> NodeDefinition | None:

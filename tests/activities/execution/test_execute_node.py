@@ -594,7 +594,7 @@ async def test_outputs_that_json_can_nearly_hold_are_changed_with_a_warning_and_
         seen.append(inputs["in"])
         return {}
 
-    toys.add("odd", odd)
+    toys.add("odd", odd, outputs=ODD)
     toys.add("reads", reads)
     feeds: Any = {"inputs": {"in": PlannedInput((Feed("o", "text"),))}, "after": ("o",)}  # type: ignore[arg-type]
     slots: Any = dict.fromkeys(ODD, PlannedOutput())
@@ -619,7 +619,7 @@ async def test_halves_of_a_character_meet_across_chunks_of_a_stream(
         yield Chunk("text_chunk", "c\ud83d")
         yield Outputs({"more": 1})
 
-    toys.add("talks", talks)
+    toys.add("talks", talks, outputs=("more",))
     async with stack.worker():
         table = await stack.run(stream("s", "talks"))
     chunks = [message["chunk"]["content"] for message in gateway.sent("chunk", "s")]
@@ -853,7 +853,8 @@ def generous(toys: Toys) -> None:
         yield Outputs({"out": key})
 
     for execute in (out, log_lines, live):
-        toys.add(execute.__name__, execute, {"key": Input("STRING", secret=True)})
+        outputs = {"out": ("out", "raw"), "log_lines": ("out",), "live": ("out",)}[execute.__name__]
+        toys.add(execute.__name__, execute, {"key": Input("STRING", secret=True)}, outputs=outputs)
 
 
 @pytest.mark.usefixtures("generous")

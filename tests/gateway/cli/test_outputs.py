@@ -66,7 +66,7 @@ async def test_a_run_can_be_watched_afterwards_by_the_beginning_of_its_id(shared
         await client.wait(run_id)
     shown, notes = Console(file=io.StringIO()), Console(file=io.StringIO(), width=200)
     options = RunOptions(Path("-"), url=shared.url)
-    assert await watch_run(run_id[:30], options, shown, notes, Stopping()) == 0
+    assert await watch_run(run_id[:10], options, shown, notes, Stopping()) == 0
     assert shown.file.getvalue() == "again\n"  # type: ignore[attr-defined]
     assert "one: " in notes.file.getvalue()  # type: ignore[attr-defined]
     with pytest.raises(NoSuchOutput, match="its outputs are 'one'"):

@@ -61,7 +61,7 @@ async def test_any_frame_is_answered_and_the_next_one_works(
     ("data", "code"),
     [
         (b"\x00\xff\xfe", "malformed_json"),
-        (b'{"type": "SUBSCRIBE", "payload": {"promptId": "\\ud800"}}', "malformed_json"),
+        (b'{"type": "SUBSCRIBE", "payload": {"promptId": "\\ud800"}}', "run_not_found"),
         (b'{"type": "SUBSCRIBE", "payload": {"promptId": NaN}}', "malformed_json"),
         (b'{"type": "SUBSCRIBE", "payload": {"promptId": "none", "after": 1e400}}', "malformed_json"),
         (b'{"type": "SUBSCRIBE", "payload": {"promptId": "none", "after": 99999999999999999999}}', "bad_request"),

@@ -12,6 +12,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
 from innkeeper.activities.execution import execute_segment
+from innkeeper.nodes.definition import Output
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
 from innkeeper.workflows.engine import activation, segment_queue, segments
@@ -181,7 +182,7 @@ async def test_a_segment_stops_when_its_outputs_are_many(worker: ToyWorker, toys
     async def wordy(inputs: Json, context: NodeContext) -> Json:
         return {f"out{number}": "x" * 4_000 for number in range(10)}
 
-    toys.add("wordy", wordy)
+    toys.add("wordy", wordy, {f"out{number}": Output("STRING") for number in range(10)})
     result, count = await ended(await worker.start(*chain(30, "wordy")))
     assert result["counts"] == {"complete": 30}
     assert count(MARKER) + count(ACTIVITY) >= 4
@@ -191,7 +192,7 @@ async def test_a_node_that_gives_too_much_for_a_segment_runs_by_itself(worker: T
     async def wordy(inputs: Json, context: NodeContext) -> Json:
         return {f"out{number}": "x" * 4_000 for number in range(100)}
 
-    toys.add("wordy", wordy)
+    toys.add("wordy", wordy, {f"out{number}": Output("STRING") for number in range(100)})
     result, count = await ended(await worker.start(inline("a"), inline("w", "wordy", "a"), inline("z", "echo", "w")))
     assert result["counts"] == {"complete": 3}
     assert count(ACTIVITY) == 1

@@ -141,7 +141,7 @@ OUTPUTS = {"length": Output("INTEGER"), "told": Output("WILDCARD")}
 definitions = [
     NodeDefinition(
         type="Leak", category="Canary", display_name="Leak", description="Gives its key away.", execute=leak,
-        inputs=INPUTS, outputs=OUTPUTS, config_schema=SETTINGS,
+        inputs=INPUTS, outputs=OUTPUTS, config_schema=SETTINGS, dynamic_slots=True,
     ),
     NodeDefinition(
         type="Flow", category="Canary", display_name="Flow", description="Streams its key.", execute=flow,
