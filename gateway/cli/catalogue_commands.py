@@ -41,7 +41,10 @@ def nodes(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """List the node types that workflows can use here, or show one. Plugins that were not loaded are told, too."""
+    """List the node types that workflows can use here, or show one.
+
+    Example: innkeeper nodes, or innkeeper nodes core:Template
+    """
     from innkeeper.gateway.cli.node_page import find_node, node_page, unknown_node
     from innkeeper.gateway.cli.tables import nodes_table
     from innkeeper.gateway.process.plugin_report import fault_lines
