@@ -39,14 +39,14 @@ class CannotWrite(InnkeeperError):
 README = """\
 # {title}
 
-Workflows for [Innkeeper](https://pypi.org/project/innkeeper/), and a plugin with nodes of our own.
+Workflows for Innkeeper, and a plugin with nodes of our own.
 
-    innkeeper up --plugins plugins              # gateway, worker and Temporal server; leave it running
+    innkeeper up --plugins plugins --watch      # gateway, worker and Temporal server; leave it running
     innkeeper run workflows/hello.json          # in another terminal
     innkeeper run workflows/hello.json -i who=Ada -o text
     innkeeper nodes {plugin}:Shout              # what the node of the plugin takes and gives
     innkeeper new node Whisper --plugin {plugin}    # one more node, with a test
-    pytest                                      # the tests of the plugin; no server is needed
+    pytest                                      # the tests of the plugin ('pip install pytest'); no server is needed
 
 Without `innkeeper up`, `innkeeper run workflows/hello.json --plugins plugins` starts what it needs for one run.
 

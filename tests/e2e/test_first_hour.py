@@ -72,7 +72,7 @@ FAULTS = {
     "Raises": (GIVES, 'return {"text": inputs["txt"].upper()}'),
     "Missing": (GIVES, "return {}"),
     "Unknown": (GIVES, 'return {"txt": "A"}'),
-    "Other": (GIVES, 'return {"text": 7}'),
+    "Other": (GIVES, 'print("seven is", 7)\n    return {"text": 7}'),
     "Blocks": (GIVES, 'import time\n    time.sleep(3.5)\n    return {"text": "A"}'),
 }
 """Node type to how its author spoilt it: nodes that load and run."""
@@ -133,8 +133,11 @@ def spoken(up: list[str]) -> str:
 
 @dataclass(frozen=True)
 class FaultyRun:
+    """What was said of it, its nodes as `show --json` tells them, and its lines of the logs."""
+
     said: Said
     nodes: dict[str, Any]
+    logs: list[str]
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +149,8 @@ def faulty_run(project: Path, up: list[str]) -> FaultyRun:
     ]
     (project / "faulty.json").write_text(json.dumps({"nodes": nodes, "edges": []}))
     said = innkeeper(project, "run", "faulty.json")
-    return FaultyRun(said, json.loads(done(project, "show", "last", "--json"))["nodeStatus"])
+    states = json.loads(done(project, "show", "last", "--json"))["nodeStatus"]
+    return FaultyRun(said, states, done(project, "logs", "last", "--lines", "1000").splitlines())
 
 
 # --- what is built --------------------------------------------------------------------------------------------------
@@ -227,7 +231,7 @@ def test_exception_is_told_with_the_line_of_its_author(project: Path, faulty_run
     shown = done(project, "show", "last", "--trace")
     assert where in shown
     assert 'inputs["txt"]' in shown
-    assert 'inputs["txt"]' in done(project, "logs", "last")
+    assert 'inputs["txt"]' in "".join(faulty_run.logs)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,12 @@ def test_outputs_that_do_not_fit_are_told(faulty_run: FaultyRun, node: str, mess
 def test_blocking_call_is_named_in_the_log_and_by_up(project: Path, up: list[str], faulty_run: FaultyRun) -> None:
     place = rf"'blocks' of run .* at .*blocks\.py:{line_of(project, 'blocks', 'sleep')}\b"
     assert re.search(place, spoken(up))
-    assert re.search(rf"blocks\.py:{line_of(project, 'blocks', 'sleep')}\b", done(project, "logs", "last"))
+    assert re.search(rf"blocks\.py:{line_of(project, 'blocks', 'sleep')}\b", "".join(faulty_run.logs))
+
+
+def test_what_a_node_prints_is_in_the_log_of_its_run(faulty_run: FaultyRun) -> None:
+    (line,) = [line for line in faulty_run.logs if "seven is 7" in line]
+    assert "node=other" in line
 
 
 FAULTY_NODES: dict[str, tuple[dict[str, Any], str]] = {
