@@ -15,7 +15,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format chaos chaos-long fuzz bench bench-peers bench-growth clean
+.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz bench bench-peers bench-growth clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -52,6 +52,12 @@ types: $(STAMP) ## Check types
 format: $(STAMP) ## Format the code and sort imports
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+pages: $(STAMP) ## Write the pages of docs/ that are made of the code
+	$(BIN)/innkeeper schema > docs/workflow.schema.json
+	$(BIN)/innkeeper settings --markdown > docs/settings.md
+	$(BIN)/innkeeper nodes --markdown --offline > docs/node-reference.md
+	$(BIN)/python -m innkeeper.gateway.cli.command_reference > docs/cli.md
 
 chaos: $(STAMP) ## Kill, stop, block and cut off processes at random under runs of all kinds for a minute
 	TESTS_LONG=1 CHAOS_SECONDS=60 $(BIN)/pytest tests/crash/test_chaos.py

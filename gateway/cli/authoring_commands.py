@@ -29,6 +29,7 @@ class Kind(StrEnum):
 
 def init(
     folder: Annotated[Path, typer.Argument(help="A new or empty folder; '.' is this one.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Make a folder to begin with: a workflow, a plugin with a test, and a README.
 
@@ -37,7 +38,9 @@ def init(
     from innkeeper.gateway.cli.scaffold import project_files, write_files
 
     written = write_files(folder, project_files(folder.resolve().name))
-    _tell(written)
+    _tell(written, as_json=as_json)
+    if as_json:
+        return
     where = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
     say(f"next: {where}innkeeper run workflows/hello.json --plugins plugins")
 
@@ -54,6 +57,7 @@ def new(
     blocking: Annotated[
         bool, typer.Option("--blocking", help="A node whose code blocks: a plain function in a thread of its own.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a node, a plugin or a workflow, with a test where it is code.
 
@@ -64,18 +68,21 @@ def new(
     if kind is Kind.WORKFLOW:
         file = Path(name if name.endswith(".json") else f"{name}.json")
         target = file if file.parent != Path() or not Path("workflows").is_dir() else Path("workflows") / file
-        _tell(write_files(target.parent, {target.name: hello_workflow(name=target.stem)}))
-        say(f"next: innkeeper run {target}")
+        written = write_files(target.parent, {target.name: hello_workflow(name=target.stem)})
+        following = f"innkeeper run {target}"
     elif kind is Kind.PLUGIN:
-        _tell(write_files(plugins / name, plugin_files(name)))
-        say(f"next: innkeeper nodes {name}:Shout --plugins {plugins}; its test: cd {plugins / name} && pytest")
+        written = write_files(plugins / name, plugin_files(name))
+        following = f"innkeeper nodes {name}:Shout --plugins {plugins}; its test: cd {plugins / name} && pytest"
     else:
         if stream and blocking:
             raise CannotWrite("a new node has either --stream or --blocking")
         form = Form.STREAM if stream else Form.BLOCKING if blocking else Form.PLAIN
         owner = plugin or _only_plugin(plugins)
-        _tell(write_files(plugins / owner, node_files(owner, name, form)))
-        say("next: its test, 'pytest'; a running 'innkeeper up' knows it after a restart, or at once with --watch")
+        written = write_files(plugins / owner, node_files(owner, name, form))
+        following = "its test, 'pytest'; a running 'innkeeper up' knows it after a restart, or at once with --watch"
+    _tell(written, as_json=as_json)
+    if not as_json:
+        say(f"next: {following}")
 
 
 def _only_plugin(plugins: Path) -> str:
@@ -88,7 +95,10 @@ def _only_plugin(plugins: Path) -> str:
     return found[0]
 
 
-def _tell(written: list[Path]) -> None:
+def _tell(written: list[Path], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"made": [str(path) for path in written]})
+        return
     for path in written:
         say(f"made {path}")
 
@@ -96,6 +106,7 @@ def _tell(written: list[Path]) -> None:
 def fmt(
     files: Annotated[list[Path], typer.Argument(help="Workflow files.", show_default=False)],
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 when one would change.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write workflow files in one form: short things on a line, long ones broken. What they say stays the same.
 
@@ -104,15 +115,18 @@ def fmt(
     from innkeeper.gateway.cli.run_command import read_document
     from innkeeper.workflows.document.pretty import pretty
 
-    changed = 0
+    changed: list[str] = []
     for file in files:
         text = pretty(read_document(file))
         if file.read_text("utf-8-sig") == text:
             continue
-        changed += 1
+        changed.append(str(file))
         if not check:
             file.write_text(text, "utf-8")
-        say(f"{'would change' if check else 'changed'} {file}")
+        if not as_json:
+            say(f"{'would change' if check else 'changed'} {file}")
+    if as_json:
+        print_json({"changed": changed})
     raise typer.Exit(FAILED if check and changed else 0)
 
 

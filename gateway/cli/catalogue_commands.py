@@ -36,6 +36,9 @@ def nodes(
     type: Annotated[str | None, typer.Argument(help="A node type, to see its slots and an example.")] = None,
     *,
     as_json: AsJson = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print all about them as a page: docs/node-reference.md.")
+    ] = False,
     plugins: Plugins = None,
     offline: Offline = False,
     data_dir: DataDirectory = None,
@@ -46,6 +49,7 @@ def nodes(
     Example: innkeeper nodes, or innkeeper nodes core:Template
     """
     from innkeeper.gateway.cli.node_page import find_node, node_page, unknown_node
+    from innkeeper.gateway.cli.node_reference import node_section, reference_page
     from innkeeper.gateway.cli.tables import nodes_table
     from innkeeper.gateway.process.plugin_report import fault_lines
 
@@ -67,16 +71,23 @@ def nodes(
             raise typer.Exit(INVALID)
         if as_json:
             print_json(one)
+        elif markdown:
+            print(node_section(one), end="")
         else:
             console().print(node_page(one))
     elif as_json:
         print_json(found)
+    elif markdown:
+        print(reference_page(found), end="")
     else:
         console().print(nodes_table(found))
 
 
 def schema(plugins: Plugins = None) -> None:
-    """Print the JSON Schema of workflows, by which editors complete and check them."""
+    """Print the JSON Schema of workflows, by which editors complete and check them.
+
+    Example: innkeeper schema > workflow.schema.json
+    """
     from innkeeper.workflows.document.schema import document_schema
 
     print_json(document_schema(catalogue_of(plugins).get_definitions()))
@@ -93,6 +104,8 @@ def channels(
     """Show the language models that workflows may use: channels.yaml of the data directory.
 
     Exit code 2: an error in it, or, with --check, a server that cannot be reached.
+
+    Example: innkeeper channels --check
     """
     from innkeeper.gateway.cli.channels_command import ask_servers, report_channels, store_key
 
@@ -144,6 +157,8 @@ def settings(
     """Show the settings that gateway and worker have here, and where each comes from. Secrets are masked.
 
     Exit code: 1 when a value cannot be used; every one that cannot is told.
+
+    Example: innkeeper settings --json
     """
     # These options take nothing from the environment: what it holds must be told as such.
     from innkeeper.gateway.cli.settings_command import as_arguments, settings_tables
@@ -170,8 +185,11 @@ def settings(
         console().print(table, "")
 
 
-def version() -> None:
-    """Print the versions of Innkeeper, Python and the Temporal server program."""
+def version(as_json: AsJson = False) -> None:
+    """Print the versions of Innkeeper, Python and the Temporal server program.
+
+    Example: innkeeper version
+    """
     import platform
     from importlib.metadata import version as installed
 
@@ -181,5 +199,8 @@ def version() -> None:
         server = find_binary().version
     except ServerMissing:
         server = "missing"
+    if as_json:
+        print_json({"innkeeper": installed("innkeeper"), "python": platform.python_version(), "temporal": server})
+        return
     line = f"innkeeper {installed('innkeeper')}, Python {platform.python_version()}, Temporal CLI {server}"
     console().print(line, highlight=False, soft_wrap=True)

@@ -49,7 +49,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         *(key_commands.rotate_key, catalogue_commands.settings, catalogue_commands.version),
     ),
 }
-NAMES = {file_commands.list_files: "ls", stack_commands.open_page: "open"}
+NAMES: dict[Callable[..., None], str] = {file_commands.list_files: "ls", stack_commands.open_page: "open"}
 for _title, _commands in GROUPS.items():
     for _command in _commands:
         app.command(NAMES.get(_command), rich_help_panel=_title)(_command)

@@ -58,7 +58,10 @@ def approvals(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """List what waits for somebody's approval; of one run also what was answered."""
+    """List what waits for somebody's approval; of one run also what was answered.
+
+    Example: innkeeper approvals, or innkeeper approvals last
+    """
     from innkeeper.gateway.cli.control_command import approval_blocks
 
     if run_id is None:

@@ -25,7 +25,10 @@ def put(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """Upload a file for workflows to read. Needs a running gateway."""
+    """Upload a file for workflows to read. Needs a running gateway.
+
+    Example: innkeeper put book.json user://library/world-books/book.json
+    """
     from innkeeper.gateway.cli.file_command import put_file, put_line
 
     written = ask_gateway(lambda client: put_file(client, file, logical_path, overwrite=overwrite), data_dir, url)
@@ -45,7 +48,10 @@ def get(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """Download a file that workflows have read or written. Needs a running gateway."""
+    """Download a file that workflows have read or written. Needs a running gateway.
+
+    Example: innkeeper get user://notes/today.txt
+    """
     from innkeeper.gateway.cli.file_command import get_file
 
     line = ask_gateway(lambda client: get_file(client, logical_path, file, force=force), data_dir, url)
@@ -58,7 +64,10 @@ def list_files(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """List the files below a folder: user:// (yours), shared:// or system://. Needs a running gateway."""
+    """List the files below a folder: user:// (yours), shared:// or system://. Needs a running gateway.
+
+    Example: innkeeper ls user://library/
+    """
     from innkeeper.gateway.cli.file_command import list_below, upload_hint
     from innkeeper.gateway.cli.tables import files_table
 

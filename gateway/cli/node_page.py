@@ -6,6 +6,7 @@ Made of the JSON of `GET /api/nodes`, so that a running gateway's own node types
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -62,27 +63,52 @@ def _slots(title: str, slots: Mapping[str, JsonObject], *, kind: str) -> list[Te
 
 def slot_words(slot: JsonObject, *, kind: str) -> list[str]:
     """Type, duty, default and bounds of a slot, each in a word or two."""
-    config = slot.get("config") or {}
-    words = [str(slot.get("dataFlowType", "")).lower()]
-    words += ["stream"] if slot.get("isStream") else []
-    words += ["takes several edges"] if slot.get("multi") else []
-    if kind == "input" and "default" in config:
-        words.append(f"default {_short(config['default'])}")
-    elif kind == "input" and slot.get("required"):
-        words.append(
-            "required" if slot["required"] is True else f"required when {_short(slot['required'].get('when'))}"
-        )
-    bounds = [f"{name} {config[name]}" for name in ("min", "max") if config.get(name) is not None]
-    choices = [
-        str(item.get("value") if isinstance(item, Mapping) else item) for item in config.get("suggestions") or ()
-    ]
-    words += bounds + ([f"such as {', '.join(choices[:6])}"] if choices else [])
+    choices = choices_of(slot)
+    words = [*type_words(slot), *duty_words(slot, kind=kind, max_chars=40), *bound_words(slot)]
+    words += [f"such as {', '.join(choices[:6])}"] if choices else []
     return words + (["secret"] if slot.get("secret") else [])
 
 
-def _short(value: Any) -> str:
+def type_words(slot: JsonObject) -> list[str]:
+    """Its type, and whether it is a stream or takes several edges."""
+    words = [str(slot.get("dataFlowType", "")).lower()]
+    words += ["stream"] if slot.get("isStream") else []
+    return words + (["takes several edges"] if slot.get("multi") else [])
+
+
+def duty_words(slot: JsonObject, *, kind: str, max_chars: int) -> list[str]:
+    """The default of an input, cut to `max_chars`, or that it must have a value; empty for an output."""
+    required = slot.get("required")
+    if kind != "input":
+        return []
+    if (default := default_text(slot, max_chars)) is not None:
+        return [f"default {default}"]
+    if not required:
+        return []
+    return ["required" if required is True else f"required when {_short(required.get('when'), max_chars)}"]
+
+
+def default_text(slot: JsonObject, max_chars: int) -> str | None:
+    """The default of a slot as JSON, cut to `max_chars`; None without one."""
+    config = slot.get("config") or {}
+    return _short(config["default"], max_chars) if "default" in config else None
+
+
+def bound_words(slot: JsonObject) -> list[str]:
+    """Its smallest and its greatest value, where there are such."""
+    config = slot.get("config") or {}
+    return [f"{name} {config[name]}" for name in ("min", "max") if config.get(name) is not None]
+
+
+def choices_of(slot: JsonObject) -> list[str]:
+    """The values that editors offer."""
+    offered = (slot.get("config") or {}).get("suggestions") or ()
+    return [str(item.get("value") if isinstance(item, Mapping) else item) for item in offered]
+
+
+def _short(value: Any, max_chars: int) -> str:
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    return text if len(text) <= max_chars else f"{text[: max_chars - 3]}..."
 
 
 def example_of(node: JsonObject) -> dict[str, Any]:
@@ -92,7 +118,7 @@ def example_of(node: JsonObject) -> dict[str, Any]:
         key: _value_of(slot) for key, slot in (node.get("configSchema") or {}).items() if slot.get("required") is True
     }
     return {
-        "id": str(node["type"])[:1].lower() + str(node["type"])[1:],
+        "id": _FIRST_WORD.sub(lambda found: found[0].lower(), str(node["type"]), count=1),
         "type": node["fullType"],
         **({"inputValues": inputs} if inputs else {}),
         **({"configValues": config} if config else {}),
@@ -106,9 +132,15 @@ def _is_typed(slot: JsonObject) -> bool:
     return plain and not slot.get("isStream") and (slot.get("required") is True or has_default)
 
 
+_FIRST_WORD = re.compile(r"^[A-Z]+(?=[A-Z][a-z])|^[A-Z]")
+_VALUE = re.compile(r"://|^\d")
+"""Placeholders that are values: paths of files and moments. Others are words to people."""
 _EMPTY: dict[str, Any] = {"STRING": "...", "INTEGER": 1, "FLOAT": 1.0, "BOOLEAN": True}
 
 
 def _value_of(slot: JsonObject) -> Any:
-    default = (slot.get("config") or {}).get("default")
-    return default if default not in (None, "") else _EMPTY.get(str(slot.get("dataFlowType")))
+    config = slot.get("config") or {}
+    if config.get("default") not in (None, ""):
+        return config["default"]
+    placeholder = str(config.get("placeholder"))
+    return placeholder if _VALUE.search(placeholder) else _EMPTY.get(str(slot.get("dataFlowType")))

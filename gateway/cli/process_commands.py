@@ -44,7 +44,10 @@ def up(
         bool, typer.Option("--watch", help="Load the plugins anew when their files change, for those who write them.")
     ] = False,
 ) -> None:
-    """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again."""
+    """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again.
+
+    Example: innkeeper up --workers 4
+    """
     from innkeeper.gateway.cli.signals import Stopping
     from innkeeper.gateway.process.local_stack import StackOptions, stay_up
 
@@ -66,7 +69,10 @@ def worker(
     plugins: Plugins = None,
     processes: Processes = 1,
 ) -> None:
-    """Run one or more further worker processes; without addresses they join what runs on the data directory."""
+    """Run one or more further worker processes; without addresses they join what runs on the data directory.
+
+    Example: innkeeper worker --processes 4
+    """
     from innkeeper.gateway.process.data_dir import holder_of
 
     holder = holder_of(data_folder(data_dir)) or {}
@@ -100,7 +106,10 @@ def gateway(
     temporal: Temporal = None,
     plugins: Plugins = None,
 ) -> None:
-    """Run a gateway alone, beside a Temporal server of your own."""
+    """Run a gateway alone, beside a Temporal server of your own.
+
+    Example: innkeeper gateway --temporal 127.0.0.1:7233
+    """
     from innkeeper.gateway.serve import main as serve
 
     env = {

@@ -172,6 +172,8 @@ def validate(
     """Check a workflow file without running it. Exit code 2 when it cannot run; all problems are told at once.
 
     A gateway that is running is asked: it knows its plugins, stored workflows and secrets.
+
+    Example: innkeeper validate story.json
     """
     from innkeeper.gateway.cli.run_command import read_document
     from innkeeper.gateway.cli.tables import problems_table
@@ -206,7 +208,10 @@ def runs(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """List the runs that wait, run, and ended last."""
+    """List the runs that wait, run, and ended last.
+
+    Example: innkeeper runs --limit 5
+    """
     from innkeeper.gateway.cli.control_command import hints_of_runs
     from innkeeper.gateway.cli.tables import runs_table
 
@@ -324,6 +329,8 @@ def gc(
     """Delete stored values that no kept run, event or cached result refers to any more. Needs a running gateway.
 
     The gateway does it by itself every hour. Values of the last hour, or since the oldest open run began, stay.
+
+    Example: innkeeper gc --dry-run
     """
     from innkeeper.gateway.cli.tables import collected_line
 

@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 def status(as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Say what runs here: address, processes, logs, and how many runs there are. Exit code 3 when nothing runs."""
+    """Say what runs here: address, processes, logs, and how many runs there are. Exit code 3 when nothing runs.
+
+    Example: innkeeper status --json
+    """
     from innkeeper.gateway.process.data_dir import holder_of
 
     folder = data_folder(data_dir)
@@ -108,8 +111,11 @@ async def _itself(client: GatewayClient, run_id: str) -> str:
     return run_id
 
 
-def open_page(data_dir: DataDirectory = None, url: Url = None) -> None:
-    """Open the gateway's page in a browser, and print its address."""
+def open_page(as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None) -> None:
+    """Open the gateway's page in a browser, and print its address.
+
+    Example: innkeeper open
+    """
     import webbrowser
 
     from innkeeper.gateway.cli.base import ask_gateway
@@ -118,6 +124,9 @@ def open_page(data_dir: DataDirectory = None, url: Url = None) -> None:
         return client.url
 
     found = str(ask_gateway(address, data_dir, url))
-    say(found)
+    if as_json:
+        print_json({"url": found})
+    else:
+        say(found)
     if not webbrowser.open(found):
         console(stderr=True).print("no browser was found here: open the address yourself", highlight=False)

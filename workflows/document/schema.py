@@ -90,7 +90,7 @@ def _node(definitions: list[NodeDefinition]) -> JsonObject:
             "queue": {**TEXT, "description": "Which workers may run it."},
             "continueOnError": {
                 **FLAG,
-                "description": "When it fails, what hangs on it is skipped and the run goes on.",
+                "description": "When it fails, the run goes on, and what hangs on it runs without its values.",
             },
             "cache": {**FLAG, "description": "May an earlier result with the same inputs be taken?"},
             "position": {"description": "Where editors draw it."},

@@ -14,7 +14,7 @@ definition = NodeDefinition(
     inputs={"data": Input("WILDCARD", display_name="Data", description="What is to be decided on.")},
     outputs={
         "approved": Output("WILDCARD", display_name="Approved", description="The data, with changed values."),
-        "rejected": Output("WILDCARD", display_name="Rejected"),
+        "rejected": Output("WILDCARD", display_name="Rejected", description="The data, when somebody said no."),
         "timeout": Output("WILDCARD", display_name="No answer", description="The data, when nobody answered in time."),
         "answer": Output("OBJECT", display_name="Answer", description="approved, values, comment, by."),
     },

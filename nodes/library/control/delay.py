@@ -33,7 +33,7 @@ wait_until = NodeDefinition(
     type="WaitUntil",
     category="Control",
     display_name="Wait until",
-    display_names={"zh": "等到"},
+    display_names={"zh": "等待至指定时间"},
     description="Hands a value on at a moment; at once, when the moment is past.",
     inputs={
         "value": VALUE_IN,
@@ -42,6 +42,7 @@ wait_until = NodeDefinition(
             display_name="Moment",
             description="Such as 2030-01-31T08:00:00Z or 2030-01-31 09:00 Europe/Berlin; without a zone it is UTC.",
             required=True,
+            config={"placeholder": "2030-01-31T08:00:00Z"},
         ),
     },
     outputs={"value": VALUE_OUT},

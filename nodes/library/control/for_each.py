@@ -11,7 +11,11 @@ definition = NodeDefinition(
     display_name="For each",
     display_names={"zh": "遍历"},
     description="Runs a workflow for each item of a list. Further inputs of that workflow are inputs of this node.",
-    inputs={"items": Input("ARRAY", display_name="Items", required=True)},
+    inputs={
+        "items": Input(
+            "ARRAY", display_name="Items", description="The list; the workflow runs once for each.", required=True
+        )
+    },
     outputs={
         "results": Output("ARRAY", display_name="Results", description="The outputs for each item, in their order."),
         "errors": Output("ARRAY", display_name="Errors", description="With 'collect': index, message and code."),

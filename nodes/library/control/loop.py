@@ -20,8 +20,8 @@ definition = NodeDefinition(
         )
     },
     outputs={
-        "state": Output("OBJECT", display_name="State"),
-        "iterations": Output("INTEGER", display_name="Rounds"),
+        "state": Output("OBJECT", display_name="State", description="The outputs of the last round."),
+        "iterations": Output("INTEGER", display_name="Rounds", description="How many there were."),
     },
     config_schema={
         "referencedWorkflowId": REFERENCED_WORKFLOW,

@@ -11,7 +11,15 @@ definition = NodeDefinition(
     display_name="Merge",
     display_names={"zh": "合并"},
     description="Goes on with the first value that arrives. Skipped only when none can arrive any more.",
-    inputs={"values": Input("WILDCARD", display_name="Values", required=True, multi=True)},
+    inputs={
+        "values": Input(
+            "WILDCARD",
+            display_name="Values",
+            description="Ways that become one again; of those that are there together the first counts.",
+            required=True,
+            multi=True,
+        )
+    },
     outputs={"value": VALUE_OUT},
     placement="workflow",
     joins=True,

@@ -8,14 +8,16 @@ from typing import Any
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
 
 MAX_CASES = 100
+_OTHERWISE = Output("WILDCARD", display_name="Otherwise", description="The value, when it fits no case.")
 
 
 def outputs_of(config: Mapping[str, Any]) -> dict[str, Output]:
     """One output for each case, and `default`."""
     cases = config.get("cases")
     count = min(len(cases), MAX_CASES) if isinstance(cases, list | tuple) else 0
-    outputs = {f"case_{index}": Output("WILDCARD", display_name=f"Case {index}") for index in range(count)}
-    return {**outputs, "default": Output("WILDCARD", display_name="Otherwise")}
+    told = "The value, when it fits this case first."
+    outputs = {f"case_{index}": Output("WILDCARD", f"Case {index}", told) for index in range(count)}
+    return {**outputs, "default": _OTHERWISE}
 
 
 definition = NodeDefinition(
@@ -24,8 +26,10 @@ definition = NodeDefinition(
     display_name="Switch",
     display_names={"zh": "多路分支"},
     description="Sends a value the way of the first case that it fits. What hangs on the others is skipped.",
-    inputs={"value": Input("WILDCARD", display_name="Value", required=True)},
-    outputs={"default": Output("WILDCARD", display_name="Otherwise")},
+    inputs={
+        "value": Input("WILDCARD", display_name="Value", description="What is compared, and goes on.", required=True)
+    },
+    outputs={"default": _OTHERWISE},
     config_schema={
         "cases": Input(
             "ARRAY",

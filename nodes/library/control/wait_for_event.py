@@ -24,7 +24,12 @@ definition = NodeDefinition(
     },
     config_schema={
         "name": Input("STRING", display_name="Event", description="Name of the event.", required=True),
-        "filter": Input("OBJECT", display_name="Filter", config={"default": {}}),
+        "filter": Input(
+            "OBJECT",
+            display_name="Filter",
+            description="The same, when the input has none.",
+            config={"default": {}},
+        ),
         "timeoutSeconds": TIMEOUT,
     },
     bypass_behavior=BypassBehavior(defaults={"data": None}, without=("timeout",)),

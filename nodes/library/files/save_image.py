@@ -69,11 +69,16 @@ definition = NodeDefinition(
         "path": path_input("user://images/picture.png"),
     },
     outputs={
-        "path": Output("STRING", display_name="Path", match_categories=("ResourceId", "FilePath")),
+        "path": Output(
+            "STRING",
+            display_name="Path",
+            description="Where it was written.",
+            match_categories=("ResourceId", "FilePath"),
+        ),
         "size": Output("INTEGER", display_name="Size", description="In bytes."),
         "width": Output("INTEGER", display_name="Width", description="In pixels."),
         "height": Output("INTEGER", display_name="Height", description="In pixels."),
-        "mime": Output("STRING", display_name="Type"),
+        "mime": Output("STRING", display_name="Type", description="image/png, image/jpeg, image/gif or image/webp."),
     },
     execute=save_image,
     bypass_behavior="mute",

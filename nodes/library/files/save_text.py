@@ -39,12 +39,22 @@ definition = NodeDefinition(
     description="Writes a text file.",
     inputs={
         "text": Input(
-            "STRING", display_name="Text", required=True, match_categories=("UiBlock",), config={"multiline": True}
+            "STRING",
+            display_name="Text",
+            description="What to write.",
+            required=True,
+            match_categories=("UiBlock",),
+            config={"multiline": True},
         ),
         "path": path_input("user://notes/note.txt"),
     },
     outputs={
-        "path": Output("STRING", display_name="Path", match_categories=("ResourceId", "FilePath")),
+        "path": Output(
+            "STRING",
+            display_name="Path",
+            description="Where it was written.",
+            match_categories=("ResourceId", "FilePath"),
+        ),
         "size": Output("INTEGER", display_name="Size", description="In bytes."),
     },
     execute=save_text,

@@ -95,7 +95,11 @@ definition = NodeDefinition(
     },
     outputs={
         "api_settings": Output(
-            "OBJECT", display_name="API settings", match_categories=("LlmConfig",), secret_keys=("api_key",)
+            "OBJECT",
+            display_name="API settings",
+            description="Address and key for a node that asks a model.",
+            match_categories=("LlmConfig",),
+            secret_keys=("api_key",),
         )
     },
     execute=api_settings,

@@ -82,6 +82,7 @@ definition = NodeDefinition(
         "model": Input(
             "STRING",
             display_name="Model",
+            description="Its name, as the server calls it.",
             required=True,
             config={
                 "default": "deepseek-chat",
@@ -93,6 +94,7 @@ definition = NodeDefinition(
         "system_prompt": Input(
             "STRING",
             display_name="System prompt",
+            description="What stands before everything else; may be empty.",
             required=True,
             match_categories=("Prompt", "UiBlock"),
             config={"default": "", "multiline": True},

@@ -87,6 +87,7 @@ definition = NodeDefinition(
         "model": Input(
             "STRING",
             display_name="Model",
+            description="Its name, as the server calls it.",
             required=True,
             config={"default": "gpt-4o", "placeholder": "Name of a model"},
         ),
@@ -110,6 +111,7 @@ definition = NodeDefinition(
         "user_input": Input(
             "STRING",
             display_name="User's turn",
+            description="What the user says now.",
             required=True,
             match_categories=("Prompt",),
             config={"multiline": True},
@@ -129,7 +131,12 @@ definition = NodeDefinition(
             description="Everything said, to read.",
             match_categories=("ChatHistory",),
         ),
-        "current_output": Output("STRING", display_name="Answer", match_categories=("LlmOutput",)),
+        "current_output": Output(
+            "STRING",
+            display_name="Answer",
+            description="What the model says, without white space around it.",
+            match_categories=("LlmOutput",),
+        ),
         "history": Output(
             "STRING",
             display_name="History",

@@ -7,6 +7,7 @@ from innkeeper.nodes.definition import Input
 API_SETTINGS = Input(
     "OBJECT",
     display_name="API settings",
+    description="As core:APISettings gives them.",
     required=True,
     match_categories=("LlmConfig",),
     secret_keys=("api_key",),

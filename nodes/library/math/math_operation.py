@@ -72,7 +72,7 @@ def _mode(operation: Operation) -> Mode:
                 config={"default": False},
             ),
         },
-        outputs={"result": Output("FLOAT", display_name="Result")},
+        outputs={"result": Output("FLOAT", display_name="Result", description="A number; comparisons give 1 or 0.")},
         bypass_behavior=BypassBehavior(pass_through={"result": first}),
     )
 

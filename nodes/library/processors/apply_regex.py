@@ -68,7 +68,7 @@ definition = NodeDefinition(
             match_categories=("RegexRuleArray",),
         ),
     },
-    outputs={"outputText": Output("STRING", display_name="Text")},
+    outputs={"outputText": Output("STRING", display_name="Text", description="What the rules made of it.")},
     execute=apply_regex,
     deterministic=True,
     bypass_behavior=BypassBehavior(pass_through={"outputText": "inputText"}),

@@ -173,6 +173,7 @@ definition = NodeDefinition(
         "method": Input(
             "STRING",
             display_name="Method",
+            description="What to do there.",
             required=True,
             match_categories=("ComboOption",),
             config={"default": "GET", "suggestions": METHODS},
@@ -185,7 +186,13 @@ definition = NodeDefinition(
             match_categories=("Url",),
             config={"default": "", "placeholder": "https://host/path"},
         ),
-        "headers": Input("OBJECT", display_name="Headers", match_categories=("Json",), config={"default": {}}),
+        "headers": Input(
+            "OBJECT",
+            display_name="Headers",
+            description="Name to value. They are stored readable.",
+            match_categories=("Json",),
+            config={"default": {}},
+        ),
         "authorization": Input(
             "STRING",
             display_name="Authorization",
@@ -206,7 +213,7 @@ definition = NodeDefinition(
         ),
     },
     outputs={
-        "status": Output("INTEGER", display_name="Status"),
+        "status": Output("INTEGER", display_name="Status", description="200 and the like."),
         "headers": Output("OBJECT", display_name="Headers", description="Names in lower case."),
         "body": Output("STRING", display_name="Body", description="As text."),
         "json": Output(

@@ -60,7 +60,7 @@ definition = NodeDefinition(
         ),
     },
     outputs={
-        "value": Output("WILDCARD", display_name="Value"),
+        "value": Output("WILDCARD", display_name="Value", description="What was found, else the default."),
         "text": Output("STRING", display_name="Text", description="The value as text; lists and objects as JSON."),
         "found": Output("BOOLEAN", display_name="Found", description="Whether there is a value other than null."),
     },

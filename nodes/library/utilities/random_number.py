@@ -82,7 +82,11 @@ definition = NodeDefinition(
             config={"default": 0, "min": 0, "max": MAX_VALUE},
         ),
         "reroll": Input(
-            "WILDCARD", display_name="Reroll", match_categories=("Trigger",), config={"label": "New number"}
+            "WILDCARD",
+            display_name="Reroll",
+            description="A button of editors: a new number in the field.",
+            match_categories=("Trigger",),
+            config={"label": "New number"},
         ),
     },
     outputs={

@@ -71,7 +71,9 @@ definition = NodeDefinition(
     display_names={"zh": "流聚合"},
     description="Waits for a whole stream and gives its text and the list of its chunks.",
     inputs={
-        "input_stream": Input("WILDCARD", display_name="Stream", is_stream=True, required=True),
+        "input_stream": Input(
+            "WILDCARD", display_name="Stream", description="What is collected.", is_stream=True, required=True
+        ),
     },
     outputs={
         "aggregated_text": Output("STRING", display_name="Text", description="All texts of the stream, joined."),

@@ -53,9 +53,11 @@ definition = NodeDefinition(
     display_names={"zh": "流日志"},
     description="Writes a line to the worker's log for each chunk and passes the stream on.",
     inputs={
-        "inputStream": Input("WILDCARD", display_name="Stream", is_stream=True, required=True),
+        "inputStream": Input(
+            "WILDCARD", display_name="Stream", description="What is logged.", is_stream=True, required=True
+        ),
     },
-    outputs={"outputStream": Output("WILDCARD", display_name="Stream", is_stream=True)},
+    outputs={"outputStream": Output("WILDCARD", display_name="Stream", description="The same chunks.", is_stream=True)},
     execute=stream_logger,
     bypass_behavior=BypassBehavior(pass_through={"outputStream": "inputStream"}),
     stream_resumable=True,

@@ -40,7 +40,9 @@ definition = NodeDefinition(
     display_names={"zh": "流后缀"},
     description="Adds a suffix to each text of a stream, as it passes.",
     inputs={
-        "inputStream": Input("STRING", display_name="Stream", is_stream=True, required=True),
+        "inputStream": Input(
+            "STRING", display_name="Stream", description="Texts as they come.", is_stream=True, required=True
+        ),
         "suffix": Input(
             "STRING",
             display_name="Suffix",
@@ -48,7 +50,11 @@ definition = NodeDefinition(
             config={"default": "---", "multiline": False},
         ),
     },
-    outputs={"outputStream": Output("STRING", display_name="Stream", is_stream=True)},
+    outputs={
+        "outputStream": Output(
+            "STRING", display_name="Stream", description="The same texts, each with the suffix.", is_stream=True
+        )
+    },
     execute=stream_suffix_relay,
     bypass_behavior=BypassBehavior(pass_through={"outputStream": "inputStream"}),
     stream_resumable=True,

@@ -92,7 +92,7 @@ definition = NodeDefinition(
             "WILDCARD", display_name="Input", description="One value of any kind, {{ input }} in the template."
         ),
     },
-    outputs={"text": Output("STRING", display_name="Text")},
+    outputs={"text": Output("STRING", display_name="Text", description="The template, filled in.")},
     config_schema={
         "timeLimit": Input(
             "FLOAT",

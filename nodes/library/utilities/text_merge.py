@@ -47,7 +47,7 @@ definition = NodeDefinition(
             match_categories=("UiBlock",),
         ),
     },
-    outputs={"merged_text": Output("STRING", display_name="Text")},
+    outputs={"merged_text": Output("STRING", display_name="Text", description="All texts, joined.")},
     execute=text_merge,
     placement="inline",
 )

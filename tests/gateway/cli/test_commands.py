@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from innkeeper.activities.settings import WorkerSettings
 from innkeeper.gateway.cli import commands, run_command, run_commands
@@ -406,3 +407,18 @@ def test_nothing_is_loaded_that_is_not_needed_at_the_start(code: str, heavy: str
     loaded = done.stdout.partition("loaded:")[2].split()
     assert loaded, done.stderr
     assert set(heavy.split()) & set(loaded) == set()
+
+
+# --- help ---------------------------------------------------------------------------------------------------------
+
+WITHOUT_JSON = frozenset({"up", "worker", "gateway", "get", "schema"})
+"""They go on until they are stopped, write what they are asked for as it is, or write JSON in any case."""
+
+
+def test_every_command_has_an_example_and_speaks_json() -> None:
+    commands_by_name = typer.main.get_command(commands.app).commands  # type: ignore[attr-defined]
+    assert len(commands_by_name) > 30
+    for name, command in commands_by_name.items():
+        assert "Example: innkeeper " in (command.help or ""), name
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert ("--json" in options) != (name in WITHOUT_JSON), name
