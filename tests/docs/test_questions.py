@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from innkeeper.workflows.document.model import parse_document
-from tests.docs.pages import DOCS, examples, table_rows
+from tests.docs.pages import DOCS, table_rows
 from tests.docs.test_pages import anchors
 
 INDEX = (DOCS / "README.md").read_text()
@@ -32,10 +31,3 @@ def test_what_is_not_there_is_said_to_be_missing() -> None:
     text = (DOCS / "questions.md").read_text()
     for heading in ("Are there schedules and webhooks?", "What does it count of tokens and cost?"):
         assert "not yet" in text.split(f"## {heading}\n")[1].split("\n## ")[0].lower()
-
-
-def test_node_with_limits_is_read_as_it_stands() -> None:
-    node = examples()["node-with-limits"]
-    (read,) = parse_document({"nodes": [node], "edges": []}).nodes
-    assert read.timeout_seconds == 60
-    assert read.retry == node["retry"]
