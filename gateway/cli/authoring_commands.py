@@ -89,9 +89,10 @@ def _only_plugin(plugins: Path) -> str:
     from innkeeper.gateway.cli.scaffold import CannotWrite
 
     found = sorted(manifest.parent.name for manifest in plugins.glob("*/plugin.yaml"))
-    if len(found) != 1:
-        known = ", ".join(found) or "none"
-        raise CannotWrite(f"say which plugin with --plugin: in {str(plugins)!r} there are {known}")
+    if not found:
+        raise CannotWrite(f"there is no plugin in {str(plugins)!r} yet: 'innkeeper new plugin NAME' makes one")
+    if len(found) > 1:
+        raise CannotWrite(f"say which plugin with --plugin: in {str(plugins)!r} there are {', '.join(found)}")
     return found[0]
 
 

@@ -49,6 +49,17 @@ def test_nothing_is_overwritten(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert [path.name for path in Path().iterdir()] == ["README.md"]
 
 
+def test_the_plugin_of_a_new_node_must_be_clear(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "new", "node", "Say") == 2
+    assert "'innkeeper new plugin NAME' makes one" in capsys.readouterr().err
+    for plugin in ("one", "two"):
+        assert call(monkeypatch, "new", "plugin", plugin) == 0
+    assert call(monkeypatch, "new", "node", "Say") == 2
+    assert "say which plugin with --plugin: in 'plugins' there are one, two" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["core", "nodes", "../up", "A", "", "a b", "-a", "x" * 65])
 def test_names_that_no_plugin_can_have(name: str) -> None:
     with pytest.raises(CannotWrite, match="cannot be the name of a plugin"):
