@@ -15,7 +15,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz bench bench-peers bench-growth clean
+.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz bench bench-peers bench-growth docs-images clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -76,6 +76,9 @@ bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an 
 
 bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there are more of them
 	$(BIN)/python -m tests.benchmarks.growth
+
+docs-images: $(STAMP) ## Make docs/images/ anew: runs the demo, kills its worker, and draws what the terminal shows
+	$(BIN)/python -m tests.docs.make_images
 
 clean: ## Remove the environments and all caches; data in .innkeeper stays
 	rm -rf .venv $(PEERS) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

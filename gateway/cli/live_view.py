@@ -351,7 +351,7 @@ class LiveView:
         self._title = title
         self._begun = time.monotonic()
         self._shows_text = True
-        self._live = Live(console=console, get_renderable=self._draw, refresh_per_second=10, transient=False)
+        self._live = Live(console=console, get_renderable=self.draw, refresh_per_second=10, transient=False)
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -376,7 +376,8 @@ class LiveView:
         self._live.stop()
         self._console.print(Group(*self._lost_texts(result), *outcome(result)))
 
-    def _draw(self) -> RenderableType:
+    def draw(self) -> RenderableType:
+        """What the terminal shows now."""
         watched = self._watched
         elapsed = time.monotonic() - self._begun
         head = Text.assemble((clean(self._title), "bold"), f"  {watched.status}  {elapsed:.1f} s")

@@ -14,7 +14,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_JSON = re.compile(r"(?:^<!-- example: ([a-z-]+) -->\n)?^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_JSON = re.compile(r"(?:^<!-- (?:example|file): ([\w./-]+) -->\n)?^```json\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
@@ -28,7 +28,7 @@ def code_blocks(text: str, language: str) -> list[str]:
 
 
 def json_blocks() -> Iterator[tuple[Path, str, str]]:
-    """Page, name (`""` without one) and text of every JSON block."""
+    """Page, name (of an example or a file, else `""`) and text of every JSON block."""
     for page in PAGES:
         for found in _JSON.finditer(page.read_text()):
             yield page, found[1] or "", found[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,24 @@ def test_the_node_of_the_readme_runs() -> None:
     chunks, outputs = collect(module["definition"], {"text": "so it is"})  # type: ignore[arg-type]
     assert [chunk.content for chunk in chunks] == ["SO ", "IT ", "IS "]
     assert outputs == {"count": 3}
+
+
+def test_the_readme_is_a_first_page_and_no_manual() -> None:
+    assert README.read_text().count("\n") <= 150
+
+
+def test_pictures_load_nothing_from_elsewhere() -> None:
+    pictures = sorted(DOCS.rglob("*.svg"))
+    assert pictures
+    for picture in pictures:
+        text = picture.read_text()
+        ElementTree.fromstring(text)
+        assert set(re.findall(r"https?://[^\"\s)]*", text)) == {"http://www.w3.org/2000/svg"}
+        assert "@font-face" not in text
+
+
+def test_the_picture_of_the_demo_ends_well() -> None:
+    text = (DOCS / "images" / "demo.svg").read_text().replace("&#160;", " ")
+    last = text[text.rindex('class="frame"') :]
+    assert "attempt 2" in last
+    assert "kill -9" in last
