@@ -18,6 +18,7 @@ from innkeeper.nodes.checks import is_generator, is_plain
 from innkeeper.nodes.definition import Execute, NodeDefinition
 from innkeeper.nodes.manager import is_builtin
 from innkeeper.nodes.node import NodeContext
+from innkeeper.nodes.process.logging import PRINTED_BY
 
 Place = Literal["loop", "shared_thread", "own_thread", "process"]
 
@@ -81,13 +82,20 @@ class NodeHost:
         await self.threads.aclose()
 
 
+def _name_prints(context: NodeContext) -> None:
+    """What this task prints from here on is logged as the node's: each task has a context of its own."""
+    PRINTED_BY.set({"run": context.prompt_id, "node": context.node_id, "attempt": context.attempt})
+
+
 async def _returned(execute: Any, inputs: dict[str, Any], context: NodeContext) -> Any:
+    _name_prints(context)
     with node_exits_as_errors():
         answer = execute(inputs, context)
         return await answer if inspect.isawaitable(answer) else answer
 
 
 async def _yielded(execute: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncGenerator[Any, None]:
+    _name_prints(context)
     answer = execute(inputs, context)
     if inspect.isasyncgen(answer):
         async with contextlib.aclosing(answer):

@@ -54,35 +54,45 @@ def new(
     ] = None,
     plugins: Annotated[Path, typer.Option(help="The folder of plugins.")] = Path("plugins"),
     stream: Annotated[bool, typer.Option("--stream", help="A node that gives its result piece by piece.")] = False,
+    blocking: Annotated[
+        bool, typer.Option("--blocking", help="A node whose code blocks: a plain function in a thread of its own.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a node, a plugin or a workflow, with a test where it is code.
 
     Example: innkeeper new node Whisper --stream
     """
-    from innkeeper.gateway.cli.scaffold import hello_workflow, node_files, plugin_files, write_files
+    from innkeeper.gateway.cli.scaffold import CannotWrite, Form, hello_workflow, node_files, plugin_files, write_files
 
     if kind is Kind.WORKFLOW:
         file = Path(name if name.endswith(".json") else f"{name}.json")
         target = file if file.parent != Path() or not Path("workflows").is_dir() else Path("workflows") / file
-        _tell(write_files(target.parent, {target.name: hello_workflow()}), as_json=as_json)
+        written = write_files(target.parent, {target.name: hello_workflow(name=target.stem)})
+        following = f"innkeeper run {target}"
     elif kind is Kind.PLUGIN:
-        _tell(write_files(plugins / name, plugin_files(name)), as_json=as_json)
-        if as_json:
-            return
-        say(f"next: innkeeper nodes {name}:Shout --plugins {plugins}; its test: cd {plugins / name} && pytest")
+        written = write_files(plugins / name, plugin_files(name))
+        following = f"innkeeper nodes {name}:Shout --plugins {plugins}; its test: cd {plugins / name} && pytest"
     else:
+        if stream and blocking:
+            raise CannotWrite("a new node has either --stream or --blocking")
+        form = Form.STREAM if stream else Form.BLOCKING if blocking else Form.PLAIN
         owner = plugin or _only_plugin(plugins)
-        _tell(write_files(plugins / owner, node_files(owner, name, stream=stream)), as_json=as_json)
+        written = write_files(plugins / owner, node_files(owner, name, form))
+        following = "its test, 'pytest'; a running 'innkeeper up' knows it after a restart, or at once with --watch"
+    _tell(written, as_json=as_json)
+    if not as_json:
+        say(f"next: {following}")
 
 
 def _only_plugin(plugins: Path) -> str:
     from innkeeper.gateway.cli.scaffold import CannotWrite
 
     found = sorted(manifest.parent.name for manifest in plugins.glob("*/plugin.yaml"))
-    if len(found) != 1:
-        known = ", ".join(found) or "none"
-        raise CannotWrite(f"say which plugin with --plugin: in {str(plugins)!r} there are {known}")
+    if not found:
+        raise CannotWrite(f"there is no plugin in {str(plugins)!r} yet: 'innkeeper new plugin NAME' makes one")
+    if len(found) > 1:
+        raise CannotWrite(f"say which plugin with --plugin: in {str(plugins)!r} there are {', '.join(found)}")
     return found[0]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,7 @@ from innkeeper.gateway.cli.base import (
 
 if TYPE_CHECKING:
     from innkeeper.gateway.cli.channels_command import ChannelReport
+    from innkeeper.gateway.client import GatewayClient
 
 
 def nodes(
@@ -50,12 +51,18 @@ def nodes(
     from innkeeper.gateway.cli.node_page import find_node, node_page, unknown_node
     from innkeeper.gateway.cli.node_reference import node_section, reference_page
     from innkeeper.gateway.cli.tables import nodes_table
+    from innkeeper.gateway.process.plugin_report import fault_lines
 
-    found = None
-    if not (offline or plugins):
-        found = ask_if_running(lambda client: client.node_types(), data_dir, url)
-    if found is None:
-        found = [node.to_json() for node in catalogue_of(plugins).get_definitions()]
+    async def ask(client: GatewayClient) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        return await client.node_types(), await client.plugins()
+
+    answer = None if offline or plugins else ask_if_running(ask, data_dir, url)
+    if answer is None:
+        found = [node.to_json() for node in catalogue_of(plugins).get_definitions()]  # which logs what is wrong
+    else:
+        found, loaded = answer
+        for line in fault_lines(loaded):
+            console(stderr=True).print(line, markup=False, highlight=False, soft_wrap=True)
     found = sorted(found, key=lambda node: str(node["fullType"]))
     if type is not None:
         one = find_node(found, type)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 
 from innkeeper.gateway.client.workflow_builder import Workflow
@@ -21,6 +22,14 @@ Files = dict[str, str]
 """Path below a folder to what is written there."""
 
 
+class Form(Enum):
+    """What the function of a new node is."""
+
+    PLAIN = "an async function"
+    STREAM = "an async generator"
+    BLOCKING = "a plain function"
+
+
 class CannotWrite(InnkeeperError):
     """A name that cannot be used, or something that would be overwritten."""
 
@@ -30,14 +39,14 @@ class CannotWrite(InnkeeperError):
 README = """\
 # {title}
 
-Workflows for [Innkeeper](https://pypi.org/project/innkeeper/), and a plugin with nodes of our own.
+Workflows for Innkeeper, and a plugin with nodes of our own.
 
-    innkeeper up --plugins plugins              # gateway, worker and Temporal server; leave it running
+    innkeeper up --plugins plugins --watch      # gateway, worker and Temporal server; leave it running
     innkeeper run workflows/hello.json          # in another terminal
     innkeeper run workflows/hello.json -i who=Ada -o text
     innkeeper nodes {plugin}:Shout              # what the node of the plugin takes and gives
     innkeeper new node Whisper --plugin {plugin}    # one more node, with a test
-    pytest                                      # the tests of the plugin; no server is needed
+    pytest                                      # the tests of the plugin ('pip install pytest'); no server is needed
 
 Without `innkeeper up`, `innkeeper run workflows/hello.json --plugins plugins` starts what it needs for one run.
 
@@ -97,6 +106,30 @@ from {package}.{module} import definition
 def test_{module}():
     assert run_node(definition, {{"text": "hello"}}) == {{"text": "HELLO"}}
 """
+BLOCKING_NODE = '''\
+"""{plugin}:{type}."""
+
+import time
+
+from innkeeper import Input, NodeDefinition, Output
+
+
+def execute(inputs, context):
+    """Give the text in capitals, after a while. A plain 'def' may block: it runs in a thread of its own."""
+    time.sleep(0.2)  # in the place of a library that blocks
+    return {{"text": inputs["text"].upper()}}
+
+
+definition = NodeDefinition(
+    type="{type}",
+    category="Text",
+    display_name="{title}",
+    description="Gives the text in capitals, after a while.",
+    inputs={{"text": Input("STRING", required=True)}},
+    outputs={{"text": Output("STRING")}},
+    execute=execute,
+)
+'''
 STREAM_NODE = '''\
 """{plugin}:{type}."""
 
@@ -135,6 +168,11 @@ def test_{module}():
     assert text_of(chunks) == "hello there "
     assert outputs == {{"count": 2}}
 """
+TEMPLATES = {
+    Form.PLAIN: (NODE, NODE_TEST),
+    Form.STREAM: (STREAM_NODE, STREAM_NODE_TEST),
+    Form.BLOCKING: (BLOCKING_NODE, NODE_TEST),
+}
 
 
 def project_files(name: str) -> Files:
@@ -161,19 +199,19 @@ def plugin_files(plugin: str) -> Files:
     }
 
 
-def node_files(plugin: str, type: str, *, stream: bool = False) -> Files:
+def node_files(plugin: str, type: str, form: Form = Form.PLAIN) -> Files:
     """A node of a plugin, and its test. Raises CannotWrite."""
     if not _NODE.fullmatch(type):
         raise CannotWrite(f"{type!r} is no name of a node type: letters and digits, the first a capital, like 'Shout'")
     module, package = _snake(type), package_of(plugin)
     texts = {"plugin": plugin, "package": package, "module": module, "type": type, "title": title_of(type)}
-    code, test = (STREAM_NODE, STREAM_NODE_TEST) if stream else (NODE, NODE_TEST)
+    code, test = TEMPLATES[form]
     return {f"{package}/{module}.py": code.format(**texts), f"tests/test_{module}.py": test.format(**texts)}
 
 
-def hello_workflow(plugin: str | None = None) -> str:
-    """A workflow that greets; with a plugin, its node says it in capitals."""
-    flow = Workflow("hello", name="Hello", description="Greets somebody.")
+def hello_workflow(plugin: str | None = None, *, name: str = "hello") -> str:
+    """A workflow that greets; with a plugin, its node says it in capitals. Its id is its name."""
+    flow = Workflow(name, name=title_of(name), description="Greets somebody.")
     who = flow.input("who", default="world", title="Who")
     text = flow.node("core:Template", "greet", template="Hello {{ input }}!", input=who)["text"]
     if plugin is not None:

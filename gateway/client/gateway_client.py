@@ -186,6 +186,11 @@ class GatewayClient:
         found: list[dict[str, Any]] = await self._transport.call("GET", "/api/nodes")
         return found
 
+    async def plugins(self) -> list[dict[str, Any]]:
+        """How loading each plugin of this gateway went. Raises GatewayAway."""
+        found: list[dict[str, Any]] = await self._transport.call("GET", "/api/plugins")
+        return found
+
     async def validate(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Check a document without running it: `{"valid", "problems"}`. Raises GatewayAway, GatewayRefused."""
         found: dict[str, Any] = await self._transport.call("POST", "/api/validate", json=dict(document))

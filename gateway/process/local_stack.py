@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock, private_files
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
+from innkeeper.gateway.process.plugin_report import plugin_lines as lines_of
 from innkeeper.gateway.process.plugin_watch import changes
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
@@ -210,10 +211,10 @@ class LocalStack:
                 if all(name in now and now[name] != before.get(name) for name in names):
                     break
                 await asyncio.sleep(0.1)
-            for line in await self._plugin_lines():
+            for line in await self.plugin_lines():
                 say(line)
 
-    async def _plugin_lines(self) -> list[str]:
+    async def plugin_lines(self) -> list[str]:
         """How loading each plugin went, as the gateway tells it."""
         settings = Settings.load(data_dir=self.options.data_dir)
         token = settings.access_token.get_secret_value() if settings.access_token else None
@@ -227,13 +228,7 @@ class LocalStack:
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
             found = (await http.get(f"{self.url}/api/plugins")).json()
-        return [_plugin_line(plugin) for plugin in found]
-
-
-def _plugin_line(plugin: Mapping[str, Any]) -> str:
-    if plugin["loaded"]:
-        return f"plugin {plugin['name']}: {', '.join(plugin['nodes']) or 'no nodes'}"
-    return f"plugin {plugin['name']} was not loaded: {plugin.get('file')}: {plugin.get('reason')}"
+        return lines_of(found)
 
 
 def _listen(data: DataDir, options: StackOptions) -> socket.socket:
@@ -288,7 +283,10 @@ async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
         say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
         parts = ", ".join(f"{name} {pid}" for name, pid in stack.pids().items())
         say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")
-        say("Next, in another terminal: innkeeper run FILE, such as examples/hello.json; innkeeper -h shows the rest.")
+        say("Next, in another terminal: innkeeper run FILE ('innkeeper init FOLDER' makes one); -h shows the rest.")
+        if options.plugins:  # one that was not loaded is looked for in vain elsewhere
+            for line in await stack.plugin_lines():
+                say(line)
         async with asyncio.TaskGroup() as group:
             group.create_task(stack.tell_pids())
             if options.watch:

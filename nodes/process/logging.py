@@ -12,8 +12,9 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterable
-from types import TracebackType
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, TextIO
 
 import orjson
@@ -148,6 +149,10 @@ def prints_to_log(logger: logging.Logger) -> TextIO:
     return io.TextIOWrapper(_LogLines(logger), encoding="utf-8", errors="backslashreplace", write_through=True)
 
 
+PRINTED_BY: ContextVar[Mapping[str, object]] = ContextVar("printed_by", default=MappingProxyType({}))
+"""Fields of the lines that are printed in this context: run, node and attempt, where a node runs."""
+
+
 class _LogLines(io.BufferedIOBase):
     name = "<log>"
 
@@ -171,7 +176,7 @@ class _LogLines(io.BufferedIOBase):
             self._is_writing = True
             try:
                 for line in filter(bytes.strip, lines):
-                    self._logger.info("%s", line.decode(errors="backslashreplace"))
+                    self._logger.info("%s", line.decode(errors="backslashreplace"), extra=dict(PRINTED_BY.get()))
             finally:
                 self._is_writing = False
         return len(data)

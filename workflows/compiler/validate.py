@@ -122,7 +122,8 @@ def unknown_type_problem(node: DocumentNode, catalogue: Catalogue, known: list[s
     """`known` is filled on first use: the catalogue is listed once, however many nodes are unknown."""
     known += [definition.full_type for definition in catalogue.get_definitions()] if not known else []
     near = get_close_matches(node.type, known, n=3) or [name for name in known if name.endswith(f":{node.type}")]
-    hint = f"did you mean {quoted_names(near)}?" if near else "load the plugin that brings it, or remove the node"
+    missing = "load the plugin that brings it ('innkeeper nodes' tells why one was not loaded), or remove the node"
+    hint = f"did you mean {quoted_names(near)}?" if near else missing
     message = f"node {node.id!r} has the type {node.type!r}, which no loaded plugin defines; {hint}"
     return Problem("unknown_node_type", message, node=node.id)
 

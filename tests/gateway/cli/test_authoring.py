@@ -24,16 +24,20 @@ def test_a_new_folder_is_valid_and_passes_its_own_tests(
     assert "next: cd my graphs && innkeeper run" in capsys.readouterr().out
     monkeypatch.chdir("my graphs")
     assert call(monkeypatch, "new", "node", "Whisper", "--stream") == 0
+    assert call(monkeypatch, "new", "node", "Wait", "--blocking") == 0
+    assert call(monkeypatch, "new", "node", "Both", "--blocking", "--stream") == 2
     assert call(monkeypatch, "new", "plugin", "more-nodes") == 0
-    assert call(monkeypatch, "new", "workflow", "second") == 0
+    assert call(monkeypatch, "new", "workflow", "secondTry") == 0
+    assert "next: innkeeper run workflows/secondTry.json" in capsys.readouterr().out
     catalogue = load_catalogue((Path("plugins"),))
     assert [plugin.reason for plugin in catalogue.plugins] == [None, None]
     assert catalogue.get_node("my-graphs:Whisper") is not None
+    assert {json.loads(file.read_bytes())["id"] for file in Path("workflows").iterdir()} == {"hello", "secondTry"}
     for file in Path("workflows").glob("*.json"):
         verdict = check_document(json.loads(file.read_bytes()), catalogue, Path(".innkeeper"))
         assert verdict.is_valid
         assert verdict.problems == ()
-    for place, count in ((".", "3 passed"), ("plugins/more-nodes", "1 passed")):
+    for place, count in ((".", "4 passed"), ("plugins/more-nodes", "1 passed")):
         tests = subprocess.run([sys.executable, "-m", "pytest", "-q"], capture_output=True, text=True, cwd=place)
         assert count in tests.stdout, tests.stdout
 
@@ -43,6 +47,17 @@ def test_nothing_is_overwritten(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert call(monkeypatch, "init", ".") == 2
     assert "README.md exists already: nothing was written" in capsys.readouterr().err
     assert [path.name for path in Path().iterdir()] == ["README.md"]
+
+
+def test_the_plugin_of_a_new_node_must_be_clear(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "new", "node", "Say") == 2
+    assert "'innkeeper new plugin NAME' makes one" in capsys.readouterr().err
+    for plugin in ("one", "two"):
+        assert call(monkeypatch, "new", "plugin", plugin) == 0
+    assert call(monkeypatch, "new", "node", "Say") == 2
+    assert "say which plugin with --plugin: in 'plugins' there are one, two" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["core", "nodes", "../up", "A", "", "a b", "-a", "x" * 65])
