@@ -533,8 +533,8 @@ async def test_waits_outlive_their_history(
     lasted = [datetime.fromisoformat(result["nodes"]["d"][key]) for key in ("startedAt", "endedAt")]
     assert (lasted[1] - lasted[0]).total_seconds() >= 1.4
     kinds = ("NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED")
-    # A workflow task that the server refuses, since something has come meanwhile, is done anew and tells all of it again:
-    # the log drops what it has. It must be the same.
+    # A workflow task that the server refuses, since something has come meanwhile, is done anew and tells all of it
+    # again: the log drops what it has. It must be the same.
     said = {(path, kind, json.dumps(payload)) for path, kind, payload in told if kind in kinds}
     assert len(said) == 7
 
