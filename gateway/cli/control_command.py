@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from innkeeper.gateway.cli.live_view import approval_lines, clean
-from innkeeper.gateway.cli.run_command import UsageError, value_of_argument
+from innkeeper.gateway.cli.run_command import UsageError, content_of, value_of_argument
 from innkeeper.gateway.cli.run_tree import approve_command, deadline_words, fold, next_steps
 from innkeeper.gateway.client import Approvals
 from innkeeper.nodes.json_values import InvalidJson, read_json
@@ -68,18 +68,22 @@ def field_values(pairs: Iterable[str], form: Sequence[Any]) -> dict[str, Any]:
         if fields and name not in fields:
             known = ", ".join(map(repr, fields))
             raise UsageError(f"the form has no field {name!r}: its fields are {known}")
-        values[name] = value_of_argument(text, fields.get(name))
+        values[name] = value_of_argument(content_of(name, text), fields.get(name))
     return values
 
 
-def approval_blocks(found: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """Approvals, as the gateway lists them: what is to be approved, what may be changed, and the command for it."""
+def approval_blocks(found: Iterable[Mapping[str, Any]], *, whole: bool = False) -> RenderableType:
+    """Approvals, as the gateway lists them: what is to be approved, what may be changed, and the command for it.
+
+    Args:
+        whole: Show all of the data: who may change a text must see its end.
+    """
     blocks: list[Text] = []
     for item in found:
         run, node = str(item.get("promptId")), str(item.get("approvalId"))
         blocks += [Text("")] if blocks else []
         blocks.append(Text(clean(node), "bold") + Text(clean(f"  {_state_of(item)}  run {run}")))
-        blocks += [Text(f"  {line}") for line in approval_lines(item)]
+        blocks += [Text(f"  {line}") for line in approval_lines(item, whole=whole)]
         if item.get("status") == "open":
             blocks.append(Text(clean(f"  {approve_command(run, node)}"), "yellow"))
     return Group(*blocks)

@@ -71,7 +71,7 @@ def approvals(
     if as_json:
         print_json(found)
     elif found:
-        console().print(approval_blocks(found))
+        console().print(approval_blocks(found, whole=run_id is not None))
     else:
         say("nothing waits for an approval" if run_id is None else f"run {run_id} has asked for no approval")
 
@@ -84,7 +84,8 @@ def approve(
     *,
     reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
     values: Annotated[
-        list[str] | None, typer.Option("--set", help="A new value for a field of the form: name=value.")
+        list[str] | None,
+        typer.Option("--set", help="A new value for a field: name=value, name=@file, name=- for stdin."),
     ] = None,
     comment: Annotated[str | None, typer.Option(help="Why.", show_default=False)] = None,
     by: Annotated[str | None, typer.Option(help="Who answers.", show_default=False)] = None,

@@ -160,10 +160,10 @@ def node_names(document: Mapping[str, Any]) -> dict[str, str]:
     return names
 
 
-def approval_lines(item: Mapping[str, Any]) -> list[str]:
-    """What somebody is asked to approve: the data, and the fields that may be changed."""
+def approval_lines(item: Mapping[str, Any], *, whole: bool = False) -> list[str]:
+    """What somebody is asked to approve: the data, and the fields that may be changed. `whole`: nothing is cut."""
     data = item.get("data")
-    lines = [f"data: {_short(data)}"] if data is not None else []
+    lines = [f"data: {_shown(data) if whole else _short(data)}"] if data is not None else []
     for slot in item.get("form") or ():
         if isinstance(slot, Mapping):
             words = [str(slot.get("dataFlowType", "")).lower(), "required" if slot.get("required") else ""]
@@ -172,10 +172,14 @@ def approval_lines(item: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _short(value: Any) -> str:
+def _shown(value: Any) -> str:
     is_plain = isinstance(value, list) or (isinstance(value, Mapping) and not {"text", "$blob"} & value.keys())
     text = json.dumps(value, ensure_ascii=False) if is_plain else output_text(value)
-    text = clean(text).replace("\n", " ")
+    return clean(text)
+
+
+def _short(value: Any) -> str:
+    text = _shown(value).replace("\n", " ")
     return text if len(text) <= MAX_DATA_CHARS else f"{text[:MAX_DATA_CHARS]}…"
 
 

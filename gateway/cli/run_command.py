@@ -109,12 +109,12 @@ def parse_inputs(pairs: Sequence[str], document: Mapping[str, Any]) -> dict[str,
         if "nodes" in document and key not in slots:
             known = ", ".join(repr(name) for name in slots) or "none"
             raise UsageError(f"the workflow has no input {key!r}: its inputs are {known}")
-        values[key] = value_of_argument(_content(key, text), slots.get(key))
+        values[key] = value_of_argument(content_of(key, text), slots.get(key))
     return values
 
 
-def _content(key: str, text: str) -> str:
-    """What was typed, or what a file or stdin holds."""
+def content_of(key: str, text: str) -> str:
+    """What was typed; of `@file` and `-` what the file or stdin holds. Raises UsageError."""
     if text != "-" and not text.startswith("@"):
         return text
     data = _bytes_of(text.removeprefix("@"))

@@ -163,6 +163,7 @@ def watch(
 def validate(
     file: File,
     *,
+    inputs: RunInputs = None,
     as_json: AsJson = False,
     plugins: Plugins = None,
     offline: Offline = False,
@@ -175,13 +176,14 @@ def validate(
 
     Example: innkeeper validate story.json
     """
-    from innkeeper.gateway.cli.run_command import read_document
+    from innkeeper.gateway.cli.run_command import parse_inputs, read_document, with_values
     from innkeeper.gateway.cli.tables import problems_table
     from innkeeper.gateway.process.offline_check import Verdict, check_document
     from innkeeper.nodes.errors import InvalidWorkflow, Problem
 
     try:
         document = read_document(file)
+        document = dict(with_values(document, parse_inputs(inputs or (), document)))
         found = None
         if not (offline or plugins):
             found = ask_if_running(lambda client: client.validate(document), data_dir, url)

@@ -13,7 +13,7 @@ from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.plugins import Catalogue
 from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import compile_document
-from innkeeper.workflows.document.model import parse_document
+from innkeeper.workflows.document.model import parse_document, with_inputs
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,13 @@ def check_document(raw: Mapping[str, Any], catalogue: Catalogue, data_dir: Path)
     """
     load = AdaptedWorkflows(catalogue, WorkflowFiles.of(data_dir).load)
     try:
-        document, odd = adapt_slots(parse_document(raw), catalogue, load)
+        given = raw.get("inputs")
+        parsed, unknown = with_inputs(parse_document(raw), given if isinstance(given, Mapping) else {})
+        document, odd = adapt_slots(parsed, catalogue, load)
         compiled = compile_document(document, catalogue, load, secret_id=_name_of_secret)
     except InvalidWorkflow as error:
         return Verdict(False, error.problems)
-    return Verdict(True, (*odd, *compiled.warnings), len(compiled.plan.nodes))
+    return Verdict(True, (*unknown, *odd, *compiled.warnings), len(compiled.plan.nodes))
 
 
 def _name_of_secret(value: str) -> str:

@@ -81,6 +81,7 @@ class Child:
         self.log_file = logs / f"{spec.name}.log" if logs is not None else None
         self.restarts = 0
         self._own_exits = 0
+        self._is_replaced = False
         self.is_settled = False
         self.early_exit: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._tied_by_kernel = tied_by_kernel
@@ -118,7 +119,8 @@ class Child:
             await self._task
 
     def ask_to_end(self) -> None:
-        """SIGTERM, without waiting."""
+        """SIGTERM, without waiting; it is started again."""
+        self._is_replaced = True
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -202,6 +204,10 @@ class Child:
 
     def _note_exit(self, code: int) -> None:
         self.restarts += 1
+        if self._is_replaced:
+            self._is_replaced = False
+            logger.info("%s was asked to end and is started again", self.spec.name)
+            return
         logger.warning("%s ended with code %s and is started again", self.spec.name, code)
         # Who was killed by a signal may run the next time; who ends by itself will not.
         self._own_exits += 0 <= code < _KILLED

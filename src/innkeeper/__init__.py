@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from innkeeper.nodes.definition import Input as Input
     from innkeeper.nodes.definition import NodeDefinition as NodeDefinition
     from innkeeper.nodes.definition import Output as Output
+    from innkeeper.nodes.definition import Retry as Retry
     from innkeeper.nodes.errors import InnkeeperError as InnkeeperError
     from innkeeper.nodes.errors import InvalidNode as InvalidNode
     from innkeeper.nodes.errors import InvalidWorkflow as InvalidWorkflow
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "innkeeper.gateway.client": ("GatewayAway", "GatewayClient", "GatewayRefused"),
     "innkeeper.gateway.client.workflow_builder": ("Workflow",),
-    "innkeeper.nodes.definition": ("Input", "NodeDefinition", "Output"),
+    "innkeeper.nodes.definition": ("Input", "NodeDefinition", "Output", "Retry"),
     "innkeeper.nodes.errors": (
         "InnkeeperError",
         "InvalidNode",

@@ -22,7 +22,8 @@ definition = NodeDefinition(
         "form": Input(
             "ARRAY",
             display_name="Form",
-            description='Fields, each a slot: {"key", "dataFlowType", "displayName", "required", "config"}.',
+            description='What may be changed: fields of the object in "data", or the field "data" for any other value; '
+            'a list of {"key", "dataFlowType", "displayName", "required", "config"}.',
             config={"default": ()},
         ),
         "timeoutSeconds": TIMEOUT,

@@ -409,6 +409,13 @@ def test_nothing_is_loaded_that_is_not_needed_at_the_start(code: str, heavy: str
     assert set(heavy.split()) & set(loaded) == set()
 
 
+def test_validate_takes_values_for_required_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = {**GREETING, "interfaceInputs": {"who": {"dataFlowType": "STRING", "required": True}}}
+    file = write("g.json", document)
+    assert innkeeper(monkeypatch, "validate", file, "--offline") == 2
+    assert innkeeper(monkeypatch, "validate", file, "--offline", "-i", "who=Ada") == 0
+
+
 # --- help ---------------------------------------------------------------------------------------------------------
 
 WITHOUT_JSON = frozenset({"up", "worker", "gateway", "get", "schema"})

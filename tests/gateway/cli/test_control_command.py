@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +107,10 @@ def test_table_of_approvals_shows_what_is_asked_and_what_was_said() -> None:
     assert "--set title=...  title (string)" in text
     assert "--set count=...  count (integer)" in text
     assert text.count("innkeeper approve r a") == 1
+    long = {**asked, "data": "word " * 100 + "end"}
+    for whole in (False, True):
+        Console(file=(file := io.StringIO()), width=80).print(approval_blocks([long], whole=whole))
+        assert ("end" in file.getvalue()) == whole
     assert "innkeeper approve r b" not in text
     assert '{"n": 1}' in text
     assert "rejected by me" in text
@@ -195,3 +200,10 @@ def test_tree_folds_items_and_nests_groups() -> None:
     assert "to approve: innkeeper approve r each/19/say" in text
     assert "it waits for an event: innkeeper event r paid" in text
     assert text.index("● g") < text.index("◐ w")
+
+
+def test_a_new_value_comes_from_a_file_too(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("from a file\n")
+    assert field_values([f"title=@{tmp_path / 'text'}", "count=3"], FORM) == {"title": "from a file", "count": 3}
+    with pytest.raises(UsageError, match="cannot read"):
+        field_values([f"title=@{tmp_path / 'nothing'}"], FORM)
