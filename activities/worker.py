@@ -62,15 +62,22 @@ _THROTTLE = timedelta(seconds=1)
 
 
 async def connect(settings: WorkerSettings, stop: asyncio.Event) -> Client | None:
-    """A client of the Temporal server, which may still be starting: tries for 30 s. None when told to stop."""
+    """A client of the Temporal server, which may still be starting: tries for 30 s. None when told to stop.
+
+    Raises:
+        SettingsError: There is none, or its address has no port: to try that again is in vain.
+    """
     config = connect_config(settings.temporal_address, settings.namespace)
+    address = str(config["target_host"])
+    if ":" not in address.rpartition("]")[2]:
+        raise SettingsError(f"the address of Temporal, {address!r}, has no port: write host:port")
     deadline = asyncio.get_running_loop().time() + CONNECT_S
     while not stop.is_set():
         try:
             return await Client.connect(**config)
         except RuntimeError as error:
             if asyncio.get_running_loop().time() > deadline:
-                message = f"no Temporal server at {config['target_host']}; start one with 'innkeeper up'"
+                message = f"no Temporal server at {address}; start one with 'innkeeper up'"
                 raise SettingsError(message, code="temporal_unreachable") from error
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.1):

@@ -436,6 +436,7 @@ async def test_log_settings_hold_for_a_worker_and_a_misspelled_one_is_told(envir
     first = running.err.decode().splitlines()[0]
     assert " WARNING innkeeper.worker: the variable INNKEEPER_QUEUE is not known" in first
     assert "did you mean INNKEEPER_QUEUES?" in first
+    assert "'nowhere', has no port: write host:port" in running.err.decode()
 
 
 async def test_an_absent_temporal_server_is_told_in_one_sentence(

@@ -256,8 +256,10 @@ def test_blocking_call_is_named_in_the_log_and_by_up(project: Path, up: list[str
 
 
 def test_what_a_node_prints_is_in_the_log_of_its_run(faulty_run: FaultyRun) -> None:
-    (line,) = [line for line in faulty_run.logs if "seven is 7" in line]
-    assert "node=other" in line
+    # It may have begun anew: another node of this run blocks the thread that they share.
+    lines = [line for line in faulty_run.logs if "seven is 7" in line]
+    assert lines
+    assert all("node=other" in line for line in lines)
 
 
 FAULTY_NODES: dict[str, tuple[dict[str, Any], str]] = {
