@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from innkeeper.nodes.plugins import Catalogue
 
 DEFAULT_PORT = 8090
+UNWRAPPED = 10_000
 
 FAILED = 1
 INVALID = 2
@@ -145,7 +146,9 @@ def catalogue_of(plugins: list[Path] | None) -> Catalogue:
 def console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    made = Console(stderr=stderr)
+    # In a pipe or a file a line is a line; COLUMNS asks for another width there, too.
+    return made if made.is_terminal or os.environ.get("COLUMNS") else Console(stderr=stderr, width=UNWRAPPED)
 
 
 def log_to_stderr() -> None:

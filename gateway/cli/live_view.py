@@ -14,7 +14,6 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.panel import Panel
-from rich.rule import Rule
 from rich.text import Text
 from rich.tree import Tree
 
@@ -63,6 +62,7 @@ TEXT_LINES = 8
 LINE_CHARS = 100
 KEPT_CHARS = 200_000
 MAX_DATA_CHARS = 200
+RULE_CHARS = 70
 # A model's text must not move the cursor, set the title or ring the bell of the terminal.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
@@ -486,7 +486,7 @@ def outcome(result: Mapping[str, Any]) -> Iterator[RenderableType]:
     for line in failure_lines(result):
         yield Text(line, "red")
     for name, value in (result.get("outputs") or {}).items():
-        yield Rule(Text(clean(name)), align="left")
+        yield Text(f"{clean(name)} {'─' * max(RULE_CHARS - len(name), 3)}")
         yield Text(output_text(value))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from innkeeper.gateway.cli.base import console
 from innkeeper.gateway.cli.tables import nodes_table, runs_table
 from innkeeper.nodes.plugins import load_catalogue
 
@@ -42,3 +43,11 @@ def test_nodes(width: int) -> None:
     for node in nodes:
         assert node["fullType"] in words
         assert set(str(node["description"]).split()) <= words
+
+
+def test_in_a_pipe_no_line_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    assert console().width > 5_000
+    monkeypatch.setenv("COLUMNS", "60")
+    assert console().width == 60
