@@ -33,7 +33,7 @@ def check_document(raw: Mapping[str, Any], catalogue: Catalogue, data_dir: Path)
     """
     load = AdaptedWorkflows(catalogue, WorkflowFiles.of(data_dir).load)
     try:
-        given = raw.get("inputs")
+        given = raw.get("inputs") if isinstance(raw, Mapping) else None
         parsed, unknown = with_inputs(parse_document(raw), given if isinstance(given, Mapping) else {})
         document, odd = adapt_slots(parsed, catalogue, load)
         compiled = compile_document(document, catalogue, load, secret_id=_name_of_secret)
