@@ -33,9 +33,9 @@ from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
 from innkeeper.activities.sticky_queues import StickyQueueReset
+from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
+from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.plugin_settings import load_plugin_settings
-from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.process.critical_tasks import end_process_with_tasks, run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.process.logging import configure, prints_to_log

@@ -48,8 +48,8 @@ from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -140,8 +140,21 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         yield container
 
 
-async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
-    data = DataDir.open(settings.data_dir)
+@dataclass(frozen=True)
+class _Data:
+    """What is kept of a data directory, opened."""
+
+    root: Path
+    store: RunStore
+    broadcasts: BroadcastStore
+    log: EventLog
+    blobs: FolderBlobs
+    secrets: SecretStore
+    signer: Signer
+
+
+async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> _Data:
+    root = DataDir.open(settings.data_dir).root
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)
@@ -149,6 +162,16 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
     databases.note_open()
+    key = load_or_create_key(root, os.environ)
+    secrets = SecretStore(root / "secrets", key)
+    await asyncio.to_thread(tell_unreadable, secrets, root)
+    signer = await _signer(root / SIGNING_FILE, key, store)
+    return _Data(root, store, broadcasts, log, FolderBlobs(root / "blobs"), secrets, signer)
+
+
+async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
+    data = await _open_data(settings, stack, databases)
+    store, log, blobs = data.store, data.log, data.blobs
     hub = Hub(log)
     catalogue = load_catalogue(settings.plugins)
     metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
@@ -159,13 +182,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     writer = LogWriter(log, hub, observers=[audit, open_runs.observe], metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
-    blobs = FolderBlobs(data.root / "blobs")
-    key = load_or_create_key(data.root, os.environ)
-    secrets = SecretStore(data.root / "secrets", key)
-    await asyncio.to_thread(tell_unreadable, secrets, data.root)
     workflows = WorkflowFiles.of(data.root)
-    admission = Admission(catalogue, workflows, blobs, secrets, run_timeout_s=settings.run_timeout_s)
-    temporal = TemporalLink(settings, [SigningClient(await _signer(data.root / SIGNING_FILE, key, store))])
+    admission = Admission(catalogue, workflows, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
+    temporal = TemporalLink(settings, [SigningClient(data.signer)])
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
     reader = EventReader(log, hub)
@@ -220,24 +239,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         stuck_runs=stuck_runs,
         max_waiting_runs=settings.max_waiting_runs,
     )
-    garbage_collector = GarbageCollector(
-        store,
-        log,
-        blobs,
-        data=data.root,
-        results=data.root / "results",
-        grace_s=settings.blob_grace_s,
-        secrets=secrets,
-    )
-    retention = Retention(
-        log,
-        runs.delete_older,
-        garbage_collector.keep_collecting,
-        run_days=settings.run_days,
-        event_days=settings.event_days,
-        event_bytes=settings.event_bytes,
-        collect_every_s=settings.collect_every_s,
-    )
+    garbage_collector, retention = _cleaning(settings, data, runs)
     clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
     return Container(
         settings=settings,
@@ -259,11 +261,33 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         retention=retention,
         control=control,
         approvals=Approvals(store, run_log, temporal),
-        external_events=ExternalEvents(store, run_log, temporal, broadcasts),
+        external_events=ExternalEvents(store, run_log, temporal, data.broadcasts),
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,
     )
+
+
+def _cleaning(settings: Settings, data: _Data, runs: Runs) -> tuple[GarbageCollector, Retention]:
+    collector = GarbageCollector(
+        data.store,
+        data.log,
+        data.blobs,
+        data=data.root,
+        results=data.root / "results",
+        grace_s=settings.blob_grace_s,
+        secrets=data.secrets,
+    )
+    retention = Retention(
+        data.log,
+        runs.delete_older,
+        collector.keep_collecting,
+        run_days=settings.run_days,
+        event_days=settings.event_days,
+        event_bytes=settings.event_bytes,
+        collect_every_s=settings.collect_every_s,
+    )
+    return collector, retention
 
 
 async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from innkeeper.nodes.call import kind_of
 from innkeeper.nodes.definition import NodeDefinition, Output
 from innkeeper.nodes.errors import InvalidNode
+from innkeeper.nodes.spelling import nearest
 
 MISSING_OUTPUT = "missing_output"
 UNEXPECTED_TYPE = "unexpected_type"
@@ -95,9 +95,8 @@ def _is_absent(key: str, slot: Output, given: Mapping[Any, Any]) -> bool:
 
 def suggestion(name: object, known: Collection[str]) -> str:
     """`; did you mean 'x'?` for the known name that is most like this one; empty when none is."""
-    folded = {item.casefold(): item for item in known}
-    close = difflib.get_close_matches(str(name).casefold(), folded, n=1, cutoff=0.6)
-    return f"; did you mean {folded[close[0]]!r}?" if close else ""
+    meant = nearest(str(name), known)
+    return f"; did you mean {meant!r}?" if meant else ""
 
 
 def _warning(code: str, message: str) -> dict[str, str]:

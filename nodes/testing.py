@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.nodes.bridge import Gate, bridged_context, bridged_inputs
-from innkeeper.nodes.checks import is_plain
+from innkeeper.nodes.catalogue.checks import is_plain
 from innkeeper.nodes.definition import Input, NodeDefinition
 from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
 from innkeeper.nodes.node import (

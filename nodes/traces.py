@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
 
-from innkeeper.nodes.manager import short_path
+from innkeeper.nodes.catalogue.manager import short_path
 
 PLUGIN_PACKAGE = "innkeeper_nodes_"
 """How the names of the packages begin that plugins are imported as (`nodes.loader`)."""

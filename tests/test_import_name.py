@@ -53,7 +53,7 @@ def test_a_process_has_each_file_of_ours_once(tmp_path: Path) -> None:
     code = (
         "import collections, os, sys\n"
         "import innkeeper.activities.worker, innkeeper.gateway.app, innkeeper.gateway.cli.commands\n"
-        "from innkeeper.nodes.plugins import load_catalogue\n"
+        "from innkeeper.nodes.catalogue.plugins import load_catalogue\n"
         "load_catalogue(())\n"
         "files = collections.Counter(os.path.realpath(file) for module in list(sys.modules.values())\n"
         "                            if (file := getattr(module, '__file__', None)))\n"

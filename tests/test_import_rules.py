@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("nodes", "workflows", "activities", "gateway")
 
 PURE_NODES = tuple(
-    f"nodes.{name}" for name in ("call", "definition", "errors", "feeds", "hosts", "json_values", "number_text")
+    f"nodes.{name}"
+    for name in ("call", "definition", "errors", "feeds", "hosts", "json_values", "number_text", "spelling")
 )
 """Data and pure functions: all that workflows need of nodes."""
 NO_REPLAY = (

@@ -28,11 +28,11 @@ from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
+from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.output_checks import check_outputs, declared_outputs
-from innkeeper.nodes.plugin_settings import PluginSettings
 
 log = logging.getLogger("innkeeper.node")
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.nodes.call import NodeCall
-from innkeeper.nodes.plugin_settings import PluginSettings
+from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
 from innkeeper.nodes.services.results import KeptResult, result_key
 
 

@@ -14,9 +14,9 @@ from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.activities.placement.node_process import NodeProcesses, NodeProgram
 from innkeeper.activities.placement.node_threads import NodeThreads, Warn
 from innkeeper.nodes.bridge import Gate, bridged_context, bridged_inputs
-from innkeeper.nodes.checks import is_generator, is_plain
+from innkeeper.nodes.catalogue.checks import is_generator, is_plain
+from innkeeper.nodes.catalogue.manager import is_builtin
 from innkeeper.nodes.definition import Execute, NodeDefinition
-from innkeeper.nodes.manager import is_builtin
 from innkeeper.nodes.node import NodeContext
 from innkeeper.nodes.process.logging import PRINTED_BY
 

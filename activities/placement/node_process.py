@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import innkeeper
 from innkeeper.activities.sanitize import finite_number, printable
 from innkeeper.nodes import errors as node_errors
 from innkeeper.nodes.child.frames import HEAD, MAX_FRAME_BYTES, STREAM, Json, from_frame, packed, to_frame, unpacked
@@ -26,6 +25,7 @@ from innkeeper.nodes.child.main import OFFERED
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import InnkeeperError, InvalidNode, NodeError, NodeMustWait, ProviderError
 from innkeeper.nodes.node import NodeContext, Outputs
+from innkeeper.nodes.process.child_environment import child_environment
 from innkeeper.nodes.traces import PLUGIN_PACKAGE, RemoteFault
 
 STOP_S = 2.0
@@ -135,7 +135,7 @@ class _NodeProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 pass_fds=(theirs.fileno(),),
-                env=_environment(),
+                env=child_environment(_ENVIRONMENT, PYTHONUNBUFFERED="1"),
             )
         return process, ours
 
@@ -304,14 +304,3 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def _environment() -> dict[str, str]:
-    root = str(Path(innkeeper.__file__).parents[1])
-    paths = [root, *(path for path in sys.path if path and path != root)]
-    return {
-        **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUTF8": "1",
-        "PYTHONUNBUFFERED": "1",
-    }

@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from innkeeper.nodes.plugins import Catalogue
+    from innkeeper.nodes.catalogue.plugins import Catalogue
 
 DEFAULT_PORT = 8090
 UNWRAPPED = 10_000
@@ -137,7 +137,7 @@ def ask_about_run(run_id: str, question: Any, data_dir: Path | None, url: str | 
 
 
 def catalogue_of(plugins: list[Path] | None) -> Catalogue:
-    from innkeeper.nodes.plugins import load_catalogue
+    from innkeeper.nodes.catalogue.plugins import load_catalogue
 
     log_to_stderr()
     return load_catalogue(plugin_paths(plugins))

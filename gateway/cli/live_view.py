@@ -201,8 +201,8 @@ class View(Protocol):
         """Show how it ended, without its outputs; `result` is the run's status as the gateway tells it."""
 
 
-class JsonView:
-    """One JSON object per line: each event, then one of type RESULT."""
+class _LineView:
+    """What views have in common that only write lines: nothing to begin, to end, or to take back."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -216,6 +216,10 @@ class JsonView:
     def paused(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+
+class JsonView(_LineView):
+    """One JSON object per line: each event, then one of type RESULT."""
+
     def show(self, event: Event) -> None:
         self._write(event)
 
@@ -227,24 +231,18 @@ class JsonView:
         self._console.file.flush()
 
 
-class PlainView:
+class PlainView(_LineView):
     """Lines for log files: one per fact, streamed text line by line behind its node's name."""
 
     def __init__(self, console: Console, names: Mapping[str, str]) -> None:
-        self._console = console
+        super().__init__(console)
         self._watched = Watched(names)
         self._pending: dict[str, str] = {}
         self._voices: set[str] = set()
         self._tenths: dict[str, int] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         self._flush()
-
-    def paused(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def show(self, event: Event) -> None:
         self._watched.apply(event)
@@ -323,20 +321,8 @@ class PlainView:
         self._console.print(Text(clean(text)), soft_wrap=True)
 
 
-class QuietView:
+class QuietView(_LineView):
     """Shows nothing but why a run failed."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def paused(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def show(self, event: Event) -> None:
         pass
@@ -503,10 +489,15 @@ def failure_lines(result: Mapping[str, Any]) -> list[str]:
     return [clean(f"error: {message}"), *(clean(f"  {line}") for line in told)]
 
 
+def without_chunks(value: Any) -> Any:
+    """Of a stream its text, which may be a reference; any other value as it is."""
+    is_stream = isinstance(value, Mapping) and set(value) <= {"text", "chunks", "items"} and "text" in value
+    return value["text"] if is_stream else value
+
+
 def output_text(value: Any) -> str:
     """An output for people: texts as they are, a stream as its text, a stored value as preview and address."""
-    if isinstance(value, Mapping) and set(value) <= {"text", "chunks", "items"} and "text" in value:
-        value = value["text"]
+    value = without_chunks(value)
     if isinstance(value, Mapping) and "$blob" in value:
         return clean(f"{value.get('preview', '')}… ({value.get('size')} bytes, {value.get('url', 'stored apart')})")
     return clean(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import IO, Any
 
-from innkeeper.gateway.cli.live_view import clean
+from innkeeper.gateway.cli.live_view import clean, without_chunks
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.nodes.errors import InnkeeperError
 
@@ -34,7 +34,7 @@ async def write_outputs(client: GatewayClient, result: Mapping[str, Any], name: 
         raise NoSuchOutput(f"the run has no output {name!r}: its outputs are {known}")
     shown = outputs if name is None else {name: outputs[name]}
     for key, value in shown.items():
-        whole = await _whole(client, value)
+        whole = await client.fetch(without_chunks(value))
         if isinstance(whole, bytes):
             target.flush()
             _bytes_of(target).write(whole)
@@ -52,13 +52,6 @@ def _bytes_of(target: IO[str]) -> Any:
     if target.isatty():
         raise NoSuchOutput("the output is a file and not a text: send it somewhere, as in 'innkeeper run ... > file'")
     return getattr(target, "buffer", sys.stdout.buffer)
-
-
-async def _whole(client: GatewayClient, value: Any) -> Any:
-    """A value that is stored apart as it is; a stream as its text."""
-    if isinstance(value, Mapping) and set(value) <= {"text", "chunks", "items"} and "text" in value:
-        value = value["text"]
-    return await client.fetch(value)
 
 
 def raw_text(value: Any) -> str:

@@ -36,6 +36,7 @@ from innkeeper.gateway.cli.base import (
 )
 
 if TYPE_CHECKING:
+    from innkeeper.gateway.cli.run_command import RunOptions
     from innkeeper.gateway.client import GatewayClient
 
 AsJsonLines = Annotated[bool, typer.Option("--json", help="One JSON object per line: events, then the result.")]
@@ -66,20 +67,19 @@ def run(
 
     Example: innkeeper run story.json -i hero='a tired dragon' -o story > story.txt
     """
-    from innkeeper.gateway.cli.run_command import RunOptions, run_file
+    from innkeeper.gateway.cli.run_command import run_file
     from innkeeper.gateway.cli.signals import Stopping
 
-    options = RunOptions(
+    options = _options(
         file,
-        tuple(inputs or ()),
-        as_json,
-        detach,
-        data_dir,
-        url,
-        access_token(),
-        plugin_paths(plugins),
+        inputs=tuple(inputs or ()),
+        detach=detach,
+        plugins=plugins,
+        as_json=as_json,
         output=output,
         quiet=quiet,
+        data_dir=data_dir,
+        url=url,
     )
     stopping = Stopping()
     raise typer.Exit(stopping.run(run_file(options, console(), console(stderr=True), stopping)))
@@ -114,22 +114,12 @@ def rerun(
     The options for what is shown are those of 'innkeeper run'.
     """
     from innkeeper.gateway.cli.rerun_command import RerunOptions, rerun_run
-    from innkeeper.gateway.cli.run_command import RunOptions
     from innkeeper.gateway.cli.signals import Stopping
 
     asked = RerunOptions(run_id, file, tuple(from_nodes or ()), tuple(targets or ()), tuple(inputs or ()), no_cache)
     shown = file or Path(f"rerun of {run_id}")
-    options = RunOptions(
-        shown,
-        (),
-        as_json,
-        detach,
-        data_dir,
-        url,
-        access_token(),
-        plugin_paths(plugins),
-        output=output,
-        quiet=quiet,
+    options = _options(
+        shown, detach=detach, plugins=plugins, as_json=as_json, output=output, quiet=quiet, data_dir=data_dir, url=url
     )
     stopping = Stopping()
     raise typer.Exit(
@@ -150,14 +140,19 @@ def watch(
 
     Example: innkeeper watch last
     """
-    from innkeeper.gateway.cli.run_command import RunOptions, watch_run
+    from innkeeper.gateway.cli.run_command import watch_run
     from innkeeper.gateway.cli.signals import Stopping
 
-    options = RunOptions(
-        Path(run_id), as_json=as_json, data_dir=data_dir, url=url, token=access_token(), output=output, quiet=quiet
-    )
+    options = _options(Path(run_id), as_json=as_json, output=output, quiet=quiet, data_dir=data_dir, url=url)
     stopping = Stopping()
     raise typer.Exit(stopping.run(watch_run(run_id, options, console(), console(stderr=True), stopping)))
+
+
+def _options(file: Path, *, plugins: list[Path] | None = None, **asked: Any) -> RunOptions:
+    """The options of a command that shows a run, with what comes from elsewhere than the command line."""
+    from innkeeper.gateway.cli.run_command import RunOptions
+
+    return RunOptions(file, token=access_token(), plugins=plugin_paths(plugins), **asked)
 
 
 def validate(

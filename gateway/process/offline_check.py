@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
-from innkeeper.nodes.plugins import Catalogue
 from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import parse_document, with_inputs

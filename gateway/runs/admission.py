@@ -13,10 +13,10 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import SecretRef
-from innkeeper.nodes.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
 from innkeeper.nodes.services.secrets import SecretStore
 from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots

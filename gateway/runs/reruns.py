@@ -18,8 +18,8 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of, stored_result
+from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
-from innkeeper.nodes.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
 from innkeeper.nodes.services.results import blobs_in
 from innkeeper.workflows.compiler.rerun import Base, NodeDisposition, RerunRequest, ReusePlan, plan_reuse

@@ -33,7 +33,6 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
-    DescribeWorkflowExecutionRequest,
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryReverseRequest,
 )
@@ -42,7 +41,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.runs.open_runs import OpenRuns
-from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.gateway.runs.temporal_client import TemporalLink, describe_workflow, is_away
 from innkeeper.nodes.call import EXECUTE_NODE, EXECUTE_SEGMENT
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -248,7 +247,7 @@ class StuckRuns:
         while left and len(found) < MAX_WORKFLOWS:
             workflow = left.pop(0)
             try:
-                described = await _described(client, workflow)
+                described = await describe_workflow(client, workflow, CALL_TIMEOUT)
             except RPCError as error:
                 if error.status != RPCStatusCode.NOT_FOUND or workflow == run:
                     raise
@@ -321,13 +320,6 @@ def _one_line(message: str) -> str:
 
 def _milliseconds(moment: Timestamp) -> int:
     return int(moment.ToMilliseconds())
-
-
-async def _described(client: Client, workflow: str) -> DescribeWorkflowExecutionResponse:
-    request = DescribeWorkflowExecutionRequest(
-        namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow)
-    )
-    return await client.workflow_service.describe_workflow_execution(request, timeout=CALL_TIMEOUT)
 
 
 async def _why(client: Client, workflow: str) -> str:

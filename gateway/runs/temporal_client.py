@@ -8,7 +8,7 @@ import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeWorkflowExecutionResponse
 from temporalio.client import Client, Interceptor
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -36,6 +36,11 @@ AWAY_CODES = frozenset(
 def is_away(error: BaseException) -> bool:
     """Does this error say that the server did not answer, rather than that it refused?"""
     return isinstance(error, RPCError) and error.status in AWAY_CODES
+
+
+async def describe_workflow(client: Client, workflow: str, rpc_timeout: timedelta) -> DescribeWorkflowExecutionResponse:
+    """What the server says of a workflow: its state, what is pending, its children. Raises RPCError."""
+    return (await client.get_workflow_handle(workflow).describe(rpc_timeout=rpc_timeout)).raw_description
 
 
 class TemporalLink:

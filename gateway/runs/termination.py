@@ -9,12 +9,10 @@ import asyncio
 import logging
 from datetime import timedelta
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
+from innkeeper.gateway.runs.temporal_client import TemporalLink, describe_workflow, is_away
 from innkeeper.gateway.store.runs import RunStore
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -96,11 +94,8 @@ async def terminate_tree(client: Client, root: str) -> None:
 
 
 async def _children(client: Client, workflow: str) -> list[str]:
-    request = DescribeWorkflowExecutionRequest(
-        namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow)
-    )
     try:
-        found = await client.workflow_service.describe_workflow_execution(request, timeout=CALL_TIMEOUT)
+        found = await describe_workflow(client, workflow, CALL_TIMEOUT)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return []

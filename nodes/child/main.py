@@ -25,10 +25,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NoReturn
 
+from innkeeper.nodes.catalogue.loader import import_definitions
 from innkeeper.nodes.child.frames import HEAD, STREAM, Json, from_frame, packed, to_frame, unpacked
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import InnkeeperError, InvalidNode, NodeError
-from innkeeper.nodes.loader import import_definitions
 from innkeeper.nodes.node import Chunk, NodeContext, Outputs, Services
 from innkeeper.nodes.traces import trace_of, where_of
 

@@ -12,12 +12,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import innkeeper
 from innkeeper.nodes import errors as node_errors
 from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError, NodeTimeout
+from innkeeper.nodes.process.child_environment import child_environment
 from innkeeper.nodes.services.function_call import from_json, to_json
 from innkeeper.nodes.services.scripts_child import ANSWER, REQUEST
 from innkeeper.nodes.tavern import environment
@@ -277,16 +276,8 @@ def _start_child(theirs: socket.socket, memory_mb: int, max_bytes: int) -> subpr
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(innkeeper.__file__).parents[1])
-    paths = [root, *(path for path in sys.path if path and path != root)]
-    return {
-        **{name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
-        "PYTHONPATH": os.pathsep.join(paths),
-        "PYTHONUTF8": "1",
-        # A function gives the same when its node runs again, also where it goes through a set.
-        "PYTHONHASHSEED": "0",
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    # A function gives the same when its node runs again, also where it goes through a set.
+    return child_environment(_ENVIRONMENT, PYTHONHASHSEED="0", OPENBLAS_NUM_THREADS="1")
 
 
 def _receive_exactly(channel: socket.socket, size: int, deadline: float) -> bytearray:

@@ -11,7 +11,7 @@ import httpx
 import orjson
 from temporalio.client import Client, WorkflowHandle
 
-from innkeeper.nodes.plugins import Catalogue
+from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import parse_document

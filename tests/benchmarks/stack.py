@@ -22,7 +22,7 @@ from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE
 from tests.benchmarks import handwritten

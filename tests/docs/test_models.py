@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 
 from innkeeper.gateway.process.offline_check import check_document
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.library.llm_test.api_settings import definition as api_settings
 from innkeeper.nodes.node import ModelWish
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.channel_file import read_channels
 from innkeeper.nodes.services.channels import Channel, route
 from innkeeper.nodes.services.llm import errors

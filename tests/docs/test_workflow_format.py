@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from innkeeper import Workflow
 from innkeeper.gateway.client.workflow_builder import NODE_KEYS as OPTIONS
 from innkeeper.gateway.process.offline_check import check_document
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import Retry
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.compiler.groups import MAX_DEPTH, MAX_EXPANDED_NODES
 from innkeeper.workflows.compiler.node_limits import DEFAULT_TIMEOUT_S
 from innkeeper.workflows.compiler.validate import MAX_ATTEMPTS, MAX_TIMEOUT_S

@@ -14,7 +14,7 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from tests.e2e import library_cases
 from tests.e2e.library_cases.case import Case
 from tests.e2e.library_cases.web import Web, web_server

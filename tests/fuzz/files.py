@@ -13,9 +13,9 @@ import orjson
 
 from innkeeper.gateway.process.offline_check import check_document
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
 from innkeeper.nodes.library.files.images import read_image, write_image
-from innkeeper.nodes.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.channel_file import read_channels
 from innkeeper.nodes.tavern.cards import normalise
 from innkeeper.nodes.tavern.cards.reading import read_card_json

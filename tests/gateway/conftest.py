@@ -29,7 +29,7 @@ from innkeeper.gateway.app import create_app
 from innkeeper.gateway.process.listening_socket import listen
 from innkeeper.gateway.process.uvicorn_config import server_config
 from innkeeper.gateway.settings import Settings, worker_token
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow

@@ -8,8 +8,8 @@ from textwrap import dedent
 
 import pytest
 
-from innkeeper.nodes.manager import NodeManager
-from innkeeper.nodes.plugins import PluginLoader
+from innkeeper.nodes.catalogue.manager import NodeManager
+from innkeeper.nodes.catalogue.plugins import PluginLoader
 from innkeeper.nodes.traces import MAX_LINES, trace_of, where_of
 
 NODE = dedent("""

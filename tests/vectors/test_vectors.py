@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import Retry
 from innkeeper.nodes.errors import InvalidWorkflow
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import parse_document
 from innkeeper.workflows.plan import RunPlan

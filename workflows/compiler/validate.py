@@ -12,6 +12,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, Input, Output, conversion
 from innkeeper.nodes.errors import Problem
+from innkeeper.nodes.spelling import nearest
 from innkeeper.workflows.compiler.graph_order import cycles
 from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire
 from innkeeper.workflows.compiler.slots import PlannedInputs
@@ -19,7 +20,6 @@ from innkeeper.workflows.document.json_reader import kind, quoted_names
 from innkeeper.workflows.document.limits import MAX_PATH_BYTES, id_bytes
 from innkeeper.workflows.document.model import DocumentNode, Edge, InterfaceSlot, WorkflowDocument
 from innkeeper.workflows.document.slot_values import is_number, literal_complaint, range_complaint, value_complaint
-from innkeeper.workflows.document.spelling import nearest
 from innkeeper.workflows.plan import ERROR_SLOT, UNDEFINED, PlannedInput, SlotKey
 
 RESERVED_IDS = frozenset({"__WORKFLOW_INTERFACE_OUTPUTS__"})

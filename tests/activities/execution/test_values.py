@@ -18,10 +18,10 @@ from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.values import BYTES_MIME, MAX_VALUE_BYTES, Values
 from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.nodes.call import INLINE_LIMIT, NodeCall
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeInputError, ResourceError
 from innkeeper.nodes.node import SecretRef
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from tests.workflows.toys import NoSecrets
 

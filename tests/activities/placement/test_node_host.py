@@ -15,11 +15,11 @@ import pytest
 from innkeeper.activities.placement.node_host import NodeHost, Place, place_of_node
 from innkeeper.activities.placement.node_process import NodeProcesses
 from innkeeper.activities.placement.node_threads import NodeThreads
+from innkeeper.nodes.catalogue.manager import NodeManager
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import NodeError, NodeMustWait
-from innkeeper.nodes.manager import NodeManager
 from innkeeper.nodes.node import Chunk, NodeContext, Outputs, SecretRef
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.testing import MemorySecrets, memory_services
 from innkeeper.nodes.traces import RemoteFault
 

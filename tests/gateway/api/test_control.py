@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from innkeeper.gateway.runs import approvals
+from tests.gateway.asking import submit, until
 
 Json = dict[str, Any]
 
@@ -62,19 +63,6 @@ def stored(document: Json, id: str) -> Json:
     ]  # fmt: skip
     more = {key: value for key, value in document.items() if key not in ("nodes", "edges")}
     return {"id": id, "name": id, "nodes": nodes, "edges": edges, **more}
-
-
-async def submit(http: httpx.AsyncClient, body: Json) -> str:
-    answer = await http.post("/api/prompt", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["promptId"])
-
-
-async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
-    async with asyncio.timeout(timeout_s):
-        while (answer := (await http.get(f"/api/prompt/{run}")).json())["status"] not in statuses:
-            await asyncio.sleep(0.02)
-    return dict(answer)
 
 
 async def until_open(http: httpx.AsyncClient, run: str, count: int = 1) -> list[Json]:

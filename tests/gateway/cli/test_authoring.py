@@ -11,7 +11,7 @@ import pytest
 
 from innkeeper.gateway.cli.scaffold import CannotWrite, node_files, package_of, plugin_files, project_files, title_of
 from innkeeper.gateway.process.offline_check import check_document
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from tests.gateway.cli.conftest import call
 
 pytestmark = pytest.mark.usefixtures("no_settings")

@@ -21,6 +21,7 @@ from innkeeper.gateway.cli.run_command import UsageError, parse_inputs, with_val
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.process.data_dir import DataDir, DataLock
 from innkeeper.gateway.process.listening_socket import listen
+from tests.gateway.cli.conftest import call as innkeeper
 
 STRING_SLOT = {"key": "title", "dataFlowType": "STRING", "config": {"default": "x"}}
 DOCUMENT: dict[str, Any] = {
@@ -38,22 +39,7 @@ GREETING = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty current directory, no settings from outside, and a width that breaks no line."""
-    monkeypatch.chdir(tmp_path)
-    for name in list(os.environ):
-        if name.startswith("INNKEEPER_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(run_command, "DEFAULT_URL", "http://127.0.0.1:9")
-
-
-def innkeeper(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr("sys.argv", ["innkeeper", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        commands.main()
-    return int(ended.value.code or 0)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def write(name: str, content: Any) -> Path:

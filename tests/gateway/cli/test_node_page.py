@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from innkeeper.gateway.cli.node_page import example_of, find_node, node_page, unknown_node
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.workflows.document.model import parse_document
 
 NODES = [node.to_json() for node in load_catalogue(()).get_definitions()]

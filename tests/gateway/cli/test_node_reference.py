@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from innkeeper.gateway.cli.commands import app
 from innkeeper.gateway.cli.node_page import example_of, find_node
 from innkeeper.gateway.cli.node_reference import CATEGORIES, node_section, reference_page
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import WorkflowDocument, parse_document
 from tests.docs.pages import DOCS

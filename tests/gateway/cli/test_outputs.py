@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,10 @@ import pytest
 from rich.console import Console
 
 from innkeeper.gateway.cli.results import NoSuchOutput
-from innkeeper.gateway.cli.run_command import RunOptions, UsageError, run_file, watch_run
+from innkeeper.gateway.cli.run_command import RunOptions, UsageError, watch_run
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.client import GatewayClient
+from tests.gateway.cli.test_run_command import run
 
 BIG = "b" * 400_000
 
@@ -27,14 +27,6 @@ def document(**outputs: Any) -> dict[str, Any]:
         "edges": [{"source": key, "sourceHandle": "text", "target": "out", "targetHandle": key} for key in outputs],
         "interfaceOutputs": {key: {"dataFlowType": "STRING"} for key in outputs},
     }
-
-
-async def run(tmp_path: Path, graph: Any, url: str, **options: Any) -> tuple[int, str, str]:
-    file = tmp_path / "graph.json"
-    file.write_text(json.dumps(graph))
-    shown, notes = Console(file=io.StringIO(), width=80), Console(file=io.StringIO(), width=80)
-    code = await run_file(RunOptions(file, url=url, **options), shown, notes, Stopping())
-    return code, shown.file.getvalue(), notes.file.getvalue()  # type: ignore[attr-defined]
 
 
 async def test_a_single_output_is_raw_and_all_else_is_on_stderr(shared: Any, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from innkeeper.gateway.cli.base import console
 from innkeeper.gateway.cli.tables import nodes_table, runs_table
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 
 RUNS: list[dict[str, Any]] = [
     {"promptId": "a44df39a69a88d118e2c", "status": "interrupted", "workflowName": "A long name of a workflow",

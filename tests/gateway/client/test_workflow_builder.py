@@ -11,8 +11,8 @@ import pytest
 from innkeeper import InvalidWorkflow, Workflow
 from innkeeper.gateway.client.workflow_builder import Slot
 from innkeeper.gateway.process.offline_check import check_document
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import Problem
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.document.model import parse_document
 
 ROOT = Path(__file__).parents[3]

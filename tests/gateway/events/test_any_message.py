@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter, Source
 from innkeeper.nodes.worker_protocol import MALFORMED
 from tests.effort import examples
-from tests.fuzz.frames import MESSAGES, TO_GATEWAY, FakeSocket
+from tests.fuzz.frames import MESSAGES, TO_GATEWAY, FakeSocket, open_writer
 from tests.fuzz.frames import TOKEN as WORKER_TOKEN
 from tests.odd_json import ANY, frames, places, with_value
 
@@ -54,20 +53,6 @@ def _fits(message: Mapping[str, Any]) -> bool:
     return True
 
 
-@asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[LogWriter]:
-    log = await SqliteEventLog.open(folder / "events.db")
-    writer = LogWriter(log, Hub(log))
-    await writer.start()
-    for run in (RUN, "other"):
-        await writer.create_run(run, {"interface_streams": {"n": [["k", None]]}})
-    try:
-        yield writer
-    finally:
-        await writer.stop()
-        await log.close()
-
-
 async def is_well(writer: LogWriter, number: int) -> bool:
     """Another run is served, and this one can be read and folded again as after a restart."""
     answers = await writer.append(
@@ -79,7 +64,7 @@ async def is_well(writer: LogWriter, number: int) -> bool:
 
 
 async def test_any_message_leaves_the_log_healthy(tmp_path: Path) -> None:
-    async with opened(tmp_path) as writer:
+    async with open_writer(tmp_path / "events.db") as writer:
         number = 0
 
         async def send(many: list[Json]) -> None:
@@ -111,7 +96,7 @@ async def run_hypothesis(strategy: Any, work: Any) -> None:
 
 async def test_any_frame_of_a_worker_leaves_the_log_healthy(tmp_path: Path) -> None:
     """Through the handler of its socket: what has no envelope, follows nothing or is no JSON never gets further."""
-    async with opened(tmp_path) as writer:
+    async with open_writer(tmp_path / "events.db") as writer:
         sockets, number = WorkerSockets(writer, WORKER_TOKEN), 1000
 
         async def send(many: list[bytes]) -> None:
@@ -137,7 +122,7 @@ async def test_any_frame_of_a_worker_leaves_the_log_healthy(tmp_path: Path) -> N
 async def test_envelope_that_the_writer_cannot_rely_on_closes_its_connection_alone(
     tmp_path: Path, message: Json
 ) -> None:
-    async with opened(tmp_path) as writer:
+    async with open_writer(tmp_path / "events.db") as writer:
         sockets, socket = WorkerSockets(writer, WORKER_TOKEN), FakeSocket([orjson.dumps({"m": [{"n": 1, **message}]})])
         await sockets.handle(socket)  # type: ignore[arg-type]
         assert socket.closed == MALFORMED
@@ -148,7 +133,7 @@ async def test_message_that_was_given_up_is_acknowledged_whatever_its_epoch_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A worker would send it for ever, and nothing behind it."""
-    async with opened(tmp_path) as writer:
+    async with open_writer(tmp_path / "events.db") as writer:
         sockets = WorkerSockets(writer, WORKER_TOKEN)
         frame = orjson.dumps({"m": [{"n": 7, "t": "open", "run": RUN, "path": ["n"], "epoch": 5, "type": "x"}]})
         for _ in range(2):
@@ -182,7 +167,7 @@ async def test_message_that_breaks_the_rules_in_a_new_way_is_refused_alone(
         return decide(state, message, now_ms)
 
     monkeypatch.setattr(writer_module, "decide", broken)
-    async with opened(tmp_path) as writer:
+    async with open_writer(tmp_path / "events.db") as writer:
         good, bad = ({"t": "open", "path": path, "epoch": (1, 0), "type": "x", "reply": True} for path in ("a", "bad"))
         with pytest.raises(ProtocolError):
             await writer.append(RUN, [good, bad])
@@ -191,7 +176,7 @@ async def test_message_that_breaks_the_rules_in_a_new_way_is_refused_alone(
 
 
 async def test_damaged_event_is_lost_alone(tmp_path: Path) -> None:
-    async with opened(tmp_path) as writer:
+    async with open_writer(tmp_path / "events.db") as writer:
         for path in ("a", "b", "c"):
             await writer.append(RUN, [{"t": "open", "path": path, "epoch": (1, 0), "type": "x", "reply": True}])
         log = writer.log

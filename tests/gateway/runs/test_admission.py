@@ -10,9 +10,9 @@ import pytest
 
 from innkeeper.gateway.runs.admission import Admission, JsonObject
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.node import SecretRef
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.secrets import SecretStore
 

@@ -19,9 +19,10 @@ from innkeeper.gateway.process import uvicorn_config
 from innkeeper.gateway.runs import completion_watch
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import parse_document
+from tests.gateway.asking import submit, until
 
 Json = dict[str, Any]
 
@@ -32,21 +33,6 @@ def single(type: str, **inputs: Any) -> Json:
 
 def with_settings(stack: Any, **changes: Any) -> None:
     stack.settings = stack.settings.changed(**changes)
-
-
-async def submit(http: httpx.AsyncClient, body: Json) -> str:
-    answer = await http.post("/api/prompt", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["promptId"])
-
-
-async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
-    async with asyncio.timeout(timeout_s):
-        while True:
-            answer: Json = (await http.get(f"/api/prompt/{run}")).json()
-            if answer["status"] in statuses:
-                return answer
-            await asyncio.sleep(0.03)
 
 
 async def until_executing(http: httpx.AsyncClient, run: str) -> None:

@@ -20,6 +20,7 @@ from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.runs import service, stuck_runs
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
+from tests.gateway.asking import submit, until
 
 Json = dict[str, Any]
 TERMINAL = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
@@ -58,21 +59,8 @@ def save_slow_group(stack: Any) -> Json:
     return {"nodes": nodes, "edges": []}
 
 
-async def submit(http: httpx.AsyncClient, body: Json) -> str:
-    answer = await http.post("/api/prompt", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["promptId"])
-
-
 async def status_of(http: httpx.AsyncClient, run: str) -> Json:
     return dict((await http.get(f"/api/prompt/{run}")).json())
-
-
-async def until(http: httpx.AsyncClient, run: str, *statuses: str) -> Json:
-    async with asyncio.timeout(30):
-        while (found := await status_of(http, run))["status"] not in statuses:
-            await asyncio.sleep(0.03)
-    return found
 
 
 async def until_begun(http: httpx.AsyncClient, run: str, *paths: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.gateway.runs import completion_watch, stuck_runs
 from tests.effort import LONG
+from tests.gateway.asking import submit, until
 
 Json = dict[str, Any]
 MANY = 1_000 if LONG else 300
@@ -45,19 +46,6 @@ def single(type: str, config: Json | None = None, **inputs: Any) -> Json:
 
 
 SAY = single("toys:Say", text="x")
-
-
-async def submit(http: httpx.AsyncClient, body: Json) -> str:
-    answer = await http.post("/api/prompt", json=body)
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["promptId"])
-
-
-async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
-    async with asyncio.timeout(timeout_s):
-        while (found := (await http.get(f"/api/prompt/{run}")).json())["status"] not in statuses:
-            await asyncio.sleep(0.02)
-    return dict(found)
 
 
 async def until_begun(http: httpx.AsyncClient, run: str, path: str) -> None:

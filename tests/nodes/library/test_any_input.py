@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import Input, Mode, NodeDefinition
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.node import Chunk, Route
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.services.function_call import to_json
 from innkeeper.nodes.testing import MemoryChannels, collect, memory_services
 from tests.effort import examples

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.catalogue.checks import check_definition
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.nodes.testing import run_node
 
 TABLE: dict[str, str] = {

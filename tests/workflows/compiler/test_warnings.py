@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from innkeeper.gateway.process.offline_check import check_document
-from innkeeper.nodes.plugins import load_catalogue
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 
 CATALOGUE = load_catalogue(())
 ASK: dict[str, Any] = {"id": "ask", "type": "core:OpenAI", "inputValues": {"model": "m", "temperature": 0.5}}

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InvalidWorkflow
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.document.model import DOCUMENT_KEYS, EDGE_KEYS, NODE_KEYS, SLOT_KEYS, parse_document
 from innkeeper.workflows.document.schema import document_schema
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from temporalio.client import WorkflowHandle
 
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
-from innkeeper.nodes.plugins import load_catalogue
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
 from innkeeper.workflows.engine.workflow_context import RunStart
 from tests.workflows.toy_graphs import document, node

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.catalogue.checks import check_definition
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.library.math.math_operation import definition
 from innkeeper.nodes.testing import run_node

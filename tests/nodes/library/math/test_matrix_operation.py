@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.catalogue.checks import check_definition
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.library.math.matrices import MAX_ELEMENTS
 from innkeeper.nodes.library.math.matrix_operation import definition

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from innkeeper.nodes.catalogue.manager import LIBRARY_ROOT, NodeManager, node_manager
+from innkeeper.nodes.catalogue.registration import create_node_registerer
 from innkeeper.nodes.definition import BypassBehavior, Input, Mode, NodeDefinition, Output
 from innkeeper.nodes.errors import DuplicateNodeType, PluginLoadError
-from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
-from innkeeper.nodes.registration import create_node_registerer
 
 LIBRARY_FILE = LIBRARY_ROOT / "toys" / "toy.py"
 

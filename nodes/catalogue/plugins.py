@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from innkeeper.nodes.catalogue.loader import LoadError, LoadReport, NodeLoader
+from innkeeper.nodes.catalogue.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeManager, short_path
+from innkeeper.nodes.catalogue.manifest import MANIFEST, PluginManifest, read_manifest
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import PluginLoadError
-from innkeeper.nodes.loader import LoadError, LoadReport, NodeLoader
-from innkeeper.nodes.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeManager, short_path
-from innkeeper.nodes.manifest import MANIFEST, PluginManifest, read_manifest
 
 _log = logging.getLogger("innkeeper.plugins")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import contextlib
-import difflib
 import importlib
 import itertools
 import os
@@ -17,10 +16,11 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from innkeeper.nodes.catalogue.manager import LIBRARY_ROOT, NodeManager, node_manager
+from innkeeper.nodes.catalogue.registration import Registration, collect_registrations
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import InnkeeperError, PluginLoadError
-from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
-from innkeeper.nodes.registration import Registration, collect_registrations
+from innkeeper.nodes.spelling import nearest
 from innkeeper.nodes.traces import PLUGIN_PACKAGE, where_of
 
 _SHORT_NAMES = frozenset({"nodes", "workflows", "activities", "gateway"})
@@ -205,8 +205,8 @@ def _held_definition(module: ModuleType) -> str | None:
     """
     held = {name: value for name, value in vars(module).items() if _holds_definition(value)}
     for name in held:
-        if meant := difflib.get_close_matches(name.casefold(), _EXPORTS, n=1, cutoff=0.8):
-            raise PluginLoadError(f"it exports {name!r}; did you mean {meant[0]!r}?")
+        if meant := nearest(name, _EXPORTS, likeness=0.8):
+            raise PluginLoadError(f"it exports {name!r}; did you mean {meant!r}?")
     return next(iter(held), None)
 
 

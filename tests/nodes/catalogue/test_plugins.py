@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.manager import NodeManager
-from innkeeper.nodes.manifest import MAX_MANIFEST_BYTES
-from innkeeper.nodes.plugins import Catalogue, PluginStatus, load_catalogue
+from innkeeper.nodes.catalogue.manager import NodeManager
+from innkeeper.nodes.catalogue.manifest import MAX_MANIFEST_BYTES
+from innkeeper.nodes.catalogue.plugins import Catalogue, PluginStatus, load_catalogue
 
 NODE = """
 from innkeeper import NodeDefinition
@@ -24,7 +24,7 @@ definition = NodeDefinition(
     type="{type}", category="Toys", display_name="Toy", description="", execute=execute, {fields}
 )
 """
-PLUGINS = Path(__file__).parents[1] / "plugins"
+PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
 def plugin(root: Path, name: str, manifest: str | None = None, **nodes: str) -> Path:

@@ -8,9 +8,14 @@ from typing import Any
 import orjson
 import pytest
 
-from innkeeper.nodes.manifest import ConfigOption, PluginManifest
-from innkeeper.nodes.plugin_settings import MAX_SETTINGS_BYTES, SETTINGS_FOLDER, load_plugin_settings, settings_of
-from innkeeper.nodes.plugins import PluginStatus
+from innkeeper.nodes.catalogue.manifest import ConfigOption, PluginManifest
+from innkeeper.nodes.catalogue.plugin_settings import (
+    MAX_SETTINGS_BYTES,
+    SETTINGS_FOLDER,
+    load_plugin_settings,
+    settings_of,
+)
+from innkeeper.nodes.catalogue.plugins import PluginStatus
 
 
 def option(type: str, key: str = "x", default: Any = None, **fields: Any) -> ConfigOption:

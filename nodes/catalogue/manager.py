@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from innkeeper.nodes.checks import check_definition
+from innkeeper.nodes.catalogue.checks import check_definition
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import DuplicateNodeType, PluginLoadError
 
 CORE = "core"
 UNKNOWN = "unknown"
-LIBRARY_ROOT = Path(__file__).resolve().parent / "library"
+LIBRARY_ROOT = Path(__file__).resolve().parents[1] / "library"
 """The built-in node types; only files below it are `core`."""
 
 

@@ -12,10 +12,10 @@ import orjson
 from pydantic import JsonValue
 
 from innkeeper.nodes.call import kind_of
+from innkeeper.nodes.catalogue.manifest import ConfigOption, PluginManifest
+from innkeeper.nodes.catalogue.plugins import PluginStatus
 from innkeeper.nodes.errors import PluginLoadError
 from innkeeper.nodes.json_values import InvalidJson, read_json
-from innkeeper.nodes.manifest import ConfigOption, PluginManifest
-from innkeeper.nodes.plugins import PluginStatus
 
 _log = logging.getLogger("innkeeper.plugins")
 

@@ -8,12 +8,12 @@ from textwrap import dedent
 
 import pytest
 
-from innkeeper.nodes.loader import NodeLoader
-from innkeeper.nodes.manager import LIBRARY_ROOT, NodeManager, node_manager
+from innkeeper.nodes.catalogue.loader import NodeLoader
+from innkeeper.nodes.catalogue.manager import LIBRARY_ROOT, NodeManager, node_manager
 
 HEAD = """
 from innkeeper.nodes.definition import NodeDefinition
-from innkeeper.nodes.registration import create_node_registerer
+from innkeeper.nodes.catalogue.registration import create_node_registerer
 
 async def execute(inputs, context):
     return {}

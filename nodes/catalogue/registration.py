@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from innkeeper.nodes.catalogue.manager import NodeManager, node_manager
 from innkeeper.nodes.definition import NodeDefinition
-from innkeeper.nodes.manager import NodeManager, node_manager
 
 
 class Registerer(Protocol):

@@ -1,0 +1,25 @@
+"""Asking a gateway over HTTP: what many tests do with a run."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+
+Json = dict[str, Any]
+
+
+async def submit(http: httpx.AsyncClient, body: Json) -> str:
+    """Start a run, and give its id."""
+    answer = await http.post("/api/prompt", json=body)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["promptId"])
+
+
+async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
+    """The full status of a run, as soon as it is one of these."""
+    async with asyncio.timeout(timeout_s):
+        while (found := (await http.get(f"/api/prompt/{run}")).json())["status"] not in statuses:
+            await asyncio.sleep(0.02)
+    return dict(found)
