@@ -54,7 +54,7 @@ class ChildSpec:
 
     Attributes:
         name: Its name in logs; its output goes to `<logs>/<name>.log`, without a folder of logs to ours.
-        command: Absolute path of the program, then its arguments.
+        command: Absolute path of the program, then its arguments; or what gives them, asked at each start.
         env: Its whole environment; None: ours.
         pass_fds: Open files it inherits.
         stop_s: Seconds between SIGTERM and SIGKILL; None: it may take the time it takes.
@@ -64,7 +64,7 @@ class ChildSpec:
     """
 
     name: str
-    command: Sequence[str]
+    command: Sequence[str] | Callable[[], Sequence[str]]
     env: Mapping[str, str] | None = None
     pass_fds: tuple[int, ...] = ()
     stop_s: float | None = 5.0
@@ -222,7 +222,7 @@ class Child:
     async def _spawn_again(self) -> None:
         try:
             self._process = await self._spawn()
-        except OSError as error:
+        except (OSError, InnkeeperError) as error:
             logger.warning("%s cannot be started: %s", self.spec.name, error)
             self._process = None
         if self._stopping.is_set():  # stop() came while it was being started, and signalled its predecessor
@@ -232,10 +232,11 @@ class Child:
         spec, life_line = self.spec, _life_line()
         tie = ["exec", str(os.getpid())] if self._tied_by_kernel else ["watch", str(life_line)]
         inherited = spec.pass_fds if self._tied_by_kernel else (*spec.pass_fds, life_line)
+        command = spec.command() if callable(spec.command) else spec.command
         with self._output() as log:
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", _DIE_WITH_PARENT, *tie),
-                *spec.command,
+                *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

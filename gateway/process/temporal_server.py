@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -12,7 +13,7 @@ import secrets
 import shutil
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib import metadata
@@ -168,9 +169,7 @@ class TemporalServer:
 
     def spec(self, pass_fds: tuple[int, ...] = ()) -> ChildSpec:
         """The server as a child to supervise."""
-        return ChildSpec(
-            "temporal", self._command(), pass_fds=pass_fds, probe=self._answers, hangs_after_s=HANGS_AFTER_S
-        )
+        return ChildSpec("temporal", self.command, pass_fds=pass_fds, probe=self._answers, hangs_after_s=HANGS_AFTER_S)
 
     async def _answers(self) -> bool:
         """Does the server answer? Before it has done so once, nobody can tell."""
@@ -238,8 +237,10 @@ class TemporalServer:
             details={"found": self.binary.version, "made_by": made_by},
         )
 
-    def _command(self) -> Sequence[str]:
-        metrics, http = free_port(), free_port()
+    def command(self) -> Sequence[str]:
+        """The server's command line. The ports that nobody else knows are picked anew at each start: what took one of
+        them since the last look would otherwise keep the server down for good."""
+        metrics, http = free_ports(2, taken={self.port})
         command = [str(self.binary.path), "server", "start-dev", "--headless", "--ip", LOOPBACK]
         command += ["--port", str(self.port), "--metrics-port", str(metrics), "--http-port", str(http)]
         command += ["--db-filename", str(self._database), "--namespace", NAMESPACE, "--log-level", "error"]
@@ -292,11 +293,22 @@ async def wait_for_pollers(client: Client, queue: str, count: int = 1) -> None:
 
 def free_port(preferred: int = 0) -> int:
     """A port on loopback that nobody uses now; `preferred`, if it is free."""
-    wanted = [preferred] if preferred else []
-    for port in wanted + random.SystemRandom().sample(PORTS, 100):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            # As the server does, so that a port in TIME_WAIT counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((LOOPBACK, port))
-            return port
-    raise InnkeeperError("this machine has no free port: close some programs and try again", code="no_free_port")
+    return preferred if preferred and _is_free(preferred) else free_ports(1)[0]
+
+
+def free_ports(count: int, taken: Set[int] = frozenset()) -> list[int]:
+    """Different ports on loopback that nobody uses now, none of them in `taken`."""
+    candidates = (port for port in random.SystemRandom().sample(PORTS, 200 + count) if port not in taken)
+    found = list(itertools.islice(filter(_is_free, candidates), count))
+    if len(found) < count:
+        raise InnkeeperError("this machine has no free port: close some programs and try again", code="no_free_port")
+    return found
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        # As the server does, so that a port in TIME_WAIT counts as free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((LOOPBACK, port))
+        return True
+    return False

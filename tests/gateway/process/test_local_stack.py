@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from innkeeper.gateway.process.temporal_server import (
     TemporalServer,
     find_binary,
     free_port,
+    free_ports,
 )
 
 
@@ -55,6 +58,39 @@ def test_port_of_the_server_is_none_that_an_outgoing_connection_is_given() -> No
     if first <= 20_000:
         pytest.skip("this system keeps no range apart")
     assert not {free_port() for _ in range(30)} & set(range(first, last + 1))
+
+
+def test_ports_of_one_server_differ(tmp_path: Path) -> None:
+    """Of ports that are picked one by one, two are the same once in some thousand starts, and nothing starts."""
+    found = free_ports(400)
+    assert len(set(found)) == 400
+    assert set(free_ports(400, taken=set(found))).isdisjoint(found)
+    server = TemporalServer(DataDir.open(tmp_path), Binary(Path("/bin/true"), "1.9.1"))
+    command = server.command()
+    ports = [command[command.index(flag) + 1] for flag in ("--port", "--metrics-port", "--http-port")]
+    assert len(set(ports)) == 3
+
+
+async def test_server_whose_second_port_was_taken_comes_up_with_another_one(tmp_path: Path) -> None:
+    server = TemporalServer(DataDir.open(tmp_path))
+    commands: list[list[str]] = []
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def command() -> list[str]:
+            commands.append(list(server.command()))
+            if len(commands) == 1:
+                commands[0][commands[0].index("--http-port") + 1] = str(other.getsockname()[1])
+            return commands[-1]
+
+        supervisor = Supervisor(server.logs)
+        await supervisor.start([replace(server.spec(), command=command)])
+        try:
+            await supervisor.ready(server.ready())
+        finally:
+            await supervisor.stop()
+    assert len(commands) == 2
 
 
 async def _check_namespace(client: Client) -> None:
