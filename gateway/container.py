@@ -20,6 +20,10 @@ from innkeeper.gateway.events.log import EventLog, LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
+from innkeeper.gateway.library.file_import import FileImport
+from innkeeper.gateway.library.library import Library
+from innkeeper.gateway.library.lookup import WorkflowLookup
+from innkeeper.gateway.library.projects import Projects
 from innkeeper.gateway.metrics import Metrics
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.realtime.client_socket import ClientSockets
@@ -47,6 +51,7 @@ from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
+from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.errors import InnkeeperError
@@ -72,7 +77,9 @@ class Container:
 
     settings: Settings
     catalogue: Catalogue
-    workflows: WorkflowFiles
+    lookup: WorkflowLookup
+    library: Library
+    projects: Projects
     admission: Admission
     blobs: FolderBlobs
     log: EventLog
@@ -147,6 +154,7 @@ class _Data:
     root: Path
     store: RunStore
     broadcasts: BroadcastStore
+    workflows: WorkflowStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
@@ -158,7 +166,7 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)
-    store, broadcasts = await _open_store(settings, stack, databases.store)
+    store, broadcasts, workflows = await _open_store(settings, stack, databases.store)
     log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
     databases.note_open()
@@ -166,7 +174,7 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
     signer = await _signer(root / SIGNING_FILE, key, store)
-    return _Data(root, store, broadcasts, log, FolderBlobs(root / "blobs"), secrets, signer)
+    return _Data(root, store, broadcasts, workflows, log, FolderBlobs(root / "blobs"), secrets, signer)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -182,8 +190,12 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     writer = LogWriter(log, hub, observers=[audit, open_runs.observe], metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
-    workflows = WorkflowFiles.of(data.root)
-    admission = Admission(catalogue, workflows, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
+    lookup = WorkflowLookup(data.workflows)
+    admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
+    library = Library(data.workflows, lookup, admission)
+    files = FileImport(WorkflowFiles.of(data.root), library, data.workflows, lookup, user=settings.user)
+    lookup.refresh = files.take_in
+    stack.push_async_callback(_stop, asyncio.create_task(files.first_look(), name="file-import"))
     temporal = TemporalLink(settings, [SigningClient(data.signer)])
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
@@ -239,12 +251,14 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         stuck_runs=stuck_runs,
         max_waiting_runs=settings.max_waiting_runs,
     )
-    garbage_collector, retention = _cleaning(settings, data, runs)
+    garbage_collector, retention = _cleaning(settings, data, runs, library)
     clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
     return Container(
         settings=settings,
         catalogue=catalogue,
-        workflows=workflows,
+        lookup=lookup,
+        library=library,
+        projects=Projects(data.workflows),
         admission=admission,
         blobs=blobs,
         log=log,
@@ -268,7 +282,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     )
 
 
-def _cleaning(settings: Settings, data: _Data, runs: Runs) -> tuple[GarbageCollector, Retention]:
+def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> tuple[GarbageCollector, Retention]:
     collector = GarbageCollector(
         data.store,
         data.log,
@@ -281,6 +295,7 @@ def _cleaning(settings: Settings, data: _Data, runs: Runs) -> tuple[GarbageColle
     retention = Retention(
         data.log,
         runs.delete_older,
+        library.purge,
         collector.keep_collecting,
         run_days=settings.run_days,
         event_days=settings.event_days,
@@ -319,7 +334,7 @@ async def _healed(databases: Databases) -> None:
 
 async def _open_store(
     settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile
-) -> tuple[RunStore, BroadcastStore]:
+) -> tuple[RunStore, BroadcastStore, WorkflowStore]:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
@@ -338,7 +353,7 @@ async def _open_store(
     writes = WriteBatcher(engine)
     store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return store, BroadcastStore(engine, writes)
+    return store, BroadcastStore(engine, writes), WorkflowStore(engine, writes)
 
 
 async def _open_log(settings: Settings, file: DatabaseFile) -> EventLog:

@@ -30,6 +30,7 @@ _STATUS = {
     413: "Too large.",
     416: "The range lies outside the file.",
     422: "It is well formed and cannot be used.",
+    428: "A condition is missing that the request needs.",
     429: "Too much at once; try again later.",
     500: "A defect of the gateway; its log has the reference.",
     503: "A part that is needed does not answer; try again later.",

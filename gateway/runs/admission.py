@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from innkeeper.gateway.errors import BadRequest
-from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.gateway.library.documents import MAX_ID_CHARS
+from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader
+from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
@@ -37,11 +39,27 @@ ENVELOPE = (
 
 
 @dataclass(frozen=True)
+class Source:
+    """Which stored workflows a run takes.
+
+    Attributes:
+        project: Where ids are looked up first.
+        version: Of the workflow that it runs, if that was named by its id.
+        versions: Id to version of the workflows that its groups name.
+    """
+
+    project: str | None = None
+    version: int | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Checked:
     """A compiled document with every warning, those of its reading included."""
 
     compiled: Compiled
     warnings: tuple[Problem, ...]
+    source: Source = field(default_factory=Source)
 
 
 class Admission:
@@ -54,7 +72,7 @@ class Admission:
     def __init__(
         self,
         catalogue: Catalogue,
-        workflows: WorkflowFiles,
+        workflows: WorkflowLookup,
         blobs: FolderBlobs,
         secrets: SecretStore,
         *,
@@ -73,17 +91,57 @@ class Admission:
             InvalidWorkflow: With every problem.
             NotFound: `{workflowId}` names no stored workflow.
         """
-        return await asyncio.to_thread(
-            self._compile, body, user, lambda value: hashlib.sha256(value.encode()).hexdigest()
-        )
+        return await self._compiled(body, user, _name_of_secret)
+
+    async def problems_of(
+        self, document: JsonObject, user: str, project: str | None, beside: Mapping[str, bytes] | None = None
+    ) -> Sequence[Problem]:
+        """Every problem of a document that is to be stored (`library.DocumentChecker`)."""
+        reader = self._workflows.reader(user, project, beside=beside)
+        try:
+            raw = {key: value for key, value in document.items() if key not in ENVELOPE}
+            return (await asyncio.to_thread(self._compile, raw, {}, reader, _name_of_secret)).warnings
+        except InvalidWorkflow as error:
+            return error.problems
+
+    async def sealed(self, document: JsonObject, user: str, project: str | None) -> JsonObject:
+        """The document with references for its secrets, which are stored (`library.DocumentChecker`)."""
+        return document
 
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the secrets and large values that the plan only refers to."""
-        checked = await asyncio.to_thread(
-            self._compile, body, user, lambda value: self._secrets.ref_for(value, user).id
-        )
+        checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
         await self._keep(checked.compiled)
         return checked
+
+    async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
+        """Compile what was sent, or the stored workflow that it names."""
+        project, inputs = _project_of(body), _inputs_of(body)
+        if "nodes" not in body and isinstance(body.get("workflowId"), str):
+            await self._workflows.refresh()
+            row = await self._workflows.row(user, body["workflowId"], project)
+            return await self._compile_stored(row, _version_of(body), inputs, secret_id)
+        _check_own_version(body)
+        raw = {key: value for key, value in body.items() if key not in ENVELOPE}
+        reader = self._workflows.reader(user, project, fresh=True)
+        return await asyncio.to_thread(self._compile, raw, inputs, reader, secret_id)
+
+    async def _compile_stored(
+        self, row: WorkflowRow, which: Which, inputs: Mapping[str, Any], secret_id: Callable[[str], str]
+    ) -> Checked:
+        """Without a version the published one, else the newest that compiles."""
+        if which is None and row.published is None and not row.valid:
+            # It did not when it was saved; a group or a plugin that it lacked may have come.
+            try:
+                return await self._compile_stored(row, "latest", inputs, secret_id)
+            except InvalidWorkflow:
+                if (await self._workflows.version(row)).version.version == row.version:
+                    raise
+        stored = await self._workflows.version(row, which)
+        reader = self._workflows.reader(row.user_id, row.project_id, fresh=True)
+        document = await asyncio.to_thread(load_json, stored.data)
+        checked = await asyncio.to_thread(self._compile, document, inputs, reader, secret_id)
+        return replace(checked, source=replace(checked.source, version=stored.version.version))
 
     async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
         """The plan of an earlier run again, with other values for its interface inputs."""
@@ -110,18 +168,18 @@ class Admission:
         for secret in secrets:
             self._secrets.keep(secret)
 
-    def _compile(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
+    def _compile(
+        self, raw: JsonObject, inputs: Mapping[str, Any], reader: WorkflowReader, secret_id: Callable[[str], str]
+    ) -> Checked:
         """Blocking: thousands of nodes take a while, and other clients must not wait for them."""
-        raw: Any = {key: value for key, value in body.items() if key not in ENVELOPE}
-        if "nodes" not in raw and isinstance(raw.get("workflowId"), str):
-            raw = load_json(self._workflows.read(raw["workflowId"]))
-        load = AdaptedWorkflows(self._catalogue, self._workflows.load)
+        load = AdaptedWorkflows(self._catalogue, reader.load)
         document, odd = adapt_slots(parse_document(raw), self._catalogue, load)
-        document, unknown = with_inputs(document, _inputs_of(body))
-        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
+        document, unknown = with_inputs(document, inputs)
+        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=reader.user)
         warnings = (*odd, *unknown, *compiled.warnings)
-        self._check_references(compiled.references, user, warnings)
-        return Checked(compiled, (*warnings, *self._check_waits(compiled.plan, warnings)))
+        self._check_references(compiled.references, reader.user, warnings)
+        warnings = (*warnings, *self._check_waits(compiled.plan, warnings))
+        return Checked(compiled, warnings, Source(reader.project, None, reader.versions))
 
     def _check_waits(self, plan: RunPlan, warnings: Iterable[Problem]) -> list[Problem]:
         """Warnings for waits that go on when a run must have ended.
@@ -167,6 +225,43 @@ class Admission:
             )
             return Problem("secret_refused", message, node=place.node, slot=place.slot)
         return None
+
+
+def _name_of_secret(value: str) -> str:
+    """As long as a stored one's, and of nothing that is stored."""
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _project_of(body: JsonObject) -> str | None:
+    """The project whose workflows a submission means: `projectId`, which editors put into `metadata`.
+
+    Raises:
+        BadRequest: Its own `projectId` is no text.
+    """
+    project = body.get("projectId")
+    if project is not None and (not isinstance(project, str) or not 0 < len(project) <= MAX_ID_CHARS):
+        raise BadRequest(f"'projectId' is a text of 1 to {MAX_ID_CHARS} characters, or left out")
+    metadata = body.get("metadata")
+    named = metadata.get("projectId") if project is None and isinstance(metadata, Mapping) else project
+    return named if isinstance(named, str) and 0 < len(named) <= MAX_ID_CHARS else None
+
+
+def _version_of(body: JsonObject) -> Which:
+    """Which version of a stored workflow is meant. Raises BadRequest: none that there can be."""
+    version = body.get("version")
+    if version == "published":
+        return "published"
+    if version == "latest":
+        return "latest"
+    if version is None or (type(version) is int and 0 < version < 2**31):
+        return version
+    raise BadRequest("'version' of a stored workflow is a number from 1, 'published' or 'latest'")
+
+
+def _check_own_version(body: JsonObject) -> None:
+    """The version of a document is its editor's word for it, which may be any."""
+    if not isinstance(body.get("version"), str | int | float | None):
+        raise BadRequest("'version' of a document is a text or a number")
 
 
 def _inputs_of(body: JsonObject) -> Mapping[str, Any]:

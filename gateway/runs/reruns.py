@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
 from innkeeper.gateway.errors import BadRequest, shown
 from innkeeper.gateway.events.links import without_links
-from innkeeper.gateway.runs.admission import Admission, Checked
+from innkeeper.gateway.runs.admission import Admission, Checked, Source
 from innkeeper.gateway.runs.outcome import fact_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
@@ -95,6 +95,7 @@ class Reruns:
             checked = await self._admission.admit(body, user)
         else:
             checked = await self._admission.admit_plan(before, body.get("inputs"), user)
+            checked = replace(checked, source=_source_of(row)) if row else checked
         plan = checked.compiled.plan
         entries = await self._entries(row, before) if row and before else {}
         base = Base(before, entries) if before else None
@@ -216,6 +217,11 @@ class Reruns:
 
 
 # --- reading the request ------------------------------------------------------------------------------------------
+
+
+def _source_of(row: RunRow) -> Source:
+    """What the base ran is what a run of its plan runs."""
+    return Source(row.project_id, row.workflow_version, json_of(row.versions))
 
 
 def read_request(body: Mapping[str, Any]) -> Asked:

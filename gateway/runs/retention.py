@@ -23,11 +23,13 @@ class Retention:
 
     Attributes:
         delete_older: Deletes runs that ended so many seconds ago; gives how many.
+        purge: Forgets workflows that were deleted long ago; gives how many.
         keep_collecting: Collects stored values for ever: after the first pause, then with the second between.
     """
 
     log: EventLog
     delete_older: Callable[[float], Awaitable[int]]
+    purge: Callable[[], Awaitable[int]]
     keep_collecting: Callable[[float, float], Awaitable[None]]
     run_days: float
     event_days: float
@@ -50,6 +52,8 @@ class Retention:
     async def _clean(self) -> None:
         if self.run_days and (runs := await self.delete_older(self.run_days * 86_400)):
             logger.info("runs deleted", extra={"event": "cleaned", "count": runs})
+        if workflows := await self.purge():
+            logger.info("deleted workflows purged", extra={"event": "cleaned", "count": workflows})
         if gone := await self.log.delete_sealed(max_age_s=self.event_days * 86_400, max_bytes=self.event_bytes):
             logger.info("event logs deleted", extra={"event": "cleaned", "count": len(gone)})
 

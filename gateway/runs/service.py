@@ -130,6 +130,9 @@ class Runs:
             body_hash=body_digest if key else None,
             plan_hash=await self._reruns.keep_plan(compiled.encoded),
             rerun=admitted.rerun,
+            project_id=admitted.checked.source.project,
+            workflow_version=admitted.checked.source.version,
+            versions=admitted.checked.source.versions,
         )
         row = await self._store.add(new)
         if row is None:  # somebody else came with this key while we compiled

@@ -19,20 +19,23 @@ _MODEL_ORDER = (
     *("number", "id", "user_id", "workflow_id", "workflow_name", "status", "interrupt_requested", "interrupted_at"),
     *("terminate", "paused", "sealed", "submitted_at", "started_at", "ended_at", "key_hash", "body_hash", "plan"),
     *("interface", "warnings", "result", "plan_hash", "rerun", "preview"),
+    *("project_id", "workflow_version", "versions"),
 )
 _FORCE, _RERUNS = ("interrupted_at", "terminate"), ("plan_hash", "rerun", "preview")
-_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS))
-_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in _FORCE), *_FORCE)
-_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE))
+_LIBRARY = ("project_id", "workflow_version", "versions")
+_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS, *_LIBRARY))
+_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in (*_FORCE, *_LIBRARY)), *_FORCE, *_LIBRARY)
+_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE, *_LIBRARY))
 """Of files that were made by this version, and by earlier ones: what came later stands at their end."""
-_COUNTS = frozenset({17, 18, 21, 23})
+_COUNTS = frozenset({17, 18, 21, 23, 26})
 _FLAGS = ("interrupt_requested", "terminate", "paused", "sealed", "preview")
-_TIMES = ("interrupted_at", "submitted_at", "started_at", "ended_at")
-_TEXTS = ("workflow_id", "workflow_name", "key_hash", "body_hash", "plan_hash")
+_NUMBERS = ("workflow_version", "interrupted_at", "submitted_at", "started_at", "ended_at")
+_TEXTS = ("workflow_id", "workflow_name", "key_hash", "body_hash", "plan_hash", "project_id")
 _JSON: Mapping[str, tuple[type, str | None]] = {
     "interface": (dict, "{}"),
     "warnings": (list, "[]"),
     "rerun": (dict, None),
+    "versions": (dict, None),
 }
 _INSERT = f"INSERT OR IGNORE INTO runs({', '.join(_MODEL_ORDER)}) VALUES({', '.join('?' * len(_MODEL_ORDER))})"
 Row = dict[str, Value]
@@ -75,7 +78,7 @@ def _sound(row: Row, number: int) -> Row | None:
         return None
     sound: Row = {**row, "number": number}
     sound.update({name: int(row[name] == 1) for name in _FLAGS})
-    sound.update({name: row[name] if isinstance(row[name], int) else None for name in _TIMES})
+    sound.update({name: row[name] if isinstance(row[name], int) else None for name in _NUMBERS})
     sound.update({name: row[name] if isinstance(row[name], str) else None for name in _TEXTS})
     sound.update({name: _json_or(row[name], *kind) for name, kind in _JSON.items()})
     sound["result"] = row["result"] if _unpacks(row["result"]) else None

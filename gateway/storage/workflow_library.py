@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,19 +26,18 @@ class DuplicateWorkflow(InnkeeperError):
     code = "duplicate_workflow_id"
 
 
+FileMark = tuple[int, int]
+"""When a file was changed (ns since 1970), and its size."""
+
+
 @dataclass(frozen=True)
-class StoredWorkflow:
-    """What a listing needs to know of one file."""
+class StoredFile:
+    """A readable workflow file. `name`: the one inside, else the file's."""
 
     id: str
     name: str
-    description: str | None
-    updated_at: str
     path: Path
-
-    def to_json(self) -> dict[str, Any]:
-        data = {"id": self.id, "name": self.name, "updatedAt": self.updated_at}
-        return data if self.description is None else {**data, "description": self.description}
+    mark: FileMark
 
 
 class WorkflowFiles:
@@ -53,19 +51,27 @@ class WorkflowFiles:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
-        self._known: dict[Path, tuple[tuple[int, int], StoredWorkflow | None]] = {}
+        self._known: dict[Path, tuple[FileMark, StoredFile | None]] = {}
 
-    def list(self) -> tuple[StoredWorkflow, ...]:
-        """Every readable workflow by name; of two files with one id the first by file name counts."""
-        found: dict[str, StoredWorkflow] = {}
-        for stored in self._all():
-            found.setdefault(stored.id, stored)
-        return tuple(sorted(found.values(), key=lambda item: (item.name.lower(), item.id)))
-
-    def _all(self) -> Iterator[StoredWorkflow]:
+    def scan(self) -> tuple[StoredFile, ...]:
         """Every readable workflow by file name."""
         looked_at = map(self._look, sorted(self._folder.glob("*.json")))
-        return (stored for stored in looked_at if stored is not None)
+        return tuple(stored for stored in looked_at if stored is not None)
+
+    @staticmethod
+    def duplicates(files: Sequence[StoredFile]) -> dict[str, str]:
+        """Ids that several files have, each with a sentence for its user. To take one of them could run what its user
+        never meant."""
+        by_id: dict[str, list[StoredFile]] = {}
+        for file in files:
+            by_id.setdefault(file.id, []).append(file)
+        return {workflow_id: _told(workflow_id, found) for workflow_id, found in by_id.items() if len(found) > 1}
+
+    @staticmethod
+    def document(data: bytes) -> dict[str, Any]:
+        """The content of a readable file. Raises InvalidWorkflow."""
+        document: dict[str, Any] = load_json(data, _LISTED)
+        return document
 
     def load(self, workflow_id: str) -> WorkflowDocument | None:
         """A stored workflow that a node refers to; None when there is none.
@@ -85,20 +91,18 @@ class WorkflowFiles:
 
         Raises:
             NotFound: No file holds this id.
-            DuplicateWorkflow: Several files do. To take one of them could run what its user never meant.
+            DuplicateWorkflow: Several files do.
         """
-        found = [stored.path for stored in self._all() if stored.id == workflow_id]
-        if len(found) > 1:
-            names = " and ".join(repr(path.name) for path in found[:MAX_NAMED])
-            more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-            message = f"the stored workflows {names}{more} have the same id {workflow_id!r}; give each an id of its own"
-            raise DuplicateWorkflow(f"{message}, or move one away")
-        if not found:
-            message = f"no stored workflow has the id {workflow_id!r}; GET /api/workflows lists them"
-            raise NotFound(message, code="workflow_not_found")
-        return found[0].read_bytes()
+        files = self.scan()
+        if (told := self.duplicates(files).get(workflow_id)) is not None:
+            raise DuplicateWorkflow(told)
+        for file in files:
+            if file.id == workflow_id:
+                return file.path.read_bytes()
+        message = f"no stored workflow has the id {workflow_id!r}; GET /api/workflows lists them"
+        raise NotFound(message, code="workflow_not_found")
 
-    def _look(self, path: Path) -> StoredWorkflow | None:
+    def _look(self, path: Path) -> StoredFile | None:
         try:
             # A link could lead out of the library.
             if path.is_symlink() or not path.is_file():
@@ -107,26 +111,26 @@ class WorkflowFiles:
             mark = (stat.st_mtime_ns, stat.st_size)
             if self._known.get(path, (None, None))[0] != mark:
                 fits = stat.st_size <= self._max_bytes
-                self._known[path] = (mark, self._parse(path, stat.st_mtime) if fits else None)
+                self._known[path] = (mark, self._parse(path, mark) if fits else None)
                 if self._known[path][1] is None:
                     logger.warning("%s is left out: it is damaged, too large, or no workflow with an id", path.name)
             return self._known[path][1]
         except OSError:
             return None
 
-    def _parse(self, path: Path, changed: float) -> StoredWorkflow | None:
+    def _parse(self, path: Path, mark: FileMark) -> StoredFile | None:
         try:
             document = load_json(path.read_bytes(), _LISTED)
         except InvalidWorkflow:
             return None
         if not isinstance(document, dict) or not isinstance(document.get("id"), str) or not document["id"]:
             return None
-        name, description = document.get("name"), document.get("description")
-        moment = datetime.datetime.fromtimestamp(changed, datetime.UTC)
-        return StoredWorkflow(
-            id=document["id"],
-            name=name if isinstance(name, str) and name else path.stem,
-            description=description if isinstance(description, str) else None,
-            updated_at=moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-            path=path,
-        )
+        name = document.get("name")
+        return StoredFile(document["id"], name if isinstance(name, str) and name else path.stem, path, mark)
+
+
+def _told(workflow_id: str, files: Sequence[StoredFile]) -> str:
+    names = " and ".join(repr(file.path.name) for file in files[:MAX_NAMED])
+    more = f" and {len(files) - MAX_NAMED} more" if len(files) > MAX_NAMED else ""
+    message = f"the stored workflows {names}{more} have the same id {workflow_id!r}; give each an id of its own"
+    return f"{message}, or move one away"

@@ -43,6 +43,8 @@ class RunRow(Base):
         plan_hash: Blob of the compiled plan, kept so that later runs can take over from this one.
         rerun: JSON of what it took over from an earlier run (`gateway/runs/reruns.py`).
         preview: It showed what a change would do; lists leave it out.
+        project_id, workflow_version: Of the stored workflow that it runs; None when the whole document was sent.
+        versions: JSON of the stored workflows that its groups named: id to version.
     """
 
     __tablename__ = "runs"
@@ -76,6 +78,9 @@ class RunRow(Base):
     plan_hash: Mapped[str | None] = mapped_column(String(64))
     rerun: Mapped[str | None] = mapped_column(Text)
     preview: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    project_id: Mapped[str | None] = mapped_column(String(200))
+    workflow_version: Mapped[int | None] = mapped_column(Integer)
+    versions: Mapped[str | None] = mapped_column(Text)
 
 
 class BroadcastRow(Base):
@@ -106,3 +111,92 @@ class BroadcastRow(Base):
     key_hash: Mapped[str | None] = mapped_column(String(64))
     body_hash: Mapped[str | None] = mapped_column(String(64))
     answer: Mapped[str | None] = mapped_column(Text)
+
+
+class ProjectRow(Base):
+    """A project: workflows that belong together. Times in milliseconds since 1970.
+
+    Attributes:
+        more: JSON of what clients keep with it and we do not read.
+        deleted_at: 0 while it lives: then its id is taken.
+    """
+
+    __tablename__ = "projects"
+    __table_args__ = (UniqueConstraint("user_id", "id", "deleted_at", name="uq_projects_id"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    user_id: Mapped[str] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    more: Mapped[str] = mapped_column(Text, default="{}")
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    deleted_at: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class WorkflowRow(Base):
+    """A stored workflow, with what lists show of its newest version. Times in milliseconds since 1970.
+
+    Attributes:
+        id: Unique in its project while the workflow lives.
+        tags: JSON list of texts.
+        interface: JSON of its inputs and outputs at a glance.
+        references: JSON list of the ids of workflows that it runs as groups.
+        version: The newest; 1, 2, ...
+        valid: The newest version compiles.
+        published: The version that runs by id take; None: the newest that compiles.
+        deleted_at: 0 while it lives; else when it went to the bin.
+        file, file_hash: Name and sha256 of the file that it was read from last.
+    """
+
+    __tablename__ = "workflows"
+    __table_args__ = (
+        UniqueConstraint("user_id", "project_id", "id", "deleted_at", name="uq_workflows_id"),
+        Index("ix_workflows_name", "user_id", "project_id", "name"),
+        Index("ix_workflows_deleted", "deleted_at"),
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    user_id: Mapped[str] = mapped_column(String(200))
+    project_id: Mapped[str] = mapped_column(String(200))
+    id: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None] = mapped_column(Text)
+    tags: Mapped[str] = mapped_column(Text, default="[]")
+    interface: Mapped[str] = mapped_column(Text, default="{}")
+    references: Mapped[str] = mapped_column("refers_to", Text, default="[]")
+    version: Mapped[int] = mapped_column(Integer)
+    valid: Mapped[bool] = mapped_column(Boolean, default=False)
+    published: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+    deleted_at: Mapped[int] = mapped_column(BigInteger, default=0)
+    file: Mapped[str | None] = mapped_column(Text)
+    file_hash: Mapped[str | None] = mapped_column(String(64))
+
+
+class VersionRow(Base):
+    """One version of a stored workflow; it never changes. Times in milliseconds since 1970.
+
+    Attributes:
+        workflow: `number` of the workflow.
+        hash: sha256 of the document; two versions that follow each other differ in it.
+        document: Compressed JSON, with references for its secrets.
+        problems: JSON list of what the compiler said.
+        valid: It compiled when it was saved.
+    """
+
+    __tablename__ = "workflow_versions"
+    __table_args__ = (UniqueConstraint("workflow", "version", name="uq_workflow_versions"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    workflow: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int] = mapped_column(Integer)
+    hash: Mapped[str] = mapped_column(String(64))
+    document: Mapped[bytes] = mapped_column(Packed)
+    author: Mapped[str] = mapped_column(String(200))
+    note: Mapped[str] = mapped_column(Text, default="")
+    problems: Mapped[str] = mapped_column(Text, default="[]")
+    valid: Mapped[bool] = mapped_column(Boolean, default=False)
+    saved_at: Mapped[int] = mapped_column(BigInteger)

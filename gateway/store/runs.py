@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,9 @@ class NewRun:
     body_hash: str | None = None
     plan_hash: str | None = None
     rerun: dict[str, Any] | None = None
+    project_id: str | None = None
+    workflow_version: int | None = None
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,9 @@ class RunStore:
             "preview": bool(run.rerun and run.rerun.get("preview")),
             "interface": orjson.dumps(run.interface).decode(),
             "warnings": orjson.dumps(run.warnings).decode(),
+            "project_id": run.project_id,
+            "workflow_version": run.workflow_version,
+            "versions": orjson.dumps(run.versions).decode() if run.versions else None,
         }
         try:
             await self._writes.write(_add, values)
@@ -291,8 +297,14 @@ async def _change(connection: AsyncConnection, queries: Sequence[Update | Delete
 
 def lineage(row: RunRow) -> dict[str, Any]:
     """Where a run comes from, as its status tells it."""
-    base = json_of(row.rerun).get("baseRun")
-    return {**({"baseRun": base} if base else {}), **({"isPreview": True} if row.preview else {})}
+    told = {
+        "baseRun": json_of(row.rerun).get("baseRun"),
+        "isPreview": row.preview or None,
+        "projectId": row.project_id,
+        "workflowVersion": row.workflow_version,
+        "workflowVersions": json_of(row.versions) or None,
+    }
+    return {key: value for key, value in told.items() if value is not None}
 
 
 def json_of(text: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
-from innkeeper.gateway.api.models.base import CLOSED, OPEN, FreeObject, Moment
+from innkeeper.gateway.api.models.base import CLOSED, OPEN, FreeObject, JsonValue
 from innkeeper.gateway.api.models.errors import Problem
 
 DataFlowType = TypeAliasType(
@@ -122,6 +122,11 @@ class RunRequest(Workflow, total=False):
 
     inputs: FreeObject
     """Interface input to value."""
+    projectId: str | None
+    """Ids of workflows are looked up in this project first, then in `default`."""
+    version: JsonValue
+    """With `workflowId` and without `nodes`: number of a version, `published` or `latest`; without it the published
+    one, else the newest that compiles. Of a document it is the editor's, and not read."""
     wait: bool | Annotated[float, Field(ge=0, le=600)]
     """Answer with the full status once the run has ended, or after so many seconds. `true` waits up to 600."""
     requestId: str
@@ -147,13 +152,3 @@ class Validation(TypedDict):
     valid: bool
     problems: list[Problem]
     """Every problem; of a valid document its warnings."""
-
-
-@with_config(CLOSED)
-class StoredWorkflow(TypedDict):
-    """A stored workflow in a list."""
-
-    id: str
-    name: str
-    updatedAt: Moment
-    description: NotRequired[str]

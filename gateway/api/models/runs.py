@@ -161,6 +161,12 @@ class RunSummary(TypedDict):
     baseRun: NotRequired[str]
     """The run from which it took over finished nodes."""
     isPreview: NotRequired[bool]
+    projectId: NotRequired[str]
+    """Where the workflows that it names were looked up first."""
+    workflowVersion: NotRequired[Annotated[int, Field(ge=1)]]
+    """Of the stored workflow that it runs."""
+    workflowVersions: NotRequired[dict[str, Annotated[int, Field(ge=1)]]]
+    """Id to version of the stored workflows that its groups named."""
     submittedAt: Moment
     startedAt: NotRequired[Moment]
     completedAt: NotRequired[Moment]

@@ -37,11 +37,15 @@ WRITE_EXAMPLES = os.environ.get("WRITE_EXAMPLES") == "1"
 EXAMPLE_GRAPHS = Path(__file__).parents[3] / "examples"
 SHOWN_ITEMS = 2
 OPERATION_IDS = """
-    answer_approval broadcast_event collect_garbage create_chat_completion delete_file delete_interrupt delete_run
-    get_approval_data get_client_script get_file get_history_run get_node_type get_run get_run_output get_system_stats
-    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_demo_models list_files
-    list_history list_node_types list_open_approvals list_plugins list_run_approvals list_workflows metrics pause_run
-    post_interrupt post_run_event put_file readyz resume_run stream_run_events submit_run validate_workflow
+    answer_approval broadcast_event collect_garbage create_chat_completion create_project create_project_workflow
+    create_workflow delete_file delete_interrupt delete_project delete_project_workflow delete_run delete_workflow
+    diff_workflow get_approval_data get_client_script get_file get_history_run get_node_type get_project
+    get_project_workflow get_run get_run_output get_system_stats get_version get_workflow get_workflow_schema
+    head_file healthz interrupt_run list_active_runs list_demo_models list_files list_history list_node_types
+    list_open_approvals list_plugins list_project_workflows list_projects list_run_approvals list_versions
+    list_workflows metrics pause_run post_interrupt post_run_event publish_workflow put_file put_project
+    put_project_workflow put_workflow readyz restore_workflow resume_run stream_run_events submit_run
+    unpublish_workflow validate_workflow
 """
 
 
@@ -130,17 +134,25 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
     contract = Contract(document())
     stack = Stack(temporal, tmp_path, {"access_token": "t", "max_body_bytes": 2048, "max_file_bytes": 2048})
     hooks = {"response": [contract.check]}
-    ids = {"run": "x", "place": "a/b", "approval": "a", "scheme": "user", "path": "a.js", "full_type": "a:b"}
+    ids = {
+        "run": "x",
+        "place": "a/b",
+        "approval": "a",
+        "scheme": "user",
+        "path": "a.js",
+        "full_type": "a:b",
+        "number": 1,
+    }
     async with stack.gateway(), stack.http(event_hooks=hooks) as http:
         for path, item in document()["paths"].items():
             for method in item:
-                url = path.format(**ids, namespace="a", type="b", workflow_id="w")
+                url = path.format(**ids, namespace="a", type="b", workflow_id="w", project_id="p")
                 for headers in ({}, {"Origin": "https://elsewhere.example"}):
                     await http.request(method, url, headers=headers)
         bearer = {"Authorization": "Bearer t"}
         assert (await http.get("/readyz", headers=bearer)).status_code == 503
         large = b"{" + b" " * 4096
-        for url in ("/api/prompt", "/api/validate", "/api/events", "/api/prompt/x/events"):
+        for url in ("/api/prompt", "/api/validate", "/api/events", "/api/prompt/x/events", "/api/workflows"):
             assert (await http.post(url, content=large, headers=bearer)).status_code == 413
         assert (await http.put("/api/files/user/a", content=large, headers=bearer)).status_code == 413
     stack.close()
@@ -268,6 +280,7 @@ RARE = {
     *((name, "stuck") for name in ("Run", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
     *(("StuckRun", name) for name in ("code", "message", "since")),
     ("Plugin", "warnings"),
+    ("SavedWorkflow", "deletedAt"),  # only of what is in the bin
 }
 """Fields that the scenes below do not bring about."""
 
@@ -361,12 +374,109 @@ async def play_workflows(http: httpx.AsyncClient, data: Path) -> None:
     await gives(http, 200, "GET", "/api/workflows")
     assert await gives(http, 200, "GET", "/api/workflows/greeter") == GREETER
     await gives(http, 404, "GET", "/api/workflows/nobody")
+    await play_library(http)
+    await play_projects(http)
     broken = graph(node("a", "Nothing"), node("b", "Say"), edge("b", "b"))
     assert (await gives(http, 200, "POST", "/api/validate", json=broken))["valid"] is False
     assert (await gives(http, 200, "POST", "/api/validate", json=graph(node("a", "Say"))))["valid"] is True
     await gives(http, 400, "POST", "/api/validate", content=b"{")
     await gives(http, 422, "POST", "/api/validate", content=b"[" * 900 + b"]" * 900)
     await gives(http, 404, "POST", "/api/validate", json={"workflowId": "nobody"})
+
+
+MORE = {
+    **{"key": "more", "dataFlowType": "STRING", "displayName": "More", "customDescription": "Of it."},
+    **{"required": False, "isStream": False, "multi": False},
+}
+OTHER = {
+    **{**GREETER, "id": "other", "name": "Other", "tags": ["polite"]},
+    "interfaceInputs": {**GREETER["interfaceInputs"], "more": MORE},  # type: ignore[dict-item]
+}
+UNSOUND = {**OTHER, "nodes": [{"id": "x", "type": "no:Such"}], "edges": []}
+OTHER_URL = "/api/workflows/other"
+ANY = {"If-Match": "*"}
+
+
+async def play_library(http: httpx.AsyncClient) -> None:
+    made = await gives(http, 201, "POST", "/api/workflows", json=OTHER, params={"note": "first"})
+    seen = {"If-Match": made["etag"]}
+    assert (made["version"], made["published"], made["valid"], made["tags"]) == (1, None, True, ["polite"])
+    await gives(http, 409, "POST", "/api/workflows", json=OTHER)
+    await gives(http, 409, "POST", "/api/workflows", json={**OTHER, "id": "more"})
+    await gives(http, 400, "POST", "/api/workflows", json={"name": "x"})
+    await gives(http, 404, "POST", "/api/workflows", json=OTHER, params={"project": "nowhere"})
+    await gives(http, 428, "PUT", OTHER_URL, json=OTHER)
+    assert not (await gives(http, 200, "PUT", OTHER_URL, json=OTHER, headers=seen))["isNewVersion"]
+    saved = await gives(http, 200, "PUT", OTHER_URL, json=UNSOUND, headers=seen)
+    assert (saved["version"], saved["valid"], saved["problems"][0]["code"]) == (2, False, "unknown_node_type")
+    told = await gives(http, 412, "PUT", OTHER_URL, json=OTHER, headers=seen)
+    assert (told["details"]["yours"]["version"], told["details"]["current"]["version"]) == (1, 2)
+    await gives(http, 400, "PUT", OTHER_URL, json={**OTHER, "id": "elsewhere"}, headers=ANY)
+    await gives(http, 404, "PUT", "/api/workflows/nobody", json=OTHER, headers=ANY)
+    await play_publishing(http)
+    versions = await gives(http, 200, "GET", f"{OTHER_URL}/versions")
+    assert [(item["version"], item["note"], item["published"]) for item in versions] == [
+        (2, "", False),
+        (1, "first", False),
+    ]
+    assert await gives(http, 200, "GET", f"{OTHER_URL}/versions/1") == OTHER
+    assert await gives(http, 200, "GET", OTHER_URL, params={"version": "1"}) == OTHER
+    await gives(http, 404, "GET", f"{OTHER_URL}/versions/3")
+    diff = await gives(http, 200, "GET", f"{OTHER_URL}/diff", params={"from": "1", "to": "latest"})
+    assert (diff["from"], diff["to"], diff["nodes"]["added"], diff["nodes"]["removed"]) == (
+        1, 2, ["x"], ["in", "say", "out"],
+    )  # fmt: skip
+    changed = {**OTHER, "nodes": [{**node, "displayName": "Say it"} for node in OTHER["nodes"]]}
+    await gives(http, 200, "PUT", OTHER_URL, json=changed, headers=ANY)
+    diff = await gives(http, 200, "GET", f"{OTHER_URL}/diff", params={"from": "1", "to": "3"})
+    assert diff["nodes"]["changed"][0] == {"id": "in", "changes": {"displayName": {"from": None, "to": "Say it"}}}
+    await gives(http, 404, "GET", f"{OTHER_URL}/diff")
+    await gives(http, 400, "GET", OTHER_URL, params={"version": "first"})
+    await gives(http, 428, "DELETE", OTHER_URL)
+    await gives(http, 412, "DELETE", OTHER_URL, headers=seen)
+    await gives(http, 204, "DELETE", OTHER_URL, headers=ANY)
+    await gives(http, 404, "GET", OTHER_URL)
+    assert [item["id"] for item in await gives(http, 200, "GET", "/api/workflows?deleted=true")] == ["other"]
+    await gives(http, 200, "POST", f"{OTHER_URL}/restore")
+    await gives(http, 404, "POST", f"{OTHER_URL}/restore")
+
+
+async def play_publishing(http: httpx.AsyncClient) -> None:
+    await gives(http, 428, "POST", f"{OTHER_URL}/publish")
+    refused = await gives(http, 422, "POST", f"{OTHER_URL}/publish", headers=ANY)
+    assert refused["problems"][0]["code"] == "unknown_node_type"
+    assert (await gives(http, 200, "POST", f"{OTHER_URL}/publish", json={"version": 1}, headers=ANY))["published"] == 1
+    await gives(http, 400, "POST", f"{OTHER_URL}/publish", json={"version": "x"}, headers=ANY)
+    await gives(http, 404, "POST", f"{OTHER_URL}/publish", json={"version": 9}, headers=ANY)
+    run = await gives(http, 200, "POST", "/api/prompt", json={"workflowId": "other", "wait": 20})
+    assert (run["status"], run["workflowVersion"], run["projectId"]) == ("complete", 1, "default")
+    assert (await gives(http, 200, "DELETE", f"{OTHER_URL}/publish", headers=ANY))["published"] is None
+
+
+async def play_projects(http: httpx.AsyncClient) -> None:
+    await gives(http, 201, "POST", "/api/projects", json={"name": "A tale", "description": "of two"})
+    await gives(http, 409, "POST", "/api/projects", json={"name": "A tale"})
+    await gives(http, 400, "POST", "/api/projects", json={"name": ""})
+    await gives(http, 200, "GET", "/api/projects")
+    url = "/api/projects/A_tale"
+    assert (await gives(http, 200, "GET", f"{url}/metadata"))["description"] == "of two"
+    await gives(http, 200, "PUT", url, json={"description": "of three", "preferredView": "custom"})
+    await gives(http, 409, "DELETE", "/api/projects/default")
+    for method, path in (("GET", "x/metadata"), ("PUT", "x"), ("DELETE", "x"), ("GET", "x/workflows")):
+        await gives(http, 404, method, f"/api/projects/{path}", json={} if method == "PUT" else None)
+    saved = {**GREETER, "id": "w", "referencedWorkflows": ["greeter"], "custom": 1}
+    await gives(http, 201, "POST", f"{url}/workflows", json=saved)
+    await gives(http, 409, "POST", f"{url}/workflows", json=saved)
+    await gives(http, 200, "GET", f"{url}/workflows")
+    await gives(http, 200, "GET", f"{url}/workflows/w")
+    changed = {key: value for key, value in saved.items() if key not in ("id", "custom")}
+    assert (await gives(http, 200, "PUT", f"{url}/workflows/w", json={**changed, "name": "New"}))["custom"] == 1
+    await gives(http, 412, "PUT", f"{url}/workflows/w", json=changed, headers={"If-Match": '"1.1"'})
+    await gives(http, 400, "PUT", f"{url}/workflows/w", json=saved | {"id": "v"})
+    await gives(http, 404, "PUT", f"{url}/workflows/v", json=changed)
+    await gives(http, 204, "DELETE", f"{url}/workflows/w")
+    await gives(http, 404, "GET", f"{url}/workflows/w")
+    await gives(http, 204, "DELETE", url)
 
 
 async def play_runs(http: httpx.AsyncClient) -> None:
@@ -380,9 +490,11 @@ async def play_runs(http: httpx.AsyncClient) -> None:
     await play_refused_runs(http)
     await gives(http, 200, "GET", "/api/history", params={"limit": 1})
     await gives(http, 400, "GET", "/api/history", params={"status": "lost"})
-    held = await start(http, graph(node("a", "Hold")))
+    group = {"id": "g", "fullType": "core:NodeGroup", "configValues": {"referencedWorkflowId": "greeter"}}
+    held = await start(http, graph(node("a", "Hold"), group))
     await until_running(http, held)
-    await gives(http, 200, "GET", "/api/executions")
+    listed = await gives(http, 200, "GET", "/api/executions")
+    assert listed["running"][0]["workflowVersions"] == {"greeter": 1}
     await gives(http, 409, "DELETE", f"/api/history/{held}")
     await gives(http, 200, "DELETE", f"/api/interrupt/{held}")
     await until(http, held, "interrupted")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from innkeeper.gateway.library.lookup import WorkflowLookup
 from innkeeper.gateway.runs.admission import Admission, JsonObject
-from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
+from innkeeper.gateway.store.workflows import WorkflowStore
+from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.node import SecretRef
@@ -27,8 +31,12 @@ def store(tmp_path: Path) -> SecretStore:
 
 
 @pytest.fixture
-def admission(tmp_path: Path, store: SecretStore) -> Admission:
-    return Admission(load_catalogue(()), WorkflowFiles.of(tmp_path), FolderBlobs(tmp_path / "blobs"), store)
+async def admission(tmp_path: Path, store: SecretStore) -> AsyncIterator[Admission]:
+    engine = open_engine(sqlite_url(tmp_path / "gateway.db"))
+    await ensure_schema(engine)
+    lookup = WorkflowLookup(WorkflowStore(engine, WriteBatcher(engine)))
+    yield Admission(load_catalogue(()), lookup, FolderBlobs(tmp_path / "blobs"), store)
+    await engine.dispose()
 
 
 def asking(api_key: Any, base_url: str, **inputs: Any) -> JsonObject:

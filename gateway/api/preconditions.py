@@ -1,0 +1,96 @@
+"""If-Match over stored workflows: who changes one says which version she saw, and nobody overwrites what she did not
+see."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Request
+
+from innkeeper.gateway.container import Container
+from innkeeper.gateway.library.library import Conflict
+from innkeeper.gateway.runs.view import JsonObject, iso
+from innkeeper.gateway.store.models import VersionRow, WorkflowRow
+from innkeeper.nodes.errors import InnkeeperError
+
+_TAG = re.compile(r'"(\d{1,18})\.(\d{1,9})"')
+ANY_VERSION = "*"
+
+
+class PreconditionRequired(InnkeeperError):
+    """A change without If-Match."""
+
+    code = "precondition_required"
+
+
+class VersionMismatch(InnkeeperError):
+    """The stored workflow is not the one that the client saw."""
+
+    code = "version_mismatch"
+
+
+def etag(row: WorkflowRow, version: int | None = None) -> str:
+    """Of a version of a workflow, the newest unless another one is named."""
+    return f'"{row.number}.{version or row.version}"'
+
+
+async def check_match(request: Request, container: Container, row: WorkflowRow, *, required: bool = True) -> None:
+    """Compare If-Match with the newest version.
+
+    Raises:
+        PreconditionRequired: It is missing.
+        VersionMismatch: It names another one; both are told.
+    """
+    sent = request.headers.get("if-match")
+    if sent is None and not required:
+        return
+    if sent is None:
+        raise PreconditionRequired(
+            "a stored workflow is changed with the header If-Match: the ETag that GET gave, or * for any version"
+        )
+    tags = [tag.strip().removeprefix("W/") for tag in sent.split(",")]
+    if ANY_VERSION not in tags and etag(row) not in tags:
+        raise await mismatch(container, row, tags[0])
+
+
+async def mismatch(container: Container, row: WorkflowRow, sent: str) -> VersionMismatch:
+    """The error for a client that saw another version than `row` has."""
+    match = _TAG.fullmatch(sent)
+    is_of_this = match is not None and int(match[1]) == row.number
+    yours = await _told(container, row, int(match[2])) if match is not None and is_of_this else None
+    current = await _told(container, row, row.version)
+    seen = f"version {yours['version']}" if yours else "another one"
+    return VersionMismatch(
+        f"the workflow {row.id!r} has version {row.version} by now, you saw {seen}: "
+        "read it again and repeat your change",
+        details={"yours": yours, "current": current},
+    )
+
+
+async def changed_meanwhile(
+    request: Request, container: Container, row: WorkflowRow, error: Conflict
+) -> InnkeeperError:
+    """Somebody saved between our look at If-Match and our change: the same error as if she had been faster."""
+    if error.code != "version_changed":
+        return error
+    now = await container.lookup.row_in(row.user_id, row.project_id, row.id)
+    return await mismatch(container, now, request.headers.get("if-match", "").strip())
+
+
+async def _told(container: Container, row: WorkflowRow, number: int) -> JsonObject | None:
+    found = await container.library.versions(row, number + 1, 1)
+    return version_to_json(found[0], row) if found and found[0].version == number else None
+
+
+def version_to_json(version: VersionRow, row: WorkflowRow) -> JsonObject:
+    """A version in a list."""
+    return {
+        "version": version.version,
+        "etag": etag(row, version.version),
+        "hash": version.hash,
+        "author": version.author,
+        "savedAt": iso(version.saved_at),
+        "note": version.note,
+        "valid": version.valid,
+        "published": row.published == version.version,
+    }

@@ -1,0 +1,229 @@
+"""Projects and their workflows in the shape that ComfyTavern's editor reads: no If-Match is needed, unknown fields
+stay."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import Response
+
+from innkeeper.gateway.api.models.documents import Workflow
+from innkeeper.gateway.api.models.library import NewProject, Project, ProjectChange, ProjectWorkflow
+from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match, etag
+from innkeeper.gateway.api.prompts import UNREADABLE
+from innkeeper.gateway.api.responses import answer, errors, json_body, list_of, request_headers
+from innkeeper.gateway.container import Container, container_of
+from innkeeper.gateway.errors import BadRequest, json_response
+from innkeeper.gateway.library.documents import JsonObject, with_kept_fields
+from innkeeper.gateway.library.library import Conflict, Saved
+from innkeeper.gateway.runs.admission import read_body
+from innkeeper.gateway.runs.view import iso
+from innkeeper.gateway.store.models import ProjectRow, WorkflowRow
+from innkeeper.gateway.store.runs import json_of
+
+router = APIRouter(prefix="/api/projects", tags=["projects"], default_response_class=Response)
+
+SAVE_ATTEMPTS = 20
+"""Without If-Match the last writer wins, as the editor expects: whoever came between is a version before."""
+SCHEMA_VERSION = "1.0.0"
+ProjectId = Annotated[str, Path(max_length=200, description="The project's `id`.")]
+WorkflowId = Annotated[str, Path(max_length=200, description="The workflow's `id`.")]
+NO_PROJECT = {404: "project_not_found"}
+NO_WORKFLOW = {404: "project_not_found workflow_not_found"}
+VERSIONED = {"ETag": "Version of the workflow, for `If-Match`."}
+IF_MATCH = request_headers({"If-Match": "The ETag that was read: the change is made only on that version."})
+
+
+@router.get("", summary="All projects, by name", responses=answer("The projects.", list_of(Project)) | errors())
+async def list_projects(request: Request) -> Response:
+    container = container_of(request)
+    found = await container.projects.live(container.settings.user)
+    return json_response([project_to_json(row) for row in found])
+
+
+@router.post(
+    "",
+    summary="Make a project",
+    status_code=201,
+    responses=answer("It is made.", Project, status=201)
+    | errors({**UNREADABLE, 400: "bad_request", 409: "project_exists", 507: "storage_failed"}),
+    openapi_extra=json_body(NewProject, "Its name and description."),
+)
+async def create_project(request: Request) -> Response:
+    container = container_of(request)
+    body = await read_body(await request.body(), "{name, description}")
+    return json_response(project_to_json(await container.projects.create(container.settings.user, body)), 201)
+
+
+@router.get(
+    "/{project_id}/metadata",
+    summary="One project",
+    responses=answer("The project.", Project) | errors(NO_PROJECT),
+)
+async def get_project(project_id: ProjectId, request: Request) -> Response:
+    return json_response(project_to_json(await _project(request, project_id)))
+
+
+@router.put(
+    "/{project_id}",
+    summary="Change a project; its id stays",
+    responses=answer("The project.", Project)
+    | errors({**UNREADABLE, **NO_PROJECT, 400: "bad_request", 409: "project_exists", 507: "storage_failed"}),
+    openapi_extra=json_body(ProjectChange, "What changes."),
+)
+async def put_project(project_id: ProjectId, request: Request) -> Response:
+    container = container_of(request)
+    body = await read_body(await request.body(), "{name, description}")
+    return json_response(project_to_json(await container.projects.change(container.settings.user, project_id, body)))
+
+
+@router.delete(
+    "/{project_id}",
+    summary="Move a project and its workflows to the bin; its files stay",
+    status_code=204,
+    responses=answer("It is in the bin.", status=204) | errors({**NO_PROJECT, 409: "project_needed"}),
+)
+async def delete_project(project_id: ProjectId, request: Request) -> Response:
+    container = container_of(request)
+    await container.projects.delete(container.settings.user, project_id)
+    return Response(status_code=204)
+
+
+@router.get(
+    "/{project_id}/workflows",
+    summary="The workflows of a project, by name",
+    responses=answer("The workflows.", list_of(ProjectWorkflow)) | errors(NO_PROJECT),
+)
+async def list_project_workflows(project_id: ProjectId, request: Request) -> Response:
+    container = container_of(request)
+    project = await _project(request, project_id)
+    await container.lookup.refresh()
+    rows = await container.library.live(project.user_id, project.id)
+    return json_response([_listed(row) for row in rows])
+
+
+@router.post(
+    "/{project_id}/workflows",
+    summary="Store a new workflow in a project",
+    status_code=201,
+    responses=answer("The workflow as it is stored.", Workflow, status=201, headers=VERSIONED)
+    | errors({**UNREADABLE, **NO_PROJECT, 409: "id_taken name_taken", 507: "storage_failed"}),
+    openapi_extra=json_body(Workflow, "The document, with a name."),
+)
+async def create_project_workflow(project_id: ProjectId, request: Request) -> Response:
+    container = container_of(request)
+    body = _named(await read_body(await request.body()))
+    project = await _project(request, project_id)
+    saved = await container.library.create(body, project.user_id, project.id)
+    return await _document(container, saved, 201)
+
+
+@router.get(
+    "/{project_id}/workflows/{workflow_id}",
+    summary="One workflow of a project, its newest version",
+    responses=answer("The workflow.", Workflow, headers=VERSIONED) | errors({**NO_WORKFLOW, 409: "workflow_damaged"}),
+)
+async def get_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, request: Request) -> Response:
+    row = await _workflow(request, project_id, workflow_id)
+    return await _document(container_of(request), Saved(row, is_new=False, problems=()))
+
+
+@router.put(
+    "/{project_id}/workflows/{workflow_id}",
+    summary="Store a new version of a workflow; fields that its editor does not know are kept",
+    responses=answer("The workflow as it is stored.", Workflow, headers=VERSIONED)
+    | errors(
+        {
+            **UNREADABLE,
+            **NO_WORKFLOW,
+            409: "name_taken version_changed workflow_damaged",
+            412: "version_mismatch",
+            507: "storage_failed",
+        }
+    ),
+    openapi_extra={**json_body(Workflow, "The document; its id is that of the path."), **IF_MATCH},
+)
+async def put_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, request: Request) -> Response:
+    container = container_of(request)
+    body = _named(await read_body(await request.body()))
+    if body.get("id") not in (None, workflow_id):
+        raise BadRequest(f"the document has another id than the path ({workflow_id!r}): an id stays as it is")
+    for _ in range(SAVE_ATTEMPTS):
+        row = await _workflow(request, project_id, workflow_id)
+        await check_match(request, container, row, required=False)
+        before = await container.lookup.version(row, "latest")
+        try:
+            saved = await container.library.save(row, with_kept_fields(body, orjson.loads(before.data)))
+        except Conflict as error:
+            if error.code != "version_changed":
+                raise
+            last = error
+            continue
+        return await _document(container, saved)
+    raise await changed_meanwhile(request, container, row, last)
+
+
+@router.delete(
+    "/{project_id}/workflows/{workflow_id}",
+    summary="Move a workflow to the bin; it stays there for 30 days",
+    status_code=204,
+    responses=answer("It is in the bin.", status=204)
+    | errors({**NO_WORKFLOW, 409: "version_changed", 412: "version_mismatch"}),
+    openapi_extra=IF_MATCH,
+)
+async def delete_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, request: Request) -> Response:
+    container = container_of(request)
+    row = await _workflow(request, project_id, workflow_id)
+    await check_match(request, container, row, required=False)
+    await container.library.delete(row)
+    return Response(status_code=204)
+
+
+async def _project(request: Request, project_id: str) -> ProjectRow:
+    container = container_of(request)
+    return await container.projects.get(container.settings.user, project_id)
+
+
+async def _workflow(request: Request, project_id: str, workflow_id: str) -> WorkflowRow:
+    project = await _project(request, project_id)
+    await container_of(request).lookup.refresh()
+    return await container_of(request).lookup.row_in(project.user_id, project.id, workflow_id)
+
+
+def _named(body: JsonObject) -> JsonObject:
+    if not isinstance(body.get("name"), str):
+        raise BadRequest("'name' of a workflow is missing")
+    return body
+
+
+async def _document(container: Container, saved: Saved, status: int = 200) -> Response:
+    """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
+    row = saved.row
+    document: dict[str, Any] = orjson.loads((await container.lookup.version(row, row.version)).data)
+    told = {**document, "id": row.id, "name": row.name}
+    told |= {"createdAt": iso(row.created_at), "updatedAt": iso(row.updated_at)}
+    kept = {key: value for key, value in told.items() if value is not None or key == "previewTarget"}
+    return json_response(kept, status, {"ETag": etag(row)})
+
+
+def _listed(row: WorkflowRow) -> JsonObject:
+    told = {"id": row.id, "name": row.name, "description": row.description, "updatedAt": iso(row.updated_at)}
+    references = orjson.loads(row.references)
+    return {key: value for key, value in {**told, "referencedWorkflows": references}.items() if value is not None}
+
+
+def project_to_json(row: ProjectRow) -> JsonObject:
+    """As ComfyTavern's editor reads it: what is not set is left out."""
+    told = {
+        "id": row.id,
+        "name": row.name,
+        "description": row.description,
+        "version": SCHEMA_VERSION,
+        "schemaVersion": SCHEMA_VERSION,
+        **json_of(row.more),
+        "createdAt": iso(row.created_at),
+        "updatedAt": iso(row.updated_at),
+    }
+    return {key: value for key, value in told.items() if value is not None}

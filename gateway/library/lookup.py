@@ -1,0 +1,181 @@
+"""Finding stored workflows by id, and which of their versions counts: for runs, groups and whoever looks at them."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from innkeeper.gateway.errors import NotFound, shown
+from innkeeper.gateway.store.models import VersionRow, WorkflowRow
+from innkeeper.gateway.store.workflows import WorkflowStore, unpack
+from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
+from innkeeper.workflows.document.model import WorkflowDocument, load_json, parse_document
+
+DEFAULT_PROJECT = "default"
+"""Holds what belongs to no project; ids are looked up here when the project of a run has none."""
+MAX_NAMED = 5
+Which = int | Literal["published", "latest"] | None
+"""A version by number or by role; None: the published one, else the newest that compiled when it was saved."""
+
+
+class AmbiguousWorkflow(InnkeeperError):
+    """Several projects, or several files, have a workflow of this id."""
+
+    code = "duplicate_workflow_id"
+
+
+class WorkflowDamaged(InnkeeperError):
+    """What is stored cannot be read any more."""
+
+    code = "workflow_damaged"
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """One version of a workflow, read. `data`: its JSON."""
+
+    row: WorkflowRow
+    version: VersionRow
+    data: bytes
+
+
+class WorkflowLookup:
+    """The reading side of the library.
+
+    Attributes:
+        duplicates: Ids that several files of the folder of workflows have, with the sentence that says so.
+        refresh: Takes in workflow files that have changed.
+    """
+
+    def __init__(self, store: WorkflowStore) -> None:
+        self._store = store
+        self.duplicates: Mapping[str, str] = {}
+        self.refresh: Callable[[], Awaitable[None]] = _nothing
+
+    async def row(self, user: str, workflow_id: str, project: str | None = None) -> WorkflowRow:
+        """A workflow by its id: the one of the project, else of `default`, else the only one.
+
+        Raises:
+            NotFound: There is none.
+            AmbiguousWorkflow: It cannot be told which is meant.
+        """
+        found = {row.project_id: row for row in await self._store.find(user, workflow_id)}
+        if project in found:
+            return found[project]
+        if workflow_id in self.duplicates:
+            raise AmbiguousWorkflow(self.duplicates[workflow_id])
+        if DEFAULT_PROJECT in found:
+            return found[DEFAULT_PROJECT]
+        if project is not None or not found:
+            raise NotFound(
+                f"no stored workflow has the id {shown(workflow_id)}; GET /api/workflows lists them",
+                code="workflow_not_found",
+            )
+        if len(found) > 1:
+            names = ", ".join(sorted(found)[:MAX_NAMED]) + (", ..." if len(found) > MAX_NAMED else "")
+            raise AmbiguousWorkflow(
+                f"several projects have a workflow {shown(workflow_id)} ({names}): name the project"
+            )
+        (row,) = found.values()
+        return row
+
+    async def row_in(self, user: str, project: str, workflow_id: str) -> WorkflowRow:
+        """A workflow of one project. Raises NotFound."""
+        found = await self._store.find(user, workflow_id, project)
+        if not found:
+            raise NotFound(
+                f"the project {shown(project)} has no workflow {shown(workflow_id)}", code="workflow_not_found"
+            )
+        return found[0]
+
+    async def version(self, row: WorkflowRow, which: Which = None) -> StoredVersion:
+        """A version of a workflow.
+
+        Raises:
+            NotFound: It has no such version (`version_not_found`).
+            WorkflowDamaged
+        """
+        version = await self._version(row, which)
+        if version is None:
+            raise NotFound(_no_version(row, which), code="version_not_found")
+        try:
+            return StoredVersion(row, version, await unpack(version.document))
+        except zlib.error:
+            raise WorkflowDamaged(
+                f"version {version.version} of the workflow {row.id!r} is damaged and cannot be read: take another one"
+            ) from None
+
+    async def _version(self, row: WorkflowRow, which: Which) -> VersionRow | None:
+        if isinstance(which, int):
+            return await self._store.version(row.number, which)
+        if which != "latest" and row.published is not None:
+            return await self._store.version(row.number, row.published)
+        if which == "published":
+            return None
+        newest = None if which == "latest" or row.valid else await self._store.newest_valid(row.number)
+        return newest or await self._store.version(row.number, row.version)
+
+    def reader(
+        self, user: str, project: str | None, *, fresh: bool = False, beside: Mapping[str, bytes] | None = None
+    ) -> WorkflowReader:
+        """Finds what nodes refer to, while a thread compiles. Call it in the event loop.
+
+        Args:
+            fresh: Take in workflow files that have changed before.
+            beside: Workflows that are about to be stored, by id: they are found first.
+        """
+        loop = asyncio.get_running_loop()
+        return WorkflowReader(self, loop, user=user, project=project, fresh=fresh, beside=beside or {})
+
+
+@dataclass
+class WorkflowReader:
+    """Reads stored workflows for one compilation, and remembers which versions it gave.
+
+    Attributes:
+        versions: Id to version of what groups refer to.
+        fresh: Workflow files that have changed are taken in before.
+    """
+
+    lookup: WorkflowLookup
+    loop: asyncio.AbstractEventLoop
+    user: str
+    project: str | None
+    beside: Mapping[str, bytes]
+    fresh: bool
+    versions: dict[str, int] = field(default_factory=dict)
+
+    def load(self, workflow_id: str) -> WorkflowDocument | None:
+        """A workflow that a node refers to; None when there is none. Blocking: never in the event loop.
+
+        Raises:
+            InvalidWorkflow: It is no workflow, or it cannot be told which one is meant.
+        """
+        if workflow_id in self.beside:
+            return parse_document(load_json(self.beside[workflow_id]))
+        try:
+            stored = asyncio.run_coroutine_threadsafe(self._find(workflow_id), self.loop).result()
+        except NotFound:
+            return None
+        except (AmbiguousWorkflow, WorkflowDamaged) as error:
+            raise InvalidWorkflow([Problem(error.code, error.message)]) from None
+        self.versions[workflow_id] = stored.version.version
+        return parse_document(load_json(stored.data))
+
+    async def _find(self, workflow_id: str) -> StoredVersion:
+        if self.fresh:
+            await self.lookup.refresh()
+        return await self.lookup.version(await self.lookup.row(self.user, workflow_id, self.project))
+
+
+async def _nothing() -> None:
+    """There are no files."""
+
+
+def _no_version(row: WorkflowRow, which: Which) -> str:
+    if which == "published":
+        return f"no version of the workflow {row.id!r} is published; POST /api/workflows/{row.id}/publish does it"
+    return f"the workflow {row.id!r} has no version {which}; its newest is {row.version}"

@@ -1,0 +1,415 @@
+"""Queries over stored workflows, their versions and projects. A change names the version that it replaces: of two
+writers who saw the same one, the second changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+from sqlalchemy.orm import defer
+
+from innkeeper.gateway.store.models import ProjectRow, VersionRow, WorkflowRow
+from innkeeper.gateway.store.runs import now_ms
+from innkeeper.gateway.store.write_batcher import WriteBatcher
+
+LARGE_BYTES = 64_000
+"""A larger document is packed and unpacked in a thread."""
+MAX_VERSIONS = 1_000
+"""Of one workflow. The oldest that is not published goes when one more comes."""
+PURGED_AT_ONCE = 100
+_WORKFLOWS: Table = WorkflowRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
+_VERSIONS: Table = VersionRow.__table__  # type: ignore[assignment]
+_PROJECTS: Table = ProjectRow.__table__  # type: ignore[assignment]
+_LIVE = WorkflowRow.deleted_at == 0
+
+
+@dataclass(frozen=True)
+class NewVersion:
+    """A version about to be written down. `document`: JSON, packed."""
+
+    hash: str
+    document: bytes
+    author: str
+    note: str
+    problems: str
+    valid: bool
+
+
+@dataclass(frozen=True)
+class Creation:
+    """A workflow about to be written down, with its first version.
+
+    Attributes:
+        values: Of the columns that lists show: `name`, `interface`, ...
+        unique_name: No other workflow of the project may have its name.
+    """
+
+    user: str
+    project: str
+    id: str
+    values: Mapping[str, Any]
+    version: NewVersion
+    unique_name: bool
+
+
+@dataclass(frozen=True)
+class Saving:
+    """A next version of the workflow `number`, in place of the version `replaces`. Else as in `Creation`."""
+
+    number: int
+    replaces: int
+    values: Mapping[str, Any]
+    version: NewVersion
+    unique_name: bool
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Nothing was written: there is one already. `what`: `id`, `name`, `version` (somebody saved meanwhile), `gone`."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """Columns of a live workflow that change, while it has this version."""
+
+    number: int
+    version: int
+    values: Mapping[str, Any]
+
+
+class WorkflowStore:
+    """Stored workflows.
+
+    Args:
+        writes: The only writer of this database.
+    """
+
+    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._writes = writes
+
+    # --- workflows ------------------------------------------------------------------------------------------------
+
+    async def create(self, new: Creation) -> WorkflowRow | Taken:
+        """Write a workflow down as version 1, unless its id or name is taken."""
+        return await self._writes.write(_create, new)
+
+    async def save(self, saving: Saving) -> WorkflowRow | Taken:
+        """Write a next version down, if the workflow still has the one that it replaces."""
+        return await self._writes.write(_save, saving)
+
+    async def change(self, change: Change) -> bool:
+        """Change columns of a workflow; False when it is gone or has another version by now."""
+        return await self._writes.write(_change, change)
+
+    async def find(self, user: str, workflow_id: str, project: str | None = None) -> Sequence[WorkflowRow]:
+        """The live workflows of an id, in one project or in all; by project."""
+        conditions = [WorkflowRow.user_id == user, WorkflowRow.id == workflow_id, _LIVE]
+        if project is not None:
+            conditions.append(WorkflowRow.project_id == project)
+        return await self._rows(*conditions, order=(WorkflowRow.project_id,))
+
+    async def live(self, user: str, project: str | None = None) -> Sequence[WorkflowRow]:
+        """The live workflows by name."""
+        conditions = [WorkflowRow.user_id == user, _LIVE]
+        if project is not None:
+            conditions.append(WorkflowRow.project_id == project)
+        return await self._rows(*conditions, order=(func.lower(WorkflowRow.name), WorkflowRow.id))
+
+    async def deleted(self, user: str, workflow_id: str | None = None) -> Sequence[WorkflowRow]:
+        """The workflows in the bin, the last one first."""
+        conditions = [WorkflowRow.user_id == user, WorkflowRow.deleted_at > 0]
+        if workflow_id is not None:
+            conditions.append(WorkflowRow.id == workflow_id)
+        return await self._rows(*conditions, order=(WorkflowRow.deleted_at.desc(), WorkflowRow.number.desc()))
+
+    async def delete(self, number: int, version: int) -> bool:
+        """To the bin; False when the workflow is gone or has another version by now."""
+        return await self._writes.write(_delete, (number, version))
+
+    async def restore(self, number: int) -> WorkflowRow | Taken:
+        """Take a workflow out of the bin, with its project if that is there, too."""
+        return await self._writes.write(_restore, number)
+
+    async def purge(self, before: int) -> int:
+        """Forget for good what went to the bin before a moment; gives how many workflows."""
+        count = 0
+        while purged := await self._writes.write(_purge, before):
+            count += purged
+        return count
+
+    async def _rows(self, *conditions: ColumnElement[bool], order: Sequence[Any]) -> Sequence[WorkflowRow]:
+        async with self._sessions() as session:
+            return (await session.scalars(select(WorkflowRow).where(*conditions).order_by(*order))).all()
+
+    # --- versions -------------------------------------------------------------------------------------------------
+
+    async def version(self, workflow: int, version: int) -> VersionRow | None:
+        return await self._version(VersionRow.workflow == workflow, VersionRow.version == version)
+
+    async def newest_valid(self, workflow: int) -> VersionRow | None:
+        """The newest version that compiled when it was saved."""
+        return await self._version(VersionRow.workflow == workflow, VersionRow.valid.is_(True))
+
+    async def _version(self, *conditions: ColumnElement[bool]) -> VersionRow | None:
+        query = select(VersionRow).where(*conditions).order_by(VersionRow.version.desc()).limit(1)
+        async with self._sessions() as session:
+            return (await session.scalars(query)).first()
+
+    async def versions(self, workflow: int, before: int | None, limit: int) -> Sequence[VersionRow]:
+        """Versions below a number, the newest first, without their documents."""
+        query = select(VersionRow).where(VersionRow.workflow == workflow)
+        if before is not None:
+            query = query.where(VersionRow.version < before)
+        query = query.order_by(VersionRow.version.desc()).limit(limit).options(defer(VersionRow.document))
+        async with self._sessions() as session:
+            return (await session.scalars(query)).all()
+
+    async def documents(self, after: int = 0, limit: int = 20) -> tuple[int, list[bytes]]:
+        """Packed documents of all versions, also in the bin, and the number to go on after. Nothing: these were all."""
+        query = select(VersionRow.number, VersionRow.document).where(VersionRow.number > after)
+        async with self._sessions() as session:
+            rows = (await session.execute(query.order_by(VersionRow.number).limit(limit))).all()
+        return (rows[-1][0] if rows else after), [document for _, document in rows]
+
+    # --- projects -------------------------------------------------------------------------------------------------
+
+    async def add_project(self, row: ProjectRow) -> bool:
+        """Write a project down; False when its id is taken."""
+        values = {column.name: getattr(row, column.name) for column in _PROJECTS.columns if column.name != "number"}
+        return await self._writes.write(_add_project, values)
+
+    async def project(self, user: str, project: str) -> ProjectRow | None:
+        query = select(ProjectRow).where(
+            ProjectRow.user_id == user, ProjectRow.id == project, ProjectRow.deleted_at == 0
+        )
+        async with self._sessions() as session:
+            return (await session.scalars(query)).first()
+
+    async def projects(self, user: str) -> Sequence[ProjectRow]:
+        """The live projects by name."""
+        query = select(ProjectRow).where(ProjectRow.user_id == user, ProjectRow.deleted_at == 0)
+        async with self._sessions() as session:
+            return (await session.scalars(query.order_by(func.lower(ProjectRow.name), ProjectRow.id))).all()
+
+    async def change_project(self, number: int, values: Mapping[str, Any]) -> None:
+        await self._writes.write(_change_project, (number, values))
+
+    async def delete_project(self, row: ProjectRow) -> None:
+        """To the bin, with its workflows."""
+        await self._writes.write(_delete_project, row)
+
+
+async def pack(document: bytes) -> bytes:
+    """JSON as it is stored."""
+    if len(document) > LARGE_BYTES:
+        return await asyncio.to_thread(zlib.compress, document, 6)
+    return zlib.compress(document, 6)
+
+
+async def unpack(packed: bytes) -> bytes:
+    """Raises zlib.error: it is damaged."""
+    if len(packed) > LARGE_BYTES // 8:
+        return await asyncio.to_thread(zlib.decompress, packed)
+    return zlib.decompress(packed)
+
+
+# --- writes, each of them for many at once ----------------------------------------------------------------------------
+
+
+async def _create(connection: AsyncConnection, creations: Sequence[Creation]) -> Sequence[WorkflowRow | Taken]:
+    return [await _create_one(connection, new) for new in creations]
+
+
+async def _create_one(connection: AsyncConnection, new: Creation) -> WorkflowRow | Taken:
+    live = (_WORKFLOWS.c.user_id == new.user, _WORKFLOWS.c.project_id == new.project, _WORKFLOWS.c.deleted_at == 0)
+    if await _exists(connection, *live, _WORKFLOWS.c.id == new.id):
+        return Taken("id")
+    if new.unique_name and await _exists(connection, *live, _WORKFLOWS.c.name == new.values["name"]):
+        return Taken("name")
+    now = now_ms()
+    values = {
+        **{"user_id": new.user, "project_id": new.project, "id": new.id, "version": 1, "valid": new.version.valid},
+        **{"created_at": now, "updated_at": now, "deleted_at": 0, "published": None, "file": None, "file_hash": None},
+        **new.values,
+    }
+    query = insert(_WORKFLOWS).values(**_named(values)).returning(_WORKFLOWS.c.number)
+    number = (await connection.execute(query)).scalar_one()
+    await _add_version(connection, number, 1, new.version, now)
+    return WorkflowRow(number=number, **values)
+
+
+async def _save(connection: AsyncConnection, savings: Sequence[Saving]) -> Sequence[WorkflowRow | Taken]:
+    return [await _save_one(connection, saving) for saving in savings]
+
+
+async def _save_one(connection: AsyncConnection, saving: Saving) -> WorkflowRow | Taken:
+    row = await _live(connection, saving.number)
+    if row is None:
+        return Taken("gone")
+    if saving.unique_name and saving.values["name"] != row.name and await _has_name(connection, row, saving.values):
+        return Taken("name")
+    now = max(now_ms(), row.updated_at + 1)
+    values = {
+        **{"version": saving.replaces + 1, "valid": saving.version.valid, "updated_at": now},
+        **saving.values,
+    }
+    if not await _update(connection, saving.number, saving.replaces, values):
+        return Taken("version")
+    await _add_version(connection, saving.number, saving.replaces + 1, saving.version, now)
+    await _drop_oldest(connection, saving.number, row.published)
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row
+
+
+async def _has_name(connection: AsyncConnection, row: WorkflowRow, values: Mapping[str, Any]) -> bool:
+    table = _WORKFLOWS.c
+    siblings = (table.user_id == row.user_id, table.project_id == row.project_id, table.number != row.number)
+    return await _exists(connection, *siblings, table.deleted_at == 0, table.name == values["name"])
+
+
+async def _change(connection: AsyncConnection, changes: Sequence[Change]) -> Sequence[bool]:
+    return [await _update(connection, change.number, change.version, change.values) for change in changes]
+
+
+async def _update(connection: AsyncConnection, number: int, version: int, values: Mapping[str, Any]) -> bool:
+    table = _WORKFLOWS.c
+    query = update(_WORKFLOWS).where(table.number == number, table.version == version, table.deleted_at == 0)
+    return (await connection.execute(query.values(**_named(values)))).rowcount > 0
+
+
+def _named(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a row by the names of their columns: `references` is a word of SQL."""
+    return {"refers_to" if name == "references" else name: value for name, value in values.items()}
+
+
+async def _add_version(connection: AsyncConnection, workflow: int, version: int, new: NewVersion, now: int) -> None:
+    values = {**vars(new), "workflow": workflow, "version": version, "saved_at": now}
+    await connection.execute(insert(_VERSIONS).values(**values))
+
+
+async def _drop_oldest(connection: AsyncConnection, workflow: int, published: int | None) -> None:
+    table = _VERSIONS.c
+    count = await connection.scalar(select(func.count()).where(table.workflow == workflow))
+    if (count or 0) > MAX_VERSIONS:
+        oldest = select(func.min(table.version)).where(table.workflow == workflow, table.version != (published or 0))
+        goes = (table.workflow == workflow, table.version == oldest.scalar_subquery())
+        await connection.execute(delete(_VERSIONS).where(*goes))
+
+
+async def _restore(connection: AsyncConnection, numbers: Sequence[int]) -> Sequence[WorkflowRow | Taken]:
+    return [await _restore_one(connection, number) for number in numbers]
+
+
+async def _restore_one(connection: AsyncConnection, number: int) -> WorkflowRow | Taken:
+    row = await _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at > 0)
+    if row is None:
+        return Taken("gone")
+    table = _WORKFLOWS.c
+    same = (table.user_id == row.user_id, table.project_id == row.project_id, table.id == row.id)
+    if await _exists(connection, *same, table.deleted_at == 0):
+        return Taken("id")
+    await connection.execute(update(_WORKFLOWS).where(table.number == number).values(deleted_at=0))
+    await _revive_project(connection, row)
+    row.deleted_at = 0
+    return row
+
+
+async def _revive_project(connection: AsyncConnection, row: WorkflowRow) -> None:
+    table = _PROJECTS.c
+    same = (table.user_id == row.user_id, table.id == row.project_id)
+    if (await connection.execute(select(table.number).where(*same, table.deleted_at == 0))).first() is None:
+        last = select(func.max(table.number)).where(*same).scalar_subquery()
+        await connection.execute(update(_PROJECTS).where(table.number == last).values(deleted_at=0))
+
+
+async def _purge(connection: AsyncConnection, moments: Sequence[int]) -> Sequence[int]:
+    return [await _purge_some(connection, moment) for moment in moments]
+
+
+async def _purge_some(connection: AsyncConnection, before: int) -> int:
+    table = _WORKFLOWS.c
+    old = select(table.number).where(table.deleted_at > 0, table.deleted_at < before).limit(PURGED_AT_ONCE)
+    numbers = list((await connection.scalars(old)).all())
+    if numbers:
+        await connection.execute(delete(_VERSIONS).where(_VERSIONS.c.workflow.in_(numbers)))
+        await connection.execute(delete(_WORKFLOWS).where(table.number.in_(numbers)))
+    else:
+        is_old = (_PROJECTS.c.deleted_at > 0, _PROJECTS.c.deleted_at < before)
+        await connection.execute(delete(_PROJECTS).where(*is_old))
+    return len(numbers)
+
+
+async def _add_project(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> Sequence[bool]:
+    return [await _add_one_project(connection, row) for row in rows]
+
+
+async def _add_one_project(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+    table = _PROJECTS.c
+    same = (table.user_id == row["user_id"], table.id == row["id"], table.deleted_at == 0)
+    if (await connection.execute(select(table.number).where(*same))).first() is not None:
+        return False
+    await connection.execute(insert(_PROJECTS).values(**row))
+    return True
+
+
+async def _change_project(
+    connection: AsyncConnection, changes: Sequence[tuple[int, Mapping[str, Any]]]
+) -> Sequence[None]:
+    for number, values in changes:
+        await connection.execute(update(_PROJECTS).where(_PROJECTS.c.number == number).values(**values))
+    return [None] * len(changes)
+
+
+async def _delete_project(connection: AsyncConnection, rows: Sequence[ProjectRow]) -> Sequence[None]:
+    for row in rows:
+        table = _WORKFLOWS.c
+        its = (table.user_id == row.user_id, table.project_id == row.id, table.deleted_at == 0)
+        for number in (await connection.scalars(select(table.number).where(*its))).all():
+            await _to_the_bin(connection, _WORKFLOWS, number)
+        await _to_the_bin(connection, _PROJECTS, row.number)
+    return [None] * len(rows)
+
+
+async def _delete(connection: AsyncConnection, workflows: Sequence[tuple[int, int]]) -> Sequence[bool]:
+    return [await _delete_one(connection, number, version) for number, version in workflows]
+
+
+async def _delete_one(connection: AsyncConnection, number: int, version: int) -> bool:
+    row = await _live(connection, number)
+    if row is None or row.version != version:
+        return False
+    await _to_the_bin(connection, _WORKFLOWS, number)
+    return True
+
+
+async def _to_the_bin(connection: AsyncConnection, table: Table, number: int) -> None:
+    """Two of one id may go within a millisecond, and a clock may be set back: no two have the same moment."""
+    latest = await connection.scalar(select(func.max(table.c.deleted_at)))
+    moment = max(now_ms(), (latest or 0) + 1)
+    await connection.execute(update(table).where(table.c.number == number).values(deleted_at=moment))
+
+
+async def _exists(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> bool:
+    return (await connection.execute(select(_WORKFLOWS.c.number).where(*conditions).limit(1))).first() is not None
+
+
+async def _live(connection: AsyncConnection, number: int) -> WorkflowRow | None:
+    return await _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at == 0)
+
+
+async def _row(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> WorkflowRow | None:
+    found = (await connection.execute(select(_WORKFLOWS).where(*conditions))).first()
+    if found is None:
+        return None
+    values = dict(found._mapping)
+    values["references"] = values.pop("refers_to")
+    return WorkflowRow(**values)
