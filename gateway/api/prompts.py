@@ -63,8 +63,8 @@ INTERRUPTION = answer("It is being interrupted, or left the queue.", Interrupted
         **errors(
             {
                 **UNREADABLE,
-                404: "run_not_found workflow_not_found",
-                409: "base_unusable duplicate_workflow_id",
+                404: "run_not_found version_not_found workflow_not_found",
+                409: "base_unusable duplicate_workflow_id workflow_damaged",
                 422: "invalid_workflow idempotency_mismatch",
                 429: "too_many_waiting_runs",
                 503: "engine_unavailable event_log_unavailable",

@@ -63,7 +63,7 @@ class WorkflowLookup:
             AmbiguousWorkflow: It cannot be told which is meant.
         """
         found = {row.project_id: row for row in await self._store.find(user, workflow_id)}
-        if project in found:
+        if project in found and project != DEFAULT_PROJECT:
             return found[project]
         if workflow_id in self.duplicates:
             raise AmbiguousWorkflow(self.duplicates[workflow_id])

@@ -1,0 +1,230 @@
+"""The library over HTTP: nothing that was saved is lost, and what runs stays what it was."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.gateway.api.test_control import until
+from tests.gateway.conftest import Stack
+
+Json = dict[str, Any]
+RECORDED = Path(__file__).parents[2] / "vectors" / "data"
+SAVES = 200
+
+
+def greeter(identity: str, word: str, kind: str = "toys:Say", **more: Any) -> Json:
+    return {
+        "id": identity,
+        "name": identity,
+        "nodes": [
+            {"id": "say", "type": kind, "inputValues": {"text": word, **more}},
+            {"id": "out", "type": "core:GroupOutput"},
+        ],
+        "edges": [{"id": "e", "source": "say", "sourceHandle": "text", "target": "out", "targetHandle": "line"}],
+        "interfaceOutputs": {"line": {"key": "line", "dataFlowType": "STRING"}},
+    }
+
+
+def around(identity: str, group: str, gate: Path) -> Json:
+    """Waits for a file, then runs a group."""
+    return {
+        **greeter(identity, ""),
+        "nodes": [
+            {"id": "hold", "type": "toys:Hold", "inputValues": {"gate": str(gate)}},
+            {"id": "group", "type": "core:NodeGroup", "configValues": {"referencedWorkflowId": group}},
+            {"id": "merge", "type": "core:TextMerge", "inputValues": {"separator": "+"}},
+            {"id": "out", "type": "core:GroupOutput"},
+        ],
+        "edges": [
+            {"id": "a", "source": "hold", "sourceHandle": "text", "target": "merge", "targetHandle": "text_inputs__0"},
+            {"id": "b", "source": "group", "sourceHandle": "line", "target": "merge", "targetHandle": "text_inputs__1"},
+            {"id": "c", "source": "merge", "sourceHandle": "merged_text", "target": "out", "targetHandle": "line"},
+        ],
+    }
+
+
+async def saved(http: httpx.AsyncClient, document: Json, **params: str) -> str:
+    """Store a new workflow; gives its ETag."""
+    response = await http.post("/api/workflows", json=document, params=params)
+    assert response.status_code == 201, response.text
+    assert response.json()["valid"], response.json()["problems"]
+    return str(response.headers["etag"])
+
+
+async def test_of_two_writers_none_loses_an_update(http: httpx.AsyncClient) -> None:
+    await saved(http, {**greeter("counted", "0"), "done": []})
+    refused = 0
+
+    async def write(name: str) -> None:
+        nonlocal refused
+        for number in range(SAVES // 2):
+            while True:
+                seen = await http.get("/api/workflows/counted")
+                document = seen.json()
+                document["done"].append(f"{name}{number}")
+                answer = await http.put(
+                    "/api/workflows/counted", json=document, headers={"If-Match": seen.headers["etag"]}
+                )
+                if answer.status_code == 200:
+                    break
+                assert answer.status_code == 412
+                refused += 1
+
+    await asyncio.gather(write("a"), write("b"))
+    newest = await http.get("/api/workflows/counted")
+    assert sorted(newest.json()["done"]) == sorted(f"{name}{number}" for name in "ab" for number in range(SAVES // 2))
+    versions = (await http.get("/api/workflows/counted/versions?limit=1000")).json()
+    assert [version["version"] for version in versions] == list(range(SAVES + 1, 0, -1))
+    for number in (1, 2, SAVES + 1):
+        document = (await http.get(f"/api/workflows/counted/versions/{number}")).json()
+        assert len(document["done"]) == number - 1
+    assert refused > 0, "the writers never met"
+
+
+async def test_run_ends_as_it_began_whatever_becomes_of_its_workflow_and_group(
+    shared: Stack, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    await saved(http, greeter("inner", "first"))
+    await saved(http, around("outer", "inner", gate))
+    ask = {"workflowId": "outer"}
+    run = (await http.post("/api/prompt", json=ask)).json()["promptId"]
+    await _replace(http, "inner", greeter("inner", "second"))
+    await _replace(http, "outer", {**around("outer", "inner", gate), "name": "changed"})
+    published = await http.post("/api/workflows/inner/publish", headers={"If-Match": "*"})
+    assert published.json()["published"] == 2
+    after = (await http.post("/api/prompt", json=ask)).json()["promptId"]
+    for name in ("inner", "outer"):
+        assert (await http.delete(f"/api/workflows/{name}", headers={"If-Match": "*"})).status_code == 204
+    gate.touch()
+    ended = {}
+    for name in (run, after):
+        await until(http, name, "complete")
+        ended[name] = (await http.get(f"/api/prompt/{name}")).json()
+    assert [ended[name]["outputs"]["line"].partition("+")[2] for name in (run, after)] == ["first", "second"]
+    assert [ended[name]["workflowVersion"] for name in (run, after)] == [1, 2]
+    assert [ended[name]["workflowVersions"] for name in (run, after)] == [{"inner": 1}, {"inner": 2}]
+    assert (await http.post("/api/prompt", json=ask)).json()["code"] == "workflow_not_found"
+
+
+async def _replace(http: httpx.AsyncClient, name: str, document: Json) -> None:
+    answer = await http.put(f"/api/workflows/{name}", json=document, headers={"If-Match": "*"})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_run_by_id_takes_the_published_version_else_the_newest_that_compiles(http: httpx.AsyncClient) -> None:
+    async def line(**ask: Any) -> str:
+        answer = (await http.post("/api/prompt", json={"workflowId": "chosen", "wait": 20, **ask})).json()
+        return str(answer.get("code") or answer["outputs"]["line"])
+
+    await saved(http, greeter("chosen", "one"))
+    await _replace(http, "chosen", greeter("chosen", "two"))
+    assert await line() == "two"
+    await _replace(http, "chosen", greeter("chosen", "three", "no:Such"))
+    assert await line() == "two"
+    assert await line(version="latest") == "invalid_workflow"
+    assert await line(version=1) == "one"
+    assert await line(version="published") == "version_not_found"
+    assert (await http.post("/api/prompt", json={"workflowId": "chosen", "version": 0})).status_code == 400
+    await http.post("/api/workflows/chosen/publish", json={"version": 1}, headers={"If-Match": "*"})
+    assert await line() == "one"
+    await _replace(http, "chosen", greeter("chosen", "four"))
+    assert (await line(), await line(version="latest")) == ("one", "four")
+
+
+async def test_draft_runs_once_the_group_that_it_lacked_is_there(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+    document = around("early", "late", gate)
+    made = (await http.post("/api/workflows", json=document)).json()
+    assert (made["valid"], made["problems"][0]["code"]) == (False, "group_not_found")
+    await saved(http, greeter("late", "there"))
+    ended = (await http.post("/api/prompt", json={"workflowId": "early", "wait": 20})).json()
+    assert ended["outputs"]["line"].endswith("+there")
+
+
+async def test_one_id_in_several_projects_means_the_one_of_the_run_s_project(http: httpx.AsyncClient) -> None:
+    for project in ("north", "south"):
+        assert (await http.post("/api/projects", json={"name": project})).status_code == 201
+        await saved(http, greeter("here", project), project=project)
+    ambiguous = await http.post("/api/prompt", json={"workflowId": "here"})
+    assert (ambiguous.status_code, ambiguous.json()["code"]) == (409, "duplicate_workflow_id")
+    assert "north, south" in ambiguous.json()["error"]
+    ask = {"workflowId": "here", "projectId": "south", "wait": 20}
+    assert (await http.post("/api/prompt", json=ask)).json()["outputs"] == {"line": "south"}
+    group = {"id": "g", "fullType": "core:NodeGroup", "configValues": {"referencedWorkflowId": "here"}}
+    body = {
+        "nodes": [group],
+        "interfaceOutputs": {"line": {"key": "line", "dataFlowType": "STRING"}},
+        "outputInterfaceMappings": {"line": {"sourceNodeId": "g", "sourceSlotKey": "line"}},
+        "metadata": {"projectId": "north"},
+        "wait": 20,
+    }
+    assert (await http.post("/api/prompt", json=body)).json()["outputs"] == {"line": "north"}
+    assert (await http.delete("/api/projects/north")).status_code == 204
+    assert (await http.post("/api/prompt", json={**ask, "projectId": None})).json()["outputs"] == {"line": "south"}
+    assert (await http.post("/api/workflows/here/restore", params={"project": "north"})).status_code == 200
+    assert "north" in [project["id"] for project in (await http.get("/api/projects")).json()]
+
+
+# --- recorded documents ---------------------------------------------------------------------------------------------
+
+
+def _recorded() -> Iterator[tuple[str, Json]]:
+    for file in sorted(RECORDED.glob("*.json")):
+        content = json.loads(file.read_text())
+        for name, document in [(file.stem, content.get("storage")), *(content.get("groups") or {}).items()]:
+            if isinstance(document, dict) and document.get("nodes"):
+                yield f"{file.stem}-{name}", document
+
+
+async def test_recorded_documents_come_back_as_they_were_saved(http: httpx.AsyncClient) -> None:
+    """Equal to the last byte of their JSON, order of keys included, by the library and by the editor's routes."""
+    count = 0
+    assert (await http.post("/api/projects", json={"name": "recorded"})).status_code == 201
+    for name, document in _recorded():
+        whole = {"id": name, **document, "name": name}
+        made = await http.post("/api/projects/recorded/workflows", json=whole)
+        assert made.status_code == 201, made.text
+        back = (await http.get(f"/api/workflows/{name}")).json()
+        assert json.dumps(back) == json.dumps(whole)
+        shown = (await http.get(f"/api/projects/recorded/workflows/{name}")).json()
+        assert json.dumps({key: shown[key] for key in whole}) == json.dumps(whole)
+        count += 1
+    assert count > 70
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+async def test_files_of_the_library_folder_are_versions(stack: Stack) -> None:
+    folder = stack.data / "shared" / "library" / "workflows"
+    folder.mkdir(parents=True)
+    for number in range(1000):
+        (folder / f"{number}.json").write_text(json.dumps(greeter(f"file-{number}", str(number))))
+    # Before what it runs, in the order of names.
+    (folder / "0000.json").write_text(json.dumps(around("of-files", "file-999", folder)))
+    async with stack.gateway(), stack.http() as http:
+        started = time.monotonic()
+        listed = (await http.get("/api/workflows", params={"limit": 5000}, timeout=120)).json()
+        assert time.monotonic() - started < 60
+        assert len(listed) == 1001
+        assert all(item["valid"] and item["version"] == 1 for item in listed)
+        (folder / "7.json").write_text(json.dumps(greeter("file-7", "seven")))
+        assert (await http.get("/api/workflows/file-7")).json() == greeter("file-7", "seven")
+        versions = (await http.get("/api/workflows/file-7/versions")).json()
+        assert [(item["author"], item["note"]) for item in versions] == [("file", "7.json")] * 2
+        deleted = await http.delete("/api/workflows/file-8", headers={"If-Match": "*"})
+        assert deleted.status_code == 204
+    async with stack.gateway(), stack.http() as http:
+        assert (await http.get("/api/workflows/file-8")).status_code == 404
+        assert (await http.get("/api/workflows/file-9")).json() == greeter("file-9", "9")
+        (folder / "9.json").unlink()
+        assert (await http.get("/api/workflows/file-9")).json() == greeter("file-9", "9")
