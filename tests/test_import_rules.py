@@ -54,7 +54,7 @@ WITHOUT_TEMPORAL = (
     *("workflows.plan", "workflows.document", "workflows.compiler"),
     *("workflows.engine.scheduler", "workflows.engine.state"),
 )
-GATEWAY_CORE = tuple(f"gateway.{name}" for name in ("runs", "events", "store", "storage"))
+GATEWAY_CORE = tuple(f"gateway.{name}" for name in ("runs", "events", "library", "store", "storage"))
 GATEWAY_SURFACE = tuple(f"gateway.{name}" for name in ("api", "realtime", "cli", "process"))
 GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process", "serve"))
 

@@ -8,9 +8,10 @@ import re
 from fastapi import Request
 
 from innkeeper.gateway.container import Container
+from innkeeper.gateway.library.documents import JsonObject
 from innkeeper.gateway.library.library import Conflict
-from innkeeper.gateway.runs.view import JsonObject, iso
-from innkeeper.gateway.store.models import VersionRow, WorkflowRow
+from innkeeper.gateway.library.lookup import StoredRow
+from innkeeper.gateway.library.view import etag, version_to_json
 from innkeeper.nodes.errors import InnkeeperError
 
 _TAG = re.compile(r'"(\d{1,18})\.(\d{1,9})"')
@@ -29,12 +30,7 @@ class VersionMismatch(InnkeeperError):
     code = "version_mismatch"
 
 
-def etag(row: WorkflowRow, version: int | None = None) -> str:
-    """Of a version of a workflow, the newest unless another one is named."""
-    return f'"{row.number}.{version or row.version}"'
-
-
-async def check_match(request: Request, container: Container, row: WorkflowRow, *, required: bool = True) -> None:
+async def check_match(request: Request, container: Container, row: StoredRow, *, required: bool = True) -> None:
     """Compare If-Match with the newest version.
 
     Raises:
@@ -53,7 +49,7 @@ async def check_match(request: Request, container: Container, row: WorkflowRow, 
         raise await mismatch(container, row, tags[0])
 
 
-async def mismatch(container: Container, row: WorkflowRow, sent: str) -> VersionMismatch:
+async def mismatch(container: Container, row: StoredRow, sent: str) -> VersionMismatch:
     """The error for a client that saw another version than `row` has."""
     match = _TAG.fullmatch(sent)
     is_of_this = match is not None and int(match[1]) == row.number
@@ -67,9 +63,7 @@ async def mismatch(container: Container, row: WorkflowRow, sent: str) -> Version
     )
 
 
-async def changed_meanwhile(
-    request: Request, container: Container, row: WorkflowRow, error: Conflict
-) -> InnkeeperError:
+async def changed_meanwhile(request: Request, container: Container, row: StoredRow, error: Conflict) -> InnkeeperError:
     """Somebody saved between our look at If-Match and our change: the same error as if she had been faster."""
     if error.code != "version_changed":
         return error
@@ -77,20 +71,6 @@ async def changed_meanwhile(
     return await mismatch(container, now, request.headers.get("if-match", "").strip())
 
 
-async def _told(container: Container, row: WorkflowRow, number: int) -> JsonObject | None:
+async def _told(container: Container, row: StoredRow, number: int) -> JsonObject | None:
     found = await container.library.versions(row, number + 1, 1)
     return version_to_json(found[0], row) if found and found[0].version == number else None
-
-
-def version_to_json(version: VersionRow, row: WorkflowRow) -> JsonObject:
-    """A version in a list."""
-    return {
-        "version": version.version,
-        "etag": etag(row, version.version),
-        "hash": version.hash,
-        "author": version.author,
-        "savedAt": iso(version.saved_at),
-        "note": version.note,
-        "valid": version.valid,
-        "published": row.published == version.version,
-    }

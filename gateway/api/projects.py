@@ -3,7 +3,7 @@ stay."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Path, Request
@@ -11,23 +11,22 @@ from fastapi.responses import Response
 
 from innkeeper.gateway.api.models.documents import Workflow
 from innkeeper.gateway.api.models.library import NewProject, Project, ProjectChange, ProjectWorkflow
-from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match, etag
+from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match
 from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.gateway.library.documents import JsonObject, with_kept_fields
 from innkeeper.gateway.library.library import Conflict, Saved
+from innkeeper.gateway.library.lookup import StoredRow
+from innkeeper.gateway.library.projects import StoredProject
+from innkeeper.gateway.library.view import document_to_json, etag, project_to_json, project_workflow_to_json
 from innkeeper.gateway.runs.admission import read_body
-from innkeeper.gateway.runs.view import iso
-from innkeeper.gateway.store.models import ProjectRow, WorkflowRow
-from innkeeper.gateway.store.runs import json_of
 
 router = APIRouter(prefix="/api/projects", tags=["projects"], default_response_class=Response)
 
 SAVE_ATTEMPTS = 20
 """Without If-Match the last writer wins, as the editor expects: whoever came between is a version before."""
-SCHEMA_VERSION = "1.0.0"
 ProjectId = Annotated[str, Path(max_length=200, description="The project's `id`.")]
 WorkflowId = Annotated[str, Path(max_length=200, description="The workflow's `id`.")]
 NO_PROJECT = {404: "project_not_found"}
@@ -101,7 +100,7 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
     project = await _project(request, project_id)
     await container.lookup.refresh()
     rows = await container.library.live(project.user_id, project.id)
-    return json_response([_listed(row) for row in rows])
+    return json_response([project_workflow_to_json(row) for row in rows])
 
 
 @router.post(
@@ -181,12 +180,12 @@ async def delete_project_workflow(project_id: ProjectId, workflow_id: WorkflowId
     return Response(status_code=204)
 
 
-async def _project(request: Request, project_id: str) -> ProjectRow:
+async def _project(request: Request, project_id: str) -> StoredProject:
     container = container_of(request)
     return await container.projects.get(container.settings.user, project_id)
 
 
-async def _workflow(request: Request, project_id: str, workflow_id: str) -> WorkflowRow:
+async def _workflow(request: Request, project_id: str, workflow_id: str) -> StoredRow:
     project = await _project(request, project_id)
     await container_of(request).lookup.refresh()
     return await container_of(request).lookup.row_in(project.user_id, project.id, workflow_id)
@@ -201,29 +200,5 @@ def _named(body: JsonObject) -> JsonObject:
 async def _document(container: Container, saved: Saved, status: int = 200) -> Response:
     """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
     row = saved.row
-    document: dict[str, Any] = orjson.loads((await container.lookup.version(row, row.version)).data)
-    told = {**document, "id": row.id, "name": row.name}
-    told |= {"createdAt": iso(row.created_at), "updatedAt": iso(row.updated_at)}
-    kept = {key: value for key, value in told.items() if value is not None or key == "previewTarget"}
-    return json_response(kept, status, {"ETag": etag(row)})
-
-
-def _listed(row: WorkflowRow) -> JsonObject:
-    told = {"id": row.id, "name": row.name, "description": row.description, "updatedAt": iso(row.updated_at)}
-    references = orjson.loads(row.references)
-    return {key: value for key, value in {**told, "referencedWorkflows": references}.items() if value is not None}
-
-
-def project_to_json(row: ProjectRow) -> JsonObject:
-    """As ComfyTavern's editor reads it: what is not set is left out."""
-    told = {
-        "id": row.id,
-        "name": row.name,
-        "description": row.description,
-        "version": SCHEMA_VERSION,
-        "schemaVersion": SCHEMA_VERSION,
-        **json_of(row.more),
-        "createdAt": iso(row.created_at),
-        "updatedAt": iso(row.updated_at),
-    }
-    return {key: value for key, value in told.items() if value is not None}
+    document = orjson.loads((await container.lookup.version(row, row.version)).data)
+    return json_response(document_to_json(document, row), status, {"ETag": etag(row)})

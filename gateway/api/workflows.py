@@ -19,18 +19,16 @@ from innkeeper.gateway.api.models.library import (
     WorkflowDiff,
     WorkflowVersion,
 )
-from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match, etag, version_to_json
+from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match
 from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import JSON, answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.gateway.library.documents import JsonObject, comparable, grouped
 from innkeeper.gateway.library.library import Conflict, Saved
-from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, Which
+from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, StoredRow, Which
+from innkeeper.gateway.library.view import etag, tags_of, version_to_json, workflow_to_json
 from innkeeper.gateway.runs.admission import read_body
-from innkeeper.gateway.runs.view import iso
-from innkeeper.gateway.store.models import WorkflowRow
-from innkeeper.gateway.store.runs import json_of
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.document.diff import differences
 
@@ -74,8 +72,8 @@ async def list_workflows(
     user = container.settings.user
     await container.lookup.refresh()
     rows = await (container.library.bin(user) if deleted else container.library.live(user, project))
-    found = [row for row in rows if project in (None, row.project_id) and (tag is None or tag in _tags(row))]
-    return json_response([summary(row) for row in found[offset : offset + limit]])
+    found = [row for row in rows if project in (None, row.project_id) and (tag is None or tag in tags_of(row))]
+    return json_response([workflow_to_json(row) for row in found[offset : offset + limit]])
 
 
 @router.post(
@@ -169,7 +167,7 @@ async def delete_workflow(workflow_id: WorkflowId, request: Request, *, project:
 async def restore_workflow(workflow_id: WorkflowId, request: Request, *, project: InProject = None) -> Response:
     container = container_of(request)
     row = await container.library.restore(container.settings.user, workflow_id, project)
-    return json_response(summary(row), headers={"ETag": etag(row)})
+    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
 
 
 @router.get(
@@ -225,7 +223,7 @@ async def publish_workflow(workflow_id: WorkflowId, request: Request, *, project
         row = await container.library.publish(row, version)
     except Conflict as error:
         raise await changed_meanwhile(request, container, row, error) from None
-    return json_response(summary(row), headers={"ETag": etag(row)})
+    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
 
 
 @router.delete(
@@ -242,7 +240,7 @@ async def unpublish_workflow(workflow_id: WorkflowId, request: Request, *, proje
         row = await container.library.unpublish(row)
     except Conflict as error:
         raise await changed_meanwhile(request, container, row, error) from None
-    return json_response(summary(row), headers={"ETag": etag(row)})
+    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
 
 
 @router.get(
@@ -283,28 +281,7 @@ async def validate_workflow(request: Request) -> Response:
     return json_response({"valid": True, "problems": [problem.to_json() for problem in checked.warnings]})
 
 
-def summary(row: WorkflowRow) -> JsonObject:
-    """A workflow in a list."""
-    told = {
-        "id": row.id,
-        "name": row.name,
-        "description": row.description,
-        "tags": _tags(row),
-        "projectId": row.project_id,
-        "version": row.version,
-        "published": row.published,
-        "valid": row.valid,
-        "interface": json_of(row.interface),
-        "createdAt": iso(row.created_at),
-        "updatedAt": iso(row.updated_at),
-        "deletedAt": iso(row.deleted_at) if row.deleted_at else None,
-        "etag": etag(row),
-    }
-    optional = ("description", "deletedAt")
-    return {key: value for key, value in told.items() if value is not None or key not in optional}
-
-
-async def _row(request: Request, workflow_id: str, project: str | None) -> WorkflowRow:
+async def _row(request: Request, workflow_id: str, project: str | None) -> StoredRow:
     container = container_of(request)
     await container.lookup.refresh()
     if project is not None:
@@ -312,7 +289,7 @@ async def _row(request: Request, workflow_id: str, project: str | None) -> Workf
     return await container.lookup.row(container.settings.user, workflow_id)
 
 
-async def _document(container: Container, row: WorkflowRow, which: Which) -> Response:
+async def _document(container: Container, row: StoredRow, which: Which) -> Response:
     stored = await container.lookup.version(row, which)
     headers = {"ETag": etag(row, stored.version.version), "Cache-Control": "private, no-cache"}
     return Response(stored.data, media_type=JSON, headers=headers)
@@ -320,7 +297,7 @@ async def _document(container: Container, row: WorkflowRow, which: Which) -> Res
 
 async def _saved(container: Container, saved: Saved, status: int = 200) -> Response:
     told = {
-        **summary(saved.row),
+        **workflow_to_json(saved.row),
         "isNewVersion": saved.is_new,
         "problems": [problem.to_json() for problem in saved.problems],
     }
@@ -345,10 +322,3 @@ def _published(body: Mapping[str, Any]) -> int | None:
     if version is not None and (type(version) is not int or not 0 < version <= MAX_VERSION):
         raise BadRequest("'version' is the number of a version, or left out for the newest")
     return version
-
-
-def _tags(row: WorkflowRow) -> list[str]:
-    with contextlib.suppress(ValueError):
-        if isinstance(tags := orjson.loads(row.tags), list):
-            return [tag for tag in tags if isinstance(tag, str)]
-    return []

@@ -17,6 +17,8 @@ from innkeeper.workflows.document.model import WorkflowDocument, load_json, pars
 DEFAULT_PROJECT = "default"
 """Holds what belongs to no project; ids are looked up here when the project of a run has none."""
 MAX_NAMED = 5
+StoredRow = WorkflowRow
+"""A stored workflow, for those who do not know the database."""
 Which = int | Literal["published", "latest"] | None
 """A version by number or by role; None: the published one, else the newest that compiled when it was saved."""
 

@@ -15,6 +15,8 @@ from innkeeper.gateway.store.runs import json_of, now_ms
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.nodes.json_values import encode_json
 
+StoredProject = ProjectRow
+"""A project, for those who do not know the database."""
 MAX_ID_CHARS = 100
 MAX_MORE_BYTES = 100_000
 SERVER_FIELDS = frozenset({"id", "name", "description", "createdAt", "updatedAt"})

@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.events.fence import INTERRUPTING
 from innkeeper.gateway.events.worker_socket import WorkerSockets
+from innkeeper.gateway.moments import from_iso, iso
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.completion_watch import CompletionWatcher
 from innkeeper.gateway.runs.open_runs import OpenRuns
@@ -40,8 +41,6 @@ from innkeeper.gateway.runs.view import (
     JsonObject,
     RunView,
     for_clients,
-    from_iso,
-    iso,
     nodes_for_clients,
 )
 from innkeeper.gateway.store.models import RunRow

@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, TooManyRuns, shown
 from innkeeper.gateway.events.activity import Activity
 from innkeeper.gateway.events.fence import INTERRUPTING
+from innkeeper.gateway.moments import iso
 from innkeeper.gateway.runs.admission import body_hash, interface_of, key_hash
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
@@ -26,7 +27,7 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.stuck_runs import Stuck, StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.termination import Terminator
-from innkeeper.gateway.runs.view import JsonObject, iso, nodes_for_clients
+from innkeeper.gateway.runs.view import JsonObject, nodes_for_clients
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import ENDED, NewRun, RunStore, json_list, lineage, now_ms, stored_result
 from innkeeper.nodes.errors import RunError, RunNotActive, RunNotFound, RunStillActive

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
 from innkeeper.gateway.events.activity import Activity
+from innkeeper.gateway.moments import iso
 from innkeeper.nodes.call import is_blob
 
 JsonObject = dict[str, Any]
@@ -179,17 +179,6 @@ _END: dict[str, Callable[[Mapping[str, Any]], JsonObject]] = {
     },
     "NODE_INTERRUPTED": lambda payload: {"status": "interrupted"},
 }
-
-
-def iso(milliseconds: int) -> str:
-    """A moment of ours as clients see it: ISO 8601 in UTC with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(milliseconds / 1000, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def from_iso(text: str) -> int:
-    """Milliseconds since 1970 of an ISO 8601 moment."""
-    return round(datetime.datetime.fromisoformat(text).timestamp() * 1000)
 
 
 # --- what clients see of values -----------------------------------------------------------------------------------

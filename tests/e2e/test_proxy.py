@@ -6,14 +6,10 @@ Each needs its program on PATH (`caddy`, `nginx`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
-import shutil
-import socket
 import ssl
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ from websockets.asyncio.client import connect
 
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.temporal_server import free_port
+from tests.e2e.proxies import program, replaced, running
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "proxy"
@@ -78,9 +75,9 @@ def caddy_command(folder: Path, port: int, gateway: str) -> list[str]:
     """What a machine of its own would not need: another port, a certificate that no authority gives."""
     text = (EXAMPLES / "Caddyfile").read_text()
     certificate, key = make_certificate(folder)
-    text = _replaced(text, f"{NAME} {{", f"{NAME}:{port} {{\n\ttls {certificate} {key}")
+    text = replaced(text, f"{NAME} {{", f"{NAME}:{port} {{\n\ttls {certificate} {key}")
     file = folder / "Caddyfile"
-    file.write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + _replaced(text, "127.0.0.1:8090", gateway))
+    file.write_text("{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + replaced(text, "127.0.0.1:8090", gateway))
     return ["caddy", "run", "--adapter", "caddyfile", "--config", str(file)]
 
 
@@ -93,7 +90,7 @@ def nginx_command(folder: Path, port: int, gateway: str) -> list[str]:
         "/var/log/nginx/": f"{folder}/",
         "127.0.0.1:8090": gateway,
     }.items():
-        text = _replaced(text, old, new)
+        text = replaced(text, old, new)
     (folder / "innkeeper.conf").write_text(text)
     paths = "".join(
         f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -103,34 +100,8 @@ def nginx_command(folder: Path, port: int, gateway: str) -> list[str]:
     return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")]
 
 
-def _replaced(text: str, old: str, new: str) -> str:
-    assert old in text, f"the example has no {old!r} any more"
-    return text.replace(old, new)
-
-
 COMMANDS = {"caddy": caddy_command, "nginx": nginx_command}
-INSTALLED = [name for name in COMMANDS if shutil.which(name)]
-
-
-@contextlib.contextmanager
-def running(command: list[str], port: int, folder: Path) -> Iterator[None]:
-    """A proxy until the block ends; it listens when the block begins."""
-    environment = {"PATH": "/usr/sbin:/usr/bin", "HOME": str(folder)}
-    with subprocess.Popen([str(shutil.which(command[0])), *command[1:]], env=environment, stderr=subprocess.PIPE) as it:
-        try:
-            deadline = time.monotonic() + 20
-            while not _listens(port):
-                assert it.poll() is None, it.stderr and it.stderr.read()
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            yield
-        finally:
-            it.kill()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+INSTALLED = [name for name in COMMANDS if program(name)]
 
 
 @pytest.fixture(scope="module")
