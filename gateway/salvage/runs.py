@@ -18,15 +18,16 @@ ENDED = frozenset({"complete", "error", "interrupted"})
 _MODEL_ORDER = (
     *("number", "id", "user_id", "workflow_id", "workflow_name", "status", "interrupt_requested", "interrupted_at"),
     *("terminate", "paused", "sealed", "submitted_at", "started_at", "ended_at", "key_hash", "body_hash", "plan"),
-    *("interface", "warnings", "result", "plan_hash", "rerun", "preview"),
+    *("interface", "warnings", "result", "plan_hash", "rerun", "preview", "over_socket"),
 )
 _FORCE, _RERUNS = ("interrupted_at", "terminate"), ("plan_hash", "rerun", "preview")
-_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS))
-_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in _FORCE), *_FORCE)
-_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE))
+_SOCKET = ("over_socket",)
+_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS, *_SOCKET))
+_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in (*_FORCE, *_SOCKET)), *_FORCE, *_SOCKET)
+_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE, *_SOCKET))
 """Of files that were made by this version, and by earlier ones: what came later stands at their end."""
-_COUNTS = frozenset({17, 18, 21, 23})
-_FLAGS = ("interrupt_requested", "terminate", "paused", "sealed", "preview")
+_COUNTS = frozenset({17, 18, 21, 23, 24})
+_FLAGS = ("interrupt_requested", "terminate", "paused", "sealed", "preview", "over_socket")
 _TIMES = ("interrupted_at", "submitted_at", "started_at", "ended_at")
 _TEXTS = ("workflow_id", "workflow_name", "key_hash", "body_hash", "plan_hash")
 _JSON: Mapping[str, tuple[type, str | None]] = {

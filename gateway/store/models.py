@@ -43,6 +43,7 @@ class RunRow(Base):
         plan_hash: Blob of the compiled plan, kept so that later runs can take over from this one.
         rerun: JSON of what it took over from an earlier run (`gateway/runs/reruns.py`).
         preview: It showed what a change would do; lists leave it out.
+        over_socket: It was submitted over a client's WebSocket; versions before 0006 did not note that.
     """
 
     __tablename__ = "runs"
@@ -76,6 +77,7 @@ class RunRow(Base):
     plan_hash: Mapped[str | None] = mapped_column(String(64))
     rerun: Mapped[str | None] = mapped_column(Text)
     preview: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    over_socket: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
 
 class BroadcastRow(Base):
