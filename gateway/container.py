@@ -22,8 +22,9 @@ from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.metrics import Metrics
 from innkeeper.gateway.process.data_dir import DataDir
-from innkeeper.gateway.realtime.client_socket import ClientSockets
+from innkeeper.gateway.realtime.client_socket import ClientSockets, SocketServices
 from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.realtime.whole_values import WholeValues
 from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
@@ -31,11 +32,13 @@ from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.pausing import RunControl
+from innkeeper.gateway.runs.refusals import Refusals
 from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.retention import Retention
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.signing_client import SigningClient
+from innkeeper.gateway.runs.socket_runs import SocketRuns
 from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.termination import Terminator
@@ -179,7 +182,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         lambda run: writer.state_in_memory(run),
         on_idle=lambda: launcher.wake() if settings.max_concurrent_runs is not None else None,
     )
-    writer = LogWriter(log, hub, observers=[audit, open_runs.observe], metrics=metrics)
+    socket_runs = SocketRuns()
+    for run, user in await store.open_over_socket():
+        socket_runs.add(run, user)
+    writer = LogWriter(log, hub, observers=[audit, open_runs.observe, socket_runs.observe], metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
     workflows = WorkflowFiles.of(data.root)
@@ -237,10 +243,21 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         terminator=terminator,
         open_runs=open_runs,
         stuck_runs=stuck_runs,
+        socket_runs=socket_runs,
         max_waiting_runs=settings.max_waiting_runs,
     )
     garbage_collector, retention = _cleaning(settings, data, runs)
-    clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
+    clients = ClientSockets(
+        SocketServices(
+            runs=runs,
+            refusals=Refusals(store, run_log, finisher),
+            reader=reader,
+            values=WholeValues(blobs),
+            socket_runs=socket_runs,
+            user=settings.user,
+            send_timeout_s=settings.send_timeout_s,
+        )
+    )
     return Container(
         settings=settings,
         catalogue=catalogue,
