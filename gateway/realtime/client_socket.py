@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ BURST_MESSAGES = 200
 MESSAGES_PER_S = 50.0
 CLOSE_TIMEOUT_S = 5.0
 GOING_AWAY = 1012
+_SUBMISSION = re.compile(r'\s*\{\s*"type"\s*:\s*"PROMPT_REQUEST"')
 UNHANDLED = frozenset({"load_workflow", "save_workflow", "list_workflows", "get_node_definitions", "reload_backend"})
 
 
@@ -165,11 +167,14 @@ class _Client:
             await self._handle(message.get("text") or message.get("bytes") or b"")
 
     async def _handle(self, data: str | bytes) -> None:
-        about: dict[str, Any] = {}
         try:
             frame = _parse(data)
-            payload = frame["payload"]
-            about = _about(payload)
+        except BadRequest as error:
+            await (self._refuse({}, error) if _is_plain_submission(data) else self._send_error(error, {}))
+            return
+        payload = frame["payload"]
+        about = _about(payload)
+        try:
             await self._handler(frame["type"])(payload, about)
         except Exception as error:
             await self._send_error(error, about)
@@ -202,6 +207,7 @@ class _Client:
 
     async def _refuse(self, payload: Mapping[str, Any], error: Exception) -> None:
         """Tell a client that would not know what an `error` is about: its request becomes a run that ends at once."""
+        self._subscriptions.stop_overhearing()
         refusal = await self._services.refusals.record(payload, self._services.user, error)
         if refusal.is_kept:
             await self._accept(Accepted(refusal.run), {})
@@ -233,6 +239,12 @@ class _Client:
     async def _button_click(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         node, button = str(payload.get("nodeId"))[:200], str(payload.get("buttonName"))[:200]
         logger.info("button %s", button, extra={"event": "button_click", "node": node})
+
+
+def _is_plain_submission(data: str | bytes) -> bool:
+    """Is this, though it cannot be read, a PROMPT_REQUEST without `requestId`, as ComfyTavern's editor writes it?"""
+    text = data if isinstance(data, str) else data.decode(errors="replace")
+    return _SUBMISSION.match(text) is not None and '"requestId"' not in text
 
 
 def _parse(data: str | bytes) -> dict[str, Any]:

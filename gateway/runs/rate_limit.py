@@ -17,8 +17,11 @@ class RateLimit:
         self._at = clock()
 
     def take(self) -> bool:
-        """Count one more; False when it is one too many. What is refused counts, too."""
+        """Count one more; False, and nothing counted, when it is one too many."""
         now = self._clock()
-        self._credit = min(self._burst, self._credit + (now - self._at) * self._per_s) - 1
+        self._credit = min(self._burst, self._credit + (now - self._at) * self._per_s)
         self._at = now
-        return self._credit >= 0
+        if self._credit < 1:
+            return False
+        self._credit -= 1
+        return True

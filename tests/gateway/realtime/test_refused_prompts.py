@@ -105,6 +105,22 @@ async def test_any_other_refusal_ends_its_run_with_the_reason(shared: Any, body:
     assert events[0]["payload"]["errorInfo"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [("[]", "bad_request"), ('{"nodes": NaN}', "malformed_json"), ("[" * 500 + "]" * 500, "document_too_deep")],
+)
+async def test_submission_that_cannot_be_read_ends_its_run_unless_it_has_a_request_id(
+    shared: Any, payload: str, code: str
+) -> None:
+    async with socket_to(shared.ws_url) as socket:
+        await socket.send('{"type": "PROMPT_REQUEST", "payload": ' + payload + "}")
+        run = (await hear(socket, "PROMPT_ACCEPTED_RESPONSE"))["payload"]["promptId"]
+        (event,) = await hear_run(socket, run)
+        assert event["payload"]["errorInfo"]["code"] == code
+        await socket.send('{"type": "PROMPT_REQUEST", "requestId": "r", "payload": ' + payload + "}")
+        assert (await hear(socket, "error"))["payload"]["code"] == code
+
+
 async def test_flood_of_refused_graphs_is_answered_but_not_kept(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refusals, "BURST", 1)
     monkeypatch.setattr(refusals, "PER_S", 0.0)
