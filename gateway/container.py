@@ -26,8 +26,9 @@ from innkeeper.gateway.library.lookup import WorkflowLookup
 from innkeeper.gateway.library.projects import Projects
 from innkeeper.gateway.metrics import Metrics
 from innkeeper.gateway.process.data_dir import DataDir
-from innkeeper.gateway.realtime.client_socket import ClientSockets
+from innkeeper.gateway.realtime.client_socket import ClientSockets, SocketServices
 from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.realtime.whole_values import WholeValues
 from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
@@ -35,11 +36,13 @@ from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.pausing import RunControl
+from innkeeper.gateway.runs.refusals import Refusals
 from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.retention import Retention
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.signing_client import SigningClient
+from innkeeper.gateway.runs.socket_runs import SocketRuns
 from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.termination import Terminator
@@ -187,7 +190,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         lambda run: writer.state_in_memory(run),
         on_idle=lambda: launcher.wake() if settings.max_concurrent_runs is not None else None,
     )
-    writer = LogWriter(log, hub, observers=[audit, open_runs.observe], metrics=metrics)
+    socket_runs = SocketRuns()
+    for run, user in await store.open_over_socket():
+        socket_runs.add(run, user)
+    writer = LogWriter(log, hub, observers=[audit, open_runs.observe, socket_runs.observe], metrics=metrics)
     await writer.start()
     stack.push_async_callback(writer.stop)
     lookup = WorkflowLookup(data.workflows)
@@ -249,10 +255,21 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         terminator=terminator,
         open_runs=open_runs,
         stuck_runs=stuck_runs,
+        socket_runs=socket_runs,
         max_waiting_runs=settings.max_waiting_runs,
     )
     garbage_collector, retention = _cleaning(settings, data, runs, library)
-    clients = ClientSockets(runs, reader, user=settings.user, send_timeout_s=settings.send_timeout_s)
+    clients = ClientSockets(
+        SocketServices(
+            runs=runs,
+            refusals=Refusals(store, run_log, finisher),
+            reader=reader,
+            values=WholeValues(blobs),
+            socket_runs=socket_runs,
+            user=settings.user,
+            send_timeout_s=settings.send_timeout_s,
+        )
+    )
     return Container(
         settings=settings,
         catalogue=catalogue,

@@ -131,6 +131,13 @@ def body_of(error: InnkeeperError) -> dict[str, Any]:
     return body
 
 
+def told_of(error: Exception) -> dict[str, Any]:
+    """What a client is told of any error. One that is a fault of ours is logged, and only its reference is told."""
+    if isinstance(error, InnkeeperError) and status_of(error) != 500:
+        return body_of(error)
+    return internal_error(error)
+
+
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     body = orjson.dumps(content, default=str)
     return Response(body, status, dict(headers or {}), media_type="application/json")

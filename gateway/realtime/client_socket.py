@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -17,16 +18,19 @@ from innkeeper.gateway.errors import (
     WS_TOO_MANY,
     WS_TOO_SLOW,
     BadRequest,
-    body_of,
-    internal_error,
     shown,
-    status_of,
+    told_of,
 )
 from innkeeper.gateway.realtime.reader import EventReader
 from innkeeper.gateway.realtime.send_queue import SendQueue
-from innkeeper.gateway.runs.service import Runs
+from innkeeper.gateway.realtime.subscriptions import Subscriptions
+from innkeeper.gateway.realtime.whole_values import WholeValues
+from innkeeper.gateway.runs.rate_limit import RateLimit
+from innkeeper.gateway.runs.refusals import Refusals
+from innkeeper.gateway.runs.service import Accepted, Runs
+from innkeeper.gateway.runs.socket_runs import SocketRuns
 from innkeeper.gateway.store.runs import now_ms
-from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
+from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.document.model import load_json
 
 logger = logging.getLogger("innkeeper.gateway.clients")
@@ -38,17 +42,28 @@ BURST_MESSAGES = 200
 MESSAGES_PER_S = 50.0
 CLOSE_TIMEOUT_S = 5.0
 GOING_AWAY = 1012
+_SUBMISSION = re.compile(r'\s*\{\s*"type"\s*:\s*"PROMPT_REQUEST"')
 UNHANDLED = frozenset({"load_workflow", "save_workflow", "list_workflows", "get_node_definitions", "reload_backend"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SocketServices:
+    """What every client connection works with."""
+
+    runs: Runs
+    refusals: Refusals
+    reader: EventReader
+    values: WholeValues
+    socket_runs: SocketRuns
+    user: str
+    send_timeout_s: float
 
 
 class ClientSockets:
     """All client connections of this gateway."""
 
-    def __init__(self, runs: Runs, reader: EventReader, *, user: str, send_timeout_s: float) -> None:
-        self._runs = runs
-        self._reader = reader
-        self._user = user
-        self._send_timeout_s = send_timeout_s
+    def __init__(self, services: SocketServices) -> None:
+        self._services = services
         self._clients: set[_Client] = set()
 
     @property
@@ -61,7 +76,7 @@ class ClientSockets:
         if len(self._clients) >= MAX_CLIENTS:
             await websocket.close(WS_TOO_MANY, f"{MAX_CLIENTS} clients are connected: try again later")
             return
-        client = _Client(websocket, self._runs, self._reader, user=self._user, send_timeout_s=self._send_timeout_s)
+        client = _Client(websocket, self._services)
         self._clients.add(client)
         try:
             await client.serve()
@@ -79,20 +94,14 @@ class ClientSockets:
 
 
 class _Client:
-    def __init__(
-        self, websocket: WebSocket, runs: Runs, reader: EventReader, *, user: str, send_timeout_s: float
-    ) -> None:
+    def __init__(self, websocket: WebSocket, services: SocketServices) -> None:
         self._websocket = websocket
-        self._runs = runs
-        self._reader = reader
-        self._user = user
-        self._send_timeout_s = send_timeout_s
-        self.send_queue = SendQueue(self._send, reader)
-        self._subscriptions: dict[str, asyncio.Task[None]] = {}
+        self._services = services
+        self.send_queue = SendQueue(self._send, services.reader)
+        self._subscriptions = Subscriptions(self.send_queue, services.reader, services.values, self._send_error)
         self._closing = False
         self._closed = asyncio.Event()
-        self._credit = float(BURST_MESSAGES)
-        self._credit_at = time.monotonic()
+        self._rate = RateLimit(BURST_MESSAGES, MESSAGES_PER_S)
         self._handlers: dict[str, Callable[[dict[str, Any], dict[str, Any]], Awaitable[None]]] = {
             "PROMPT_REQUEST": self._prompt_request,
             "INTERRUPT_REQUEST": self._interrupt_request,
@@ -105,11 +114,12 @@ class _Client:
         reading = asyncio.create_task(self._take_messages())
         writing = asyncio.create_task(self.send_queue.run())
         closing = asyncio.create_task(self._closed.wait())
+        self._subscriptions.overhear(self._services.socket_runs, self._services.user)
         try:
             await asyncio.wait({reading, writing, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._closing = True
-            tasks = [reading, writing, closing, *self._subscriptions.values()]
+            tasks = [reading, writing, closing, *self._subscriptions.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -119,7 +129,7 @@ class _Client:
     async def _send(self, texts: Iterable[str]) -> None:
         """Send messages in order. A client that takes none for too long is sent away; its place is not lost."""
         try:
-            async with asyncio.timeout(self._send_timeout_s):
+            async with asyncio.timeout(self._services.send_timeout_s):
                 for text in texts:
                     if self._closing:
                         return
@@ -140,8 +150,8 @@ class _Client:
         # Only now: this wakes `serve`, which cancels whoever called us.
         self._closed.set()
 
-    async def _send_error(self, error: InnkeeperError, about: Mapping[str, Any]) -> None:
-        body = internal_error(error) if status_of(error) == 500 else body_of(error)
+    async def _send_error(self, error: Exception, about: Mapping[str, Any]) -> None:
+        body = told_of(error)
         await self.send_queue.put([_frame("error", {"message": body.pop("error"), **body, **about})])
 
     # --- receiving ------------------------------------------------------------------------------------------------
@@ -151,29 +161,23 @@ class _Client:
             message = await self._websocket.receive()
             if message["type"] == "websocket.disconnect":
                 return
-            if not self._may_speak():
+            if not self._rate.take():
                 await self.close(WS_TOO_FAST, f"more than {MESSAGES_PER_S:g} messages per second")
                 return
             await self._handle(message.get("text") or message.get("bytes") or b"")
 
-    def _may_speak(self) -> bool:
-        now = time.monotonic()
-        self._credit = min(BURST_MESSAGES, self._credit + (now - self._credit_at) * MESSAGES_PER_S) - 1
-        self._credit_at = now
-        return self._credit >= 0
-
     async def _handle(self, data: str | bytes) -> None:
-        about: dict[str, Any] = {}
         try:
             frame = _parse(data)
-            payload = frame["payload"]
-            about = _about(frame, payload)
+        except BadRequest as error:
+            await (self._refuse({}, error) if _is_plain_submission(data) else self._send_error(error, {}))
+            return
+        payload = frame["payload"]
+        about = _about(payload)
+        try:
             await self._handler(frame["type"])(payload, about)
-        except InnkeeperError as error:
-            await self._send_error(error, about)
         except Exception as error:
-            body = internal_error(error)
-            await self.send_queue.put([_frame("error", {"message": body.pop("error"), **body, **about})])
+            await self._send_error(error, about)
 
     def _handler(self, kind: str) -> Callable[[dict[str, Any], dict[str, Any]], Awaitable[None]]:
         handler = self._handlers.get(kind)
@@ -186,60 +190,61 @@ class _Client:
     # --- messages -------------------------------------------------------------------------------------------------
 
     async def _prompt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
-        accepted = await self._runs.submit(payload, self._user)
+        self._subscriptions.stop_overhearing()
+        try:
+            accepted = await self._services.runs.submit(payload, self._services.user, over_socket=True)
+        except Exception as error:
+            if payload.get("requestId") is not None:
+                raise
+            await self._refuse(payload, error)
+            return
         echo = {"requestId": about["requestId"]} if "requestId" in about else {}
+        await self._accept(accepted, echo)
+
+    async def _accept(self, accepted: Accepted, echo: Mapping[str, Any]) -> None:
         await self.send_queue.put([_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
-        self._follow(accepted.run, 0, batch=False)
+        self._subscriptions.follow(accepted.run, 0)
+
+    async def _refuse(self, payload: Mapping[str, Any], error: Exception) -> None:
+        """Tell a client that would not know what an `error` is about: its request becomes a run that ends at once."""
+        self._subscriptions.stop_overhearing()
+        refusal = await self._services.refusals.record(payload, self._services.user, error)
+        if refusal.is_kept:
+            await self._accept(Accepted(refusal.run), {})
+            return
+        accepted = _frame("PROMPT_ACCEPTED_RESPONSE", Accepted(refusal.run).to_json())
+        await self.send_queue.put([accepted, *(_frame(*event) for event in refusal.events())])
 
     async def _interrupt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
-        await self._runs.interrupt(_required_text(payload, "promptId"))
+        await self._services.runs.interrupt(_required_text(payload, "promptId"))
 
     async def _subscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        self._subscriptions.stop_overhearing()
+        self._subscriptions.whole_values = False
         run, after, log_id = _required_text(payload, "promptId"), payload.get("after", 0), payload.get("logId")
         if type(after) is not int or after < 0:
             raise BadRequest("'after' must be the seq of the last event you have, or 0")
         if run not in self._subscriptions and len(self._subscriptions) >= MAX_SUBSCRIPTIONS:
             raise BadRequest(f"one socket follows at most {MAX_SUBSCRIPTIONS} runs", code="too_many_subscriptions")
-        place = await self._reader.place(run, after, log_id if isinstance(log_id, str) else None)
-        self._stop_following(run)
+        place = await self._services.reader.place(run, after, log_id if isinstance(log_id, str) else None)
+        self._subscriptions.stop(run)
         told = {"promptId": run, "logId": place.log_id, "after": place.after, "lastSeq": place.last_seq}
         # Through the queue: what an earlier subscription still sends comes before it.
         await self.send_queue.put([_frame("SUBSCRIBED", told)])
-        self._follow(run, place.after, batch=payload.get("batch") is True)
+        self._subscriptions.follow(run, place.after, batch=payload.get("batch") is True)
 
     async def _unsubscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
-        self._stop_following(_required_text(payload, "promptId"))
+        self._subscriptions.stop(_required_text(payload, "promptId"))
 
     async def _button_click(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         node, button = str(payload.get("nodeId"))[:200], str(payload.get("buttonName"))[:200]
         logger.info("button %s", button, extra={"event": "button_click", "node": node})
 
-    # --- following ------------------------------------------------------------------------------------------------
 
-    def _follow(self, run: str, after: int, *, batch: bool) -> None:
-        self._stop_following(run)
-        task = asyncio.create_task(self._pump(run, after, batch))
-        self._subscriptions[run] = task
-
-        def forget(done: asyncio.Task[None]) -> None:
-            if self._subscriptions.get(run) is done:
-                del self._subscriptions[run]
-
-        task.add_done_callback(forget)
-
-    def _stop_following(self, run: str) -> None:
-        task = self._subscriptions.pop(run, None)
-        if task is not None:
-            task.cancel()
-
-    async def _pump(self, run: str, after: int, batch: bool) -> None:
-        """Send a run's events. The cursor only moves on when a page was taken: no queue grows here."""
-        try:
-            async with contextlib.aclosing(self._reader.follow(run, after)) as pages:
-                async for page in pages:
-                    await self.send_queue.put([frame for _, frame in page], batch=batch)
-        except InnkeeperError as error:
-            await self._send_error(error, {"promptId": run})
+def _is_plain_submission(data: str | bytes) -> bool:
+    """Is this, though it cannot be read, a PROMPT_REQUEST without `requestId`, as ComfyTavern's editor writes it?"""
+    text = data if isinstance(data, str) else data.decode(errors="replace")
+    return _SUBMISSION.match(text) is not None and '"requestId"' not in text
 
 
 def _parse(data: str | bytes) -> dict[str, Any]:
@@ -252,13 +257,13 @@ def _parse(data: str | bytes) -> dict[str, Any]:
     payload = frame.get("payload")
     if payload is not None and not isinstance(payload, dict):
         raise BadRequest("'payload' must be an object")
-    return {**frame, "payload": payload or {}}
+    beside = {"requestId": frame["requestId"]} if "requestId" in frame else {}
+    return {**frame, "payload": {**(payload or {}), **beside}}
 
 
-def _about(frame: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+def _about(payload: Mapping[str, Any]) -> dict[str, Any]:
     """What an answer is about, as the client called it."""
-    named = {**payload, "requestId": frame.get("requestId", payload.get("requestId"))}
-    about = {key: named.get(key) for key in ("promptId", "requestId")}
+    about = {key: payload.get(key) for key in ("promptId", "requestId")}
     return {key: name for key, name in about.items() if isinstance(name, str) and len(name) <= MAX_NAME_CHARS}
 
 

@@ -58,6 +58,8 @@ CALL_TIMEOUT = timedelta(seconds=5)
 FORCED_FLUSH_S = 2.0
 """A run is ended by force because something hangs: its workers get less time to send what they hold."""
 RETELLINGS = 30
+REFUSED_S = 2.0
+"""How long the answer to a refused submission waits for the log."""
 
 
 class RunFinisher:
@@ -118,9 +120,16 @@ class RunFinisher:
         """Close a run that Temporal never had."""
 
         async def close(run: str) -> None:
-            await self._close(await self._row(run), outcome)
+            # An earlier process may have got so far; what it told and kept says more than `outcome` can by now.
+            if not await self._was_closed(run):
+                await self._close(await self._row(run), outcome)
 
         self._spawn(run, close)
+
+    async def close_refused(self, run: str, outcome: RunOutcome) -> None:
+        """Close a run that was refused; returns when that is done, or is going to take long."""
+        self.close_unstarted(run, outcome)
+        await asyncio.wait({self._tasks[run]}, timeout=REFUSED_S)
 
     def end_by_force(self, run: str) -> None:
         """Close a run as interrupted at once, whatever Temporal says of it. The store has the request already."""
@@ -278,15 +287,17 @@ class RunFinisher:
     async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
         interface: JsonObject | None = json_of(row.interface).get("outputs")
-        view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
+        if outcome.is_refused:
+            view = await self._run_log.view(run)
+        else:
+            view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
         if interface is None:  # its row was damaged: what the engine gives is all that is known
             outputs = shown = dict(outcome.outputs or {})
         else:
             outputs = interface_outputs(interface, outcome, view)
             shown = announced(interface, outputs, outcome.nodes)
-        await self._run_log.complete_missing(
-            run, list(missing_facts(outcome, view)), None if outcome.status == "interrupted" else shown
-        )
+        has_outputs = outcome.status != "interrupted" and not outcome.is_refused
+        await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown if has_outputs else None)
         view = await self._run_log.view(run)
         result = full_result(row, outcome, view, outputs)
         self._open_runs.closing(run)
@@ -294,7 +305,8 @@ class RunFinisher:
         await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result)
         await self._run_log.end(run, outcome.status, result.get("errorInfo"))
         self._sealed(run)
-        self.closed[outcome.status] = self.closed.get(outcome.status, 0) + 1
+        if not outcome.is_refused:
+            self.closed[outcome.status] = self.closed.get(outcome.status, 0) + 1
 
     def _sealed(self, run: str) -> None:
         """Note that nothing is left to do, soon and for many runs at once: without the note it is only done again."""

@@ -36,12 +36,14 @@ class RunOutcome:
         outputs: Interface outputs; None when the engine could not tell.
         nodes: The node table; empty when the engine could not tell.
         error: Why the run as a whole failed, apart from its nodes.
+        is_refused: It could not even begin: no worker knows of it, and it has no outputs.
     """
 
     status: str
     outputs: JsonObject | None = None
     nodes: dict[str, JsonObject] = field(default_factory=dict)
     error: JsonObject | None = None
+    is_refused: bool = False
 
 
 LOST = RunOutcome(

@@ -13,6 +13,7 @@ import orjson
 from innkeeper.gateway.errors import BadRequest, shown
 from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.runs.admission import Admission, Checked, Source
+from innkeeper.gateway.runs.live_preview import is_live_preview, with_plain_inputs
 from innkeeper.gateway.runs.outcome import fact_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
@@ -87,6 +88,8 @@ class Reruns:
             BaseUnusable: It cannot be taken as a base.
         """
         asked = read_request(body)
+        if is_live_preview(body):
+            body = with_plain_inputs(body)
         if asked.is_plain:
             return Admitted(await self._admission.admit(body, user))
         row = await self._row(asked.base, user) if asked.base else None
@@ -99,7 +102,10 @@ class Reruns:
         plan = checked.compiled.plan
         entries = await self._entries(row, before) if row and before else {}
         base = Base(before, entries) if before else None
-        taken = await asyncio.to_thread(plan_reuse, plan, base, asked.request, self._is_unsafe(plan))
+        request = asked.request
+        if request.preview and base is None:
+            request = replace(request, from_nodes=tuple(plan.by_id))  # there is nothing to be changed: show all of it
+        taken = await asyncio.to_thread(plan_reuse, plan, base, request, self._is_unsafe(plan))
         seeds = await self._store_seeds(taken, entries)
         return Admitted(checked, _written(asked, taken, seeds))
 
@@ -118,8 +124,8 @@ class Reruns:
     async def _plan(self, row: RunRow) -> RunPlan:
         if row.plan_hash is None:
             raise BaseUnusable(
-                f"run {row.id!r} is from a version that did not keep what it ran, or was restored after damage: "
-                "nothing can be taken over; run the workflow anew"
+                f"run {row.id!r} was refused, is from a version that did not keep what it ran, or was restored after "
+                "damage: nothing can be taken over; run the workflow anew"
             )
         try:
             plan = RunPlan.decode(await self._blobs.get(row.plan_hash))
@@ -234,6 +240,7 @@ def read_request(body: Mapping[str, Any]) -> Asked:
     if base is not None and not (isinstance(base, str) and 0 < len(base) <= MAX_ID_CHARS):
         raise BadRequest("'baseRun' must be the id of a run")
     preview, no_cache = _flag(body, "preview"), _flag(body, "noCache")
+    is_live = is_live_preview(body) and not base and not preview
     changed, start, targets = (_names(body, key) for key in ("changed", "fromNode", "targets"))
     if preview and not (base and changed):
         raise BadRequest("a preview needs 'baseRun', and in 'changed' the node that was changed")
@@ -243,7 +250,7 @@ def read_request(body: Mapping[str, Any]) -> Asked:
         raise BadRequest("'changed' is for previews: add \"preview\": true, or use 'fromNode'")
     if start and not base:
         raise BadRequest("'fromNode' needs 'baseRun': without a run to start from, everything runs anyway")
-    return Asked(base, RerunRequest(changed or start, targets, preview), no_cache)
+    return Asked(base, RerunRequest(changed or start, targets, preview or is_live), no_cache)
 
 
 def _flag(body: Mapping[str, Any], key: str) -> bool:

@@ -24,6 +24,7 @@ from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.reruns import Reruns, answer_of
 from innkeeper.gateway.runs.run_log import RunLog
+from innkeeper.gateway.runs.socket_runs import SocketRuns
 from innkeeper.gateway.runs.stuck_runs import Stuck, StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.termination import Terminator
@@ -82,6 +83,7 @@ class Runs:
         terminator: Terminator,
         open_runs: OpenRuns,
         stuck_runs: StuckRuns,
+        socket_runs: SocketRuns,
         max_waiting_runs: int,
     ) -> None:
         self._store = store
@@ -93,16 +95,20 @@ class Runs:
         self._terminator = terminator
         self._open_runs = open_runs
         self._stuck_runs = stuck_runs
+        self._socket_runs = socket_runs
         self._max_waiting_runs = max_waiting_runs
         self._telling: set[asyncio.Task[None]] = set()
 
     # --- submitting -----------------------------------------------------------------------------------------------
 
-    async def submit(self, body: JsonObject, user: str, key: str | None = None) -> Accepted:
+    async def submit(
+        self, body: JsonObject, user: str, key: str | None = None, *, over_socket: bool = False
+    ) -> Accepted:
         """Compile and start a run; what was accepted is durable.
 
         Args:
             key: The client's Idempotency-Key: the same key and body give the same run.
+            over_socket: Sockets that come later are told how it ends.
 
         Raises:
             InvalidWorkflow, IdempotencyMismatch, EngineAway, LogUnavailable, NotFound, TooManyRuns.
@@ -131,6 +137,7 @@ class Runs:
             body_hash=body_digest if key else None,
             plan_hash=await self._reruns.keep_plan(compiled.encoded),
             rerun=admitted.rerun,
+            over_socket=over_socket,
             project_id=admitted.checked.source.project,
             workflow_version=admitted.checked.source.version,
             versions=admitted.checked.source.versions,
@@ -140,6 +147,8 @@ class Runs:
             earlier = await self._store.by_key(user, key_digest or "")
             assert earlier is not None
             return _same_run(earlier, body_digest)
+        if over_socket:
+            self._socket_runs.add(row.id, user)
         await self._launcher.start(row)
         return Accepted.of(row)
 

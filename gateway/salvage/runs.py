@@ -18,17 +18,17 @@ ENDED = frozenset({"complete", "error", "interrupted"})
 _MODEL_ORDER = (
     *("number", "id", "user_id", "workflow_id", "workflow_name", "status", "interrupt_requested", "interrupted_at"),
     *("terminate", "paused", "sealed", "submitted_at", "started_at", "ended_at", "key_hash", "body_hash", "plan"),
-    *("interface", "warnings", "result", "plan_hash", "rerun", "preview"),
+    *("interface", "warnings", "result", "plan_hash", "rerun", "preview", "over_socket"),
     *("project_id", "workflow_version", "versions"),
 )
 _FORCE, _RERUNS = ("interrupted_at", "terminate"), ("plan_hash", "rerun", "preview")
-_LIBRARY = ("project_id", "workflow_version", "versions")
-_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS, *_LIBRARY))
-_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in (*_FORCE, *_LIBRARY)), *_FORCE, *_LIBRARY)
-_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE, *_LIBRARY))
+_LATER = ("over_socket", "project_id", "workflow_version", "versions")
+_OLDEST = tuple(name for name in _MODEL_ORDER if name not in (*_FORCE, "paused", *_RERUNS, *_LATER))
+_BEFORE_FORCE = (*(name for name in _MODEL_ORDER if name not in (*_FORCE, *_LATER)), *_FORCE, *_LATER)
+_ORDERS = (_MODEL_ORDER, _BEFORE_FORCE, (*_OLDEST, "paused", *_RERUNS, *_FORCE, *_LATER))
 """Of files that were made by this version, and by earlier ones: what came later stands at their end."""
-_COUNTS = frozenset({17, 18, 21, 23, 26})
-_FLAGS = ("interrupt_requested", "terminate", "paused", "sealed", "preview")
+_COUNTS = frozenset({17, 18, 21, 23, 24, 27})
+_FLAGS = ("interrupt_requested", "terminate", "paused", "sealed", "preview", "over_socket")
 _NUMBERS = ("workflow_version", "interrupted_at", "submitted_at", "started_at", "ended_at")
 _TEXTS = ("workflow_id", "workflow_name", "key_hash", "body_hash", "plan_hash", "project_id")
 _JSON: Mapping[str, tuple[type, str | None]] = {

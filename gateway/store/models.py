@@ -43,6 +43,7 @@ class RunRow(Base):
         plan_hash: Blob of the compiled plan, kept so that later runs can take over from this one.
         rerun: JSON of what it took over from an earlier run (`gateway/runs/reruns.py`).
         preview: It showed what a change would do; lists leave it out.
+        over_socket: It was submitted over a client's WebSocket; versions before 0006 did not note that.
         project_id, workflow_version: Of the stored workflow that it runs; None when the whole document was sent.
         versions: JSON of the stored workflows that its groups named: id to version.
     """
@@ -78,6 +79,7 @@ class RunRow(Base):
     plan_hash: Mapped[str | None] = mapped_column(String(64))
     rerun: Mapped[str | None] = mapped_column(Text)
     preview: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    over_socket: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     project_id: Mapped[str | None] = mapped_column(String(200))
     workflow_version: Mapped[int | None] = mapped_column(Integer)
     versions: Mapped[str | None] = mapped_column(Text)

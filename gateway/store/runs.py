@@ -46,11 +46,11 @@ def now_ms() -> int:
 
 @dataclass(frozen=True)
 class NewRun:
-    """A run about to be written down, with its compiled plan."""
+    """A run about to be written down, with its compiled plan; one that was refused has none."""
 
     id: str
     user_id: str
-    plan: bytes
+    plan: bytes | None
     workflow_id: str | None = None
     workflow_name: str | None = None
     interface: dict[str, Any] = field(default_factory=dict)
@@ -60,6 +60,7 @@ class NewRun:
     body_hash: str | None = None
     plan_hash: str | None = None
     rerun: dict[str, Any] | None = None
+    over_socket: bool = False
     project_id: str | None = None
     workflow_version: int | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
@@ -115,6 +116,7 @@ class RunStore:
             "plan_hash": run.plan_hash,
             "rerun": orjson.dumps(run.rerun).decode() if run.rerun is not None else None,
             "preview": bool(run.rerun and run.rerun.get("preview")),
+            "over_socket": run.over_socket,
             "interface": orjson.dumps(run.interface).decode(),
             "warnings": orjson.dumps(run.warnings).decode(),
             "project_id": run.project_id,
@@ -197,6 +199,12 @@ class RunStore:
     async def unsealed(self) -> Sequence[RunRow]:
         """Runs whose log is still open, first come first."""
         return await self._many(RunRow.sealed.is_(False))
+
+    async def open_over_socket(self) -> Sequence[tuple[str, str]]:
+        """Id and user of each run whose log is open and that was submitted over a socket, first come first."""
+        query = select(RunRow.id, RunRow.user_id).where(RunRow.sealed.is_(False), RunRow.over_socket.is_(True))
+        async with self._sessions() as session:
+            return [(row[0], row[1]) for row in await session.execute(query.order_by(RunRow.number))]
 
     async def active(self) -> Sequence[RunRow]:
         """Runs that wait or run, first come first."""

@@ -111,7 +111,8 @@ class Workflow(TypedDict, total=False):
     outputInterfaceMappings: dict[str, InterfaceMapping] | None
     """Absent in stored workflows: there the edges into `core:GroupOutput` say it."""
     metadata: FreeObject
-    """`workflowName` in it names the run."""
+    """`workflowName` in it names the run. `isPreviewRun: true` makes it a preview without `baseRun`: all nodes run that
+    do nothing outside, and their inputs may be whole slots (`{value, dataFlowType, ...}`)."""
     workflowId: str | None
     """Without `nodes`: the id of the stored workflow to run. Beside them: the id of the document."""
 

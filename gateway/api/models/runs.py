@@ -134,6 +134,8 @@ class RunErrorInfo(TypedDict):
     code: str
     nodes: NotRequired[list[FailedNode]]
     """The first 100 failed nodes."""
+    problems: NotRequired[list[Problem]]
+    """Of a graph that was refused over a socket: the first 100."""
 
 
 @with_config(CLOSED)

@@ -23,7 +23,8 @@ from innkeeper.gateway.api.control import MAX_ANSWER_BYTES
 from innkeeper.gateway.api.middleware import BODY_BYTES_PER_S, BODY_S
 from innkeeper.gateway.api.prompts import MAX_KEY_CHARS, MAX_WAIT_S
 from innkeeper.gateway.process.uvicorn_config import MAX_FRAME_BYTES
-from innkeeper.gateway.realtime import client_socket
+from innkeeper.gateway.realtime import client_socket, whole_values
+from innkeeper.gateway.runs import refusals, socket_runs
 from innkeeper.gateway.runs.external_events import MAX_DATA_BYTES
 from tests.docs.pages import DOCS, ROOT, code_blocks, examples, table_rows
 from tests.gateway.conftest import Stack
@@ -238,6 +239,19 @@ async def test_conversation_goes_as_the_page_has_it(stack: Stack) -> None:
         assert first["seq"] == 1
 
 
+async def test_refused_graph_is_told_as_the_page_has_it(stack: Stack) -> None:
+    graph = {"nodes": [{"id": "wait", "fullType": "core:Delay"}] * 2, "edges": []}
+    async with connect(stack.ws_url, proxy=None) as socket:
+        await socket.send(json.dumps({"type": "PROMPT_REQUEST", "payload": graph}))
+        run = (await told(socket, "PROMPT_ACCEPTED_RESPONSE"))["payload"]["promptId"]
+        found = [await told(socket, event["type"]) for event in SAYS["ws-refused"]]
+    wanted = [
+        {**event, "ts": frame["ts"], "payload": {**event["payload"], "promptId": run}}
+        for event, frame in zip(SAYS["ws-refused"], found, strict=True)
+    ]
+    assert found == wanted
+
+
 async def test_message_that_is_too_long_ends_the_socket(stack: Stack) -> None:
     async with connect(stack.ws_url, proxy=None) as socket:
         with contextlib.suppress(ConnectionClosed):  # it may end while the message is still on its way
@@ -262,6 +276,18 @@ def test_close_codes_and_limits_are_those_of_the_code() -> None:
     assert rows[errors.WS_TOO_FAST] == f"more than {burst} messages at once, or {rate:g} a second"
     assert f"{MAX_FRAME_BYTES // 1024**2} MB" in rows[1009]
     assert f"follows at most {client_socket.MAX_SUBSCRIPTIONS} runs" in WS_PAGE
+
+
+def test_limits_for_clients_that_never_subscribe_are_those_of_the_code() -> None:
+    page = " ".join(WS_PAGE.split())
+    most, together = whole_values.MAX_VALUE_BYTES // 10**6, whole_values.MAX_FRAME_BYTES // 10**6
+    assert f"up to {most} MB each and {together} MB an event" in page
+    assert f"When {whole_values.MAX_FRAMES} events with whole values" in page
+    assert f"for {whole_values.PATIENCE_S:g} s, the next one has references" in page
+    assert f"keeps {refusals.BURST} refused runs at once and {refusals.PER_S:g} a second" in page
+    assert f"one NODE_ERROR, {refusals.MAX_NODES} nodes at most" in page
+    assert f"the newest {socket_runs.MAX_RUNS} open runs" in page
+    assert (socket_runs.ENDED_S, "Of runs that ended in the last minute" in page) == (60, True)
 
 
 # --- workflow-format.md ---------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from tests.gateway.api.test_control import asking, until, until_open
 from tests.gateway.api.test_prompts import edge, graph, node
 from tests.gateway.conftest import Stack
 from tests.gateway.contract import JSON, Contract, document, operations
+from tests.gateway.realtime.talking import hear, hear_run, say, socket_to
 
 Json = dict[str, Any]
 WRITE_EXAMPLES = os.environ.get("WRITE_EXAMPLES") == "1"
@@ -116,6 +117,7 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_catalogue(http)
         await play_workflows(http, shared.data)
         await play_runs(http)
+        await play_socket(http, shared.ws_url)
         await play_repetitions(http, shared.data)
         await play_control(http)
         await play_events(http, contract)
@@ -508,6 +510,15 @@ async def play_runs(http: httpx.AsyncClient) -> None:
         ("GET", "/api/prompt/nobody"),
     ):
         await gives(http, 404, method, url)
+
+
+async def play_socket(http: httpx.AsyncClient, url: str) -> None:
+    """A graph that is refused over a socket is a run with problems."""
+    async with socket_to(url) as socket:
+        await say(socket, "PROMPT_REQUEST", **graph(node("a", "Say"), node("a", "Say")))
+        run = (await hear(socket, "PROMPT_ACCEPTED_RESPONSE"))["payload"]["promptId"]
+        await hear_run(socket, run)
+    await gives(http, 200, "GET", f"/api/prompt/{run}")
 
 
 async def until_running(http: httpx.AsyncClient, run: str) -> None:

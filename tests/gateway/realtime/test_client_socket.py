@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from innkeeper.gateway.realtime import client_socket
+from tests.gateway.realtime.talking import hear, hear_run, is_final, say, socket_to
 
 Json = dict[str, Any]
 
@@ -26,42 +24,6 @@ def count_graph(upto: int = 3, pause: float = 0, kind: str = "Count") -> Json:
         "interfaceOutputs": {"out": {"key": "out", "dataFlowType": "STRING", "isStream": True, "displayName": "Out"}},
         "outputInterfaceMappings": {"out": {"sourceNodeId": "n", "sourceSlotKey": "stream"}} if kind == "Count" else {},
     }
-
-
-@contextlib.asynccontextmanager
-async def socket_to(url: str) -> AsyncIterator[ClientConnection]:
-    async with connect(url, compression=None, proxy=None) as socket:
-        yield socket
-
-
-async def say(socket: ClientConnection, kind: str, **payload: Any) -> None:
-    await socket.send(json.dumps({"type": kind, "payload": payload}))
-
-
-async def hear(socket: ClientConnection, kind: str) -> Json:
-    """The next message of this type; others are passed over."""
-    async with asyncio.timeout(30):
-        while True:
-            frame: Json = json.loads(await socket.recv())
-            if frame["type"] == kind:
-                return frame
-
-
-async def hear_run(socket: ClientConnection, run: str) -> list[Json]:
-    """All events of a run up to its final status."""
-    events = []
-    async with asyncio.timeout(30):
-        while True:
-            frame = json.loads(await socket.recv())
-            if frame["seq"] is not None and frame["payload"].get("promptId") == run:
-                events.append(frame)
-                if is_final(frame):
-                    return events
-
-
-def is_final(frame: Json) -> bool:
-    done = ("complete", "error", "interrupted")
-    return bool(frame["type"] == "EXECUTION_STATUS_UPDATE" and frame["payload"]["status"] in done)
 
 
 async def submit(http: httpx.AsyncClient, body: Json, wait: bool = True) -> str:
@@ -106,6 +68,8 @@ async def test_long_text_of_a_stream_has_its_address_also_in_live_frames(shared:
     graph = count_graph(30)
     graph["nodes"][0]["inputs"]["pad"] = 1000
     async with socket_to(shared.ws_url) as socket:
+        await say(socket, "SUBSCRIBE", promptId="of whatever run")
+        await hear(socket, "error")
         await say(socket, "PROMPT_REQUEST", **graph)
         run = (await hear(socket, "PROMPT_ACCEPTED_RESPONSE"))["payload"]["promptId"]
         events = await hear_run(socket, run)
@@ -176,7 +140,7 @@ async def test_interrupt_request_ends_the_run(shared: Any) -> None:
         ('{"type": "SUBSCRIBE", "payload": {"promptId": "nope"}}', "run_not_found"),
         ('{"type": "SUBSCRIBE", "payload": {"promptId": "nope", "after": -1}}', "bad_request"),
         ('{"type": "INTERRUPT_REQUEST", "payload": {"promptId": "nope"}}', "run_not_found"),
-        ('{"type": "PROMPT_REQUEST", "payload": {"nodes": "x"}}', "invalid_workflow"),
+        ('{"type": "PROMPT_REQUEST", "payload": {"nodes": "x", "requestId": "r"}}', "invalid_workflow"),
     ],
 )
 async def test_bad_message_is_answered_and_the_socket_stays_open(shared: Any, text: str, code: str) -> None:

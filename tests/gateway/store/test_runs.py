@@ -69,7 +69,7 @@ async def test_older_store_is_migrated_and_keeps_its_runs(engine: AsyncEngine) -
     await ensure_schema(engine)
     row = await RunStore(engine).get("r")
     assert row is not None
-    assert (row.submitted_at, row.paused, row.preview) == (5, False, False)
+    assert (row.submitted_at, row.paused, row.preview, row.over_socket) == (5, False, False, False)
     async with engine.connect() as connection:
         assert await connection.run_sync(_differences) == []
 
@@ -119,3 +119,11 @@ async def test_closed_run_keeps_its_result_and_history_pages_newest_first(runs: 
     row = await runs.get("r4")
     assert row is not None
     assert await stored_result(row) == {"outputs": {"n": 4}}
+
+
+async def test_open_runs_of_sockets_are_found_with_their_user_until_they_are_sealed(runs: RunStore) -> None:
+    for run, over_socket in (("a", True), ("b", False), ("c", True)):
+        await runs.add(NewRun(id=run, user_id=f"user of {run}", plan=b"plan", over_socket=over_socket))
+    assert await runs.open_over_socket() == [("a", "user of a"), ("c", "user of c")]
+    await runs.mark_sealed("a")
+    assert await runs.open_over_socket() == [("c", "user of c")]
