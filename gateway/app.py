@@ -21,6 +21,7 @@ from innkeeper.gateway.api import (
     metrics,
     nodes,
     openapi,
+    plugins,
     prompts,
     start_page,
     workflows,
@@ -75,7 +76,10 @@ class GatewayApp:
             openapi_url=None,
             generate_unique_id_function=_operation_id,
         )
-        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo, openapi, start_page):
+        for module in (
+            *(prompts, control, events, nodes, plugins, workflows, files),
+            *(health, metrics, demo, openapi, start_page),
+        ):
             app.include_router(module.router)
         error_handlers.install(app)
         return app

@@ -13,7 +13,7 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
-from innkeeper.nodes.catalogue.plugins import Catalogue
+from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import SecretRef
@@ -53,7 +53,7 @@ class Admission:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: LiveCatalogue,
         workflows: WorkflowFiles,
         blobs: FolderBlobs,
         secrets: SecretStore,
@@ -115,10 +115,12 @@ class Admission:
         raw: Any = {key: value for key, value in body.items() if key not in ENVELOPE}
         if "nodes" not in raw and isinstance(raw.get("workflowId"), str):
             raw = load_json(self._workflows.read(raw["workflowId"]))
-        load = AdaptedWorkflows(self._catalogue, self._workflows.load)
-        document, odd = adapt_slots(parse_document(raw), self._catalogue, load)
+        # One catalogue for all of it: another one may come at any moment.
+        catalogue = self._catalogue.current
+        load = AdaptedWorkflows(catalogue, self._workflows.load)
+        document, odd = adapt_slots(parse_document(raw), catalogue, load)
         document, unknown = with_inputs(document, _inputs_of(body))
-        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=user)
+        compiled = compile_document(document, catalogue, load, secret_id=secret_id, owner=user)
         warnings = (*odd, *unknown, *compiled.warnings)
         self._check_references(compiled.references, user, warnings)
         return Checked(compiled, (*warnings, *self._check_waits(compiled.plan, warnings)))

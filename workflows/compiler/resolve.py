@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from innkeeper.nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
 from innkeeper.nodes.json_values import InvalidJson, read_json
@@ -30,6 +30,14 @@ class Catalogue(Protocol):
     def get_node(self, full_type: str) -> NodeDefinition | None: ...
 
     def get_definitions(self) -> Iterable[NodeDefinition]: ...
+
+
+@runtime_checkable
+class KnowsPlugins(Protocol):
+    """A catalogue that also knows the plugins that were not loaded."""
+
+    def absence(self, full_type: str) -> str | None:
+        """Why a node type is not there, and what to do; None when nothing is known of it."""
 
 
 @dataclass(frozen=True)

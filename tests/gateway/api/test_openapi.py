@@ -39,9 +39,11 @@ SHOWN_ITEMS = 2
 OPERATION_IDS = """
     answer_approval broadcast_event collect_garbage create_chat_completion delete_file delete_interrupt delete_run
     get_approval_data get_client_script get_file get_history_run get_node_type get_run get_run_output get_system_stats
-    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_demo_models list_files
+    get_plugin_file get_plugin_settings get_workflow get_workflow_schema
+    head_file healthz interrupt_run list_active_runs list_demo_models list_files
     list_history list_node_types list_open_approvals list_plugins list_run_approvals list_workflows metrics pause_run
-    post_interrupt post_run_event put_file readyz resume_run stream_run_events submit_run validate_workflow
+    post_interrupt post_run_event put_file readyz reload_nodes reload_plugins resume_run save_plugin_settings
+    set_plugin_state stream_run_events submit_run validate_workflow
 """
 
 
@@ -130,7 +132,15 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
     contract = Contract(document())
     stack = Stack(temporal, tmp_path, {"access_token": "t", "max_body_bytes": 2048, "max_file_bytes": 2048})
     hooks = {"response": [contract.check]}
-    ids = {"run": "x", "place": "a/b", "approval": "a", "scheme": "user", "path": "a.js", "full_type": "a:b"}
+    ids = {
+        "run": "x",
+        "place": "a/b",
+        "approval": "a",
+        "scheme": "user",
+        "path": "a.js",
+        "name": "p",
+        "full_type": "a:b",
+    }
     async with stack.gateway(), stack.http(event_hooks=hooks) as http:
         for path, item in document()["paths"].items():
             for method in item:
@@ -255,6 +265,9 @@ COMMON_ERRORS = {
     ("put_file", 412),
     *((name, 413) for name in ("answer_approval", "post_run_event", "broadcast_event", "create_chat_completion")),
     ("get_file", 416),
+    *((name, 400) for name in ("set_plugin_state", "save_plugin_settings", "get_plugin_file")),
+    *((name, 404) for name in ("set_plugin_state", "save_plugin_settings", "get_plugin_settings", "get_plugin_file")),
+    ("save_plugin_settings", 422),
     *((name, 422) for name in ("submit_run", "answer_approval", "validate_workflow")),
 }
 RARE = {
@@ -268,6 +281,8 @@ RARE = {
     *((name, "stuck") for name in ("Run", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
     *(("StuckRun", name) for name in ("code", "message", "since")),
     ("Plugin", "warnings"),
+    *(("PluginOption", name) for name in ("category", "categoryKey", "storeName", "buttonText", "disabled")),
+    ("PluginRefused", "details"),
 }
 """Fields that the scenes below do not bring about."""
 
@@ -317,11 +332,32 @@ async def play_health(http: httpx.AsyncClient) -> None:
     await gives(http, 400, "POST", "/api/gc?dryRun=perhaps")
 
 
+async def play_plugins(http: httpx.AsyncClient) -> None:
+    state, settings, script = "/api/plugins/toys/state", "/api/plugins/toys/settings", "/plugins/toys/web/toys.js"
+    await gives(http, 200, "POST", "/api/nodes/reload")
+    await gives(http, 200, "POST", "/api/plugins/reload")
+    await gives(http, 200, "PUT", state, json={"enabled": False})
+    await gives(http, 200, "PUT", state, json={"enabled": True})
+    await gives(http, 400, "PUT", state, json={"enabled": 1})
+    await gives(http, 404, "PUT", "/api/plugins/nobody/state", json={"enabled": True})
+    await gives(http, 200, "GET", settings)
+    await gives(http, 404, "GET", "/api/plugins/nobody/settings")
+    await gives(http, 200, "POST", settings, json={"size": 3})
+    await gives(http, 400, "POST", settings, content=b"[]")
+    await gives(http, 404, "POST", "/api/plugins/nobody/settings", json={})
+    await gives(http, 422, "POST", settings, json={"size": 10})
+    await gives(http, 200, "GET", script)
+    for status, part in ((206, "bytes=0-3"), (416, "bytes=99999999-"), (400, "lines=1")):
+        await gives(http, status, "GET", script, headers={"Range": part})
+    await gives(http, 404, "GET", "/plugins/toys/web/nothing.js")
+
+
 async def play_catalogue(http: httpx.AsyncClient) -> None:
     await gives(http, 200, "GET", "/api/nodes")
     await gives(http, 200, "GET", "/api/nodes/toys:Say")
     await gives(http, 404, "GET", "/api/nodes/toys:Nothing")
     await gives(http, 200, "GET", "/api/plugins")
+    await play_plugins(http)
     await gives(http, 200, "GET", "/api/workflow.schema.json")
     scripts = "/api/nodes/core/RandomNumber/client-script"
     await gives(http, 200, "GET", f"{scripts}/client-scripts/RandomNumberNode.js")

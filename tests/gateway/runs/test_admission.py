@@ -10,6 +10,7 @@ import pytest
 
 from innkeeper.gateway.runs.admission import Admission, JsonObject
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
+from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.node import SecretRef
@@ -28,7 +29,9 @@ def store(tmp_path: Path) -> SecretStore:
 
 @pytest.fixture
 def admission(tmp_path: Path, store: SecretStore) -> Admission:
-    return Admission(load_catalogue(()), WorkflowFiles.of(tmp_path), FolderBlobs(tmp_path / "blobs"), store)
+    return Admission(
+        LiveCatalogue(load_catalogue(())), WorkflowFiles.of(tmp_path), FolderBlobs(tmp_path / "blobs"), store
+    )
 
 
 def asking(api_key: Any, base_url: str, **inputs: Any) -> JsonObject:
