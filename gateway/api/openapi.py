@@ -40,10 +40,11 @@ origins in `INNKEEPER_ALLOWED_ORIGINS` get CORS headers and answers to preflight
 **WebSocket `/ws`.** Messages are JSON objects `{"type", "payload"}`, one a frame. A client sends `PROMPT_REQUEST` (the
 body of `POST /api/prompt`), `INTERRUPT_REQUEST {promptId}`, `SUBSCRIBE {promptId, after, logId?, batch?}` and
 `UNSUBSCRIBE {promptId}`. The gateway answers `PROMPT_ACCEPTED_RESPONSE`, `SUBSCRIBED {promptId, logId, after, lastSeq}`
-and `error`, then sends the events of the runs that the client follows (`RunEvent`) and `SYSTEM_QUEUE_UPDATE`. With
-`batch: true` a frame may hold an array of events. Close codes: 4401 no token, 4403 forbidden, 4408 too slow, 4429 too
-many messages, 1012 the gateway restarts, 1013 too many clients. A client that comes back sends `SUBSCRIBE` with the
-`seq` of the last event it has; closing a socket changes no run.
+and `error`, then sends the events of the runs that the client follows (`RunEvent`), `SYSTEM_QUEUE_UPDATE`, and
+of plugins `NODES_RELOADED`, `plugins-reloaded`, `plugin-enabled` and `plugin-disabled`. With `batch: true` a frame may
+hold an array of events. Close codes: 4401 no token, 4403 forbidden, 4408 too slow, 4429 too many messages, 1012 the
+gateway restarts, 1013 too many clients. A client that comes back sends `SUBSCRIBE` with the `seq` of the last event it
+has; closing a socket changes no run.
 
 **WebSocket `/internal/worker`** is for workers only.
 """

@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from innkeeper.gateway.errors import BadRequest, NotFound, shown
 from innkeeper.gateway.events.worker_socket import Reloaded, WorkerSockets
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.manifest import PluginManifest
 from innkeeper.nodes.catalogue.plugin_settings import (
     MAX_SETTINGS_BYTES,
-    SETTINGS_FOLDER,
     changed_settings,
     read_settings,
+    settings_files,
     shown_settings,
 )
 from innkeeper.nodes.catalogue.plugin_states import STATES_FILE, disabled_plugins, read_states, states_text
@@ -207,10 +205,11 @@ class Plugins:
         settings, problems = changed_settings(manifest, self._stored(manifest), given, self._folders.seal)
         if problems:
             raise InvalidSettings("; ".join(problems[:MAX_NAMED]))
-        data = orjson.dumps(settings, option=orjson.OPT_INDENT_2)
-        if len(data) > MAX_SETTINGS_BYTES:
+        files = settings_files(manifest, settings)
+        if any(len(data) > MAX_SETTINGS_BYTES for data in files.values()):
             raise BadRequest(f"the settings of a plugin may have {MAX_SETTINGS_BYTES} bytes")
-        write_atomic(self._folders.data_dir / SETTINGS_FOLDER / f"{manifest.name}.json", data, durable=True)
+        for path, data in files.items():
+            write_atomic(self._folders.data_dir / path, data, durable=True)
 
 
 def _load(roots: Sequence[Path], disabled: Collection[str]) -> Catalogue:

@@ -22,7 +22,7 @@ from typing import Any
 from innkeeper.gateway.events.clock import correct_dates
 from innkeeper.gateway.events.log import EventLog
 from innkeeper.gateway.store.runs import HeldByRun, RunStore
-from innkeeper.nodes.catalogue.plugin_settings import SETTINGS_FOLDER
+from innkeeper.nodes.catalogue.plugin_settings import PLUGIN_SECRETS_FOLDER
 from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.services.blobs import HASH_BYTES, FolderBlobs, hashes_in
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE
@@ -175,7 +175,7 @@ class GarbageCollector:
             [
                 self._data / CHANNELS_FILE,
                 *(self._data / "shared" / "library" / "workflows").glob("*.json"),
-                *(self._data / SETTINGS_FOLDER).glob("*.json"),
+                *(self._data / PLUGIN_SECRETS_FOLDER).glob("*.json"),
             ]
         )
         deleted = 0

@@ -23,6 +23,9 @@ _log = logging.getLogger("innkeeper.plugins")
 
 SETTINGS_FOLDER = Path("system", "config", "extensions")
 """Below the data directory, one `<plugin>.json` each: `system://` is what nodes may read and never write."""
+PLUGIN_SECRETS_FOLDER = Path("plugin-secrets")
+"""Below the data directory, where no graph reads, one `<plugin>.json` each: references to the secrets among the settings.
+A graph that knew one could spend the secret elsewhere."""
 MAX_SETTINGS_BYTES = 256 * 1024
 
 MASK = "********"
@@ -42,7 +45,7 @@ def load_plugin_settings(plugins: Sequence[PluginStatus], data_dir: Path) -> dic
     found: dict[str, PluginSettings] = {}
     for plugin in plugins:
         if plugin.is_loaded and plugin.manifest is not None and plugin.manifest.config_options:
-            settings = MappingProxyType(_load(plugin.manifest, data_dir / SETTINGS_FOLDER))
+            settings = MappingProxyType(_load(plugin.manifest, data_dir))
             found.update(dict.fromkeys(plugin.nodes, settings))
     return found
 
@@ -72,12 +75,22 @@ def settings_of(manifest: PluginManifest, given: Mapping[str, JsonValue]) -> tup
 
 
 def read_settings(manifest: PluginManifest, data_dir: Path) -> dict[str, JsonValue]:
-    """What is stored of a plugin's settings, as it stands in the file.
+    """What is stored of a plugin's settings, secrets as references.
 
     Raises:
-        PluginLoadError: The file cannot be read.
+        PluginLoadError: A file cannot be read.
     """
-    return _read(data_dir / SETTINGS_FOLDER / f"{manifest.name}.json")
+    file = f"{manifest.name}.json"
+    return {**_read(data_dir / SETTINGS_FOLDER / file), **_read(data_dir / PLUGIN_SECRETS_FOLDER / file)}
+
+
+def settings_files(manifest: PluginManifest, settings: Mapping[str, JsonValue]) -> dict[Path, bytes]:
+    """What is to be written of settings: path below the data directory to content."""
+    file, options = f"{manifest.name}.json", _options(manifest)
+    secret = {key: value for key, value in settings.items() if key in options and options[key].secret}
+    plain = {key: value for key, value in settings.items() if key not in secret}
+    parts = {SETTINGS_FOLDER / file: plain, PLUGIN_SECRETS_FOLDER / file: secret}
+    return {path: orjson.dumps(part, option=orjson.OPT_INDENT_2) for path, part in parts.items()}
 
 
 def shown_settings(manifest: PluginManifest, stored: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
@@ -124,10 +137,10 @@ def _secret_of(value: JsonValue) -> SecretRef | None:
     return SecretRef(found) if isinstance(found, str) and _SECRET_ID.fullmatch(found) else None
 
 
-def _load(manifest: PluginManifest, folder: Path) -> dict[str, Any]:
+def _load(manifest: PluginManifest, data_dir: Path) -> dict[str, Any]:
     file = f"{manifest.name}.json"
     try:
-        given = _read(folder / file)
+        given = read_settings(manifest, data_dir)
     except PluginLoadError as error:
         _log.error("settings of plugin %s: %s; its defaults count", manifest.name, error.message)
         given = {}

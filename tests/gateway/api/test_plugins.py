@@ -17,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from innkeeper.gateway.api import plugins as routes
 from innkeeper.gateway.plugins import service
-from innkeeper.nodes.catalogue.plugin_settings import MASK, SETTINGS_FOLDER
+from innkeeper.nodes.catalogue.plugin_settings import MASK, PLUGIN_SECRETS_FOLDER, SETTINGS_FOLDER
 from innkeeper.nodes.catalogue.plugin_states import STATES_FILE
 from tests.gateway.conftest import Stack
 
@@ -278,8 +278,9 @@ async def test_settings_are_merged_checked_and_given_to_nodes(own: Stack, pen: P
         assert saved.json()["success"] is True
         shown = await http.get(url)
         assert shown.json() == {"ink": "red", "width": 2, "apiKey": MASK}
-        file = own.data / SETTINGS_FOLDER / "pen.json"
-        assert "canary" not in file.read_text()
+        assert orjson.loads((own.data / SETTINGS_FOLDER / "pen.json").read_bytes()) == {"ink": "red"}
+        file = own.data / PLUGIN_SECRETS_FOLDER / "pen.json"
+        assert (b"$secret" in file.read_bytes(), b"canary" in file.read_bytes()) == (True, False)
         assert file.stat().st_mode & 0o077 == 0
         assert {key: value for key, value in (await outputs(http)).items() if key != "text"} == {
             "ink": "red",
