@@ -24,7 +24,7 @@ _log = logging.getLogger("innkeeper.plugins")
 SETTINGS_FOLDER = Path("system", "config", "extensions")
 """Below the data directory, one `<plugin>.json` each: `system://` is what nodes may read and never write."""
 PLUGIN_SECRETS_FOLDER = Path("plugin-secrets")
-"""Below the data directory, where no graph reads, one `<plugin>.json` each: references to the secrets among the settings.
+"""Below the data directory, where no graph reads, one `<plugin>.json` each: references to secrets among the settings.
 A graph that knew one could spend the secret elsewhere."""
 MAX_SETTINGS_BYTES = 256 * 1024
 
