@@ -33,7 +33,9 @@ from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
 from innkeeper.activities.sticky_queues import StickyQueueReset
+from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
+from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import end_process_with_tasks, run_critical
@@ -178,9 +180,7 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> bool:
     life = run_critical(give_life_signs(environ), "life-signs")
     try:
         # Temporal may still be starting: node modules load meanwhile.
-        client, catalogue = await asyncio.gather(
-            connect(settings, stop), asyncio.to_thread(load_catalogue, settings.plugins)
-        )
+        client, catalogue = await asyncio.gather(connect(settings, stop), asyncio.to_thread(_load_catalogue, settings))
         if client is not None:
             parts = Parts(
                 client,
@@ -193,6 +193,10 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> bool:
     return replacement.is_due
 
 
+def _load_catalogue(settings: WorkerSettings) -> Catalogue:
+    return load_catalogue(settings.plugins, disabled=disabled_plugins(settings.data_dir))
+
+
 @dataclass(frozen=True)
 class Parts:
     """What a worker is made of that is there before it serves."""
@@ -203,7 +207,8 @@ class Parts:
 
 
 async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Parts, stop: asyncio.Event) -> None:
-    client, catalogue = parts.client, parts.catalogue
+    client, catalogue = parts.client, LiveCatalogue(parts.catalogue, keeps_missing=True)
+    plugin_settings = load_plugin_settings(catalogue.plugins, settings.data_dir)
     blobs = FolderBlobs(settings.data_dir / "blobs")
     values = Values(blobs)
     services = ServicesForRuns(settings, blobs, environ, engine_address=client.service_client.config.target_host)
@@ -222,11 +227,24 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         requery=engine_activities.requery,
         results=results,
         memory_budget=memory_budget,
-        plugin_settings=load_plugin_settings(catalogue.plugins, settings.data_dir),
+        plugin_settings=plugin_settings,
         host=parts.host,
     )
     activities = Activities(execute, ExecuteSegment(execute, link), engine_activities)
     workers = build_workers(client, settings, activities)
+
+    async def load_plugins() -> None:
+        # What runs goes on with the functions that it began with; what begins afterwards gets the new ones.
+        found = await asyncio.to_thread(_load_catalogue, settings)
+        changed = await asyncio.to_thread(load_plugin_settings, found.plugins, settings.data_dir)
+        catalogue.replace(found)
+        # Those of types that are gone stay, as the types themselves do.
+        for node in found.get_definitions():
+            plugin_settings.pop(node.full_type, None)
+        plugin_settings.update(changed)
+        log.info("plugins loaded anew", extra={"event": "plugins_loaded"})
+
+    link.load_plugins_by(load_plugins)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()

@@ -21,6 +21,7 @@ from innkeeper.gateway.api import (
     metrics,
     nodes,
     openapi,
+    plugins,
     projects,
     prompts,
     start_page,
@@ -77,18 +78,8 @@ class GatewayApp:
             generate_unique_id_function=_operation_id,
         )
         for module in (
-            prompts,
-            control,
-            events,
-            nodes,
-            workflows,
-            projects,
-            files,
-            health,
-            metrics,
-            demo,
-            openapi,
-            start_page,
+            *(prompts, control, events, nodes, plugins, workflows, projects, files),
+            *(health, metrics, demo, openapi, start_page),
         ):
             app.include_router(module.router)
         error_handlers.install(app)

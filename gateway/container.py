@@ -25,6 +25,7 @@ from innkeeper.gateway.library.library import Library
 from innkeeper.gateway.library.lookup import WorkflowLookup
 from innkeeper.gateway.library.projects import Projects
 from innkeeper.gateway.metrics import Metrics
+from innkeeper.gateway.plugins.service import PluginFolders, Plugins
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.realtime.client_socket import ClientSockets, SocketServices
 from innkeeper.gateway.realtime.reader import EventReader
@@ -56,7 +57,9 @@ from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_s
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
-from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
+from innkeeper.nodes.catalogue.live import LiveCatalogue
+from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
@@ -79,7 +82,8 @@ class Container:
     """The parts that routes use."""
 
     settings: Settings
-    catalogue: Catalogue
+    catalogue: LiveCatalogue
+    plugins: Plugins
     lookup: WorkflowLookup
     library: Library
     projects: Projects
@@ -184,7 +188,8 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     data = await _open_data(settings, stack, databases)
     store, log, blobs = data.store, data.log, data.blobs
     hub = Hub(log)
-    catalogue = load_catalogue(settings.plugins)
+    disabled = disabled_plugins(data.root)
+    catalogue = LiveCatalogue(load_catalogue(settings.plugins, disabled=disabled))
     metrics = Metrics(lambda node_type: catalogue.get_node(node_type) is not None)
     open_runs = OpenRuns(
         lambda run: writer.state_in_memory(run),
@@ -273,6 +278,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     return Container(
         settings=settings,
         catalogue=catalogue,
+        plugins=Plugins(catalogue, _plugin_folders(settings, data), workers, clients.broadcast),
         lookup=lookup,
         library=library,
         projects=Projects(data.workflows),
@@ -297,6 +303,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         garbage_collector=garbage_collector,
         metrics=metrics,
     )
+
+
+def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
+    return PluginFolders(settings.plugins, data.root, lambda value: data.secrets.put(value, settings.user))
 
 
 def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> tuple[GarbageCollector, Retention]:

@@ -100,6 +100,8 @@ _BY_CODE = {
     "resource_too_large": 413,
     "file_exists": 412,
     "storage_failed": 507,
+    "invalid_settings": 422,
+    "plugin_load_failed": 422,
 }
 
 

@@ -171,6 +171,15 @@ class BypassBehavior:
         return {"passThrough": dict(self.pass_through), "defaults": dict(self.defaults), **without}
 
 
+def _settings_json(schema: Mapping[str, Input]) -> dict[str, Any]:
+    """ComfyTavern's editor takes the label of a setting from its `config`, of a slot from its `displayName`."""
+    return {key: _labelled(slot).to_json() for key, slot in schema.items()}
+
+
+def _labelled(slot: Input) -> Input:
+    return slot if slot.display_name is None else replace(slot, config={"label": slot.display_name, **slot.config})
+
+
 def _bypass_json(behaviour: Literal["mute"] | BypassBehavior) -> str | dict[str, Any]:
     return behaviour if isinstance(behaviour, str) else behaviour.to_json()
 
@@ -207,7 +216,7 @@ class Mode:
             "description": self.description,
             "inputs": {key: slot.to_json() for key, slot in self.inputs.items()},
             "outputs": {key: slot.to_json() for key, slot in self.outputs.items()},
-            "configSchema": {key: slot.to_json() for key, slot in self.config_schema.items()},
+            "configSchema": _settings_json(self.config_schema),
         }
         if self.bypass_behavior is not None:
             data["bypassBehavior"] = _bypass_json(self.bypass_behavior)
@@ -315,7 +324,7 @@ class NodeDefinition:
         if self.display_names:
             data["displayNames"] = dict(self.display_names)
         if self.config_schema:
-            data["configSchema"] = {key: slot.to_json() for key, slot in self.config_schema.items()}
+            data["configSchema"] = _settings_json(self.config_schema)
         if self.client_script_url:
             data["clientScriptUrl"] = self.client_script_url
         if self.dynamic_slots:

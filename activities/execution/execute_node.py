@@ -74,7 +74,7 @@ class ExecuteNode:
     Args:
         services_for: Composes the services of one node run.
         results: What the result cache holds; without it every node runs.
-        plugin_settings: Settings of a node's plugin, by full node type.
+        plugin_settings: Settings of a node's plugin, by full node type; whoever loads plugins anew changes it.
         host: Where nodes run that do not run on the worker's loop.
     """
 
@@ -98,7 +98,8 @@ class ExecuteNode:
         self._requery = requery
         self._packer = OutputPacker(values)
         self._cache = ResultCache(results)
-        self._plugin_settings = plugin_settings or {}
+        # Not `or {}`: an empty one may be filled later.
+        self._plugin_settings = {} if plugin_settings is None else plugin_settings
         self._host = host or NodeHost.of()
         self._memory_budget = memory_budget or MemoryBudget(INPUT_ROOM_MB * 1_000_000)
 
@@ -198,8 +199,9 @@ class ExecuteNode:
     def _definition(self, call: NodeCall) -> NodeDefinition:
         definition = self._catalogue.get_node(call.type)
         if definition is None:
-            message = f"this worker has no node type {call.type!r}; install its plugin on every worker"
-            raise InvalidNode(message, code="unknown_node_type")
+            message = f"this worker has no node type {call.type!r}; install its plugin on every worker, and enable it"
+            # Tried again: another worker may have it, and this one may be about to load it.
+            raise InvalidNode(message, code="unknown_node_type", retryable=True)
         return definition
 
     def _settings_of(self, call: NodeCall) -> PluginSettings:

@@ -14,6 +14,7 @@ from innkeeper.activities.link.gateway_frame import read_frame
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.outgoing_queue import OutgoingQueue
 from innkeeper.activities.link.pending_answers import PendingAnswers
+from innkeeper.activities.link.reloads import Reloads
 from innkeeper.activities.link.stream_limits import StreamLimits
 
 
@@ -24,6 +25,7 @@ class LinkFrames:
     Attributes:
         fence_callbacks: Called when the log says that an attempt's epoch is over.
         send: Queues a message of the link's own.
+        reloads: Who loads the plugins anew; None: such requests are left alone.
     """
 
     queue: OutgoingQueue
@@ -33,6 +35,7 @@ class LinkFrames:
     availability: GatewayAvailability
     fence_callbacks: dict[NodeAttempt, Callable[[], None]]
     send: Callable[[dict[str, Any]], int]
+    reloads: Reloads | None = None
 
     def connected(self) -> None:
         self.follows.follow_all_again()
@@ -46,10 +49,13 @@ class LinkFrames:
         messages = self.queue.next_batch()
         fields = [b'"m":[' + b",".join(messages) + b"]"] if messages else []
         fields += [b'"%b":%b' % (key.encode(), orjson.dumps(it)) for key, it in self.follows.take_changes().items()]
+        if self.reloads is not None and (answer := self.reloads.take_answer()) is not None:
+            fields.append(b'"reloaded":' + orjson.dumps(answer))
         return b"{" + b",".join(fields) + b"}" if fields else None
 
     def receive(self, data: bytes | str) -> None:
-        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, a request to drain.
+        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, requests to drain and
+        to load the plugins anew.
 
         Raises:
             MalformedFrame: It cannot be read. Nothing of it was taken.
@@ -67,6 +73,8 @@ class LinkFrames:
             self._acknowledge(frame["ack"])
         if "drain" in frame:
             self.send({"t": "drained", "token": frame["drain"]})
+        if "reload" in frame and self.reloads is not None:
+            self.reloads.receive(frame["reload"])
 
     def _acknowledge(self, n: int) -> None:
         for message in self.queue.acknowledge(n):

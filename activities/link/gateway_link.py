@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.activities.link.connection import LinkAddress, LinkConnection
@@ -16,6 +16,7 @@ from innkeeper.activities.link.gateway_availability import GatewayAvailability
 from innkeeper.activities.link.node_attempt import Epoch, NodeAttempt
 from innkeeper.activities.link.outgoing_queue import MAX_WAITING, OutgoingQueue
 from innkeeper.activities.link.pending_answers import AWAY, Answer, PendingAnswers
+from innkeeper.activities.link.reloads import Reloads
 from innkeeper.activities.link.retry_notice import RetryNotice
 from innkeeper.activities.link.stream_limits import StreamLimits
 from innkeeper.nodes.errors import InvalidNode
@@ -56,6 +57,7 @@ class GatewayLink:
         self._fence_callbacks: dict[NodeAttempt, Callable[[], None]] = {}
         self._connection = LinkConnection(LinkAddress(url, token, worker_id, queues))
         self._follows = Follows(self._connection.send_soon)
+        self._reloads: Reloads | None = None
         self._is_dropping = False
         self._availability = GatewayAvailability(flush_timeout_s, self._answers.give_up)
         self.connected = self._availability.connected
@@ -221,6 +223,10 @@ class GatewayLink:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
+    def load_plugins_by(self, load: Callable[[], Awaitable[None]]) -> None:
+        """Call `load` when the gateway asks for the plugins to be loaded anew. To be said before `start`."""
+        self._reloads = Reloads(self._connection.send_soon, load)
+
     def start(self) -> None:
         self._availability.lost()
         frames = LinkFrames(
@@ -231,6 +237,7 @@ class GatewayLink:
             availability=self._availability,
             fence_callbacks=self._fence_callbacks,
             send=self._send,
+            reloads=self._reloads,
         )
         self._connection.start(frames)
 
@@ -241,6 +248,8 @@ class GatewayLink:
                 async with asyncio.timeout(drain_s):
                     await self.acknowledged(self._queue.last_n)
         self._availability.stop()
+        if self._reloads is not None:
+            self._reloads.stop()
         await self._connection.stop()
 
     # --- inside ---------------------------------------------------------------------------------------------------

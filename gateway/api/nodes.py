@@ -1,4 +1,4 @@
-"""The catalogue over HTTP: node types, and plugins with the reasons of those that failed."""
+"""The node types over HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import FileResponse, Response
 
 from innkeeper.gateway.api.client_scripts import script_file
-from innkeeper.gateway.api.models.catalogue import NodeType, Plugin
+from innkeeper.gateway.api.models.catalogue import NodeType
 from innkeeper.gateway.api.responses import TEXT, answer, contents, errors, list_of, request_headers, text
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotFound, json_response, shown
@@ -69,15 +69,6 @@ async def get_client_script(
     # A browser runs no script whose type it has to guess; asking again each time keeps it in step with the server.
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     return FileResponse(file, media_type="text/javascript", headers=headers)
-
-
-@router.get(
-    "/plugins",
-    summary="All plugins; those that failed with file and reason",
-    responses=answer("The plugins.", list_of(Plugin)) | errors(),
-)
-async def list_plugins(request: Request) -> Response:
-    return json_response([plugin.to_json() for plugin in container_of(request).catalogue.plugins])
 
 
 def _found(full_type: str, request: Request) -> NodeDefinition:

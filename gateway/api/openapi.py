@@ -40,7 +40,8 @@ origins in `INNKEEPER_ALLOWED_ORIGINS` get CORS headers and answers to preflight
 **WebSocket `/ws`.** Messages are JSON objects `{"type", "payload"}`, one a frame. A client sends `PROMPT_REQUEST` (the
 body of `POST /api/prompt`), `INTERRUPT_REQUEST {promptId}`, `SUBSCRIBE {promptId, after, logId?, batch?}` and
 `UNSUBSCRIBE {promptId}`. The gateway answers `PROMPT_ACCEPTED_RESPONSE`, `SUBSCRIBED {promptId, logId, after, lastSeq}`
-and `error`, then sends the events of the runs that the client follows (`RunEvent`) and `SYSTEM_QUEUE_UPDATE`. With
+and `error`, then sends the events of the runs that the client follows (`RunEvent`), `SYSTEM_QUEUE_UPDATE`, and
+of plugins `NODES_RELOADED`, `plugins-reloaded`, `plugin-enabled` and `plugin-disabled`. With
 `batch: true` a frame may hold an array of events. A submission without `requestId` that is refused becomes a run that
 fails at once; with one it gets `error`. A socket that has not sent `SUBSCRIBE` gets values of up to 1 MB whole. One
 that has sent nothing hears, with `seq` null, how runs end that were submitted over a socket. Close codes: 4401 no

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -54,6 +55,14 @@ class WorkerInfo:
     connected_ms: int
 
 
+@dataclass(frozen=True)
+class Reloaded:
+    """How many workers have loaded their plugins anew, and how many have not, or not yet."""
+
+    workers: int
+    missing: int
+
+
 class _Refused(Exception):
     """The connection ends with this code."""
 
@@ -76,6 +85,8 @@ class _Session:
     fenced: dict[tuple[Any, ...], None] = field(default_factory=dict)
     drain: int | None = None
     drained: int = 0
+    reload: str | None = None
+    reloaded: tuple[str, bool] | None = None
     close: tuple[int, str] | None = None
     is_over: bool = False
     uncommitted_bytes: int = 0
@@ -91,6 +102,8 @@ class _Session:
             frame["fenced"], self.fenced = [[run, path, epoch] for run, path, *epoch in self.fenced], {}
         if self.drain is not None:
             frame["drain"], self.drain = self.drain, None
+        if self.reload is not None:
+            frame["reload"], self.reload = self.reload, None
         if self.close is None and (blocks := self.followers.take(FRAME_BYTES)):
             frame["streams"] = [orjson.Fragment(block) for block in blocks]
         if not self.replies and (self.close is not None or not self.followers.has_more):
@@ -122,6 +135,8 @@ class WorkerSockets:
         self._refusals: OrderedDict[str, str] = OrderedDict()
         self._drains = 0
         self._drained = asyncio.Event()
+        self._reload: str | None = None
+        self._reloaded = asyncio.Event()
 
     def workers(self) -> list[WorkerInfo]:
         """Connected workers, oldest connection first."""
@@ -159,6 +174,23 @@ class WorkerSockets:
                 while self._missing(asked, wanted):
                     await self._drained.wait()
         return not self._missing(asked, wanted)
+
+    async def reload(self, timeout_s: float) -> Reloaded:
+        """Have every worker load its plugins anew, and wait for their answers. One that connects later is asked then.
+
+        A worker goes on with what it runs meanwhile. One that disconnects is not waited for.
+        """
+        self._reload = wanted = secrets.token_hex(8)
+        asked = set(self._sessions)
+        for session in asked:
+            session.reload = wanted
+            session.owes.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while any((session.reloaded or ("", False))[0] != wanted for session in asked & self._sessions):
+                    await self._reloaded.wait()
+        done = [session for session in asked if session.reloaded == (wanted, True)]
+        return Reloaded(len(done), len((asked & self._sessions).difference(done)))
 
     def close_all(self) -> None:
         """Tell every worker that the gateway restarts."""
@@ -216,6 +248,7 @@ class WorkerSockets:
         self._sessions.add(session)
         # Says that we are here and listen: until then a worker counts the gateway as away.
         session.ack = 0
+        session.reload = self._reload
         session.owes.set()
         logger.info("worker %s connected", session.info.worker)
         sender = asyncio.create_task(self._send(session))
@@ -231,6 +264,7 @@ class WorkerSockets:
             session.followers.close()
             self._sessions.discard(session)
             self._notify_drains()
+            self._notify_reloads()
             logger.info("worker %s disconnected", session.info.worker)
 
     async def _take_frames(self, session: _Session) -> None:
@@ -241,6 +275,9 @@ class WorkerSockets:
                 raise _Refused(MALFORMED, "a message needs t, n and run")
             self._submit(session, messages, size)
             _change_follows(session.followers, frame)
+            if "reloaded" in frame:
+                session.reloaded = _reload_answer(frame["reloaded"])
+                self._notify_reloads()
             await self._writer.room()
             while self._is_behind(session):
                 session.progressed.clear()
@@ -349,6 +386,18 @@ class WorkerSockets:
     def _notify_drains(self) -> None:
         self._drained.set()
         self._drained = asyncio.Event()
+
+    def _notify_reloads(self) -> None:
+        self._reloaded.set()
+        self._reloaded = asyncio.Event()
+
+
+def _reload_answer(answer: Any) -> tuple[str, bool]:
+    """The request that a worker answers, and whether it could carry it out: else it has logged why."""
+    try:
+        return text_of(answer["token"], MAX_NAME_CHARS), "error" not in answer
+    except (KeyError, TypeError, ValueError) as error:
+        raise _Refused(MALFORMED, f"reloaded cannot be read: {type(error).__name__}") from error
 
 
 def _is_message(message: Any) -> bool:

@@ -17,6 +17,8 @@ def fault_lines(plugins: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _nodes(plugin: Mapping[str, Any]) -> list[str]:
+    if not plugin.get("isEnabled", True):
+        return [f"plugin {plugin['name']} is disabled"]
     return [f"plugin {plugin['name']}: {', '.join(plugin['nodes']) or 'no nodes'}"] if plugin["loaded"] else []
 
 

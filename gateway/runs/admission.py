@@ -15,7 +15,7 @@ from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.library.documents import MAX_ID_CHARS
 from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader
 from innkeeper.gateway.store.models import WorkflowRow
-from innkeeper.nodes.catalogue.plugins import Catalogue
+from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import SecretRef
@@ -71,7 +71,7 @@ class Admission:
 
     def __init__(
         self,
-        catalogue: Catalogue,
+        catalogue: LiveCatalogue,
         workflows: WorkflowLookup,
         blobs: FolderBlobs,
         secrets: SecretStore,
@@ -172,10 +172,12 @@ class Admission:
         self, raw: JsonObject, inputs: Mapping[str, Any], reader: WorkflowReader, secret_id: Callable[[str], str]
     ) -> Checked:
         """Blocking: thousands of nodes take a while, and other clients must not wait for them."""
-        load = AdaptedWorkflows(self._catalogue, reader.load)
-        document, odd = adapt_slots(parse_document(raw), self._catalogue, load)
+        # One catalogue for all of it: another one may come at any moment.
+        catalogue = self._catalogue.current
+        load = AdaptedWorkflows(catalogue, reader.load)
+        document, odd = adapt_slots(parse_document(raw), catalogue, load)
         document, unknown = with_inputs(document, inputs)
-        compiled = compile_document(document, self._catalogue, load, secret_id=secret_id, owner=reader.user)
+        compiled = compile_document(document, catalogue, load, secret_id=secret_id, owner=reader.user)
         warnings = (*odd, *unknown, *compiled.warnings)
         self._check_references(compiled.references, reader.user, warnings)
         warnings = (*warnings, *self._check_waits(compiled.plan, warnings))

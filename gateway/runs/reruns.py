@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,8 +19,8 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of, stored_result
-from innkeeper.nodes.catalogue.plugins import Catalogue
-from innkeeper.nodes.errors import ResourceError, RunError, RunNotFound
+from innkeeper.nodes.catalogue.live import LiveCatalogue
+from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError, RunError, RunNotFound
 from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
 from innkeeper.nodes.services.results import blobs_in
 from innkeeper.workflows.compiler.rerun import Base, NodeDisposition, RerunRequest, ReusePlan, plan_reuse
@@ -70,7 +70,7 @@ class Reruns:
     """Makes runs out of runs."""
 
     def __init__(
-        self, store: RunStore, run_log: RunLog, admission: Admission, *, catalogue: Catalogue, blobs: FolderBlobs
+        self, store: RunStore, run_log: RunLog, admission: Admission, *, catalogue: LiveCatalogue, blobs: FolderBlobs
     ) -> None:
         self._store = store
         self._run_log = run_log
@@ -106,6 +106,8 @@ class Reruns:
         if request.preview and base is None:
             request = replace(request, from_nodes=tuple(plan.by_id))  # there is nothing to be changed: show all of it
         taken = await asyncio.to_thread(plan_reuse, plan, base, request, self._is_unsafe(plan))
+        if problems := missing_types(plan, taken.of(NodeDisposition.RUNS), self._catalogue.absence):
+            raise InvalidWorkflow(problems)
         seeds = await self._store_seeds(taken, entries)
         return Admitted(checked, _written(asked, taken, seeds))
 
@@ -220,6 +222,34 @@ class Reruns:
                     for path, row in rows.items():
                         yield path, *fact_of(row)
             yield node, *fact_of(entry)
+
+
+def missing_types(plan: RunPlan, runs: Iterable[str], absence: Callable[[str], str | None]) -> list[Problem]:
+    """A problem for each node of a plan that is to run, itself or as a group, what is disabled or could not be loaded.
+
+    Documents are held against the catalogue when they are compiled; an earlier run's plan is not.
+    """
+    groups: dict[str, str | None] = {}
+
+    def of_group(name: str) -> str | None:
+        if name not in groups:
+            groups[name] = None  # a group never holds itself
+            nodes = [node for node in plan.groups[name].get("nodes", ()) if node.get("bypass") is None]
+            found = (reason_of(node["type"], node.get("group")) for node in nodes)
+            groups[name] = next(filter(None, found), None)
+        return groups[name]
+
+    def reason_of(kind: str, group: str | None) -> str | None:
+        reason = absence(kind)
+        missing = f"the type {kind!r}, which is not there: {reason}" if reason is not None else None
+        return missing or (of_group(group) if group else None)
+
+    reasons = {node: reason_of(plan.by_id[NodeId(node)].type, plan.by_id[NodeId(node)].group) for node in runs}
+    return [
+        Problem("unknown_node_type", f"node {node!r} runs {reason}", node=node)
+        for node, reason in reasons.items()
+        if reason is not None
+    ]
 
 
 # --- reading the request ------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from typing import Any
 from innkeeper.gateway.events.clock import correct_dates
 from innkeeper.gateway.events.log import EventLog
 from innkeeper.gateway.store.runs import HeldByRun, RunStore
+from innkeeper.nodes.catalogue.plugin_settings import PLUGIN_SECRETS_FOLDER
 from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.services.blobs import HASH_BYTES, FolderBlobs, hashes_in
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE
@@ -91,7 +92,8 @@ class GarbageCollector:
 
     Args:
         results: The folder of the result cache.
-        secrets: Stored workflows and channels of the data directory refer to these, too; None: they all stay.
+        secrets: Stored workflows, channels and settings of plugins in the data directory refer to these, too; None:
+            they all stay.
         grace_s: A value is written before its reference is: one that is younger than this always stays.
     """
 
@@ -170,7 +172,11 @@ class GarbageCollector:
 
     def _delete_secrets(self, secrets: SecretStore, marks: Marks, horizon: float) -> Iterator[None]:
         named = _named_in(
-            [self._data / CHANNELS_FILE, *(self._data / "shared" / "library" / "workflows").glob("*.json")]
+            [
+                self._data / CHANNELS_FILE,
+                *(self._data / "shared" / "library" / "workflows").glob("*.json"),
+                *(self._data / PLUGIN_SECRETS_FOLDER).glob("*.json"),
+            ]
         )
         deleted = 0
         for secret in secrets.stored():

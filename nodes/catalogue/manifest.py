@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import PluginLoadError
@@ -56,6 +57,33 @@ class FrontendPart(_Part):
     build: BuildPart | None = None
     vanilla: VanillaPart | None = None
 
+    @property
+    def assets(self) -> Assets | None:
+        """What is served: of the declared type, else of the other one; None when neither is there."""
+        build, vanilla = self.build, self.vanilla
+        built = None if build is None else Assets(build.output_dir, build.entry, build.styles)
+        plain = None if vanilla is None else Assets(vanilla.root_dir, vanilla.entry, vanilla.styles)
+        return (plain or built) if self.type == "vanilla" else (built or plain)
+
+
+@dataclass(frozen=True)
+class Assets:
+    """The front end of a plugin as it is served.
+
+    Attributes:
+        folder: Relative to the plugin's folder.
+        entry: The script that is loaded, relative to `folder`, as `styles`; authors may write `folder` before it.
+    """
+
+    folder: str
+    entry: str
+    styles: tuple[str, ...]
+
+    def path_of(self, file: str) -> str:
+        """A declared file, relative to the plugin's folder."""
+        folder = self.folder.strip("/").removeprefix("./")
+        return file if file.startswith(f"{folder}/") else f"{folder}/{file}"
+
 
 class ConfigOptionChoice(_Part):
     label: str
@@ -63,7 +91,11 @@ class ConfigOptionChoice(_Part):
 
 
 class ConfigOption(_Part):
-    """One setting of a plugin, as its form shows it. `key` is relative to the plugin."""
+    """One setting of a plugin, as its form shows it. `key` is relative to the plugin.
+
+    Attributes:
+        secret: The value is stored encrypted, shown as `MASK`, and given to nodes as a `SecretRef`. For texts.
+    """
 
     key: Annotated[str, Field(min_length=1)]
     type: Literal[
@@ -81,6 +113,13 @@ class ConfigOption(_Part):
     store_name: str | None = None
     button_text: str | None = None
     disabled: bool = False
+    secret: bool = False
+
+    @model_validator(mode="after")
+    def _only_texts_are_secret(self) -> Self:
+        if self.secret and (self.type not in ("string", "textarea") or self.default_value is not None):
+            raise ValueError("a secret must have the type string or textarea, and no defaultValue")
+        return self
 
 
 class PluginManifest(_Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,14 +17,24 @@ from innkeeper.nodes.catalogue.manifest import ConfigOption, PluginManifest
 from innkeeper.nodes.catalogue.plugins import PluginStatus
 from innkeeper.nodes.errors import PluginLoadError
 from innkeeper.nodes.json_values import InvalidJson, read_json
+from innkeeper.nodes.node import SecretRef
 
 _log = logging.getLogger("innkeeper.plugins")
 
 SETTINGS_FOLDER = Path("system", "config", "extensions")
 """Below the data directory, one `<plugin>.json` each: `system://` is what nodes may read and never write."""
+PLUGIN_SECRETS_FOLDER = Path("plugin-secrets")
+"""Below the data directory, where no graph reads, one `<plugin>.json` each: references to secrets among the settings.
+A graph that knew one could spend the secret elsewhere."""
 MAX_SETTINGS_BYTES = 256 * 1024
 
-PluginSettings = Mapping[str, JsonValue]
+MASK = "********"
+"""What is shown of a secret setting; sent back, it keeps what is stored."""
+_SECRET_ID = re.compile(r"[0-9a-f]{64}")
+
+PluginSettings = Mapping[str, Any]
+"""JSON values, and a `SecretRef` for a secret setting."""
+Seal = Callable[[str], SecretRef]
 
 
 def load_plugin_settings(plugins: Sequence[PluginStatus], data_dir: Path) -> dict[str, PluginSettings]:
@@ -34,22 +45,27 @@ def load_plugin_settings(plugins: Sequence[PluginStatus], data_dir: Path) -> dic
     found: dict[str, PluginSettings] = {}
     for plugin in plugins:
         if plugin.is_loaded and plugin.manifest is not None and plugin.manifest.config_options:
-            settings = MappingProxyType(_load(plugin.manifest, data_dir / SETTINGS_FOLDER))
+            settings = MappingProxyType(_load(plugin.manifest, data_dir))
             found.update(dict.fromkeys(plugin.nodes, settings))
     return found
 
 
-def settings_of(manifest: PluginManifest, given: Mapping[str, JsonValue]) -> tuple[dict[str, JsonValue], list[str]]:
+def settings_of(manifest: PluginManifest, given: Mapping[str, JsonValue]) -> tuple[dict[str, Any], list[str]]:
     """The effective settings of a plugin, and a sentence for each given value that does not count.
 
     Every option has a value, its default where none was given (None without a default); an `action-button` has none.
     """
-    options = {option.key: option for option in manifest.config_options if option.type != "action-button"}
-    settings = {key: option.default_value for key, option in options.items()}
+    options = _options(manifest)
+    settings: dict[str, Any] = {key: option.default_value for key, option in options.items()}
     problems = []
     for key, value in given.items():
         if key not in options:
-            problems.append(f"there is no setting {key!r}; settings are {', '.join(map(repr, options))}")
+            problems.append(f"there is no setting {key!r}; settings are {', '.join(map(repr, options)) or 'none'}")
+        elif options[key].secret:
+            if (ref := _secret_of(value)) is None:
+                problems.append(f"setting {key!r} is a secret: set it by POST /api/plugins/{manifest.name}/settings")
+            else:
+                settings[key] = ref
         elif (allowed := _not_allowed(options[key], value)) is not None:
             # Never the value itself: somebody may have put a key there.
             problems.append(f"setting {key!r} is {kind_of(value)} that is not allowed; allowed is {allowed}")
@@ -58,10 +74,73 @@ def settings_of(manifest: PluginManifest, given: Mapping[str, JsonValue]) -> tup
     return settings, problems
 
 
-def _load(manifest: PluginManifest, folder: Path) -> dict[str, JsonValue]:
+def read_settings(manifest: PluginManifest, data_dir: Path) -> dict[str, JsonValue]:
+    """What is stored of a plugin's settings, secrets as references.
+
+    Raises:
+        PluginLoadError: A file cannot be read.
+    """
+    file = f"{manifest.name}.json"
+    return {**_read(data_dir / SETTINGS_FOLDER / file), **_read(data_dir / PLUGIN_SECRETS_FOLDER / file)}
+
+
+def settings_files(manifest: PluginManifest, settings: Mapping[str, JsonValue]) -> dict[Path, bytes]:
+    """What is to be written of settings: path below the data directory to content."""
+    file, options = f"{manifest.name}.json", _options(manifest)
+    secret = {key: value for key, value in settings.items() if key in options and options[key].secret}
+    plain = {key: value for key, value in settings.items() if key not in secret}
+    parts = {SETTINGS_FOLDER / file: plain, PLUGIN_SECRETS_FOLDER / file: secret}
+    return {path: orjson.dumps(part, option=orjson.OPT_INDENT_2) for path, part in parts.items()}
+
+
+def shown_settings(manifest: PluginManifest, stored: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The effective settings as clients may see them."""
+    settings, _ = settings_of(manifest, stored)
+    return {key: MASK if isinstance(value, SecretRef) else value for key, value in settings.items()}
+
+
+def changed_settings(
+    manifest: PluginManifest, stored: Mapping[str, JsonValue], given: Mapping[str, JsonValue], seal: Seal
+) -> tuple[dict[str, JsonValue], list[str]]:
+    """What is to be stored when a client sends its settings, and a sentence for each value that cannot be.
+
+    The settings that are not sent have their defaults again. A secret that comes as `MASK` stays as it is stored; an
+    empty one, or null, is forgotten.
+
+    Args:
+        seal: Stores a secret and names it.
+    """
+    options = _options(manifest)
+    plain = {key: value for key, value in given.items() if key not in options or not options[key].secret}
+    # The form sends null for what has no value.
+    kept = {key: value for key, value in plain.items() if value is not None or key not in options}
+    _, problems = settings_of(manifest, kept)
+    secret = {key: value for key, value in given.items() if key not in plain and value not in ("", None)}
+    problems += [f"setting {key!r} is a secret: a text" for key, value in secret.items() if not isinstance(value, str)]
+    if problems:
+        return {}, problems
+    for key, value in secret.items():
+        if value != MASK:
+            kept[key] = dict(seal(str(value)).to_json())
+        elif _secret_of(stored.get(key)) is not None:
+            kept[key] = stored[key]
+    return kept, []
+
+
+def _options(manifest: PluginManifest) -> dict[str, ConfigOption]:
+    return {option.key: option for option in manifest.config_options if option.type != "action-button"}
+
+
+def _secret_of(value: JsonValue) -> SecretRef | None:
+    """The reference that stands for a secret in a file of settings."""
+    found = value.get("$secret") if isinstance(value, dict) and len(value) == 1 else None
+    return SecretRef(found) if isinstance(found, str) and _SECRET_ID.fullmatch(found) else None
+
+
+def _load(manifest: PluginManifest, data_dir: Path) -> dict[str, Any]:
     file = f"{manifest.name}.json"
     try:
-        given = _read(folder / file)
+        given = read_settings(manifest, data_dir)
     except PluginLoadError as error:
         _log.error("settings of plugin %s: %s; its defaults count", manifest.name, error.message)
         given = {}

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from innkeeper.nodes.catalogue.loader import LoadError, LoadReport, NodeLoader
 from innkeeper.nodes.catalogue.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeManager, short_path
-from innkeeper.nodes.catalogue.manifest import MANIFEST, PluginManifest, read_manifest
+from innkeeper.nodes.catalogue.manifest import MANIFEST, Assets, PluginManifest, read_manifest
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import PluginLoadError
 
@@ -31,6 +32,7 @@ class PluginStatus:
         reason: Why it failed; None when it did not.
         errors: Every file that failed.
         warnings: Oddities that did not stop it.
+        is_enabled: Somebody may have turned it off; then nothing of it is loaded.
     """
 
     name: str
@@ -41,22 +43,48 @@ class PluginStatus:
     reason: str | None = None
     errors: tuple[LoadError, ...] = ()
     warnings: tuple[str, ...] = ()
+    is_enabled: bool = True
 
     @property
     def is_loaded(self) -> bool:
-        return self.reason is None
+        return self.is_enabled and self.reason is None
+
+    @property
+    def assets(self) -> Assets | None:
+        """Its front end; only of a plugin that is loaded."""
+        frontend = self.manifest.frontend if self.manifest is not None and self.is_loaded else None
+        return frontend.assets if frontend is not None else None
 
     def to_json(self) -> dict[str, Any]:
         """The status for clients, without paths of this machine."""
-        data: dict[str, Any] = {"name": self.name, "loaded": self.is_loaded, "nodes": list(self.nodes)}
+        data: dict[str, Any] = {
+            **{"name": self.name, "displayName": self.name, "version": "", "isEnabled": self.is_enabled},
+            **{"loaded": self.is_loaded, "nodes": list(self.nodes), "configOptions": []},
+        }
         if self.manifest is not None:
-            data |= {"displayName": self.manifest.display_name, "version": self.manifest.version}
+            data |= _shown(self.manifest)
+        if self.assets is not None:
+            data["frontend"] = _shown_assets(self.name, self.assets)
         if self.errors:
             data |= {"file": self.file, "reason": self.reason}
             data["errors"] = [{"file": error.file, "reason": error.reason} for error in self.errors]
         if self.warnings:
             data["warnings"] = list(self.warnings)
         return data
+
+
+def _shown(manifest: PluginManifest) -> dict[str, Any]:
+    """What a manifest tells clients, in the fields of ComfyTavern."""
+    options = [option.model_dump(mode="json", by_alias=True, exclude_unset=True) for option in manifest.config_options]
+    shown = {"displayName": manifest.display_name, "version": manifest.version, "configOptions": options}
+    return shown if manifest.description is None else {**shown, "description": manifest.description}
+
+
+def _shown_assets(name: str, assets: Assets) -> dict[str, Any]:
+    def url(file: str) -> str:
+        return quote(f"/plugins/{name}/{assets.path_of(file)}")
+
+    return {"entryUrl": url(assets.entry), "styleUrls": [url(style) for style in assets.styles]}
 
 
 @dataclass(frozen=True)
@@ -67,10 +95,11 @@ class _Candidate:
 
 
 class PluginLoader:
-    """Loads plugin folders into a manager."""
+    """Loads plugin folders into a manager; of a disabled one (by name) only its manifest is read."""
 
-    def __init__(self, manager: NodeManager) -> None:
+    def __init__(self, manager: NodeManager, disabled: Collection[str] = ()) -> None:
         self._manager = manager
+        self._disabled = disabled
 
     def load_plugins(self, roots: Sequence[Path]) -> tuple[PluginStatus, ...]:
         """Load every plugin folder below each root: roots in the given order, folders by name.
@@ -97,6 +126,8 @@ class PluginLoader:
 
     def _load_plugin(self, plugin: _Candidate) -> PluginStatus:
         manifest = plugin.manifest
+        if manifest.name in self._disabled:
+            return PluginStatus(manifest.name, plugin.folder, manifest, warnings=plugin.warnings, is_enabled=False)
         try:
             report = self._load_nodes(plugin)
         except PluginLoadError as error:
@@ -196,6 +227,19 @@ class Catalogue:
     def get_definitions(self) -> list[NodeDefinition]:
         return self.manager.get_definitions()
 
+    def plugin(self, name: str) -> PluginStatus | None:
+        """The plugin of this name, loaded or not."""
+        return next((plugin for plugin in self.plugins if plugin.name == name), None)
+
+    def absence(self, full_type: str) -> str | None:
+        """Why a node type of a known plugin is not there, and what to do; None when nothing is known of it."""
+        plugin = self.plugin(full_type.partition(":")[0])
+        if plugin is None or plugin.is_loaded:
+            return None
+        if not plugin.is_enabled:
+            return f"its plugin {plugin.name!r} is disabled; enable it, or remove the node"
+        return f"its plugin {plugin.name!r} could not be loaded ({plugin.file}: {plugin.reason})"
+
     @property
     def plugin_set_hash(self) -> str:
         """SHA-256 over (full type, version) of all node types: equal where two processes know the same ones."""
@@ -203,17 +247,23 @@ class Catalogue:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def load_catalogue(plugin_roots: Sequence[Path] = (), manager: NodeManager | None = None) -> Catalogue:
+def load_catalogue(
+    plugin_roots: Sequence[Path] = (), manager: NodeManager | None = None, *, disabled: Collection[str] = ()
+) -> Catalogue:
     """Load the built-in library, then the plugins. For composition roots.
+
+    Called again, it runs the files of plugins anew, under fresh module names: what an earlier catalogue holds stays as
+    it is. The built-in library, and what plugins import from elsewhere, are imported once in a process.
 
     Args:
         plugin_roots: Folders whose sub-folders are plugins; a missing one is logged.
         manager: Filled from scratch, what it holds is forgotten; by default a new one.
+        disabled: Names of plugins that are not to be loaded.
     """
     manager = manager if manager is not None else NodeManager()
     manager.clear_nodes()
     library = NodeLoader(manager).load_nodes(LIBRARY_ROOT)
     for error in library.errors:
         _log.error("built-in node file %s was not loaded: %s", error.file, error.reason)
-    plugins = PluginLoader(manager).load_plugins(plugin_roots)
+    plugins = PluginLoader(manager, disabled).load_plugins(plugin_roots)
     return Catalogue(manager, plugins, library.errors)

@@ -65,6 +65,7 @@ class FakeGateway:
     tries: int = 0
     tokens: list[str | None] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
+    reloaded: list[dict[str, Any]] = field(default_factory=list)
     _server: Server | None = None
 
     @property
@@ -139,7 +140,10 @@ class FakeGateway:
             self.connections.append(connection)
             await socket.send(orjson.dumps({"ack": 0}))  # until we say something a worker counts us as away
             async for frame in socket:
-                messages = orjson.loads(frame)["m"]
+                read = orjson.loads(frame)
+                if "reloaded" in read:
+                    self.reloaded.append(read["reloaded"])
+                messages = read.get("m", [])
                 connection.frames.append(messages)
                 connection.owed.extend(messages)
                 await self._acknowledge(connection)

@@ -22,6 +22,7 @@ from innkeeper.activities import worker
 from innkeeper.activities.process_end import SECOND_GRACE_S
 from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.gateway.process.temporal_server import free_port
+from innkeeper.nodes.catalogue.plugin_states import STATES_FILE
 from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE, RunStart
 from innkeeper.workflows.plan import PlannedInput, PlannedNode, PlannedOutput, RunPlan
@@ -264,6 +265,43 @@ async def test_nodes_of_a_plugin_get_its_settings_with_what_the_operator_wrote(
         async with asyncio.timeout(30):
             result = await handle.result()
     assert [result["nodes"][id]["output"] for id in "si"] == [{"out": {"marks": 3, "mood": "good"}}] * 2
+
+
+async def test_a_worker_loads_changed_plugins_while_a_node_runs_which_ends_with_its_own_code(
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
+) -> None:
+    def write(version: int, disabled: bool) -> None:
+        (tmp_path / "plugins" / "slow" / "nodes" / "hang.py").write_text(
+            PLUGIN.replace("asyncio.sleep(60)", "asyncio.sleep(3)").replace("context.attempt}", f"{version}}}")
+        )
+        (tmp_path / STATES_FILE).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / STATES_FILE).write_text('{"slow": {"enabled": false}}' if disabled else "{}")
+
+    async def reload(token: str) -> None:
+        await gateway.say(reload=token)
+        await until(lambda: gateway.reloaded[-1:] == [{"token": token}], START_S)
+
+    hanging_plugin(tmp_path / "plugins")
+    write(1, disabled=False)
+    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
+    async with process(environ) as running:
+        await running.ready()
+        first = await start(temporal, planned("h", "slow:Hang"))
+        await until(lambda: bool(gateway.sent("open", "h")))
+        write(2, disabled=False)
+        await reload("a")
+        second = await start(temporal, planned("i", "slow:Hang"))
+        await until(lambda: bool(gateway.sent("open", "i")))
+        write(3, disabled=True)
+        await reload("b")
+        third = await start(temporal, planned("k", "slow:Hang"))  # a run that began before, and comes to it now
+        async with asyncio.timeout(60):
+            found = [await handle.result() for handle in (first, second, third)]
+    assert [result["nodes"][id]["output"] for result, id in zip(found, "hik", strict=True)] == [
+        {"out": 1},
+        {"out": 2},
+        {"out": 2},
+    ]
 
 
 async def test_a_running_node_is_handed_to_the_next_worker_when_the_first_is_stopped(

@@ -35,6 +35,7 @@ TO_WORKER: tuple[Json, ...] = (
     {"ack": 5, "fenced": [[RUN, "n", EPOCH], [RUN, "m", [2, 1]]]},
     {"ack": 8, "replies": {"8": {"s": "finished", "outputs": {"response": {"text": "x", "chunks": 1}}}}},
     {"ack": 2, "replies": {"2": {"s": "fenced"}}, "drain": 1},
+    {"ack": 2, "reload": "5f0c2a9be1d34477"},
     {"streams": [{"id": "f1", "origin": [2, 0], "i": 0, "chunks": [{"type": "text_chunk", "content": "a"}]}]},
     {"streams": [{"id": "f1", "origin": EPOCH, "i": 4, "chunks": [], "end": {"type": "NODE_COMPLETE"}},
                  {"id": "f2", "origin": None, "end": {"type": "NODE_ERROR", "error": {"message": "boom"}}}]},
@@ -68,6 +69,8 @@ TO_GATEWAY: tuple[Json, ...] = (
     {"follow": [{"id": "f1", "run": RUN, "path": "n", "origin": None, "next": 0}]},
     {"follow": [{"id": "f1", "run": RUN, "path": "n", "origin": EPOCH, "next": 2}], "unfollow": ["f2"]},
     {"got": [["f1", 1]], "unfollow": ["f1"]},
+    {"reloaded": {"token": "5f0c2a9be1d34477"}},
+    {"reloaded": {"token": "5f0c2a9be1d34477", "error": "ImportError"}, "m": []},
     {"m": []},
 )
 HELLO = {"hello": {"worker": "w", "queues": ["innkeeper"], "protocol": 1}}

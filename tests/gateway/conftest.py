@@ -29,7 +29,10 @@ from innkeeper.gateway.app import create_app
 from innkeeper.gateway.process.listening_socket import listen
 from innkeeper.gateway.process.uvicorn_config import server_config
 from innkeeper.gateway.settings import Settings, worker_token
-from innkeeper.nodes.catalogue.plugins import load_catalogue
+from innkeeper.nodes.catalogue.live import LiveCatalogue
+from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
+from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
+from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
@@ -67,6 +70,7 @@ class Stack:
     temporal: Client
     data: Path
     options: dict[str, Any] = field(default_factory=dict)
+    plugins: tuple[Path, ...] = (PLUGINS,)
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex}")
     url: str = ""
 
@@ -79,7 +83,7 @@ class Stack:
             temporal_address=self.temporal.service_client.config.target_host,
             namespace=self.temporal.namespace,
             task_queue=self.queue,
-            plugins=(PLUGINS,),
+            plugins=self.plugins,
             **{"flush_timeout_s": 2.0, **self.options},
         )
 
@@ -112,10 +116,18 @@ class Stack:
         values = Values(blobs)
         services = ServicesForRuns(settings, blobs, {})
         link = link or GatewayLink(self.url, worker_token(self.settings), uuid.uuid4().hex, flush_timeout_s=2.0)
+        catalogue = LiveCatalogue(self._load(), keeps_missing=True)
+        plugin_settings = load_plugin_settings(catalogue.plugins, self.data)
+
+        async def load_plugins() -> None:
+            catalogue.replace(await asyncio.to_thread(self._load))
+            plugin_settings.update(load_plugin_settings(catalogue.plugins, self.data))
+
+        link.load_plugins_by(load_plugins)
         link.start()
         sink = LinkSink(link, asyncio.get_running_loop())
         SINKS.add(sink)
-        execute = ExecuteNode(load_catalogue([PLUGINS]), services, link, values)
+        execute = ExecuteNode(catalogue, services, link, values, plugin_settings=plugin_settings)
         worker = Worker(
             self.temporal,
             task_queue=self.queue,
@@ -135,6 +147,9 @@ class Stack:
             SINKS.remove(sink)
             await link.stop()
             await services.aclose()
+
+    def _load(self) -> Catalogue:
+        return load_catalogue(self.plugins, disabled=disabled_plugins(self.data))
 
     @contextlib.asynccontextmanager
     async def up(self) -> AsyncIterator[httpx.AsyncClient]:

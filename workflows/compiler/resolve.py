@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from innkeeper.nodes.definition import BypassBehavior, Conversion, Input, Mode, NodeDefinition, Output, conversion
+from innkeeper.nodes.json_values import InvalidJson, read_json
 from innkeeper.workflows.compiler.secret_names import without_strays
 from innkeeper.workflows.document.model import DocumentNode, Edge, WorkflowDocument
 from innkeeper.workflows.document.slot_values import suggested
@@ -19,6 +20,7 @@ REFERENCE = "referencedWorkflowId"
 """The setting that names the workflow which a node runs."""
 _SUB_HANDLE = re.compile(r"(.+)__(0|[1-9][0-9]*)")
 _ZERO_TYPES = frozenset({"core:MathOperation"})
+_STRUCTURES: Mapping[str, type] = {"OBJECT": dict, "ARRAY": list}
 _NUMBERS = frozenset({"INTEGER", "FLOAT"})
 
 
@@ -28,6 +30,14 @@ class Catalogue(Protocol):
     def get_node(self, full_type: str) -> NodeDefinition | None: ...
 
     def get_definitions(self) -> Iterable[NodeDefinition]: ...
+
+
+@runtime_checkable
+class KnowsPlugins(Protocol):
+    """A catalogue that also knows the plugins that were not loaded."""
+
+    def absence(self, full_type: str) -> str | None:
+        """Why a node type is not there, and what to do; None when nothing is known of it."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +146,28 @@ def _config(node: DocumentNode, definition: NodeDefinition, schema: Mapping[str,
             config[key] = value
     own = {definition.mode_config_key, REFERENCE if definition.runs_workflow else None}
     for key, value in node.config.items():
-        if key in schema or key in own:
+        if key in own:
             config[key] = without_strays(value, schema.get(key))
+        elif key in schema:
+            value = _from_text(value, schema[key])
+            if value is not UNDEFINED:
+                config[key] = without_strays(value, schema[key])
     return config
+
+
+def _from_text(value: Any, slot: Input) -> Any:
+    """ComfyTavern's editor has a field for text where an object or a list belongs: JSON in it is what it says, and an
+    empty one is not set. Other texts stay, and are a problem of the document."""
+    kind = _STRUCTURES.get(slot.data_flow_type)
+    if kind is None or not isinstance(value, str):
+        return value
+    if not value.strip():
+        return UNDEFINED
+    try:
+        found = read_json(value)
+    except InvalidJson:
+        return value
+    return found if isinstance(found, kind) else value
 
 
 def default_of(slot: Input, full_type: str = "") -> Any:

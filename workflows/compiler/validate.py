@@ -14,7 +14,7 @@ from innkeeper.nodes.definition import DATA_FLOW_TYPES, Input, Output, conversio
 from innkeeper.nodes.errors import Problem
 from innkeeper.nodes.spelling import nearest
 from innkeeper.workflows.compiler.graph_order import cycles
-from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire
+from innkeeper.workflows.compiler.resolve import Catalogue, KnowsPlugins, ResolvedNode, Wire
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.document.json_reader import kind, quoted_names
 from innkeeper.workflows.document.limits import MAX_PATH_BYTES, id_bytes
@@ -120,6 +120,9 @@ def _type_problem(side: str, slot: InterfaceSlot) -> Problem:
 
 def unknown_type_problem(node: DocumentNode, catalogue: Catalogue, known: list[str]) -> Problem:
     """`known` is filled on first use: the catalogue is listed once, however many nodes are unknown."""
+    if isinstance(catalogue, KnowsPlugins) and (reason := catalogue.absence(node.type)) is not None:
+        message = f"node {node.id!r} has the type {node.type!r}, which is not there: {reason}"
+        return Problem("unknown_node_type", message, node=node.id)
     known += [definition.full_type for definition in catalogue.get_definitions()] if not known else []
     near = get_close_matches(node.type, known, n=3) or [name for name in known if name.endswith(f":{node.type}")]
     missing = "load the plugin that brings it ('innkeeper nodes' tells why one was not loaded), or remove the node"

@@ -7,7 +7,7 @@ from typing import Literal, NotRequired
 from pydantic import with_config
 from typing_extensions import TypeAliasType, TypedDict
 
-from innkeeper.gateway.api.models.base import CLOSED, FreeObject
+from innkeeper.gateway.api.models.base import CLOSED, OPEN, Count, FreeObject, JsonValue
 from innkeeper.gateway.api.models.documents import DataFlowType
 
 Placement = TypeAliasType("Placement", Literal["activity", "inline", "workflow", "thread", "process"])
@@ -106,17 +106,96 @@ class PluginFileError(TypedDict):
 
 
 @with_config(CLOSED)
+class PluginFrontend(TypedDict):
+    """What the editor loads of a plugin."""
+
+    entryUrl: str
+    """The script; relative to the gateway's address, as `styleUrls`."""
+    styleUrls: list[str]
+
+
+@with_config(CLOSED)
+class PluginOptionChoice(TypedDict):
+    label: str
+    value: JsonValue
+
+
+@with_config(CLOSED)
+class PluginOption(TypedDict):
+    """One setting of a plugin, as `plugin.yaml` declares it."""
+
+    key: str
+    type: str
+    label: str
+    description: NotRequired[str | None]
+    defaultValue: NotRequired[JsonValue]
+    category: NotRequired[str | None]
+    categoryKey: NotRequired[str | None]
+    options: NotRequired[list[PluginOptionChoice]]
+    min: NotRequired[float | None]
+    max: NotRequired[float | None]
+    step: NotRequired[float | None]
+    storeName: NotRequired[str | None]
+    buttonText: NotRequired[str | None]
+    disabled: NotRequired[bool]
+    secret: NotRequired[bool]
+    """Stored encrypted, and masked when it is read."""
+
+
+@with_config(CLOSED)
 class Plugin(TypedDict):
     """A plugin, or why it was not loaded."""
 
     name: str
+    displayName: str
+    """Its name, when `plugin.yaml` cannot be used."""
+    version: str
+    isEnabled: bool
+    """False: somebody has turned it off."""
     loaded: bool
     nodes: list[str]
     """Full types that it registered."""
-    displayName: NotRequired[str]
-    version: NotRequired[str]
+    configOptions: list[PluginOption]
+    description: NotRequired[str]
+    frontend: NotRequired[PluginFrontend]
+    """Of a plugin that is loaded and has one."""
     file: NotRequired[str]
     """The first file that failed, relative to the plugin's folder."""
     reason: NotRequired[str]
     errors: NotRequired[list[PluginFileError]]
     warnings: NotRequired[list[str]]
+
+
+@with_config(CLOSED)
+class NodesReloaded(TypedDict):
+    success: Literal[True]
+    message: str
+    """What was loaded, what was not, and which workers are behind."""
+    count: Count
+
+
+@with_config(CLOSED)
+class PluginState(TypedDict):
+    enabled: bool
+
+
+@with_config(OPEN)
+class PluginSettings(TypedDict):
+    """Setting to value; which there are, `configOptions` of the plugin tells."""
+
+
+@with_config(CLOSED)
+class PluginChanged(TypedDict):
+    success: Literal[True]
+    message: str
+
+
+@with_config(CLOSED)
+class PluginRefused(TypedDict):
+    """A change that was not made. `message` and `error` are the same sentence."""
+
+    success: Literal[False]
+    message: str
+    error: str
+    code: str
+    details: NotRequired[FreeObject]

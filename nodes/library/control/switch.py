@@ -8,13 +8,19 @@ from typing import Any
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
 
 MAX_CASES = 100
+DRAWN_CASES = 4
+"""ComfyTavern's editor draws the ways that the definition declares, whatever the settings are. An edge from a way whose
+case is not there is a problem of the document."""
 _OTHERWISE = Output("WILDCARD", display_name="Otherwise", description="The value, when it fits no case.")
 
 
 def outputs_of(config: Mapping[str, Any]) -> dict[str, Output]:
     """One output for each case, and `default`."""
     cases = config.get("cases")
-    count = min(len(cases), MAX_CASES) if isinstance(cases, list | tuple) else 0
+    return _ways(min(len(cases), MAX_CASES) if isinstance(cases, list | tuple) else 0)
+
+
+def _ways(count: int) -> dict[str, Output]:
     told = "The value, when it fits this case first."
     outputs = {f"case_{index}": Output("WILDCARD", f"Case {index}", told) for index in range(count)}
     return {**outputs, "default": _OTHERWISE}
@@ -29,7 +35,7 @@ definition = NodeDefinition(
     inputs={
         "value": Input("WILDCARD", display_name="Value", description="What is compared, and goes on.", required=True)
     },
-    outputs={"default": _OTHERWISE},
+    outputs=_ways(DRAWN_CASES),
     config_schema={
         "cases": Input(
             "ARRAY",

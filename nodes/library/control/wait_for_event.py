@@ -24,12 +24,8 @@ definition = NodeDefinition(
     },
     config_schema={
         "name": Input("STRING", display_name="Event", description="Name of the event.", required=True),
-        "filter": Input(
-            "OBJECT",
-            display_name="Filter",
-            description="The same, when the input has none.",
-            config={"default": {}},
-        ),
+        # Without a default: editors show it in a field for text, where an object reads `[object Object]`.
+        "filter": Input("OBJECT", display_name="Filter", description="The same, when the input has none."),
         "timeoutSeconds": TIMEOUT,
     },
     bypass_behavior=BypassBehavior(defaults={"data": None}, without=("timeout",)),

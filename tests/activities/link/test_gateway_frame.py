@@ -38,6 +38,8 @@ def test_frames_of_the_protocol_are_read(frame: Any) -> None:
         {"ack": 2**70},
         {"drain": {"a": 1}},
         {"drain": "x" * 1000},
+        {"reload": 5},
+        {"reload": "x" * 1000},
         {"replies": []},
         {"replies": {"x": {"s": "ok"}}},
         {"replies": {"1": {"s": "other"}}},

@@ -40,13 +40,14 @@ SHOWN_ITEMS = 2
 OPERATION_IDS = """
     answer_approval broadcast_event collect_garbage create_chat_completion create_project create_project_workflow
     create_workflow delete_file delete_interrupt delete_project delete_project_workflow delete_run delete_workflow
-    diff_workflow get_approval_data get_client_script get_file get_history_run get_node_type get_project
-    get_project_workflow get_run get_run_output get_system_stats get_version get_workflow get_workflow_schema
-    head_file healthz interrupt_run list_active_runs list_demo_models list_files list_history list_node_types
-    list_open_approvals list_plugins list_project_workflows list_projects list_run_approvals list_versions
-    list_workflows metrics pause_run post_interrupt post_run_event publish_workflow put_file put_project
-    put_project_workflow put_workflow readyz restore_workflow resume_run stream_run_events submit_run
-    unpublish_workflow validate_workflow
+    diff_workflow get_approval_data get_client_script get_file get_history_run get_node_type get_plugin_file
+    get_plugin_settings get_project get_project_workflow get_run get_run_output get_system_stats get_version
+    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_demo_models list_files
+    list_history list_node_types list_open_approvals list_plugins list_project_workflows list_projects
+    list_run_approvals list_versions list_workflows metrics pause_run post_interrupt post_run_event publish_workflow
+    put_file put_project put_project_workflow put_workflow readyz reload_nodes reload_plugins restore_workflow
+    resume_run save_plugin_settings set_plugin_state stream_run_events submit_run unpublish_workflow
+    validate_workflow
 """
 
 
@@ -142,6 +143,7 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
         "approval": "a",
         "scheme": "user",
         "path": "a.js",
+        "name": "p",
         "full_type": "a:b",
         "number": 1,
     }
@@ -269,6 +271,9 @@ COMMON_ERRORS = {
     ("put_file", 412),
     *((name, 413) for name in ("answer_approval", "post_run_event", "broadcast_event", "create_chat_completion")),
     ("get_file", 416),
+    *((name, 400) for name in ("set_plugin_state", "save_plugin_settings", "get_plugin_file")),
+    *((name, 404) for name in ("set_plugin_state", "save_plugin_settings", "get_plugin_settings", "get_plugin_file")),
+    ("save_plugin_settings", 422),
     *((name, 422) for name in ("submit_run", "answer_approval", "validate_workflow")),
 }
 RARE = {
@@ -283,6 +288,8 @@ RARE = {
     *(("StuckRun", name) for name in ("code", "message", "since")),
     ("Plugin", "warnings"),
     ("SavedWorkflow", "deletedAt"),  # only of what is in the bin
+    *(("PluginOption", name) for name in ("category", "categoryKey", "storeName", "buttonText", "disabled")),
+    ("PluginRefused", "details"),
 }
 """Fields that the scenes below do not bring about."""
 
@@ -332,11 +339,32 @@ async def play_health(http: httpx.AsyncClient) -> None:
     await gives(http, 400, "POST", "/api/gc?dryRun=perhaps")
 
 
+async def play_plugins(http: httpx.AsyncClient) -> None:
+    state, settings, script = "/api/plugins/toys/state", "/api/plugins/toys/settings", "/plugins/toys/web/toys.js"
+    await gives(http, 200, "POST", "/api/nodes/reload")
+    await gives(http, 200, "POST", "/api/plugins/reload")
+    await gives(http, 200, "PUT", state, json={"enabled": False})
+    await gives(http, 200, "PUT", state, json={"enabled": True})
+    await gives(http, 400, "PUT", state, json={"enabled": 1})
+    await gives(http, 404, "PUT", "/api/plugins/nobody/state", json={"enabled": True})
+    await gives(http, 200, "GET", settings)
+    await gives(http, 404, "GET", "/api/plugins/nobody/settings")
+    await gives(http, 200, "POST", settings, json={"size": 3})
+    await gives(http, 400, "POST", settings, content=b"[]")
+    await gives(http, 404, "POST", "/api/plugins/nobody/settings", json={})
+    await gives(http, 422, "POST", settings, json={"size": 10})
+    await gives(http, 200, "GET", script)
+    for status, part in ((206, "bytes=0-3"), (416, "bytes=99999999-"), (400, "lines=1")):
+        await gives(http, status, "GET", script, headers={"Range": part})
+    await gives(http, 404, "GET", "/plugins/toys/web/nothing.js")
+
+
 async def play_catalogue(http: httpx.AsyncClient) -> None:
     await gives(http, 200, "GET", "/api/nodes")
     await gives(http, 200, "GET", "/api/nodes/toys:Say")
     await gives(http, 404, "GET", "/api/nodes/toys:Nothing")
     await gives(http, 200, "GET", "/api/plugins")
+    await play_plugins(http)
     await gives(http, 200, "GET", "/api/workflow.schema.json")
     scripts = "/api/nodes/core/RandomNumber/client-script"
     await gives(http, 200, "GET", f"{scripts}/client-scripts/RandomNumberNode.js")

@@ -24,6 +24,12 @@ def test_each_plugin_is_told_with_its_nodes_or_its_faults() -> None:
     ]
 
 
+def test_a_disabled_plugin_is_told_so() -> None:
+    assert plugin_lines([{"name": "off", "isEnabled": False, "loaded": False, "nodes": []}]) == [
+        "plugin off is disabled"
+    ]
+
+
 def test_faults_leave_out_what_is_well() -> None:
     assert fault_lines([GOOD]) == []
     assert len(fault_lines([EMPTY, BAD])) == 3

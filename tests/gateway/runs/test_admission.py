@@ -14,6 +14,7 @@ from innkeeper.gateway.runs.admission import Admission, JsonObject
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.node import SecretRef
@@ -35,7 +36,7 @@ async def admission(tmp_path: Path, store: SecretStore) -> AsyncIterator[Admissi
     engine = open_engine(sqlite_url(tmp_path / "gateway.db"))
     await ensure_schema(engine)
     lookup = WorkflowLookup(WorkflowStore(engine, WriteBatcher(engine)))
-    yield Admission(load_catalogue(()), lookup, FolderBlobs(tmp_path / "blobs"), store)
+    yield Admission(LiveCatalogue(load_catalogue(())), lookup, FolderBlobs(tmp_path / "blobs"), store)
     await engine.dispose()
 
 

@@ -13,7 +13,9 @@ from sqlalchemy import text
 
 from innkeeper.gateway.cli.run_command import takeover_words
 from innkeeper.gateway.runs.outcome import RunOutcome, announced
+from innkeeper.gateway.runs.reruns import missing_types
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
+from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 from tests.gateway.api.test_prompts import Json, edge, graph, node, run
 from tests.gateway.conftest import Stack, until_ready
 
@@ -136,6 +138,25 @@ async def test_rerun_waits_in_the_queue_and_begins_after_a_restart(stack: Stack)
                     await asyncio.sleep(0.05)
     assert status["nodeStatus"]["a"]["reused"] is True
     assert status["outputs"] == {"out": "AB"}
+
+
+def test_what_a_rerun_would_run_of_a_disabled_plugin_is_a_problem_also_inside_groups() -> None:
+    inner = {"nodes": [{"type": "off:A"}, {"type": "core:B"}]}
+    bypassed = {"nodes": [{"type": "off:A", "bypass": {}}, {"type": "core:Group", "group": "inner"}]}
+    nodes = (
+        PlannedNode(NodeId("a"), "off:A"),
+        PlannedNode(NodeId("b"), "core:B"),
+        PlannedNode(NodeId("g"), "core:Group", group="bypassed"),
+    )
+    plan = RunPlan(nodes=nodes, groups={"inner": inner, "bypassed": bypassed})
+
+    def absence(kind: str) -> str | None:
+        return "it is disabled" if kind.startswith("off:") else None
+
+    problems = missing_types(plan, ["b", "g"], absence)
+    assert [(problem.node, problem.code) for problem in problems] == [("g", "unknown_node_type")]
+    assert "'off:A', which is not there: it is disabled" in problems[0].message
+    assert missing_types(plan, ["b"], absence) == []
 
 
 def test_stream_of_another_run_is_announced_whole() -> None:

@@ -10,12 +10,19 @@ import pytest
 
 from innkeeper.nodes.catalogue.manifest import ConfigOption, PluginManifest
 from innkeeper.nodes.catalogue.plugin_settings import (
+    MASK,
     MAX_SETTINGS_BYTES,
+    PLUGIN_SECRETS_FOLDER,
     SETTINGS_FOLDER,
+    changed_settings,
     load_plugin_settings,
+    read_settings,
+    settings_files,
     settings_of,
+    shown_settings,
 )
 from innkeeper.nodes.catalogue.plugins import PluginStatus
+from innkeeper.nodes.node import SecretRef
 
 
 def option(type: str, key: str = "x", default: Any = None, **fields: Any) -> ConfigOption:
@@ -135,3 +142,59 @@ def test_a_file_that_cannot_be_read_is_logged(tmp_path: Path, caplog: pytest.Log
     (tmp_path / SETTINGS_FOLDER / "p.json").mkdir(parents=True)
     assert load_plugin_settings([status(manifest(option("number", default=1)))], tmp_path)["p:A"] == {"x": 1}
     assert "cannot be read" in caplog.text
+
+
+# --- what clients send --------------------------------------------------------------------------------------------
+
+ID = "ab" * 32
+KEYS = manifest(option("string", "key", secret=True), option("string", "word", "w"))
+
+
+def seal(value: str) -> SecretRef:
+    return SecretRef(ID)
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "kept"),
+    [
+        ({}, {"key": "k", "word": "x"}, {"key": {"$secret": ID}, "word": "x"}),
+        ({"key": {"$secret": "cd" * 32}}, {"key": MASK}, {"key": {"$secret": "cd" * 32}}),
+        ({"key": {"$secret": "cd" * 32}}, {"key": "k"}, {"key": {"$secret": ID}}),
+        ({"key": {"$secret": "cd" * 32}}, {"key": None}, {}),
+        ({"key": {"$secret": "cd" * 32}, "word": "x"}, {}, {}),
+        ({}, {"key": MASK, "word": None}, {}),
+    ],
+)
+def test_a_secret_is_sealed_kept_when_it_comes_masked_and_else_forgotten(stored: Any, given: Any, kept: Any) -> None:
+    assert changed_settings(KEYS, stored, given, seal) == (kept, [])
+
+
+def test_nothing_is_sealed_when_a_value_does_not_fit() -> None:
+    def never(value: str) -> SecretRef:
+        raise AssertionError(value)
+
+    kept, problems = changed_settings(KEYS, {}, {"key": "k", "word": 5, "other": None}, never)
+    assert (kept, len(problems)) == ({}, 2)
+    assert changed_settings(KEYS, {}, {"key": {"$secret": ID}}, never)[1] == ["setting 'key' is a secret: a text"]
+
+
+def test_secrets_lie_where_no_graph_reads_and_nodes_get_references(tmp_path: Path) -> None:
+    for path, data in settings_files(KEYS, {"key": {"$secret": ID}, "word": "x"}).items():
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(data)
+    assert ID not in (tmp_path / SETTINGS_FOLDER / "p.json").read_text()
+    assert not PLUGIN_SECRETS_FOLDER.is_relative_to("system")
+    assert load_plugin_settings([status(KEYS)], tmp_path)["p:A"] == {"key": SecretRef(ID), "word": "x"}
+    assert shown_settings(KEYS, read_settings(KEYS, tmp_path)) == {"key": MASK, "word": "x"}
+
+
+def test_a_key_that_somebody_wrote_into_the_file_does_not_count() -> None:
+    settings, (problem,) = settings_of(KEYS, {"key": "canary"})
+    assert settings["key"] is None
+    assert ("canary" in problem, "POST /api/plugins/p/settings" in problem) == (False, True)
+
+
+@pytest.mark.parametrize(("type", "default"), [("number", None), ("string", "a key for everybody")])
+def test_only_texts_without_default_are_secret(type: str, default: Any) -> None:
+    with pytest.raises(ValueError, match="a secret must have"):
+        option(type, default=default, secret=True)

@@ -51,6 +51,8 @@ def test_plugin_adds_its_nodes_under_its_name(tmp_path: Path) -> None:
     assert catalogue.get_node("core:TextMerge") is not None
     assert catalogue.get_node("toys:Kite") is None
     assert statuses["toys"].to_json() == {
+        "isEnabled": True,
+        "configOptions": [],
         "name": "toys",
         "loaded": True,
         "nodes": ["toys:Ball", "sky:Kite"],

@@ -155,3 +155,17 @@ def test_the_plan_knows_what_hangs_on_what() -> None:
     assert nodes["x"].catches
     assert nodes["m"].joins
     assert dict(nodes["m"].gates) == {"x": ("out", "$error")}
+
+
+def test_json_typed_into_a_field_for_text_is_the_object_or_list_that_it_says() -> None:
+    nodes = [
+        config("WaitForEvent", name="e", filter='{"a": 1}'),
+        node("s", "core:Switch", {"value": 1}, configValues={"cases": '["x", "y"]'}),
+        node("f", "core:Approval", configValues={"form": " "}),
+    ]
+    plan = compiled(nodes)
+    found = {item.id: item.config for item in plan.nodes}
+    assert (found["w"]["filter"], found["s"]["cases"]) == ({"a": 1}, ["x", "y"])
+    assert not found["f"].get("form")
+    assert list(plan.by_id["s"].outputs) == ["case_0", "case_1", "default"]
+    assert told([config("WaitForEvent", name="e", filter="[1]")]) == [("invalid_config", "error", "w", "filter")]

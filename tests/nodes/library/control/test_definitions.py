@@ -57,5 +57,12 @@ def test_switch_without_settings_has_its_default_way() -> None:
     assert list(switch.outputs_of({})) == ["default"]
 
 
+def test_editors_get_handles_of_the_switch_and_labels_of_settings() -> None:
+    shown = switch.definition.to_json()
+    assert list(shown["outputs"]) == ["case_0", "case_1", "case_2", "case_3", "default"]
+    assert shown["configSchema"]["cases"]["config"]["label"] == "Cases"
+    assert "default" not in wait_for_event.definition.to_json()["configSchema"]["filter"]["config"]
+
+
 def test_longest_delay_of_the_catalogue_is_the_one_that_waits_allow() -> None:
     assert delay.delay.inputs["seconds"].config["max"] == MAX_WAIT_S

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from pathlib import Path
@@ -65,14 +66,26 @@ def test_without_inputs_it_is_0() -> None:
     assert number() == 0
 
 
-def test_the_client_script_reports_and_rerolls_but_applies_no_mode() -> None:
+def run_script(program: str) -> str:
+    """Run a program that finds `setup`, the function of the client script, and throws what is wrong; what it writes."""
     node = shutil.which("node")
     if node is None:
         pytest.skip("needs node, to run the script")
-    program = """
+    begin = """
         const { readFileSync } = require("node:fs");
         const source = readFileSync(process.argv[1], "utf8").replace("export function", "function");
         const setup = new Function(`${source}; return setupClientNode;`)();
+        const same = (found, wanted) => {
+            if (JSON.stringify(found) !== JSON.stringify(wanted)) throw new Error(JSON.stringify(found));
+        };
+    """
+    done = subprocess.run([node, "-e", begin + program, str(SCRIPT)], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_client_script_reports_and_rerolls() -> None:
+    run_script("""
         const seen = [];
         const hooks = setup({}, {}, { updateInputValue: (slot, value) => seen.push([slot, value]) });
         hooks.onNodeComplete({ number: 42 });
@@ -80,15 +93,59 @@ def test_the_client_script_reports_and_rerolls_but_applies_no_mode() -> None:
         hooks.onNodeComplete(undefined);
         hooks.onButtonClick("other");
         for (let i = 0; i < 50; i++) hooks.onButtonClick("reroll");
+        same(seen[0], ["value", 42]);
         const rolled = seen.slice(1);
         const fits = ([slot, value]) => slot === "value" && Number.isInteger(value) && value >= 0 && value < 2 ** 32;
-        if (JSON.stringify(seen[0]) !== '["value",42]') throw new Error("the reported number is not stored");
         if (rolled.length !== 50 || !rolled.every(fits)) throw new Error("reroll gives no 32-bit number");
         if (!rolled.some(([, value]) => value > 2 ** 24)) throw new Error("reroll uses 24 bits only");
-        if (hooks.onWorkflowExecute) throw new Error("the mode would be applied twice");
+    """)
+
+
+@pytest.mark.parametrize("tells_results", [False, True])
+@pytest.mark.parametrize(
+    ("mode", "start", "numbers"),
+    [
+        ("增加", 41, [42, 43, 44, 101, 102]),
+        ("increment", None, [1, 2, 3, 101, 102]),
+        ("减少", 2, [1, 0, 0, 99, 98]),
+        ("增加", MAX_VALUE - 1, [MAX_VALUE, MAX_VALUE, MAX_VALUE, 101, 102]),
+        ("固定", 7, [7, 7, 7, 100, 100]),
+    ],
+)
+def test_successive_runs_of_an_editor_count_on(
+    mode: str, start: int | None, numbers: list[int], tells_results: bool
+) -> None:
+    """What the script gives each run, given to the node itself; before the fourth run somebody types 100."""
+    program = f"""
+        const fields = {{ mode: {json.dumps(mode)}, value: {json.dumps(start)} }};
+        const context = {{
+            updateInputValue: (slot, value) => {{ fields[slot] = value; }},
+            getNodeInputValue: (slot) => fields[slot] === null ? undefined : fields[slot],
+        }};
+        const hooks = setup({{}}, {{ id: "n" }}, context);
+        const given = [];
+        {json.dumps(numbers)}.forEach((number, run) => {{
+            if (run === 3) fields.value = 100;
+            hooks.onWorkflowExecute({{ nodeId: "n", workflowContext: {{ nodes: [], edges: [] }} }});
+            given.push(fields.value);
+            if ({json.dumps(tells_results)}) hooks.onNodeComplete({{ number }});
+        }});
+        require("node:fs").writeFileSync(1, JSON.stringify(given));
     """
-    done = subprocess.run([node, "-e", program, str(SCRIPT)], capture_output=True, text=True, timeout=20)
-    assert done.returncode == 0, done.stderr
+    given = json.loads(run_script(program))
+    assert [number(mode=mode, **({} if value is None else {"value": value})) for value in given] == numbers
+
+
+def test_the_script_finds_the_values_of_a_node_whose_editor_has_no_reader_for_them() -> None:
+    run_script("""
+        const inputs = { mode: { value: "increment" }, value: { value: 5 } };
+        const seen = [];
+        const updateInputValue = (slot, value) => { seen.push(value); inputs[slot].value = value; };
+        const hooks = setup({}, {}, { updateInputValue });
+        const called = { nodeId: "n", workflowContext: { nodes: [{ id: "n", data: { inputs } }], edges: [] } };
+        for (let run = 0; run < 3; run++) hooks.onWorkflowExecute(called);
+        same(seen, [6, 7]);
+    """)
 
 
 def test_the_definition_names_its_script_and_range() -> None:

@@ -1,0 +1,1 @@
+"""The plugins of a running gateway: loaded anew, turned on and off, their settings and their front ends."""
