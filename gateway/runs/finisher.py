@@ -100,6 +100,10 @@ class RunFinisher:
     def following(self) -> int:
         return len(self._tasks)
 
+    def follows(self, run: str) -> bool:
+        """Is this run being closed, or waited for?"""
+        return run in self._tasks
+
     def follow(self, run: str) -> None:
         """Close this run when it has ended. The run must have been handed to Temporal."""
         if run in self._forced:
@@ -206,21 +210,24 @@ class RunFinisher:
             self._waiting.discard(run)
 
     async def _persist(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
+        await self._until_done(run, work)
+        if run in self._started_late:
+            await self._until_done(run, self._terminator.owe)
+        elif run in self._forced:
+            self._terminator.wake()  # what is done in Temporal can be noted now
+        await self._on_closed()
+
+    async def _until_done(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         """A run that is not closed keeps its readers waiting for ever: try until it works, ever more seldom."""
         pause_s = RETRY_S
         while True:
             try:
                 await work(run)
-                break
+                return
             except Exception:
                 logger.exception("closing a run failed", extra={"event": "close_failed", "run": run})
                 await self._unless_forced(run, asyncio.sleep(pause_s))
                 pause_s = min(2 * pause_s, LAST_RETRY_S)
-        if run in self._started_late:
-            await self._terminator.owe(run)
-        elif run in self._forced:
-            self._terminator.wake()  # what is done in Temporal can be noted now
-        await self._on_closed()
 
     async def _close_at_end(self, run: str) -> None:
         row = await self._store.mark_started(run)

@@ -15,7 +15,8 @@ from innkeeper.gateway.cli.run_command import takeover_words
 from innkeeper.gateway.runs.outcome import RunOutcome, announced
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from tests.gateway.api.test_prompts import Json, edge, graph, node, run
-from tests.gateway.conftest import Stack, until_ready
+from tests.gateway.asking import until_ready
+from tests.gateway.conftest import Stack
 
 
 def pair(text: str = "ab", times: int = 1) -> Json:
