@@ -58,6 +58,8 @@ NOTE_S = 0.1
 CALL_TIMEOUT = timedelta(seconds=5)
 FORCED_FLUSH_S = 2.0
 """A run is ended by force because something hangs: its workers get less time to send what they hold."""
+GIVE_PLACE_S = 1.0
+"""A flush that takes longer waits for a worker that does not answer."""
 RETELLINGS = 30
 
 
@@ -286,7 +288,12 @@ class RunFinisher:
     async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
         interface: JsonObject | None = json_of(row.interface).get("outputs")
-        view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
+        # A worker that hangs holds up the flush, but nothing of the run is left to do: others may start meanwhile.
+        giving_place = asyncio.get_running_loop().call_later(GIVE_PLACE_S, self._open_runs.found_without_work, run)
+        try:
+            view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
+        finally:
+            giving_place.cancel()
         if interface is None:  # its row was damaged: what the engine gives is all that is known
             outputs = shown = dict(outcome.outputs or {})
         else:

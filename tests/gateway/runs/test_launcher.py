@@ -6,10 +6,14 @@ Each test loses one thing on purpose, and sees that the next run starts all the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
+from websockets.asyncio.client import connect
 
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.gateway.events.activity import WAITS
@@ -19,6 +23,7 @@ from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.settings import worker_token
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION
 from tests.gateway.asking import single, submit, until, until_begun, until_ready
 
 SAY = single("toys:Say", text="x")
@@ -150,3 +155,23 @@ async def test_wait_that_began_before_its_start_was_noted_holds_no_place_in_the_
         async with stack.gateway():
             await until_ready(http)
             await until(http, await submit(http, SAY), "complete")
+
+
+@contextlib.asynccontextmanager
+async def hanging_worker(stack: Any) -> AsyncIterator[None]:
+    """A worker that is connected and never answers: to no request to send what it holds, for one."""
+    headers = {"Authorization": f"Bearer {worker_token(stack.settings)}"}
+    hello = {"hello": {"worker": "hangs", "queues": [], "protocol": PROTOCOL_VERSION}}
+    url = stack.url.replace("http", "ws", 1) + "/internal/worker"
+    async with connect(url, additional_headers=headers, proxy=None, close_timeout=0.1) as socket:
+        await socket.send(orjson.dumps(hello))
+        await socket.recv()
+        yield
+
+
+async def test_worker_that_hangs_at_the_end_of_a_run_keeps_no_other_from_starting(stack: Any) -> None:
+    limit(stack, 1, flush_timeout_s=15.0)
+    async with stack.up() as http, hanging_worker(stack):
+        first, second = await submit(http, SAY), await submit(http, SAY)
+        await until_begun(http, second)
+        assert await status_of(http, first) == "running"  # its log is not complete yet
