@@ -60,7 +60,8 @@ async def test_run_is_started_though_the_request_fails_after_it_took_its_place(
 
     async def claim_and_fail(self: RunStore, run: str) -> bool:
         is_claimed = await claim(self, run)
-        if not failed:
+        task = asyncio.current_task()
+        if not failed and task is not None and task.get_name() != "run-launcher":
             failed.append(run)
             raise OSError("nobody thought of this")
         return is_claimed
@@ -68,9 +69,11 @@ async def test_run_is_started_though_the_request_fails_after_it_took_its_place(
     monkeypatch.setattr(RunStore, "claim", claim_and_fail)
     limit(stack, 1)
     async with stack.up() as http:
-        assert (await http.post("/api/prompt", json=SAY)).status_code == 500
-        (run,) = failed
-        await until(http, run, "complete")
+        async with asyncio.timeout(30):
+            while not failed:  # the launcher's own task may be faster
+                answer = await http.post("/api/prompt", json=SAY)
+        assert answer.status_code == 500
+        await until(http, failed[0], "complete")
         await until(http, await submit(http, SAY), "complete")
 
 
@@ -170,7 +173,7 @@ async def hanging_worker(stack: Any) -> AsyncIterator[None]:
 
 
 async def test_worker_that_hangs_at_the_end_of_a_run_keeps_no_other_from_starting(stack: Any) -> None:
-    limit(stack, 1, flush_timeout_s=15.0)
+    limit(stack, 1, flush_timeout_s=25.0)
     async with stack.up() as http, hanging_worker(stack):
         first, second = await submit(http, SAY), await submit(http, SAY)
         await until_begun(http, second)

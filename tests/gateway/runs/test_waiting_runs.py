@@ -180,6 +180,7 @@ async def test_so_many_waiting_runs_are_refused(stack: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 async def test_many_waiting_runs_keep_no_new_run_from_starting(stack: Any) -> None:
     stack.settings = stack.settings.changed(max_concurrent_runs=2)
     async with stack.up() as http:
