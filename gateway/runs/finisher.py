@@ -162,12 +162,12 @@ class RunFinisher:
     async def _retell(self, run: str) -> None:
         """A query makes a worker replay the workflow, and a replay tells everything again: the log takes what it lacks.
 
-        A worker that has the workflow in its cache replays nothing; but the whole stack was down, or is being started.
+        A worker that has the workflow in its cache replays nothing, and tells of its open waits alone.
         """
         for _ in range(RETELLINGS):
             with contextlib.suppress(RPCError, WorkflowQueryFailedError):
                 client = await self._temporal.wait()
-                await client.get_workflow_handle(run).query("status", args=[0, 1], rpc_timeout=QUERY_TIMEOUT)
+                await client.get_workflow_handle(run).query("status", args=[0, 0], rpc_timeout=QUERY_TIMEOUT)
                 return
             await asyncio.sleep(RETRY_S)
 

@@ -47,6 +47,7 @@ class OpenRuns:
         self._on_idle = on_idle
         self._runs: dict[str, _OpenRun] = {}
         self._idle: set[str] = set()
+        self._untold: set[str] = set()  # idle, but the log does not say so
 
     @property
     def idle(self) -> int:
@@ -57,6 +58,7 @@ class OpenRuns:
         """Follow the events of one run in one commit."""
         run = events[0]["payload"]["promptId"]
         state = self._state_of(run)
+        self._untold.discard(run)
         if state is None or state.closed:
             self._idle.discard(run)
             self._runs.pop(run, None)
@@ -82,17 +84,24 @@ class OpenRuns:
 
         Holds until the next event of the run.
         """
-        self._set_idle(run, True)
+        if run not in self._idle:
+            self._set_idle(run, True)
+            self._untold |= {run} & self._idle
 
     def closing(self, run: str) -> None:
         """The run is about to end: from now on it is not idle, so that none counts twice while the index is written."""
         self._idle.discard(run)
+        self._untold.discard(run)
         if (found := self._runs.get(run)) is not None:
             found.is_closing = True
 
     def is_idle(self, run: str) -> bool:
         """Is this run known to have nothing to do?"""
         return run in self._idle
+
+    def is_told_idle(self, run: str) -> bool:
+        """Does the log say that this run has nothing to do?"""
+        return run in self._idle and run not in self._untold
 
     def quiet_s(self, run: str) -> float:
         """Seconds since the last event of a run; 0 for one that is not known yet."""

@@ -119,8 +119,10 @@ async def test_run_that_is_paused_in_the_queue_gives_no_place_to_another(stack: 
 class SilentAboutWaits(GatewayLink):
     """Loses what the interpreter says of nodes that wait. The worker lives on, with the workflow in its cache."""
 
+    is_silent = True
+
     def fact(self, run: str, path: str, type: str, payload: dict[str, Any]) -> None:
-        if type not in WAITS:
+        if not self.is_silent or type not in WAITS:
             super().fact(run, path, type, payload)
 
 
@@ -141,6 +143,29 @@ async def test_wait_that_is_never_told_gives_its_place_back(stack: Any, monkeypa
         assert await status_of(http, queued) == "queued"
         await http.delete(f"/api/interrupt/{working}")
         await until(http, queued, "complete")
+
+
+async def test_wait_that_was_lost_is_told_again_by_a_worker_that_replays_nothing(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else nobody would see the approval, and no event would reach the run."""
+    for name in ("QUIET_S", "CHECK_S", "REQUERY_S"):
+        monkeypatch.setattr(stuck_runs, name, 0.3)
+    link = SilentAboutWaits(stack.url, worker_token(stack.settings), "silent")
+    async with stack.gateway(), stack.worker(link), stack.http() as http:
+        await until_ready(http)
+        approval, event = await submit(http, single("core:Approval", data="draft")), await submit(http, WAIT)
+        await asyncio.sleep(2)
+        assert [await status_of(http, run) for run in (approval, event)] == ["running"] * 2
+        link.is_silent = False
+        for run in (approval, event):
+            await until(http, run, "waiting")
+        (shown,) = (await http.get("/api/approvals")).json()["approvals"]
+        assert shown["data"] == "draft"
+        await http.post(f"/api/prompt/{approval}/approvals/n", json={"approved": True})
+        await http.post("/api/events", json={"name": "never"})
+        for run in (approval, event):
+            await until(http, run, "complete")
 
 
 async def test_wait_that_began_before_its_start_was_noted_holds_no_place_in_the_next_gateway(
