@@ -214,10 +214,12 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
 
     async def run_closed() -> None:
         # First what the end left, then what follows from it: clients know this order from ComfyTavern.
-        if clients.count:
-            clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())
-        if settings.max_concurrent_runs is not None:
-            launcher.wake()
+        try:
+            if clients.count:
+                clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())
+        finally:  # though nobody could be told, there is a place
+            if settings.max_concurrent_runs is not None:
+                launcher.wake()
 
     terminator = Terminator(store, temporal)
     finisher = RunFinisher(

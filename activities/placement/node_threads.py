@@ -257,9 +257,12 @@ class NodeThreads:
         self._retire(run.thread, run)
 
     def _leave(self, thread: LoopThread) -> None:
-        """Something blocks that belongs to no node: a callback that one has left behind."""
+        """Something blocks that no running node answers for: a callback that one has left behind, or a cancelled node.
+
+        Who stops such a node still has to abort it: were it ended here, its thread would run for ever.
+        """
         log.warning("something blocks the thread of the nodes: at %s", thread.place() or "an unknown place")
-        self._retire(thread)
+        self._retire(thread, next((run for run in self._runs if run.thread is thread and run.is_at_work), None))
 
     def _retire(self, thread: LoopThread, culprit: ThreadedRun | None = None) -> None:
         if thread is self._shared:

@@ -57,6 +57,8 @@ NOTE_S = 0.1
 CALL_TIMEOUT = timedelta(seconds=5)
 FORCED_FLUSH_S = 2.0
 """A run is ended by force because something hangs: its workers get less time to send what they hold."""
+GIVE_PLACE_S = 1.0
+"""A flush that takes longer waits for a worker that does not answer."""
 RETELLINGS = 30
 REFUSED_S = 2.0
 """How long the answer to a refused submission waits for the log."""
@@ -100,6 +102,10 @@ class RunFinisher:
     @property
     def following(self) -> int:
         return len(self._tasks)
+
+    def follows(self, run: str) -> bool:
+        """Is this run being closed, or waited for?"""
+        return run in self._tasks
 
     def follow(self, run: str) -> None:
         """Close this run when it has ended. The run must have been handed to Temporal."""
@@ -164,12 +170,12 @@ class RunFinisher:
     async def _retell(self, run: str) -> None:
         """A query makes a worker replay the workflow, and a replay tells everything again: the log takes what it lacks.
 
-        A worker that has the workflow in its cache replays nothing; but the whole stack was down, or is being started.
+        A worker that has the workflow in its cache replays nothing, and tells of its open waits alone.
         """
         for _ in range(RETELLINGS):
             with contextlib.suppress(RPCError, WorkflowQueryFailedError):
                 client = await self._temporal.wait()
-                await client.get_workflow_handle(run).query("status", args=[0, 1], rpc_timeout=QUERY_TIMEOUT)
+                await client.get_workflow_handle(run).query("status", args=[0, 0], rpc_timeout=QUERY_TIMEOUT)
                 return
             await asyncio.sleep(RETRY_S)
 
@@ -214,21 +220,24 @@ class RunFinisher:
             self._waiting.discard(run)
 
     async def _persist(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
+        await self._until_done(run, work)
+        if run in self._started_late:
+            await self._until_done(run, self._terminator.owe)
+        elif run in self._forced:
+            self._terminator.wake()  # what is done in Temporal can be noted now
+        await self._on_closed()
+
+    async def _until_done(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         """A run that is not closed keeps its readers waiting for ever: try until it works, ever more seldom."""
         pause_s = RETRY_S
         while True:
             try:
                 await work(run)
-                break
+                return
             except Exception:
                 logger.exception("closing a run failed", extra={"event": "close_failed", "run": run})
                 await self._unless_forced(run, asyncio.sleep(pause_s))
                 pause_s = min(2 * pause_s, LAST_RETRY_S)
-        if run in self._started_late:
-            await self._terminator.owe(run)
-        elif run in self._forced:
-            self._terminator.wake()  # what is done in Temporal can be noted now
-        await self._on_closed()
 
     async def _close_at_end(self, run: str) -> None:
         row = await self._store.mark_started(run)
@@ -284,13 +293,21 @@ class RunFinisher:
 
     # --- closing --------------------------------------------------------------------------------------------------
 
+    async def _flushed_for_close(self, run: str, outcome: RunOutcome) -> RunView:
+        # A worker that hangs holds up the flush, but nothing of the run is left to do: others may start meanwhile.
+        giving_place = asyncio.get_running_loop().call_later(GIVE_PLACE_S, self._open_runs.found_without_work, run)
+        try:
+            return await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
+        finally:
+            giving_place.cancel()
+
     async def _close(self, row: RunRow, outcome: RunOutcome) -> None:
         run = row.id
         interface: JsonObject | None = json_of(row.interface).get("outputs")
         if outcome.is_refused:
             view = await self._run_log.view(run)
         else:
-            view = await self._flushed(run, outcome, FORCED_FLUSH_S if outcome is FORCED else self._flush_timeout_s)
+            view = await self._flushed_for_close(run, outcome)
         if interface is None:  # its row was damaged: what the engine gives is all that is known
             outputs = shown = dict(outcome.outputs or {})
         else:

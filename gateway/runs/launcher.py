@@ -45,6 +45,10 @@ GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 MAX_SUMMARY_CHARS = 100
 RETRY_S = 2.0
+START_TIMEOUT = timedelta(seconds=10)
+"""Others wait for their turn meanwhile. Who asks again finds what has started."""
+LOOK_S = 5.0
+"""Between two looks at the queue that nothing has called for."""
 
 
 class RunLauncher:
@@ -73,6 +77,9 @@ class RunLauncher:
         self._reruns = reruns
         self._latency = latency
         self._launching: set[str] = set()
+        # Claimed runs that Temporal may not have yet; of an earlier process' nobody knows before the store is asked.
+        self._unstarted: set[str] = set()
+        self._knows_unstarted = False
         self._dispatching = asyncio.Lock()
         self._wake = asyncio.Event()
         self._wake.set()  # what an earlier process left waiting
@@ -105,25 +112,42 @@ class RunLauncher:
     async def keep_starting(self) -> None:
         """For ever: start what waits for a free place or for Temporal."""
         while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._temporal.wait()
             try:
-                await self._dispatch()
+                if await self._is_due():
+                    await self._temporal.wait()
+                    await self._dispatch()
             except Exception:
                 logger.exception("starting runs failed", extra={"event": "start_failed"})
-                asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+                self._wake_later()
+
+    async def _is_due(self) -> bool:
+        """Wait for a wake-up, but LOOK_S at most: one that was lost must not hold up the queue. Is there work then?"""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await self._wake.wait()
+        is_woken = self._wake.is_set()
+        self._wake.clear()
+        return is_woken or bool(self._unstarted) or bool(await self._store.queued(1))
+
+    def _wake_later(self) -> None:
+        asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
 
     async def recover(self) -> None:
         """After a restart: find out which running runs only wait. Until then they hold places."""
-        while left := [row.id for row in await self._store.active() if self._is_unknown(row)]:
-            for run in left:
-                if (state := await self._run_log.state(run)) is not None:
-                    self._open_runs.recall(run, state)
+        while True:
+            try:
+                left = [row.id for row in await self._store.active() if self._is_unknown(row)]
+                for run in left:
+                    if (state := await self._run_log.state(run)) is not None:
+                        self._open_runs.started(run, state)
+                if not left:
+                    return
+            except Exception:  # the store is busy
+                logger.exception("looking at running runs failed", extra={"event": "recover_failed"})
             await asyncio.sleep(RETRY_S)  # the log may not be readable yet
 
     def _is_unknown(self, row: RunRow) -> bool:
-        return row.status == "running" and row.started_at is not None and not self._open_runs.is_known(row.id)
+        return row.status == "running" and row.started_at is not None and not self._open_runs.is_started(row.id)
 
     async def _dispatch(self) -> None:
         """Hand over what was claimed before, then as many queued runs as there are free places.
@@ -131,11 +155,24 @@ class RunLauncher:
         A run that wakes takes its place back at once, so more may work than the limit: then nothing new starts.
         """
         async with self._dispatching:
-            for row in await self._store.claimed():
-                await self._launch(row)
+            if self._unstarted or not self._knows_unstarted:
+                await self._launch_claimed()
             for row in await self._store.queued(await self._free_places()):
+                self._unstarted.add(row.id)  # before: whoever waits for the claim may be cancelled meanwhile
                 if await self._store.claim(row.id):
-                    await self._launch(row)
+                    await self._launch_apart(row)
+                else:
+                    self._unstarted.discard(row.id)
+                    self._wake.set()  # it left the queue or was paused: its place is for another one
+
+    async def _launch_claimed(self) -> None:
+        rows = await self._store.claimed()
+        # Some were ended meanwhile. Others are being handed over by who submitted them, maybe since the store was read.
+        self._unstarted &= {row.id for row in rows} | self._launching
+        self._unstarted |= {row.id for row in rows}
+        self._knows_unstarted = True
+        for row in rows:
+            await self._launch_apart(row)
 
     async def _free_places(self) -> int | None:
         """None: there is no limit."""
@@ -145,46 +182,66 @@ class RunLauncher:
         running, _ = await self._store.active_counts()
         return max(0, limit - running + self._open_runs.idle)
 
+    async def _launch_apart(self, row: RunRow) -> None:
+        """Launch one of several runs: one that cannot be launched keeps no other from it."""
+        try:
+            await self._launch(row)
+        except LogUnavailable:  # concerns all
+            raise
+        except Exception:
+            logger.exception("a run could not be started", extra={"event": "start_failed", "run": row.id})
+
     async def _launch(self, row: RunRow) -> None:
-        """Hand a claimed run to Temporal. When that is away, the run keeps waiting."""
+        """Hand a claimed run to Temporal. When that is away, the run keeps waiting.
+
+        Raises:
+            LogUnavailable: It will be started; its client may ask again with the same key meanwhile.
+        """
         if row.id in self._launching:
             return
+        if self._finisher.follows(row.id):  # it was read before the store knew
+            self._unstarted.discard(row.id)
+            return
+        self._unstarted.add(row.id)
         self._launching.add(row.id)
         try:
-            await self._run_log.begin(row.id, log_meta(json_of(row.interface)), "running")
-            await self._reruns.announce(row)
-            await self._start(await self._temporal.client(), row)
-            self._finisher.follow(row.id)
-            self._control.started(row.id, paused=row.paused)
+            await self._hand_over(row)
         except EngineAway:
             self._wake.set()
         except ResourceError as error:
             # Trying again would not bring it back, and others wait to be started.
             message = f"what the run was to take over is gone: {error.message}; run it anew"
-            self._finisher.close_unstarted(
-                row.id, RunOutcome("error", {}, error={"message": message, "code": error.code})
-            )
+            self._close_unstarted(row.id, message, error.code)
         except RPCError as error:
             self._not_started(row.id, error)
-        except LogUnavailable:
-            # It is written down and will be started; its client may ask again with the same key meanwhile.
-            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+        except BaseException:  # whatever it was, and whoever is cancelled: the run is written down
+            self._wake_later()
             raise
         finally:
             self._launching.discard(row.id)
+
+    async def _hand_over(self, row: RunRow) -> None:
+        await self._run_log.begin(row.id, log_meta(json_of(row.interface)), "running")
+        await self._reruns.announce(row)
+        await self._start(await self._temporal.client(), row)
+        self._finisher.follow(row.id)
+        self._unstarted.discard(row.id)
+        self._control.started(row.id, paused=row.paused)
+        self._open_runs.started(row.id, await self._run_log.state(row.id))
+
+    def _close_unstarted(self, run: str, message: str, code: str) -> None:
+        self._unstarted.discard(run)
+        self._finisher.close_unstarted(run, RunOutcome("error", {}, error={"message": message, "code": code}))
 
     def _not_started(self, run: str, error: RPCError) -> None:
         if is_away(error):
             self._temporal.lost()
             self._wake.set()
         elif error.status in (RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.PERMISSION_DENIED):
-            message = f"Temporal refused the run: {worded(error.message, '')[0]}"
-            self._finisher.close_unstarted(
-                run, RunOutcome("error", {}, error={"message": message, "code": "engine_refused"})
-            )
+            self._close_unstarted(run, f"Temporal refused the run: {worded(error.message, '')[0]}", "engine_refused")
         else:
             logger.error("Temporal did not start a run", extra={"run": run, "code": str(error.status)})
-            asyncio.get_running_loop().call_later(RETRY_S, self._wake.set)
+            self._wake_later()
 
     async def _start(self, client: Client, row: RunRow) -> None:
         plan = row.plan if "plan" in row.__dict__ else await self._store.plan(row.id)
@@ -215,6 +272,7 @@ class RunLauncher:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=None if self._no_search_attributes else _search_attributes(row),
+            rpc_timeout=START_TIMEOUT,
             static_summary=(row.workflow_name or "")[:MAX_SUMMARY_CHARS] or None,
         )
 

@@ -60,8 +60,10 @@ class RunControl:
         Raises:
             RunNotFound, RunNotActive (it has ended).
         """
-        settled = await self._set(run, paused=False)
-        self._on_resumed()
+        try:
+            settled = await self._set(run, paused=False)
+        finally:  # though whoever asked has left
+            self._on_resumed()
         return f"run {run} goes on" if settled else f"run {run} will go on as soon as Temporal and the event log answer"
 
     async def _set(self, run: str, *, paused: bool) -> bool:

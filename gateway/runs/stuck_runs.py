@@ -1,8 +1,9 @@
 """Runs that cannot go on, by what Temporal says of their workflows: nobody takes their tasks, each task fails, or the
 engine cannot store or read values.
 
-When a worker dies before it has told that a node waits, the log believes for ever that the run works. Where Temporal
-knows of no work, the workflow is queried: another worker replays it then, and tells again.
+When a worker dies before it has told that a node waits, or the log loses what it was told, the log believes for ever
+that the run works. Where Temporal knows of no work, the workflow is queried: a worker then tells of its waits again.
+Whatever comes of that, the run holds no place until it is heard of again.
 
 Temporal is asked only about runs without a new event for a while, about each at most every CHECK_S, and about few in
 that time. What it said is kept in memory for lists.
@@ -202,7 +203,7 @@ class StuckRuns:
         self._requeried = {run: self._requeried[run] for run in known if run in self._requeried}
         due = [run for run in known if self._is_due(run)]
         # Runs that only wait come last: as a rule they are well.
-        return sorted(due, key=lambda run: (self._runs.is_idle(run), self._last_check(run)))[:ROUND_RUNS]
+        return sorted(due, key=lambda run: (self._runs.is_told_idle(run), self._last_check(run)))[:ROUND_RUNS]
 
     def _last_check(self, run: str) -> float:
         found = self._checked.get(run)
@@ -242,6 +243,7 @@ class StuckRuns:
         self._checked[run] = _Checked(at, stuck)
 
     async def _asked(self, client: Client, run: str) -> Stuck | None:
+        began = time.monotonic()
         found: dict[str, PendingWork] = {}
         left = [run]
         while left and len(found) < MAX_WORKFLOWS:
@@ -261,8 +263,11 @@ class StuckRuns:
             left += [child.workflow_id for child in described.pending_children]
         has_worker = self._has_connected_worker() and await _is_polled(client, self._queue)
         has_no_work = not (left or any(work.works for work in found.values()))
-        if has_worker and has_no_work and not self._runs.is_idle(run):
-            await self._requery(client, run, found)
+        if has_no_work and not self._runs.is_told_idle(run):
+            if has_worker:
+                await self._requery(client, run, found)
+            if self._runs.quiet_s(run) > time.monotonic() - began:
+                self._runs.found_without_work(run)
         return diagnose(run, found.values(), time.time_ns() // 1_000_000, has_worker=has_worker)
 
     async def _requery(self, client: Client, run: str, workflows: Iterable[str]) -> None:

@@ -23,3 +23,22 @@ async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: fl
         while (found := (await http.get(f"/api/prompt/{run}")).json())["status"] not in statuses:
             await asyncio.sleep(0.02)
     return dict(found)
+
+
+def single(type: str, config: Json | None = None, **inputs: Any) -> Json:
+    """A graph of one node, `n`."""
+    return {"nodes": [{"id": "n", "fullType": type, "inputs": inputs, "configValues": config or {}}], "edges": []}
+
+
+async def until_begun(http: httpx.AsyncClient, run: str, path: str = "n") -> None:
+    """Return as soon as a node has begun."""
+    async with asyncio.timeout(30):
+        while path not in (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]:
+            await asyncio.sleep(0.02)
+
+
+async def until_ready(http: httpx.AsyncClient) -> None:
+    """Return as soon as the gateway takes runs."""
+    async with asyncio.timeout(30):
+        while (await http.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.02)

@@ -36,6 +36,7 @@ from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from tests.gateway.asking import until_ready
 from tests.gateway.contract import contract
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -165,12 +166,6 @@ class Stack:
 
     def close(self) -> None:
         self._sock.close()
-
-
-async def until_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(30):
-        while (await http.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture

@@ -198,10 +198,12 @@ class ControlRuns:
         entry["wait"] = waiting.stored(wait)
         entry["status"] = "waiting"
         self._context.waits[path] = wait
+        self._context.announcements[path] = waiting.announcement(wait, inputs)
         try:
             await self._until_answered(wait)
         finally:
             self._context.waits.pop(path, None)
+            self._context.announcements.pop(path, None)
             entry.pop("wait", None)
         decision = waiting.decide(wait, await _edited(wait, inputs))
         return replace(decision, outputs=await _with_user_values_stored(decision.outputs))

@@ -116,7 +116,12 @@ class GraphWorkflow:
 
     @workflow.query
     def status(self, offset: int = 0, limit: int = 200) -> dict[str, Any]:
-        """One page of the node table, in plan order of their beginning."""
+        """One page of the node table, in plan order of their beginning.
+
+        Who asks for no node (`limit` 0) wants the event log to be told again of the waits that are open.
+        """
+        if limit == 0:
+            self._context.announce_waits()
         table = self._node_table().flat_table()[0]
         counts: dict[str, int] = {}
         for entry in table.values():

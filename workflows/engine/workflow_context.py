@@ -95,6 +95,7 @@ class WorkflowContext:
         no_cache: Every node runs, whatever the result cache knows.
         received_events: Ids of the newest events that were received, the newest last.
         waits: Path of a waiting node to what it waits for.
+        announcements: Path of a waiting node to the event that told of it: type and payload.
         answered: Paths of approvals that were answered.
         unkept: Those of them whose answer the server has not kept yet.
         children: Path to the child workflow that runs there.
@@ -111,6 +112,7 @@ class WorkflowContext:
         self.no_cache = False
         self.received_events: list[str] = []
         self.waits: dict[str, Wait] = {}
+        self.announcements: dict[str, tuple[str, dict[str, Any]]] = {}
         self.answered: set[str] = set()
         self.unkept: set[str] = set()
         self._unclaimed: tuple[int, list[tuple[str, Any]]] = (-1, [])
@@ -205,6 +207,12 @@ class WorkflowContext:
 
     def emit(self, path: str, type: str, payload: dict[str, Any]) -> None:
         emit(self.run, path, type, payload)
+
+    def announce_waits(self) -> None:
+        """Tell again of the waits that have no answer: what was told once may be lost. The log takes what it lacks."""
+        for path, announcement in self.announcements.items():
+            if (wait := self.waits.get(path)) is not None and wait.answer is None:
+                self.emit(path, *announcement)
 
 
 @dataclass(frozen=True)

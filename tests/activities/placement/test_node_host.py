@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -58,6 +60,13 @@ class Hosted:
         return self.host.start(definition, definition.execute, given, context or self.context())
 
 
+def spinning_threads() -> list[str]:
+    """Threads of this process that are in a node that never ends."""
+    frames = sys._current_frames()
+    alive = [thread for thread in threading.enumerate() if thread.ident in frames]
+    return [thread.name for thread in alive if frames[thread.ident or 0].f_code.co_name == "spin"]
+
+
 def definition_of(type: str) -> NodeDefinition:
     found = CATALOGUE.get_node(f"blocking-nodes:{type}")
     assert found is not None
@@ -69,6 +78,7 @@ async def hosted() -> AsyncIterator[Hosted]:
     hosted = Hosted()
     yield hosted
     await hosted.host.aclose()
+    assert spinning_threads() == [], "each would take half of the time of this process, to its end"
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def waits(kind: str, path: str = "a") -> Json:
     return event("APPROVAL_REQUIRED" if kind == "approval" else "NODE_WAITING", path, kind=kind, until=None)
 
 
-RUNNING, PAUSED = status("running"), status("paused")
+QUEUED, RUNNING, PAUSED = status("queued"), status("running"), status("paused")
 BEGINS, ENDS = event("NODE_EXECUTING"), event("NODE_COMPLETE", output={})
 OTHER_BEGINS, OTHER_ENDS = event("NODE_EXECUTING", "b"), event("NODE_COMPLETE", "b", output={})
 RATE_LIMITED = event("NODE_RETRY", kind="wait", code="rate_limited", message="", retryAt="")
@@ -55,12 +55,14 @@ def test_idle_is_what_needs_nothing_of_this_system(events: list[Json], idle: boo
 
 
 class Followed:
-    """Open runs whose events a test commits one after the other."""
+    """Open runs whose events a test commits one after the other; Temporal has the run `r`, unless it is queued."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_queued: bool = False) -> None:
         self.states: dict[str, RunLogState] = {}
         self.freed = 0
         self.open = OpenRuns(self.states.get, self._free)
+        if not is_queued:
+            self.open.started("r", None)
 
     def _free(self) -> None:
         self.freed += 1
@@ -94,10 +96,30 @@ def test_run_that_is_being_closed_holds_its_place_until_the_index_says_it_ended(
 
 
 def test_run_of_an_earlier_process_counts_once_its_log_is_read_and_newer_events_win() -> None:
-    runs = Followed()
-    runs.open.recall("r", fold([RUNNING, waits("until")]))
+    runs = Followed(is_queued=True)
+    runs.open.started("r", fold([RUNNING, waits("until")]))
     assert (runs.open.idle, runs.freed) == (1, 1)
-    other = Followed()
+    other = Followed(is_queued=True)
     other.commit(RUNNING, BEGINS)
-    other.open.recall("r", fold([RUNNING, waits("until")]))
+    other.open.started("r", fold([RUNNING, waits("until")]))
     assert other.open.idle == 0
+
+
+def test_run_that_is_paused_in_the_queue_has_no_place_to_give_back() -> None:
+    runs = Followed(is_queued=True)
+    runs.commit(QUEUED, PAUSED)
+    assert (runs.open.idle, runs.freed, runs.open.known()) == (0, 0, [])
+    runs.open.started("r", None)
+    assert (runs.open.idle, runs.freed, runs.open.known()) == (1, 1, ["r"])
+
+
+def test_run_that_temporal_has_no_work_for_holds_no_place_until_it_is_heard_of() -> None:
+    runs = Followed()
+    runs.commit(RUNNING, BEGINS)
+    runs.open.found_without_work("r")
+    assert (runs.open.idle, runs.freed) == (1, 1)
+    runs.commit(OTHER_BEGINS)
+    assert runs.open.idle == 0
+    runs.open.closing("r")
+    runs.open.found_without_work("r")
+    assert runs.open.idle == 0

@@ -17,7 +17,8 @@ from innkeeper.gateway.runs.reruns import missing_types
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 from tests.gateway.api.test_prompts import Json, edge, graph, node, run
-from tests.gateway.conftest import Stack, until_ready
+from tests.gateway.asking import until_ready
+from tests.gateway.conftest import Stack
 
 
 def pair(text: str = "ab", times: int = 1) -> Json:

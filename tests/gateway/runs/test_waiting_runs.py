@@ -13,7 +13,7 @@ import pytest
 from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.gateway.runs import completion_watch, stuck_runs
 from tests.effort import LONG
-from tests.gateway.asking import submit, until
+from tests.gateway.asking import single, submit, until, until_begun, until_ready
 
 Json = dict[str, Any]
 MANY = 1_000 if LONG else 300
@@ -38,31 +38,12 @@ def asking() -> Json:
     }
 
 
-def single(type: str, config: Json | None = None, **inputs: Any) -> Json:
-    return {
-        "nodes": [{"id": "n", "fullType": type, "inputs": inputs, "configValues": config or {}}],
-        "edges": [],
-    }
-
-
 SAY = single("toys:Say", text="x")
-
-
-async def until_begun(http: httpx.AsyncClient, run: str, path: str) -> None:
-    async with asyncio.timeout(30):
-        while path not in (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]:
-            await asyncio.sleep(0.02)
 
 
 async def approve(http: httpx.AsyncClient, run: str) -> None:
     answer = await http.post(f"/api/prompt/{run}/approvals/ask", json={"approved": True})
     assert answer.status_code == 200, answer.text
-
-
-async def until_ready(http: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(30):
-        while (await http.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -199,6 +180,7 @@ async def test_so_many_waiting_runs_are_refused(stack: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(360)
 async def test_many_waiting_runs_keep_no_new_run_from_starting(stack: Any) -> None:
     stack.settings = stack.settings.changed(max_concurrent_runs=2)
     async with stack.up() as http:
