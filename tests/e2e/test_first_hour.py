@@ -20,6 +20,8 @@ from typing import Any
 
 import pytest
 
+from innkeeper.gateway.cli.commands import app
+
 TIMEOUT_S = 60
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("INNKEEPER_")}
 WIDE = {**CLEAN, "COLUMNS": "400"}
@@ -52,6 +54,15 @@ def done(folder: Path, *arguments: str) -> str:
     said = innkeeper(folder, *arguments)
     assert said.code == 0, said.words
     return said.out
+
+
+def make(folder: Path, *arguments: str) -> None:
+    """A command that must succeed, in this process: what it writes is looked at, and a process takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in os.environ.keys() - CLEAN.keys():
+            patch.delenv(name)
+        app(arguments, standalone_mode=False)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -88,19 +99,19 @@ BROKEN = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What somebody new has made, all by the command line and an editor."""
     above = tmp_path_factory.mktemp("hour")
-    done(above, "init", "greet")
+    make(above, "init", "greet")
     folder = above / "greet"
-    done(folder, "new", "node", "Slow", "--stream")
-    done(folder, "new", "node", "Wait", "--blocking")
-    done(folder, "new", "plugin", "faults")
+    make(folder, "new", "node", "Slow", "--stream")
+    make(folder, "new", "node", "Wait", "--blocking")
+    make(folder, "new", "plugin", "faults")
     for type_, (old, new) in FAULTS.items():
-        done(folder, "new", "node", type_, "--plugin", "faults")
+        make(folder, "new", "node", type_, "--plugin", "faults")
         edit(folder / "plugins" / "faults" / "faults" / f"{type_.lower()}.py", old, new)
     edit(folder / "plugins" / "faults" / "faults" / "missing.py", 'Output("STRING")', 'Output("STRING", required=True)')
     for plugin, (old, new, _) in BROKEN.items():
-        done(folder, "new", "plugin", plugin, "--plugins", "broken")
+        make(folder, "new", "plugin", plugin, "--plugins", "broken")
         edit(folder / "broken" / plugin / plugin / "shout.py", old, new)
-    done(folder, "new", "plugin", "deep", "--plugins", "broken/above")
+    make(folder, "new", "plugin", "deep", "--plugins", "broken/above")
     return folder
 
 
