@@ -27,7 +27,10 @@ FIRST = ("crash", "e2e", "vectors", "activities", "workflows", "gateway")
 """Folders whose tests take longest, so that no process is left alone with them at the end."""
 SHARERS = {
     "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes"),
-    "tests/e2e": ("groups", "repeat", "control", "rerun", "library", "worker_processes", "other_user", "web_page_attack"),
+    "tests/e2e": (
+        *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
+        *("other_user", "web_page_attack"),
+    ),
     "tests/vectors": ("vectors", "groups"),
 }
 """Folder to the files that share its stack."""

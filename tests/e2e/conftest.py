@@ -23,7 +23,9 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[tuple[LocalStack, Path]]:
     """A running stack and its data directory."""
     folder = tmp_path_factory.mktemp("shared")
-    options = StackOptions(folder, plugins=(PLUGINS,), env={"INNKEEPER_ALLOW_LOOPBACK": "1"})
+    # Ten activities at once: test_streams.py has more consumers wait than that.
+    env = {"INNKEEPER_ALLOW_LOOPBACK": "1", "INNKEEPER_MAX_ACTIVITIES": "10"}
+    options = StackOptions(folder, plugins=(PLUGINS,), env=env)
     async with LocalStack(options) as stack:
         yield stack, folder
 

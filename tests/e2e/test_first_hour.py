@@ -18,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from innkeeper.gateway.cli.commands import app
+from innkeeper.gateway.process.data_dir import holder_of
+from tests.e2e.test_up import gone
 
 TIMEOUT_S = 60
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("INNKEEPER_")}
@@ -115,31 +118,36 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class Up:
+    """A running `innkeeper up`, and the file of what it says."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+
 @pytest.fixture(scope="module")
-def up(project: Path) -> Iterator[list[str]]:
-    """`innkeeper up` in the folder; gives the lines that it says, which go on growing."""
+def up(project: Path) -> Iterator[Up]:
+    """`innkeeper up` in the folder; the last test ends it."""
     command = (sys.executable, "-m", "innkeeper.gateway.cli.commands", "up", "--port", "0")
     command += ("--plugins", "plugins", "--plugins", "broken")
-    said = project / "up.log"
-    with said.open("wb") as log:
+    with (project / "up.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=project, env=WIDE, stdout=log, stderr=log)
-    lines: list[str] = []
+    running = Up(process, project / "up.log")
 
     def is_ready() -> bool:
-        assert process.poll() is None, said.read_text()
-        return "plugin greet:" in said.read_text()
+        assert process.poll() is None, running.said()
+        return "plugin greet:" in running.said()
 
     try:
         until(is_ready)
-        lines.append(str(said))
-        yield lines
+        yield running
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(TIMEOUT_S)
-
-
-def spoken(up: list[str]) -> str:
-    return Path(up[0]).read_text()
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ class FaultyRun:
 
 
 @pytest.fixture(scope="module")
-def faulty_run(project: Path, up: list[str]) -> FaultyRun:
+def faulty_run(project: Path, up: Up) -> FaultyRun:
     """The run of a workflow with every node that errs; none waits for another."""
     once = {"maximumAttempts": 1}
     nodes = [
@@ -167,7 +175,7 @@ def faulty_run(project: Path, up: list[str]) -> FaultyRun:
 # --- what is built --------------------------------------------------------------------------------------------------
 
 
-def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: list[str]) -> None:
+def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: Up) -> None:
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "plugins/greet"],
         *(), cwd=project, env=CLEAN, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
@@ -189,7 +197,7 @@ def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: list
     assert done(project, "run", "workflows/three.json", "-i", "who=Ada Lovelace", "-q").strip() == "HELLO ADA LOVELACE!"
 
 
-def test_workflow_with_an_approval_goes_on_with_what_was_answered(project: Path, up: list[str]) -> None:
+def test_workflow_with_an_approval_goes_on_with_what_was_answered(project: Path, up: Up) -> None:
     done(project, "new", "workflow", "ask")
     file = project / "workflows" / "ask.json"
     flow: dict[str, Any] = json.loads(file.read_text())
@@ -260,9 +268,9 @@ def test_outputs_that_do_not_fit_are_told(faulty_run: FaultyRun, node: str, mess
     assert message in faulty_run.said.words
 
 
-def test_blocking_call_is_named_in_the_log_and_by_up(project: Path, up: list[str], faulty_run: FaultyRun) -> None:
+def test_blocking_call_is_named_in_the_log_and_by_up(project: Path, up: Up, faulty_run: FaultyRun) -> None:
     place = rf"'blocks' of run .* at .*blocks\.py:{line_of(project, 'blocks', 'sleep')}\b"
-    assert re.search(place, spoken(up))
+    assert re.search(place, up.said())
     assert re.search(rf"blocks\.py:{line_of(project, 'blocks', 'sleep')}\b", "".join(faulty_run.logs))
 
 
@@ -290,7 +298,7 @@ FAULTY_NODES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def checked(project: Path, up: list[str]) -> Said:
+def checked(project: Path, up: Up) -> Said:
     """All faults of a workflow are told at once."""
     nodes = [{"id": name, **node} for name, (node, _) in FAULTY_NODES.items()]
     (project / "checked.json").write_text(json.dumps({"nodes": nodes, "edges": []}))
@@ -310,7 +318,17 @@ def test_misspelt_setting_is_told(project: Path) -> None:
     assert "did you mean INNKEEPER_MAX_ACTIVITIES?" in said.words
 
 
-def test_plugin_that_was_not_loaded_is_told_by_up_and_by_nodes(project: Path, up: list[str]) -> None:
+def test_plugin_that_was_not_loaded_is_told_by_up_and_by_nodes(project: Path, up: Up) -> None:
     """Also while a gateway runs; else all that is told is that its nodes are unknown."""
-    for told in (spoken(up), innkeeper(project, "nodes").err):
+    for told in (up.said(), innkeeper(project, "nodes").err):
         assert [plugin for plugin, (_, _, message) in BROKEN.items() if message not in told] == []
+
+
+def test_ctrl_c_ends_up_and_all_that_it_started(project: Path, up: Up) -> None:
+    family = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(family) >= 3
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(TIMEOUT_S) == 0
+    assert "Traceback" not in up.said()
+    assert gone(family)
+    assert holder_of(project / ".innkeeper") is None
