@@ -397,6 +397,14 @@ async def test_a_missing_worker_token_is_told_in_one_sentence(environ: dict[str,
     assert "worker.token" in assert_one_sentence(running)
 
 
+async def test_a_bad_setting_is_told_in_one_sentence(environ: dict[str, str]) -> None:
+    """It is refused before the log is set up, other than what is missing."""
+    environ["INNKEEPER_FLUSH_TIMEOUT_S"] = "soon"
+    async with process(environ) as running:
+        assert await running.ended(START_S) == 1
+    assert "INNKEEPER_FLUSH_TIMEOUT_S='soon'" in assert_one_sentence(running)
+
+
 async def test_an_unknown_namespace_is_told_without_a_traceback(environ: dict[str, str]) -> None:
     environ["INNKEEPER_NAMESPACE"] = "nowhere"
     async with process(environ) as running:
