@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import sysconfig
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,17 @@ use_profile()
 
 TESTS = Path(__file__).parent
 
-FIRST = ("crash", "e2e", "vectors", "activities", "workflows", "gateway")
-"""Folders whose tests take longest, so that no process is left alone with them at the end."""
+FIRST = (
+    *("crash", "e2e", "docs", "test_import_name.py", "test_import_rules.py"),
+    *("vectors", "activities", "workflows", "gateway"),
+)
+"""Folders and files whose tests take longest, so that no process is left alone with them at the end."""
 SHARERS = {
     "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes"),
-    "tests/e2e": ("groups", "repeat", "control", "rerun", "library", "worker_processes"),
+    "tests/e2e": (
+        *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
+        *("other_user", "web_page_attack"),
+    ),
     "tests/vectors": ("vectors", "groups"),
 }
 """Folder to the files that share its stack."""
@@ -44,6 +51,20 @@ class Spread(LoadScopeScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
     return Spread(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Keep the garbage collector away from the tests themselves.
+
+    They are half a million objects that stay to the end, and each full collection would go through all of them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

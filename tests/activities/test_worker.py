@@ -232,8 +232,11 @@ def assert_one_sentence(running: Process) -> str:
 
 
 async def test_it_runs_nodes_of_the_library_and_ends_soon_after_sigterm(
-    temporal: Client, gateway: FakeGateway, environ: dict[str, str]
+    temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
 ) -> None:
+    """With the token from the data directory, as 'innkeeper up' starts it."""
+    del environ["INNKEEPER_WORKER_TOKEN"]
+    (tmp_path / "worker.token").write_text(f"{TOKEN}\n")
     async with process(environ) as running:
         await running.ready()
         handle = await start(temporal, planned("m", "core:CreateMessage", role="user", content="Hi"))
@@ -241,13 +244,14 @@ async def test_it_runs_nodes_of_the_library_and_ends_soon_after_sigterm(
             result = await handle.result()
         assert result["nodes"]["m"]["status"] == "complete"
         assert gateway.kinds("m") == ["open", "complete"]
+        assert gateway.tokens[0] == f"Bearer {TOKEN}"
         running.inner.send_signal(signal.SIGTERM)
         assert await running.ended(STOP_S) == 0
     # Every line a process writes is one JSON object.
     assert all(isinstance(orjson.loads(line), dict) for line in running.lines)
 
 
-async def test_nodes_of_a_plugin_get_its_settings_with_what_the_operator_wrote(
+async def test_a_plugin_gets_what_the_operator_wrote_though_another_one_cannot_be_loaded(
     temporal: Client, gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
 ) -> None:
     plugin = tmp_path / "plugins" / "set"
@@ -257,6 +261,8 @@ async def test_nodes_of_a_plugin_get_its_settings_with_what_the_operator_wrote(
     written = tmp_path / "system" / "config" / "extensions" / "set.json"
     written.parent.mkdir(parents=True)
     written.write_text('{"marks": 3}')
+    (tmp_path / "plugins" / "broken").mkdir()
+    (tmp_path / "plugins" / "broken" / "plugin.yaml").write_text("name: broken\n")
     environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
     async with process(environ) as running:
         await running.ready()
@@ -264,6 +270,8 @@ async def test_nodes_of_a_plugin_get_its_settings_with_what_the_operator_wrote(
         handle = await start(temporal, planned("s", "set:Show"), inline)
         async with asyncio.timeout(30):
             result = await handle.result()
+        told = [orjson.loads(line)["message"] for line in running.lines]
+    assert any("broken" in message and "not loaded" in message for message in told)
     assert [result["nodes"][id]["output"] for id in "si"] == [{"out": {"marks": 3, "mood": "good"}}] * 2
 
 
@@ -427,18 +435,8 @@ async def test_a_missing_worker_token_is_told_in_one_sentence(environ: dict[str,
     assert "worker.token" in assert_one_sentence(running)
 
 
-async def test_the_token_is_read_from_the_data_directory(
-    gateway: FakeGateway, environ: dict[str, str], tmp_path: Path
-) -> None:
-    del environ["INNKEEPER_WORKER_TOKEN"]
-    (tmp_path / "worker.token").write_text(f"{TOKEN}\n")
-    async with process(environ) as running:
-        await running.ready()
-        await until(lambda: bool(gateway.connections))
-    assert gateway.tokens[0] == f"Bearer {TOKEN}"
-
-
 async def test_a_bad_setting_is_told_in_one_sentence(environ: dict[str, str]) -> None:
+    """It is refused before the log is set up, other than what is missing."""
     environ["INNKEEPER_FLUSH_TIMEOUT_S"] = "soon"
     async with process(environ) as running:
         assert await running.ended(START_S) == 1
@@ -451,19 +449,6 @@ async def test_an_unknown_namespace_is_told_without_a_traceback(environ: dict[st
         assert await running.ended(START_S) == 1
     assert "Traceback" not in running.err.decode()
     assert "nowhere" in running.err.decode()
-
-
-async def test_a_plugin_that_cannot_be_loaded_is_reported_and_the_rest_serves(
-    environ: dict[str, str], tmp_path: Path
-) -> None:
-    hanging_plugin(tmp_path / "plugins")
-    (tmp_path / "plugins" / "broken").mkdir()
-    (tmp_path / "plugins" / "broken" / "plugin.yaml").write_text("name: broken\n")
-    environ["INNKEEPER_PLUGINS"] = str(tmp_path / "plugins")
-    async with process(environ) as running:
-        await running.ready()
-        told = [orjson.loads(line)["message"] for line in running.lines]
-    assert any("broken" in message and "not loaded" in message for message in told)
 
 
 async def test_log_settings_hold_for_a_worker_and_a_misspelled_one_is_told(environ: dict[str, str]) -> None:

@@ -19,9 +19,11 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 Json = dict[str, Any]
 PLUGINS = Path(__file__).parents[1] / "plugins"
 LIMIT_S = 6
+# One worker is the stricter case: no other one can take what waits.
+WORKERS = [pytest.param(1, id="one worker"), pytest.param(2, id="two workers", marks=pytest.mark.slow)]
 
 
-@pytest.fixture(scope="module", params=[1, 2], ids=["one worker", "two workers"])
+@pytest.fixture(scope="module", params=WORKERS)
 async def stack(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> AsyncIterator[LocalStack]:
     folder = tmp_path_factory.mktemp("blocking")
     env = {"INNKEEPER_BLOCK_LIMIT_S": str(LIMIT_S)}

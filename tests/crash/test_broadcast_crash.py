@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ import os, signal, sys
 from pathlib import Path
 
 events = sys.modules.get("innkeeper.gateway.runs.external_events")
-died = Path({died!r})
+armed = Path({armed!r})
 told = 0
 
 
@@ -31,9 +33,9 @@ def dies_in_between(signalled):
     async def tell(self, *args):
         global told
         found = await signalled(self, *args)
-        told += 1
-        if told == {count} and not died.exists():
-            died.touch()
+        told += armed.exists()
+        if told == {count}:
+            armed.unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         return found
 
@@ -44,14 +46,31 @@ if events is not None:  # in a gateway, not in a worker
     events.ExternalEvents._signal = dies_in_between(events.ExternalEvents._signal)
 definitions = []
 """
-"""A plugin is loaded by the gateway, so it can kill it at the worst moment."""
+"""A plugin is loaded by the gateway, so it can kill it at the worst moment, once for each time that it is armed."""
 
 
-def plugin(folder: Path, died: Path) -> Path:
+@dataclass(frozen=True)
+class Bench:
+    """A stack, and the file that arms its plugin."""
+
+    stack: LocalStack
+    armed: Path
+
+
+@pytest.fixture(scope="module")
+async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
+    folder = tmp_path_factory.mktemp("broadcast")
+    armed = folder / "armed"
+    options = StackOptions(folder / "data", plugins=(plugin(folder / "plugins", armed),))
+    async with LocalStack(options) as stack:
+        yield Bench(stack, armed)
+
+
+def plugin(folder: Path, armed: Path) -> Path:
     (folder / "dying" / "nodes").mkdir(parents=True)
     manifest = "name: dying\nversion: 1.0.0\ndisplayName: Dying\nnodes:\n  entry: nodes\n"
     (folder / "dying" / "plugin.yaml").write_text(manifest)
-    code = DYING.format(died=str(died), count=TOLD_BEFORE_DEATH)
+    code = DYING.format(armed=str(armed), count=TOLD_BEFORE_DEATH)
     (folder / "dying" / "nodes" / "dying.py").write_text(code)
     return folder
 
@@ -83,28 +102,27 @@ async def answer_of(http: httpx.AsyncClient, event: dict[str, Any], key: dict[st
 
 @pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "bell-1"}], ids=["nobody asks again", "repeated with its key"])
 async def test_broadcast_goes_on_after_the_death_of_the_gateway_and_reaches_every_run_once(
-    tmp_path: Path, key: dict[str, str]
+    bench: Bench, key: dict[str, str]
 ) -> None:
-    died = tmp_path / "died"
-    waits = [node(id, "core:WaitForEvent") | {"configValues": {"name": "bell"}} for id in ("first", "second")]
+    name = "bell with a key" if key else "bell"
+    waits = [node(id, "core:WaitForEvent") | {"configValues": {"name": name}} for id in ("first", "second")]
     twice = graph(waits, "first.data > second.filter")
-    options = StackOptions(tmp_path / "data", plugins=(plugin(tmp_path / "plugins", died),))
-    event: dict[str, Any] = {"name": "bell", "data": {"n": 1}}
-    async with LocalStack(options) as stack:
-        async with GatewayClient(stack.url) as client:
-            runs = [await client.submit(twice) for _ in range(RUNS)]
-            await until_all_wait(client, runs, "first")
-        async with httpx.AsyncClient(base_url=stack.url, timeout=30, trust_env=False) as http:
-            with pytest.raises(httpx.TransportError):
-                await http.post("/api/events", json=event, headers=key)
-            assert died.exists()
-            answer = await answer_of(http, event, key) if key else None
-        async with GatewayClient(stack.url) as client:
-            await until_all_wait(client, runs, "second")
-            # A second delivery would end the second wait within moments.
-            await asyncio.sleep(2)
-            assert await waiting_nodes(client, runs, "second") == RUNS
-            outputs = [(await client.status(run))["nodeStatus"]["first"]["output"] for run in runs]
+    event: dict[str, Any] = {"name": name, "data": {"n": 1}}
+    async with GatewayClient(bench.stack.url) as client:
+        runs = [await client.submit(twice) for _ in range(RUNS)]
+        await until_all_wait(client, runs, "first")
+    bench.armed.touch()
+    async with httpx.AsyncClient(base_url=bench.stack.url, timeout=30, trust_env=False) as http:
+        with pytest.raises(httpx.TransportError):
+            await http.post("/api/events", json=event, headers=key)
+        assert not bench.armed.exists()
+        answer = await answer_of(http, event, key) if key else None
+    async with GatewayClient(bench.stack.url) as client:
+        await until_all_wait(client, runs, "second")
+        # A second delivery would end the second wait within moments.
+        await asyncio.sleep(2)
+        assert await waiting_nodes(client, runs, "second") == RUNS
+        outputs = [(await client.status(run))["nodeStatus"]["first"]["output"] for run in runs]
     assert outputs == [{"data": {"n": 1}}] * RUNS
     if answer is not None:
         assert (answer["runs"], sorted(answer["promptIds"])) == (RUNS, sorted(runs))

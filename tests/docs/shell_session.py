@@ -37,7 +37,6 @@ LOOK_S = 30.0
 LOOKS = ("innkeeper approvals", "innkeeper runs", "innkeeper show", "innkeeper status")
 SHOWN_CHARS = 3_000
 DONE = "--done--"
-DEFAULT_PORT = "8090"
 
 _BLOCK = re.compile(r"^(?:<!-- (file|not run): (.*?) -->\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _EXIT = re.compile(r"#.*\bexit code (\d+)")
@@ -130,18 +129,17 @@ class Session:
     Args:
         folder: Where the reader begins.
         makefile: `make TARGET` to the command behind it.
-        port: Of a running gateway that the page takes for granted, as one at 127.0.0.1:8090.
 
     Attributes:
         known: What a number of the page really is.
     """
 
-    def __init__(self, folder: Path, makefile: Mapping[str, str], port: str = "") -> None:
+    def __init__(self, folder: Path, makefile: Mapping[str, str]) -> None:
         self._makefile = makefile
         self._log = folder.parent / f"{folder.name}-up.log"
         self._up: subprocess.Popen[bytes] | None = None
         self._read = 0
-        self.known = {DEFAULT_PORT: port} if port else {}
+        self.known = dict[str, str]()
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("INNKEEPER_", "PYTEST"))
         }
@@ -149,7 +147,6 @@ class Session:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "COLUMNS": "100",
             "INNKEEPER_PORT": "0",
-            **({"INNKEEPER_URL": f"http://127.0.0.1:{port}"} if port else {}),
         }
         self._shell = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],

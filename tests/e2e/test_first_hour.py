@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+
+from innkeeper.gateway.cli.commands import app
+from innkeeper.gateway.process.data_dir import holder_of
+from tests.e2e.test_up import gone
 
 TIMEOUT_S = 60
 CLEAN = {key: value for key, value in os.environ.items() if not key.startswith("INNKEEPER_")}
@@ -52,6 +57,15 @@ def done(folder: Path, *arguments: str) -> str:
     said = innkeeper(folder, *arguments)
     assert said.code == 0, said.words
     return said.out
+
+
+def make(folder: Path, *arguments: str) -> None:
+    """A command that must succeed, in this process: what it writes is looked at, and a process takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name in os.environ.keys() - CLEAN.keys():
+            patch.delenv(name)
+        app(arguments, standalone_mode=False)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -88,47 +102,52 @@ BROKEN = {
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What somebody new has made, all by the command line and an editor."""
     above = tmp_path_factory.mktemp("hour")
-    done(above, "init", "greet")
+    make(above, "init", "greet")
     folder = above / "greet"
-    done(folder, "new", "node", "Slow", "--stream")
-    done(folder, "new", "node", "Wait", "--blocking")
-    done(folder, "new", "plugin", "faults")
+    make(folder, "new", "node", "Slow", "--stream")
+    make(folder, "new", "node", "Wait", "--blocking")
+    make(folder, "new", "plugin", "faults")
     for type_, (old, new) in FAULTS.items():
-        done(folder, "new", "node", type_, "--plugin", "faults")
+        make(folder, "new", "node", type_, "--plugin", "faults")
         edit(folder / "plugins" / "faults" / "faults" / f"{type_.lower()}.py", old, new)
     edit(folder / "plugins" / "faults" / "faults" / "missing.py", 'Output("STRING")', 'Output("STRING", required=True)')
     for plugin, (old, new, _) in BROKEN.items():
-        done(folder, "new", "plugin", plugin, "--plugins", "broken")
+        make(folder, "new", "plugin", plugin, "--plugins", "broken")
         edit(folder / "broken" / plugin / plugin / "shout.py", old, new)
-    done(folder, "new", "plugin", "deep", "--plugins", "broken/above")
+    make(folder, "new", "plugin", "deep", "--plugins", "broken/above")
     return folder
 
 
+@dataclass(frozen=True)
+class Up:
+    """A running `innkeeper up`, and the file of what it says."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+
 @pytest.fixture(scope="module")
-def up(project: Path) -> Iterator[list[str]]:
-    """`innkeeper up` in the folder; gives the lines that it says, which go on growing."""
+def up(project: Path) -> Iterator[Up]:
+    """`innkeeper up` in the folder; the last test ends it."""
     command = (sys.executable, "-m", "innkeeper.gateway.cli.commands", "up", "--port", "0")
     command += ("--plugins", "plugins", "--plugins", "broken")
-    said = project / "up.log"
-    with said.open("wb") as log:
+    with (project / "up.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=project, env=WIDE, stdout=log, stderr=log)
-    lines: list[str] = []
+    running = Up(process, project / "up.log")
 
     def is_ready() -> bool:
-        assert process.poll() is None, said.read_text()
-        return "plugin greet:" in said.read_text()
+        assert process.poll() is None, running.said()
+        return "plugin greet:" in running.said()
 
     try:
         until(is_ready)
-        lines.append(str(said))
-        yield lines
+        yield running
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(TIMEOUT_S)
-
-
-def spoken(up: list[str]) -> str:
-    return Path(up[0]).read_text()
 
 
 @dataclass(frozen=True)
@@ -141,7 +160,7 @@ class FaultyRun:
 
 
 @pytest.fixture(scope="module")
-def faulty_run(project: Path, up: list[str]) -> FaultyRun:
+def faulty_run(project: Path, up: Up) -> FaultyRun:
     """The run of a workflow with every node that errs; none waits for another."""
     once = {"maximumAttempts": 1}
     nodes = [
@@ -156,7 +175,7 @@ def faulty_run(project: Path, up: list[str]) -> FaultyRun:
 # --- what is built --------------------------------------------------------------------------------------------------
 
 
-def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: list[str]) -> None:
+def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: Up) -> None:
     tests = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "plugins/greet"],
         *(), cwd=project, env=CLEAN, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
@@ -178,7 +197,7 @@ def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: list
     assert done(project, "run", "workflows/three.json", "-i", "who=Ada Lovelace", "-q").strip() == "HELLO ADA LOVELACE!"
 
 
-def test_workflow_with_an_approval_goes_on_with_what_was_answered(project: Path, up: list[str]) -> None:
+def test_workflow_with_an_approval_goes_on_with_what_was_answered(project: Path, up: Up) -> None:
     done(project, "new", "workflow", "ask")
     file = project / "workflows" / "ask.json"
     flow: dict[str, Any] = json.loads(file.read_text())
@@ -249,9 +268,9 @@ def test_outputs_that_do_not_fit_are_told(faulty_run: FaultyRun, node: str, mess
     assert message in faulty_run.said.words
 
 
-def test_blocking_call_is_named_in_the_log_and_by_up(project: Path, up: list[str], faulty_run: FaultyRun) -> None:
+def test_blocking_call_is_named_in_the_log_and_by_up(project: Path, up: Up, faulty_run: FaultyRun) -> None:
     place = rf"'blocks' of run .* at .*blocks\.py:{line_of(project, 'blocks', 'sleep')}\b"
-    assert re.search(place, spoken(up))
+    assert re.search(place, up.said())
     assert re.search(rf"blocks\.py:{line_of(project, 'blocks', 'sleep')}\b", "".join(faulty_run.logs))
 
 
@@ -279,7 +298,7 @@ FAULTY_NODES: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.fixture(scope="module")
-def checked(project: Path, up: list[str]) -> Said:
+def checked(project: Path, up: Up) -> Said:
     """All faults of a workflow are told at once."""
     nodes = [{"id": name, **node} for name, (node, _) in FAULTY_NODES.items()]
     (project / "checked.json").write_text(json.dumps({"nodes": nodes, "edges": []}))
@@ -299,7 +318,17 @@ def test_misspelt_setting_is_told(project: Path) -> None:
     assert "did you mean INNKEEPER_MAX_ACTIVITIES?" in said.words
 
 
-def test_plugin_that_was_not_loaded_is_told_by_up_and_by_nodes(project: Path, up: list[str]) -> None:
+def test_plugin_that_was_not_loaded_is_told_by_up_and_by_nodes(project: Path, up: Up) -> None:
     """Also while a gateway runs; else all that is told is that its nodes are unknown."""
-    for told in (spoken(up), innkeeper(project, "nodes").err):
+    for told in (up.said(), innkeeper(project, "nodes").err):
         assert [plugin for plugin, (_, _, message) in BROKEN.items() if message not in told] == []
+
+
+def test_ctrl_c_ends_up_and_all_that_it_started(project: Path, up: Up) -> None:
+    family = psutil.Process(up.process.pid).children(recursive=True)
+    assert len(family) >= 3
+    up.process.send_signal(signal.SIGINT)
+    assert up.process.wait(TIMEOUT_S) == 0
+    assert "Traceback" not in up.said()
+    assert gone(family)
+    assert holder_of(project / ".innkeeper") is None

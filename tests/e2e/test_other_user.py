@@ -5,13 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +32,6 @@ RUN = {
 }
 
 
-@pytest.fixture(scope="module")
-def up() -> Iterator[Up]:
-    # pytest's own folders are closed to others; here the data directory alone keeps them out.
-    folder = Path(tempfile.mkdtemp(prefix="innkeeper-other-user-"))
-    folder.chmod(0o755)
-    running = Up(folder / "data")
-    yield running
-    running.end(signal.SIGTERM)
-    shutil.rmtree(folder)
-
-
 def finished_run(up: Up) -> str:
     with httpx.Client(base_url=up.url, trust_env=False, timeout=30) as http:
         run: str = http.post("/api/prompt", json=RUN).json()["promptId"]
@@ -54,7 +39,8 @@ def finished_run(up: Up) -> str:
     return run
 
 
-async def test_another_user_reads_no_file_and_has_nothing_run(up: Up) -> None:
+async def test_another_user_reads_no_file_and_has_nothing_run(attacked: Up) -> None:
+    up = attacked
     run = finished_run(up)
     address = (holder_of(up.data) or {})["temporal"]
     client = await Client.connect(address, namespace="innkeeper", data_converter=DATA_CONVERTER)

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from innkeeper.gateway.client import GatewayClient
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.viewer import Viewer
 from tests.effort import LONG
 
 PLUGINS = Path(__file__).parents[1] / "plugins"
-SLOTS = 10
 
 Json = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
-    env = {"INNKEEPER_MAX_ACTIVITIES": str(SLOTS)}
-    async with LocalStack(StackOptions(tmp_path_factory.mktemp("streams"), plugins=(PLUGINS,), env=env)) as stack:
-        yield stack
+@pytest.fixture
+def stack(shared: tuple[LocalStack, Path]) -> LocalStack:
+    return shared[0]
 
 
 def node(id: str, type: str, **inputs: Any) -> Json:

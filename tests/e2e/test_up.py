@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +98,19 @@ def greeting(tmp_path: Path) -> Path:
     return path
 
 
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that was begun without a gateway, and how its command ended by Ctrl-C."""
+
+    data: Path
+    code: int
+    said: str
+
+
 @pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    """One that tests share; the last of them kills it."""
-    started = Up(tmp_path_factory.mktemp("up") / "data")
-    try:
-        yield started
-    finally:
-        if started.process.poll() is None:
-            started.end(signal.SIGINT)
-
-
-def test_run_without_a_gateway_goes_on_with_the_next_one(tmp_path: Path) -> None:
-    data, story = tmp_path / "data", tmp_path / "story.json"
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    folder = tmp_path_factory.mktemp("up")
+    data, story = folder / "data", folder / "story.json"
     story.write_text(STORY.read_text().replace('"demo-describer"', '"demo-describer@500"'))
     command = (*INNKEEPER, "run", str(story), "--json", "--data-dir", str(data))
     first = subprocess.Popen(
@@ -121,28 +122,33 @@ def test_run_without_a_gateway_goes_on_with_the_next_one(tmp_path: Path) -> None
             break
     first.send_signal(signal.SIGINT)
     _, said = first.communicate(timeout=TIMEOUT_S)
-    assert first.returncode == 130
-    found = re.search(r"The run (\S+) is kept", said)
-    assert found, said
+    return Interrupted(data, first.returncode, said)
 
-    second = Up(data)
+
+@pytest.fixture(scope="module")
+def up(interrupted: Interrupted) -> Iterator[Up]:
+    """One that tests share; the last of them kills it. test_first_hour.py ends one by Ctrl-C."""
+    started = Up(interrupted.data)
     try:
-        with httpx.Client(base_url=second.url, trust_env=False) as http:
-            until(lambda: http.get(f"/api/prompt/{found[1]}").json()["status"] in ("complete", "error"))
-        shown = innkeeper("show", found[1], "--json", "--data-dir", data)
-        assert json.loads(shown.stdout)["status"] == "complete", shown.stderr
-        listed = json.loads(innkeeper("runs", "--json", "--data-dir", data).stdout)
-        assert found[1] in {run["promptId"] for run in listed}
-        missing = innkeeper("cancel", "nobody", "--data-dir", data)
-        assert missing.returncode == 1
-        assert "Traceback" not in missing.stderr
-        family = psutil.Process(second.process.pid).children(recursive=True)
+        yield started
     finally:
-        said = second.end(signal.SIGINT)
-    assert second.process.returncode == 0
-    assert "Traceback" not in said
-    assert gone(family)
-    assert holder_of(data) is None
+        if started.process.poll() is None:
+            started.end(signal.SIGINT)
+
+
+def test_run_without_a_gateway_goes_on_with_the_next_one(interrupted: Interrupted, up: Up) -> None:
+    assert interrupted.code == 130
+    found = re.search(r"The run (\S+) is kept", interrupted.said)
+    assert found, interrupted.said
+    with httpx.Client(base_url=up.url, trust_env=False) as http:
+        until(lambda: http.get(f"/api/prompt/{found[1]}").json()["status"] in ("complete", "error"))
+    shown = innkeeper("show", found[1], "--json", "--data-dir", up.data)
+    assert json.loads(shown.stdout)["status"] == "complete", shown.stderr
+    listed = json.loads(innkeeper("runs", "--json", "--data-dir", up.data).stdout)
+    assert found[1] in {run["promptId"] for run in listed}
+    missing = innkeeper("cancel", "nobody", "--data-dir", up.data)
+    assert missing.returncode == 1
+    assert "Traceback" not in missing.stderr
 
 
 def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) -> None:

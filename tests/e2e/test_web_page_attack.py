@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,13 +43,6 @@ REQUESTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
-    running = Up(tmp_path_factory.mktemp("up"))
-    yield running
-    running.end(signal.SIGTERM)
-
-
 def ports_of(process: psutil.Process) -> set[int]:
     found = set()
     for each in (process, *process.children(recursive=True)):
@@ -74,14 +66,18 @@ def answers(port: int) -> Iterator[tuple[str, int]]:
                         yield f"{method} {path} at {port} as {host} from {origin}", answer.status_code
 
 
-def test_a_page_gets_nothing_from_any_port(up: Up) -> None:
-    ports = ports_of(psutil.Process(up.process.pid))
+def runs_of(up: Up) -> list[object]:
+    with httpx.Client(base_url=up.url, trust_env=False) as http:
+        return [http.get(f"/api/{page}").json() for page in ("history", "executions")]
+
+
+def test_a_page_gets_nothing_from_any_port(attacked: Up) -> None:
+    before = runs_of(attacked)
+    ports = ports_of(psutil.Process(attacked.process.pid))
     assert len(ports) >= 3, "the gateway and the engine listen"
     served = [what for port in ports for what, status in answers(port) if status < 400]
     assert served == []
-    with httpx.Client(base_url=up.url, trust_env=False) as http:
-        assert http.get("/api/history").json()["history"] == []
-        assert http.get("/api/executions").json() == {"running": [], "pending": []}
+    assert runs_of(attacked) == before
 
 
 def subscribe(url: str) -> None:
@@ -92,15 +88,15 @@ def subscribe(url: str) -> None:
             assert "logId" not in str(socket.recv(timeout=5))
 
 
-def test_a_page_gets_no_socket(up: Up) -> None:
-    for port in ports_of(psutil.Process(up.process.pid)):
+def test_a_page_gets_no_socket(attacked: Up) -> None:
+    for port in ports_of(psutil.Process(attacked.process.pid)):
         for path in ("/ws", "/internal/worker", "/"):
             with pytest.raises((WebSocketException, OSError, EOFError)):
                 subscribe(f"ws://127.0.0.1:{port}{path}")
 
 
-def test_the_user_is_served(up: Up, tmp_path: Path) -> None:
+def test_the_user_is_served(attacked: Up, tmp_path: Path) -> None:
     """The same requests without what gives a page away."""
-    with httpx.Client(base_url=up.url, trust_env=False) as http:
+    with httpx.Client(base_url=attacked.url, trust_env=False) as http:
         assert http.get("/api/nodes").status_code == 200
         assert http.post("/api/validate", json=RUN).status_code == 200

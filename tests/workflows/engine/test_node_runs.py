@@ -90,7 +90,7 @@ def many_outputs(count: int, placement: str) -> tuple[list[PlannedNode], Json]:
     return nodes, {f"o{index}": InterfaceOutput(f"n{index}", "out") for index in range(count)}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("placement", ["activity", "inline"])
+@pytest.mark.parametrize("placement", [pytest.param("activity", marks=pytest.mark.slow), "inline"])
 async def test_many_small_outputs_that_are_too_large_together_all_arrive(worker: ToyWorker, placement: str) -> None:
     nodes, outputs = many_outputs(600, placement)
     result = await played(worker, *nodes, interface_outputs=outputs)
