@@ -91,6 +91,9 @@ _BY_CODE = {
     "resource_unwritable": 409,
     "resource_too_large": 413,
     "file_exists": 412,
+    "precondition_failed": 412,
+    "name_taken": 409,
+    "too_many_files": 409,
     "storage_failed": 507,
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -173,6 +174,61 @@ async def test_upload_that_must_not_overwrite(files: Any, web: httpx.AsyncClient
     assert {answer.json().get("code") for answer in answers} == {None, "file_exists"}
     assert (await web.put(url, content=b"x", headers={"If-None-Match": '"tag"'})).status_code == 400
     assert drafts(files) == []
+
+
+async def test_put_replaces_only_the_version_that_if_match_names(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/match.txt"
+    first = (await web.put(url, content=b"one")).headers["etag"]
+    assert first == (await web.get(url)).headers["etag"]
+    second = await web.put(url, content=b"two", headers={"If-Match": f'"other", {first}'})
+    assert (second.status_code, second.headers["etag"]) == (200, (await web.head(url)).headers["etag"])
+    for stale in (first, f"W/{second.headers['etag']}", '""'):
+        lost = await web.put(url, content=b"six", headers={"If-Match": stale})
+        assert (lost.status_code, lost.json()["code"]) == (412, "precondition_failed")
+        assert lost.json()["details"] == {"etag": second.headers["etag"]}
+    assert (await web.get(url)).content == b"two"
+    assert (await web.put(url, content=b"any", headers={"If-Match": "*"})).status_code == 200
+
+
+async def test_if_match_needs_a_file(files: Any, web: httpx.AsyncClient) -> None:
+    for method in ("PUT", "DELETE"):
+        for wanted in ("*", '"x"'):
+            answer = await web.request(
+                method, "/api/files/user/nowhere/f", content=b"x" if method == "PUT" else None,
+                headers={"If-Match": wanted},
+            )  # fmt: skip
+            assert (answer.status_code, "details" in answer.json()) == (412, False)
+    assert not (home(files) / "nowhere").exists()
+
+
+async def test_conditions_that_cannot_be_understood_are_refused(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/odd.txt"
+    for headers in ({"If-Match": "abc"}, {"If-Match": '"a" "b"'}, {"If-Match": "*", "If-None-Match": "*"}):
+        assert (await web.put(url, content=b"x", headers=headers)).status_code == 400
+    assert (await web.get(url)).status_code == 404
+
+
+async def test_of_several_that_replace_one_version_one_wins(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/raced.txt"
+    tag = (await web.put(url, content=b"0")).headers["etag"]
+    answers = await asyncio.gather(*(web.put(url, content=b"%d" % n, headers={"If-Match": tag}) for n in range(1, 9)))
+    assert sorted(answer.status_code for answer in answers) == [200, *[412] * 7]
+    winner = next(index for index, answer in enumerate(answers, 1) if answer.status_code == 200)
+    assert (await web.get(url)).content == b"%d" % winner
+
+
+async def test_versions_of_one_size_written_at_once_differ(web: httpx.AsyncClient) -> None:
+    tags = [(await web.put("/api/files/user/quick.txt", content=b"%d" % (n % 10))).headers["etag"] for n in range(20)]
+    assert all(tag != after for tag, after in itertools.pairwise(tags))
+
+
+async def test_delete_takes_only_the_version_that_if_match_names(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/delete-match.txt"
+    old = (await web.put(url, content=b"one")).headers["etag"]
+    new = (await web.put(url, content=b"two")).headers["etag"]
+    kept = await web.delete(url, headers={"If-Match": old})
+    assert (kept.status_code, kept.json()["details"]) == (412, {"etag": new})
+    assert (await web.delete(url, headers={"If-Match": new})).status_code == 204
 
 
 async def test_delete(files: Any, web: httpx.AsyncClient) -> None:

@@ -252,7 +252,7 @@ COMMON_ERRORS = {
     ("create_chat_completion", 404),
     *((name, 409) for name in ("delete_run", "interrupt_run", "post_interrupt", "delete_interrupt", "pause_run")),
     *((name, 409) for name in ("resume_run", "answer_approval", "post_run_event", "stream_run_events", "put_file")),
-    ("put_file", 412),
+    *((name, 412) for name in ("put_file", "delete_file")),
     *((name, 413) for name in ("answer_approval", "post_run_event", "broadcast_event", "create_chat_completion")),
     ("get_file", 416),
     *((name, 422) for name in ("submit_run", "answer_approval", "validate_workflow")),
@@ -551,6 +551,8 @@ async def play_files(http: httpx.AsyncClient) -> None:
     await gives(http, 200, "PUT", url, content=b"0123456789")
     await gives(http, 412, "PUT", url, content=b"", headers={"If-None-Match": "*"})
     await gives(http, 400, "PUT", url, content=b"", headers={"If-None-Match": "x"})
+    for method in ("PUT", "DELETE"):
+        await gives(http, 412, method, url, headers={"If-Match": '"x"'})
     await gives(http, 409, "PUT", f"{url}/inside", content=b"")
     whole = await http.get(url)
     declared = operations()["get_file"]["responses"]["200"]["headers"]
