@@ -16,6 +16,7 @@ from innkeeper.gateway.api import (
     demo,
     error_handlers,
     events,
+    file_manager,
     files,
     health,
     metrics,
@@ -23,6 +24,7 @@ from innkeeper.gateway.api import (
     openapi,
     prompts,
     start_page,
+    users,
     workflows,
 )
 from innkeeper.gateway.api.cross_origin import CrossOrigin
@@ -75,7 +77,10 @@ class GatewayApp:
             openapi_url=None,
             generate_unique_id_function=_operation_id,
         )
-        for module in (prompts, control, events, nodes, workflows, files, health, metrics, demo, openapi, start_page):
+        for module in (
+            *(prompts, control, events, nodes, workflows, files, file_manager, users),
+            *(health, metrics, demo, openapi, start_page),
+        ):
             app.include_router(module.router)
         error_handlers.install(app)
         return app

@@ -135,7 +135,8 @@ class Contract:
     def _remember(self, operation: str, status: str, response: httpx.Response) -> None:
         bodies = self.bodies.setdefault(operation, {})
         bodies.setdefault(status, response.json())
-        sent = response.request.content if response.is_success else b""
+        is_form = response.request.headers.get("content-type", "").startswith("multipart/")
+        sent = response.request.content if response.is_success and not is_form else b""
         if sent and "request" not in bodies and sent[:1] == b"{":
             bodies["request"] = json.loads(sent)
 
