@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.api import (
+    characters,
     control,
     demo,
     error_handlers,
@@ -20,6 +21,7 @@ from innkeeper.gateway.api import (
     files,
     health,
     metrics,
+    model_settings,
     nodes,
     openapi,
     prompts,
@@ -78,7 +80,7 @@ class GatewayApp:
             generate_unique_id_function=_operation_id,
         )
         for module in (
-            *(prompts, control, events, nodes, workflows, files, file_manager, users),
+            *(prompts, control, events, nodes, workflows, files, file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
         ):
             app.include_router(module.router)

@@ -100,6 +100,7 @@ _BY_CODE = {
     "file_exists": 412,
     "precondition_failed": 412,
     "name_taken": 409,
+    "channels_unusable": 409,
     "too_many_files": 409,
     "storage_failed": 507,
 }

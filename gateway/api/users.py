@@ -22,7 +22,7 @@ from innkeeper.gateway.api.models.users import (
     UserContext,
 )
 from innkeeper.gateway.api.output_response import SAFE_HEADERS
-from innkeeper.gateway.api.responses import answer, binary, contents, errors, json_body
+from innkeeper.gateway.api.responses import BYTES, answer, binary, contents, errors, json_body
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotEditable, NotFound, TooLarge, json_response
 from innkeeper.gateway.runs.admission import read_body
@@ -85,7 +85,7 @@ async def upload_avatar(request: Request) -> Response:
 @router.get(
     "/users/me/avatar",
     summary="The user's picture",
-    responses=contents("The picture.", {PNG: binary("A PNG.")}) | errors({404: "not_found"}),
+    responses=contents("The picture.", {BYTES: binary("A PNG."), PNG: binary("A PNG.")}) | errors({404: "not_found"}),
 )
 async def get_avatar(request: Request) -> Response:
     picture = await asyncio.to_thread(profile_of(request).avatar)
