@@ -35,6 +35,8 @@ router = APIRouter(prefix="/api", tags=["user"], default_response_class=Response
 
 AVATAR = "/api/users/me/avatar"
 PNG = "image/png"
+_DECODING = asyncio.Lock()
+"""One picture at a time: a small file may take 100 MB of memory."""
 
 
 @router.get(
@@ -77,7 +79,8 @@ async def upload_avatar(request: Request) -> Response:
     if len(picture) > MAX_AVATAR_BYTES:
         raise TooLarge(f"the picture has over {MAX_AVATAR_BYTES:,} bytes: make it smaller")
     profile = profile_of(request)
-    await asyncio.to_thread(profile.set_avatar, picture)
+    async with _DECODING:
+        await asyncio.to_thread(profile.set_avatar, picture)
     url = await asyncio.to_thread(_avatar_url, profile)
     return json_response({"success": True, "message": "the picture is stored", "avatarUrl": url})
 

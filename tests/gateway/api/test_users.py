@@ -134,6 +134,13 @@ async def test_picture_of_too_many_bytes_or_pixels_is_refused(
     assert (answer.status_code, "40 x 20 pixels" in answer.json()["error"]) == (400, True)
 
 
+async def test_photograph_of_a_camera_is_taken(http: httpx.AsyncClient) -> None:
+    photograph = picture((8000, 6000), "JPEG")
+    answer = await http.post(AVATAR, files={"avatar": photograph})
+    assert answer.status_code == 200, answer.text
+    assert Image.open(io.BytesIO((await http.get(AVATAR)).content)).size == (512, 384)
+
+
 def with_channels(data: Path) -> str:
     """Three channels: a stored key, one of the environment, none. Gives the id of the stored key."""
     line = store_key("sk-verysecretkey123", data, {})
