@@ -276,20 +276,25 @@ class UserFiles(FolderResources):
         outer = {
             path: real for path, real in reals.items() if not any(other in real.parents for other in reals.values())
         }
-        trash: set[Path] = set()
         with self._writing, disk_errors(TRASH):
-            planned = []
-            for number, (path, real) in enumerate(outer.items()):
-                bin_ = self._root(path) / TRASH
-                bin_.mkdir(mode=0o700, exist_ok=True, parents=True)
-                # What a delete left that was killed is deleted by the next one.
-                trash |= {bin_ / name for name in os.listdir(bin_)}
-                place = Path(tempfile.mkdtemp(dir=bin_, prefix=f"{number}-"))
-                trash.add(place)
-                planned.append(Move(path, real, path, place / real.name))
-            all_or_none(planned)
-        for place in trash:
+            # What a delete left that was killed is deleted by the next one.
+            left = [path for root in {self._root(path) / TRASH for path in outer} for path in _entries(root)]
+            planned = [Move(path, real, path, self._new_trash(path) / real.name) for path, real in outer.items()]
+            places = [move.target.parent for move in planned]
+            try:
+                all_or_none(planned)
+            except ResourceError:
+                for place in places:
+                    with contextlib.suppress(OSError):
+                        place.rmdir()
+                raise
+        for place in (*left, *places):
             shutil.rmtree(place, ignore_errors=True)
+
+    def _new_trash(self, path: str) -> Path:
+        folder = self._root(path) / TRASH
+        folder.mkdir(mode=0o700, exist_ok=True, parents=True)
+        return Path(tempfile.mkdtemp(dir=folder))
 
     def _root(self, path: str) -> Path:
         return Path(os.path.realpath(self._roots[path.partition(":")[0]]))
@@ -391,6 +396,10 @@ async def pieces(stream: BinaryIO, length: int) -> AsyncIterator[bytes]:
                 return
             length -= len(piece)
             yield piece
+
+
+def _entries(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []
 
 
 def _item(path: str, real: Path) -> FolderItem | None:

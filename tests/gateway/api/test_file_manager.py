@@ -202,6 +202,7 @@ async def test_files_and_folders_are_deleted_together_or_not(shared: Stack, http
     refused = await http.request("DELETE", "/api/fam/delete", json={"logicalPaths": [*paths, "user://fam-delete/no"]})
     assert (refused.status_code, refused.json()["code"]) == (404, "resource_not_found")
     assert list(await listed(http, "user://fam-delete")) == ["a", "b.txt"]
+    assert list((home(shared) / TRASH).iterdir()) == []
     gone = await http.request("DELETE", "/api/fam/delete", json={"logicalPaths": paths})
     assert (gone.status_code, gone.content) == (204, b"")
     assert await listed(http, "user://fam-delete") == {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from innkeeper.gateway.api import file_transfer
+from innkeeper.gateway.api.file_conditions import version_at
 from innkeeper.gateway.api.file_transfer import logical_path
 from innkeeper.gateway.client import GatewayClient, GatewayRefused, InvalidAddress
 from innkeeper.nodes.errors import ResourceError
@@ -208,7 +210,15 @@ async def test_conditions_that_cannot_be_understood_are_refused(web: httpx.Async
     assert (await web.get(url)).status_code == 404
 
 
-async def test_of_several_that_replace_one_version_one_wins(web: httpx.AsyncClient) -> None:
+async def test_of_several_that_replace_one_version_one_wins(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(real: Path) -> str | None:
+        found = version_at(real)
+        time.sleep(0.1)  # others would come between the check and the replacement
+        return found
+
+    monkeypatch.setattr(file_transfer, "version_at", slow)
     url = "/api/files/user/raced.txt"
     tag = (await web.put(url, content=b"0")).headers["etag"]
     answers = await asyncio.gather(*(web.put(url, content=b"%d" % n, headers={"If-Match": tag}) for n in range(1, 9)))
@@ -217,9 +227,14 @@ async def test_of_several_that_replace_one_version_one_wins(web: httpx.AsyncClie
     assert (await web.get(url)).content == b"%d" % winner
 
 
-async def test_versions_of_one_size_written_at_once_differ(web: httpx.AsyncClient) -> None:
-    tags = [(await web.put("/api/files/user/quick.txt", content=b"%d" % (n % 10))).headers["etag"] for n in range(20)]
-    assert all(tag != after for tag, after in itertools.pairwise(tags))
+def test_versions_of_one_size_and_time_differ(tmp_path: Path) -> None:
+    """Two uploads may fall into one tick of the clock."""
+    tags = []
+    for name in ("old", "new"):
+        (tmp_path / name).write_bytes(b"same")
+        os.utime(tmp_path / name, ns=(10**18, 10**18))
+        tags.append(version_at(tmp_path / name))
+    assert len({*tags}) == 2
 
 
 async def test_delete_takes_only_the_version_that_if_match_names(web: httpx.AsyncClient) -> None:
