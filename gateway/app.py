@@ -12,19 +12,23 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.api import (
+    characters,
     control,
     demo,
     error_handlers,
     events,
+    file_manager,
     files,
     health,
     metrics,
+    model_settings,
     nodes,
     openapi,
     plugins,
     projects,
     prompts,
     start_page,
+    users,
     workflows,
 )
 from innkeeper.gateway.api.cross_origin import CrossOrigin
@@ -79,6 +83,7 @@ class GatewayApp:
         )
         for module in (
             *(prompts, control, events, nodes, plugins, workflows, projects, files),
+            *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
         ):
             app.include_router(module.router)

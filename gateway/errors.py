@@ -36,6 +36,12 @@ class NotFound(InnkeeperError):
     code = "not_found"
 
 
+class NotEditable(InnkeeperError):
+    """It is not changed over HTTP. The message says where it is."""
+
+    code = "not_editable"
+
+
 class IdempotencyMismatch(InnkeeperError):
     """The same Idempotency-Key came with another body."""
 
@@ -65,6 +71,7 @@ _STATUS: tuple[tuple[type[InnkeeperError], int], ...] = (
     (IdempotencyMismatch, 422),
     (TooLarge, 413),
     (NotFound, 404),
+    (NotEditable, 409),
     (TooManyRuns, 429),
     (EngineAway, 503),
     (BadRequest, 400),
@@ -99,6 +106,9 @@ _BY_CODE = {
     "resource_unwritable": 409,
     "resource_too_large": 413,
     "file_exists": 412,
+    "precondition_failed": 412,
+    "channels_unusable": 409,
+    "too_many_files": 409,
     "storage_failed": 507,
     "invalid_settings": 422,
     "plugin_load_failed": 422,

@@ -19,7 +19,7 @@ REQUEST_HEADERS = (
     "Last-Event-ID",
     "Range",
 )
-"""Request headers that the routes read and that a page may not set without asking; If-Match is reserved."""
+"""Request headers that the routes read and that a page may not set without asking."""
 EXPOSED_HEADERS = ("Accept-Ranges", "Allow", "Content-Disposition", "Content-Range", "ETag", "Link")
 """Headers of our answers that a page cannot read unless they are named."""
 PREFLIGHT_S = 600

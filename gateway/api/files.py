@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import mimetypes
+import os
 import re
 from email.utils import formatdate
 from typing import Annotated, BinaryIO
@@ -13,6 +14,7 @@ from urllib.parse import quote, unquote_to_bytes
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import Response, StreamingResponse
 
+from innkeeper.gateway.api.file_conditions import condition_of_delete, condition_of_upload, etag_of
 from innkeeper.gateway.api.file_transfer import MAX_LISTED, UserFiles, logical_path, pieces
 from innkeeper.gateway.api.models.files import ListedFile, WrittenFile
 from innkeeper.gateway.api.output_response import BINARY_MIME, SAFE_HEADERS
@@ -35,7 +37,7 @@ from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.nodes.services.resources import FileInfo
 
 
-def _utf8_path(request: Request) -> None:
+def utf8_path(request: Request) -> None:
     """What is not UTF-8 has become U+FFFD in the path that routes see: another name than was asked for."""
     try:
         unquote_to_bytes(request.scope.get("raw_path", b"")).decode("utf-8")
@@ -44,7 +46,7 @@ def _utf8_path(request: Request) -> None:
 
 
 router = APIRouter(
-    prefix="/api/files", tags=["files"], dependencies=[Depends(_utf8_path)], default_response_class=Response
+    prefix="/api/files", tags=["files"], dependencies=[Depends(utf8_path)], default_response_class=Response
 )
 
 # As many digits as Python reads: a range beyond any size is still one.
@@ -85,6 +87,11 @@ READ_ERRORS = errors(
         416: "range_not_satisfiable",
     }
 )
+NEW_VERSION = {"ETag": "Version of the file, as `GET` gives it."}
+IF_MATCH = {
+    "If-Match": "ETags: only if the file is one of these versions; `*`: only if there is one. Otherwise the answer is "
+    "412, with the present version in `details.etag`."
+}
 NOT_MODIFIED = answer("The client has this version.", status=304, headers=VERSION)
 
 
@@ -123,7 +130,7 @@ async def get_file(
     logical = logical_path(scheme, path)
     if not path or path.endswith("/"):
         return await _list(request, logical, limit, after)
-    return await _file(request, logical)
+    return await file_response(request, logical)
 
 
 @router.head(
@@ -138,20 +145,20 @@ async def get_file(
     openapi_extra=READ_HEADERS,
 )
 async def head_file(scheme: Scheme, path: FilePath, request: Request) -> Response:
-    return await _file(request, logical_path(scheme, path))
+    return await file_response(request, logical_path(scheme, path))
 
 
 @router.put(
     "/{scheme}/{path:path}",
     summary="Write a file, whole or not at all",
     responses={
-        **answer("It replaced a file.", WrittenFile),
-        **answer("It is new.", WrittenFile, status=201),
+        **answer("It replaced a file.", WrittenFile, headers=NEW_VERSION),
+        **answer("It is new.", WrittenFile, status=201, headers=NEW_VERSION),
         **errors(
             {
                 **REFUSED,
                 409: "resource_unwritable",
-                412: "file_exists",
+                412: "file_exists precondition_failed",
                 413: "too_large",
                 507: "storage_failed",
             }
@@ -159,14 +166,12 @@ async def head_file(scheme: Scheme, path: FilePath, request: Request) -> Respons
     },
     openapi_extra={
         **binary_body("The file. The largest is `INNKEEPER_MAX_FILE_BYTES`."),
-        **request_headers({"If-None-Match": "`*`: do not replace a file, answer 412 instead."}),
+        **request_headers({"If-None-Match": "`*`: do not replace a file, answer 412 instead.", **IF_MATCH}),
     },
 )
 async def put_file(scheme: Scheme, path: FilePath, request: Request) -> Response:
     logical = logical_path(scheme, path)
-    condition = request.headers.get("if-none-match")
-    if condition not in (None, "*"):
-        raise BadRequest("If-None-Match of an upload can only be '*': do not overwrite")
+    condition = condition_of_upload(request.headers)
     if "content-range" in request.headers:
         raise BadRequest("a file is uploaded whole: Content-Range is not taken")
     with contextlib.ExitStack() as stack:
@@ -178,8 +183,8 @@ async def put_file(scheme: Scheme, path: FilePath, request: Request) -> Response
                 await asyncio.to_thread(draft.write, bytes(waiting))
                 waiting.clear()
         await asyncio.to_thread(draft.write, bytes(waiting))
-        written = await asyncio.to_thread(draft.finish, may_replace=condition is None)
-    return json_response(written.to_json(), 201 if written.created else 200)
+        written = await asyncio.to_thread(draft.finish, condition)
+    return json_response(written.to_json(), 201 if written.created else 200, {"ETag": written.etag})
 
 
 @router.delete(
@@ -192,12 +197,15 @@ async def put_file(scheme: Scheme, path: FilePath, request: Request) -> Response
             **REFUSED,
             404: "not_found resource_not_found",
             409: "resource_unwritable",
+            412: "precondition_failed",
             507: "storage_failed",
         }
     ),
+    openapi_extra=request_headers(IF_MATCH),
 )
 async def delete_file(scheme: Scheme, path: FilePath, request: Request) -> Response:
-    await files_of(request).delete(logical_path(scheme, path))
+    logical, condition = logical_path(scheme, path), condition_of_delete(request.headers)
+    await asyncio.to_thread(files_of(request).delete_matching, logical, condition)
     return Response(status_code=204)
 
 
@@ -213,7 +221,8 @@ async def _list(request: Request, folder: str, limit: int, after: str) -> Respon
     return json_response([file.to_json() for file in page], headers=headers)
 
 
-async def _file(request: Request, path: str) -> Response:
+async def file_response(request: Request, path: str) -> Response:
+    """A file as GET and HEAD have it: whole or in part, or 304. Raises as `UserFiles.open`."""
     stream, info = await asyncio.to_thread(files_of(request).open, path)
     response = _answer(request, path, stream, info)
     if not isinstance(response, StreamingResponse):
@@ -222,7 +231,7 @@ async def _file(request: Request, path: str) -> Response:
 
 
 def _answer(request: Request, path: str, stream: BinaryIO, info: FileInfo) -> Response:
-    tag = f'"{int(info.modified * 1_000_000):x}-{info.size:x}"'
+    tag = etag_of(os.fstat(stream.fileno()))
     headers = {
         **SAFE_HEADERS,
         "ETag": tag,

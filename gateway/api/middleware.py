@@ -20,7 +20,8 @@ from innkeeper.gateway.settings import Settings
 from innkeeper.nodes.hosts import is_loopback_name
 
 OPEN_PATHS = frozenset({"/healthz"})
-FILES_PREFIX = "/api/files/"
+UPLOADS = (("PUT", "/api/files/"), ("POST", "/api/fam/upload/"))
+"""Method and prefix of requests whose bodies are files."""
 WORKER_PREFIX = "/internal/"
 """Workers have a token of their own, checked where they connect."""
 DEMO_PREFIX = "/demo/"
@@ -167,7 +168,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = scope["method"] == "PUT" and scope["path"].startswith(FILES_PREFIX)
+        is_upload = any(scope["method"] == method and scope["path"].startswith(prefix) for method, prefix in UPLOADS)
         limit = self._file_limit if is_upload else self._limit
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdigit() or int(announced) > limit.size:

@@ -29,7 +29,7 @@ _LEFTOVER_S = 5.0
 
 
 FOLDERS = (
-    *("logs", "temporal", "blobs", "results", "secrets", "users", "system"),
+    *("logs", "temporal", "blobs", "results", "secrets", "users", "profiles", "system"),
     *("shared", "shared/library", "shared/library/workflows"),
 )
 _DATABASES = ("gateway.db", "events.db", "temporal/temporal.db")

@@ -95,7 +95,7 @@ class ChannelBook:
 
     def _spend(self, channel: Channel) -> str:
         key = key_of(channel, self._store, self._environ)
-        if channel.api_key is not None and not channel.api_key.id.startswith(_ENVIRONMENT):
+        if channel.api_key is not None and is_stored_key(channel):
             # It is the channel's from now on: no graph that spells its id sends it elsewhere.
             self._store.bind(channel.api_key, channel.host)
         return key
@@ -169,6 +169,11 @@ def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, st
     if record.hosts and not any(same_host(channel.host, host) for host in record.hosts):
         raise ResourceError(f"the stored key of channel {channel.id!r} is for other hosts", code="secret_refused")
     return record.value
+
+
+def is_stored_key(channel: Channel) -> bool:
+    """Has the channel a key, and is it a stored one, not a variable of the environment?"""
+    return channel.api_key is not None and not channel.api_key.id.startswith(_ENVIRONMENT)
 
 
 def is_offered(name: str, environ: Mapping[str, str]) -> bool:

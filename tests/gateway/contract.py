@@ -72,6 +72,7 @@ class Contract:
         declared = operation["responses"].get(str(response.status_code))
         assert declared is not None, f"{what} is not declared"
         self.seen.add((operation["operationId"], response.status_code))
+        self._remember_request(operation["operationId"], response)
         kind = response.headers.get("content-type", "").partition(";")[0]
         if kind == JSON and request.method != "HEAD":
             await response.aread()
@@ -133,11 +134,13 @@ class Contract:
         return bool(Draft202012Validator(whole).is_valid(value))
 
     def _remember(self, operation: str, status: str, response: httpx.Response) -> None:
-        bodies = self.bodies.setdefault(operation, {})
-        bodies.setdefault(status, response.json())
-        sent = response.request.content if response.is_success else b""
-        if sent and "request" not in bodies and sent[:1] == b"{":
-            bodies["request"] = json.loads(sent)
+        self.bodies.setdefault(operation, {}).setdefault(status, response.json())
+
+    def _remember_request(self, operation: str, response: httpx.Response) -> None:
+        is_form = response.request.headers.get("content-type", "").startswith("multipart/")
+        sent = response.request.content if response.is_success and not is_form else b""
+        if sent[:1] == b"{":
+            self.bodies.setdefault(operation, {}).setdefault("request", json.loads(sent))
 
 
 def operations() -> dict[str, Json]:

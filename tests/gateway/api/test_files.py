@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from innkeeper.gateway.api import file_transfer
+from innkeeper.gateway.api.file_conditions import version_at
 from innkeeper.gateway.api.file_transfer import logical_path
 from innkeeper.gateway.client import GatewayClient, GatewayRefused, InvalidAddress
 from innkeeper.nodes.errors import ResourceError
@@ -173,6 +176,74 @@ async def test_upload_that_must_not_overwrite(files: Any, web: httpx.AsyncClient
     assert {answer.json().get("code") for answer in answers} == {None, "file_exists"}
     assert (await web.put(url, content=b"x", headers={"If-None-Match": '"tag"'})).status_code == 400
     assert drafts(files) == []
+
+
+async def test_put_replaces_only_the_version_that_if_match_names(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/match.txt"
+    first = (await web.put(url, content=b"one")).headers["etag"]
+    assert first == (await web.get(url)).headers["etag"]
+    second = await web.put(url, content=b"two", headers={"If-Match": f'"other", {first}'})
+    assert (second.status_code, second.headers["etag"]) == (200, (await web.head(url)).headers["etag"])
+    for stale in (first, f"W/{second.headers['etag']}", '""'):
+        lost = await web.put(url, content=b"six", headers={"If-Match": stale})
+        assert (lost.status_code, lost.json()["code"]) == (412, "precondition_failed")
+        assert lost.json()["details"] == {"etag": second.headers["etag"]}
+    assert (await web.get(url)).content == b"two"
+    assert (await web.put(url, content=b"any", headers={"If-Match": "*"})).status_code == 200
+
+
+async def test_if_match_needs_a_file(files: Any, web: httpx.AsyncClient) -> None:
+    for method in ("PUT", "DELETE"):
+        for wanted in ("*", '"x"'):
+            answer = await web.request(
+                method, "/api/files/user/nowhere/f", content=b"x" if method == "PUT" else None,
+                headers={"If-Match": wanted},
+            )  # fmt: skip
+            assert (answer.status_code, "details" in answer.json()) == (412, False)
+    assert not (home(files) / "nowhere").exists()
+
+
+async def test_conditions_that_cannot_be_understood_are_refused(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/odd.txt"
+    for headers in ({"If-Match": "abc"}, {"If-Match": '"a" "b"'}, {"If-Match": "*", "If-None-Match": "*"}):
+        assert (await web.put(url, content=b"x", headers=headers)).status_code == 400
+    assert (await web.get(url)).status_code == 404
+
+
+async def test_of_several_that_replace_one_version_one_wins(
+    web: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(real: Path) -> str | None:
+        found = version_at(real)
+        time.sleep(0.1)  # others would come between the check and the replacement
+        return found
+
+    monkeypatch.setattr(file_transfer, "version_at", slow)
+    url = "/api/files/user/raced.txt"
+    tag = (await web.put(url, content=b"0")).headers["etag"]
+    answers = await asyncio.gather(*(web.put(url, content=b"%d" % n, headers={"If-Match": tag}) for n in range(1, 9)))
+    assert sorted(answer.status_code for answer in answers) == [200, *[412] * 7]
+    winner = next(index for index, answer in enumerate(answers, 1) if answer.status_code == 200)
+    assert (await web.get(url)).content == b"%d" % winner
+
+
+def test_versions_of_one_size_and_time_differ(tmp_path: Path) -> None:
+    """Two uploads may fall into one tick of the clock."""
+    tags = []
+    for name in ("old", "new"):
+        (tmp_path / name).write_bytes(b"same")
+        os.utime(tmp_path / name, ns=(10**18, 10**18))
+        tags.append(version_at(tmp_path / name))
+    assert len({*tags}) == 2
+
+
+async def test_delete_takes_only_the_version_that_if_match_names(web: httpx.AsyncClient) -> None:
+    url = "/api/files/user/delete-match.txt"
+    old = (await web.put(url, content=b"one")).headers["etag"]
+    new = (await web.put(url, content=b"two")).headers["etag"]
+    kept = await web.delete(url, headers={"If-Match": old})
+    assert (kept.status_code, kept.json()["details"]) == (412, {"etag": new})
+    assert (await web.delete(url, headers={"If-Match": new})).status_code == 204
 
 
 async def test_delete(files: Any, web: httpx.AsyncClient) -> None:

@@ -19,6 +19,7 @@ import openapi_python_client
 import pytest
 from openapi_python_client.config import Config, ConfigFile, MetaType
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from PIL import Image
 from temporalio.client import Client
 
 from innkeeper.gateway.api.openapi import EXAMPLES, document_bytes, model_types, schemas
@@ -38,16 +39,19 @@ WRITE_EXAMPLES = os.environ.get("WRITE_EXAMPLES") == "1"
 EXAMPLE_GRAPHS = Path(__file__).parents[3] / "examples"
 SHOWN_ITEMS = 2
 OPERATION_IDS = """
-    answer_approval broadcast_event collect_garbage create_chat_completion create_project create_project_workflow
-    create_workflow delete_file delete_interrupt delete_project delete_project_workflow delete_run delete_workflow
-    diff_workflow get_approval_data get_client_script get_file get_history_run get_node_type get_plugin_file
+    answer_approval broadcast_event collect_garbage create_chat_completion create_folder create_project
+    create_project_workflow create_workflow delete_file delete_files delete_interrupt delete_project
+    delete_project_workflow delete_run delete_workflow diff_workflow download_file get_approval_data get_avatar
+    get_character_image get_client_script get_current_user get_file get_history_run get_node_type get_plugin_file
     get_plugin_settings get_project get_project_workflow get_run get_run_output get_system_stats get_version
-    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_demo_models list_files
-    list_history list_node_types list_open_approvals list_plugins list_project_workflows list_projects
-    list_run_approvals list_versions list_workflows metrics pause_run post_interrupt post_run_event publish_workflow
-    put_file put_project put_project_workflow put_workflow readyz reload_nodes reload_plugins restore_workflow
-    resume_run save_plugin_settings set_plugin_state stream_run_events submit_run unpublish_workflow
-    validate_workflow
+    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_channel_models
+    list_channels list_characters list_credentials list_demo_models list_files list_folder list_history list_models
+    list_node_types list_open_approvals list_plugins list_project_workflows list_projects list_providers
+    list_run_approvals list_service_keys list_versions list_workflows metrics move_files pause_run post_interrupt
+    post_run_event publish_workflow put_file put_project put_project_workflow put_workflow read_file readyz
+    reload_nodes reload_plugins rename_file rename_user restore_workflow resume_run save_plugin_settings
+    set_plugin_state stream_run_events submit_run unpublish_workflow upload_avatar upload_files validate_workflow
+    write_json_file
 """
 
 
@@ -123,6 +127,9 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_control(http)
         await play_events(http, contract)
         await play_files(http)
+        await play_file_manager(http)
+        await play_user(http, shared.data)
+        await play_characters(http, shared.data)
         await play_demo(http)
     succeeded = {operation for operation, status in contract.seen if status < 300}
     assert operations().keys() - succeeded == set()
@@ -150,7 +157,7 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
     async with stack.gateway(), stack.http(event_hooks=hooks) as http:
         for path, item in document()["paths"].items():
             for method in item:
-                url = path.format(**ids, namespace="a", type="b", workflow_id="w", project_id="p")
+                url = path.format(**ids, namespace="a", type="b", workflow_id="w", project_id="p", channel="c")
                 for headers in ({}, {"Origin": "https://elsewhere.example"}):
                     await http.request(method, url, headers=headers)
         bearer = {"Authorization": "Bearer t"}
@@ -266,9 +273,16 @@ COMMON_ERRORS = {
     *((name, 404) for name in ("stream_run_events", "get_node_type", "get_client_script", "get_workflow")),
     *((name, 404) for name in ("validate_workflow", "list_files", "get_file", "head_file", "put_file", "delete_file")),
     ("create_chat_completion", 404),
+    *((name, 400) for name in ("list_folder", "create_folder", "upload_files", "write_json_file", "rename_file")),
+    *((name, 400) for name in ("move_files", "delete_files", "rename_user", "upload_avatar")),
+    *((name, 403) for name in ("list_folder", "read_file", "download_file", "upload_files", "get_character_image")),
+    *((name, 404) for name in ("read_file", "rename_file", "move_files", "delete_files", "get_avatar")),
+    *((name, 404) for name in ("list_channel_models", "get_character_image")),
+    *((name, 409) for name in ("list_folder", "create_folder", "rename_file", "move_files")),
+    *((name, 409) for name in ("list_channels", "list_models")),
     *((name, 409) for name in ("delete_run", "interrupt_run", "post_interrupt", "delete_interrupt", "pause_run")),
     *((name, 409) for name in ("resume_run", "answer_approval", "post_run_event", "stream_run_events", "put_file")),
-    ("put_file", 412),
+    *((name, 412) for name in ("put_file", "delete_file")),
     *((name, 413) for name in ("answer_approval", "post_run_event", "broadcast_event", "create_chat_completion")),
     ("get_file", 416),
     *((name, 400) for name in ("set_plugin_state", "save_plugin_settings", "get_plugin_file")),
@@ -702,6 +716,8 @@ async def play_files(http: httpx.AsyncClient) -> None:
     await gives(http, 200, "PUT", url, content=b"0123456789")
     await gives(http, 412, "PUT", url, content=b"", headers={"If-None-Match": "*"})
     await gives(http, 400, "PUT", url, content=b"", headers={"If-None-Match": "x"})
+    for method in ("PUT", "DELETE"):
+        await gives(http, 412, method, url, headers={"If-Match": '"x"'})
     await gives(http, 409, "PUT", f"{url}/inside", content=b"")
     whole = await http.get(url)
     declared = operations()["get_file"]["responses"]["200"]["headers"]
@@ -722,6 +738,92 @@ async def play_files(http: httpx.AsyncClient) -> None:
         await gives(http, 404, method, "/api/files/nowhere/a")
     await gives(http, 404, "GET", "/api/files/nowhere")
     await gives(http, 204, "DELETE", url)
+
+
+async def play_file_manager(http: httpx.AsyncClient) -> None:
+    folder, encoded = "user://openapi-fam/", "user%3A%2F%2Fopenapi-fam%2F"
+    new = {"parentLogicalPath": "user://", "dirName": "openapi-fam"}
+    await gives(http, 201, "POST", "/api/fam/create-dir", json=new)
+    await gives(http, 409, "POST", "/api/fam/create-dir", json=new)
+    await gives(http, 200, "POST", "/api/fam/write-json", json={"logicalPath": f"{folder}a.json", "content": {"k": 1}})
+    await gives(http, 201, "POST", f"/api/fam/upload/{encoded}", files={"files": ("b.txt", b"hello")})
+    for status, headers in ((200, {}), (206, {"Range": "bytes=0-1"}), (416, {"Range": "bytes=99-"})):
+        for verb in ("read", "download"):
+            await gives(http, status, "GET", f"/api/fam/{verb}/{encoded}b.txt", headers=headers)
+    await gives(http, 200, "PUT", "/api/fam/rename", json={"logicalPath": f"{folder}b.txt", "newName": "c.txt"})
+    await gives(http, 409, "PUT", "/api/fam/rename", json={"logicalPath": f"{folder}c.txt", "newName": "a.json"})
+    await gives(http, 201, "POST", "/api/fam/create-dir", json={"parentLogicalPath": folder, "dirName": "sub"})
+    move = {"sourcePaths": [f"{folder}c.txt"], "targetParentPath": f"{folder}sub/"}
+    await gives(http, 200, "PUT", "/api/fam/move", json=move)
+    await gives(http, 409, "PUT", "/api/fam/move", json={**move, "sourcePaths": [f"{folder}sub"]})
+    await gives(http, 200, "GET", f"/api/fam/list/{encoded}")
+    for status, path in ((400, "x"), (403, "user%3A%2F%2F.x"), (404, "x%3A%2F%2Fx"), (409, f"{encoded}a.json")):
+        await gives(http, status, "GET", f"/api/fam/list/{path}")
+    for verb in ("read", "download"):
+        for status, path in ((403, f"{encoded}..%2F..%2Fworker.token"), (404, f"{encoded}none"), (400, encoded[:-3])):
+            await gives(http, status, "GET", f"/api/fam/{verb}/{path}")
+    await gives(http, 403, "POST", "/api/fam/upload/system%3A%2F%2F", files={"files": ("b.txt", b"hello")})
+    await gives(http, 400, "POST", f"/api/fam/upload/{encoded}", json={})
+    none = f"{folder}none"
+    for method, url, body in (
+        ("PUT", "rename", {"logicalPath": none, "newName": "x"}),
+        ("PUT", "move", {"sourcePaths": [none], "targetParentPath": folder}),
+        ("DELETE", "delete", {"logicalPaths": [none]}),
+    ):
+        await gives(http, 404, method, f"/api/fam/{url}", json=body)
+    for method, url in (("POST", "create-dir"), ("POST", "write-json"), ("PUT", "rename"), ("PUT", "move")):
+        await gives(http, 400, method, f"/api/fam/{url}", json={})
+    await gives(http, 400, "DELETE", "/api/fam/delete", json={})
+    await gives(http, 204, "DELETE", "/api/fam/delete", json={"logicalPaths": [folder]})
+
+
+async def play_user(http: httpx.AsyncClient, data: Path) -> None:
+    await gives(http, 404, "GET", "/api/users/me/avatar")
+    picture = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(picture, "PNG")
+    await gives(http, 200, "POST", "/api/users/me/avatar", files={"avatar": picture.getvalue()})
+    await gives(http, 400, "POST", "/api/users/me/avatar", files={"avatar": b"x"})
+    await gives(http, 200, "GET", "/api/users/me/avatar")
+    await gives(http, 200, "PUT", "/api/users/me/username", json={"username": "Ada"})
+    await gives(http, 400, "PUT", "/api/users/me/username", json={"username": ""})
+    (data / "channels.yaml").write_text(f"""\
+channels:
+  - {{id: main, baseUrl: "https://models.example/v1", apiKey: {{$secret: {"a" * 64}}}, createdAt: 2026-11-29T00:00:00Z}}
+models:
+  - {{modelId: story, groupName: prose, defaultChannelRef: main}}
+""")
+    for url in ("auth/current", "users/me/service-keys", "users/me/credentials", "llm/providers", "llm/channels"):
+        await gives(http, 200, "GET", f"/api/{url}")
+    await gives(http, 200, "GET", "/api/llm/models")
+    await gives(http, 200, "GET", "/api/llm/channels/main/list-models")
+    await gives(http, 404, "GET", "/api/llm/channels/none/list-models")
+    (data / "channels.yaml").write_text("[]")
+    for name in ("channels", "models"):
+        await gives(http, 409, "GET", f"/api/llm/{name}")
+    (data / "channels.yaml").unlink()
+
+
+async def play_characters(http: httpx.AsyncClient, data: Path) -> None:
+    folder = data / "users" / "default_user" / "library" / "characters"
+    folder.mkdir(parents=True, exist_ok=True)
+    mira = {
+        "spec": "chara_card_v2",
+        "create_date": "2026-11-29",
+        "data": {
+            **{"name": "Mira", "description": "Keeps the inn.", "tags": ["inn"], "creator": "ann"},
+            **{"creator_notes": "Be nice.", "character_version": "1.2", "extensions": {"talkativeness": 0.5}},
+        },
+    }
+    (folder / "mira.json").write_text(json.dumps(mira))
+    Image.new("RGB", (4, 4)).save(folder / "mira.png", "PNG")
+    (card,) = (await gives(http, 200, "GET", "/api/characters"))["data"]
+    url = f"/api/characters/image/{card['imageName']}"
+    await gives(http, 200, "GET", url)
+    await gives(http, 206, "GET", url, headers={"Range": "bytes=0-1"})
+    await gives(http, 403, "GET", "/api/characters/image/.x.png")
+    await gives(http, 404, "GET", "/api/characters/image/x.png")
+    for file in folder.iterdir():
+        file.unlink()
 
 
 async def play_demo(http: httpx.AsyncClient) -> None:
