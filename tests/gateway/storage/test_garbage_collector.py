@@ -42,6 +42,8 @@ REFERENCE = {"$blob": SHA, "size": 5000, "mime": "application/json", "preview": 
         {"out": {"text": REFERENCE, "chunks": 3}},
         [[0, {"outputs": {"x": REFERENCE}}]],
         {"name": SHA},
+        {"api_key": f"$secret:{SHA}"},
+        {"text": orjson.dumps({"inner": f"$secret:{SHA}"}).decode()},
         {SHA: 1},
         {"text": orjson.dumps({"inner": [REFERENCE]}).decode()},
         {"$secret": "s", "$blob": REFERENCE},
