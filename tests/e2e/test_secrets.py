@@ -18,6 +18,9 @@ from temporalio.client import Client
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
+from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
+from innkeeper.workflows.compiler.seal import seal_document
 
 TYPED = "sk-canary-typed-4f1c9b7e2d"
 INNER = "canary inner +/ key 81c7"
@@ -165,6 +168,8 @@ async def test_no_canary_is_found_anywhere(tmp_path: Path) -> None:
         async with LocalStack(StackOptions(tmp_path / "data", env=env)) as stack:
             await check_models(stack, model)
             model.keys.clear()
+            await check_saved(stack, model, tmp_path / "data")
+            model.keys.clear()
             await check_other_nodes(stack, model)
     leaks = {
         str(file): found for file in _files(tmp_path) for part in layers(file.read_bytes()) if (found := found_in(part))
@@ -177,6 +182,32 @@ async def check_models(stack: LocalStack, model: Provider) -> None:
     # The keys really arrived where they are spent; without that, nothing would be proved.
     assert set(model.keys) == set(MODEL_KEYS)
     assert {status["nodeStatus"][node]["status"] for node in ("inner", "ask_typed", "ask_environment")} == {"error"}
+
+
+async def check_saved(stack: LocalStack, model: Provider, data: Path) -> None:
+    """The same graph, saved with sealed keys: they arrive again, and are found in no file."""
+    saved = sealed({**graph(model.url), "id": "saved"}, load_catalogue(()), data)
+    (data / "shared/library/workflows").mkdir(parents=True, exist_ok=True)
+    (data / "shared/library/workflows/saved.json").write_text(json.dumps(saved))
+    await played(stack, {"workflowId": "saved"}, ("typed/api_settings",))
+    assert set(model.keys) == set(MODEL_KEYS)
+    # Sent back by an editor, and given anew for an input.
+    model.keys.clear()
+    key = saved["nodes"][2]["inputs"]["api_settings"]["api_key"]
+    assert key.startswith("$secret:")
+    await played(stack, {**saved, "inputs": {"key": key}}, ("interface/api_settings",))
+    assert set(model.keys) == {*MODEL_KEYS} - {INTERFACE}
+    assert model.keys.count(INNER) == 2
+
+
+def sealed(document: dict[str, Any], catalogue: Catalogue, data: Path) -> dict[str, Any]:
+    """A document as the gateway of this data directory stores it; its secrets are stored, too."""
+    store = SecretStore(data / "secrets", load_or_create_key(data, {}))
+    owner = "default_user"
+    found = seal_document(document, catalogue, secret_id=lambda value: store.ref_for(value, owner).id, owner=owner)
+    for secret in found.secrets:
+        store.put(secret.value, secret.owner, secret.hosts)
+    return found.document
 
 
 async def check_other_nodes(stack: LocalStack, model: Provider) -> None:

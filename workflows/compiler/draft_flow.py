@@ -33,7 +33,8 @@ Outputs = Mapping[str, Output]
 class DraftFlows:
     """The secret keys of every place in a document. Nothing is checked and nothing is raised.
 
-    Each workflow below is looked at once for what is asked of it. Of one inside itself nothing is asked: it cannot run.
+    Each workflow below is looked at once for what is asked of it. One inside itself, or deeper than groups may be,
+    cannot run: it counts as one that takes no secrets.
 
     Args:
         document: What `read_draft` gave.

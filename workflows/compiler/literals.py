@@ -98,8 +98,8 @@ class Literals:
             return value
         if WHOLE in keys or not isinstance(value, Mapping):
             return self._seal_one(value, place)
-        inside = replace(place, host=host_beside(value))
-        return {key: self._seal_one(item, inside) if key in keys else item for key, item in value.items()}
+        inside, secret = replace(place, host=host_beside(value)), frozenset(keys)
+        return {key: self._seal_one(item, inside) if key in secret else item for key, item in value.items()}
 
     def seal_parts(self, value: Any, parts: Mapping[str, tuple[str, ...]], place: Place) -> Any:
         """Items, or a state, with references for the secrets in them.

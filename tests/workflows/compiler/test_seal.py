@@ -48,6 +48,7 @@ MORE = [
     toy("Sided", {}, {"text": TEXT}, modes=MODES, mode_config_key="side"),
     toy("Keys", {"keys": Input("STRING", multi=True, secret=True)}, {"text": TEXT}),
     toy("Faulty", {"token": Input("STRING", secret=True, required=broken)}, {}, outputs_of=broken),
+    toy("Coded", {"door_code": Input("STRING", secret=True)}, {}),
     toy("Open", {}, {"text": TEXT}, dynamic_slots=True),
     toy("Handing", {"a": Input("STRING")}, {"x": TEXT}, bypass_behavior=BypassBehavior({"x": "a"})),
 ]
@@ -261,6 +262,7 @@ def test_no_typed_key_survives_in_any_mix_of_places(places: list[str], words: li
 
 DRAFTS: dict[str, Callable[[Any], Json]] = {
     "input among the settings": lambda key: graph([node("k", "Key", configValues={"api_key": key})]),
+    "input of any name among the settings": lambda key: graph([node("c", "Coded", configValues={"door_code": key})]),
     "inner key among the settings": lambda key: graph([node("c", "Call", configValues={"api_key": key})]),
     "setting among the inputs": lambda key: graph([node("v", "Vault", {"token": key})]),
     "unknown type": lambda key: graph([node("u", "no:Such", {"api_key": key, "x": {"deep": [{"password": key}]}})]),
