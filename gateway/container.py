@@ -320,6 +320,7 @@ def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> 
         results=data.root / "results",
         grace_s=settings.blob_grace_s,
         secrets=data.secrets,
+        versions=data.workflows.all_documents,
     )
     retention = Retention(
         data.log,

@@ -107,6 +107,7 @@ _BY_CODE = {
     "resource_too_large": 413,
     "file_exists": 412,
     "precondition_failed": 412,
+    "secret_too_large": 413,
     "channels_unusable": 409,
     "too_many_files": 409,
     "storage_failed": 507,

@@ -27,6 +27,8 @@ PIECES = "$pieces"
 JsonObject = dict[str, Any]
 
 _SECRET_ID = re.compile(r"[0-9a-f]{64}|env:[A-Z][A-Z0-9_]{0,63}")
+SECRET_TEXT = "$secret:"
+"""How a text begins that stands for a stored secret; its id follows. Editors keep such a text like any other."""
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,18 @@ def is_blob(value: Any) -> bool:
 def is_secret_id(text: object) -> bool:
     """Has it the form of a stored secret's id, or of `env:NAME`? Anything else in its place may be a key itself."""
     return isinstance(text, str) and _SECRET_ID.fullmatch(text) is not None
+
+
+def secret_reference(value: Any) -> str | None:
+    """What `{"$secret": id}`, or the text `$secret:id`, has in place of the id; None for what is no reference.
+
+    Whether that is an id asks `is_secret_id`. Only for places that take a secret: elsewhere such a text is a text.
+    """
+    if isinstance(value, str):
+        return value.removeprefix(SECRET_TEXT) if value.startswith(SECRET_TEXT) else None
+    if isinstance(value, Mapping) and len(value) == 1 and isinstance(value.get("$secret"), str):
+        return str(value["$secret"])
+    return None
 
 
 def holds_marker(value: Any) -> bool:

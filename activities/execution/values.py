@@ -8,7 +8,15 @@ from typing import Any, Protocol
 
 import orjson
 
-from innkeeper.nodes.call import INLINE_LIMIT, PIECES, PREVIEW_CHARS, holds_marker, is_blob, is_secret_id
+from innkeeper.nodes.call import (
+    INLINE_LIMIT,
+    PIECES,
+    PREVIEW_CHARS,
+    holds_marker,
+    is_blob,
+    is_secret_id,
+    secret_reference,
+)
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidNode, NodeInputError
 from innkeeper.nodes.json_values import NotJsonData, encode_json
@@ -186,7 +194,9 @@ def _with_secrets(value: Any, slot: Input | None) -> Any:
 def _as_ref(value: Any) -> Any:
     if isinstance(value, Mapping) and isinstance(value.get("$secret"), str):
         return SecretRef(value["$secret"])
-    return value
+    # A text that another node gave as a part of a list or a state: nothing has sealed it.
+    reference = secret_reference(value)
+    return value if reference is None else SecretRef(reference)
 
 
 async def _sealed(slot: str, value: Any, seal: tuple[str, ...], sealer: Sealer | None) -> Any:
@@ -206,8 +216,12 @@ async def _seal_one(slot: str, value: Any, sealer: Sealer | None) -> Any:
         return value.to_json()
     if value is None or value == "":
         return value
-    if isinstance(value, Mapping) and len(value) == 1 and is_secret_id(value.get("$secret")):
-        return value
+    reference = secret_reference(value)
+    if is_secret_id(reference):
+        return {"$secret": reference}
+    if isinstance(value, str) and reference is not None:
+        message = f"output {slot!r} feeds a secret slot and refers to no stored secret; give the key itself"
+        raise InvalidNode(message, code="invalid_secret_reference")
     if isinstance(value, str) and sealer is not None:
         return (await sealer.seal(value)).to_json()
     message = f"output {slot!r} feeds a secret slot: the secret must be text, got {type(value).__name__}"

@@ -47,7 +47,14 @@ async def list_projects(request: Request) -> Response:
     summary="Make a project",
     status_code=201,
     responses=answer("It is made.", Project, status=201)
-    | errors({**UNREADABLE, 400: "bad_request", 409: "project_exists", 507: "storage_failed"}),
+    | errors(
+        {
+            **UNREADABLE,
+            400: "bad_request",
+            409: "project_exists",
+            507: "storage_failed",
+        }
+    ),
     openapi_extra=json_body(NewProject, "Its name and description."),
 )
 async def create_project(request: Request) -> Response:
@@ -69,7 +76,15 @@ async def get_project(project_id: ProjectId, request: Request) -> Response:
     "/{project_id}",
     summary="Change a project; its id stays",
     responses=answer("The project.", Project)
-    | errors({**UNREADABLE, **NO_PROJECT, 400: "bad_request", 409: "project_exists", 507: "storage_failed"}),
+    | errors(
+        {
+            **UNREADABLE,
+            **NO_PROJECT,
+            400: "bad_request",
+            409: "project_exists",
+            507: "storage_failed",
+        }
+    ),
     openapi_extra=json_body(ProjectChange, "What changes."),
 )
 async def put_project(project_id: ProjectId, request: Request) -> Response:
@@ -108,7 +123,15 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
     summary="Store a new workflow in a project",
     status_code=201,
     responses=answer("The workflow as it is stored.", Workflow, status=201, headers=VERSIONED)
-    | errors({**UNREADABLE, **NO_PROJECT, 409: "id_taken name_taken", 507: "storage_failed"}),
+    | errors(
+        {
+            **UNREADABLE,
+            **NO_PROJECT,
+            409: "id_taken name_taken",
+            413: "too_large invalid_workflow secret_too_large",
+            507: "storage_failed",
+        }
+    ),
     openapi_extra=json_body(Workflow, "The document, with a name."),
 )
 async def create_project_workflow(project_id: ProjectId, request: Request) -> Response:
@@ -139,6 +162,7 @@ async def get_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
             **NO_WORKFLOW,
             409: "name_taken version_changed workflow_damaged",
             412: "version_mismatch",
+            413: "too_large invalid_workflow secret_too_large",
             507: "storage_failed",
         }
     ),

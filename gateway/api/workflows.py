@@ -81,7 +81,15 @@ async def list_workflows(
     summary="Store a new workflow",
     status_code=201,
     responses=answer("It is stored as version 1.", SavedWorkflow, status=201, headers=VERSIONED)
-    | errors({**UNREADABLE, 404: "project_not_found", 409: "id_taken name_taken", 507: "storage_failed"}),
+    | errors(
+        {
+            **UNREADABLE,
+            404: "project_not_found",
+            409: "id_taken name_taken",
+            413: "too_large invalid_workflow secret_too_large",
+            507: "storage_failed",
+        }
+    ),
     openapi_extra=DOCUMENT,
 )
 async def create_workflow(request: Request, *, project: InProject = None, note: Note = "") -> Response:
@@ -120,6 +128,7 @@ async def get_workflow(
             **CHANGED,
             404: "workflow_not_found",
             409: "duplicate_workflow_id name_taken",
+            413: "too_large invalid_workflow secret_too_large",
             507: "storage_failed",
         }
     ),

@@ -26,6 +26,7 @@ from innkeeper.workflows.compiler.compile import Compiled, compile_document
 from innkeeper.workflows.compiler.literals import Literals, SecretUse
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
 from innkeeper.workflows.compiler.run_limit import waits_beyond
+from innkeeper.workflows.compiler.seal import seal_document
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
 
@@ -105,8 +106,28 @@ class Admission:
             return error.problems
 
     async def sealed(self, document: JsonObject, user: str, project: str | None) -> JsonObject:
-        """The document with references for its secrets, which are stored (`library.DocumentChecker`)."""
-        return document
+        """The document with references for its secrets, which are stored (`library.DocumentChecker`).
+
+        Raises:
+            ResourceError: A secret is too long, or cannot be stored.
+        """
+        reader = self._workflows.reader(user, project)
+        return await asyncio.to_thread(self._seal, document, reader)
+
+    def _seal(self, document: JsonObject, reader: WorkflowReader) -> JsonObject:
+        """Blocking. What the document refers to is stored, or counts as young, before the document is: a collection
+        that goes on meanwhile takes nothing away."""
+        found = seal_document(
+            document,
+            self._catalogue.current,
+            reader.load,
+            secret_id=lambda value: self._secrets.ref_for(value, reader.user).id,
+            owner=reader.user,
+        )
+        for secret in found.secrets:
+            self._secrets.put(secret.value, secret.owner, secret.hosts)
+        self._keep_known(found.references)
+        return found.document
 
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the secrets and large values that the plan only refers to."""

@@ -14,7 +14,7 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ CLOCK_S = 0.05
 """Times of files come from a clock that lags some milliseconds behind."""
 TEMPORARY_S = 86_400.0
 """A file that nobody has written to for so long is no upload any more."""
+StoredVersions = Callable[[], AsyncIterator[bytes]]
+"""Gives the JSON of every stored version of every workflow, those in the bin included."""
 LARGE_BYTES = 65_536
 """What a larger value refers to is remembered until the next collection: content of one hash never changes."""
 
@@ -94,6 +96,8 @@ class GarbageCollector:
         results: The folder of the result cache.
         secrets: Stored workflows, channels and settings of plugins in the data directory refer to these, too; None:
             they all stay.
+        versions: Stored workflows that are in no file. Whoever stores one keeps the secrets in it first
+            (`SecretStore.put`, `keep`), so that they are young.
         grace_s: A value is written before its reference is: one that is younger than this always stays.
     """
 
@@ -107,6 +111,7 @@ class GarbageCollector:
         results: Path,
         grace_s: float,
         secrets: SecretStore | None = None,
+        versions: StoredVersions | None = None,
     ) -> None:
         self._store = store
         self._log = log
@@ -114,6 +119,7 @@ class GarbageCollector:
         self._data = data
         self._results = results
         self._secrets = secrets
+        self._versions = versions
         self._grace_s = grace_s
         self._one_at_a_time = asyncio.Lock()
         self._inside_large: dict[str, tuple[str, ...]] = {}
@@ -130,6 +136,8 @@ class GarbageCollector:
             # Before anything is read: what comes later is younger.
             horizon = await self._horizon()
             marks = await self._marked()
+            # Before anything is deleted: what cannot be read may refer to anything.
+            named = set() if dry_run or self._secrets is None else await self._named()
             sweep = _Sweep(self._blobs, marks, horizon, dry_run)
             await _drive(sweep.steps())
             temporaries = 0
@@ -137,7 +145,7 @@ class GarbageCollector:
                 before = time.time() - TEMPORARY_S
                 temporaries = await asyncio.to_thread(delete_temporaries, self._data, before)
                 if self._secrets is not None:
-                    await _drive(self._delete_secrets(self._secrets, marks, horizon))
+                    await _drive(self._delete_secrets(self._secrets, marks, named, horizon))
             self.last = sweep.collected(temporaries)
             self._add_to_counters(self.last)
             return self.last
@@ -170,14 +178,20 @@ class GarbageCollector:
             opened.append(submitted)
         return min([now, *(moment / 1000 for moment in opened)]) - self._grace_s - CLOCK_S
 
-    def _delete_secrets(self, secrets: SecretStore, marks: Marks, horizon: float) -> Iterator[None]:
-        named = _named_in(
-            [
-                self._data / CHANNELS_FILE,
-                *(self._data / "shared" / "library" / "workflows").glob("*.json"),
-                *(self._data / PLUGIN_SECRETS_FOLDER).glob("*.json"),
-            ]
-        )
+    async def _named(self) -> set[str]:
+        """Everything that stored workflows, channels and settings of plugins may mean as a secret's id."""
+        files = [
+            self._data / CHANNELS_FILE,
+            *(self._data / "shared" / "library" / "workflows").glob("*.json"),
+            *(self._data / PLUGIN_SECRETS_FOLDER).glob("*.json"),
+        ]
+        named = await asyncio.to_thread(_named_in, files)
+        if self._versions is not None:
+            async for version in self._versions():
+                await _drive(_each([version], lambda data: named.update(_ids_in(data))))
+        return named
+
+    def _delete_secrets(self, secrets: SecretStore, marks: Marks, named: set[str], horizon: float) -> Iterator[None]:
         deleted = 0
         for secret in secrets.stored():
             if secret not in marks and secret not in named:
@@ -303,8 +317,12 @@ def _named_in(files: Iterable[Path]) -> set[str]:
     found: set[str] = set()
     for file in files:
         with contextlib.suppress(OSError):
-            found.update(match.decode() for match in _ID.findall(file.read_bytes()))
+            found.update(_ids_in(file.read_bytes()))
     return found
+
+
+def _ids_in(data: bytes) -> Iterator[str]:
+    return (match.decode() for match in _ID.findall(data))
 
 
 def _each(items: Iterable[Any], work: Any) -> Iterator[None]:

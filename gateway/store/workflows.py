@@ -4,8 +4,9 @@ writers who saw the same one, the second changes nothing."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ LARGE_BYTES = 64_000
 MAX_VERSIONS = 1_000
 """Of one workflow. The oldest that is not published goes when one more comes."""
 PURGED_AT_ONCE = 100
+READ_AT_ONCE = 20
 _WORKFLOWS: Table = WorkflowRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _VERSIONS: Table = VersionRow.__table__  # type: ignore[assignment]
 _PROJECTS: Table = ProjectRow.__table__  # type: ignore[assignment]
@@ -172,12 +174,19 @@ class WorkflowStore:
         async with self._sessions() as session:
             return (await session.scalars(query)).all()
 
-    async def documents(self, after: int = 0, limit: int = 20) -> tuple[int, list[bytes]]:
-        """Packed documents of all versions, also in the bin, and the number to go on after. Nothing: these were all."""
-        query = select(VersionRow.number, VersionRow.document).where(VersionRow.number > after)
-        async with self._sessions() as session:
-            rows = (await session.execute(query.order_by(VersionRow.number).limit(limit))).all()
-        return (rows[-1][0] if rows else after), [document for _, document in rows]
+    async def all_documents(self) -> AsyncIterator[bytes]:
+        """JSON of all versions, those in the bin too. One that is damaged says nothing to anybody: it is left out."""
+        after = 0
+        while True:
+            query = select(VersionRow.number, VersionRow.document).where(VersionRow.number > after)
+            async with self._sessions() as session:
+                rows = (await session.execute(query.order_by(VersionRow.number).limit(READ_AT_ONCE))).all()
+            if not rows:
+                return
+            after = rows[-1][0]
+            for _, document in rows:
+                with contextlib.suppress(zlib.error):
+                    yield await unpack(document)
 
     # --- projects -------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIECE = 1024 * 1024
 # Any text that is a hash counts: a node may hand on what `blobs.put` gave it under a name of its own, or in JSON as
 # text. Too much that is kept is a little room on the disk, too little is a lost run.
-_HASH = re.compile(rb'"([0-9a-f]{64})["\\]')
-HASH_BYTES = 66
+_HASH = re.compile(rb'"(?:\$secret:)?([0-9a-f]{64})["\\]')
+HASH_BYTES = 74
 """Bytes that are looked at together to see a hash."""
 
 

@@ -18,6 +18,9 @@ from temporalio.client import Client
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.nodes.catalogue.plugins import Catalogue
+from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
+from innkeeper.workflows.compiler.seal import seal_document
 
 TYPED = "sk-canary-typed-4f1c9b7e2d"
 INNER = "canary inner +/ key 81c7"
@@ -165,6 +168,8 @@ async def test_no_canary_is_found_anywhere(tmp_path: Path) -> None:
         async with LocalStack(StackOptions(tmp_path / "data", env=env)) as stack:
             await check_models(stack, model)
             model.keys.clear()
+            await check_saved(stack, model)
+            model.keys.clear()
             await check_other_nodes(stack, model)
     leaks = {
         str(file): found for file in _files(tmp_path) for part in layers(file.read_bytes()) if (found := found_in(part))
@@ -177,6 +182,50 @@ async def check_models(stack: LocalStack, model: Provider) -> None:
     # The keys really arrived where they are spent; without that, nothing would be proved.
     assert set(model.keys) == set(MODEL_KEYS)
     assert {status["nodeStatus"][node]["status"] for node in ("inner", "ask_typed", "ask_environment")} == {"error"}
+
+
+async def check_saved(stack: LocalStack, model: Provider) -> None:
+    """The same graph as an editor saves it, opens it, saves it again and runs it: the keys arrive, and no answer has
+    them."""
+    home = "/api/projects/default/workflows"
+    async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:
+        made = await http.post(home, json={"id": "saved", "name": "saved", **as_stored(graph(model.url))})
+        assert made.status_code == 201, made.text
+        opened = await http.get(f"{home}/saved")
+        again = await http.put(f"{home}/saved", json={**opened.json(), "description": "saved again"})
+        versions = await http.get("/api/workflows/saved/versions")
+        diff = await http.get("/api/workflows/saved/diff?from=1&to=2")
+    assert [version["version"] for version in versions.json()] == [2, 1]
+    assert [found_in(answer.content) for answer in (made, opened, again, versions, diff)] == [[]] * 5
+    key = opened.json()["nodes"][2]["inputValues"]["api_settings"]["api_key"]
+    assert key.startswith("$secret:")
+    await played(stack, {"workflowId": "saved"}, ("typed/api_settings",))
+    assert set(model.keys) == set(MODEL_KEYS)
+    # Sent by an editor that has opened it, and given anew for an input.
+    model.keys.clear()
+    await played(stack, {**again.json(), "inputs": {"key": key}}, ("interface/api_settings",))
+    assert set(model.keys) == {*MODEL_KEYS} - {INTERFACE}
+    assert model.keys.count(INNER) == 2
+
+
+def as_stored(payload: dict[str, Any]) -> dict[str, Any]:
+    """A payload in the words of stored workflows."""
+    words = {"fullType": "type", "inputs": "inputValues", "sourceNodeId": "source", "targetNodeId": "target"}
+    parts = {
+        part: [{words.get(key, key): value for key, value in item.items()} for item in payload[part]]
+        for part in ("nodes", "edges")
+    }
+    return {**payload, **parts, "viewport": {"x": 0, "y": 0, "zoom": 1}}
+
+
+def sealed(document: dict[str, Any], catalogue: Catalogue, data: Path) -> dict[str, Any]:
+    """A document as the gateway of this data directory stores it; its secrets are stored, too."""
+    store = SecretStore(data / "secrets", load_or_create_key(data, {}))
+    owner = "default_user"
+    found = seal_document(document, catalogue, secret_id=lambda value: store.ref_for(value, owner).id, owner=owner)
+    for secret in found.secrets:
+        store.put(secret.value, secret.owner, secret.hosts)
+    return found.document
 
 
 async def check_other_nodes(stack: LocalStack, model: Provider) -> None:

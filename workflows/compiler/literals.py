@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from innkeeper.nodes.call import PREVIEW_CHARS, holds_marker, is_secret_id
+from innkeeper.nodes.call import PREVIEW_CHARS, holds_marker, is_secret_id, secret_reference
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.json_values import NotJsonData, encode_json
 from innkeeper.workflows.compiler.secret_hosts import host_beside
@@ -98,30 +98,48 @@ class Literals:
             return value
         if WHOLE in keys or not isinstance(value, Mapping):
             return self._seal_one(value, place)
-        inside = replace(place, host=host_beside(value))
-        return {key: self._seal_one(item, inside) if key in keys else item for key, item in value.items()}
+        inside, secret = replace(place, host=host_beside(value)), frozenset(keys)
+        return {key: self._seal_one(item, inside) if key in secret else item for key, item in value.items()}
+
+    def seal_parts(self, value: Any, parts: Mapping[str, tuple[str, ...]], place: Place) -> Any:
+        """Items, or a state, with references for the secrets in them.
+
+        Args:
+            parts: The name of the items, or of fields of the state, to their secret keys.
+        """
+        if isinstance(value, list | tuple):
+            keys = tuple(dict.fromkeys(key for keys in parts.values() for key in keys))
+            return [self.seal(item, keys, place) for item in value]
+        if isinstance(value, Mapping):
+            return {name: self.seal(item, parts.get(name, ()), place) for name, item in value.items()}
+        return value
 
     def _seal_one(self, value: Any, place: Place) -> Any:
         if value is None or isinstance(value, bool) or value in ("", [], {}):
             return value
-        if is_reference(value):
-            self._note_reference(value["$secret"], place)
-            return value
+        if (reference := secret_reference(value)) is not None:
+            return self._referred(value, reference, place)
         text = value if isinstance(value, str) else orjson.dumps(value).decode()
         secret = self.secret_id(text)
         hosts = {*(self.secrets[secret].hosts if secret in self.secrets else ()), *([place.host] if place.host else ())}
         self.secrets[secret] = SecretValue(secret, text, self.owner, tuple(sorted(hosts)))
+        return self._reference_to(secret)
+
+    def _reference_to(self, secret: str) -> Any:
+        """What stands in the place of a typed secret."""
         return {"$secret": secret}
 
-    def _note_reference(self, secret: str, place: Place) -> None:
+    def _referred(self, value: Any, secret: str, place: Place) -> Any:
+        """What stands in the place of a reference that somebody typed, in whichever form."""
         if is_secret_id(secret):
             self.references.append(SecretUse(secret, place))
-            return
+            return self._reference_to(secret)
         message = (
             f"{_where(place)} holds '$secret' with something that is no id of a stored secret; "
             "type the key itself in its place, it is then kept secret"
         )
         self.problems.append(Problem("invalid_secret_reference", message, node=place.node, slot=place.slot))
+        return value
 
     def _blob(self, data: bytes) -> dict[str, Any]:
         sha = sha256(data).hexdigest()

@@ -16,9 +16,18 @@ from innkeeper.workflows.compiler.literals import Literals
 from innkeeper.workflows.compiler.literals import Place as LiteralPlace
 from innkeeper.workflows.compiler.node_limits import leaves_segment, retry_of, timeouts_of
 from innkeeper.workflows.compiler.resolve import ResolvedNode
-from innkeeper.workflows.compiler.secret_checks import PARTS, readable_parts, secrets_from_outside
+from innkeeper.workflows.compiler.secret_checks import readable_parts, secrets_from_outside
 from innkeeper.workflows.compiler.secret_hosts import host_of_node
-from innkeeper.workflows.compiler.secrets_plan import Keys, Place, SecretFlow, secret_flow, secret_keys
+from innkeeper.workflows.compiler.secrets_plan import (
+    PARTS,
+    Keys,
+    SecretFlow,
+    asked_places,
+    secret_flow,
+    secret_inputs,
+    secret_keys,
+    secret_parts,
+)
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.compiler.spare_plan import with_spare
 from innkeeper.workflows.compiler.streams_plan import Origin
@@ -91,19 +100,13 @@ class Planner:
         return definition.side_effects or definition.interface_values or bool(definition.runs_workflow)
 
     def _secret_flow(self, asked: Mapping[str, Keys]) -> SecretFlow:
-        mappings = self._document.output_interface_mappings
-        places: dict[Place, Keys] = {}
-        for key, keys in asked.items():
-            if key in mappings:
-                place = mappings[key].node, mappings[key].slot
-                places[place] = (*places.get(place, ()), *keys)
         graph = self._graph
         return secret_flow(
             self._order,
             graph.nodes,
             inputs=self._planned,
             bypasses=graph.bypasses,
-            asked=places,
+            asked=asked_places(self._document.output_interface_mappings, asked),
             below=self._compile_below,
         )
 
@@ -228,15 +231,8 @@ class Planner:
         }
 
     def _secret_parts(self, node: ResolvedNode) -> Mapping[str, Keys]:
-        """Of a node that repeats a workflow: input of that workflow to its secret keys, where a part of a list or an
-        object goes in."""
-        inner, repeats = self._inner.get(node.id), node.definition.runs_workflow
-        if inner is None or repeats not in PARTS:
-            return {}
-        if repeats == "loop":
-            return {key: keys for key, keys in inner.secret_inputs.items() if keys}
-        item = str(node.config.get("itemKey") or "item")
-        return {item: keys} if (keys := inner.secret_inputs.get(item, ())) else {}
+        inner = self._inner.get(node.id)
+        return {} if inner is None else secret_parts(node, inner.secret_inputs)
 
     def _with_sealed_parts(self, node: ResolvedNode, place: LiteralPlace) -> PlannedInputs:
         """The inputs of a node, with references for the secrets in typed items and typed fields of a state."""
@@ -245,12 +241,7 @@ class Planner:
         slot = planned.get(key)
         if not parts or slot is None or not slot.has_value:
             return planned
-        at, value = replace(place, slot=key), slot.value
-        if isinstance(value, list | tuple):
-            (keys,) = parts.values()
-            value = [self._literals.seal(item, keys, at) for item in value]
-        elif isinstance(value, Mapping):
-            value = {name: self._literals.seal(item, parts.get(name, ()), at) for name, item in value.items()}
+        value = self._literals.seal_parts(slot.value, parts, replace(place, slot=key))
         return {**planned, key: replace(slot, value=value)}
 
     def _literal(self, slot: PlannedInput, keys: Keys, place: LiteralPlace) -> PlannedInput:
@@ -290,13 +281,7 @@ class Planner:
         }
 
     def _secret_inputs(self) -> dict[str, Keys]:
-        """Interface input to its secret keys."""
-        keys: dict[str, Keys] = {}
-        for node in self._graph.nodes.values():
-            if node.definition.interface_values:
-                for slot, asked in self._flow.of_outputs(node.id).items():
-                    keys[slot] = keys.get(slot, ()) + asked
-        return keys
+        return secret_inputs(self._graph.nodes.values(), self._flow)
 
     def _output(self, key: str) -> InterfaceOutput | None:
         """None for a mapping that comes from nowhere; there is a warning for it."""

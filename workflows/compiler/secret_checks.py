@@ -12,7 +12,7 @@ from innkeeper.nodes.json_values import InvalidJson, read_json
 from innkeeper.workflows.compiler.literals import WHOLE
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secret_names import KEY_HEADER, KEY_NAME, stray_keys
-from innkeeper.workflows.compiler.secrets_plan import Keys, secret_keys
+from innkeeper.workflows.compiler.secrets_plan import PARTS, Keys, secret_keys
 from innkeeper.workflows.compiler.slots import PlannedInputs
 from innkeeper.workflows.plan import SlotKey
 
@@ -86,10 +86,6 @@ def secrets_from_outside(node: ResolvedNode, asked: Mapping[str, Keys]) -> list[
         Problem("secret_from_outside", f"node {node.id!r}: {what}; {_BETTER}", node=node.id, slot=slot)
         for slot, what in find(node, asked)
     ]
-
-
-PARTS = {"each": "items", "loop": "state"}
-"""How a node repeats a workflow, to its slot whose parts become inputs of that workflow."""
 
 
 def readable_parts(node: ResolvedNode, inputs: PlannedInputs, parts: Mapping[str, Keys]) -> list[Problem]:

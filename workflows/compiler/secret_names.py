@@ -29,5 +29,5 @@ def without_strays(value: Any, slot: Input | None) -> Any:
     """The value without them: nobody reads them, and in a plan they would stay readable for ever."""
     if isinstance(value, list):
         return [without_strays(item, slot) for item in value]
-    strays = stray_keys(value, slot)
+    strays = frozenset(stray_keys(value, slot))
     return {key: item for key, item in value.items() if key not in strays} if strays else value

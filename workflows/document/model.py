@@ -21,6 +21,7 @@ __all__ = [
     "WorkflowDocument",
     "load_json",
     "parse_document",
+    "read_draft",
     "with_inputs",
 ]
 
@@ -179,6 +180,34 @@ def parse_document(raw: Any, limits: Limits = DEFAULT_LIMITS) -> WorkflowDocumen
     if reader.problems:
         raise InvalidWorkflow(reader.problems)
     return _without_ui_nodes(replace(document, odd=tuple(reader.odd)))
+
+
+def read_draft(raw: Mapping[str, Any]) -> WorkflowDocument:
+    """What can be read of a JSON object that may be no workflow yet: what has the wrong shape counts as absent.
+
+    Node number i is item i of `nodes`, with an id that no other node has, and holds what stands in either of its two
+    maps of inputs. Nothing is checked against limits, and boxes of the editor stay.
+    """
+    reader = Reader(raw, "the draft")
+    items = reader.items("nodes")
+    nodes = [_draft_node(reader.inner(item, f"nodes[{index}]")) for index, item in enumerate(items)]
+    return _document(reader, _with_own_ids(nodes), _edges(reader, reader.items("edges")))
+
+
+def _draft_node(reader: Reader) -> DocumentNode:
+    node = _node(reader)
+    return replace(node, inputs={**reader.mapping("inputValues"), **reader.mapping("inputs")})
+
+
+def _with_own_ids(nodes: list[DocumentNode]) -> tuple[DocumentNode, ...]:
+    named = {node.id for node in nodes}
+    taken = {""}
+    found = []
+    for index, node in enumerate(nodes):
+        own = node if node.id not in taken else replace(node, id=_free_id(f"node-{index}", named))
+        taken.add(own.id)
+        found.append(own)
+    return tuple(found)
 
 
 def _document(reader: Reader, nodes: tuple[DocumentNode, ...], edges: tuple[Edge, ...]) -> WorkflowDocument:

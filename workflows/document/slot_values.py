@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite
 from typing import Any
 
+from innkeeper.nodes.call import secret_reference
 from innkeeper.nodes.definition import Input
 from innkeeper.workflows.document.json_reader import kind, quoted_names
 
@@ -38,6 +39,8 @@ def value_complaint(value: Any, slot: Input) -> str:
 
 def range_complaint(value: Any, slot: Input) -> str:
     """What is wrong with a value of the right type: out of its slot's bounds, or none of the values to choose from."""
+    if _is_sealed(value, slot):
+        return ""
     low, high = slot.config.get("min"), slot.config.get("max")
     if is_number(value) and ((low is not None and value < low) or (high is not None and value > high)):
         return f"must be from {_bound(low)} to {_bound(high)}"
@@ -72,7 +75,14 @@ def _number_of(value: Any, slot: Input) -> Any:
     return number if isfinite(number) else value
 
 
+def _is_sealed(value: Any, slot: Input) -> bool:
+    """A reference tells nothing of the value behind it."""
+    return slot.secret and secret_reference(value) is not None
+
+
 def _type_complaint(value: Any, slot: Input) -> str:
+    if _is_sealed(value, slot):
+        return ""
     expected, fits = _TYPE_TESTS.get(slot.data_flow_type, ("", None))
     return f"must be {expected}, found {kind(value)}" if fits is not None and not fits(value) else ""
 

@@ -197,6 +197,26 @@ async def test_a_reference_given_on_is_not_sealed_again(values: Values) -> None:
     assert vault.sealed == []
 
 
+@pytest.mark.parametrize("id", ["ab" * 32, "env:KEY"])
+async def test_a_text_reference_leaves_like_an_object(values: Values, id: str) -> None:
+    vault = Vault()
+    assert await values.pack("settings", {"api_key": f"$secret:{id}"}, ["api_key"], vault) == {
+        "api_key": {"$secret": id}
+    }
+    assert vault.sealed == []
+    assert await values.pack("note", f"$secret:{id}") == f"$secret:{id}"
+
+
+@pytest.mark.parametrize("value", ["$secret:", "$secret:canary-1", f"$secret:{'AB' * 32}"])
+async def test_a_text_reference_without_an_id_is_refused(values: Values, value: str) -> None:
+    vault = Vault()
+    with pytest.raises(InvalidNode) as refused:
+        await values.pack("key", value, [""], vault)
+    assert refused.value.code == "invalid_secret_reference"
+    assert "canary" not in refused.value.message
+    assert vault.sealed == []
+
+
 @pytest.mark.parametrize("value", ["", None])
 async def test_an_empty_secret_stays_empty(values: Values, value: Any) -> None:
     vault = Vault()
@@ -273,6 +293,15 @@ async def test_references_count_where_the_slot_declares_a_secret_only(values: Va
         "settings": {"api_key": SecretRef("s1"), "note": reference},
         "plain": reference,
         "undeclared": reference,
+    }
+
+
+async def test_a_text_reference_never_reaches_a_node_as_a_key(values: Values) -> None:
+    slots = {"key": Input("STRING", secret=True), "settings": Input("OBJECT", secret_keys=("api_key",))}
+    inputs = {"key": "$secret:s1", "settings": {"api_key": "$secret:s2", "note": "$secret:s3"}}
+    assert await values.resolve_inputs(inputs, (), slots) == {
+        "key": SecretRef("s1"),
+        "settings": {"api_key": SecretRef("s2"), "note": "$secret:s3"},
     }
 
 

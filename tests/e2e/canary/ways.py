@@ -29,6 +29,7 @@ PLUGIN = {
     "item_object": ("answer", "stream"),
     "state": FEW,
     "stored": FEW,
+    "saved": FEW,
     "rerun": FEW,
 }
 """Where a key gets in, to the ways out of the nodes of a plugin that it is tried with."""
@@ -54,7 +55,9 @@ REFUSED = {
     "event": "secret_from_outside",
     "wrong_side": "misplaced_secret",
     "reference": "invalid_secret_reference",
+    "text_reference": "invalid_secret_reference",
     "foreign_reference": "unknown_secret",
+    "foreign_text_reference": "unknown_secret",
     "other_host": "secret_refused",
     "laundered": "secret_refused",
 }
@@ -125,7 +128,7 @@ def repeating(id: str, type: str, workflow: str, config: Json | None = None, /, 
 
 
 def plugin_graph(url: str) -> Json:
-    """The nodes of the plugin, with keys that get in by every entry but `stored` and `rerun`."""
+    """The nodes of the plugin, with keys that get in by every entry but `stored`, `saved` and `rerun`."""
     parts = in_parts(key_of("wired"))
     nodes = [
         *leaks("typed", PLUGIN["typed"], url, key=key_of("typed")),
@@ -168,6 +171,7 @@ def stored_workflows(url: str) -> dict[str, tuple[Json, Json, Json]]:
     )  # fmt: skip
     found["asks"] = (asks, {"to": {"dataFlowType": "OBJECT"}}, {"told": text})
     found["stored"] = (graph(leaks("stored", PLUGIN["stored"], url, key=key_of("stored"))), {}, {})
+    found["saved"] = (graph(leaks("saved", PLUGIN["saved"], url, key=key_of("saved"))), {}, {})
     inner = graph(
         [gate, node("set", "core:APISettings"), ask("ask"), sink],
         "in.key > set.api_key", "in.url > set.base_url", "set.api_settings > ask.api_settings",
@@ -265,6 +269,8 @@ def refused_graphs(url: str, evil: str, stored: Json) -> dict[str, Json]:
         "event": graph([event, ask("n")], "late.data > n.api_settings"),
         "wrong_side": graph([wrong]),
         "reference": graph([ask("n", {"base_url": url, "api_key": {"$secret": key}})]),
+        "text_reference": graph([ask("n", {"base_url": url, "api_key": f"$secret:{key}"})]),
+        "foreign_text_reference": graph([ask("n", {"base_url": url, "api_key": f"$secret:{'0' * 64}"})]),
         "foreign_reference": graph([ask("n", {"base_url": url, "api_key": {"$secret": "0" * 64}})]),
         "other_host": graph([ask("n", {"base_url": evil, "api_key": stored})]),
     }

@@ -75,8 +75,24 @@ async def test_a_reference_counts_for_its_owner_and_host_only(admission: Admissi
     (missing,) = await problems_of(admission, asking({"$secret": "0" * 64}, HERE))
     assert foreign.code == "unknown_secret"
     assert foreign.message == missing.message
-    (malformed,) = await problems_of(admission, asking({"$secret": KEY}, HERE))
-    assert malformed.code == "invalid_secret_reference"
+    for typed in ({"$secret": KEY}, f"$secret:{KEY}"):
+        (malformed,) = await problems_of(admission, asking(typed, HERE))
+        assert malformed.code == "invalid_secret_reference"
+
+
+async def test_a_text_reference_counts_as_the_object_does(admission: Admission, store: SecretStore) -> None:
+    text = f"$secret:{store.put(KEY, 'ann', ['here.example:8000']).id}"
+    assert await problems_of(admission, asking(text, HERE)) == []
+    for body, user, code in (
+        (asking(text, ELSEWHERE), "ann", "secret_refused"),
+        (asking(text, HERE), "bob", "unknown_secret"),
+    ):
+        assert [problem.code for problem in await problems_of(admission, body, user)] == [code]
+    plans = [
+        (await admission.admit(asking(typed, HERE), "ann")).compiled.encoded
+        for typed in ({"$secret": "env:OPENAI_API_KEY"}, "$secret:env:OPENAI_API_KEY")
+    ]
+    assert plans[0] == plans[1]
 
 
 async def test_a_reference_to_a_key_that_was_stored_without_a_host_is_taken(
@@ -93,8 +109,16 @@ async def test_new_inputs_of_an_old_plan_are_checked_too(admission: Admission, s
     body = {"nodes": nodes, "edges": [edge], "interfaceInputs": interface}
     plan = (await admission.admit(body, "ann")).compiled.plan
     mine, foreign = store.put(KEY, "ann").to_json(), store.put(KEY, "bob").to_json()
-    assert (await admission.admit_plan(plan, {"key": mine}, "ann")).compiled.plan.interface_inputs == {"key": mine}
-    for refused, code in ((foreign, "unknown_secret"), ({"$secret": KEY}, "invalid_secret_reference")):
+    for given in (mine, f"$secret:{mine['$secret']}"):
+        assert (await admission.admit_plan(plan, {"key": given}, "ann")).compiled.plan.interface_inputs == {"key": mine}
+        checked = await admission.admit({**body, "inputs": {"key": given}}, "ann")
+        assert checked.compiled.plan.interface_inputs == {"key": mine}
+    for refused, code in (
+        (foreign, "unknown_secret"),
+        (f"$secret:{foreign['$secret']}", "unknown_secret"),
+        ({"$secret": KEY}, "invalid_secret_reference"),
+        (f"$secret:{KEY}", "invalid_secret_reference"),
+    ):
         with pytest.raises(InvalidWorkflow) as caught:
             await admission.admit_plan(plan, {"key": refused}, "ann")
         assert [problem.code for problem in caught.value.problems] == [code]

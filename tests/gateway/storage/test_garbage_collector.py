@@ -22,7 +22,7 @@ from sqlalchemy import text as sql
 
 from innkeeper.gateway.events.log import Batch
 from innkeeper.gateway.events.sqlite import SqliteEventLog
-from innkeeper.gateway.storage.garbage_collector import CannotCollect, GarbageCollector, hashes_in
+from innkeeper.gateway.storage.garbage_collector import CannotCollect, GarbageCollector, StoredVersions, hashes_in
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -42,6 +42,8 @@ REFERENCE = {"$blob": SHA, "size": 5000, "mime": "application/json", "preview": 
         {"out": {"text": REFERENCE, "chunks": 3}},
         [[0, {"outputs": {"x": REFERENCE}}]],
         {"name": SHA},
+        {"api_key": f"$secret:{SHA}"},
+        {"text": orjson.dumps({"inner": f"$secret:{SHA}"}).decode()},
         {SHA: 1},
         {"text": orjson.dumps({"inner": [REFERENCE]}).decode()},
         {"$secret": "s", "$blob": REFERENCE},
@@ -69,9 +71,18 @@ class Place:
 
     @property
     def garbage_collector(self) -> GarbageCollector:
-        results = self.root / "results"
+        return self.collector_of()
+
+    def collector_of(self, versions: StoredVersions | None = None) -> GarbageCollector:
         return GarbageCollector(
-            self.store, self.log, self.blobs, data=self.root, results=results, grace_s=10, secrets=self.secrets
+            self.store,
+            self.log,
+            self.blobs,
+            data=self.root,
+            results=self.root / "results",
+            grace_s=10,
+            secrets=self.secrets,
+            versions=versions,
         )
 
     @property
@@ -184,6 +195,53 @@ async def test_secrets_stay_as_long_as_something_refers_to_them(tmp_path: Path) 
         (library / "w.json").unlink()
         await here.garbage_collector.collect()
         assert here.kept_secrets() == {ids["literal"], ids["output"], ids["channel"]}
+
+
+async def test_a_secret_stays_as_long_as_a_stored_version_refers_to_it(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        sealed, plain, loose = (here.seal(f"key {number}")["$secret"] for number in range(3))
+        documents = [
+            {"nodes": [{"inputValues": {"api_key": f"$secret:{sealed}"}}]},
+            {"interfaceInputs": {"key": {"config": {"default": {"$secret": plain}}}}},
+        ]
+
+        async def versions() -> AsyncIterator[bytes]:
+            for document in documents:
+                yield orjson.dumps(document)
+
+        here.age()
+        await here.collector_of(versions).collect()
+        assert here.kept_secrets() == {sealed, plain}
+        documents.pop()
+        await here.collector_of(versions).collect()
+        assert here.kept_secrets() == {sealed}
+        assert loose not in here.kept_secrets()
+
+
+async def test_nothing_is_deleted_when_a_stored_version_cannot_be_read(tmp_path: Path) -> None:
+    async def versions() -> AsyncIterator[bytes]:
+        yield b"{}"
+        raise OSError("the database is gone")
+
+    async with place(tmp_path) as here:
+        value, secret = here.put("old"), here.seal("old")["$secret"]
+        here.age()
+        with pytest.raises(OSError, match="gone"):
+            await here.collector_of(versions).collect()
+        assert here.there() == {value}
+        assert here.kept_secrets() == {secret}
+
+
+async def test_a_run_that_was_given_a_text_reference_keeps_the_secret(tmp_path: Path) -> None:
+    async with place(tmp_path) as here:
+        secret = here.seal("key")["$secret"]
+        stored = here.put({"items": [f"$secret:{secret}"]})
+        await here.run("one", {"inputs": {"a": {"value": ref(stored)}}})
+        here.age()
+        await here.store.close("one", "complete", 1, {})
+        await here.store.mark_sealed("one")
+        await here.garbage_collector.collect()
+        assert here.kept_secrets() == {secret}
 
 
 async def test_secrets_that_are_young_the_operators_or_unreadable_stay(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.compiler.compile import Compiled, SecretValue, compile_document
 from innkeeper.workflows.document.model import parse_document
@@ -21,7 +22,7 @@ from innkeeper.workflows.plan import (
     RunPlan,
     SlotKey,
 )
-from tests.workflows.toy_graphs import ToyCatalogue, compiled, node
+from tests.workflows.toy_graphs import ToyCatalogue, compiled, node, toy
 
 SOURCE = node("s", "Source", {"value": 1})
 
@@ -333,6 +334,8 @@ def _texts(result: Compiled) -> list[str]:
         (CANARY, REF),
         (STORED, STORED),
         ({"$secret": "env:OPENAI_API_KEY"}, {"$secret": "env:OPENAI_API_KEY"}),
+        (f"$secret:{'5e' * 32}", STORED),
+        ("$secret:env:OPENAI_API_KEY", {"$secret": "env:OPENAI_API_KEY"}),
         ("", ""),
         (None, None),
         (12, {"$secret": "id-12"}),
@@ -490,10 +493,50 @@ def test_references_are_told_with_their_place() -> None:
     assert result.secrets == ()
 
 
+def test_a_text_reference_counts_like_an_object() -> None:
+    text, other = f"$secret:{'5e' * 32}", "$secret:a note"
+    interface = {"key": {"dataFlowType": "STRING", "config": {"default": text}}}
+    nodes = [
+        node("in", "core:GroupInput"),
+        node("k", "Key", {"note": text}),
+        node("c", "Call", {"settings": {"api_key": text, "base_url": HERE}, "prompt": other}),
+        node("all", "Call", {"settings": text}),
+        node("v", "Vault", configValues={"token": text}),
+    ]
+    result = compiled(nodes, "in.key > k.api_key", interfaceInputs=interface)
+    assert slot(result, "c", "settings") == literal({"api_key": STORED, "base_url": HERE})
+    assert slot(result, "all", "settings") == literal(STORED)
+    assert planned(result, "v").config == {"token": STORED}
+    assert result.plan.interface_inputs == {"key": STORED}
+    assert result.secrets == ()
+    told = {(use.id, use.place.node, use.place.slot, use.place.host) for use in result.references}
+    assert told == {
+        ("5e" * 32, place, key, host)
+        for place, key, host in (
+            ("c", "settings", "here.example:443"), ("all", "settings", None), ("v", "token", None), (None, "key", None),
+        )
+    }  # fmt: skip
+    # Where no secret is taken it is a text like any other.
+    assert slot(result, "k", "note") == literal(text)
+    assert slot(result, "c", "prompt") == literal(other)
+
+
+@pytest.mark.parametrize("data_type", ["INTEGER", "BOOLEAN", "OBJECT", "STRING"])
+def test_a_text_reference_is_taken_whatever_type_the_secret_has(data_type: str) -> None:
+    slots = {"x": Input(data_type, secret=True, config={"suggestions": ["a"]}, match_categories=("ComboOption",))}
+    kind = toy("Odd", slots, {}, config_schema=slots)
+    typed = {"x": f"$secret:{'5e' * 32}"}
+    result = compiled([node("o", "Odd", typed, configValues=typed)], types=(kind,))
+    assert slot(result, "o", "x") == literal(STORED)
+    assert planned(result, "o").config == {"x": STORED}
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize("form", ["object", "text"])
 @pytest.mark.parametrize("typed", [CANARY, "", "5E" * 32, "env:" + CANARY, "channel:1:main"])
 @pytest.mark.parametrize("place", ["slot", "inner key", "setting", "interface"])
-def test_a_reference_that_is_none_is_a_problem_that_does_not_repeat_it(typed: str, place: str) -> None:
-    reference = {"$secret": typed}
+def test_a_reference_that_is_none_is_a_problem_that_does_not_repeat_it(typed: str, place: str, form: str) -> None:
+    reference: Any = {"$secret": typed} if form == "object" else f"$secret:{typed}"
     interface = {"key": {"dataFlowType": "STRING", "config": {"default": reference}}}
     graphs: dict[str, Any] = {
         "slot": ([node("k", "Key", {"api_key": reference})], ()),
