@@ -18,7 +18,7 @@ from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.gateway.library.documents import JsonObject, with_kept_fields
 from innkeeper.gateway.library.library import Conflict, Saved
-from innkeeper.gateway.library.lookup import StoredRow
+from innkeeper.gateway.library.lookup import StoredRow, WorkflowDamaged
 from innkeeper.gateway.library.projects import StoredProject
 from innkeeper.gateway.library.view import document_to_json, etag, project_to_json, project_workflow_to_json
 from innkeeper.gateway.runs.admission import read_body
@@ -160,7 +160,7 @@ async def get_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
         {
             **UNREADABLE,
             **NO_WORKFLOW,
-            409: "name_taken version_changed workflow_damaged",
+            409: "name_taken version_changed",
             412: "version_mismatch",
             413: "too_large invalid_workflow secret_too_large",
             507: "storage_failed",
@@ -176,9 +176,8 @@ async def put_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
     for _ in range(SAVE_ATTEMPTS):
         row = await _workflow(request, project_id, workflow_id)
         await check_match(request, container, row, required=False)
-        before = await container.lookup.version(row, "latest")
         try:
-            saved = await container.library.save(row, with_kept_fields(body, orjson.loads(before.data)))
+            saved = await container.library.save(row, await _with_kept_fields(container, row, body))
         except Conflict as error:
             if error.code != "version_changed":
                 raise
@@ -213,6 +212,16 @@ async def _workflow(request: Request, project_id: str, workflow_id: str) -> Stor
     project = await _project(request, project_id)
     await container_of(request).lookup.refresh()
     return await container_of(request).lookup.row_in(project.user_id, project.id, workflow_id)
+
+
+async def _with_kept_fields(container: Container, row: StoredRow, body: JsonObject) -> JsonObject:
+    """What is saved, with the fields that its editor does not know. Of a damaged version nothing is kept: to save is
+    how the workflow becomes readable again."""
+    try:
+        before = await container.lookup.version(row, "latest")
+    except WorkflowDamaged:
+        return body
+    return with_kept_fields(body, orjson.loads(before.data))
 
 
 def _named(body: JsonObject) -> JsonObject:

@@ -11,7 +11,7 @@ import orjson
 
 from innkeeper.gateway.errors import NotFound, shown
 from innkeeper.gateway.library.documents import JsonObject, checked_document, content_hash, glance, with_id
-from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowLookup
+from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowDamaged, WorkflowLookup
 from innkeeper.gateway.store.models import VersionRow, WorkflowRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.workflows import Change, Creation, NewVersion, Saving, Taken, WorkflowStore, pack
@@ -118,8 +118,7 @@ class Library:
         made = await self._version(document, row.user_id, row.project_id, author or row.user_id, note, beside)
         version, problems, seen = made
         values = {**seen, **(columns or {})}
-        current = await self._store.version(row.number, row.version)
-        if current is not None and current.hash == version.hash:
+        if await self._is_stored(row, version):
             if columns and not await self._store.change(Change(row.number, row.version, columns)):
                 raise _taken(Taken("version"), row.id, row.name, row.project_id)
             return Saved(row, False, problems)
@@ -127,6 +126,17 @@ class Library:
         if isinstance(saved, Taken):
             raise _taken(saved, row.id, str(values["name"]), row.project_id)
         return Saved(saved, True, problems)
+
+    async def _is_stored(self, row: WorkflowRow, new: NewVersion) -> bool:
+        """Is the newest version the same? One that cannot be read any more is stored again as a next one."""
+        current = await self._store.version(row.number, row.version)
+        if current is None or current.hash != new.hash:
+            return False
+        try:
+            await self._lookup.version(row, row.version)
+        except WorkflowDamaged:
+            return False
+        return True
 
     async def _version(
         self,

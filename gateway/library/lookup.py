@@ -8,9 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import orjson
+
 from innkeeper.gateway.errors import NotFound, shown
 from innkeeper.gateway.store.models import VersionRow, WorkflowRow
-from innkeeper.gateway.store.workflows import WorkflowStore, unpack
+from innkeeper.gateway.store.workflows import LARGE_BYTES, WorkflowStore, unpack
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
 from innkeeper.workflows.document.model import WorkflowDocument, load_json, parse_document
 
@@ -104,11 +106,14 @@ class WorkflowLookup:
         if version is None:
             raise NotFound(_no_version(row, which), code="version_not_found")
         try:
-            return StoredVersion(row, version, await unpack(version.document))
-        except zlib.error:
+            data = await unpack(version.document)
+            await asyncio.to_thread(_check_object, data) if len(data) > LARGE_BYTES else _check_object(data)
+        except (zlib.error, TypeError, ValueError):
             raise WorkflowDamaged(
-                f"version {version.version} of the workflow {row.id!r} is damaged and cannot be read: take another one"
+                f"version {version.version} of the workflow {row.id!r} is damaged and cannot be read: name another "
+                "version, or save the workflow again"
             ) from None
+        return StoredVersion(row, version, data)
 
     async def _version(self, row: WorkflowRow, which: Which) -> VersionRow | None:
         if isinstance(which, int):
@@ -175,6 +180,12 @@ class WorkflowReader:
 
 async def _nothing() -> None:
     """There are no files."""
+
+
+def _check_object(data: bytes) -> None:
+    """Raises ValueError: it is no JSON, or no object. A column may be damaged in a way that still unpacks."""
+    if not isinstance(orjson.loads(data), dict):
+        raise ValueError("no object")
 
 
 def _no_version(row: WorkflowRow, which: Which) -> str:

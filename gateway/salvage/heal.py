@@ -10,8 +10,9 @@ from pathlib import Path
 
 from innkeeper.gateway.salvage.database import DatabaseFile
 from innkeeper.gateway.salvage.events import SalvagedEvents, named, salvage_events
-from innkeeper.gateway.salvage.runs import missing_runs, restore_runs, salvage_runs
+from innkeeper.gateway.salvage.runs import missing_runs, restore_runs
 from innkeeper.gateway.salvage.sqlite_pages import PageReader
+from innkeeper.gateway.salvage.store import SalvagedStore, salvage_store
 from innkeeper.nodes.services.damaged import tell
 
 Create = Callable[[Path], None]
@@ -54,7 +55,7 @@ class Databases:
             self._heal_store(problem)
         elif is_new and self.log.path.exists() and missing_runs(None, self.log.path):
             self.create_store(self.store.path)
-            self._tell_store("is missing", 0, None)
+            self._tell_store("is missing", SalvagedStore(), None)
 
     def note_open(self) -> None:
         """Both are in use from now on."""
@@ -81,18 +82,18 @@ class Databases:
         )
 
     def _heal_store(self, problem: str) -> None:
-        saved = 0
+        saved = SalvagedStore()
 
         def fill(reader: PageReader, draft: Path) -> None:
             nonlocal saved
             self.create_store(draft)
             with contextlib.closing(_connect(draft)) as db:
-                saved = salvage_runs(reader, db)
+                saved = salvage_store(reader, db, self.user)
 
         aside = self.store.rebuild(fill)
         self._tell_store(f"was damaged ({problem})", saved, aside)
 
-    def _tell_store(self, what: str, saved: int, aside: Path | None) -> None:
+    def _tell_store(self, what: str, saved: SalvagedStore, aside: Path | None) -> None:
         restored = restore_runs(self.store.path, self.log.path, self.user) if self.log.path.exists() else []
         more = (
             f"; {named(restored)} {'was' if len(restored) == 1 else 'were'} restored from the event log, without the "
@@ -102,7 +103,7 @@ class Databases:
         )
         tell(
             self.store.path.parent,
-            f"the index of runs {self.store.path.name} {what}: {saved} runs were saved{more}{_kept(aside)}",
+            f"the store of runs and workflows {self.store.path.name} {what}: {saved.sentence()}{more}{_kept(aside)}",
         )
 
 

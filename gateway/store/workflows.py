@@ -224,7 +224,7 @@ async def pack(document: bytes) -> bytes:
 
 
 async def unpack(packed: bytes) -> bytes:
-    """Raises zlib.error: it is damaged."""
+    """Raises zlib.error, TypeError: it is damaged."""
     if len(packed) > LARGE_BYTES // 8:
         return await asyncio.to_thread(zlib.decompress, packed)
     return zlib.decompress(packed)

@@ -1,0 +1,93 @@
+"""A new store from what can be read of a damaged one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from innkeeper.gateway.salvage.library import Indexed, SalvagedLibrary, salvage_library
+from innkeeper.gateway.salvage.sqlite_pages import PageReader, Value
+from innkeeper.gateway.salvage.store_tables import BROADCASTS, ENDED, PROJECTS, RUNS, TABLES, VERSIONS, WORKFLOWS
+from innkeeper.gateway.salvage.tables import Row, Table
+
+
+@dataclass
+class SalvagedStore:
+    """What became of a store. `runs`: how many are in the new one."""
+
+    runs: int = 0
+    library: SalvagedLibrary = field(default_factory=SalvagedLibrary)
+
+    def sentence(self) -> str:
+        runs = f"{self.runs} {'run was' if self.runs == 1 else 'runs were'} saved"
+        library = self.library.sentence()
+        return f"{runs}; {library}" if library else runs
+
+
+@dataclass
+class _Copies:
+    """The rows of one table by what each is known by.
+
+    Attributes:
+        rank: Of two copies of one row the one with the higher rank counts: SQLite leaves older ones on pages that it
+            has freed.
+    """
+
+    table: Table
+    key: str
+    rank: Callable[[Row], tuple[int, ...]]
+    rows: dict[Value, Row] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        known = self.rows.get(row[self.key])
+        if known is None or self.rank(row) >= self.rank(known):
+            self.rows[row[self.key]] = row
+
+
+def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> SalvagedStore:
+    """Fill a new, empty store.
+
+    Args:
+        user: Owns workflows of which nothing says whose they are.
+    """
+    runs = _Copies(RUNS, "id", lambda row: _numbers(row, "ended_at", "started_at", "sealed"))
+    broadcasts = _Copies(BROADCASTS, "id", lambda row: (row["status"] != "open",))
+    projects = _Copies(PROJECTS, "number", lambda row: (*_numbers(row, "updated_at"), row["deleted_at"] == 0))
+    workflows = _Copies(
+        WORKFLOWS, "number", lambda row: (*_numbers(row, "version", "updated_at"), row["deleted_at"] == 0)
+    )
+    copies = {kept.table.name: kept for kept in (runs, broadcasts, projects, workflows)}
+    indexed = Indexed()
+    db.execute("BEGIN")
+    for record in reader.records():
+        indexed.note(record)
+        for table in TABLES:
+            if (row := table.read(record)) is None:
+                continue
+            if table is VERSIONS:
+                # A version never changes, and all of them may be more than the memory holds.
+                VERSIONS.insert(db, [row])
+            else:
+                copies[table.name].add(row)
+            break
+    RUNS.insert(db, sorted((_ended(row) for row in runs.rows.values()), key=_by_end))
+    BROADCASTS.insert(db, sorted(broadcasts.rows.values(), key=lambda row: _numbers(row, "created_at")))
+    library = salvage_library(db, indexed, list(workflows.rows.values()), list(projects.rows.values()), user)
+    db.execute("COMMIT")
+    count: int = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
+    return SalvagedStore(count, library)
+
+
+def _ended(row: Row) -> Row:
+    is_missing = row["status"] in ENDED and row["ended_at"] is None
+    return {**row, "ended_at": row["submitted_at"]} if is_missing else row
+
+
+def _by_end(row: Row) -> tuple[int, ...]:
+    """Runs that have ended come first: a number or a key that two have stays with one that has ended."""
+    return (row["ended_at"] is None, *_numbers(row, "number"))
+
+
+def _numbers(row: Row, *names: str) -> tuple[int, ...]:
+    return tuple(value if isinstance(value := row[name], int) else 0 for name in names)

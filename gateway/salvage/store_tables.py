@@ -1,0 +1,128 @@
+"""The tables of the gateway's store, as a salvage reads them.
+
+A new column of a model needs one line here, in the same place: its check, and the migration that adds it.
+"""
+
+from __future__ import annotations
+
+from innkeeper.gateway.salvage.tables import (
+    Column,
+    Table,
+    flag,
+    json_of,
+    need_bytes,
+    need_flag,
+    need_id,
+    need_moment,
+    need_number,
+    need_one_of,
+    need_packed_object,
+    need_text,
+    number,
+    packed,
+    text,
+)
+
+STATUSES = frozenset({"queued", "running", "complete", "error", "interrupted"})
+ENDED = frozenset({"complete", "error", "interrupted"})
+
+RUNS = Table(
+    "runs",
+    {
+        "number": Column(number),
+        "id": Column(need_id),
+        "user_id": Column(need_text),
+        "workflow_id": Column(text),
+        "workflow_name": Column(text),
+        "status": Column(need_one_of(STATUSES)),
+        "interrupt_requested": Column(need_flag),
+        "interrupted_at": Column(number, since=4),
+        "terminate": Column(flag, since=4),
+        "paused": Column(flag, since=2),
+        "sealed": Column(need_flag),
+        "submitted_at": Column(need_moment),
+        "started_at": Column(number),
+        "ended_at": Column(number),
+        "key_hash": Column(text),
+        "body_hash": Column(text),
+        "plan": Column(packed),
+        "interface": Column(json_of(dict, "{}", needs_text=True)),
+        "warnings": Column(json_of(list, "[]")),
+        "result": Column(packed),
+        "plan_hash": Column(text, since=3),
+        "rerun": Column(json_of(dict), since=3),
+        "preview": Column(flag, since=3),
+        "over_socket": Column(flag, since=6),
+        "project_id": Column(text, since=7),
+        "workflow_version": Column(number, since=7),
+        "versions": Column(json_of(dict), since=7),
+    },
+)
+BROADCASTS = Table(
+    "broadcasts",
+    {
+        "id": Column(need_id),
+        "user_id": Column(need_text),
+        "name": Column(need_text),
+        "data": Column(need_bytes),
+        "runs": Column(json_of(list, "[]", needs_text=True)),
+        "status": Column(need_one_of({"open", "missed", "done"})),
+        "created_at": Column(need_moment),
+        "key_hash": Column(text),
+        "body_hash": Column(text),
+        "answer": Column(json_of(dict)),
+    },
+    row_number=None,
+)
+PROJECTS = Table(
+    "projects",
+    {
+        "number": Column(number),
+        "user_id": Column(need_text),
+        "id": Column(need_text),
+        "name": Column(need_text),
+        "description": Column(text),
+        "more": Column(json_of(dict, "{}", needs_text=True)),
+        "created_at": Column(need_moment),
+        "updated_at": Column(need_moment),
+        "deleted_at": Column(need_moment),
+    },
+)
+WORKFLOWS = Table(
+    "workflows",
+    {
+        "number": Column(number),
+        "user_id": Column(need_text),
+        "project_id": Column(need_text),
+        "id": Column(need_text),
+        "name": Column(need_text),
+        "description": Column(text),
+        "tags": Column(json_of(list, "[]", needs_text=True)),
+        "interface": Column(json_of(dict, "{}", needs_text=True)),
+        "refers_to": Column(json_of(list, "[]", needs_text=True)),
+        "version": Column(need_number),
+        "valid": Column(need_flag),
+        "published": Column(number),
+        "created_at": Column(need_moment),
+        "updated_at": Column(need_moment),
+        "deleted_at": Column(need_moment),
+        "file": Column(text),
+        "file_hash": Column(text),
+    },
+)
+VERSIONS = Table(
+    "workflow_versions",
+    {
+        "number": Column(number),
+        "workflow": Column(need_number),
+        "version": Column(need_number),
+        "hash": Column(need_text),
+        "document": Column(need_packed_object),
+        "author": Column(need_text),
+        "note": Column(need_text),
+        "problems": Column(json_of(list, "[]", needs_text=True)),
+        "valid": Column(need_flag),
+        "saved_at": Column(need_moment),
+    },
+)
+TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS)
