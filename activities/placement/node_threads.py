@@ -19,6 +19,7 @@ from typing import Any
 
 from innkeeper.activities.placement.loop_thread import LoopThread
 from innkeeper.activities.placement.node_exit import node_exits_as_errors
+from innkeeper.activities.placement.suspension import SuspensionDetector
 from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import Outputs
 from innkeeper.nodes.process.stall_note import write_stall_note
@@ -137,7 +138,7 @@ class NodeThreads:
     def _begin(self, work: Coroutine[Any, Any, Any], name: str, warn: Warn, exclusive: bool) -> ThreadedRun:
         home = asyncio.get_running_loop()
         if self._watch is None:
-            self._watch = home.create_task(self._look(), name="node-threads")
+            self._watch = home.create_task(self._look(SuspensionDetector(LOOK_S)), name="node-threads")
         run = ThreadedRun(name, warn, self._thread(exclusive), home.create_future(), is_exclusive=exclusive)
         self._runs.add(run)
 
@@ -221,13 +222,24 @@ class NodeThreads:
 
     # --- nodes that block -----------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
+    async def _look(self, suspension: SuspensionDetector) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
+            if suspended_s := suspension.look():
+                self._excuse(suspended_s)
             for run in list(self._runs):
                 self._look_at(run)
             if self._shared is not None and self._shared.stood_still_s > 2 * self._standstill_s:
                 self._leave(self._shared)
+
+    def _excuse(self, suspended_s: float) -> None:
+        """Blame no node for a time in which the whole process did not run."""
+        now = time.monotonic()
+        for thread in {run.thread for run in self._runs} | ({self._shared} if self._shared else set()):
+            thread.restart_standstill()
+        for run in self._runs:
+            if run.blocks_since is not None:
+                run.blocks_since = min(now, run.blocks_since + suspended_s)
 
     def _look_at(self, run: ThreadedRun) -> None:
         now = time.monotonic()
