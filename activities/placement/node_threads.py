@@ -37,6 +37,7 @@ MAX_IDLE = 4
 
 Warn = Callable[[str, str], None]
 OnStop = Callable[[], None] | None
+OnEnd = Callable[[], None] | None
 
 
 @dataclass(eq=False)
@@ -48,6 +49,8 @@ class ThreadedRun:
         warn: Tells the node's user of something: code and message.
         ended: Its result, or how it ended; belongs to the worker's loop.
         given_up: Nobody waits for it any more.
+        on_stop: Called when it is to end before its time.
+        on_end: Called when it has ended, and when nobody waits for its end any more.
     """
 
     name: str
@@ -59,6 +62,7 @@ class ThreadedRun:
     given_up: bool = False
     blocks_since: float | None = None
     on_stop: OnStop = None
+    on_end: OnEnd = None
 
     @property
     def is_at_work(self) -> bool:
@@ -97,16 +101,23 @@ class NodeThreads:
         self._shared = None
 
     async def run(
-        self, work: Coroutine[Any, Any, Any], *, name: str, warn: Warn, exclusive: bool, on_stop: OnStop = None
+        self,
+        work: Coroutine[Any, Any, Any],
+        *,
+        name: str,
+        warn: Warn,
+        exclusive: bool,
+        on_stop: OnStop = None,
+        on_end: OnEnd = None,
     ) -> Any:
-        """The result of work that is done in a thread. `on_stop` is called when it is to end before its time.
+        """The result of work that is done in a thread.
 
         Raises:
             NodeMustWait: Another node kept their thread to itself; this one begins anew elsewhere.
             NodeError: It kept the thread to itself for too long (`node_blocked`). Else what it raises.
         """
         run = self._begin(work, name, warn, exclusive)
-        run.on_stop = on_stop
+        run.on_stop, run.on_end = on_stop, on_end
         return await self._ended(run)
 
     async def generate(
@@ -117,11 +128,12 @@ class NodeThreads:
         warn: Warn,
         exclusive: bool,
         on_stop: OnStop = None,
+        on_end: OnEnd = None,
     ) -> AsyncGenerator[Any, None]:
         """What a generator yields in a thread, at most `BUFFERED` items ahead of who takes them. Raises as `run`."""
         belt = _Belt()
         run = self._begin(belt.fill(items), name, warn, exclusive)
-        run.on_stop = on_stop
+        run.on_stop, run.on_end = on_stop, on_end
         run.ended.add_done_callback(lambda _: belt.arrived.set())
         try:
             async for item in belt.take(run):
@@ -161,6 +173,8 @@ class NodeThreads:
 
     def _note_end(self, run: ThreadedRun, task: asyncio.Task[Any]) -> None:
         self._runs.discard(run)
+        if run.on_end is not None:
+            run.on_end()
         self._give_back(run)
         if run.ended.done():
             if not task.cancelled():
@@ -214,6 +228,8 @@ class NodeThreads:
         """Nobody waits for this run any more, and its thread gets no further ones."""
         run.given_up = True
         run.blocks_since = run.blocks_since or time.monotonic()
+        if run.on_end is not None:
+            run.on_end()
         if not run.ended.done():
             run.ended.cancel()
         if run.thread is self._shared:
