@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from innkeeper.activities.placement.loop_thread import place_in
+from innkeeper.activities.placement.suspension import SuspensionDetector
 from innkeeper.nodes.process.stall_note import write_stall_note
 
 log = logging.getLogger("innkeeper.worker")
@@ -44,6 +45,7 @@ class LoopWatchdog:
         self._loop = asyncio.get_running_loop()
         self._thread_id = threading.get_ident()
         self._stopped = threading.Event()
+        self._suspension = SuspensionDetector(limit_s / 4)
         self._turn()
         threading.Thread(target=self._watch, name="loop-watchdog", daemon=True).start()
 
@@ -58,6 +60,8 @@ class LoopWatchdog:
     def _watch(self) -> None:
         is_told = False
         while not self._stopped.wait(self._limit_s / 4):
+            if self._suspension.look():
+                self._turned_at = time.monotonic()
             stood_s = time.monotonic() - self._turned_at
             stands = stood_s > self._limit_s
             if stands and not is_told:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, MutableSet
 from dataclasses import fields, replace
 from typing import Any
+from weakref import WeakSet
 
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext, Services
@@ -31,11 +33,22 @@ class Call:
 
 
 class BridgedIterator:
-    """An asynchronous iterator of the worker's loop: for `async for`, and for `for` in a plain function."""
+    """An asynchronous iterator of the worker's loop: for `async for`, and for `for` in a plain function.
 
-    def __init__(self, source: AsyncIterator[Any], home: asyncio.AbstractEventLoop) -> None:
+    Args:
+        open_streams: Holds this iterator while it has begun and has not ended; changed on the worker's loop only.
+    """
+
+    def __init__(
+        self,
+        source: AsyncIterator[Any],
+        home: asyncio.AbstractEventLoop,
+        open_streams: MutableSet[BridgedIterator] | None = None,
+    ) -> None:
         self._source = source
         self._home = home
+        self._open_streams: MutableSet[BridgedIterator] = set() if open_streams is None else open_streams
+        self._lock = asyncio.Lock()  # a generator that is at work cannot be closed
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -53,21 +66,50 @@ class BridgedIterator:
             raise StopIteration from None
 
     async def aclose(self) -> None:
-        if hasattr(self._source, "aclose"):
-            await Call(self._source.aclose(), self._home)
+        await Call(self.close_source(), self._home)
+
+    async def close_source(self) -> None:
+        """On the worker's loop: close the source, once it has given the item that is asked for."""
+        async with self._lock:
+            self._open_streams.discard(self)
+            if hasattr(self._source, "aclose"):
+                await self._source.aclose()
 
     async def _next(self) -> Any:
-        return await anext(self._source)
+        async with self._lock:
+            self._open_streams.add(self)
+            try:
+                return await anext(self._source)
+            except BaseException:  # its end, an error or a cancellation: nothing of it is open any more
+                self._open_streams.discard(self)
+                raise
 
 
 class Gate:
-    """Whether a node may still use its services: code that did not stop must not call a provider any more."""
+    """Whether a node may still use its services: code that did not stop must not call a provider any more.
+
+    Attributes:
+        streams: What the node reads of its services, such as the answer of a model. One that the node drops ends by
+            itself, so that it is not kept here.
+    """
 
     def __init__(self) -> None:
         self.is_open = True
+        self.streams: WeakSet[BridgedIterator] = WeakSet()
+        self._closing: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         self.is_open = False
+
+    def close_streams(self) -> None:
+        """Close what the node has left open. To be called on the worker's loop.
+
+        Whoever holds a frame of the node, such as a traceback, keeps its streams: a provider would go on answering.
+        """
+        for stream in tuple(self.streams):
+            task = asyncio.create_task(_closed_quietly(stream))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
 
 class _BridgedService:
@@ -87,7 +129,7 @@ class _BridgedService:
             answer = function(*args, **kwargs)
             if inspect.isawaitable(answer):
                 return Call(answer, self._home)
-            return BridgedIterator(answer, self._home) if hasattr(answer, "__anext__") else answer
+            return BridgedIterator(answer, self._home, self._gate.streams) if hasattr(answer, "__anext__") else answer
 
         return call
 
@@ -110,6 +152,11 @@ def _bridged_value(value: Any, home: asyncio.AbstractEventLoop) -> Any:
     if isinstance(value, list):
         return [_bridged_value(item, home) if hasattr(item, "__aiter__") else item for item in value]
     return BridgedIterator(aiter(value), home) if hasattr(value, "__aiter__") else value
+
+
+async def _closed_quietly(stream: BridgedIterator) -> None:
+    with contextlib.suppress(Exception):  # nobody waits for what a provider says to its end
+        await stream.close_source()
 
 
 async def _awaited(work: Awaitable[Any]) -> Any:

@@ -66,6 +66,10 @@ class LoopThread:
         """For how long the loop has had no turn."""
         return time.monotonic() - self._turned_at
 
+    def restart_standstill(self) -> None:
+        """Count from now on for how long the loop has had no turn."""
+        self._turned_at = time.monotonic()
+
     @property
     def is_alive(self) -> bool:
         return self._thread.is_alive()

@@ -73,6 +73,7 @@ class NodeHost:
             "exclusive": place == "own_thread",
             # A coroutine is cancelled where it waits, and may clean up; a plain function learns of its end so.
             "on_stop": gate.close if is_plain(execute) else None,
+            "on_end": gate.close_streams,
         }
         if is_generator(execute):
             return self.threads.generate(_yielded(execute, *there), **options)

@@ -19,6 +19,7 @@ from typing import Any
 
 from innkeeper.activities.placement.loop_thread import LoopThread
 from innkeeper.activities.placement.node_exit import node_exits_as_errors
+from innkeeper.activities.placement.suspension import SuspensionDetector
 from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import Outputs
 from innkeeper.nodes.process.stall_note import write_stall_note
@@ -36,6 +37,7 @@ MAX_IDLE = 4
 
 Warn = Callable[[str, str], None]
 OnStop = Callable[[], None] | None
+OnEnd = Callable[[], None] | None
 
 
 @dataclass(eq=False)
@@ -47,6 +49,8 @@ class ThreadedRun:
         warn: Tells the node's user of something: code and message.
         ended: Its result, or how it ended; belongs to the worker's loop.
         given_up: Nobody waits for it any more.
+        on_stop: Called when it is to end before its time.
+        on_end: Called when it has ended, and when nobody waits for its end any more.
     """
 
     name: str
@@ -58,6 +62,7 @@ class ThreadedRun:
     given_up: bool = False
     blocks_since: float | None = None
     on_stop: OnStop = None
+    on_end: OnEnd = None
 
     @property
     def is_at_work(self) -> bool:
@@ -96,16 +101,23 @@ class NodeThreads:
         self._shared = None
 
     async def run(
-        self, work: Coroutine[Any, Any, Any], *, name: str, warn: Warn, exclusive: bool, on_stop: OnStop = None
+        self,
+        work: Coroutine[Any, Any, Any],
+        *,
+        name: str,
+        warn: Warn,
+        exclusive: bool,
+        on_stop: OnStop = None,
+        on_end: OnEnd = None,
     ) -> Any:
-        """The result of work that is done in a thread. `on_stop` is called when it is to end before its time.
+        """The result of work that is done in a thread.
 
         Raises:
             NodeMustWait: Another node kept their thread to itself; this one begins anew elsewhere.
             NodeError: It kept the thread to itself for too long (`node_blocked`). Else what it raises.
         """
         run = self._begin(work, name, warn, exclusive)
-        run.on_stop = on_stop
+        run.on_stop, run.on_end = on_stop, on_end
         return await self._ended(run)
 
     async def generate(
@@ -116,11 +128,12 @@ class NodeThreads:
         warn: Warn,
         exclusive: bool,
         on_stop: OnStop = None,
+        on_end: OnEnd = None,
     ) -> AsyncGenerator[Any, None]:
         """What a generator yields in a thread, at most `BUFFERED` items ahead of who takes them. Raises as `run`."""
         belt = _Belt()
         run = self._begin(belt.fill(items), name, warn, exclusive)
-        run.on_stop = on_stop
+        run.on_stop, run.on_end = on_stop, on_end
         run.ended.add_done_callback(lambda _: belt.arrived.set())
         try:
             async for item in belt.take(run):
@@ -137,7 +150,7 @@ class NodeThreads:
     def _begin(self, work: Coroutine[Any, Any, Any], name: str, warn: Warn, exclusive: bool) -> ThreadedRun:
         home = asyncio.get_running_loop()
         if self._watch is None:
-            self._watch = home.create_task(self._look(), name="node-threads")
+            self._watch = home.create_task(self._look(SuspensionDetector(LOOK_S)), name="node-threads")
         run = ThreadedRun(name, warn, self._thread(exclusive), home.create_future(), is_exclusive=exclusive)
         self._runs.add(run)
 
@@ -160,6 +173,8 @@ class NodeThreads:
 
     def _note_end(self, run: ThreadedRun, task: asyncio.Task[Any]) -> None:
         self._runs.discard(run)
+        if run.on_end is not None:
+            run.on_end()
         self._give_back(run)
         if run.ended.done():
             if not task.cancelled():
@@ -213,6 +228,8 @@ class NodeThreads:
         """Nobody waits for this run any more, and its thread gets no further ones."""
         run.given_up = True
         run.blocks_since = run.blocks_since or time.monotonic()
+        if run.on_end is not None:
+            run.on_end()
         if not run.ended.done():
             run.ended.cancel()
         if run.thread is self._shared:
@@ -221,13 +238,24 @@ class NodeThreads:
 
     # --- nodes that block -----------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
+    async def _look(self, suspension: SuspensionDetector) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
+            if suspended_s := suspension.look():
+                self._excuse(suspended_s)
             for run in list(self._runs):
                 self._look_at(run)
             if self._shared is not None and self._shared.stood_still_s > 2 * self._standstill_s:
                 self._leave(self._shared)
+
+    def _excuse(self, suspended_s: float) -> None:
+        """Blame no node for a time in which the whole process did not run."""
+        now = time.monotonic()
+        for thread in {run.thread for run in self._runs} | ({self._shared} if self._shared else set()):
+            thread.restart_standstill()
+        for run in self._runs:
+            if run.blocks_since is not None:
+                run.blocks_since = min(now, run.blocks_since + suspended_s)
 
     def _look_at(self, run: ThreadedRun) -> None:
         now = time.monotonic()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,12 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 LIMIT_S = 6
 # One worker is the stricter case: no other one can take what waits.
 WORKERS = [pytest.param(1, id="one worker"), pytest.param(2, id="two workers", marks=pytest.mark.slow)]
+
+
+async def seconds_of(work: Awaitable[Any]) -> float:
+    begun = time.monotonic()
+    await work
+    return time.monotonic() - begun
 
 
 @pytest.fixture(scope="module", params=WORKERS)
@@ -45,6 +51,15 @@ async def ended(client: GatewayClient, document: Json, timeout_s: float = 60) ->
         return await client.status(run)
 
 
+async def interrupted(client: GatewayClient, run: str) -> None:
+    """Interrupt a run, and wait for its end."""
+    await client.cancel(run)
+    async with asyncio.timeout(30):
+        async for _ in client.events(run):
+            pass
+    assert (await client.status(run))["status"] == "interrupted"
+
+
 @pytest.mark.parametrize("type", ["Shared", "Inline", "Thread", "Process"])
 async def test_a_node_that_never_returns_holds_up_no_other_run(stack: LocalStack, type: str) -> None:
     others = [
@@ -52,39 +67,38 @@ async def test_a_node_that_never_returns_holds_up_no_other_run(stack: LocalStack
         blocks("Shared", ""),
     ]
     async with GatewayClient(stack.url) as client:
-        culprit = await client.submit(blocks(type, "spin"))
-        for _ in range(4):
-            begun = time.monotonic()
+
+        async def run_others() -> None:
             found = await asyncio.gather(*(ended(client, document) for document in others))
             assert [status["status"] for status in found] == ["complete"] * len(others)
-            assert time.monotonic() - begun < 5
+
+        await run_others()
+        alone_s = await seconds_of(run_others())
+        culprit = await client.submit(blocks(type, "spin", retry={"maximumAttempts": 100}))  # for as long as it takes
+        beside_s = sum([await seconds_of(run_others()) for _ in range(4)])
         # Without a bound: on a busy machine the start of a Python process alone takes seconds.
         assert (await ended(client, blocks("Process", "")))["status"] == "complete"
-        begun = time.monotonic()
-        await client.cancel(culprit)
-        async with asyncio.timeout(20):
-            async for _ in client.events(culprit):
-                pass
-        assert (await client.status(culprit))["status"] == "interrupted"
-        assert time.monotonic() - begun < 5
+        await interrupted(client, culprit)
+        alone_s = max(alone_s, await seconds_of(run_others()))  # the machine may have become busy meanwhile
+        # Who is held up waits for the limit of the first attempt, and of the second. Else it takes 2.5 s to leave the
+        # thread of the culprit, and what the runs take on a machine that is as busy as this one.
+        assert beside_s < max(2 * LIMIT_S - 2, 6 + 8 * alone_s)
 
 
-async def test_a_node_that_blocks_is_named_with_its_line_within_five_seconds_and_only_it_has_failed(
+async def test_a_node_that_blocks_is_named_with_its_line_before_it_is_ended_and_only_it_has_failed(
     stack: LocalStack, caplog: pytest.LogCaptureFixture
 ) -> None:
     before = stack.pids()
     async with GatewayClient(stack.url) as client, asyncio.timeout(60):
         waits = await client.submit(blocks("Shared", "wait_long", retry={"maximumAttempts": 1}))
-        begun = time.monotonic()
         culprit = await client.submit(blocks("Shared", "spin_once"))
-        events = []
-        async for event in client.events(culprit):
-            events.append(event)
-            if event["type"] == "NODE_WARNING":
-                assert time.monotonic() - begun < 5
-                assert re.search(r"at blocking-nodes/nodes/block\.py:\d+ in spin", event["payload"]["message"])
-        await asyncio.sleep(1.2)  # the supervisor looks every second
-        assert "block.py" in "\n".join(r.getMessage() for r in caplog.records if r.name == "innkeeper.supervisor")
+        events = [event async for event in client.events(culprit)]
+        types = [event["type"] for event in events]
+        named = types.index("NODE_WARNING")
+        assert named < types.index("NODE_RETRY")
+        assert re.search(r"at blocking-nodes/nodes/block\.py:\d+ in spin", events[named]["payload"]["message"])
+        while not any("block.py" in r.getMessage() for r in caplog.records if r.name == "innkeeper.supervisor"):
+            await asyncio.sleep(0.1)
         node = (await client.status(culprit))["nodeStatus"]["n"]
         assert (node["status"], node["attempts"]) == ("complete", 2)
         (retry,) = [event["payload"] for event in events if event["type"] == "NODE_RETRY"]

@@ -50,7 +50,7 @@ class Bench:
 
     async def quiet(self) -> None:
         """Wait until no run is open."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while await self.client.active():
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.3)  # and is noted as sealed

@@ -200,7 +200,7 @@ async def check_goes_on(container: Container, root: Path) -> None:
     """New runs, events, values and secrets are taken."""
     assert await container.runs._store.add(NewRun("new", "default_user", b"plan")) is not None
     await container.writer.create_run("new", {})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await container.writer.append("new", [{"t": "status", "status": "running"}])
     assert len(await container.log.read("new")) == 1
     for folder_of_blobs in ("2", "f"):

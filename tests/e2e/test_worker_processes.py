@@ -75,7 +75,7 @@ async def run_is_complete(stack: LocalStack) -> bool:
 
 
 def left(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, alive = psutil.wait_procs(processes, timeout=10)
+    _, alive = psutil.wait_procs(processes, timeout=30)
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 

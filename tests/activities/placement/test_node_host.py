@@ -7,7 +7,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from innkeeper.activities.placement.node_process import NodeProcesses
 from innkeeper.activities.placement.node_threads import NodeThreads
 from innkeeper.nodes.catalogue.manager import NodeManager
 from innkeeper.nodes.catalogue.plugins import load_catalogue
-from innkeeper.nodes.definition import NodeDefinition
+from innkeeper.nodes.definition import NodeDefinition, Output
 from innkeeper.nodes.errors import NodeError, NodeMustWait
-from innkeeper.nodes.node import Chunk, NodeContext, Outputs, SecretRef
-from innkeeper.nodes.testing import MemorySecrets, memory_services
+from innkeeper.nodes.node import ChatRequest, Chunk, NodeContext, Outputs, SecretRef
+from innkeeper.nodes.testing import MemorySecrets, ToyLlm, memory_services
 from innkeeper.nodes.traces import RemoteFault
 
 PLUGINS = Path(__file__).parents[2] / "plugins"
@@ -307,3 +307,57 @@ async def test_settings_and_bytes_reach_a_process_and_come_back(hosted: Hosted) 
     context = hosted.context(attempt=2, config_values={"raw": b"\0\xff", "$": {"v": [SecretRef("a" * 64)]}})
     found = (await hosted.start("Process", context, kind="bytes"))["out"]
     assert found == [{"raw": b"\0\xff", "$": {"v": [SecretRef("a" * 64)]}}, 2, "g/n"]
+
+
+class EndlessLlm(ToyLlm):
+    """Gives one word, then none; `closed` is set when nobody reads its answer any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = asyncio.Event()
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        try:
+            yield Chunk("text_chunk", "one")
+            await asyncio.Event().wait()
+        finally:
+            self.closed.set()
+
+
+@pytest.mark.parametrize("kind", ["is cancelled", "returns", "drops it"])
+async def test_the_answer_of_a_model_that_a_node_leaves_open_ends_with_the_node(hosted: Hosted, kind: str) -> None:
+    llm = EndlessLlm()
+    held: list[Any] = []
+
+    async def read(inputs: dict[str, Any], context: NodeContext) -> AsyncIterator[Chunk]:
+        chunks = context.services.llm.stream(ChatRequest("http://model", "m", []))
+        yield await anext(chunks)
+        if kind != "drops it":
+            held.append(chunks)  # as a traceback does
+        del chunks
+        if kind != "returns":
+            await asyncio.sleep(60)
+
+    definition = NodeDefinition(
+        type="Read",
+        category="test",
+        display_name="Read",
+        description="Reads one word of an answer.",
+        outputs={"out": Output("STRING", is_stream=True)},
+        execute=read,
+        placement="thread",
+    )
+    context = NodeContext("r", "g/n", memory_services(llm=llm))
+    items = hosted.host.start(definition, read, {}, context)
+    assert isinstance(items, AsyncGenerator)
+    assert (await anext(items)).content == "one"
+    reading = asyncio.create_task(anext(items, None))
+    await asyncio.sleep(0.1)
+    if kind == "is cancelled":
+        reading.cancel()
+    async with asyncio.timeout(30):
+        await llm.closed.wait()
+    if kind == "drops it":
+        assert not reading.done()  # the node goes on
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)

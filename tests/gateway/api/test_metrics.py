@@ -86,7 +86,7 @@ async def run(http: httpx.AsyncClient, *nodes: Json) -> Json:
 
 async def until_counted(http: httpx.AsyncClient, runs: int) -> Scrape:
     """A run's final status is seen a moment before it is counted."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             found = await scrape(http)
             if sum(found.value("runs_closed_total", status=status) for status in CLOSED) >= runs:

@@ -24,7 +24,7 @@ class Raw:
 
     async def answer(self) -> bytes:
         """One response, head and body."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             head = await self.reader.readuntil(b"\r\n\r\n")
             size = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n", 1)[0])
             return head + await self.reader.readexactly(size)

@@ -138,7 +138,7 @@ async def test_message_that_was_given_up_is_acknowledged_whatever_its_epoch_is(
         frame = orjson.dumps({"m": [{"n": 7, "t": "open", "run": RUN, "path": ["n"], "epoch": 5, "type": "x"}]})
         for _ in range(2):
             socket = FakeSocket([frame], stays=True)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await sockets.handle(socket)  # type: ignore[arg-type]
         assert {"ack": 7} in socket.sent
         assert "acknowledging failed" not in caplog.text

@@ -54,7 +54,7 @@ def _acked_until_killed(path: Path, wanted: int) -> list[int]:
         acked = [int(child.stdout.readline()) for _ in range(wanted)]
     finally:
         os.kill(child.pid, signal.SIGKILL)
-        rest: Sequence[str] = child.communicate(timeout=10)[0].splitlines()
+        rest: Sequence[str] = child.communicate(timeout=30)[0].splitlines()
     return acked + [int(line) for line in rest]
 
 

@@ -42,7 +42,7 @@ async def test_runs_are_kept_for_ever_unless_days_are_set(stack: Any) -> None:
     with_settings(stack, run_days=1e-6)
     async with stack.gateway(), stack.http() as http:
         waiting = await submit(http, greet)  # no worker: it stays open
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while (await http.get(f"/api/prompt/{ended}")).status_code != 404:
                 await asyncio.sleep(0.02)
         assert (await http.get(f"/api/prompt/{waiting}")).json()["status"] == "running"
@@ -76,6 +76,6 @@ async def test_file_that_never_gives_pages_back_does_not_hold_up_the_cleaning(tm
     await log.create_run("r", {})
     await log.append([Batch("r", 1, [b'{"x":"%s"}' % (b"y" * 100_000)])])
     await log.seal("r")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         assert await log.delete_sealed(max_age_s=0, max_bytes=0) == ["r"]
     await log.close()

@@ -32,7 +32,7 @@ async def test_a_change_is_told_once_it_is_whole(tmp_path: Path) -> None:
     await asyncio.sleep(0.1)
     assert not waiting.done()
     file.write_text("22")
-    assert await asyncio.wait_for(waiting, 5) == [str(file)]
+    assert await asyncio.wait_for(waiting, 30) == [str(file)]
     await told.aclose()  # type: ignore[attr-defined]
 
 

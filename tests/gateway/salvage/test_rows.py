@@ -73,7 +73,7 @@ class Gateway:
         return await container.runs.status(run), await self.frames(run), await container.log.run_info(run)
 
     async def frames(self, run: str) -> list[tuple[int, Any]]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return [
                 (seq, orjson.loads(frame)) async for page in self.container.reader.follow(run) for seq, frame in page
             ]
