@@ -6,6 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.stamp
 PEERS := .venv-peers
 LOWEST := .venv-lowest
+SCHEMATHESIS := .venv-schemathesis
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) src tests
 # Folders whose tests need no Temporal server.
@@ -15,7 +16,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz bench bench-peers bench-growth docs-images clean
+.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz fuzz-api bench bench-peers bench-growth docs-images clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -68,6 +69,9 @@ chaos-long: $(STAMP) ## The same for ten minutes, with stops of up to 40 s
 fuzz: $(STAMP) ## Feed 1,000,000 damaged and made-up inputs to all that reads what others send
 	$(BIN)/python -m tests.fuzz --inputs $(or $(INPUTS),1000000) --seed $(or $(SEED),1)
 
+fuzz-api: $(STAMP) $(SCHEMATHESIS)/.stamp ## Ask a stack whatever its OpenAPI document allows and forbids
+	$(BIN)/python -m tests.fuzz.api $(SCHEMATHESIS)/bin/schemathesis --seed $(or $(SEED),1)
+
 bench: $(STAMP) ## Measure everything, beside what is written by hand
 	$(BIN)/python -m tests.benchmarks
 
@@ -96,6 +100,11 @@ $(PEERS)/.stamp: tests/benchmarks/peers/requirements.txt | $(STAMP)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+$(SCHEMATHESIS)/.stamp:
+	$(PYTHON) -m venv $(SCHEMATHESIS)
+	$(SCHEMATHESIS)/bin/python -m pip install --quiet 'schemathesis>=4'
+	touch $@
 
 $(LOWEST)/.stamp: pyproject.toml tests/lowest.py
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)

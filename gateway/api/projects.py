@@ -29,8 +29,8 @@ SAVE_ATTEMPTS = 20
 """Without If-Match the last writer wins, as the editor expects: whoever came between is a version before."""
 ProjectId = Annotated[str, Path(max_length=200, description="The project's `id`.")]
 WorkflowId = Annotated[str, Path(max_length=200, description="The workflow's `id`.")]
-NO_PROJECT = {404: "project_not_found"}
-NO_WORKFLOW = {404: "project_not_found workflow_not_found"}
+NO_PROJECT = {400: "bad_request", 404: "project_not_found"}
+NO_WORKFLOW = {400: "bad_request", 404: "project_not_found workflow_not_found"}
 VERSIONED = {"ETag": "Version of the workflow, for `If-Match`."}
 IF_MATCH = request_headers({"If-Match": "The ETag that was read: the change is made only on that version."})
 
@@ -78,8 +78,8 @@ async def get_project(project_id: ProjectId, request: Request) -> Response:
     responses=answer("The project.", Project)
     | errors(
         {
-            **UNREADABLE,
             **NO_PROJECT,
+            **UNREADABLE,
             400: "bad_request",
             409: "project_exists",
             507: "storage_failed",
@@ -125,8 +125,8 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
     responses=answer("The workflow as it is stored.", Workflow, status=201, headers=VERSIONED)
     | errors(
         {
-            **UNREADABLE,
             **NO_PROJECT,
+            **UNREADABLE,
             409: "id_taken name_taken",
             413: "too_large invalid_workflow secret_too_large",
             507: "storage_failed",
@@ -158,8 +158,8 @@ async def get_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
     responses=answer("The workflow as it is stored.", Workflow, headers=VERSIONED)
     | errors(
         {
-            **UNREADABLE,
             **NO_WORKFLOW,
+            **UNREADABLE,
             409: "name_taken version_changed",
             412: "version_mismatch",
             413: "too_large invalid_workflow secret_too_large",

@@ -50,8 +50,10 @@ WHOLE_VALUE = {
     "image/*": binary("A PNG, JPEG, GIF or WebP."),
     "audio/*": binary("An MP3, WAV or Ogg."),
 }
-INTERRUPTION = answer("It is being interrupted, or left the queue.", Interrupted) | errors(
-    {404: "run_not_found", 409: "run_not_active"}, schema=InterruptRefused
+INTERRUPTION = (
+    answer("It is being interrupted, or left the queue.", Interrupted)
+    | errors({400: "bad_request"})
+    | errors({404: "run_not_found", 409: "run_not_active"}, schema=InterruptRefused)
 )
 
 

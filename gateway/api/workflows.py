@@ -50,7 +50,7 @@ IF_MATCH = request_headers(
 )
 CHANGED = {409: "duplicate_workflow_id", 412: "version_mismatch", 428: "precondition_required"}
 DAMAGED = "duplicate_workflow_id workflow_damaged"
-UNKNOWN = {404: "workflow_not_found", 409: "duplicate_workflow_id"}
+UNKNOWN = {400: "bad_request", 404: "workflow_not_found", 409: "duplicate_workflow_id"}
 DOCUMENT = json_body(Workflow, "The document. One that does not compile is stored, too: its problems are told.")
 
 
