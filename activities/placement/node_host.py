@@ -82,6 +82,13 @@ class NodeHost:
         await self.threads.aclose()
 
 
+async def run_here(
+    execute: Execute, inputs: dict[str, Any], context: NodeContext, home: asyncio.AbstractEventLoop
+) -> Any:
+    """What a batch node returns, called in the thread of plugins. `home`: the worker's loop, where its services are."""
+    return await _returned(execute, bridged_inputs(inputs, home), bridged_context(context, home, Gate()))
+
+
 def _name_prints(context: NodeContext) -> None:
     """What this task prints from here on is logged as the node's: each task has a context of its own."""
     PRINTED_BY.set({"run": context.prompt_id, "node": context.node_id, "attempt": context.attempt})

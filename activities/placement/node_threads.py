@@ -40,16 +40,17 @@ OnStop = Callable[[], None] | None
 
 @dataclass(eq=False)
 class ThreadedRun:
-    """One node in a thread.
+    """One node in a thread, or the nodes of a segment.
 
     Attributes:
-        name: Names run and node, for whoever finds it at work.
+        called: Names run and node, until its task has a name.
         warn: Tells the node's user of something: code and message.
         ended: Its result, or how it ended; belongs to the worker's loop.
         given_up: Nobody waits for it any more.
+        on_stop: Called, maybe again, when it is given up.
     """
 
-    name: str
+    called: str
     warn: Warn
     thread: LoopThread
     ended: asyncio.Future[Any]
@@ -58,6 +59,18 @@ class ThreadedRun:
     given_up: bool = False
     blocks_since: float | None = None
     on_stop: OnStop = None
+
+    @property
+    def name(self) -> str:
+        """Names run and node, for whoever finds it at work: the nodes of a segment give their task one after the other
+        their name."""
+        task = self.task()
+        return task.get_name() if task is not None else self.called
+
+    def give_up(self) -> None:
+        self.given_up = True
+        if self.on_stop is not None:
+            self.on_stop()
 
     @property
     def is_at_work(self) -> bool:
@@ -193,9 +206,7 @@ class NodeThreads:
         """End a node that is cancelled: it is asked, then aborted, then left alone. At most twice `COOPERATIVE_S`."""
         if run.ended.done():
             return
-        run.given_up = True
-        if run.on_stop is not None:
-            run.on_stop()
+        run.give_up()
         task = run.task()
         run.thread.call_soon(_cancel, run.task)
         for abort in (True, False):
@@ -211,7 +222,7 @@ class NodeThreads:
 
     def _lose(self, run: ThreadedRun, what: str) -> None:
         """Nobody waits for this run any more, and its thread gets no further ones."""
-        run.given_up = True
+        run.give_up()
         run.blocks_since = run.blocks_since or time.monotonic()
         if not run.ended.done():
             run.ended.cancel()
@@ -266,7 +277,7 @@ class NodeThreads:
             self._shared = None
         for other in self._runs:
             if other.thread is thread and other is not culprit and not other.ended.done():
-                other.given_up = True
+                other.give_up()
                 other.thread.call_soon(_cancel, other.task)
                 message = "another node kept the thread of this one to itself"
                 other.ended.set_exception(NodeMustWait(message, delay_s=AGAIN_S))
@@ -274,9 +285,9 @@ class NodeThreads:
     def _abort(self, run: ThreadedRun) -> None:
         place = run.thread.place()
         message = f"the node kept its thread to itself for more than {self._limit_s:g} s"
+        run.give_up()  # before the abort: no further node of a segment may begin
         if not run.ended.done():
             run.ended.set_exception(NodeError(message, code="node_blocked", details={"where": place}))
-        run.given_up = True
         # What is left of it has as long as a cancelled one.
         run.blocks_since = time.monotonic() - self._limit_s + 2 * COOPERATIVE_S
         run.thread.abort()
