@@ -27,6 +27,7 @@ from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.activities.placement.node_host import NodeHost, place_of_node, run_here
 from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
+from innkeeper.nodes.bridge import Gate, bridged_services
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.catalogue.checks import is_generator
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
@@ -150,7 +151,7 @@ class ExecuteNode:
         if is_generator(execute):
             raise InvalidNode("an inline node must not yield; use placement 'activity'")
         if home is not None:
-            given = await run_here(execute, inputs, context, home) or {}
+            given = await run_here(execute, inputs, context) or {}
         else:
             with node_exits_as_errors():
                 answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
@@ -294,13 +295,15 @@ class ExecuteNode:
     def _context(
         self, attempt: Attempt, settings: Mapping[str, Input], home: asyncio.AbstractEventLoop | None = None
     ) -> NodeContext:
+        """`home`: the worker's loop, when the node runs in the thread this is called in, which is another one."""
         call = attempt.call
+        services = attempt.services if home is None else bridged_services(attempt.services, home, Gate())
         about = {"run": call.run, "node": call.path, "attempt": attempt.number}
         logger = NodeLog(log, about, attempt.secrets.revealed)
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,
-            services=attempt.services,
+            services=services,
             attempt=attempt.number,
             is_last_attempt=attempt.is_last,
             user_id=call.run_user,

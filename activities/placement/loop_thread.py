@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import logging
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any
@@ -37,13 +39,19 @@ class LoopThread:
         # Task to the task that began it: what a node starts in the background is a part of the node.
         self._roots: weakref.WeakKeyDictionary[asyncio.Task[Any], asyncio.Task[Any]] = weakref.WeakKeyDictionary()
         self._is_closing = False
+        self._calls: deque[tuple[contextvars.Context, Callable[..., object], tuple[object, ...]]] = deque()
+        self._is_woken = False
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing of it is left to be told
-            self._loop.call_soon_threadsafe(callback, *args)
+        """Call it in the thread. Many calls cost one wake-up: each costs more than what most nodes do."""
+        self._calls.append((contextvars.copy_context(), callback, args))
+        if not self._is_woken:
+            self._is_woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing of it is left to be told
+                self._loop.call_soon_threadsafe(self._take_calls)
 
     def start(
         self, work: Coroutine[Any, Any, Any], name: str, done: Callable[[asyncio.Task[Any]], None]
@@ -104,6 +112,12 @@ class LoopThread:
             self._roots[task] = root
         return task
 
+    def _take_calls(self) -> None:
+        self._is_woken = False  # before the calls are taken: what comes later wakes again
+        while self._calls:
+            context, callback, args = self._calls.popleft()
+            context.run(callback, *args)
+
     def _stop_if_idle(self) -> None:
         if self._is_closing and not self.tasks:
             self._loop.stop()
@@ -122,6 +136,7 @@ class LoopThread:
             except (SystemExit, KeyboardInterrupt, NodeAborted) as error:
                 # asyncio stops the loop for what a task raises of these; an abort may come late, between two tasks.
                 log.warning("a task of a node raised %s; its thread goes on", type(error).__name__)
+                self._loop.call_soon(self._take_calls)  # it may have come between two of them
                 continue
             if self._is_closing:
                 break

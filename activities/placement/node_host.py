@@ -82,11 +82,9 @@ class NodeHost:
         await self.threads.aclose()
 
 
-async def run_here(
-    execute: Execute, inputs: dict[str, Any], context: NodeContext, home: asyncio.AbstractEventLoop
-) -> Any:
-    """What a batch node returns, called in the thread of plugins. `home`: the worker's loop, where its services are."""
-    return await _returned(execute, bridged_inputs(inputs, home), bridged_context(context, home, Gate()))
+async def run_here(execute: Execute, inputs: dict[str, Any], context: NodeContext) -> Any:
+    """What a batch node returns, called in the thread of plugins: the services of its context can be used there."""
+    return await _returned(execute, inputs, context)
 
 
 def _name_prints(context: NodeContext) -> None:
