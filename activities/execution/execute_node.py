@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -29,7 +29,6 @@ from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.bridge import Gate, bridged_services
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
-from innkeeper.nodes.catalogue.checks import is_generator
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
@@ -148,15 +147,15 @@ class ExecuteNode:
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
         context = self._context(attempt, settings, home)
-        if is_generator(execute):
-            raise InvalidNode("an inline node must not yield; use placement 'activity'")
         if home is not None:
-            given = await run_here(execute, inputs, context) or {}
+            answer = await run_here(execute, inputs, context)
         else:
             with node_exits_as_errors():
                 answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
-                assert not isinstance(answer, AsyncGenerator)
-                given = await answer or {}
+                answer = answer if isinstance(answer, AsyncGenerator) else await answer
+        if isinstance(answer, AsyncGenerator | Generator):
+            raise InvalidNode("an inline node must not yield; use placement 'activity'")
+        given = answer or {}
         _check(definition, attempt, given)
         return await self._packer.pack(attempt, given, Collected())
 

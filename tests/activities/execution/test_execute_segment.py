@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from innkeeper.activities.placement.node_process import NodeProcesses
 from innkeeper.activities.placement.node_threads import NodeThreads
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeError, NodeMustWait
-from innkeeper.nodes.node import NodeContext, SecretRef
+from innkeeper.nodes.node import Chunk, NodeContext, SecretRef
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput
 from tests.activities.fake_gateway import FakeGateway, until
 from tests.activities.toy_stack import Stack, Toys, batch
@@ -203,6 +204,18 @@ async def test_nodes_of_a_plugin_and_our_own_take_turns_in_one_segment(stack: St
     async with stack.worker():
         table = await stack.run(*nodes)
     assert table["n3"]["output"]["out"] == [False, False, True, False]
+
+
+@EVERYWHERE
+async def test_an_inline_node_must_not_yield(stack: Stack, toys: Toys) -> None:
+    async def yields(inputs: Json, context: NodeContext) -> AsyncIterator[Chunk]:
+        yield Chunk("text_chunk", "x")
+
+    toys.add("yields", yields)
+    async with stack.worker():
+        table = await stack.run(inline("a", "echo"), inline("y", "yields"), inline("z", "echo", "a"))
+    assert "an inline node must not yield" in table["y"]["error"]["message"]
+    assert table["z"]["status"] == "complete"
 
 
 @EVERYWHERE
