@@ -41,6 +41,8 @@ class LoopThread:
         self._is_closing = False
         self._calls: deque[tuple[contextvars.Context, Callable[..., object], tuple[object, ...]]] = deque()
         self._is_woken = False
+        self._news: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._home: asyncio.AbstractEventLoop | None = None
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
@@ -52,6 +54,22 @@ class LoopThread:
             self._is_woken = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nothing of it is left to be told
                 self._loop.call_soon_threadsafe(self._take_calls)
+
+    def tell(self, home: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
+        """From this thread: call it on another loop, always the same one, with all else that this turn has to tell.
+
+        Telling lets go of the interpreter lock: one by one, two busy threads would take turns for each node.
+        """
+        self._home = home
+        self._news.append((callback, args))
+        if len(self._news) == 1:  # else it is under way
+            self._loop.call_soon(self._tell_all)
+
+    def take_news(self) -> None:
+        """On the other loop: what this thread has to tell, without waiting for its turn."""
+        while self._news:
+            callback, args = self._news.popleft()
+            callback(*args)
 
     def start(
         self, work: Coroutine[Any, Any, Any], name: str, done: Callable[[asyncio.Task[Any]], None]
@@ -112,6 +130,11 @@ class LoopThread:
             self._roots[task] = root
         return task
 
+    def _tell_all(self) -> None:
+        if self._home is not None:
+            with contextlib.suppress(RuntimeError):  # that loop has ended
+                self._home.call_soon_threadsafe(self.take_news)
+
     def _take_calls(self) -> None:
         self._is_woken = False  # before the calls are taken: what comes later wakes again
         while self._calls:
@@ -119,11 +142,16 @@ class LoopThread:
             context.run(callback, *args)
 
     def _stop_if_idle(self) -> None:
-        if self._is_closing and not self.tasks:
+        if self._is_closing and not self.tasks and not self._calls:
             self._loop.stop()
 
     def _turn(self) -> None:
         self._turned_at = time.monotonic()
+        # An abort may have come between two calls, or between news and their telling.
+        if self._calls:
+            self._loop.call_soon(self._take_calls)
+        if self._news:
+            self._tell_all()
         self._stop_if_idle()
         self._loop.call_later(TURN_S, self._turn)
 
@@ -136,7 +164,6 @@ class LoopThread:
             except (SystemExit, KeyboardInterrupt, NodeAborted) as error:
                 # asyncio stops the loop for what a task raises of these; an abort may come late, between two tasks.
                 log.warning("a task of a node raised %s; its thread goes on", type(error).__name__)
-                self._loop.call_soon(self._take_calls)  # it may have come between two of them
                 continue
             if self._is_closing:
                 break

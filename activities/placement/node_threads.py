@@ -97,8 +97,6 @@ class NodeThreads:
         self._shared: LoopThread | None = None
         self._idle: list[LoopThread] = []
         self._runs: set[ThreadedRun] = set()
-        self._ends: deque[tuple[ThreadedRun, asyncio.Task[Any]]] = deque()
-        self._are_ends_told = False
         self._watch: asyncio.Task[None] | None = None
         self._numbers = 0
 
@@ -157,11 +155,7 @@ class NodeThreads:
         self._runs.add(run)
 
         def done(task: asyncio.Task[Any]) -> None:
-            self._ends.append((run, task))
-            if not self._are_ends_told:  # one wake-up for all until the worker's loop has its turn
-                self._are_ends_told = True
-                with contextlib.suppress(RuntimeError):  # that loop has ended
-                    home.call_soon_threadsafe(self._note_ends)
+            run.thread.tell(home, self._note_end, run, task)
 
         run.task = run.thread.start(work, name, done)
         return run
@@ -175,11 +169,6 @@ class NodeThreads:
     def _new_thread(self, name: str) -> LoopThread:
         self._numbers += 1
         return LoopThread(f"{name}-{self._numbers}")
-
-    def _note_ends(self) -> None:
-        self._are_ends_told = False  # before they are taken: what ends later tells again
-        while self._ends:
-            self._note_end(*self._ends.popleft())
 
     def _note_end(self, run: ThreadedRun, task: asyncio.Task[Any]) -> None:
         self._runs.discard(run)
@@ -246,6 +235,7 @@ class NodeThreads:
         while True:
             await asyncio.sleep(LOOK_S)
             for run in list(self._runs):
+                run.thread.take_news()  # a node may have ended before another one blocked
                 self._look_at(run)
             if self._shared is not None and self._shared.stood_still_s > 2 * self._standstill_s:
                 self._leave(self._shared)
