@@ -13,6 +13,8 @@ from weakref import WeakSet
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext, Services
 
+_SERVICES = tuple(spec.name for spec in fields(Services))
+
 
 class Call:
     """A call that is under way on the worker's loop: `await` it, or in a plain function ask for its `result()`."""
@@ -113,6 +115,8 @@ class Gate:
 
 
 class _BridgedService:
+    __slots__ = ("_gate", "_home", "_target")
+
     def __init__(self, target: object, home: asyncio.AbstractEventLoop, gate: Gate) -> None:
         self._target = target
         self._home = home
@@ -136,11 +140,13 @@ class _BridgedService:
 
 def bridged_context(context: NodeContext, home: asyncio.AbstractEventLoop, gate: Gate) -> NodeContext:
     """The context with services that can be used in another thread, while the gate is open."""
-    services: Any = {
-        spec.name: _BridgedService(getattr(context.services, spec.name), home, gate)
-        for spec in fields(context.services)
-    }
-    return replace(context, services=Services(**services))
+    return replace(context, services=bridged_services(context.services, home, gate))
+
+
+def bridged_services(services: Services, home: asyncio.AbstractEventLoop, gate: Gate) -> Services:
+    """Services that can be used in another thread, while the gate is open."""
+    bridged: Any = [_BridgedService(getattr(services, name), home, gate) for name in _SERVICES]
+    return Services(*bridged)
 
 
 def bridged_inputs(inputs: dict[str, Any], home: asyncio.AbstractEventLoop) -> dict[str, Any]:

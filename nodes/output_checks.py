@@ -73,11 +73,13 @@ def fits(value: Any, slot: Output) -> bool:
 
 
 def _unknown(given: Mapping[Any, Any], declared: Mapping[str, Output]) -> list[str]:
+    unknown = [key for key in given if key not in declared]
+    if not unknown:
+        return []
     names = ", ".join(map(repr, declared)) or "none"
     return [
         f"the node gave output {key!r}, which it does not declare{suggestion(key, declared)}; outputs are {names}"
-        for key in given
-        if key not in declared
+        for key in unknown
     ]
 
 

@@ -74,19 +74,19 @@ class Signer:
         Raises:
             UnknownKey: That cannot be told here. The caller fails in a way that is tried again.
         """
+        key_id, _, mac = headers[HEADER].data.partition(b":") if HEADER in headers else (b"", b"", b"")
+        key = self._keys.find(key_id.decode("ascii", "replace")) if mac else None
+        if key is not None and hmac.compare_digest(mac, _mac(key, message).encode()):
+            return True
         if self._keys.is_exempt(workflow_id.partition("/")[0], began_at.timestamp()):
             return True
-        key_id, _, mac = headers[HEADER].data.partition(b":") if HEADER in headers else (b"", b"", b"")
-        if not mac:
-            return False
-        key = self._keys.find(key_id.decode("ascii", "replace"))
-        if key is None:
+        if mac and key is None:
             raise UnknownKey(
                 f"workflow {workflow_id!r} is signed with the key {key_id[:16].decode('ascii', 'replace')!r}, which is "
                 "not among the keys of this process: let it use the data directory, and the INNKEEPER_SECRET_KEY, of "
                 "the gateway, or restore signing.json and secret.key from the backup of its data directory"
             )
-        return hmac.compare_digest(mac, _mac(key, message).encode())
+        return False
 
 
 def _mac(key: bytes, message: bytes) -> str:

@@ -70,9 +70,12 @@ def message_of(value: object, secrets: Iterable[str] = ()) -> str:
 
 def clean_warnings(told: Iterable[object], secrets: Iterable[str]) -> list[dict[str, str]]:
     """The warnings of a node without secrets."""
+    warnings = warnings_of(told)
+    if not warnings:
+        return []
     known = tuple(secrets)
     forms = forms_of_all(known)
-    return [redact({**item, "message": _whole(item["message"], forms)}, known) for item in warnings_of(told)]
+    return [redact({**item, "message": _whole(item["message"], forms)}, known) for item in warnings]
 
 
 def _whole(message: str, forms: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol, TypeVar
 
@@ -24,9 +24,10 @@ from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
 from innkeeper.activities.link.pending_answers import Answer
 from innkeeper.activities.placement.node_exit import node_exits_as_errors
-from innkeeper.activities.placement.node_host import NodeHost
+from innkeeper.activities.placement.node_host import NodeHost, place_of_node, run_here
 from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
+from innkeeper.nodes.bridge import Gate, bridged_services
 from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
@@ -135,8 +136,10 @@ class ExecuteNode:
             self._link.retry(attempt.key, notice)
         return found
 
-    async def run_plain(self, attempt: Attempt) -> dict[str, Any]:
+    async def run_plain(self, attempt: Attempt, home: asyncio.AbstractEventLoop | None = None) -> dict[str, Any]:
         """The packed outputs of a node that neither reads nor gives streams, run here and now.
+
+        `home`: the worker's loop, when this is called in the thread of plugins (`in_shared_thread`).
 
         Raises:
             InvalidNode: This worker has no such node type. Else what the node raises.
@@ -144,14 +147,30 @@ class ExecuteNode:
         definition = self._definition(attempt.call)
         execute, slots, settings = _effective(definition, attempt.call)
         inputs = await self._values.resolve_inputs(attempt.call.inputs, attempt.call.multi, slots)
-        context = self._context(attempt, settings)
-        with node_exits_as_errors():
-            answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
-            if isinstance(answer, AsyncGenerator):
-                raise InvalidNode("an inline node must not yield; use placement 'activity'")
-            given = await answer or {}
+        context = self._context(attempt, settings, home)
+        if home is not None:
+            answer = await run_here(execute, inputs, context)
+        else:
+            with node_exits_as_errors():
+                answer = self._host.start(definition, execute, inputs, context, warn=self._warner(attempt, context))
+                answer = answer if isinstance(answer, AsyncGenerator) else await answer
+        if isinstance(answer, AsyncGenerator | Generator):
+            raise InvalidNode("an inline node must not yield; use placement 'activity'")
+        given = answer or {}
         _check(definition, attempt, given)
         return await self._packer.pack(attempt, given, Collected())
+
+    def shares_thread(self, type: str, mode: str | None) -> bool:
+        """Does a node run in the thread that nodes of plugins share?"""
+        definition = self._catalogue.get_node(type)
+        execute = _function(definition, mode) if definition is not None else None
+        return definition is not None and execute is not None and place_of_node(definition, execute) == "shared_thread"
+
+    def in_shared_thread(
+        self, work: Coroutine[Any, Any, None], *, name: str, warn: Warn, on_stop: Callable[[], None]
+    ) -> Coroutine[Any, Any, None]:
+        """Run work of ours that calls nodes there. Raises as `NodeThreads.run`."""
+        return self._host.threads.run(work, name=name, warn=warn, exclusive=False, on_stop=on_stop)
 
     async def _run(self, attempt: Attempt) -> NodeResult:
         async with StreamInputs(self._link, attempt, self._requery) as inputs:
@@ -274,14 +293,18 @@ class ExecuteNode:
 
         return warn
 
-    def _context(self, attempt: Attempt, settings: Mapping[str, Input]) -> NodeContext:
+    def _context(
+        self, attempt: Attempt, settings: Mapping[str, Input], home: asyncio.AbstractEventLoop | None = None
+    ) -> NodeContext:
+        """`home`: the worker's loop, when the node runs in the thread this is called in, which is another one."""
         call = attempt.call
+        services = attempt.services if home is None else bridged_services(attempt.services, home, Gate())
         about = {"run": call.run, "node": call.path, "attempt": attempt.number}
         logger = NodeLog(log, about, attempt.secrets.revealed)
         return NodeContext(
             prompt_id=call.run,
             node_id=call.path,
-            services=attempt.services,
+            services=services,
             attempt=attempt.number,
             is_last_attempt=attempt.is_last,
             user_id=call.run_user,
@@ -291,7 +314,7 @@ class ExecuteNode:
             # As they travel: core:GroupInput hands them on, and all of them whole may be more than fits.
             workflow_interface_inputs=call.interface_inputs,
             random=random.Random(f"{call.run}/{call.path}"),
-            progress=ProgressReporter(self._link, attempt.key, logger),
+            progress=ProgressReporter(self._link, attempt.key, logger, home),
             logger=logger,
             is_cancelled=activity.is_cancelled,
             warnings=attempt.told,
@@ -328,8 +351,13 @@ def _check(definition: NodeDefinition, attempt: Attempt, given: object) -> None:
 def _effective(definition: NodeDefinition, call: NodeCall) -> tuple[Execute, Mapping[str, Input], Mapping[str, Input]]:
     """The function, input slots and settings of a node type in the mode that was planned."""
     mode = definition.modes.get(call.mode) if call.mode else None
-    execute = (mode.execute if mode else None) or definition.execute
+    execute = _function(definition, call.mode)
     if execute is None:
         raise InvalidNode(f"node type {call.type!r} has no execute function", code="unknown_node_type")
     slots = mode.inputs if mode and mode.inputs else definition.inputs
     return execute, slots, {**definition.config_schema, **(mode.config_schema if mode else {})}
+
+
+def _function(definition: NodeDefinition, mode_id: str | None) -> Execute | None:
+    mode = definition.modes.get(mode_id) if mode_id else None
+    return (mode.execute if mode else None) or definition.execute

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import contextlib
+from collections.abc import Iterator
+from itertools import takewhile
 from typing import Any
 
 from temporalio import activity
@@ -15,18 +15,17 @@ from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.errors import message_of
 from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.heartbeat import Heartbeat
+from innkeeper.activities.execution.segment_progress import NodeEnd, SegmentProgress, Stay, Told, timestamp
 from innkeeper.activities.link.gateway_link import GatewayLink
-from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice, iso
+from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice
+from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.activities.sanitize import error_code
-from innkeeper.nodes.call import EXECUTE_SEGMENT, NodeCall, SegmentCall, SegmentNode
+from innkeeper.nodes.call import EXECUTE_SEGMENT, SegmentCall, SegmentNode
 from innkeeper.nodes.errors import NodeMustWait
-from innkeeper.nodes.feeds import Missing, PlannedInput, SlotKey, values_of
-from innkeeper.nodes.json_values import json_size
+from innkeeper.nodes.feeds import Missing
 
-YIELD_TO_LOOP_MS = 10.0
-"""How long nodes that never wait may keep the worker's loop to themselves."""
-
-Outcome = dict[str, Any]
+PASS_ON_S = 0.02
+"""How long what a node tells may wait for what the next ones tell: one message for all of them costs least."""
 
 
 class ExecuteSegment:
@@ -42,17 +41,13 @@ class ExecuteSegment:
 
     @activity.defn(name=EXECUTE_SEGMENT)
     async def execute_segment(self, raw: dict[str, Any]) -> dict[str, Any]:
-        segment = _Segment(SegmentCall(**raw))
+        segment = SegmentProgress(SegmentCall(**raw))
         heartbeat = Heartbeat()
         if not activity.info().is_local:
             heartbeat.start()
         try:
-            for node in segment.nodes:
-                if segment.is_used_up():
-                    break
-                if (values := segment.values(node)) is not None:
-                    segment.record(node, await self._run(segment, node, values, heartbeat))
-                await segment.yield_to_loop()
+            while segment.left and not segment.is_used_up():
+                await self._run_next(segment, heartbeat)
             # Where it goes by the server, the few ms until all is logged do not matter. What a local one says last may
             # die with this worker: the replay in another one says it again.
             if not activity.info().is_local:
@@ -66,113 +61,153 @@ class ExecuteSegment:
             heartbeat.stop()
         return {"nodes": segment.outcomes, "ms": round(segment.ms, 1)}
 
+    async def _run_next(self, segment: SegmentProgress, heartbeat: Heartbeat) -> None:
+        """Run those of the next nodes that belong to one place.
+
+        Nodes of plugins go to their thread together: a hop for each would cost more than most of these nodes do.
+        """
+
+        def shares_thread(node: SegmentNode) -> bool:
+            return self._execute.shares_thread(node.type, node.mode)
+
+        in_thread = shares_thread(segment.left[0])
+        nodes = tuple(takewhile(lambda node: shares_thread(node) == in_thread, segment.left))
+        stay = Stay(segment, nodes)
+        with self._passing_on(stay, segment):
+            if not in_thread:
+                await self._run_all(stay, heartbeat)
+            elif (error := await self._in_thread(stay, segment, heartbeat)) is not None:
+                self._break_off(stay, segment, error)
+                return
+        segment.left = segment.left[len(nodes) :]
+
+    async def _in_thread(self, stay: Stay, segment: SegmentProgress, heartbeat: Heartbeat) -> Exception | None:
+        """Gives what broke the stay off: a node that kept the thread to itself, this one or another."""
+        home = asyncio.get_running_loop()
+
+        def warn(code: str, message: str) -> None:
+            self._pass_on(stay, segment)  # the log has to know the node first
+            if stay.running is not None and (attempt := stay.running.attempt) is not None:
+                attempt.warn(code, message)
+                self._link.warning(attempt.key, code, message)
+
+        work = self._run_all(stay, heartbeat, home)
+        try:
+            with node_exits_as_errors():
+                await self._execute.in_shared_thread(
+                    work, name=f"a segment of run {segment.call.run}", warn=warn, on_stop=stay.stop
+                )
+        except Exception as error:
+            return error
+        return None
+
+    def _break_off(self, stay: Stay, segment: SegmentProgress, error: Exception) -> None:
+        """The node that was running takes the blame; those after it go on in another thread."""
+        stay.stop()
+        self._pass_on(stay, segment)
+        if stay.running is not None and stay.running.attempt is not None:
+            self._note(segment, stay.running.ended(_failed(stay.running.attempt, error)))
+        elif not isinstance(error, NodeMustWait):  # which harms nobody between two nodes
+            raise error
+        segment.left = [node for node in segment.left if node.id not in segment.outcomes]
+
+    # --- on the worker's loop: what nodes told --------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _passing_on(self, stay: Stay, segment: SegmentProgress) -> Iterator[None]:
+        """Pass on what nodes tell, now and then and at the end."""
+        loop = asyncio.get_running_loop()
+        timers: list[asyncio.TimerHandle] = []
+
+        def again() -> None:
+            self._pass_on(stay, segment)
+            timers[:] = [loop.call_later(PASS_ON_S, again)]
+
+        timers.append(loop.call_later(PASS_ON_S, again))
+        try:
+            yield
+        finally:
+            timers.pop().cancel()
+            stay.stop()
+            self._pass_on(stay, segment)
+
+    def _pass_on(self, stay: Stay, segment: SegmentProgress) -> None:
+        for told in stay.take():
+            self._note(segment, told)
+
+    def _note(self, segment: SegmentProgress, told: Told) -> None:
+        """Put down the end of a node; tell the log of its begin or end."""
+        attempt, end = told.attempt, told.end
+        if end is not None:
+            segment.record(told.node, end)
+        if attempt is None:
+            return
+        if end is None:
+            self._link.open(attempt.key, attempt.call.type)
+        elif end.notice is not None:
+            self._link.retry(attempt.key, end.notice)
+        elif "outputs" in end.outcome:
+            outputs, warnings = end.outcome["outputs"], end.outcome.get("warnings", ())
+            segment.last_message = (
+                self._link.send_complete(attempt.key, outputs, warnings=warnings) or segment.last_message
+            )
+
+    # --- where the nodes run, which may be another thread ----------------------------------------------------------
+
+    async def _run_all(self, stay: Stay, heartbeat: Heartbeat, home: asyncio.AbstractEventLoop | None = None) -> None:
+        """Run nodes one after the other. `home`: the worker's loop, when this is another one."""
+        for node in stay.nodes:
+            if stay.is_over or stay.progress.is_used_up():
+                return
+            if (values := stay.progress.values(node)) is not None:
+                await self._run(stay, node, values, heartbeat, home)
+            await stay.progress.yield_to_loop()
+
     async def _run(
-        self, segment: _Segment, node: SegmentNode, values: dict[str, Any] | Missing, heartbeat: Heartbeat
-    ) -> Outcome:
-        begun = _now()
+        self,
+        stay: Stay,
+        node: SegmentNode,
+        values: dict[str, Any] | Missing,
+        heartbeat: Heartbeat,
+        home: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        begun = timestamp()
         if isinstance(values, Missing):
             error = {"message": values.of(node.id), "code": "missing_input", "retryable": False}
-            return {"error": error, "attempt": 0, "startedAt": begun, "endedAt": begun}
-        attempt = Attempt(
-            segment.node_call(node, values), heartbeat, *self._execute.services_for(segment.call.run_user)
-        )
-        self._link.open(attempt.key, attempt.call.type)
-        outcome = await self._outcome(attempt)
-        if "outputs" in outcome and not segment.has_room_for(outcome):
-            # By itself, where the server refuses what is too large.
-            outcome = self._again(attempt, "outputs_too_large", "its outputs are too large for a segment", "wait")
-        if "outputs" in outcome:
-            warnings = outcome.get("warnings", ())
-            sent = self._link.send_complete(attempt.key, outcome["outputs"], warnings=warnings)
-            segment.last_message = sent or segment.last_message
-        return {**outcome, "attempt": attempt.number, "startedAt": begun, "endedAt": _now()}
-
-    async def _outcome(self, attempt: Attempt) -> Outcome:
+            stay.tell(Told(node, None, begun).ended(NodeEnd({"error": error})))
+            return
+        services = self._execute.services_for(stay.progress.call.run_user)
+        attempt = Attempt(stay.progress.node_call(node, values), heartbeat, *services)
+        told = Told(node, attempt, begun)
+        stay.tell(told)
         try:
-            outputs = await self._execute.run_plain(attempt)
-            return {"outputs": outputs, **({"warnings": warnings} if (warnings := attempt.warnings) else {})}
-        except NodeMustWait as wait:
-            message = message_of(wait.message, attempt.secrets.revealed)
-            return self._again(attempt, error_code(wait.code), message, "wait")
+            outputs = await self._execute.run_plain(attempt, home)
+            end = _completed(stay.progress, attempt, outputs)
         except Exception as error:
-            found = attempt.failed(error)
-            if found.non_retryable:
-                return {"error": _described(found)}
-            return self._again(attempt, found.type or "node_failed", found.message, "retry")
-
-    def _again(self, attempt: Attempt, code: str, message: str, kind: RetryKind) -> Outcome:
-        """The node runs by itself as soon as the segment has ended."""
-        self._link.retry(attempt.key, RetryNotice(code, message, _now(), kind))
-        return {"again": True}
+            end = _failed(attempt, error)
+        stay.tell(told.ended(end))
 
 
-class _Segment:
-    """How far a segment is."""
-
-    def __init__(self, call: SegmentCall) -> None:
-        self.call = call
-        self.nodes = [SegmentNode(**node) for node in call.nodes]
-        self.outcomes: dict[str, Outcome] = {}
-        self.last_message = 0
-        self._outputs: dict[Any, dict[str, Any]] = {**call.outputs}
-        self._inside = {node.id for node in self.nodes}
-        self._bytes = 0
-        self._began = self._yielded_at = time.monotonic()
-
-    @property
-    def ms(self) -> float:
-        return (time.monotonic() - self._began) * 1_000
-
-    def is_used_up(self) -> bool:
-        """Is the time or the room for outputs used up? Never before the first node has run."""
-        is_over = self.ms >= self.call.budget_ms or self._bytes >= self.call.budget_bytes
-        return bool(self.outcomes) and is_over
-
-    def values(self, node: SegmentNode) -> dict[str, Any] | Missing | None:
-        """The inputs of a node; None when something in this segment that it hangs on gave nothing."""
-        slots = {SlotKey(key): PlannedInput.from_wire(slot) for key, slot in node.inputs.items()}
-        sources = _sources(slots.values())
-        if any(source in self._inside and source not in self._outputs for source in sources):
-            return None
-        return values_of(slots, self._outputs)
-
-    def record(self, node: SegmentNode, outcome: Outcome) -> None:
-        self.outcomes[node.id] = outcome
-        if "outputs" in outcome:
-            self._outputs[node.id] = outcome["outputs"]
-
-    def has_room_for(self, outcome: Outcome) -> bool:
-        """Is what one node gave little enough? Then it is counted."""
-        size = json_size(outcome)
-        if size > self.call.budget_bytes:
-            return False
-        self._bytes += size
-        return True
-
-    def node_call(self, node: SegmentNode, values: dict[str, Any]) -> NodeCall:
-        call = self.call
-        return NodeCall(
-            run=call.run,
-            path=f"{call.place}/{node.id}" if call.place else node.id,
-            type=node.type,
-            inputs=values,
-            mode=node.mode,
-            config=node.config,
-            multi=[key for key, slot in node.inputs.items() if slot.get("multi")],
-            seal=node.seal,
-            max_failures=1 if node.is_last else 2,
-            non_retryable=node.non_retryable,
-            run_user=call.run_user,
-        )
-
-    async def yield_to_loop(self) -> None:
-        if (time.monotonic() - self._yielded_at) * 1_000 > YIELD_TO_LOOP_MS:
-            await asyncio.sleep(0)
-            self._yielded_at = time.monotonic()
+def _completed(progress: SegmentProgress, attempt: Attempt, outputs: dict[str, Any]) -> NodeEnd:
+    outcome = {"outputs": outputs, **({"warnings": warnings} if (warnings := attempt.warnings) else {})}
+    if (size := progress.size_of(outcome)) is None:
+        # By itself, where the server refuses what is too large.
+        return _again("outputs_too_large", "its outputs are too large for a segment", "wait")
+    return NodeEnd(outcome, size)
 
 
-def _sources(slots: Iterable[PlannedInput]) -> set[str]:
-    return {feed.node for slot in slots for feed in slot.feeds}
+def _failed(attempt: Attempt, error: Exception) -> NodeEnd:
+    if isinstance(error, NodeMustWait):
+        message = message_of(error.message, attempt.secrets.revealed)
+        return _again(error_code(error.code), message, "wait")
+    found = attempt.failed(error)
+    if found.non_retryable:
+        return NodeEnd({"error": _described(found)})
+    return _again(found.type or "node_failed", found.message, "retry")
+
+
+def _again(code: str, message: str, kind: RetryKind) -> NodeEnd:
+    return NodeEnd({"again": True}, notice=RetryNotice(code, message, timestamp(), kind))
 
 
 def _described(found: ApplicationError) -> dict[str, Any]:
@@ -180,7 +215,3 @@ def _described(found: ApplicationError) -> dict[str, Any]:
     info = found.details[0] if found.details else {}
     details = {"details": info["details"]} if info.get("details") else {}
     return {"message": found.message, "code": found.type, "retryable": bool(info.get("retryable")), **details}
-
-
-def _now() -> str:
-    return iso(datetime.now(UTC))

@@ -21,14 +21,20 @@ PROGRESS_S = 0.1
 class ProgressReporter:
     """`NodeContext.progress` of one node run. Never raises; a node may call it from a thread of its own.
 
-    Made on the event loop of the link.
+    `home`: the event loop of the link, when it is not made there.
     """
 
-    def __init__(self, link: GatewayLink, attempt: NodeAttempt, logger: logging.LoggerAdapter[logging.Logger]) -> None:
+    def __init__(
+        self,
+        link: GatewayLink,
+        attempt: NodeAttempt,
+        logger: logging.LoggerAdapter[logging.Logger],
+        home: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         self._link = link
         self._attempt = attempt
         self._logger = logger
-        self._loop = asyncio.get_running_loop()
+        self._loop = home or asyncio.get_running_loop()
         self._sent_at = 0.0
         self._is_at_end = False
         self._has_warned = False

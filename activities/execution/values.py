@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
@@ -73,6 +74,7 @@ class Values:
         self._blobs = blobs
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
+        self._caching = threading.Lock()  # nodes of segments take their inputs in the thread they run in
 
     async def resolve(self, value: Any) -> Any:
         """The value behind a reference, or the value itself."""
@@ -152,16 +154,18 @@ class Values:
         return {"$blob": sha, "size": len(data), "mime": mime, "preview": preview}
 
     async def _load(self, sha: str) -> bytes:
-        if sha in self._cache:
-            self._cache.move_to_end(sha)
-            return self._cache[sha]
+        with self._caching:
+            if sha in self._cache:
+                self._cache.move_to_end(sha)
+                return self._cache[sha]
         data = await self._blobs.get(sha)
-        # Others may have loaded it meanwhile: it must not be counted twice.
-        if len(data) <= _LARGEST_CACHED and sha not in self._cache:
-            self._cache[sha] = data
-            self._cached += len(data)
-            while self._cached > _CACHE_BYTES:
-                self._cached -= len(self._cache.popitem(last=False)[1])
+        with self._caching:
+            # Others may have loaded it meanwhile: it must not be counted twice.
+            if len(data) <= _LARGEST_CACHED and sha not in self._cache:
+                self._cache[sha] = data
+                self._cached += len(data)
+                while self._cached > _CACHE_BYTES:
+                    self._cached -= len(self._cache.popitem(last=False)[1])
         return data
 
 

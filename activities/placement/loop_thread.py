@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import ctypes
 import logging
 import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any
@@ -37,13 +39,37 @@ class LoopThread:
         # Task to the task that began it: what a node starts in the background is a part of the node.
         self._roots: weakref.WeakKeyDictionary[asyncio.Task[Any], asyncio.Task[Any]] = weakref.WeakKeyDictionary()
         self._is_closing = False
+        self._calls: deque[tuple[contextvars.Context, Callable[..., object], tuple[object, ...]]] = deque()
+        self._is_woken = False
+        self._news: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._home: asyncio.AbstractEventLoop | None = None
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
 
     def call_soon(self, callback: Callable[..., object], *args: object) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nothing of it is left to be told
-            self._loop.call_soon_threadsafe(callback, *args)
+        """Call it in the thread. Many calls cost one wake-up: each costs more than what most nodes do."""
+        self._calls.append((contextvars.copy_context(), callback, args))
+        if not self._is_woken:
+            self._is_woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nothing of it is left to be told
+                self._loop.call_soon_threadsafe(self._take_calls)
+
+    def tell(self, home: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
+        """From this thread: call it on another loop, always the same one, with all else that this turn has to tell.
+
+        Telling lets go of the interpreter lock: one by one, two busy threads would take turns for each node.
+        """
+        self._home = home
+        self._news.append((callback, args))
+        if len(self._news) == 1:  # else it is under way
+            self._loop.call_soon(self._tell_all)
+
+    def take_news(self) -> None:
+        """On the other loop: what this thread has to tell, without waiting for its turn."""
+        while self._news:
+            callback, args = self._news.popleft()
+            callback(*args)
 
     def start(
         self, work: Coroutine[Any, Any, Any], name: str, done: Callable[[asyncio.Task[Any]], None]
@@ -108,12 +134,28 @@ class LoopThread:
             self._roots[task] = root
         return task
 
+    def _tell_all(self) -> None:
+        if self._home is not None:
+            with contextlib.suppress(RuntimeError):  # that loop has ended
+                self._home.call_soon_threadsafe(self.take_news)
+
+    def _take_calls(self) -> None:
+        self._is_woken = False  # before the calls are taken: what comes later wakes again
+        while self._calls:
+            context, callback, args = self._calls.popleft()
+            context.run(callback, *args)
+
     def _stop_if_idle(self) -> None:
-        if self._is_closing and not self.tasks:
+        if self._is_closing and not self.tasks and not self._calls:
             self._loop.stop()
 
     def _turn(self) -> None:
         self._turned_at = time.monotonic()
+        # An abort may have come between two calls, or between news and their telling.
+        if self._calls:
+            self._loop.call_soon(self._take_calls)
+        if self._news:
+            self._tell_all()
         self._stop_if_idle()
         self._loop.call_later(TURN_S, self._turn)
 

@@ -83,6 +83,11 @@ class NodeHost:
         await self.threads.aclose()
 
 
+async def run_here(execute: Execute, inputs: dict[str, Any], context: NodeContext) -> Any:
+    """What a batch node returns, called in the thread of plugins: the services of its context can be used there."""
+    return await _returned(execute, inputs, context)
+
+
 def _name_prints(context: NodeContext) -> None:
     """What this task prints from here on is logged as the node's: each task has a context of its own."""
     PRINTED_BY.set({"run": context.prompt_id, "node": context.node_id, "attempt": context.attempt})

@@ -42,18 +42,18 @@ OnEnd = Callable[[], None] | None
 
 @dataclass(eq=False)
 class ThreadedRun:
-    """One node in a thread.
+    """One node in a thread, or the nodes of a segment.
 
     Attributes:
-        name: Names run and node, for whoever finds it at work.
+        called: Names run and node, until its task has a name.
         warn: Tells the node's user of something: code and message.
         ended: Its result, or how it ended; belongs to the worker's loop.
         given_up: Nobody waits for it any more.
-        on_stop: Called when it is to end before its time.
+        on_stop: Called, maybe again, when it is given up.
         on_end: Called when it has ended, and when nobody waits for its end any more.
     """
 
-    name: str
+    called: str
     warn: Warn
     thread: LoopThread
     ended: asyncio.Future[Any]
@@ -63,6 +63,18 @@ class ThreadedRun:
     blocks_since: float | None = None
     on_stop: OnStop = None
     on_end: OnEnd = None
+
+    @property
+    def name(self) -> str:
+        """Names run and node, for whoever finds it at work: the nodes of a segment give their task one after the other
+        their name."""
+        task = self.task()
+        return task.get_name() if task is not None else self.called
+
+    def give_up(self) -> None:
+        self.given_up = True
+        if self.on_stop is not None:
+            self.on_stop()
 
     @property
     def is_at_work(self) -> bool:
@@ -155,8 +167,7 @@ class NodeThreads:
         self._runs.add(run)
 
         def done(task: asyncio.Task[Any]) -> None:
-            with contextlib.suppress(RuntimeError):  # the worker's loop has ended
-                home.call_soon_threadsafe(self._note_end, run, task)
+            run.thread.tell(home, self._note_end, run, task)
 
         run.task = run.thread.start(work, name, done)
         return run
@@ -208,9 +219,7 @@ class NodeThreads:
         """End a node that is cancelled: it is asked, then aborted, then left alone. At most twice `COOPERATIVE_S`."""
         if run.ended.done():
             return
-        run.given_up = True
-        if run.on_stop is not None:
-            run.on_stop()
+        run.give_up()
         task = run.task()
         run.thread.call_soon(_cancel, run.task)
         for abort in (True, False):
@@ -226,7 +235,7 @@ class NodeThreads:
 
     def _lose(self, run: ThreadedRun, what: str) -> None:
         """Nobody waits for this run any more, and its thread gets no further ones."""
-        run.given_up = True
+        run.give_up()
         run.blocks_since = run.blocks_since or time.monotonic()
         if run.on_end is not None:
             run.on_end()
@@ -244,6 +253,7 @@ class NodeThreads:
             if suspended_s := suspension.look():
                 self._excuse(suspended_s)
             for run in list(self._runs):
+                run.thread.take_news()  # a node may have ended before another one blocked
                 self._look_at(run)
             if self._shared is not None and self._shared.stood_still_s > 2 * self._standstill_s:
                 self._leave(self._shared)
@@ -297,7 +307,7 @@ class NodeThreads:
             self._shared = None
         for other in self._runs:
             if other.thread is thread and other is not culprit and not other.ended.done():
-                other.given_up = True
+                other.give_up()
                 other.thread.call_soon(_cancel, other.task)
                 message = "another node kept the thread of this one to itself"
                 other.ended.set_exception(NodeMustWait(message, delay_s=AGAIN_S))
@@ -305,9 +315,9 @@ class NodeThreads:
     def _abort(self, run: ThreadedRun) -> None:
         place = run.thread.place()
         message = f"the node kept its thread to itself for more than {self._limit_s:g} s"
+        run.give_up()  # before the abort: no further node of a segment may begin
         if not run.ended.done():
             run.ended.set_exception(NodeError(message, code="node_blocked", details={"where": place}))
-        run.given_up = True
         # What is left of it has as long as a cancelled one.
         run.blocks_since = time.monotonic() - self._limit_s + 2 * COOPERATIVE_S
         run.thread.abort()

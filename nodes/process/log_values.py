@@ -42,6 +42,8 @@ class LogValues:
         self._values_left -= 1
         if self._values_left < 0 or depth > MAX_DEPTH:
             return _CUT
+        if type(value) is str:  # most are; the patterns below cost as much as all the rest of a line
+            return self.text(value)
         try:
             return self._value(value, depth)
         except Exception:  # __str__, __iter__ and the like are anybody's code
@@ -49,7 +51,9 @@ class LogValues:
 
     def member(self, key: object, value: object, depth: int = 0) -> tuple[str, JsonValue]:
         """A key with its value, which is masked when the key names a secret. Numbers stay: they count tokens."""
-        name = str(self.value(key, MAX_DEPTH))
+        name = self.value(key, MAX_DEPTH)
+        if not isinstance(name, str):
+            name = str(name)
         if value is not None and not isinstance(value, bool | int | float) and names_a_secret(name):
             return name, MASK
         return name, self.value(value, depth)

@@ -27,7 +27,7 @@ Line = dict[str, JsonValue]
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 # uvicorn's coloured copy of the message, and the connection that the library websockets hands on.
-_LEFT_OUT = frozenset({"color_message", "websocket"})
+_NO_EXTRAS = _STANDARD | {"color_message", "websocket"}
 _WITH_OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 _NOISY = (
     *("httpx", "httpcore", "httpx2", "httpcore2", "openai", "websockets", "aiosqlite", "alembic"),
@@ -94,13 +94,9 @@ def line_of(record: logging.LogRecord, values: LogValues) -> Line:
 
 def _extras(record: logging.LogRecord) -> list[tuple[object, object]]:
     """What the line is about comes first, so that no large extra crowds it out."""
-    given = vars(record)
-    names = [*(name for name in _FIRST if name in given), *(name for name in given if name not in _FIRST)]
-    return [
-        (name, given[name])
-        for name in names
-        if given[name] is not None and name not in _STANDARD and name not in _LEFT_OUT
-    ]
+    given = {name: value for name, value in vars(record).items() if name not in _NO_EXTRAS and value is not None}
+    first = [(name, given.pop(name)) for name in _FIRST if name in given]
+    return [*first, *given.items()]
 
 
 def places(trace: TracebackType | None) -> list[str]:

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from innkeeper.nodes.services.damaged import set_aside, tell
 from innkeeper.nodes.services.files import write_atomic, write_new
 
 SIGNING_FILE = "signing.json"
+RECHECK_S = 1.0
+"""How long what was read of the file counts without another look at it: each activity would pay for three."""
 CLOCK_SLACK_S = 60.0
 """How far the clocks of the gateway and of the Temporal server may differ."""
 
@@ -42,8 +44,9 @@ class _Content:
 
 
 class SigningKeys:
-    """The keys of one data directory. A file that was changed is read again; one that went away, or was damaged, is
-    remembered until the process ends, so that only the first call can fail.
+    """The keys of one data directory. A file that was changed is read again: after `RECHECK_S`, or at once when what
+    was read before does not do. One that went away, or was damaged, is remembered until the process ends, so that only
+    the first call can fail.
 
     Each key is derived from the key of the data directory and from a random text of the file, so that neither alone
     is enough. Safe for many threads.
@@ -51,12 +54,15 @@ class SigningKeys:
     Args:
         path: The file (`create_signing_keys`).
         secret: The key of the data directory (`load_or_create_key`).
+        clock: Seconds, rising.
     """
 
-    def __init__(self, path: Path, secret: bytes) -> None:
+    def __init__(self, path: Path, secret: bytes, clock: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._secret = secret
+        self._clock = clock
         self._known: tuple[object, _Content] | None = None
+        self._looked_at = 0.0
 
     def current(self) -> tuple[str, bytes]:
         """Id and key to sign with.
@@ -64,11 +70,12 @@ class SigningKeys:
         Raises:
             SigningKeysUnusable: There is no file, or it is damaged.
         """
-        return next(iter(self._content().keys.items()))
+        return next(iter(self._recent().keys.items()))
 
     def find(self, key_id: str) -> bytes | None:
         """The key of an id; None for one that is not in the file. Raises as `current`."""
-        return self._content().keys.get(key_id)
+        key = self._recent().keys.get(key_id)
+        return key if key is not None else self._content().keys.get(key_id)
 
     def is_exempt(self, run: str, began_at: float) -> bool:
         """Was this run open when the file was made, and did this part of it begin before (seconds since 1970)?
@@ -78,7 +85,13 @@ class SigningKeys:
         content = self._content()
         return run in content.unsigned_runs and began_at <= content.made_at + CLOCK_SLACK_S
 
+    def _recent(self) -> _Content:
+        if self._known is not None and self._clock() - self._looked_at < RECHECK_S:
+            return self._known[1]
+        return self._content()
+
     def _content(self) -> _Content:
+        self._looked_at = self._clock()
         try:
             found = self._path.stat()
             state = (found.st_ino, found.st_mtime_ns, found.st_size)

@@ -20,6 +20,7 @@ from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.execute_segment import ExecuteSegment
 from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.gateway_link import GatewayLink
+from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.services import RunSecrets
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.node import NodeContext, Services
@@ -36,8 +37,12 @@ USER = "default_user"
 
 @dataclass
 class Toys:
-    """A catalogue of toy node types. `calls` holds the attempt of every execution, by node."""
+    """A catalogue of toy node types. `calls` holds the attempt of every execution, by node.
 
+    `file_path`: where those that are added from now on come from; a plugin's run off the worker's loop.
+    """
+
+    file_path: str | None = None
     definitions: dict[str, NodeDefinition] = field(default_factory=dict)
     calls: dict[str, list[int]] = field(default_factory=dict)
 
@@ -76,6 +81,7 @@ class Toys:
                 "live": Output("STRING", is_stream=True),
             },
             execute=counted_stream if inspect.isasyncgenfunction(execute) else counted,
+            file_path=self.file_path,
         )
 
     def get_node(self, full_type: str) -> NodeDefinition | None:
@@ -103,6 +109,7 @@ class Stack:
     toys: Toys
     folder: Path
     store: SecretStore
+    host: NodeHost = field(default_factory=NodeHost.of)
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4()}")
 
     def services_for(self, user: str) -> tuple[Services, RunSecrets]:
@@ -112,7 +119,7 @@ class Stack:
         return Services(secrets=secrets, blobs=blobs, **others), secrets
 
     def execute(self, link: GatewayLink) -> ExecuteNode:
-        return ExecuteNode(self.toys, self.services_for, link, self.values)
+        return ExecuteNode(self.toys, self.services_for, link, self.values, host=self.host)
 
     @property
     def address(self) -> str:
@@ -132,6 +139,7 @@ class Stack:
         execute = self.execute(link)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(link.stop, 0.5)
+            stack.push_async_callback(self.host.aclose)
             yield await stack.enter_async_context(
                 Worker(
                     client,

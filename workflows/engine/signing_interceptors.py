@@ -107,21 +107,25 @@ class _SigningWorkflow(WorkflowOutboundInterceptor):
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
         info = workflow.info()
         message = activity_message(info.workflow_id, info.run_id, input.activity, input.args)
-        return super().start_activity(replace(input, headers=_signed(input.headers, message)))
+        input.headers = _signed(input.headers, message)
+        return super().start_activity(input)
 
     async def start_child_workflow(self, input: StartChildWorkflowInput) -> workflow.ChildWorkflowHandle[Any, Any]:
         info = workflow.info()
         message = _start_message(Origin(input.id, parent=(info.workflow_id, info.run_id)), input.args)
-        return await super().start_child_workflow(replace(input, headers=_signed(input.headers, message)))
+        input.headers = _signed(input.headers, message)
+        return await super().start_child_workflow(input)
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
         info = workflow.info()
         message = _start_message(replace(own_origin(info), before=info.run_id), input.args)
-        super().continue_as_new(replace(input, headers=_signed(input.headers, message)))
+        input.headers = _signed(input.headers, message)
+        super().continue_as_new(input)
 
     async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
         message = signal_message(input.child_workflow_id, input.signal, input.args)
-        await super().signal_child_workflow(replace(input, headers=_signed(input.headers, message)))
+        input.headers = _signed(input.headers, message)
+        await super().signal_child_workflow(input)
 
 
 def _start_message(origin: Origin, args: Sequence[Any]) -> bytes:

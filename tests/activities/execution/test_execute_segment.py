@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from innkeeper.activities.placement.node_host import NodeHost
+from innkeeper.activities.placement.node_process import NodeProcesses
+from innkeeper.activities.placement.node_threads import NodeThreads
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeError, NodeMustWait
-from innkeeper.nodes.node import NodeContext, SecretRef
+from innkeeper.nodes.node import Chunk, NodeContext, SecretRef
 from innkeeper.workflows.plan import Feed, PlannedInput, PlannedNode, PlannedOutput
 from tests.activities.fake_gateway import FakeGateway, until
 from tests.activities.toy_stack import Stack, Toys, batch
 
 CANARY = "canary-0123456789-abcdef"
+PLUGIN_FILE = __file__
 Json = dict[str, Any]
 
 
+EVERYWHERE = pytest.mark.parametrize(
+    "toy_nodes", [None, PLUGIN_FILE], indirect=True, ids=["on the worker's loop", "in the thread of plugins"]
+)
+
+
 @pytest.fixture(autouse=True)
-def toy_nodes(toys: Toys) -> None:
+def toy_nodes(toys: Toys, request: pytest.FixtureRequest) -> None:
+    toys.file_path = getattr(request, "param", None)
+
     async def echo(inputs: Json, context: NodeContext) -> Json:
         return {"out": inputs.get("in", context.node_id)}
 
@@ -42,6 +55,7 @@ async def told(gateway: FakeGateway, *paths: str) -> None:
     await until(lambda: all(gateway.sent("complete", path) for path in paths))
 
 
+@EVERYWHERE
 async def test_each_node_is_told_in_order_without_waiting(stack: Stack, gateway: FakeGateway) -> None:
     gateway.holds = lambda message: True
     async with stack.worker():
@@ -53,6 +67,7 @@ async def test_each_node_is_told_in_order_without_waiting(stack: Stack, gateway:
     assert gateway.sent("complete", "c")[0]["outputs"] == table["c"]["output"] == {"out": "a"}
 
 
+@EVERYWHERE
 async def test_a_failed_node_is_opened_and_its_end_comes_from_the_interpreter(
     stack: Stack, gateway: FakeGateway
 ) -> None:
@@ -64,6 +79,7 @@ async def test_a_failed_node_is_opened_and_its_end_comes_from_the_interpreter(
     assert table["z"]["status"] == "skipped"
 
 
+@EVERYWHERE
 async def test_what_is_drawn_by_lot_is_the_same_whenever_a_segment_is_repeated(stack: Stack, toys: Toys) -> None:
     drawn: list[float] = []
 
@@ -83,6 +99,7 @@ async def test_what_is_drawn_by_lot_is_the_same_whenever_a_segment_is_repeated(s
     assert table["b"]["output"]["out"] == table["a"]["output"]["out"] == drawn[0]
 
 
+@EVERYWHERE
 async def test_a_secret_stays_a_reference_between_the_nodes_of_a_segment(
     stack: Stack, gateway: FakeGateway, toys: Toys
 ) -> None:
@@ -111,6 +128,7 @@ async def test_a_secret_stays_a_reference_between_the_nodes_of_a_segment(
     assert "$secret" in repr(result["nodes"]["a"]["output"])
 
 
+@EVERYWHERE
 async def test_large_values_travel_by_reference_between_the_nodes_of_a_segment(stack: Stack, toys: Toys) -> None:
     async def grows(inputs: Json, context: NodeContext) -> Json:
         return {"out": "x" * 20_000}
@@ -126,6 +144,7 @@ async def test_large_values_travel_by_reference_between_the_nodes_of_a_segment(s
     assert table["b"]["output"] == {"out": 20_000}
 
 
+@EVERYWHERE
 async def test_warnings_of_a_node_travel_with_its_outcome(stack: Stack, gateway: FakeGateway, toys: Toys) -> None:
     async def warns(inputs: Json, context: NodeContext) -> Json:
         for number in range(20):
@@ -142,6 +161,7 @@ async def test_warnings_of_a_node_travel_with_its_outcome(stack: Stack, gateway:
         assert entry["warnings"] == gateway.sent("complete", path)[0]["warnings"]
 
 
+@EVERYWHERE
 async def test_a_node_of_a_segment_that_fails_for_now_says_so_and_runs_by_itself(
     stack: Stack, gateway: FakeGateway, toys: Toys
 ) -> None:
@@ -158,3 +178,109 @@ async def test_a_node_of_a_segment_that_fails_for_now_says_so_and_runs_by_itself
         assert gateway.kinds(path) == ["open", "retry", "open", "complete"]
         (notice,) = gateway.sent("retry", path)
         assert (notice["kind"], notice["code"], notice["message"]) == told
+
+
+async def test_what_nodes_of_a_plugin_tell_one_after_the_other_travels_together(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    toys.file_path = PLUGIN_FILE
+    toys.add("step", toys.definitions["toy:echo"].execute)  # type: ignore[arg-type]
+    nodes = [inline(f"n{number}", "step", f"n{number - 1}" if number else "") for number in range(40)]
+    async with stack.worker():
+        await stack.run(*nodes)
+        await told(gateway, "n39")
+    frames = [frame for frame in gateway.connections[-1].frames if any(message["t"] == "complete" for message in frame)]
+    assert len(frames) < 10
+
+
+async def test_nodes_of_a_plugin_and_our_own_take_turns_in_one_segment(stack: Stack, toys: Toys) -> None:
+    async def place(inputs: Json, context: NodeContext) -> Json:
+        return {"out": [*inputs.get("in", ()), threading.current_thread() is threading.main_thread()]}
+
+    for toys.file_path, name in ((None, "ours"), (PLUGIN_FILE, "theirs")):
+        toys.add(name, place)
+    types = ["theirs", "theirs", "ours", "theirs"]
+    nodes = [inline(f"n{number}", type, f"n{number - 1}" if number else "") for number, type in enumerate(types)]
+    async with stack.worker():
+        table = await stack.run(*nodes)
+    assert table["n3"]["output"]["out"] == [False, False, True, False]
+
+
+@EVERYWHERE
+async def test_an_inline_node_must_not_yield(stack: Stack, toys: Toys) -> None:
+    async def yields(inputs: Json, context: NodeContext) -> AsyncIterator[Chunk]:
+        yield Chunk("text_chunk", "x")
+
+    toys.add("yields", yields)
+    async with stack.worker():
+        table = await stack.run(inline("a", "echo"), inline("y", "yields"), inline("z", "echo", "a"))
+    assert "an inline node must not yield" in table["y"]["error"]["message"]
+    assert table["z"]["status"] == "complete"
+
+
+@EVERYWHERE
+async def test_progress_of_a_node_in_a_segment_reaches_the_gateway(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    async def works(inputs: Json, context: NodeContext) -> Json:
+        while not gateway.sent("progress", "b"):
+            context.progress(1, 3)
+            await asyncio.sleep(0.02)
+        return {"out": await context.services.blobs.get(await context.services.blobs.put(b"kept")) == b"kept"}
+
+    toys.add("works", works)
+    async with stack.worker():
+        table = await stack.run(inline("a", "echo"), inline("b", "works"))
+    assert table["b"]["output"] == {"out": True}
+
+
+# --- a node that blocks -------------------------------------------------------------------------------------------
+
+
+async def spin(inputs: Json, context: NodeContext) -> Json:
+    while inputs["in"]:
+        pass
+    return {}
+
+
+async def test_a_node_that_blocks_is_named_and_aborted_and_takes_no_other_with_it(
+    stack: Stack, gateway: FakeGateway, toys: Toys
+) -> None:
+    toys.file_path = PLUGIN_FILE
+    toys.add("spin", spin)
+    stack.host = NodeHost(NodeThreads(1.0, standstill_s=0.3), NodeProcesses())
+    nodes = [inline("a", "echo"), inline("s", "spin", "a", max_attempts=1), inline("z", "echo", "a")]
+    async with stack.worker():
+        table = await stack.run(*nodes)
+        await told(gateway, "a", "z")
+    assert {path: entry["status"] for path, entry in table.items()} == {"a": "complete", "s": "error", "z": "complete"}
+    assert table["s"]["error"]["code"] == "node_blocked"
+    assert "in spin" in table["s"]["error"]["details"]["where"]
+    assert toys.calls == {"a": [1], "s": [1], "z": [1]}
+    kinds = gateway.kinds("s")
+    assert kinds[:2] == ["open", "warning"]
+    assert "node_blocks" in gateway.sent("warning", "s")[0]["code"]
+    assert not gateway.sent("warning", "a") + gateway.sent("warning", "z")
+
+
+async def test_a_segment_beside_a_node_that_blocks_goes_on_in_another_thread(stack: Stack, toys: Toys) -> None:
+    async def waits(inputs: Json, context: NodeContext) -> Json:
+        if context.attempt == 1:
+            await asyncio.sleep(30)
+        return {"out": threading.current_thread().name}
+
+    toys.file_path = PLUGIN_FILE
+    toys.add("spin", spin)
+    toys.add("waits", waits)
+    stack.host = NodeHost(NodeThreads(3.0, standstill_s=0.3), NodeProcesses())
+    nodes = [inline("a", "echo"), inline("w", "waits"), inline("z", "echo", "a")]
+    async with stack.worker():
+        beside = asyncio.create_task(stack.run(*nodes))
+        await until(lambda: "w" in toys.calls)
+        blocked = asyncio.create_task(stack.run(inline("t", "echo"), inline("s", "spin", "t", max_attempts=1)))
+        table = await beside
+        assert not blocked.done()
+        assert (await blocked)["s"]["error"]["code"] == "node_blocked"
+    assert {path: entry["status"] for path, entry in table.items()} == dict.fromkeys("awz", "complete")
+    assert toys.calls["w"] == [1, 2]
+    assert toys.calls["a"] == [1]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from innkeeper.nodes.services.signing_keys import (
+    RECHECK_S,
     SIGNING_FILE,
     SigningKeys,
     SigningKeysUnusable,
@@ -19,6 +20,13 @@ from innkeeper.nodes.services.signing_keys import (
 )
 
 SECRET = b"s" * 32
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 @pytest.fixture
@@ -46,11 +54,13 @@ def test_neither_the_file_nor_the_secret_alone_gives_a_key(path: Path) -> None:
     assert SigningKeys(path, SECRET).find(key_id) is None
 
 
-def test_a_new_key_signs_at_once_in_processes_that_run_and_the_old_one_stays(path: Path) -> None:
+def test_a_new_key_soon_signs_in_processes_that_run_and_the_old_one_stays(path: Path) -> None:
     create_signing_keys(path, SECRET, ["r-1"])
-    running = SigningKeys(path, SECRET)
+    clock = Clock()
+    running = SigningKeys(path, SECRET, clock)
     old_id, old = running.current()
     assert add_signing_key(path) == 2
+    clock.now += RECHECK_S
     new_id, _ = running.current()
     assert new_id != old_id
     assert running.find(old_id) == old
@@ -58,17 +68,37 @@ def test_a_new_key_signs_at_once_in_processes_that_run_and_the_old_one_stays(pat
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_what_another_process_has_signed_with_a_new_key_is_known_at_once(path: Path) -> None:
+    create_signing_keys(path, SECRET, ())
+    running = SigningKeys(path, SECRET, Clock())
+    running.current()
+    add_signing_key(path)
+    assert running.find(SigningKeys(path, SECRET).current()[0]) is not None
+
+
+def test_a_run_that_a_new_file_exempts_is_exempt_at_once(path: Path) -> None:
+    create_signing_keys(path, SECRET, ())
+    running = SigningKeys(path, SECRET, Clock())
+    running.current()
+    path.unlink()
+    create_signing_keys(path, SECRET, ["r-1"])
+    assert running.is_exempt("r-1", time.time())
+
+
 @pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("spoilt")])
 def test_a_file_that_is_lost_meanwhile_is_remembered_and_a_new_one_is_read(
     path: Path, spoil: Callable[[Path], object]
 ) -> None:
     create_signing_keys(path, SECRET, ())
-    keys = SigningKeys(path, SECRET)
+    clock = Clock()
+    keys = SigningKeys(path, SECRET, clock)
     known = keys.current()
     spoil(path)
+    clock.now += RECHECK_S
     assert keys.current() == known
     path.unlink(missing_ok=True)
     create_signing_keys(path, SECRET, ())
+    clock.now += RECHECK_S
     assert keys.current() != known
 
 

@@ -34,7 +34,13 @@ from temporalio.worker import WorkflowOutboundInterceptor as WorkflowOutbound
 from innkeeper.gateway.runs.signing_client import SigningClient
 from innkeeper.nodes.call import EXECUTE_NODE
 from innkeeper.nodes.node import NodeContext
-from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, add_signing_key, create_signing_keys
+from innkeeper.nodes.services.signing_keys import (
+    RECHECK_S,
+    SIGNING_FILE,
+    SigningKeys,
+    add_signing_key,
+    create_signing_keys,
+)
 from innkeeper.workflows.engine import activation
 from innkeeper.workflows.engine.graph_workflow import RunStart
 from innkeeper.workflows.engine.signature_check import install_signer
@@ -163,6 +169,7 @@ async def test_a_run_with_an_unknown_key_waits_until_the_key_is_there(
     keys.write_bytes(right)
     starting = await start(owner, ToyWorkerQueue(f"q-{uuid.uuid4()}"), node("a"))  # type: ignore[arg-type]
     keys.write_bytes(wrong)
+    await asyncio.sleep(RECHECK_S)
     other = ToyWorker(worker.client, toys, keys.parent, (await starting.describe()).task_queue)
     async with other.worker:
         await asyncio.sleep(1)
