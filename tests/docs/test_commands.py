@@ -21,7 +21,7 @@ from tests.docs.shell_session import (
     steps_of,
 )
 
-TESTED = (ROOT / "README.md", DOCS / "tutorial.md", DOCS / "cards.md")
+TESTED = (ROOT / "README.md", DOCS / "tutorial.md", DOCS / "cards.md", DOCS / "workflow-library.md")
 """Pages whose commands run here, in a folder with `examples/`. A page that types no `innkeeper up` shares a stack."""
 UP = Command(
     "innkeeper up", ("Innkeeper is ready at http://127.0.0.1:8090 after 1.6 s (data in .innkeeper, Ctrl-C stops it)",)
