@@ -242,7 +242,9 @@ def export_workflow(
         return
     text = ask_gateway(lambda client: export_one(client, str(workflow_id), version, project), data_dir, url)
     if file is None or str(file) == "-":
-        sys.stdout.write(text)
+        # As bytes: the file is UTF-8 whatever this terminal's encoding is.
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
         return
     write_export(file, text, force=force)
     if as_json:

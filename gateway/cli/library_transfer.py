@@ -16,7 +16,7 @@ from typing import Any
 from innkeeper.gateway.cli.file_command import FileTrouble
 from innkeeper.gateway.cli.library_command import DEFAULT_PROJECT, with_own_id
 from innkeeper.gateway.cli.run_command import UsageError, read_document, version_of
-from innkeeper.gateway.client import GatewayClient, GatewayRefused
+from innkeeper.gateway.client import GatewayClient, GatewayRefused, InvalidAddress
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.document.pretty import pretty
 
@@ -105,7 +105,7 @@ async def import_files(
         try:
             async with at_once:
                 _note_down(done, file, await _store(client, document, etags.get(workflow_id), home, file.name))
-        except (GatewayRefused, InvalidWorkflow) as error:
+        except (GatewayRefused, InvalidAddress, InvalidWorkflow) as error:
             done.refused[str(file)] = error.message
         count += 1
         progress(count, len(files))
@@ -216,7 +216,7 @@ async def export_all(
             async with at_once:
                 found = await client.workflows.get(workflow_id, project=home)
                 await asyncio.to_thread(_write_one, folder / place, pretty(found.document), force, done)
-        except GatewayRefused as error:
+        except (GatewayRefused, InvalidAddress) as error:
             done.refused[workflow_id] = error.message
         count += 1
         progress(count, len(listed))
