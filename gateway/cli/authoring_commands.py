@@ -7,16 +7,11 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from innkeeper.gateway.cli.base import FAILED, AsJson, console, print_json, say
-
-if TYPE_CHECKING:
-    from innkeeper.workflows.document.diff import Difference
-
-MAX_SHOWN = 100
 
 
 class Kind(StrEnum):
@@ -140,6 +135,7 @@ def diff(
 
     Example: innkeeper diff story.json story-new.json
     """
+    from innkeeper.gateway.cli.difference_lines import difference_lines
     from innkeeper.gateway.cli.run_command import read_document
     from innkeeper.workflows.document.diff import differences
     from innkeeper.workflows.document.model import parse_document
@@ -151,23 +147,8 @@ def diff(
     if as_json:
         print_json([item.to_json() for item in found])
     else:
-        for item in found:
-            _show(item)
+        for line in difference_lines(found):
+            console().print(line, soft_wrap=True)
         if not found:
             say("they say the same")
     raise typer.Exit(FAILED if found else 0)
-
-
-def _show(item: Difference) -> None:
-    import json
-
-    from rich.text import Text
-
-    from innkeeper.gateway.cli.live_view import clean
-
-    sign, style = {"added": ("+", "green"), "removed": ("-", "red"), "changed": ("~", "yellow")}[item.kind]
-    console().print(Text(clean(f"{sign} {item.what} {item.name}".rstrip()), style), soft_wrap=True)
-    for path, values in item.changes.items():
-        shown = [json.dumps(value, ensure_ascii=False) for value in values]
-        cut = [text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..." for text in shown]
-        console().print(Text(clean(f"    {path}: {cut[0]} -> {cut[1]}")), soft_wrap=True)

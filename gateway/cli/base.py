@@ -38,6 +38,11 @@ Before = Annotated[
     typer.Option(help="All that were submitted before: 7d, 12h, or a date.", show_default=False),
 ]
 
+Project = Annotated[
+    str | None,
+    typer.Option(help="The project of a stored workflow.", show_default="default, else the only one that has it"),
+]
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing but the outputs, and why a run failed.")]
 
 OutputName = Annotated[

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 import typer.main
 
@@ -68,10 +69,29 @@ class Command(Protocol):
     help: str | None
     params: Sequence[Parameter]
 
+    def make_context(self, name: str, arguments: list[str]) -> AbstractContextManager[Any]:
+        """The command with its arguments read. Raises what the command line would tell its user."""
+
 
 def commands() -> Mapping[str, Command]:
-    """Every command by its name."""
-    return cast("Mapping[str, Command]", typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    """Every command by its name; those of a group by both words, as `workflows list`."""
+    found: dict[str, Command] = {}
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        inner = getattr(command, "commands", None)
+        found |= {f"{name} {word}": below for word, below in inner.items()} if inner else {name: command}
+    return found
+
+
+def typed(words: Sequence[str]) -> tuple[str, Command, list[str]]:
+    """Which command is meant by the words behind `innkeeper`: its name, itself, and its arguments.
+
+    Raises:
+        KeyError: There is none.
+    """
+    known = commands()
+    length = 2 if " ".join(words[:2]) in known else 1
+    name = " ".join(words[:length])
+    return name, known[name], list(words[length:])
 
 
 def command_page() -> str:
@@ -120,7 +140,7 @@ def _name_of(function: Callable[..., None]) -> str:
 
 
 def _links(names: Sequence[str]) -> str:
-    return ", ".join(f"[{name}](#innkeeper-{name})" for name in names)
+    return ", ".join(f"[{name}](#innkeeper-{name.replace(' ', '-')})" for name in names)
 
 
 def _argument_row(item: Parameter) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from innkeeper.gateway.cli import (
     control_commands,
     file_commands,
     key_commands,
+    library_commands,
     process_commands,
     run_commands,
     stack_commands,
@@ -31,6 +32,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+library = typer.Typer(
+    help="Workflows that are stored in the gateway, in versions.",
+    no_args_is_help=True,
+    epilog=EXIT_CODES,
+)
+LIBRARY = "Workflow library"
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (process_commands.up, stack_commands.status, stack_commands.logs, stack_commands.open_page),
     "Run workflows": (run_commands.run, run_commands.rerun, run_commands.watch, run_commands.validate),
@@ -43,16 +50,31 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         *(authoring_commands.init, authoring_commands.new, authoring_commands.fmt, authoring_commands.diff),
         *(catalogue_commands.nodes, catalogue_commands.schema, catalogue_commands.channels),
     ),
+    LIBRARY: (
+        *(library_commands.list_workflows, library_commands.show_workflow, library_commands.save_workflow),
+        *(library_commands.publish_workflow, library_commands.diff_workflow, library_commands.export_workflow),
+        *(library_commands.import_workflows, library_commands.delete_workflow, library_commands.restore_workflow),
+    ),
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
         *(process_commands.worker, process_commands.gateway),
         *(key_commands.rotate_key, catalogue_commands.settings, catalogue_commands.version),
     ),
 }
-NAMES: dict[Callable[..., None], str] = {file_commands.list_files: "ls", stack_commands.open_page: "open"}
+WORKFLOWS = "workflows"
+"""What stands before the commands of the library."""
+NAMES: dict[Callable[..., None], str] = {
+    **{file_commands.list_files: "ls", stack_commands.open_page: "open"},
+    **{command: f"{WORKFLOWS} {command.__name__.partition('_')[0]}" for command in GROUPS[LIBRARY]},
+}
 for _title, _commands in GROUPS.items():
     for _command in _commands:
-        app.command(NAMES.get(_command), rich_help_panel=_title)(_command)
+        if _title == LIBRARY:
+            library.command(NAMES[_command].removeprefix(f"{WORKFLOWS} "))(_command)
+        else:
+            app.command(NAMES.get(_command), rich_help_panel=_title)(_command)
+    if _title == LIBRARY:
+        app.add_typer(library, name=WORKFLOWS, rich_help_panel=LIBRARY)
 
 
 @app.callback()

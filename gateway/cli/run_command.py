@@ -19,7 +19,15 @@ from innkeeper.gateway.cli.results import write_outputs
 from innkeeper.gateway.cli.run_ids import find_run
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.cli.tables import problems_table
-from innkeeper.gateway.client import GatewayAway, GatewayClient, checked_url, warnings_of
+from innkeeper.gateway.client import (
+    GatewayAway,
+    GatewayClient,
+    GatewayRefused,
+    Version,
+    checked_url,
+    run_of_stored,
+    warnings_of,
+)
 from innkeeper.gateway.process.data_dir import holder_of, own_default
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
@@ -31,6 +39,9 @@ from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
 DEFAULT_URL = "http://127.0.0.1:8090"
 INTERRUPTED = 130
 STARTING_S = 30.0
+MAX_VERSIONS = 1_000
+"""A workflow keeps no more."""
+MAX_VERSION = 2**31 - 1
 MAX_NAMED = 20
 """Nodes of one kind that are listed by name."""
 QUESTION = "\n[s] stop watching (the run goes on)   [i] interrupt the run   [Enter] go on watching: "
@@ -50,6 +61,7 @@ class RunOptions:
     Attributes:
         output: The one output that is wanted on stdout.
         quiet: Show nothing but the outputs.
+        version, project: Of a stored workflow: with one of them `file` is the id of one.
     """
 
     file: Path
@@ -62,6 +74,8 @@ class RunOptions:
     plugins: tuple[Path, ...] = ()
     output: str | None = None
     quiet: bool = False
+    version: str | None = None
+    project: str | None = None
 
 
 # --- the document -------------------------------------------------------------------------------------------------
@@ -220,21 +234,83 @@ async def _when_up(address: str) -> str:
 
 
 async def run_file(options: RunOptions, console: Console, notes: Console, stopping: Stopping) -> int:
-    """Run a file and give the exit code: 0 complete, 1 error or interrupted, 130 after Ctrl-C.
+    """Run a file, or a stored workflow by its id, and give the exit code: 0 complete, 1 error or interrupted, 130 after
+    Ctrl-C.
 
     Args:
         console: Takes the outputs; on a terminal the live view of the run, too.
         notes: Takes what is said about it.
     """
-    document = read_document(options.file)
+    stored = await _stored_document(options)
+    document = read_document(options.file) if stored is None else stored
     declared = document.get("interfaceOutputs")
     if options.output is not None and isinstance(declared, Mapping) and options.output not in declared:
         known = ", ".join(map(repr, declared)) or "none"
         raise UsageError(f"the workflow has no output {options.output!r}: its outputs are {known}")
     values = parse_inputs(options.inputs, document)
-    return await run_body(
-        options, document, with_values(document, values), console=console, notes=notes, stopping=stopping
-    )
+    body = with_values(document, values) if stored is None else _run_of_stored(options, values)
+    return await run_body(options, document, body, console=console, notes=notes, stopping=stopping)
+
+
+async def _stored_document(options: RunOptions) -> dict[str, Any] | None:
+    """The stored workflow that `options.file` is the id of; None when a file is meant, or no gateway can have one.
+
+    Raises:
+        UsageError: There is neither a file nor a stored workflow.
+        GatewayAway: A version or project was named, and no gateway runs.
+    """
+    is_named = options.version is not None or options.project is not None
+    if not is_named and _is_there(options.file):
+        return None
+    url = await find_gateway(options.data_dir, options.url)
+    if url is None and not is_named:
+        return None
+    async with GatewayClient(url or await need_gateway(options.data_dir, options.url), options.token) as client:
+        try:
+            if options.version is not None:
+                version = version_of(options.version)
+            else:
+                version = await _version_to_run(client, str(options.file), options.project)
+            return (await client.workflows.get(str(options.file), version, project=options.project)).document
+        except GatewayRefused as error:
+            if is_named or error.code != "workflow_not_found":
+                raise
+            raise UsageError(
+                f"there is no file {str(options.file)!r}, and {client.url} has no workflow with this id: "
+                "check the path, or see 'innkeeper workflows list'"
+            ) from None
+
+
+def _is_there(file: Path) -> bool:
+    """May this be a file? What cannot be looked at is one: reading it tells why."""
+    try:
+        return str(file) == "-" or file.exists()
+    except OSError:
+        return True
+
+
+async def _version_to_run(client: GatewayClient, workflow_id: str, project: str | None) -> int:
+    """The published version, else the newest that compiles, as runs take it."""
+    found = await client.workflows.versions(workflow_id, project=project, limit=MAX_VERSIONS)
+    published = [item for item in found if item["published"]]
+    sound = [item for item in found if item["valid"]]
+    return int((published or sound or found)[0]["version"])
+
+
+def version_of(text: str) -> Version:
+    """A version as it is typed: a number, `latest` or `published`. Raises UsageError."""
+    if text == "latest":
+        return "latest"
+    if text == "published":
+        return "published"
+    if not text.isdecimal() or not 0 < int(text) <= MAX_VERSION:
+        raise UsageError(f"{text!r} is no version: write a number from 1, 'latest' or 'published'")
+    return int(text)
+
+
+def _run_of_stored(options: RunOptions, values: Mapping[str, Any]) -> dict[str, Any]:
+    version = None if options.version is None else version_of(options.version)
+    return run_of_stored(str(options.file), version=version, project=options.project, inputs=values or None)
 
 
 async def run_body(

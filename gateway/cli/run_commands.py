@@ -19,6 +19,7 @@ from innkeeper.gateway.cli.base import (
     Offline,
     OutputName,
     Plugins,
+    Project,
     Quiet,
     RunId,
     RunIds,
@@ -50,9 +51,19 @@ RunInputs = Annotated[
 
 
 def run(
-    file: File,
+    file: Annotated[
+        Path, typer.Argument(help="A workflow file (JSON), or the id of a stored workflow.", show_default=False)
+    ],
     *,
     inputs: RunInputs = None,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a stored workflow: a number, 'latest' or 'published'.",
+            show_default="the published one, else the newest that compiles",
+        ),
+    ] = None,
+    project: Project = None,
     as_json: AsJsonLines = False,
     output: OutputName = None,
     quiet: Quiet = False,
@@ -63,9 +74,11 @@ def run(
 ) -> None:
     """Run a workflow file and show it. Starts what is needed for this run when no gateway is running.
 
+    Where no file has the name, or with --version or --project, a stored workflow of the running gateway runs by its id.
+
     The outputs go to stdout, everything else to stderr where stdout is no terminal.
 
-    Example: innkeeper run story.json -i hero='a tired dragon' -o story > story.txt
+    Example: innkeeper run story.json -i hero='a tired dragon' -o story > story.txt, or innkeeper run greeter -i who=ada
     """
     from innkeeper.gateway.cli.run_command import run_file
     from innkeeper.gateway.cli.signals import Stopping
@@ -73,6 +86,8 @@ def run(
     options = _options(
         file,
         inputs=tuple(inputs or ()),
+        version=version,
+        project=project,
         detach=detach,
         plugins=plugins,
         as_json=as_json,

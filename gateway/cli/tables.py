@@ -74,6 +74,32 @@ def files_table(files: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def workflows_table(workflows: Iterable[Mapping[str, Any]]) -> Table:
+    """Stored workflows, as the gateway lists them. Those in the bin tell when they went there."""
+    table = _table("id", "project", "version", "published", "name", "changed")
+    for found in workflows:
+        version = Text(str(found.get("version")))
+        if not found.get("valid"):
+            version += Text(" cannot run", "yellow")
+        published = found.get("published")
+        moment = _local_time(found.get("deletedAt") or found.get("updatedAt"))
+        texts = (_cell(found.get("id")), _cell(found.get("projectId")), version, _cell(published))
+        table.add_row(*texts, _cell(found.get("name")), moment)
+    return table
+
+
+def versions_table(versions: Iterable[Mapping[str, Any]]) -> Table:
+    """Versions of a stored workflow."""
+    table = _table("version", "saved", "author", "state", "note")
+    for found in versions:
+        state = Text("published", "green") if found.get("published") else Text()
+        if not found.get("valid"):
+            state = Text("cannot run", "yellow")
+        version, author = _cell(found.get("version")), _cell(found.get("author"))
+        table.add_row(version, _local_time(found.get("savedAt")), author, state, _cell(found.get("note")))
+    return table
+
+
 def channels_table(states: Iterable[ChannelState]) -> Table:
     """The channels of the operator; what is long stands in lines below each other, for narrow terminals."""
     table = _table("channel", "address", "state")

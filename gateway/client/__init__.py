@@ -19,8 +19,17 @@ from innkeeper.gateway.client.event_stream import Events as Events
 from innkeeper.gateway.client.event_stream import is_final as is_final
 from innkeeper.gateway.client.files import Files as Files
 from innkeeper.gateway.client.gateway_client import GatewayClient as GatewayClient
+from innkeeper.gateway.client.library import ANY_VERSION as ANY_VERSION
+from innkeeper.gateway.client.library import Projects as Projects
+from innkeeper.gateway.client.library import StoredDocument as StoredDocument
+from innkeeper.gateway.client.library import Version as Version
+from innkeeper.gateway.client.library import Workflows as Workflows
+from innkeeper.gateway.client.library import run_of_stored as run_of_stored
 from innkeeper.gateway.client.transport import GatewayAway as GatewayAway
 from innkeeper.gateway.client.transport import GatewayRefused as GatewayRefused
 from innkeeper.gateway.client.transport import InvalidAddress as InvalidAddress
+from innkeeper.gateway.client.transport import LibraryConflict as LibraryConflict
+from innkeeper.gateway.client.transport import PreconditionRequired as PreconditionRequired
+from innkeeper.gateway.client.transport import VersionMismatch as VersionMismatch
 from innkeeper.gateway.client.transport import checked_url as checked_url
 from innkeeper.gateway.client.transport import warnings_of as warnings_of

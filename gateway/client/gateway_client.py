@@ -11,6 +11,7 @@ from typing import Any, Self
 from innkeeper.gateway.client.approvals import Approvals
 from innkeeper.gateway.client.event_stream import ENDED, Events
 from innkeeper.gateway.client.files import Files
+from innkeeper.gateway.client.library import Projects, Version, Workflows, run_of_stored
 from innkeeper.gateway.client.transport import Transport, path_segment, warnings_of
 from innkeeper.nodes.errors import Problem
 
@@ -28,6 +29,8 @@ class GatewayClient:
     Attributes:
         files: Upload, download, list and delete files of workflows.
         approvals: List and answer what runs wait for.
+        workflows: The workflow library: list, read, save, publish, compare, delete.
+        projects: List and make projects.
 
     Raises:
         InvalidAddress: The address or the token cannot be used.
@@ -37,6 +40,8 @@ class GatewayClient:
         self._transport = Transport(url, token, patience_s)
         self.files = Files(self._transport)
         self.approvals = Approvals(self._transport)
+        self.workflows = Workflows(self._transport)
+        self.projects = Projects(self._transport)
 
     @property
     def url(self) -> str:
@@ -50,18 +55,34 @@ class GatewayClient:
     ) -> None:
         await self._transport.aclose()
 
-    async def submit(self, document: Mapping[str, Any], *, idempotency_key: str | None = None) -> str:
+    async def submit(
+        self,
+        document: Mapping[str, Any] | None = None,
+        *,
+        workflow_id: str | None = None,
+        version: Version | None = None,
+        project: str | None = None,
+        inputs: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> str:
         """Start a run and give its id. A submit that is repeated after an outage starts one run only.
 
         Args:
-            document: A stored workflow, an execution payload, or `{"workflowId": ..., "inputs": {...}}`.
+            document: A workflow, an execution payload, or `{"workflowId": ..., "inputs": {...}}`.
+            workflow_id: Instead of a document, a stored workflow: of `project` or of `default`, in `version` or,
+                without one, in the published version, else the newest that compiles. `inputs`: values for its inputs.
             idempotency_key: With a key of your own, also a later call with the same document gives the same run.
 
         Raises:
             InvalidWorkflow: With every problem of the document.
             GatewayAway, GatewayRefused.
+            TypeError: Not one of `document` and `workflow_id`, or options of a stored workflow for a document.
         """
-        run_id, _ = await self.submit_with_warnings(document, idempotency_key=idempotency_key)
+        if (document is None) == (workflow_id is None) or (document is not None and (version or project or inputs)):
+            raise TypeError("submit takes a document, or workflow_id with version, project and inputs")
+        if workflow_id is not None:
+            document = run_of_stored(workflow_id, version=version, project=project, inputs=inputs)
+        run_id, _ = await self.submit_with_warnings(document or {}, idempotency_key=idempotency_key)
         return run_id
 
     async def submit_with_warnings(

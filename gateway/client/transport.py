@@ -19,6 +19,12 @@ AWAY_STATUS = frozenset({502, 503, 504})
 CONNECT_S = 5.0
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
+_CONFLICTS = frozenset(
+    {
+        *("id_taken", "name_taken", "version_changed", "duplicate_workflow_id"),
+        *("project_exists", "project_needed"),
+    }
+)
 _PROBLEM_FIELDS = ("code", "message", "level", "node", "slot", "edge")
 
 
@@ -33,6 +39,24 @@ class GatewayRefused(InnkeeperError):
     """The gateway answered with an error. `code` is the gateway's; `details["status"]` the HTTP status, if any."""
 
     code = "gateway_refused"
+
+
+class PreconditionRequired(GatewayRefused):
+    """A stored workflow is changed only with the ETag of the version that was read."""
+
+    code = "precondition_required"
+
+
+class VersionMismatch(GatewayRefused):
+    """Somebody saved meanwhile. `details["current"]` is the newest version, `details["yours"]` the one of the ETag."""
+
+    code = "version_mismatch"
+
+
+class LibraryConflict(GatewayRefused):
+    """An id or a name is taken, or it cannot be told which workflow is meant; `code` is the gateway's."""
+
+    code = "conflict"
 
 
 class InvalidAddress(InnkeeperError):
@@ -84,6 +108,10 @@ class Transport:
         )
 
     async def call(self, method: str, path: str, **arguments: Any) -> Any:
+        """What the gateway answers to a request. Raises its refusal."""
+        return content_of(await self.answer(method, path, **arguments))
+
+    async def answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """One request, repeated while the gateway or its engine is away; all our requests may be repeated."""
         deadline, waits = time.monotonic() + self.patience_s, pauses()
         while True:
@@ -94,7 +122,7 @@ class Transport:
                     raise self.away() from error
             else:
                 if response.status_code not in AWAY_STATUS or time.monotonic() > deadline:
-                    return content_of(response)
+                    return response
             await asyncio.sleep(next(waits))
 
     def away(self) -> GatewayAway:
@@ -155,7 +183,15 @@ def refusal_of(body: Mapping[str, Any], status: int | None = None) -> InnkeeperE
         return RunNotFound(message)
     if code == RunNotActive.code:
         return RunNotActive(message)
-    return GatewayRefused(message, code=str(code), details={"status": status} if status else None)
+    more = details if code == VersionMismatch.code and isinstance(details, Mapping) else {}
+    told = {**more, **({"status": status} if status else {})}
+    return _kind_of_refusal(str(code))(message, code=str(code), details=told)
+
+
+def _kind_of_refusal(code: str) -> type[GatewayRefused]:
+    if code in _CONFLICTS:
+        return LibraryConflict
+    return {kind.code: kind for kind in (PreconditionRequired, VersionMismatch)}.get(code, GatewayRefused)
 
 
 def warnings_of(answer: Mapping[str, Any]) -> list[Problem]:

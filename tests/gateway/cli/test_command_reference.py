@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from innkeeper.gateway.cli.command_reference import command_page, commands, examples_of, words_of
+from innkeeper.gateway.cli.command_reference import command_page, commands, examples_of, typed, words_of
 from innkeeper.gateway.cli.commands import GROUPS, app
 from tests.docs.pages import DOCS
 
@@ -27,9 +27,7 @@ def test_every_command_has_a_section() -> None:
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_example_is_understood(example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    name, *arguments = words_of(example)
-    group = get_command(app)
-    command = group.commands[name]  # type: ignore[attr-defined]
+    name, command, arguments = typed(words_of(example))
     with command.make_context(name, arguments) as context:
         assert set(context.params) == {item.name for item in command.params}
 
