@@ -183,6 +183,16 @@ async def test_id_that_is_only_in_other_projects_is_told_as_such(http: httpx.Asy
     assert "neither the project 'cellar' nor 'default' has a workflow 'stowed'" in answer.json()["error"]
 
 
+async def test_etag_whose_quotes_the_shell_took_is_told_as_such(http: httpx.AsyncClient) -> None:
+    tag = await saved(http, greeter("quoted", "x"))
+    said = []
+    for sent in (tag.strip('"'), tag.replace(".1", ".9")):
+        answer = await http.put("/api/workflows/quoted", json=greeter("quoted", "y"), headers={"If-Match": sent})
+        assert answer.status_code == 412
+        said.append(answer.json()["error"])
+    assert ["with its quotes" in text for text in said] == [True, False]
+
+
 @pytest.mark.parametrize("identity", ["a/b", "/", ".", ".."])
 async def test_id_that_no_address_can_hold_is_refused(http: httpx.AsyncClient, identity: str) -> None:
     for path in ("/api/workflows", "/api/projects/default/workflows"):
