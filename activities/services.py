@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_token
-from innkeeper.nodes.node import Blobs, SecretRef, Services
+from innkeeper.nodes.node import Blobs, SecretRef, Services, require_secret
 from innkeeper.nodes.process.logging import mask_in_log
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
@@ -35,7 +35,8 @@ class RunSecrets:
         self._user = user
         self.revealed: set[str] = set()
 
-    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
+    async def reveal(self, ref: SecretRef | None, host: str | None = None) -> str:
+        ref = require_secret(ref)
         source = self._channels if self._channels and self._channels.is_key(ref) else self._inner
         value = await source.reveal(ref, host)
         if value not in self.revealed:

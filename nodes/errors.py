@@ -51,7 +51,8 @@ class InvalidWorkflow(InnkeeperError):
     def __init__(self, problems: Sequence[Problem], message: str | None = None) -> None:
         self.problems = tuple(problems)
         errors = [problem for problem in self.problems if problem.level == "error"]
-        super().__init__(message or f"the workflow has {len(errors)} problem(s); first: {errors[0].message}")
+        count = f"the workflow has {len(errors)} problems; first: " if len(errors) > 1 else ""
+        super().__init__(message or f"{count}{errors[0].message}")
 
 
 class NodeError(InnkeeperError):

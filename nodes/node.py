@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import whole_text
 
 ChunkType = Literal["text_chunk", "tool_call_chunk", "finish_reason_chunk", "usage_chunk", "error_chunk", "custom"]
@@ -52,11 +53,23 @@ class SecretRef:
         return {"$secret": self.id}
 
 
+def require_secret(ref: SecretRef | None) -> SecretRef:
+    """The reference. Raises NodeInputError for None, which an input or a setting holds that nobody has set."""
+    if ref is None:
+        raise NodeInputError("there is no secret to reveal: the input or the setting that names it is not set")
+    return ref
+
+
 class Secrets(Protocol):
     """Secrets, as one node run sees them (bound to its user)."""
 
-    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
-        """The plain value, for a request to `host`. Raises ResourceError when unknown, foreign or not for that host."""
+    async def reveal(self, ref: SecretRef | None, host: str | None = None) -> str:
+        """The plain value, for a request to `host`.
+
+        Raises:
+            NodeInputError: There is none: the input or setting is not set.
+            ResourceError: Unknown, foreign, or not for that host.
+        """
 
     def from_environment(self, name: str) -> SecretRef | None:
         """A reference to an environment value of the operator; None when it is not set or not offered to nodes."""

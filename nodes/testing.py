@@ -35,6 +35,7 @@ from innkeeper.nodes.node import (
     Route,
     SecretRef,
     Services,
+    require_secret,
 )
 from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.services.function_call import call_function, error_of_call, from_json, to_json
@@ -55,7 +56,8 @@ class MemorySecrets:
         self._values[ref.id] = value
         return ref
 
-    async def reveal(self, ref: SecretRef, host: str | None = None) -> str:
+    async def reveal(self, ref: SecretRef | None, host: str | None = None) -> str:
+        ref = require_secret(ref)
         if ref.id not in self._values:
             raise ResourceError(f"secret {ref.id!r} is unknown")
         self.revealed.append((ref.id, host))

@@ -55,10 +55,12 @@ async def mismatch(container: Container, row: StoredRow, sent: str) -> VersionMi
     is_of_this = match is not None and int(match[1]) == row.number
     yours = await _told(container, row, int(match[2])) if match is not None and is_of_this else None
     current = await _told(container, row, row.version)
-    seen = f"version {yours['version']}" if yours else "another one"
+    seen = f"you saw version {yours['version']}" if yours else "you saw another one"
+    advice = "read it again and repeat your change"
+    if not sent.removeprefix("W/").startswith(('"', ANY_VERSION)):  # shells take quotes away
+        seen, advice = "If-Match is no ETag", "send the one that GET gave, with its quotes"
     return VersionMismatch(
-        f"the workflow {row.id!r} has version {row.version} by now, you saw {seen}: "
-        "read it again and repeat your change",
+        f"the workflow {row.id!r} has version {row.version} by now, {seen}: {advice}",
         details={"yours": yours, "current": current},
     )
 

@@ -16,7 +16,7 @@ from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
-from innkeeper.gateway.library.documents import JsonObject, with_kept_fields
+from innkeeper.gateway.library.documents import JsonObject, check_new_id, with_kept_fields
 from innkeeper.gateway.library.library import Conflict, Saved
 from innkeeper.gateway.library.lookup import StoredRow, WorkflowDamaged
 from innkeeper.gateway.library.projects import StoredProject
@@ -137,6 +137,7 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
 async def create_project_workflow(project_id: ProjectId, request: Request) -> Response:
     container = container_of(request)
     body = _named(await read_body(await request.body()))
+    check_new_id(body)
     project = await _project(request, project_id)
     saved = await container.library.create(body, project.user_id, project.id)
     return await _document(container, saved, 201)

@@ -82,6 +82,13 @@ def checked_document(body: JsonObject) -> JsonObject:
     return body
 
 
+def check_new_id(body: JsonObject) -> None:
+    """Raises BadRequest for an id that no path can hold: the workflow could be stored, and never be asked for."""
+    workflow_id = body.get("id")
+    if isinstance(workflow_id, str) and ("/" in workflow_id or workflow_id in (".", "..")):
+        raise BadRequest("'id' of a workflow is a part of its address: it has no '/' and is not '.' or '..'")
+
+
 def glance(document: Mapping[str, Any], otherwise: str) -> Glance:
     """What lists show. `otherwise`: its name, if it has none."""
     return Glance(

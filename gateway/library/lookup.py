@@ -73,7 +73,13 @@ class WorkflowLookup:
             raise AmbiguousWorkflow(self.duplicates[workflow_id])
         if DEFAULT_PROJECT in found:
             return found[DEFAULT_PROJECT]
-        if project is not None or not found:
+        if found and project is not None:
+            raise NotFound(
+                f"neither the project {shown(project)} nor {shown(DEFAULT_PROJECT)} has a workflow "
+                f"{shown(workflow_id)}; GET /api/projects and GET /api/workflows list what there is",
+                code="workflow_not_found",
+            )
+        if not found:
             raise NotFound(
                 f"no stored workflow has the id {shown(workflow_id)}; GET /api/workflows lists them",
                 code="workflow_not_found",

@@ -193,4 +193,4 @@ def _where(error: Exception) -> str:
 
 def _explain(error: ValidationError) -> str:
     found = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)]
-    return f"{MANIFEST}: {'; '.join(found)}"
+    return "; ".join(found)

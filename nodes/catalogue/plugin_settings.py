@@ -68,7 +68,7 @@ def settings_of(manifest: PluginManifest, given: Mapping[str, JsonValue]) -> tup
                 settings[key] = ref
         elif (allowed := _not_allowed(options[key], value)) is not None:
             # Never the value itself: somebody may have put a key there.
-            problems.append(f"setting {key!r} is {kind_of(value)} that is not allowed; allowed is {allowed}")
+            problems.append(f"setting {key!r} is {kind_of(value)}; allowed is {allowed}")
         else:
             settings[key] = value
     return settings, problems

@@ -9,9 +9,9 @@ import pytest
 
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import SettingsError, WorkerSettings
-from innkeeper.nodes.errors import InnkeeperError, RequestRefused
+from innkeeper.nodes.errors import InnkeeperError, NodeInputError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, HttpRequest
-from innkeeper.nodes.testing import MemoryBlobs
+from innkeeper.nodes.testing import MemoryBlobs, MemorySecrets
 
 NOBODY_THERE = "http://127.0.0.1:9"
 
@@ -82,4 +82,14 @@ async def test_the_demo_model_is_reached_wherever_the_gateway_listens(tmp_path: 
         assert caught.value.code == code
     with pytest.raises(RequestRefused):
         await services.http.request(HttpRequest("GET", f"{NOBODY_THERE}/demo/v1/models"))
+    await make.aclose()
+
+
+async def test_a_secret_that_nobody_set_is_told_as_such_and_not_tried_again(tmp_path: Path) -> None:
+    make = ServicesForRuns(WorkerSettings.load({}, data_dir=tmp_path), MemoryBlobs(), {})
+    services, _ = make("somebody")
+    for secrets in (services.secrets, MemorySecrets()):
+        with pytest.raises(NodeInputError, match="is not set") as caught:
+            await secrets.reveal(None, "example.org")
+        assert not caught.value.retryable
     await make.aclose()

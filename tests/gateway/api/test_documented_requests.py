@@ -123,6 +123,21 @@ async def test_submitting_gives_ids_and_a_repeated_key_the_same_run(stack: Stack
     assert again["promptId"] == ended["promptId"]
 
 
+async def test_storing_publishing_comparing_and_taking_out_of_the_bin(
+    temporal: Client, tmp_path: Path, folder: Path
+) -> None:
+    stack = Stack(temporal, tmp_path / "data")
+    async with stack.gateway():
+        stored, _, _, changed, published, diff, deleted, back = await answers(stack, folder, "Stored workflows")
+    stack.close()
+    assert [json.loads(text)["version"] for text in (stored, changed, published, back)] == [1, 2, 2, 2]
+    assert json.loads(back)["published"] == 1
+    assert json.loads(diff)["nodes"]["changed"][0]["changes"] == {
+        "inputValues.template": {"from": "Hello {{ input }}!", "to": "Welcome {{ input }}!"}
+    }
+    assert deleted == ""
+
+
 async def test_following_and_fetching_outputs(stack: Stack, folder: Path, http: httpx.AsyncClient) -> None:
     run = (await finished(http, {"workflowId": "greeting"}))["promptId"]
     status, events = await answers(stack, folder, "Follow", run)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.gateway.api.test_control import until
 from tests.gateway.conftest import Stack
@@ -172,6 +173,32 @@ async def test_one_id_in_several_projects_means_the_one_of_the_run_s_project(htt
     assert (await http.post("/api/prompt", json={**ask, "projectId": None})).json()["outputs"] == {"line": "south"}
     assert (await http.post("/api/workflows/here/restore", params={"project": "north"})).status_code == 200
     assert "north" in [project["id"] for project in (await http.get("/api/projects")).json()]
+
+
+async def test_id_that_is_only_in_other_projects_is_told_as_such(http: httpx.AsyncClient) -> None:
+    assert (await http.post("/api/projects", json={"name": "attic"})).status_code == 201
+    await saved(http, greeter("stowed", "x"), project="attic")
+    answer = await http.post("/api/prompt", json={"workflowId": "stowed", "projectId": "cellar"})
+    assert (answer.status_code, answer.json()["code"]) == (404, "workflow_not_found")
+    assert "neither the project 'cellar' nor 'default' has a workflow 'stowed'" in answer.json()["error"]
+
+
+async def test_etag_whose_quotes_the_shell_took_is_told_as_such(http: httpx.AsyncClient) -> None:
+    tag = await saved(http, greeter("quoted", "x"))
+    said = []
+    for sent in (tag.strip('"'), tag.replace(".1", ".9")):
+        answer = await http.put("/api/workflows/quoted", json=greeter("quoted", "y"), headers={"If-Match": sent})
+        assert answer.status_code == 412
+        said.append(answer.json()["error"])
+    assert ["with its quotes" in text for text in said] == [True, False]
+
+
+@pytest.mark.parametrize("identity", ["a/b", "/", ".", ".."])
+async def test_id_that_no_address_can_hold_is_refused(http: httpx.AsyncClient, identity: str) -> None:
+    for path in ("/api/workflows", "/api/projects/default/workflows"):
+        answer = await http.post(path, json={**greeter(identity, "x"), "name": f"named {identity}"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), answer.text
+        assert "'id' of a workflow" in answer.json()["error"]
 
 
 # --- recorded documents ---------------------------------------------------------------------------------------------

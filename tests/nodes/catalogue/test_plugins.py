@@ -109,6 +109,7 @@ def test_bad_manifest_is_told(tmp_path: Path, manifest: str, said: str) -> None:
     catalogue, statuses = load(tmp_path)
     assert (statuses["p"].file, statuses["p"].is_loaded) == ("plugin.yaml", False)
     assert said in str(statuses["p"].reason)
+    assert not str(statuses["p"].reason).startswith("plugin.yaml: ")  # who shows it puts the file in front
     assert statuses["z"].is_loaded
     assert catalogue.get_node("p:Ball") is None
 
