@@ -99,7 +99,7 @@ class Admission:
         """Every problem of a document that is to be stored (`library.DocumentChecker`)."""
         reader = self._workflows.reader(user, project, beside=beside)
         try:
-            raw = {key: value for key, value in document.items() if key not in ENVELOPE}
+            raw = _with_optional_inputs({key: value for key, value in document.items() if key not in ENVELOPE})
             return (await asyncio.to_thread(self._compile, raw, {}, reader, _name_of_secret)).warnings
         except InvalidWorkflow as error:
             return error.problems
@@ -230,6 +230,18 @@ class Admission:
 def _name_of_secret(value: str) -> str:
     """As long as a stored one's, and of nothing that is stored."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _with_optional_inputs(raw: JsonObject) -> JsonObject:
+    """A stored workflow that asks for inputs is sound: whoever runs it gives them."""
+    slots = raw.get("interfaceInputs")
+    if not isinstance(slots, dict):
+        return raw
+    asked = {key for key, slot in slots.items() if isinstance(slot, dict) and slot.get("required") is True}
+    return {
+        **raw,
+        "interfaceInputs": {key: {**slot, "required": False} if key in asked else slot for key, slot in slots.items()},
+    }
 
 
 def _project_of(body: JsonObject) -> str | None:
