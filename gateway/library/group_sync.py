@@ -18,12 +18,12 @@ from innkeeper.gateway.library.group_watch import (
     recorded,
     write_records,
 )
-from innkeeper.gateway.library.library import Conflict, DocumentChecker, Library
+from innkeeper.gateway.library.library import Conflict, DocumentChecker, Library, Saved
 from innkeeper.gateway.library.lookup import WorkflowDamaged, WorkflowLookup
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.gateway.store.runs import json_of
 from innkeeper.gateway.store.workflows import Change, WorkflowStore
-from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.errors import InnkeeperError, Problem
 from innkeeper.workflows.compiler.resolve import Catalogue
 from innkeeper.workflows.document.model import load_json
 
@@ -135,16 +135,19 @@ class GroupSync:
         # A save says of the newest version whether it compiles, not of the published one.
         if not look.is_news and not (is_itself and row.published not in (None, row.version)):
             return True
+        known: dict[int, Sequence[Problem]] = {}
         if look.changes:
             document, followed = await self._followed(row, look)
             if followed.document is not document:
                 try:
-                    row = await self._save(row, look, followed)
+                    saved = await self._save(row, look, followed)
                 except Conflict as error:
                     if error.code == "version_changed":
                         return False
                     raise
-        return await self._judge(row, look.records)
+                row = saved.row
+                known[row.version] = saved.problems
+        return await self._judge(row, look.records, known)
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -183,7 +186,7 @@ class GroupSync:
 
     # --- writing --------------------------------------------------------------------------------------------------
 
-    async def _save(self, row: WorkflowRow, look: _Look, followed: Followed) -> WorkflowRow:
+    async def _save(self, row: WorkflowRow, look: _Look, followed: Followed) -> Saved:
         saved = await self._library.save(
             row,
             followed.document,
@@ -199,23 +202,31 @@ class GroupSync:
             len(followed.losses),
             extra={"event": "groups_followed"},
         )
-        return saved.row
+        return saved
 
-    async def _judge(self, row: WorkflowRow, records: Mapping[str, Record | None]) -> bool:
-        """Say anew whether it compiles, and note the interfaces. False: somebody else saved it meanwhile."""
-        reason = await self._reason(row)
+    async def _judge(
+        self, row: WorkflowRow, records: Mapping[str, Record | None], known: Mapping[int, Sequence[Problem]]
+    ) -> bool:
+        """Say anew whether it compiles, and note the interfaces. False: somebody else saved it meanwhile.
+
+        Args:
+            known: Problems by version, as far as they have just been looked for.
+        """
+        reason = await self._reason(row, known)
         values = {"valid": reason is None, "reason": reason, "groups": write_records(records)}
         if all(getattr(row, name) == value for name, value in values.items()):
             return True
         return await self._store.change(Change(row.number, row.version, values))
 
-    async def _reason(self, row: WorkflowRow) -> str | None:
+    async def _reason(self, row: WorkflowRow, known: Mapping[int, Sequence[Problem]]) -> str | None:
         """Why the newest version, or the published one, does not compile; None when both do."""
         for version in dict.fromkeys((row.version, row.published)):
             if version is None:
                 continue
-            document = await self._document(row, version)
-            problems = await self._checker.problems_of(document, row.user_id, row.project_id)
+            problems = known.get(version)
+            if problems is None:
+                document = await self._document(row, version)
+                problems = await self._checker.problems_of(document, row.user_id, row.project_id)
             wrong = next((problem for problem in problems if problem.level == "error"), None)
             if wrong is not None:
                 return f"version {version}: {wrong.message}"[:MAX_REASON_CHARS]

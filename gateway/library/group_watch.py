@@ -11,7 +11,7 @@ import orjson
 
 from innkeeper.gateway.library.documents import JsonObject
 from innkeeper.gateway.library.group_update import Interface, slot_to_json
-from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowLookup, WorkflowReader
+from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowLookup, WorkflowReader, run_reading
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.gateway.store.runs import json_of
 from innkeeper.gateway.store.workflows import WorkflowStore
@@ -52,7 +52,7 @@ class GroupInterfaces:
         if not wanted:
             return {}
         reader = self._lookup.reader(user, project, beside=beside)
-        return await asyncio.to_thread(self._read, wanted, reader)
+        return await run_reading(self._read, wanted, reader)
 
     def _read(self, ids: Sequence[str], reader: WorkflowReader) -> dict[str, Interface | None]:
         load = AdaptedWorkflows(self._catalogue, reader.load)

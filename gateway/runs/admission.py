@@ -13,7 +13,7 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.library.documents import MAX_ID_CHARS
-from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader
+from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader, run_reading
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
@@ -100,7 +100,7 @@ class Admission:
         reader = self._workflows.reader(user, project, beside=beside)
         try:
             raw = _with_optional_inputs({key: value for key, value in document.items() if key not in ENVELOPE})
-            return (await asyncio.to_thread(self._compile, raw, {}, reader, _name_of_secret)).warnings
+            return (await run_reading(self._compile, raw, {}, reader, _name_of_secret)).warnings
         except InvalidWorkflow as error:
             return error.problems
 
@@ -124,7 +124,7 @@ class Admission:
         _check_own_version(body)
         raw = {key: value for key, value in body.items() if key not in ENVELOPE}
         reader = self._workflows.reader(user, project, fresh=True)
-        return await asyncio.to_thread(self._compile, raw, inputs, reader, secret_id)
+        return await run_reading(self._compile, raw, inputs, reader, secret_id)
 
     async def _compile_stored(
         self, row: WorkflowRow, which: Which, inputs: Mapping[str, Any], secret_id: Callable[[str], str]
@@ -140,7 +140,7 @@ class Admission:
         stored = await self._workflows.version(row, which)
         reader = self._workflows.reader(row.user_id, row.project_id, fresh=True)
         document = await asyncio.to_thread(load_json, stored.data)
-        checked = await asyncio.to_thread(self._compile, document, inputs, reader, secret_id)
+        checked = await run_reading(self._compile, document, inputs, reader, secret_id)
         return replace(checked, source=replace(checked.source, version=stored.version.version))
 
     async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
