@@ -278,6 +278,27 @@ async def test_nobody_s_save_is_lost_beside_the_group_s(alone: httpx.AsyncClient
     assert (await listed(alone, "u"))["valid"]
 
 
+async def test_who_saves_before_it_has_followed_is_brought_up_all_the_same(
+    alone: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An editor that was open saves what it has: with the group as it was."""
+    await made(alone, group("g", "a", "b"))
+    await made(alone, user("u", "g"))
+    await settled(alone)
+    follow, gate = group_sync.GroupSync._follow, asyncio.Event()
+
+    async def follow_later(self: group_sync.GroupSync, number: int) -> None:
+        await gate.wait()
+        await follow(self, number)
+
+    monkeypatch.setattr(group_sync.GroupSync, "_follow", follow_later)
+    await put(alone, group("g", "b"))
+    await put(alone, user("u", "g", description="mine"))
+    gate.set()
+    await until_listed(alone, "u", version=3, valid=True, description="mine")
+    assert (await alone.get("/api/workflows/u")).json()["nodes"][1]["inputValues"] == {}
+
+
 async def test_what_a_crash_leaves_undone_is_done_at_the_next_start(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
