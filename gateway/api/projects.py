@@ -200,14 +200,14 @@ def _named(body: JsonObject) -> JsonObject:
     return body
 
 
-async def _saved(container: Container, saved: Saved, status: int = 200) -> Response:
-    # Who follows is told in a header: the schema of ComfyTavern's editor allows no further field.
-    return await _document(container, saved.row, status, {UPDATES: str(saved.updates.count)})
-
-
 async def _document(
     container: Container, row: StoredRow, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
     document = orjson.loads((await container.lookup.version(row, row.version)).data)
     return json_response(document_to_json(document, row), status, {"ETag": etag(row), **(headers or {})})
+
+
+async def _saved(container: Container, saved: Saved, status: int = 200) -> Response:
+    # Who follows is told in a header: the schema of ComfyTavern's editor allows no further field.
+    return await _document(container, saved.row, status, {UPDATES: str(saved.updates.count)})

@@ -133,6 +133,7 @@ class Library:
         document = with_id(checked_document(body), row.id)
         made = await self._version(document, row.user_id, row.project_id, author or row.user_id, note, beside)
         version, problems, seen = made
+        values = {**seen, **(columns or {})}
         current = await self._store.version(row.number, row.version)
         if current is not None and current.hash == version.hash:
             if columns and not await self._store.change(Change(row.number, row.version, columns)):
@@ -140,26 +141,11 @@ class Library:
             return Saved(row, False, problems)
         references = orjson.loads(seen["references"])
         groups = await self._groups.record(references, row.user_id, row.project_id, known=row.groups, beside=beside)
-        values = {**seen, "groups": groups, **(columns or {})}
+        values = {"groups": groups, **values}
         saved = await self._store.save(Saving(row.number, row.version, values, version, unique_name))
         if isinstance(saved, Taken):
             raise _taken(saved, row.id, str(values["name"]), row.project_id)
         return Saved(saved, True, problems, await self._told(saved))
-
-    def saves_together(self) -> contextlib.AbstractContextManager[None]:
-        """While many workflows are saved that run each other: none follows its groups before all are there."""
-        return self._groups.hold()
-
-    async def _told(self, row: WorkflowRow) -> Updates:
-        """Who follows a save. They are looked for before they are told, or they might have done it already."""
-        try:
-            return await self._groups.updates(row)
-        except Exception:
-            # It is saved, whatever else cannot be told.
-            logger.exception("cannot tell who follows the workflow %r", row.id, extra={"event": "groups"})
-            return Updates()
-        finally:
-            self._groups.note(row)
 
     async def _version(
         self,
@@ -176,6 +162,21 @@ class Library:
         packed = await pack(encode_json(document).data)
         version = NewVersion(content_hash(document), packed, author, note, told, is_valid(problems))
         return version, problems, glance(document, document["id"]).columns()
+
+    def saves_together(self) -> contextlib.AbstractContextManager[None]:
+        """While many workflows are saved that run each other: none follows its groups before all are there."""
+        return self._groups.hold()
+
+    async def _told(self, row: WorkflowRow) -> Updates:
+        """Who follows a save. They are looked for before they are told, or they might have done it already."""
+        try:
+            return await self._groups.updates(row)
+        except Exception:
+            # It is saved, whatever else cannot be told.
+            logger.exception("cannot tell who follows the workflow %r", row.id, extra={"event": "groups"})
+            return Updates()
+        finally:
+            self._groups.note(row)
 
     # --- publishing -----------------------------------------------------------------------------------------------
 

@@ -112,7 +112,7 @@ def _inputs_of(definition: NodeDefinition, config: Mapping[str, Any], runs: Work
     if definition.runs_workflow == "group":
         return {key: slot.to_group_input() for key, slot in slots.items()}
     if definition.runs_workflow == "each":
-        own = ("items", "index", config.get("itemKey"))  # no set: a draft has any value there
+        own = ("items", "index", config.get("itemKey"))
         inputs = {key: slot.to_group_input() for key, slot in slots.items() if key not in own}
         return {key: replace(slot, is_stream=False) for key, slot in inputs.items()}
     return {}
