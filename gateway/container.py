@@ -21,6 +21,8 @@ from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.library.file_import import FileImport
+from innkeeper.gateway.library.group_sync import GroupSync, LibraryParts
+from innkeeper.gateway.library.group_watch import GroupInterfaces, GroupWatch
 from innkeeper.gateway.library.library import Library
 from innkeeper.gateway.library.lookup import WorkflowLookup
 from innkeeper.gateway.library.projects import Projects
@@ -203,7 +205,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     stack.push_async_callback(writer.stop)
     lookup = WorkflowLookup(data.workflows)
     admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
-    library = Library(data.workflows, lookup, admission)
+    interfaces = GroupInterfaces(catalogue, lookup)
+    watch = GroupWatch(data.workflows, interfaces)
+    library = Library(data.workflows, lookup, admission, watch)
+    group_sync = GroupSync(LibraryParts(library, lookup, data.workflows, admission, catalogue), watch, interfaces)
+    stack.push_async_callback(_stop, run_critical(group_sync.keep_following(), "group-sync"))
     files = FileImport(WorkflowFiles.of(data.root), library, data.workflows, lookup, user=settings.user)
     lookup.refresh = files.take_in
     stack.push_async_callback(_stop, asyncio.create_task(files.first_look(), name="file-import"))

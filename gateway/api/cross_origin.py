@@ -20,7 +20,15 @@ REQUEST_HEADERS = (
     "Range",
 )
 """Request headers that the routes read and that a page may not set without asking."""
-EXPOSED_HEADERS = ("Accept-Ranges", "Allow", "Content-Disposition", "Content-Range", "ETag", "Link")
+EXPOSED_HEADERS = (
+    "Accept-Ranges",
+    "Allow",
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Innkeeper-Updates",
+    "Link",
+)
 """Headers of our answers that a page cannot read unless they are named."""
 PREFLIGHT_S = 600
 """How long a browser may remember the answer to a preflight."""

@@ -3,6 +3,7 @@ stay."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import orjson
@@ -31,7 +32,9 @@ ProjectId = Annotated[str, Path(max_length=200, description="The project's `id`.
 WorkflowId = Annotated[str, Path(max_length=200, description="The workflow's `id`.")]
 NO_PROJECT = {400: "bad_request", 404: "project_not_found"}
 NO_WORKFLOW = {400: "bad_request", 404: "project_not_found workflow_not_found"}
+UPDATES = "Innkeeper-Updates"
 VERSIONED = {"ETag": "Version of the workflow, for `If-Match`."}
+SAVED = {**VERSIONED, UPDATES: "Number of workflows that are brought up to its new interface, in the background."}
 IF_MATCH = request_headers({"If-Match": "The ETag that was read: the change is made only on that version."})
 
 
@@ -122,7 +125,7 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
     "/{project_id}/workflows",
     summary="Store a new workflow in a project",
     status_code=201,
-    responses=answer("The workflow as it is stored.", Workflow, status=201, headers=VERSIONED)
+    responses=answer("The workflow as it is stored.", Workflow, status=201, headers=SAVED)
     | errors(
         {
             **NO_PROJECT,
@@ -140,7 +143,7 @@ async def create_project_workflow(project_id: ProjectId, request: Request) -> Re
     check_new_id(body)
     project = await _project(request, project_id)
     saved = await container.library.create(body, project.user_id, project.id)
-    return await _document(container, saved, 201)
+    return await _saved(container, saved, 201)
 
 
 @router.get(
@@ -150,13 +153,13 @@ async def create_project_workflow(project_id: ProjectId, request: Request) -> Re
 )
 async def get_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, request: Request) -> Response:
     row = await _workflow(request, project_id, workflow_id)
-    return await _document(container_of(request), Saved(row, is_new=False, problems=()))
+    return await _document(container_of(request), row)
 
 
 @router.put(
     "/{project_id}/workflows/{workflow_id}",
     summary="Store a new version of a workflow; fields that its editor does not know are kept",
-    responses=answer("The workflow as it is stored.", Workflow, headers=VERSIONED)
+    responses=answer("The workflow as it is stored.", Workflow, headers=SAVED)
     | errors(
         {
             **NO_WORKFLOW,
@@ -184,7 +187,7 @@ async def put_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
                 raise
             last = error
             continue
-        return await _document(container, saved)
+        return await _saved(container, saved)
     raise await changed_meanwhile(request, container, row, last)
 
 
@@ -231,8 +234,14 @@ def _named(body: JsonObject) -> JsonObject:
     return body
 
 
-async def _document(container: Container, saved: Saved, status: int = 200) -> Response:
+async def _document(
+    container: Container, row: StoredRow, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
     """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
-    row = saved.row
     document = orjson.loads((await container.lookup.version(row, row.version)).data)
-    return json_response(document_to_json(document, row), status, {"ETag": etag(row)})
+    return json_response(document_to_json(document, row), status, {"ETag": etag(row), **(headers or {})})
+
+
+async def _saved(container: Container, saved: Saved, status: int = 200) -> Response:
+    # Who follows is told in a header: the schema of ComfyTavern's editor allows no further field.
+    return await _document(container, saved.row, status, {UPDATES: str(saved.updates.count)})

@@ -310,6 +310,8 @@ async def _saved(container: Container, saved: Saved, status: int = 200) -> Respo
         **workflow_to_json(saved.row),
         "isNewVersion": saved.is_new,
         "problems": [problem.to_json() for problem in saved.problems],
+        "updates": [{"id": row.id, "projectId": row.project_id, "name": row.name} for row in saved.updates.first],
+        "updateCount": saved.updates.count,
     }
     return json_response(told, status, {"ETag": etag(saved.row)})
 

@@ -61,9 +61,10 @@ class FileImport:
         data = await asyncio.to_thread(lambda: {file: content for file in files if (content := _read(file))})
         # Groups among them are found wherever they stand in the order.
         beside = {file.id: content for file, content in data.items()}
-        for start in range(0, len(data), AT_ONCE):
-            some = list(data)[start : start + AT_ONCE]
-            await asyncio.gather(*(self._take_one(file, data[file], beside) for file in some))
+        with self._library.saves_together():
+            for start in range(0, len(data), AT_ONCE):
+                some = list(data)[start : start + AT_ONCE]
+                await asyncio.gather(*(self._take_one(file, data[file], beside) for file in some))
 
     async def _take_one(self, file: StoredFile, data: bytes, beside: dict[str, bytes]) -> None:
         try:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import orjson
 
 from innkeeper.gateway.errors import NotFound, shown
 from innkeeper.gateway.library.documents import JsonObject, checked_document, content_hash, glance, with_id
+from innkeeper.gateway.library.group_watch import GroupWatch, Updates
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowDamaged, WorkflowLookup
 from innkeeper.gateway.store.models import VersionRow, WorkflowRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.workflows import Change, Creation, NewVersion, Saving, Taken, WorkflowStore, pack
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
 from innkeeper.nodes.json_values import encode_json
+
+logger = logging.getLogger("innkeeper.gateway.library")
 
 BIN_DAYS = 30
 MAX_PROBLEMS = 50
@@ -43,11 +48,17 @@ class DocumentChecker(Protocol):
 
 @dataclass(frozen=True)
 class Saved:
-    """What became of a save. `is_new`: it made a version; identical content makes none."""
+    """What became of a save.
+
+    Attributes:
+        is_new: It made a version; identical content makes none.
+        updates: The workflows that run it as a group and follow its new interface.
+    """
 
     row: WorkflowRow
     is_new: bool
     problems: Sequence[Problem]
+    updates: Updates = field(default_factory=Updates)
 
 
 class Library:
@@ -55,12 +66,16 @@ class Library:
 
     Args:
         lookup: The reading side.
+        groups: Is told of every workflow that changes.
     """
 
-    def __init__(self, store: WorkflowStore, lookup: WorkflowLookup, checker: DocumentChecker) -> None:
+    def __init__(
+        self, store: WorkflowStore, lookup: WorkflowLookup, checker: DocumentChecker, groups: GroupWatch
+    ) -> None:
         self._store = store
         self._lookup = lookup
         self._checker = checker
+        self._groups = groups
 
     # --- saving ---------------------------------------------------------------------------------------------------
 
@@ -90,11 +105,12 @@ class Library:
         workflow_id = document.get("id") or secrets.token_hex(8)
         document = with_id(document, workflow_id)
         version, problems, seen = await self._version(document, user, project, author or user, note, beside)
-        values = {**seen, **(columns or {})}
+        groups = await self._groups.record(orjson.loads(seen["references"]), user, project, beside=beside)
+        values = {**seen, "groups": groups, **(columns or {})}
         made = await self._store.create(Creation(user, project, workflow_id, values, version, unique_name))
         if isinstance(made, Taken):
             raise _taken(made, workflow_id, str(values["name"]), project)
-        return Saved(made, True, problems)
+        return Saved(made, True, problems, await self._told(made))
 
     async def save(
         self,
@@ -122,10 +138,13 @@ class Library:
             if columns and not await self._store.change(Change(row.number, row.version, columns)):
                 raise _taken(Taken("version"), row.id, row.name, row.project_id)
             return Saved(row, False, problems)
+        references = orjson.loads(seen["references"])
+        groups = await self._groups.record(references, row.user_id, row.project_id, known=row.groups, beside=beside)
+        values = {"groups": groups, **values}
         saved = await self._store.save(Saving(row.number, row.version, values, version, unique_name))
         if isinstance(saved, Taken):
             raise _taken(saved, row.id, str(values["name"]), row.project_id)
-        return Saved(saved, True, problems)
+        return Saved(saved, True, problems, await self._told(saved))
 
     async def _is_stored(self, row: WorkflowRow, new: NewVersion) -> bool:
         """Is the newest version the same? One that cannot be read any more is stored again as a next one."""
@@ -154,6 +173,21 @@ class Library:
         version = NewVersion(content_hash(document), packed, author, note, told, is_valid(problems))
         return version, problems, glance(document, document["id"]).columns()
 
+    def saves_together(self) -> contextlib.AbstractContextManager[None]:
+        """While many workflows are saved that run each other: none follows its groups before all are there."""
+        return self._groups.hold()
+
+    async def _told(self, row: WorkflowRow) -> Updates:
+        """Who follows a save. They are looked for before they are told, or they might have done it already."""
+        try:
+            return await self._groups.updates(row)
+        except Exception:
+            # It is saved, whatever else cannot be told.
+            logger.exception("cannot tell who follows the workflow %r", row.id, extra={"event": "groups"})
+            return Updates()
+        finally:
+            self._groups.note(row)
+
     # --- publishing -----------------------------------------------------------------------------------------------
 
     async def publish(self, row: WorkflowRow, number: int | None) -> WorkflowRow:
@@ -178,6 +212,7 @@ class Library:
         if not await self._store.change(Change(row.number, row.version, {"published": version})):
             raise _taken(Taken("version"), row.id, row.name, row.project_id)
         row.published = version
+        self._groups.note(row)
         return row
 
     # --- deleting -------------------------------------------------------------------------------------------------
@@ -186,6 +221,7 @@ class Library:
         """To the bin, for `BIN_DAYS`. Raises Conflict: somebody saved meanwhile."""
         if not await self._store.delete(row.number, row.version):
             raise _taken(Taken("version"), row.id, row.name, row.project_id)
+        self._groups.note(row)
 
     async def bin(self, user: str) -> Sequence[WorkflowRow]:
         """What was deleted, the last first."""
@@ -204,6 +240,7 @@ class Library:
         row = await self._store.restore(found[0].number)
         if isinstance(row, Taken):
             raise _taken(row, workflow_id, found[0].name, found[0].project_id)
+        self._groups.note(row)
         return row
 
     async def purge(self) -> int:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Literal, ParamSpec, TypeVar
 
 import orjson
 
@@ -16,9 +19,14 @@ from innkeeper.gateway.store.workflows import LARGE_BYTES, WorkflowStore, unpack
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
 from innkeeper.workflows.document.model import WorkflowDocument, load_json, parse_document
 
+_READERS = ThreadPoolExecutor(8, thread_name_prefix="workflow-reader")
+READ_TIMEOUT_S = 300.0
+"""For one workflow that a thread asks for: it must not wait for a loop that has ended."""
 DEFAULT_PROJECT = "default"
 """Holds what belongs to no project; ids are looked up here when the project of a run has none."""
 MAX_NAMED = 5
+P = ParamSpec("P")
+T = TypeVar("T")
 StoredRow = WorkflowRow
 """A stored workflow, for those who do not know the database."""
 Which = int | Literal["published", "latest"] | None
@@ -144,6 +152,16 @@ class WorkflowLookup:
         return WorkflowReader(self, loop, user=user, project=project, fresh=fresh, beside=beside or {})
 
 
+async def run_reading(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run work that reads with a `WorkflowReader` in a thread.
+
+    Those of `asyncio.to_thread` would not do: the event loop needs some of them to find what the others wait for, and
+    a few submissions at once would leave none.
+    """
+    call = partial(copy_context().run, partial(work, *args, **kwargs))
+    return await asyncio.get_running_loop().run_in_executor(_READERS, call)
+
+
 @dataclass
 class WorkflowReader:
     """Reads stored workflows for one compilation, and remembers which versions it gave.
@@ -162,7 +180,7 @@ class WorkflowReader:
     versions: dict[str, int] = field(default_factory=dict)
 
     def load(self, workflow_id: str) -> WorkflowDocument | None:
-        """A workflow that a node refers to; None when there is none. Blocking: never in the event loop.
+        """A workflow that a node refers to; None when there is none. Blocking: only in a thread of `run_reading`.
 
         Raises:
             InvalidWorkflow: It is no workflow, or it cannot be told which one is meant.
@@ -170,7 +188,7 @@ class WorkflowReader:
         if workflow_id in self.beside:
             return parse_document(load_json(self.beside[workflow_id]))
         try:
-            stored = asyncio.run_coroutine_threadsafe(self._find(workflow_id), self.loop).result()
+            stored = asyncio.run_coroutine_threadsafe(self._find(workflow_id), self.loop).result(READ_TIMEOUT_S)
         except NotFound:
             return None
         except (AmbiguousWorkflow, WorkflowDamaged) as error:

@@ -32,13 +32,14 @@ def workflow_to_json(row: WorkflowRow) -> JsonObject:
         "version": row.version,
         "published": row.published,
         "valid": row.valid,
+        "reason": row.reason,
         "interface": json_of(row.interface),
         "createdAt": iso(row.created_at),
         "updatedAt": iso(row.updated_at),
         "deletedAt": iso(row.deleted_at) if row.deleted_at else None,
         "etag": etag(row),
     }
-    optional = ("description", "deletedAt")
+    optional = ("description", "reason", "deletedAt")
     return {key: value for key, value in told.items() if value is not None or key not in optional}
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.library.documents import MAX_ID_CHARS
-from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader
+from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader, run_reading
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
@@ -100,8 +100,8 @@ class Admission:
         """Every problem of a document that is to be stored (`library.DocumentChecker`)."""
         reader = self._workflows.reader(user, project, beside=beside)
         try:
-            raw = {key: value for key, value in document.items() if key not in ENVELOPE}
-            return (await asyncio.to_thread(self._compile, raw, {}, reader, _name_of_secret)).warnings
+            raw = _with_optional_inputs({key: value for key, value in document.items() if key not in ENVELOPE})
+            return (await run_reading(self._compile, raw, {}, reader, _name_of_secret)).warnings
         except InvalidWorkflow as error:
             return error.problems
 
@@ -112,7 +112,7 @@ class Admission:
             ResourceError: A secret is too long, or cannot be stored.
         """
         reader = self._workflows.reader(user, project)
-        return await asyncio.to_thread(self._seal, document, reader)
+        return await run_reading(self._seal, document, reader)
 
     def _seal(self, document: JsonObject, reader: WorkflowReader) -> JsonObject:
         """Blocking. What the document refers to is stored, or counts as young, before the document is: a collection
@@ -145,7 +145,7 @@ class Admission:
         _check_own_version(body)
         raw = {key: value for key, value in body.items() if key not in ENVELOPE}
         reader = self._workflows.reader(user, project, fresh=True)
-        return await asyncio.to_thread(self._compile, raw, inputs, reader, secret_id)
+        return await run_reading(self._compile, raw, inputs, reader, secret_id)
 
     async def _compile_stored(
         self, row: WorkflowRow, which: Which, inputs: Mapping[str, Any], secret_id: Callable[[str], str]
@@ -161,7 +161,7 @@ class Admission:
         stored = await self._workflows.version(row, which)
         reader = self._workflows.reader(row.user_id, row.project_id, fresh=True)
         document = await asyncio.to_thread(load_json, stored.data)
-        checked = await asyncio.to_thread(self._compile, document, inputs, reader, secret_id)
+        checked = await run_reading(self._compile, document, inputs, reader, secret_id)
         return replace(checked, source=replace(checked.source, version=stored.version.version))
 
     async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
@@ -253,6 +253,18 @@ class Admission:
 def _name_of_secret(value: str) -> str:
     """As long as a stored one's, and of nothing that is stored."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _with_optional_inputs(raw: JsonObject) -> JsonObject:
+    """A stored workflow that asks for inputs is sound: whoever runs it gives them."""
+    slots = raw.get("interfaceInputs")
+    if not isinstance(slots, dict):
+        return raw
+    asked = {key for key, slot in slots.items() if isinstance(slot, dict) and slot.get("required") is True}
+    return {
+        **raw,
+        "interfaceInputs": {key: {**slot, "required": False} if key in asked else slot for key, slot in slots.items()},
+    }
 
 
 def _project_of(body: JsonObject) -> str | None:

@@ -145,8 +145,11 @@ class WorkflowRow(Base):
         tags: JSON list of texts.
         interface: JSON of its inputs and outputs at a glance.
         references: JSON list of the ids of workflows that it runs as groups.
+        groups: JSON object: id of a workflow that it runs, in the newest or the published version, to the interface
+            that it was brought up to; null for one that it has not seen yet.
         version: The newest; 1, 2, ...
-        valid: The newest version compiles.
+        valid: The newest version compiles, and so does the published one, as far as their groups are known.
+        reason: Why it is not valid, where a change of a group is to blame and not the last save.
         published: The version that runs by id take; None: the newest that compiles.
         deleted_at: 0 while it lives; else when it went to the bin.
         file, file_hash: Name and sha256 of the file that it was read from last.
@@ -168,8 +171,10 @@ class WorkflowRow(Base):
     tags: Mapped[str] = mapped_column(Text, default="[]")
     interface: Mapped[str] = mapped_column(Text, default="{}")
     references: Mapped[str] = mapped_column("refers_to", Text, default="[]")
+    groups: Mapped[str | None] = mapped_column(Text)
     version: Mapped[int] = mapped_column(Integer)
     valid: Mapped[bool] = mapped_column(Boolean, default=False)
+    reason: Mapped[str | None] = mapped_column(Text)
     published: Mapped[int | None] = mapped_column(Integer)
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)

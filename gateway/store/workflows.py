@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
+import orjson
+from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
 
@@ -124,6 +125,26 @@ class WorkflowStore:
         if project is not None:
             conditions.append(WorkflowRow.project_id == project)
         return await self._rows(*conditions, order=(func.lower(WorkflowRow.name), WorkflowRow.id))
+
+    async def by_number(self, number: int) -> WorkflowRow | None:
+        """A workflow, also one in the bin."""
+        return next(iter(await self._rows(WorkflowRow.number == number, order=())), None)
+
+    async def users_of(self, user: str, workflow_id: str, project: str | None) -> Sequence[WorkflowRow]:
+        """The live workflows that run a workflow of this id as a group, of one project or of all; by number."""
+        name = orjson.dumps(workflow_id).decode()
+        names_it = [column.contains(name, autoescape=True) for column in (WorkflowRow.references, WorkflowRow.groups)]
+        conditions = [WorkflowRow.user_id == user, _LIVE, or_(*names_it)]
+        if project is not None:
+            conditions.append(WorkflowRow.project_id == project)
+        return await self._rows(*conditions, order=(WorkflowRow.number,))
+
+    async def with_groups(self, after: int, limit: int) -> Sequence[WorkflowRow]:
+        """Some live workflows of any user that run others as groups, above a number."""
+        has_groups = or_(WorkflowRow.references != "[]", func.coalesce(WorkflowRow.groups, "{}") != "{}")
+        query = select(WorkflowRow).where(WorkflowRow.number > after, _LIVE, has_groups)
+        async with self._sessions() as session:
+            return (await session.scalars(query.order_by(WorkflowRow.number).limit(limit))).all()
 
     async def deleted(self, user: str, workflow_id: str | None = None) -> Sequence[WorkflowRow]:
         """The workflows in the bin, the last one first."""
@@ -247,6 +268,7 @@ async def _create_one(connection: AsyncConnection, new: Creation) -> WorkflowRow
     values = {
         **{"user_id": new.user, "project_id": new.project, "id": new.id, "version": 1, "valid": new.version.valid},
         **{"created_at": now, "updated_at": now, "deleted_at": 0, "published": None, "file": None, "file_hash": None},
+        "reason": None,
         **new.values,
     }
     query = insert(_WORKFLOWS).values(**_named(values)).returning(_WORKFLOWS.c.number)
@@ -267,7 +289,7 @@ async def _save_one(connection: AsyncConnection, saving: Saving) -> WorkflowRow 
         return Taken("name")
     now = max(now_ms(), row.updated_at + 1)
     values = {
-        **{"version": saving.replaces + 1, "valid": saving.version.valid, "updated_at": now},
+        **{"version": saving.replaces + 1, "valid": saving.version.valid, "reason": None, "updated_at": now},
         **saving.values,
     }
     if not await _update(connection, saving.number, saving.replaces, values):

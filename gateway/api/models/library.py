@@ -47,7 +47,9 @@ class StoredWorkflow(TypedDict):
     published: VersionNumber | None
     """The one that runs by id take; null: the newest that compiles."""
     valid: bool
-    """The newest version compiled when it was saved."""
+    """The newest version compiles, and so does the published one: when it was saved, and with its groups since."""
+    reason: NotRequired[str]
+    """Why it is not valid, where a change of a group is to blame."""
     interface: InterfaceGlance
     createdAt: Moment
     updatedAt: Moment
@@ -58,6 +60,15 @@ class StoredWorkflow(TypedDict):
 
 
 @with_config(CLOSED)
+class FollowingWorkflow(TypedDict):
+    """A workflow that runs another one as a group and follows its new interface."""
+
+    id: str
+    projectId: str
+    name: str
+
+
+@with_config(CLOSED)
 class SavedWorkflow(StoredWorkflow):
     """The answer to a save."""
 
@@ -65,6 +76,10 @@ class SavedWorkflow(StoredWorkflow):
     """False: the content is what was stored already."""
     problems: list[Problem]
     """Errors keep it from being run and published, not from being stored."""
+    updates: list[FollowingWorkflow]
+    """The first 20 of the workflows that are brought up to its new interface, in the background."""
+    updateCount: Annotated[int, Field(ge=0)]
+    """How many there are."""
 
 
 @with_config(CLOSED)

@@ -483,6 +483,20 @@ async def play_library(http: httpx.AsyncClient) -> None:
     assert [item["id"] for item in await gives(http, 200, "GET", "/api/workflows?deleted=true")] == ["other"]
     await gives(http, 200, "POST", f"{OTHER_URL}/restore")
     await gives(http, 404, "POST", f"{OTHER_URL}/restore")
+    await play_following(http)
+
+
+async def play_following(http: httpx.AsyncClient) -> None:
+    group = {"id": "g", "type": "core:NodeGroup", "configValues": {"referencedWorkflowId": "other"}}
+    user = {"id": "user", "name": "user", "nodes": [group], "edges": []}
+    await gives(http, 201, "POST", "/api/workflows", json=user)
+    inputs = {key: {**slot, "required": True} for key, slot in OTHER["interfaceInputs"].items()}
+    inputs |= {"asked": {"key": "asked", "dataFlowType": "STRING", "required": True}}
+    saved = await gives(http, 200, "PUT", OTHER_URL, json={**OTHER, "interfaceInputs": inputs}, headers=ANY)
+    assert (saved["updateCount"], saved["updates"]) == (1, [{"id": "user", "projectId": "default", "name": "user"}])
+    async with asyncio.timeout(20):
+        while "reason" not in (await gives(http, 200, "PUT", "/api/workflows/user", json=user, headers=ANY)):
+            await asyncio.sleep(0.05)
 
 
 async def play_publishing(http: httpx.AsyncClient) -> None:

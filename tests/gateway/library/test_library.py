@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -149,6 +150,32 @@ async def test_draft_runs_once_the_group_that_it_lacked_is_there(http: httpx.Asy
     await saved(http, greeter("late", "there"))
     ended = (await http.post("/api/prompt", json={"workflowId": "early", "wait": 20})).json()
     assert ended["outputs"]["line"].endswith("+there")
+
+
+async def test_workflow_that_asks_for_inputs_is_valid_and_can_be_published(http: httpx.AsyncClient) -> None:
+    document = {
+        **greeter("asks", "said"),
+        "interfaceInputs": {"who": {"key": "who", "dataFlowType": "STRING", "required": True}},
+    }
+    await saved(http, document)
+    published = await http.post("/api/workflows/asks/publish", headers={"If-Match": "*"})
+    assert (published.status_code, published.json()["valid"]) == (200, True)
+    ask = {"workflowId": "asks", "wait": 20}
+    assert (await http.post("/api/prompt", json=ask)).json()["code"] == "invalid_workflow"
+    ended = (await http.post("/api/prompt", json={**ask, "inputs": {"who": "Ada"}})).json()
+    assert ended["outputs"] == {"line": "said"}
+
+
+async def test_many_who_run_a_large_group_at_once_wait_for_nobody(http: httpx.AsyncClient) -> None:
+    """Each compilation waits for the group in a thread: what reads it needs another one."""
+    words = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(2_000)]
+    await saved(http, greeter("large", " ".join(words)))
+    group = {"id": "g", "type": "core:NodeGroup", "configValues": {"referencedWorkflowId": "large"}}
+    names = [f"many-{number}" for number in range(20)]
+    documents = [{"id": name, "name": name, "nodes": [group], "edges": []} for name in names]
+    asked = [http.post(url, json=document) for document in documents for url in ("/api/workflows", "/api/validate")]
+    answers = await asyncio.gather(*asked)
+    assert all(answer.json()["valid"] for answer in answers)
 
 
 async def test_one_id_in_several_projects_means_the_one_of_the_run_s_project(http: httpx.AsyncClient) -> None:

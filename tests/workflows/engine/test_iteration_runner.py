@@ -528,6 +528,7 @@ async def test_failed_round_fails_the_loop(player: Player, bench: Bench) -> None
 def test_wrong_settings_are_problems_at_submit(bench: Bench) -> None:
     found = [
         problems(bench, each("e", "work", [], itemKey="thing")),
+        problems(bench, each("e", "work", [], itemKey=["item"])),
         problems(bench, each("e", "work", [], resultKey="thing")),
         problems(bench, each("e", "work", [], concurrency=101)),
         problems(bench, each("e", "work", [], onError="shrug")),
@@ -542,6 +543,7 @@ def test_wrong_settings_are_problems_at_submit(bench: Bench) -> None:
     ]
     assert found == [
         [("unknown_slot", "itemKey")],
+        [("invalid_config", "itemKey")],
         [("unknown_slot", "resultKey")],
         [("invalid_config", "concurrency")],
         [("invalid_config", "onError")],
