@@ -203,6 +203,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     stack.push_async_callback(writer.stop)
     lookup = WorkflowLookup(data.workflows)
     admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
+    stack.push_async_callback(admission.close)
     library = Library(data.workflows, lookup, admission)
     files = FileImport(WorkflowFiles.of(data.root), library, data.workflows, lookup, user=settings.user)
     lookup.refresh = files.take_in

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -25,12 +26,15 @@ from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
 from innkeeper.workflows.compiler.literals import Literals, SecretUse
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
+from innkeeper.workflows.compiler.resolve import REFERENCE
 from innkeeper.workflows.compiler.run_limit import waits_beyond
 from innkeeper.workflows.compiler.seal import seal_document
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
 
+T = TypeVar("T")
 JsonObject = dict[str, Any]
+COMPILER_THREADS = 4
 LARGE_BYTES = 256_000
 """What is larger is read and packed in a thread."""
 ENVELOPE = (
@@ -84,6 +88,12 @@ class Admission:
         self._workflows = workflows
         self._blobs = blobs
         self._secrets = secrets
+        # Threads of its own: they wait for the event loop to find workflows, and finding one takes a thread, too.
+        self._threads = ThreadPoolExecutor(COMPILER_THREADS, thread_name_prefix="compiler")
+
+    async def close(self) -> None:
+        """Wait for what is being compiled."""
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     async def check(self, body: JsonObject, user: str) -> Checked:
         """Compile without keeping anything.
@@ -101,7 +111,7 @@ class Admission:
         reader = self._workflows.reader(user, project, beside=beside)
         try:
             raw = {key: value for key, value in document.items() if key not in ENVELOPE}
-            return (await asyncio.to_thread(self._compile, raw, {}, reader, _name_of_secret)).warnings
+            return (await self._in_thread(self._compile, raw, {}, reader, _name_of_secret)).warnings
         except InvalidWorkflow as error:
             return error.problems
 
@@ -112,7 +122,7 @@ class Admission:
             ResourceError: A secret is too long, or cannot be stored.
         """
         reader = self._workflows.reader(user, project)
-        return await asyncio.to_thread(self._seal, document, reader)
+        return await self._in_thread(self._seal, document, reader)
 
     def _seal(self, document: JsonObject, reader: WorkflowReader) -> JsonObject:
         """Blocking. What the document refers to is stored, or counts as young, before the document is: a collection
@@ -144,8 +154,10 @@ class Admission:
             return await self._compile_stored(row, _version_of(body), inputs, secret_id)
         _check_own_version(body)
         raw = {key: value for key, value in body.items() if key not in ENVELOPE}
-        reader = self._workflows.reader(user, project, fresh=True)
-        return await asyncio.to_thread(self._compile, raw, inputs, reader, secret_id)
+        if _names_workflows(raw):
+            await self._workflows.refresh()
+        reader = self._workflows.reader(user, project)
+        return await self._in_thread(self._compile, raw, inputs, reader, secret_id)
 
     async def _compile_stored(
         self, row: WorkflowRow, which: Which, inputs: Mapping[str, Any], secret_id: Callable[[str], str]
@@ -159,10 +171,13 @@ class Admission:
                 if (await self._workflows.version(row)).version.version == row.version:
                     raise
         stored = await self._workflows.version(row, which)
-        reader = self._workflows.reader(row.user_id, row.project_id, fresh=True)
+        reader = self._workflows.reader(row.user_id, row.project_id)
         document = await asyncio.to_thread(load_json, stored.data)
-        checked = await asyncio.to_thread(self._compile, document, inputs, reader, secret_id)
+        checked = await self._in_thread(self._compile, document, inputs, reader, secret_id)
         return replace(checked, source=replace(checked.source, version=stored.version.version))
+
+    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *args)
 
     async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
         """The plan of an earlier run again, with other values for its interface inputs."""
@@ -253,6 +268,13 @@ class Admission:
 def _name_of_secret(value: str) -> str:
     """As long as a stored one's, and of nothing that is stored."""
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _names_workflows(document: Mapping[str, Any]) -> bool:
+    """Does a node name a workflow that it runs? Asked of what nobody has checked yet."""
+    nodes = document.get("nodes")
+    settings = [node.get("configValues") for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    return any(isinstance(found, dict) and REFERENCE in found for found in settings)
 
 
 def _project_of(body: JsonObject) -> str | None:
