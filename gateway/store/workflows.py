@@ -86,6 +86,15 @@ class Change:
     values: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class ProjectChange:
+    """Columns of a live project that change, while nobody has changed it since `seen_at`."""
+
+    row: ProjectRow
+    seen_at: int
+    values: Mapping[str, Any]
+
+
 class WorkflowStore:
     """Stored workflows.
 
@@ -208,8 +217,9 @@ class WorkflowStore:
         async with self._sessions() as session:
             return (await session.scalars(query.order_by(func.lower(ProjectRow.name), ProjectRow.id))).all()
 
-    async def change_project(self, number: int, values: Mapping[str, Any]) -> None:
-        await self._writes.write(_change_project, (number, values))
+    async def change_project(self, change: ProjectChange) -> Taken | None:
+        """Change columns of a project, unless it was changed meanwhile (`version`), or its new `name` is taken."""
+        return await self._writes.write(_change_project, change)
 
     async def delete_project(self, row: ProjectRow) -> None:
         """To the bin, with its workflows."""
@@ -370,12 +380,20 @@ async def _add_one_project(connection: AsyncConnection, row: Mapping[str, Any]) 
     return True
 
 
-async def _change_project(
-    connection: AsyncConnection, changes: Sequence[tuple[int, Mapping[str, Any]]]
-) -> Sequence[None]:
-    for number, values in changes:
-        await connection.execute(update(_PROJECTS).where(_PROJECTS.c.number == number).values(**values))
-    return [None] * len(changes)
+async def _change_project(connection: AsyncConnection, changes: Sequence[ProjectChange]) -> Sequence[Taken | None]:
+    return [await _change_one_project(connection, change) for change in changes]
+
+
+async def _change_one_project(connection: AsyncConnection, change: ProjectChange) -> Taken | None:
+    table, row = _PROJECTS.c, change.row
+    if "name" in change.values:
+        others = (table.user_id == row.user_id, table.number != row.number, table.deleted_at == 0)
+        query = select(table.number).where(*others, table.name == change.values["name"]).limit(1)
+        if (await connection.execute(query)).first() is not None:
+            return Taken("name")
+    seen = (table.number == row.number, table.updated_at == change.seen_at, table.deleted_at == 0)
+    changed = await connection.execute(update(_PROJECTS).where(*seen).values(**change.values))
+    return None if changed.rowcount > 0 else Taken("version")
 
 
 async def _delete_project(connection: AsyncConnection, rows: Sequence[ProjectRow]) -> Sequence[None]:
