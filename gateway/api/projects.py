@@ -3,6 +3,7 @@ stay."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import orjson
@@ -16,7 +17,7 @@ from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
-from innkeeper.gateway.library.documents import JsonObject, with_kept_fields
+from innkeeper.gateway.library.documents import JsonObject, check_new_id, with_kept_fields
 from innkeeper.gateway.library.library import Conflict, Saved
 from innkeeper.gateway.library.lookup import StoredRow, WorkflowDamaged
 from innkeeper.gateway.library.projects import StoredProject
@@ -81,7 +82,7 @@ async def get_project(project_id: ProjectId, request: Request) -> Response:
             **UNREADABLE,
             **NO_PROJECT,
             400: "bad_request",
-            409: "project_exists",
+            409: "project_exists version_changed",
             507: "storage_failed",
         }
     ),
@@ -137,6 +138,7 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
 async def create_project_workflow(project_id: ProjectId, request: Request) -> Response:
     container = container_of(request)
     body = _named(await read_body(await request.body()))
+    check_new_id(body)
     project = await _project(request, project_id)
     saved = await container.library.create(body, project.user_id, project.id)
     return await _document(container, saved, 201)
@@ -221,7 +223,7 @@ async def _with_kept_fields(container: Container, row: StoredRow, body: JsonObje
         before = await container.lookup.version(row, "latest")
     except WorkflowDamaged:
         return body
-    return with_kept_fields(body, orjson.loads(before.data))
+    return await asyncio.to_thread(lambda: with_kept_fields(body, orjson.loads(before.data)))
 
 
 def _named(body: JsonObject) -> JsonObject:
@@ -233,5 +235,6 @@ def _named(body: JsonObject) -> JsonObject:
 async def _document(container: Container, saved: Saved, status: int = 200) -> Response:
     """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
     row = saved.row
-    document = orjson.loads((await container.lookup.version(row, row.version)).data)
+    stored = await container.lookup.version(row, row.version)
+    document = await asyncio.to_thread(orjson.loads, stored.data)
     return json_response(document_to_json(document, row), status, {"ETag": etag(row)})

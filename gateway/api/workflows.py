@@ -24,7 +24,7 @@ from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import JSON, answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
-from innkeeper.gateway.library.documents import JsonObject, comparable, grouped
+from innkeeper.gateway.library.documents import JsonObject, check_new_id, comparable, grouped
 from innkeeper.gateway.library.library import Conflict, Saved
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, StoredRow, Which
 from innkeeper.gateway.library.view import etag, tags_of, version_to_json, workflow_to_json
@@ -96,6 +96,7 @@ async def create_workflow(request: Request, *, project: InProject = None, note: 
     container = container_of(request)
     body = await read_body(await request.body())
     user = container.settings.user
+    check_new_id(body)
     home = (await container.projects.get(user, project or DEFAULT_PROJECT)).id
     saved = await container.library.create(body, user, home, note=note)
     return await _saved(container, saved, 201)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -150,9 +151,9 @@ class Library:
         document = await self._checker.sealed(document, user, project)
         problems = await self._checker.problems_of(document, user, project, beside)
         told = orjson.dumps([problem.to_json() for problem in problems[:MAX_PROBLEMS]]).decode()
-        packed = await pack(encode_json(document).data)
-        version = NewVersion(content_hash(document), packed, author, note, told, is_valid(problems))
-        return version, problems, glance(document, document["id"]).columns()
+        data, sha256, seen = await asyncio.to_thread(_written, document)
+        version = NewVersion(sha256, await pack(data), author, note, told, is_valid(problems))
+        return version, problems, seen
 
     # --- publishing -----------------------------------------------------------------------------------------------
 
@@ -165,7 +166,8 @@ class Library:
             Conflict: Somebody saved meanwhile.
         """
         stored = await self._lookup.version(row, number if number is not None else row.version)
-        problems = await self._checker.problems_of(orjson.loads(stored.data), row.user_id, row.project_id)
+        document = await asyncio.to_thread(orjson.loads, stored.data)
+        problems = await self._checker.problems_of(document, row.user_id, row.project_id)
         if not is_valid(problems):
             raise InvalidWorkflow(problems)
         return await self._point(row, stored.version.version)
@@ -219,6 +221,11 @@ class Library:
     async def versions(self, row: WorkflowRow, before: int | None, limit: int) -> Sequence[VersionRow]:
         """Its versions, the newest first, without their documents."""
         return await self._store.versions(row.number, before, limit)
+
+
+def _written(document: JsonObject) -> tuple[bytes, str, JsonObject]:
+    """JSON of a document, its hash, and the columns that lists show. Blocking: megabytes take a while."""
+    return encode_json(document).data, content_hash(document), glance(document, document["id"]).columns()
 
 
 def is_valid(problems: Sequence[Problem]) -> bool:
