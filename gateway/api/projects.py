@@ -116,7 +116,7 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
     project = await _project(request, project_id)
     await container.lookup.refresh()
     rows = await container.library.live(project.user_id, project.id)
-    return json_response([project_workflow_to_json(row) for row in rows])
+    return await asyncio.to_thread(lambda: json_response([project_workflow_to_json(row) for row in rows]))
 
 
 @router.post(

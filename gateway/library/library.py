@@ -214,9 +214,11 @@ class Library:
 
     # --- looking --------------------------------------------------------------------------------------------------
 
-    async def live(self, user: str, project: str | None = None) -> Sequence[WorkflowRow]:
-        """The workflows by name."""
-        return await self._store.live(user, project)
+    async def live(
+        self, user: str, project: str | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> Sequence[WorkflowRow]:
+        """The workflows by name, or a page of them."""
+        return await self._store.live(user, project, limit=limit, offset=offset)
 
     async def versions(self, row: WorkflowRow, before: int | None, limit: int) -> Sequence[VersionRow]:
         """Its versions, the newest first, without their documents."""

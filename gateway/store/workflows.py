@@ -24,6 +24,7 @@ MAX_VERSIONS = 1_000
 """Of one workflow. The oldest that is not published goes when one more comes."""
 PURGED_AT_ONCE = 100
 READ_AT_ONCE = 20
+ROWS_AT_ONCE = 200
 _WORKFLOWS: Table = WorkflowRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _VERSIONS: Table = VersionRow.__table__  # type: ignore[assignment]
 _PROJECTS: Table = ProjectRow.__table__  # type: ignore[assignment]
@@ -127,12 +128,15 @@ class WorkflowStore:
             conditions.append(WorkflowRow.project_id == project)
         return await self._rows(*conditions, order=(WorkflowRow.project_id,))
 
-    async def live(self, user: str, project: str | None = None) -> Sequence[WorkflowRow]:
-        """The live workflows by name."""
+    async def live(
+        self, user: str, project: str | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> Sequence[WorkflowRow]:
+        """The live workflows by name, or a page of them."""
         conditions = [WorkflowRow.user_id == user, _LIVE]
         if project is not None:
             conditions.append(WorkflowRow.project_id == project)
-        return await self._rows(*conditions, order=(func.lower(WorkflowRow.name), WorkflowRow.id))
+        order = (func.lower(WorkflowRow.name), WorkflowRow.id, WorkflowRow.number)
+        return await self._rows(*conditions, order=order, limit=limit, offset=offset)
 
     async def deleted(self, user: str, workflow_id: str | None = None) -> Sequence[WorkflowRow]:
         """The workflows in the bin, the last one first."""
@@ -156,9 +160,14 @@ class WorkflowStore:
             count += purged
         return count
 
-    async def _rows(self, *conditions: ColumnElement[bool], order: Sequence[Any]) -> Sequence[WorkflowRow]:
+    async def _rows(
+        self, *conditions: ColumnElement[bool], order: Sequence[Any], limit: int | None = None, offset: int = 0
+    ) -> Sequence[WorkflowRow]:
+        query = select(WorkflowRow).where(*conditions).order_by(*order).limit(limit).offset(offset)
+        # Some at a time: thousands at once hold the event loop.
+        some = query.execution_options(yield_per=ROWS_AT_ONCE)
         async with self._sessions() as session:
-            return (await session.scalars(select(WorkflowRow).where(*conditions).order_by(*order))).all()
+            return [row async for row in await session.stream_scalars(some)]
 
     # --- versions -------------------------------------------------------------------------------------------------
 
@@ -400,9 +409,8 @@ async def _delete_project(connection: AsyncConnection, rows: Sequence[ProjectRow
     for row in rows:
         table = _WORKFLOWS.c
         its = (table.user_id == row.user_id, table.project_id == row.id, table.deleted_at == 0)
-        for number in (await connection.scalars(select(table.number).where(*its))).all():
-            await _to_the_bin(connection, _WORKFLOWS, number)
-        await _to_the_bin(connection, _PROJECTS, row.number)
+        await _to_the_bin(connection, _WORKFLOWS, *its)
+        await _to_the_bin(connection, _PROJECTS, _PROJECTS.c.number == row.number)
     return [None] * len(rows)
 
 
@@ -414,15 +422,16 @@ async def _delete_one(connection: AsyncConnection, number: int, version: int) ->
     row = await _live(connection, number)
     if row is None or row.version != version:
         return False
-    await _to_the_bin(connection, _WORKFLOWS, number)
+    await _to_the_bin(connection, _WORKFLOWS, _WORKFLOWS.c.number == number)
     return True
 
 
-async def _to_the_bin(connection: AsyncConnection, table: Table, number: int) -> None:
-    """Two of one id may go within a millisecond, and a clock may be set back: no two have the same moment."""
+async def _to_the_bin(connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> None:
+    """Two of one id may go within a millisecond, and a clock may be set back: no two of them have the same moment.
+    Those that go together have different ids."""
     latest = await connection.scalar(select(func.max(table.c.deleted_at)))
     moment = max(now_ms(), (latest or 0) + 1)
-    await connection.execute(update(table).where(table.c.number == number).values(deleted_at=moment))
+    await connection.execute(update(table).where(*which).values(deleted_at=moment))
 
 
 async def _exists(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> bool:
