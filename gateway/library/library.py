@@ -10,14 +10,14 @@ from typing import Protocol
 
 import orjson
 
-from innkeeper.gateway.errors import NotFound, shown
+from innkeeper.gateway.errors import BadRequest, NotFound, shown
 from innkeeper.gateway.library.documents import JsonObject, checked_document, content_hash, glance, with_id
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowDamaged, WorkflowLookup
 from innkeeper.gateway.store.models import VersionRow, WorkflowRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.workflows import Change, Creation, NewVersion, Saving, Taken, WorkflowStore, pack
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
-from innkeeper.nodes.json_values import encode_json
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 
 BIN_DAYS = 30
 MAX_PROBLEMS = 50
@@ -226,8 +226,15 @@ class Library:
 
 
 def _written(document: JsonObject) -> tuple[bytes, str, JsonObject]:
-    """JSON of a document, its hash, and the columns that lists show. Blocking: megabytes take a while."""
-    return encode_json(document).data, content_hash(document), glance(document, document["id"]).columns()
+    """JSON of a document, its hash, and the columns that lists show. Blocking: megabytes take a while.
+
+    Raises:
+        BadRequest: It is nested too deeply. A body cannot be; a file can.
+    """
+    try:
+        return encode_json(document).data, content_hash(document), glance(document, document["id"]).columns()
+    except NotJsonData as error:
+        raise BadRequest(f"the workflow {shown(document['id'])} {error}") from None
 
 
 def is_valid(problems: Sequence[Problem]) -> bool:

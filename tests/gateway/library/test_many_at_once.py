@@ -57,7 +57,9 @@ async def test_many_compile_at_once_while_the_files_of_their_groups_change(
     assert all(answer.json()["valid"] for answer in answers)
 
 
-async def test_thousands_of_workflows_are_listed_in_pages_and_deleted_in_one_step(temporal: Client, tmp_path: Path) -> None:
+async def test_thousands_of_workflows_are_listed_in_pages_and_deleted_in_one_step(
+    temporal: Client, tmp_path: Path
+) -> None:
     stack = Stack(temporal, tmp_path)
     # Without the check of each answer, which takes longer than the answers of all others.
     async with stack.up(), stack.http(event_hooks={}) as http:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from tests.gateway.conftest import Stack
 from tests.gateway.library.test_library import greeter
 
 
@@ -15,7 +16,8 @@ from tests.gateway.library.test_library import greeter
 async def test_an_id_that_no_address_can_say_is_refused(http: httpx.AsyncClient, identity: str) -> None:
     for path in ("/api/workflows", "/api/projects/default/workflows"):
         response = await http.post(path, json=greeter(identity, "hi"))
-        assert response.status_code == 400 and "'id'" in response.json()["error"]
+        assert response.status_code == 400
+        assert "'id'" in response.json()["error"]
 
 
 @pytest.mark.parametrize("identity", ["a?b#c", 'q"uote', " lead", "a%2Fb", "😀", "a\\b", "...", "versions", "é" * 100])
@@ -49,3 +51,17 @@ async def test_a_project_holds_no_version_that_its_editor_could_not_read(http: h
     await http.post("/api/projects", json={"name": f"even {field}"})
     assert (await http.put(f"/api/projects/even_{field}", json={field: {"a": 1}})).status_code == 400
     assert (await http.put(f"/api/projects/even_{field}", json={field: "2"})).json()[field] == "2"
+
+
+@pytest.mark.parametrize("depth", [150, 198, 205, 250, 600])
+async def test_a_deep_file_keeps_nobody_from_others(http: httpx.AsyncClient, shared: Stack, depth: int) -> None:
+    folder = shared.data / "shared" / "library" / "workflows"
+    folder.mkdir(parents=True, exist_ok=True)
+    await http.post("/api/workflows", json=greeter("beside", "hi"))
+    deep = "[" * depth + "]" * depth
+    node = f'{{"id": "n", "type": "toys:Say", "inputValues": {{"text": {deep}}}}}'
+    (folder / f"deep{depth}.json").write_text(f'{{"id": "deep{depth}", "nodes": [{node}], "edges": []}}')
+    assert (await http.get("/api/workflows")).status_code == 200
+    assert (await http.get("/api/workflows/beside")).status_code == 200
+    answer = await http.post("/api/prompt", json={"workflowId": f"deep{depth}"})
+    assert answer.status_code == (422 if depth < 190 else 404)
