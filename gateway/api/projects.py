@@ -3,6 +3,7 @@ stay."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -84,7 +85,7 @@ async def get_project(project_id: ProjectId, request: Request) -> Response:
             **NO_PROJECT,
             **UNREADABLE,
             400: "bad_request",
-            409: "project_exists",
+            409: "project_exists version_changed",
             507: "storage_failed",
         }
     ),
@@ -118,7 +119,7 @@ async def list_project_workflows(project_id: ProjectId, request: Request) -> Res
     project = await _project(request, project_id)
     await container.lookup.refresh()
     rows = await container.library.live(project.user_id, project.id)
-    return json_response([project_workflow_to_json(row) for row in rows])
+    return await asyncio.to_thread(lambda: json_response([project_workflow_to_json(row) for row in rows]))
 
 
 @router.post(
@@ -225,7 +226,7 @@ async def _with_kept_fields(container: Container, row: StoredRow, body: JsonObje
         before = await container.lookup.version(row, "latest")
     except WorkflowDamaged:
         return body
-    return with_kept_fields(body, orjson.loads(before.data))
+    return await asyncio.to_thread(lambda: with_kept_fields(body, orjson.loads(before.data)))
 
 
 def _named(body: JsonObject) -> JsonObject:
@@ -238,7 +239,8 @@ async def _document(
     container: Container, row: StoredRow, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
-    document = orjson.loads((await container.lookup.version(row, row.version)).data)
+    stored = await container.lookup.version(row, row.version)
+    document = await asyncio.to_thread(orjson.loads, stored.data)
     return json_response(document_to_json(document, row), status, {"ETag": etag(row), **(headers or {})})
 
 

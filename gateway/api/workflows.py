@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -71,9 +71,12 @@ async def list_workflows(
     container = container_of(request)
     user = container.settings.user
     await container.lookup.refresh()
-    rows = await (container.library.bin(user) if deleted else container.library.live(user, project))
-    found = [row for row in rows if project in (None, row.project_id) and (tag is None or tag in tags_of(row))]
-    return json_response([workflow_to_json(row) for row in found[offset : offset + limit]])
+    if not deleted and tag is None:
+        page = await container.library.live(user, project, limit=limit, offset=offset)
+    else:
+        rows = await (container.library.bin(user) if deleted else container.library.live(user, project))
+        page = (await asyncio.to_thread(_among, rows, project, tag))[offset : offset + limit]
+    return await asyncio.to_thread(_listed, page)
 
 
 @router.post(
@@ -97,6 +100,7 @@ async def create_workflow(request: Request, *, project: InProject = None, note: 
     body = await read_body(await request.body())
     check_new_id(body)
     user = container.settings.user
+    check_new_id(body)
     home = (await container.projects.get(user, project or DEFAULT_PROJECT)).id
     saved = await container.library.create(body, user, home, note=note)
     return await _saved(container, saved, 201)
@@ -289,6 +293,14 @@ async def validate_workflow(request: Request) -> Response:
     except InvalidWorkflow as error:
         return json_response({"valid": False, "problems": [problem.to_json() for problem in error.problems]})
     return json_response({"valid": True, "problems": [problem.to_json() for problem in checked.warnings]})
+
+
+def _among(rows: Sequence[StoredRow], project: str | None, tag: str | None) -> Sequence[StoredRow]:
+    return [row for row in rows if project in (None, row.project_id) and (tag is None or tag in tags_of(row))]
+
+
+def _listed(rows: Sequence[StoredRow]) -> Response:
+    return json_response([workflow_to_json(row) for row in rows])
 
 
 async def _row(request: Request, workflow_id: str, project: str | None) -> StoredRow:

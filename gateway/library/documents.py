@@ -82,11 +82,17 @@ def checked_document(body: JsonObject) -> JsonObject:
     return body
 
 
-def check_new_id(body: JsonObject) -> None:
-    """Raises BadRequest for an id that no path can hold: the workflow could be stored, and never be asked for."""
-    workflow_id = body.get("id")
-    if isinstance(workflow_id, str) and ("/" in workflow_id or workflow_id in (".", "..")):
-        raise BadRequest("'id' of a workflow is a part of its address: it has no '/' and is not '.' or '..'")
+def check_new_id(document: JsonObject) -> None:
+    """A new id stands in addresses: one that no address can say could never be read or deleted.
+
+    Raises:
+        BadRequest: It has a `/` or characters that cannot be seen, or is `.` or `..`.
+    """
+    found = document.get("id")
+    if isinstance(found, str) and (found in (".", "..") or "/" in found or not found.isprintable()):
+        raise BadRequest(
+            "'id' of a workflow cannot hold '/' or invisible characters, or be '.' or '..': it is a part of addresses"
+        )
 
 
 def glance(document: Mapping[str, Any], otherwise: str) -> Glance:

@@ -8,6 +8,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from innkeeper.gateway.library.documents import JsonObject
 from innkeeper.gateway.library.library import Library
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowLookup
@@ -71,6 +73,11 @@ class FileImport:
             await self._store_one(file, data, beside)
         except InnkeeperError as error:
             logger.warning("%s is not taken into the library: %s", file.path.name, error.message)
+        except SQLAlchemyError:
+            raise
+        except Exception:
+            # One file must not keep everybody from all other workflows.
+            logger.exception("%s is not taken into the library", file.path.name, extra={"event": "import_failed"})
         self._seen[file.path] = file.mark
 
     async def _store_one(self, file: StoredFile, data: bytes, beside: dict[str, bytes]) -> None:

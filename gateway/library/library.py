@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import secrets
@@ -11,7 +12,7 @@ from typing import Protocol
 
 import orjson
 
-from innkeeper.gateway.errors import NotFound, shown
+from innkeeper.gateway.errors import BadRequest, NotFound, shown
 from innkeeper.gateway.library.documents import JsonObject, checked_document, content_hash, glance, with_id
 from innkeeper.gateway.library.group_watch import GroupWatch, Updates
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowDamaged, WorkflowLookup
@@ -19,7 +20,7 @@ from innkeeper.gateway.store.models import VersionRow, WorkflowRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.workflows import Change, Creation, NewVersion, Saving, Taken, WorkflowStore, pack
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
-from innkeeper.nodes.json_values import encode_json
+from innkeeper.nodes.json_values import NotJsonData, encode_json
 
 logger = logging.getLogger("innkeeper.gateway.library")
 
@@ -169,9 +170,9 @@ class Library:
         document = await self._checker.sealed(document, user, project)
         problems = await self._checker.problems_of(document, user, project, beside)
         told = orjson.dumps([problem.to_json() for problem in problems[:MAX_PROBLEMS]]).decode()
-        packed = await pack(encode_json(document).data)
-        version = NewVersion(content_hash(document), packed, author, note, told, is_valid(problems))
-        return version, problems, glance(document, document["id"]).columns()
+        data, sha256, seen = await asyncio.to_thread(_written, document)
+        version = NewVersion(sha256, await pack(data), author, note, told, is_valid(problems))
+        return version, problems, seen
 
     def saves_together(self) -> contextlib.AbstractContextManager[None]:
         """While many workflows are saved that run each other: none follows its groups before all are there."""
@@ -199,7 +200,8 @@ class Library:
             Conflict: Somebody saved meanwhile.
         """
         stored = await self._lookup.version(row, number if number is not None else row.version)
-        problems = await self._checker.problems_of(orjson.loads(stored.data), row.user_id, row.project_id)
+        document = await asyncio.to_thread(orjson.loads, stored.data)
+        problems = await self._checker.problems_of(document, row.user_id, row.project_id)
         if not is_valid(problems):
             raise InvalidWorkflow(problems)
         return await self._point(row, stored.version.version)
@@ -249,13 +251,27 @@ class Library:
 
     # --- looking --------------------------------------------------------------------------------------------------
 
-    async def live(self, user: str, project: str | None = None) -> Sequence[WorkflowRow]:
-        """The workflows by name."""
-        return await self._store.live(user, project)
+    async def live(
+        self, user: str, project: str | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> Sequence[WorkflowRow]:
+        """The workflows by name, or a page of them."""
+        return await self._store.live(user, project, limit=limit, offset=offset)
 
     async def versions(self, row: WorkflowRow, before: int | None, limit: int) -> Sequence[VersionRow]:
         """Its versions, the newest first, without their documents."""
         return await self._store.versions(row.number, before, limit)
+
+
+def _written(document: JsonObject) -> tuple[bytes, str, JsonObject]:
+    """JSON of a document, its hash, and the columns that lists show. Blocking: megabytes take a while.
+
+    Raises:
+        BadRequest: It is nested too deeply. A body cannot be; a file can.
+    """
+    try:
+        return encode_json(document).data, content_hash(document), glance(document, document["id"]).columns()
+    except NotJsonData as error:
+        raise BadRequest(f"the workflow {shown(document['id'])} {error}") from None
 
 
 def is_valid(problems: Sequence[Problem]) -> bool:

@@ -139,17 +139,15 @@ class WorkflowLookup:
         newest = None if which == "latest" or row.valid else await self._store.newest_valid(row.number)
         return newest or await self._store.version(row.number, row.version)
 
-    def reader(
-        self, user: str, project: str | None, *, fresh: bool = False, beside: Mapping[str, bytes] | None = None
-    ) -> WorkflowReader:
-        """Finds what nodes refer to, while a thread compiles. Call it in the event loop.
+    def reader(self, user: str, project: str | None, *, beside: Mapping[str, bytes] | None = None) -> WorkflowReader:
+        """Finds what nodes refer to, while a thread compiles. Call it in the event loop, after `refresh`: what takes
+        changed files in compiles them, so a thread that compiles must never wait for it.
 
         Args:
-            fresh: Take in workflow files that have changed before.
             beside: Workflows that are about to be stored, by id: they are found first.
         """
         loop = asyncio.get_running_loop()
-        return WorkflowReader(self, loop, user=user, project=project, fresh=fresh, beside=beside or {})
+        return WorkflowReader(self, loop, user=user, project=project, beside=beside or {})
 
 
 async def run_reading(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -168,7 +166,6 @@ class WorkflowReader:
 
     Attributes:
         versions: Id to version of what groups refer to.
-        fresh: Workflow files that have changed are taken in before.
     """
 
     lookup: WorkflowLookup
@@ -176,7 +173,6 @@ class WorkflowReader:
     user: str
     project: str | None
     beside: Mapping[str, bytes]
-    fresh: bool
     versions: dict[str, int] = field(default_factory=dict)
 
     def load(self, workflow_id: str) -> WorkflowDocument | None:
@@ -197,8 +193,6 @@ class WorkflowReader:
         return parse_document(load_json(stored.data))
 
     async def _find(self, workflow_id: str) -> StoredVersion:
-        if self.fresh:
-            await self.lookup.refresh()
         return await self.lookup.version(await self.lookup.row(self.user, workflow_id, self.project))
 
 

@@ -12,6 +12,7 @@ from innkeeper.gateway.library.library import Conflict
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT
 from innkeeper.gateway.store.models import ProjectRow
 from innkeeper.gateway.store.runs import json_of, now_ms
+from innkeeper.gateway.store.workflows import ProjectChange as StoreChange
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.nodes.json_values import encode_json
 
@@ -19,8 +20,12 @@ StoredProject = ProjectRow
 """A project, for those who do not know the database."""
 MAX_ID_CHARS = 100
 MAX_MORE_BYTES = 100_000
+CHANGE_ATTEMPTS = 20
+"""Somebody else may have changed the project meanwhile: her fields stay, and ours are set again."""
 SERVER_FIELDS = frozenset({"id", "name", "description", "createdAt", "updatedAt"})
 """What we say of a project ourselves; other fields of a client are kept as they are."""
+_TEXT_FIELDS = ("version", "schemaVersion")
+"""Fields of clients that every client must be able to read as texts."""
 _NOT_IN_IDS = re.compile(r"[^\w-]+")
 
 
@@ -70,20 +75,20 @@ class Projects:
         Raises:
             NotFound
             BadRequest: Fields that are no texts.
-            Conflict: Another project has the name (`project_exists`).
+            Conflict: Another project has the name (`project_exists`), or too many change it at once
+                (`version_changed`).
         """
-        row = await self.get(user, project)
-        if "name" in body:
-            row.name = _name(body["name"])
-            if any(other.name == row.name and other.number != row.number for other in await self.live(user)):
-                raise Conflict(f"there is another project named {shown(row.name)}", code="project_exists")
-        if "description" in body:
-            row.description = _description(body["description"])
-        row.more = _more({**json_of(row.more), **{key: body[key] for key in body if key not in SERVER_FIELDS}})
-        row.updated_at = max(now_ms(), row.updated_at + 1)
-        values = {name: getattr(row, name) for name in ("name", "description", "more", "updated_at")}
-        await self._store.change_project(row.number, values)
-        return row
+        for _ in range(CHANGE_ATTEMPTS):
+            row = await self.get(user, project)
+            values = _changed(row, body)
+            taken = await self._store.change_project(StoreChange(row, row.updated_at, values))
+            if taken is None:
+                for name, value in values.items():
+                    setattr(row, name, value)
+                return row
+            if taken.what == "name":
+                raise Conflict(f"there is another project named {shown(values['name'])}", code="project_exists")
+        raise Conflict(f"the project {shown(project)} is changed by many: repeat your change", code="version_changed")
 
     async def delete(self, user: str, project: str) -> None:
         """To the bin, with its workflows. Its files stay.
@@ -116,6 +121,17 @@ def _new(user: str, project: str, name: str, description: str | None, more: str)
     )
 
 
+def _changed(row: ProjectRow, body: Mapping[str, Any]) -> JsonObject:
+    """The columns that change, by what a client sent. Raises BadRequest."""
+    values: JsonObject = {"updated_at": max(now_ms(), row.updated_at + 1)}
+    if "name" in body:
+        values["name"] = _name(body["name"])
+    if "description" in body:
+        values["description"] = _description(body["description"])
+    values["more"] = _more({**json_of(row.more), **{key: body[key] for key in body if key not in SERVER_FIELDS}})
+    return values
+
+
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not 0 < len(name.strip()) <= MAX_NAME_CHARS:
         raise BadRequest(f"'name' of a project is a text of 1 to {MAX_NAME_CHARS} characters")
@@ -130,6 +146,8 @@ def _description(text: Any) -> str | None:
 
 def _more(body: Mapping[str, Any]) -> str:
     more: JsonObject = {key: body[key] for key in body if key not in SERVER_FIELDS and body[key] is not None}
+    if odd := [key for key in _TEXT_FIELDS if not isinstance(more.get(key, ""), str)]:
+        raise BadRequest(f"{odd[0]!r} of a project is a text")
     data = encode_json(more).data
     if len(data) > MAX_MORE_BYTES:
         raise BadRequest(f"a project holds at most {MAX_MORE_BYTES} bytes of fields of its own, found {len(data)}")

@@ -25,6 +25,7 @@ from innkeeper.workflows.compiler.adapt import AdaptedWorkflows, adapt_slots
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
 from innkeeper.workflows.compiler.literals import Literals, SecretUse
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
+from innkeeper.workflows.compiler.resolve import REFERENCE
 from innkeeper.workflows.compiler.run_limit import waits_beyond
 from innkeeper.workflows.compiler.seal import seal_document
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
@@ -144,7 +145,9 @@ class Admission:
             return await self._compile_stored(row, _version_of(body), inputs, secret_id)
         _check_own_version(body)
         raw = {key: value for key, value in body.items() if key not in ENVELOPE}
-        reader = self._workflows.reader(user, project, fresh=True)
+        if _names_workflows(raw):
+            await self._workflows.refresh()
+        reader = self._workflows.reader(user, project)
         return await run_reading(self._compile, raw, inputs, reader, secret_id)
 
     async def _compile_stored(
@@ -159,7 +162,7 @@ class Admission:
                 if (await self._workflows.version(row)).version.version == row.version:
                     raise
         stored = await self._workflows.version(row, which)
-        reader = self._workflows.reader(row.user_id, row.project_id, fresh=True)
+        reader = self._workflows.reader(row.user_id, row.project_id)
         document = await asyncio.to_thread(load_json, stored.data)
         checked = await run_reading(self._compile, document, inputs, reader, secret_id)
         return replace(checked, source=replace(checked.source, version=stored.version.version))
@@ -265,6 +268,13 @@ def _with_optional_inputs(raw: JsonObject) -> JsonObject:
         **raw,
         "interfaceInputs": {key: {**slot, "required": False} if key in asked else slot for key, slot in slots.items()},
     }
+
+
+def _names_workflows(document: Mapping[str, Any]) -> bool:
+    """Does a node name a workflow that it runs? Asked of what nobody has checked yet."""
+    nodes = document.get("nodes")
+    settings = [node.get("configValues") for node in nodes if isinstance(node, dict)] if isinstance(nodes, list) else []
+    return any(isinstance(found, dict) and REFERENCE in found for found in settings)
 
 
 def _project_of(body: JsonObject) -> str | None:

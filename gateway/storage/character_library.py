@@ -20,6 +20,8 @@ FOLDERS = ("user://library/characters/", "shared://library/characters/")
 MAX_FILES = 2_000
 MAX_CARD_BYTES = 16 * 1024 * 1024
 MAX_TEXT_CHARS = 4_000
+MAX_TAGS = 100
+MAX_TAG_CHARS = 200
 CARDS = (".png", ".json")
 """Of two cards that differ in these only the first is listed: a card in a picture, and the same one beside it."""
 PICTURES = (".png", ".webp", ".jpg", ".jpeg", ".gif")
@@ -113,7 +115,7 @@ def _to_json(path: str, card: Card, raw: Mapping[str, Any]) -> JsonObject:
         "id": path,
         "name": _text(card.name),
         "description": _text(card.description),
-        "tags": [_text(tag) for tag in card.tags],
+        "tags": [_text(tag)[:MAX_TAG_CHARS] for tag in card.tags[:MAX_TAGS]],
         **{key: text for key, text in texts.items() if text},
         "favorite": card.extensions.get("fav", raw.get("fav")) is True,
     }

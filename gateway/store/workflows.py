@@ -25,6 +25,7 @@ MAX_VERSIONS = 1_000
 """Of one workflow. The oldest that is not published goes when one more comes."""
 PURGED_AT_ONCE = 100
 READ_AT_ONCE = 20
+ROWS_AT_ONCE = 200
 _WORKFLOWS: Table = WorkflowRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _VERSIONS: Table = VersionRow.__table__  # type: ignore[assignment]
 _PROJECTS: Table = ProjectRow.__table__  # type: ignore[assignment]
@@ -87,6 +88,15 @@ class Change:
     values: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class ProjectChange:
+    """Columns of a live project that change, while nobody has changed it since `seen_at`."""
+
+    row: ProjectRow
+    seen_at: int
+    values: Mapping[str, Any]
+
+
 class WorkflowStore:
     """Stored workflows.
 
@@ -119,12 +129,15 @@ class WorkflowStore:
             conditions.append(WorkflowRow.project_id == project)
         return await self._rows(*conditions, order=(WorkflowRow.project_id,))
 
-    async def live(self, user: str, project: str | None = None) -> Sequence[WorkflowRow]:
-        """The live workflows by name."""
+    async def live(
+        self, user: str, project: str | None = None, *, limit: int | None = None, offset: int = 0
+    ) -> Sequence[WorkflowRow]:
+        """The live workflows by name, or a page of them."""
         conditions = [WorkflowRow.user_id == user, _LIVE]
         if project is not None:
             conditions.append(WorkflowRow.project_id == project)
-        return await self._rows(*conditions, order=(func.lower(WorkflowRow.name), WorkflowRow.id))
+        order = (func.lower(WorkflowRow.name), WorkflowRow.id, WorkflowRow.number)
+        return await self._rows(*conditions, order=order, limit=limit, offset=offset)
 
     async def by_number(self, number: int) -> WorkflowRow | None:
         """A workflow, also one in the bin."""
@@ -168,9 +181,14 @@ class WorkflowStore:
             count += purged
         return count
 
-    async def _rows(self, *conditions: ColumnElement[bool], order: Sequence[Any]) -> Sequence[WorkflowRow]:
+    async def _rows(
+        self, *conditions: ColumnElement[bool], order: Sequence[Any], limit: int | None = None, offset: int = 0
+    ) -> Sequence[WorkflowRow]:
+        query = select(WorkflowRow).where(*conditions).order_by(*order).limit(limit).offset(offset)
+        # Some at a time: thousands at once hold the event loop.
+        some = query.execution_options(yield_per=ROWS_AT_ONCE)
         async with self._sessions() as session:
-            return (await session.scalars(select(WorkflowRow).where(*conditions).order_by(*order))).all()
+            return [row async for row in await session.stream_scalars(some)]
 
     # --- versions -------------------------------------------------------------------------------------------------
 
@@ -229,8 +247,9 @@ class WorkflowStore:
         async with self._sessions() as session:
             return (await session.scalars(query.order_by(func.lower(ProjectRow.name), ProjectRow.id))).all()
 
-    async def change_project(self, number: int, values: Mapping[str, Any]) -> None:
-        await self._writes.write(_change_project, (number, values))
+    async def change_project(self, change: ProjectChange) -> Taken | None:
+        """Change columns of a project, unless it was changed meanwhile (`version`), or its new `name` is taken."""
+        return await self._writes.write(_change_project, change)
 
     async def delete_project(self, row: ProjectRow) -> None:
         """To the bin, with its workflows."""
@@ -392,21 +411,28 @@ async def _add_one_project(connection: AsyncConnection, row: Mapping[str, Any]) 
     return True
 
 
-async def _change_project(
-    connection: AsyncConnection, changes: Sequence[tuple[int, Mapping[str, Any]]]
-) -> Sequence[None]:
-    for number, values in changes:
-        await connection.execute(update(_PROJECTS).where(_PROJECTS.c.number == number).values(**values))
-    return [None] * len(changes)
+async def _change_project(connection: AsyncConnection, changes: Sequence[ProjectChange]) -> Sequence[Taken | None]:
+    return [await _change_one_project(connection, change) for change in changes]
+
+
+async def _change_one_project(connection: AsyncConnection, change: ProjectChange) -> Taken | None:
+    table, row = _PROJECTS.c, change.row
+    if "name" in change.values:
+        others = (table.user_id == row.user_id, table.number != row.number, table.deleted_at == 0)
+        query = select(table.number).where(*others, table.name == change.values["name"]).limit(1)
+        if (await connection.execute(query)).first() is not None:
+            return Taken("name")
+    seen = (table.number == row.number, table.updated_at == change.seen_at, table.deleted_at == 0)
+    changed = await connection.execute(update(_PROJECTS).where(*seen).values(**change.values))
+    return None if changed.rowcount > 0 else Taken("version")
 
 
 async def _delete_project(connection: AsyncConnection, rows: Sequence[ProjectRow]) -> Sequence[None]:
     for row in rows:
         table = _WORKFLOWS.c
         its = (table.user_id == row.user_id, table.project_id == row.id, table.deleted_at == 0)
-        for number in (await connection.scalars(select(table.number).where(*its))).all():
-            await _to_the_bin(connection, _WORKFLOWS, number)
-        await _to_the_bin(connection, _PROJECTS, row.number)
+        await _to_the_bin(connection, _WORKFLOWS, *its)
+        await _to_the_bin(connection, _PROJECTS, _PROJECTS.c.number == row.number)
     return [None] * len(rows)
 
 
@@ -418,15 +444,16 @@ async def _delete_one(connection: AsyncConnection, number: int, version: int) ->
     row = await _live(connection, number)
     if row is None or row.version != version:
         return False
-    await _to_the_bin(connection, _WORKFLOWS, number)
+    await _to_the_bin(connection, _WORKFLOWS, _WORKFLOWS.c.number == number)
     return True
 
 
-async def _to_the_bin(connection: AsyncConnection, table: Table, number: int) -> None:
-    """Two of one id may go within a millisecond, and a clock may be set back: no two have the same moment."""
+async def _to_the_bin(connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> None:
+    """Two of one id may go within a millisecond, and a clock may be set back: no two of them have the same moment.
+    Those that go together have different ids."""
     latest = await connection.scalar(select(func.max(table.c.deleted_at)))
     moment = max(now_ms(), (latest or 0) + 1)
-    await connection.execute(update(table).where(table.c.number == number).values(deleted_at=moment))
+    await connection.execute(update(table).where(*which).values(deleted_at=moment))
 
 
 async def _exists(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> bool:

@@ -23,6 +23,8 @@ MAX_DEPTH = 64
 MAX_EXPANDED_NODES = 100_000
 SHOWN_NODES = 10**9
 """Nodes that are still counted out in a message: groups that double at each level have numbers of many lines."""
+MAX_INNER_PROBLEMS = 100
+"""Of one workflow that a node runs."""
 MAX_KEPT = 10_000
 MAX_NUMBER_BYTES = 7
 """Of the number of an item or round, with its slash."""
@@ -153,7 +155,7 @@ class Groups(Generic[GraphT]):
         # The same workflow may be used as a group and for each item of a list: what both find is reported once.
         fresh = [problem for problem in found if (workflow_id, problem) not in self._reported]
         self._reported.update((workflow_id, problem) for problem in fresh)
-        return [self._inside(node, workflow_id, problem) for problem in fresh]
+        return [self._inside(node, workflow_id, problem) for problem in _foremost(fresh)]
 
     def _inside(self, node: ResolvedNode, workflow_id: str, problem: Problem) -> Problem:
         """A problem of the workflow that a node runs, as a problem of that node."""
@@ -229,6 +231,14 @@ class Groups(Generic[GraphT]):
         found = self._extents[workflow_id]
         number = 0 if style_of(node) == "group" else MAX_NUMBER_BYTES
         return Extent(found.nodes, found.path + number, found.levels + 1)
+
+
+def _foremost(problems: list[Problem]) -> list[Problem]:
+    """Those of one workflow that are told outside of it, errors before warnings: a hundred workflows that all run each
+    other have thousands, and each would be told again at each level."""
+    if len(problems) <= MAX_INNER_PROBLEMS:
+        return problems
+    return sorted(problems, key=lambda problem: problem.level != "error")[:MAX_INNER_PROBLEMS]
 
 
 def reference_of(node: ResolvedNode) -> str | None:

@@ -130,6 +130,12 @@ async def test_long_texts_are_cut_off(stack: Stack, web: httpx.AsyncClient) -> N
     assert len((await cards(web))["Long"]["description"]) == character_library.MAX_TEXT_CHARS
 
 
+async def test_many_long_tags_are_cut_off(stack: Stack, web: httpx.AsyncClient) -> None:
+    """What is kept of 2,000 cards stays some megabytes."""
+    (library(stack) / "tags.json").write_text(json.dumps({"name": "Tags", "tags": ["x" * 4_000] * 3_000}))
+    assert len(json.dumps((await cards(web))["Tags"])) < 30_000
+
+
 async def test_picture_is_served_from_either_folder(stack: Stack, web: httpx.AsyncClient) -> None:
     data = write_png(picture(), V2)
     (library(stack) / "mira 名.png").write_bytes(data)

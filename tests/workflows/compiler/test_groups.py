@@ -14,6 +14,7 @@ from innkeeper.nodes.definition import Input, Output
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
 from innkeeper.nodes.feeds import Missing
 from innkeeper.workflows.compiler.compile import Compiled, compile_document
+from innkeeper.workflows.compiler.groups import MAX_INNER_PROBLEMS
 from innkeeper.workflows.document.model import WorkflowDocument, parse_document
 from innkeeper.workflows.engine.binding import bound
 from innkeeper.workflows.engine.node_runs import interface_inputs
@@ -531,3 +532,18 @@ def test_items_that_feed_no_secret_slot_may_come_from_a_node() -> None:
     document = flow([node("s", "Source"), repeat("ForEach", {}, itemKey="note")], "s.value > again.items")
     keys = flow([GATE, node("k", "Key")], "in.note > k.note", inputs={"note": TEXT})
     assert problems(document, {"keys": keys}) == ()
+
+
+def test_workflows_that_all_run_each_other_have_few_problems_and_all_are_errors() -> None:
+    names = [f"w{number}" for number in range(50)]
+    nodes = [group(f"g{number}", name) for number, name in enumerate(names)]
+    found = problems(flow(nodes), {name: flow(nodes) for name in names})
+    assert {problem.code for problem in found} == {"group_recursion"}
+    assert len(found) <= 2 * MAX_INNER_PROBLEMS
+
+
+def test_an_error_behind_many_warnings_of_a_group_is_told() -> None:
+    odd = [node(f"odd{number}", "Echo", {"nothing": 1}) for number in range(MAX_INNER_PROBLEMS + 20)]
+    found = problems(flow([group("g", "inner")]), {"inner": flow([*odd, node("last", "Unknown")])})
+    assert [problem.node for problem in found if problem.level == "error"] == ["g/last"]
+    assert len(found) == MAX_INNER_PROBLEMS
