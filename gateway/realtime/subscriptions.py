@@ -15,6 +15,9 @@ from innkeeper.gateway.realtime.whole_values import WholeValues, refers_to_value
 from innkeeper.gateway.runs.socket_runs import SocketRuns
 from innkeeper.nodes.errors import InnkeeperError
 
+SILENT_S = 1.0
+"""A client that speaks within this time asks for what it wants: it must not take the end of a run of before for that
+of its own."""
 SendError = Callable[[Exception, Mapping[str, Any]], Awaitable[None]]
 
 
@@ -85,6 +88,7 @@ class Subscriptions:
         # Who has not asked gets no errors either: a run may be deleted, or its log not there yet.
         with contextlib.suppress(InnkeeperError):
             place = await self._reader.place(run, 0)
+            await asyncio.sleep(SILENT_S)
             # The last event may be the end of the run, which happened while the client was away.
             async with contextlib.aclosing(self._reader.follow(run, max(0, place.last_seq - 1))) as pages:
                 async for page in pages:

@@ -551,8 +551,8 @@ async def play_runs(http: httpx.AsyncClient) -> None:
     group = {"id": "g", "fullType": "core:NodeGroup", "configValues": {"referencedWorkflowId": "greeter"}}
     held = await start(http, graph(node("a", "Hold"), group))
     await until_running(http, held)
-    listed = await gives(http, 200, "GET", "/api/executions")
-    assert listed["running"][0]["workflowVersions"] == {"greeter": 1}
+    listed = {run["promptId"]: run for run in (await gives(http, 200, "GET", "/api/executions"))["running"]}
+    assert listed[held]["workflowVersions"] == {"greeter": 1}
     await gives(http, 409, "DELETE", f"/api/history/{held}")
     await gives(http, 200, "DELETE", f"/api/interrupt/{held}")
     await until(http, held, "interrupted")

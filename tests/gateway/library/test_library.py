@@ -154,13 +154,13 @@ async def test_draft_runs_once_the_group_that_it_lacked_is_there(http: httpx.Asy
 
 async def test_workflow_that_asks_for_inputs_is_valid_and_can_be_published(http: httpx.AsyncClient) -> None:
     document = {
-        **greeter("asks", "said"),
+        **greeter("asks-for-more", "said"),
         "interfaceInputs": {"who": {"key": "who", "dataFlowType": "STRING", "required": True}},
     }
     await saved(http, document)
-    published = await http.post("/api/workflows/asks/publish", headers={"If-Match": "*"})
+    published = await http.post("/api/workflows/asks-for-more/publish", headers={"If-Match": "*"})
     assert (published.status_code, published.json()["valid"]) == (200, True)
-    ask = {"workflowId": "asks", "wait": 20}
+    ask = {"workflowId": "asks-for-more", "wait": 20}
     assert (await http.post("/api/prompt", json=ask)).json()["code"] == "invalid_workflow"
     ended = (await http.post("/api/prompt", json={**ask, "inputs": {"who": "Ada"}})).json()
     assert ended["outputs"] == {"line": "said"}
