@@ -55,6 +55,8 @@ async def test_many_compile_at_once_while_the_files_of_their_groups_change(
         checks = [http.post("/api/validate", json=caller("c", f"part{n}")) for n in range(MANY)]
         answers = await asyncio.gather(*checks)
     assert all(answer.json()["valid"] for answer in answers)
+    for file in folder.glob("part*.json"):
+        file.unlink()
 
 
 async def test_thousands_of_workflows_are_listed_in_pages_and_deleted_in_one_step(
