@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import sqlite3
@@ -24,7 +25,7 @@ DAMAGES = {
 
 
 def damage(shared: Stack, identity: str, content: bytes) -> None:
-    """Change the newest version of a workflow behind the gateway's back."""
+    """Change the newest version of a workflow behind the gateway's back. In a thread: the gateway may be writing."""
     with contextlib.closing(sqlite3.connect(shared.data / "gateway.db", timeout=10)) as db, db:
         query = (
             "UPDATE workflow_versions SET document=? WHERE (workflow, version) = "
@@ -46,7 +47,7 @@ async def test_damaged_document_says_so_and_stops_nothing_else(
     hurt, sound, outer = f"hurt-{kind}", f"sound-{kind}", f"outer-{kind}"
     for document in (greeter(hurt, "Hi"), greeter(sound, "Ho"), around(outer, hurt, shared.data / "never")):
         await saved(http, document)
-    damage(shared, hurt, DAMAGES[kind])
+    await asyncio.to_thread(damage, shared, hurt, DAMAGES[kind])
     any_version = {"If-Match": "*"}
     for response in (
         await http.get(f"/api/workflows/{hurt}"),
@@ -80,7 +81,7 @@ async def test_saving_a_damaged_workflow_again_mends_it_even_with_the_same_conte
 ) -> None:
     identity = f"mended-{path.partition('/')[0]}"
     await saved(http, greeter(identity, "Hi"))
-    damage(shared, identity, DAMAGES["no-json"])
+    await asyncio.to_thread(damage, shared, identity, DAMAGES["no-json"])
     answer = await http.put(f"/api/{path}/{identity}", json=greeter(identity, "Hi"), headers={"If-Match": "*"})
     assert answer.status_code == 200, answer.text
     stored = await http.get(f"/api/workflows/{identity}")

@@ -60,8 +60,10 @@ async def test_a_deep_file_keeps_nobody_from_others(http: httpx.AsyncClient, sha
     await http.post("/api/workflows", json=greeter("beside", "hi"))
     deep = "[" * depth + "]" * depth
     node = f'{{"id": "n", "type": "toys:Say", "inputValues": {{"text": {deep}}}}}'
-    (folder / f"deep{depth}.json").write_text(f'{{"id": "deep{depth}", "nodes": [{node}], "edges": []}}')
+    file = folder / f"deep{depth}.json"
+    file.write_text(f'{{"id": "deep{depth}", "nodes": [{node}], "edges": []}}')
     assert (await http.get("/api/workflows")).status_code == 200
     assert (await http.get("/api/workflows/beside")).status_code == 200
     answer = await http.post("/api/prompt", json={"workflowId": f"deep{depth}"})
     assert answer.status_code == (422 if depth < 190 else 404)
+    file.unlink()
