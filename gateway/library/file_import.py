@@ -83,8 +83,7 @@ class FileImport:
     async def _store_one(self, file: StoredFile, data: bytes, beside: dict[str, bytes]) -> None:
         sha256 = hashlib.sha256(data).hexdigest()
         found = await self._store.find(self._user, file.id, DEFAULT_PROJECT)
-        # What was deleted from the library stays deleted as long as its file stays as it was.
-        known = found or [row for row in await self._store.deleted(self._user, file.id) if _is_default(row)]
+        known = found or [row for row in await self._store.deleted(self._user, file.id) if _stays_away(row, file)]
         if any(row.file_hash == sha256 for row in known[:1]):
             return
         document: JsonObject = await asyncio.to_thread(self._files.document, data)
@@ -96,8 +95,9 @@ class FileImport:
             await self._library.create(document, self._user, unique_name=False, **more)  # type: ignore[arg-type]
 
 
-def _is_default(row: WorkflowRow) -> bool:
-    return row.project_id == DEFAULT_PROJECT
+def _stays_away(row: WorkflowRow, file: StoredFile) -> bool:
+    """What was deleted from the library stays deleted, unless its file was written after that."""
+    return row.project_id == DEFAULT_PROJECT and file.mark[0] <= row.deleted_at * 1_000_000
 
 
 def _read(file: StoredFile) -> bytes | None:

@@ -288,6 +288,8 @@ async def test_files_of_the_library_folder_are_versions(stack: Stack) -> None:
         assert deleted.status_code == 204
     async with stack.gateway(), stack.http() as http:
         assert (await http.get("/api/workflows/file-8")).status_code == 404
+        (folder / "8.json").write_text((folder / "8.json").read_text())
+        assert (await http.get("/api/workflows/file-8")).json() == greeter("file-8", "8"), "it was put there anew"
         assert (await http.get("/api/workflows/file-9")).json() == greeter("file-9", "9")
         (folder / "9.json").unlink()
         assert (await http.get("/api/workflows/file-9")).json() == greeter("file-9", "9")

@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle
 
-from innkeeper.activities.execution import execute_segment
+from innkeeper.activities.execution.segment_progress import SegmentProgress
 from innkeeper.nodes.definition import Output
 from innkeeper.nodes.errors import NodeError
 from innkeeper.nodes.node import NodeContext
@@ -282,7 +282,7 @@ async def test_a_segment_that_fails_as_a_whole_leaves_its_nodes_to_run_by_themse
     def broken(self: Any, node: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(execute_segment._Segment, "values", broken)
+    monkeypatch.setattr(SegmentProgress, "values", broken)
     result, count = await ended(await worker.start(*chain(3)))
     assert result["counts"] == {"complete": 3}
     assert count(ACTIVITY) == 3
