@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 from innkeeper.nodes.json_values import InvalidJson, read_json
 
@@ -23,16 +23,15 @@ def read_urlencoded(data: bytes, max_fields: int) -> dict[str, str | list[str]]:
         >>> read_urlencoded(b"a=1&b=2&b=3&c%5B%5D=4", 10)
         {'a': '1', 'b': ['2', '3'], 'c': ['4']}
     """
-    try:
-        # Latin-1 takes any bytes through: `parse_qsl` of bytes would refuse what is not ASCII.
-        pairs = parse_qsl(data.decode("latin-1"), keep_blank_values=True, encoding="latin-1", max_num_fields=max_fields)
-    except ValueError:
-        raise TooManyFields(f"more than {max_fields} fields") from None
-    return fields_of((_text(name), _text(value)) for name, value in pairs)
+    # Not `parse_qsl`: it takes bytes only when they are ASCII, and as Latin-1 text it needs 4 s for 5 MB of escapes.
+    if data.count(b"&") >= max_fields:
+        raise TooManyFields(f"more than {max_fields} fields")
+    pairs = (piece.partition(b"=") for piece in data.split(b"&") if piece)
+    return fields_of((_text(name), _text(value)) for name, _, value in pairs)
 
 
-def _text(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "replace")
+def _text(escaped: bytes) -> str:
+    return unquote_to_bytes(escaped.replace(b"+", b" ")).decode("utf-8", "replace")
 
 
 def fields_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str | list[str]]:

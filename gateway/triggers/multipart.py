@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,9 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from innkeeper.gateway.triggers.forms import TooManyFields
+
+_QUIET = logging.Logger("innkeeper.gateway.triggers.multipart", logging.CRITICAL)
+"""The parser's own would write a line for each broken form, and anybody can send many."""
 
 
 class InvalidMultipart(ValueError):
@@ -43,6 +47,7 @@ def read_multipart(content_type: bytes, body: bytes, max_fields: int) -> list[Pa
     reader = _Reader(max_fields)
     try:
         parser = MultipartParser(boundary, reader.callbacks())
+        parser.logger = _QUIET
         parser.write(body)
         parser.finalize()
     except FormParserError:

@@ -115,6 +115,12 @@ def test_what_cannot_be_read_is_an_error_as_a_value(
     assert said in message
 
 
+def test_a_broken_form_writes_no_line_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Anybody can send many of them."""
+    assert error_of(read(b"nothing", "multipart/form-data; boundary=x"))[0] == "malformed"
+    assert caplog.records == []
+
+
 def test_compressed_bodies_are_refused() -> None:
     headers = [("Content-Encoding", "gzip"), ("Content-Type", "application/json")]
     assert error_of(read_payload(RawRequest(headers, b"\x1f\x8b")))[0] == "unsupported"
