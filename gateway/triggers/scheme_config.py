@@ -158,9 +158,10 @@ def _scheme(name: str, config: _Config) -> Scheme:
     match config:
         case GenericConfig():
             names = HeaderNames(config.header, config.timestamp_header, config.delivery_id_header)
-            tolerance_s = config.tolerance_s if config.timestamp_header else None
-            chosen = config.model_dump(include={"prefix", "template", "algorithm", "encoding", "timestamp_unit"})
-            return Scheme("generic", headers=(names,), tolerance_s=tolerance_s, **chosen)
+            chosen = config.model_dump(
+                include={"prefix", "template", "algorithm", "encoding", "timestamp_unit", "tolerance_s"}
+            )
+            return Scheme("generic", headers=(names,), **chosen)
         case TokenConfig():
             names = HeaderNames(config.header, delivery_id=config.delivery_id_header)
             return Scheme("token", "token", (names,), prefix=config.prefix)

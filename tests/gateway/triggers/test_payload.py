@@ -154,7 +154,7 @@ def test_headers_and_query_keep_their_lists_and_lose_the_secrets() -> None:
         (RawRequest([], b"", b"x" * 101), "101 bytes of query; at most 100"),
         (RawRequest([("a", "x" * 100)], b""), "101 bytes of headers"),
         (RawRequest([], b"x" * 101), "101 bytes of body"),
-        (RawRequest([], b"", b"a=1&" * 4), "more than 3 fields"),
+        (RawRequest([], b"", b"a&b&c&d"), "more than 3 fields"),
         (RawRequest([("a", "x")] * 4, b""), "more than 3 headers"),
     ],
 )
@@ -162,6 +162,18 @@ def test_each_part_of_a_request_is_bounded(request_: RawRequest, said: str) -> N
     kind, message = error_of(read_payload(request_, limits=Limits(100, 100, 100, 3, 3)))
     assert kind == "too_large"
     assert said in message
+
+
+def test_as_many_fields_as_allowed_are_read() -> None:
+    found = read_payload(RawRequest([], b"", b"a&b&c"), limits=Limits(max_fields=3))
+    assert isinstance(found, Payload)
+    assert found.query == {"a": "", "b": "", "c": ""}
+
+
+def test_text_that_utf8_cannot_hold_becomes_a_mark() -> None:
+    found = read_payload(RawRequest([("x-\ud800", "\ud800")], b""))
+    assert isinstance(found, Payload)
+    assert orjson.loads(orjson.dumps(found.headers)) == {"x-?": "\ufffd" * 3}
 
 
 def test_depth_is_bounded_by_the_given_limit() -> None:

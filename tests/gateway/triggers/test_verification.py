@@ -204,6 +204,21 @@ def test_a_shortened_signature_is_refused(name: str) -> None:
     assert isinstance(check(name, replaced(headers, header, value[:-4])), Refused)
 
 
+def test_spaces_inside_hex_are_refused() -> None:
+    headers = send("github", secrets_of("github")[0], BODY)
+    digest = dict(headers)["X-Hub-Signature-256"].removeprefix("sha256=")
+    spaced = replaced(headers, "X-Hub-Signature-256", f"sha256={digest[:32]} {digest[32:]}")
+    assert kind(check("github", spaced)) == "malformed"
+
+
+@pytest.mark.parametrize("name", CHECKING)
+def test_text_that_no_bytes_stand_for_is_refused(name: str) -> None:
+    headers = send(name, secrets_of(name)[0], BODY)
+    for at, (header, value) in enumerate(headers):
+        broken = [*headers[:at], (header, "\ud800" + value), *headers[at + 1 :]]
+        assert isinstance(check(name, broken), Refused)
+
+
 def test_two_spaces_and_unknown_versions_do_not_hide_the_right_signature() -> None:
     signature = f"v1a,AAAA  v9,x {STANDARD_SIGNATURE}"
     assert isinstance(check("standard", standard(signature=signature), STANDARD_BODY), Verified)
