@@ -56,6 +56,7 @@ WITHOUT_TEMPORAL = (
 )
 GATEWAY_CORE = tuple(f"gateway.{name}" for name in ("runs", "events", "library", "store", "storage"))
 GATEWAY_SURFACE = tuple(f"gateway.{name}" for name in ("api", "realtime", "cli", "process"))
+GATEWAY_OF_TRIGGERS = tuple(f"gateway.{name}" for name in ("triggers", "errors", "moments"))
 GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process", "serve"))
 
 
@@ -220,6 +221,12 @@ RULES: Mapping[str, Rule] = {
         "gateway/runs, events, store and storage do not import api, realtime, cli and process",
         lambda found: found.leaves(*GATEWAY_CORE) and found.reaches(*GATEWAY_SURFACE),
     ),
+    "gateway-triggers": Rule(
+        "gateway/triggers decides and imports nothing of the gateway but errors and moments",
+        lambda found: (
+            found.leaves("gateway.triggers") and found.reaches("gateway") and not found.reaches(*GATEWAY_OF_TRIGGERS)
+        ),
+    ),
     "gateway-cli": Rule(
         "gateway/cli reaches the gateway only through client, process and serve",
         lambda found: found.leaves("gateway.cli") and found.reaches("gateway") and not found.reaches(*GATEWAY_OF_CLI),
@@ -323,6 +330,7 @@ BROKEN = [
     ("gateway", "gateway/process/a.py", "from innkeeper.activities import worker"),
     ("gateway-core", "gateway/events/a.py", "from innkeeper.gateway.api.files import router"),
     ("gateway-core", "gateway/storage/a.py", "def f():\n    from innkeeper.gateway import process"),
+    ("gateway-triggers", "gateway/triggers/a.py", "from innkeeper.gateway.store.models import RunRow"),
     ("gateway-cli", "gateway/cli/a.py", "from innkeeper.gateway.errors import ApiError"),
     ("gateway-cli", "gateway/cli/a.py", "from innkeeper.gateway import app"),
 ]
@@ -334,6 +342,7 @@ KEPT = [
     ("workflows/engine/scheduler.py", "from innkeeper.workflows.plan import RunPlan"),
     ("activities/worker.py", "from innkeeper.workflows.engine.graph_workflow import GraphWorkflow"),
     ("gateway/cli/a.py", "from innkeeper.gateway import client, serve\nfrom innkeeper.gateway.process.b import c"),
+    ("gateway/triggers/a.py", "from innkeeper.gateway.moments import iso\nfrom innkeeper.gateway.triggers.b import c"),
     ("gateway/runs/a.py", "from innkeeper.gateway.process_names import b"),
 ]
 MODULES = (
