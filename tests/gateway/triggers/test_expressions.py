@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -71,7 +72,9 @@ def test_compiled_expressions_are_cached() -> None:
     assert compile_expression("a.b.c") is compile_expression("a.b.c")
 
 
-DOUBLED = "|".join(["[@, @]"] * 40)
+TIMES = 24
+"""Enough doublings for the bounds, and few enough that a bound which is gone fails a test and not the machine."""
+DOUBLED = "|".join(["[@, @]"] * TIMES)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +84,13 @@ DOUBLED = "|".join(["[@, @]"] * 40)
         (f"{DOUBLED} | to_string(@)", 1),
         (f"{{a: {DOUBLED}, b: {DOUBLED}}} | a == b", 1),
         (f"{{a: {DOUBLED}, b: {DOUBLED}}} | contains([a], b)", 1),
-        ("|".join(["[@, @][]"] * 40), [1]),
-        ("|".join(["join('', [@, @])"] * 40), "ab" * 1_000),
-        ("|".join(["merge(@, {a: @, b: @})"] * 40) + "| to_string(@)", {"a": 1}),
-        ("|".join(["map(&[@, @], @)"] * 40) + "| [][][]", [1, 2]),
+        ("|".join(["[@, @][]"] * TIMES), [1]),
+        ("|".join(["join('', [@, @])"] * 16), "ab" * 1_000),
+        ("|".join(["merge(@, {a: @, b: @})"] * TIMES) + "| to_string(@)", {"a": 1}),
+        ("|".join(["map(&[@, @], @)"] * TIMES) + "| [][][]", [1, 2]),
         ("l[?l2[?@ == 'x']]", {"l": [{"l2": ["y"] * 300}] * 300}),
         ("[?contains(@, 'qqqqqqqqqqz')]", ["q" * 1_000] * 20_000),
+        ("contains(@, 'b')", "a" * 1_000_000),
         ("[*].[@, @, @, @]", list(range(20_000))),
         ("to_string(@)", [["x"] * 100] * 10_000),
         ("sort(@)", ["q" * 100 + str(number) for number in range(100_000)]),
@@ -102,6 +106,17 @@ def test_work_and_results_are_bounded(expression: str, value: Any) -> None:
     with pytest.raises(ExpressionError, match=r"too much work|more than"):
         compiled.evaluate(value)
     assert time.perf_counter() - began < ENDLESS_S
+
+
+def test_flattening_is_refused_before_it_fills_the_memory() -> None:
+    compiled, value = compile_expression("[]"), [[1] * 2_000] * 4_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(ExpressionError, match="too much work"):
+            compiled.evaluate(value)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000  # flat, it would be 64 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_people_write_is_within_the_bounds() -> None:
