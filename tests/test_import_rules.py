@@ -56,6 +56,7 @@ WITHOUT_TEMPORAL = (
 )
 GATEWAY_CORE = tuple(f"gateway.{name}" for name in ("runs", "events", "library", "store", "storage", "triggers"))
 GATEWAY_SURFACE = tuple(f"gateway.{name}" for name in ("api", "realtime", "cli", "process"))
+GATEWAY_OF_TRIGGERS = tuple(f"gateway.{name}" for name in ("triggers", "errors", "moments"))
 GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process", "serve"))
 
 PURE_TRIGGERS = tuple(
@@ -241,6 +242,12 @@ RULES: Mapping[str, Rule] = {
             )
         ),
     ),
+    "gateway-triggers": Rule(
+        "gateway/triggers decides and imports nothing of the gateway but errors and moments",
+        lambda found: (
+            found.leaves("gateway.triggers") and found.reaches("gateway") and not found.reaches(*GATEWAY_OF_TRIGGERS)
+        ),
+    ),
     "gateway-cli": Rule(
         "gateway/cli reaches the gateway only through client, process and serve",
         lambda found: found.leaves("gateway.cli") and found.reaches("gateway") and not found.reaches(*GATEWAY_OF_CLI),
@@ -348,6 +355,7 @@ BROKEN = [
     ("webhook-proofs", "gateway/triggers/verification.py", "import time"),
     ("webhook-proofs", "gateway/triggers/payload.py", "from starlette.requests import Request"),
     ("webhook-proofs", "gateway/triggers/signing.py", "from innkeeper.gateway.errors import BadRequest"),
+    ("gateway-triggers", "gateway/triggers/a.py", "from innkeeper.gateway.store.models import RunRow"),
     ("gateway-cli", "gateway/cli/a.py", "from innkeeper.gateway.errors import ApiError"),
     ("gateway-cli", "gateway/cli/a.py", "from innkeeper.gateway import app"),
 ]
@@ -359,6 +367,7 @@ KEPT = [
     ("workflows/engine/scheduler.py", "from innkeeper.workflows.plan import RunPlan"),
     ("activities/worker.py", "from innkeeper.workflows.engine.graph_workflow import GraphWorkflow"),
     ("gateway/cli/a.py", "from innkeeper.gateway import client, serve\nfrom innkeeper.gateway.process.b import c"),
+    ("gateway/triggers/a.py", "from innkeeper.gateway.moments import iso\nfrom innkeeper.gateway.triggers.b import c"),
     ("gateway/runs/a.py", "from innkeeper.gateway.process_names import b"),
 ]
 MODULES = (

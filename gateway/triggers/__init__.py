@@ -1,1 +1,1 @@
-"""What starts runs besides a hand. So far the pure part of webhooks: proofs, signatures and payloads."""
+"""What starts runs besides a hand: proofs and payloads of webhooks, and what is decided of them."""
