@@ -11,7 +11,7 @@ PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) src tests
 # Folders whose tests need no Temporal server.
 UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tests/workflows/document \
-	tests/workflows/test_plan.py tests/gateway/events tests/gateway/store tests/gateway/test_settings.py \
+	tests/workflows/test_plan.py tests/gateway/events tests/gateway/store tests/gateway/triggers tests/gateway/test_settings.py \
 	tests/gateway/cli --ignore tests/gateway/cli/test_file_command.py tests/activities/link/test_gateway_link.py \
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder

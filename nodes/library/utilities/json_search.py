@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import MAX_VALUE_DEPTH, InvalidJson, TooDeep, read_json
 from innkeeper.nodes.library.utilities.text import to_text
 from innkeeper.nodes.tavern.environment import FormatError
-
-if TYPE_CHECKING:
-    from jmespath.exceptions import JMESPathError
 
 MAX_EXPRESSION_CHARS = 10_000
 
@@ -54,39 +51,15 @@ def _searched(expression: str, value: Any) -> Any:
     import jmespath
     from jmespath.exceptions import JMESPathError
 
+    from innkeeper.nodes.jmespath_errors import CRASHES, reason_of
+
     try:
         with warnings.catch_warnings():
             # About literals in an old form, which work.
             warnings.simplefilter("ignore", PendingDeprecationWarning)
             return jmespath.search(expression, value)
-    except JMESPathError as error:
-        raise _told(error) from None
-    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as error:
-        # Some functions meet values they were not made for: sorting by texts and numbers at once.
-        raise _wrong(f"{type(error).__name__} while it was applied") from None
-
-
-def _told(error: JMESPathError) -> NodeInputError:
-    """The error without the values, which the library's own words hold."""
-    from jmespath import exceptions
-
-    if isinstance(error, exceptions.JMESPathTypeError):
-        expected = " or ".join(error.expected_types)
-        return _wrong(f"function {error.function_name}() takes {expected}, found {error.actual_type}")
-    if isinstance(error, exceptions.ArityError):
-        return _wrong(
-            f"function {error.function_name}() takes {error.expected_arity} values, found {error.actual_arity}"
-        )
-    if isinstance(error, exceptions.UnknownFunctionError):
-        return _wrong(str(error))
-    if isinstance(error, exceptions.EmptyExpressionError):
-        return _wrong("it is empty")
-    position = getattr(error, "lex_position", None)
-    if isinstance(error, exceptions.IncompleteExpressionError):
-        return _wrong("it ends too early", position)
-    if isinstance(position, int):
-        return _wrong("a character or word does not belong there", position)
-    return _wrong(type(error).__name__)
+    except (JMESPathError, *CRASHES) as error:
+        raise _wrong(*reason_of(error)) from None
 
 
 def _wrong(reason: str, position: int | None = None) -> NodeInputError:
