@@ -16,7 +16,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
+from innkeeper.nodes.catalogue import plugin_imports
 from innkeeper.nodes.catalogue.manager import LIBRARY_ROOT, NodeManager, node_manager
+from innkeeper.nodes.catalogue.plugin_imports import SourceLoader
 from innkeeper.nodes.catalogue.registration import Registration, collect_registrations
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import InnkeeperError, PluginLoadError
@@ -240,12 +242,14 @@ def _package_for(root: Path) -> str:
     """
     if root.is_relative_to(LIBRARY_ROOT):
         return ".".join(("innkeeper", "nodes", *root.relative_to(LIBRARY_ROOT.parent).parts))
+    plugin_imports.install()
     words = re.sub(r"\W", "_", root.name)
     name = f"{PLUGIN_PACKAGE}{next(_package_numbers)}_{words}"
     init = root / "__init__.py"
     spec: ModuleSpec | None = ModuleSpec(name, None, is_package=True)
     if init.is_file():
-        spec = spec_from_file_location(name, init, submodule_search_locations=[str(root)])
+        loader = SourceLoader(name, str(init))
+        spec = spec_from_file_location(name, init, loader=loader, submodule_search_locations=[str(root)])
     assert spec is not None  # a .py file always has a loader
     spec.submodule_search_locations = [str(root)]
     module = module_from_spec(spec)

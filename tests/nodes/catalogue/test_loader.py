@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -177,6 +178,23 @@ def test_registerer_in_a_file_belongs_to_the_load(tmp_path: Path) -> None:
 def test_code_is_read_anew_by_the_next_load(tmp_path: Path) -> None:
     assert load(write(tmp_path, {"a.py": "definition = toy('Before')"}))[1].nodes == ("unknown:Before",)
     assert load(write(tmp_path, {"a.py": "definition = toy('Afterwards')"}))[1].nodes == ("unknown:Afterwards",)
+
+
+@pytest.mark.parametrize("file", ["a.py", "__init__.py", "inner/b.py"])
+def test_file_that_is_saved_twice_within_a_second_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    """Its time, in seconds, and its size stay: bytecode that is cached would be taken for it."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    module = {"a.py": None, "__init__.py": ".", "inner/b.py": ".inner.b"}[file]
+    for kind in ("One", "Two"):
+        files = {file: f"kind = {kind!r}"}
+        files["a.py"] = (
+            f"definition = toy({kind!r})" if module is None else f"from {module} import kind\ndefinition = toy(kind)"
+        )
+        folder = write(tmp_path, files)
+        os.utime(folder / file, (1_700_000_000, 1_700_000_000))
+        assert load(folder)[1].nodes == (f"unknown:{kind}",)
 
 
 def test_missing_folder_and_file_instead_of_folder_are_reported(tmp_path: Path) -> None:
