@@ -19,14 +19,15 @@ from innkeeper.gateway.cli.library_transfer import file_names, in_rounds
 from innkeeper.gateway.cli.run_command import RunOptions, UsageError, run_file
 from innkeeper.gateway.cli.signals import Stopping
 from innkeeper.gateway.client import GatewayClient, GatewayRefused
+from tests.effort import LONG
 from tests.gateway.cli.conftest import Innkeeper, call
 from tests.gateway.conftest import Stack
 from tests.gateway.library.test_library import greeter
 
 pytestmark = pytest.mark.usefixtures("no_settings")
-MANY = 1_000
+MANY = 1_000 if LONG else 150
 MANY_S = 120.0
-"""An import of `MANY` files takes 10 s on two cores; this is for a machine that does other things."""
+"""An import of 1,000 files takes 10 s on two cores; this is for a machine that does other things."""
 
 
 def write(name: str, document: Any) -> None:
