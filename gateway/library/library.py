@@ -43,8 +43,11 @@ class DocumentChecker(Protocol):
     ) -> Sequence[Problem]:
         """Every problem; `beside`: workflows by id that are about to be stored with it."""
 
-    async def sealed(self, document: JsonObject, user: str, project: str | None) -> JsonObject:
-        """The document with references in place of the secrets that were typed into it; these are stored."""
+    async def sealed_and_checked(
+        self, document: JsonObject, user: str, project: str | None, beside: Mapping[str, bytes] | None = None
+    ) -> tuple[JsonObject, Sequence[Problem]]:
+        """The document with references in place of the secrets that were typed into it, which are stored; and every
+        problem of it. `beside`: as in `problems_of`."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,7 @@ class Library:
         note: str,
         beside: Mapping[str, bytes] | None,
     ) -> tuple[NewVersion, Sequence[Problem], JsonObject]:
-        document = await self._checker.sealed(document, user, project)
-        problems = await self._checker.problems_of(document, user, project, beside)
+        document, problems = await self._checker.sealed_and_checked(document, user, project, beside)
         told = orjson.dumps([problem.to_json() for problem in problems[:MAX_PROBLEMS]]).decode()
         data, sha256, seen = await asyncio.to_thread(_written, document)
         version = NewVersion(sha256, await pack(data), author, note, told, is_valid(problems))

@@ -162,7 +162,7 @@ async def run_reading(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
 
 @dataclass
 class WorkflowReader:
-    """Reads stored workflows for one compilation, and remembers which versions it gave.
+    """Reads stored workflows for one document, each once, and remembers which versions it gave.
 
     Attributes:
         versions: Id to version of what groups refer to.
@@ -174,6 +174,7 @@ class WorkflowReader:
     project: str | None
     beside: Mapping[str, bytes]
     versions: dict[str, int] = field(default_factory=dict)
+    _read: dict[str, WorkflowDocument | None] = field(default_factory=dict)
 
     def load(self, workflow_id: str) -> WorkflowDocument | None:
         """A workflow that a node refers to; None when there is none. Blocking: only in a thread of `run_reading`.
@@ -181,6 +182,11 @@ class WorkflowReader:
         Raises:
             InvalidWorkflow: It is no workflow, or it cannot be told which one is meant.
         """
+        if workflow_id not in self._read:
+            self._read[workflow_id] = self._load(workflow_id)
+        return self._read[workflow_id]
+
+    def _load(self, workflow_id: str) -> WorkflowDocument | None:
         if workflow_id in self.beside:
             return parse_document(load_json(self.beside[workflow_id]))
         try:

@@ -99,21 +99,30 @@ class Admission:
         self, document: JsonObject, user: str, project: str | None, beside: Mapping[str, bytes] | None = None
     ) -> Sequence[Problem]:
         """Every problem of a document that is to be stored (`library.DocumentChecker`)."""
-        reader = self._workflows.reader(user, project, beside=beside)
-        try:
-            raw = _with_optional_inputs({key: value for key, value in document.items() if key not in ENVELOPE})
-            return (await run_reading(self._compile, raw, {}, reader, _name_of_secret)).warnings
-        except InvalidWorkflow as error:
-            return error.problems
+        return await run_reading(self._problems, document, self._workflows.reader(user, project, beside=beside))
 
-    async def sealed(self, document: JsonObject, user: str, project: str | None) -> JsonObject:
-        """The document with references for its secrets, which are stored (`library.DocumentChecker`).
+    async def sealed_and_checked(
+        self, document: JsonObject, user: str, project: str | None, beside: Mapping[str, bytes] | None = None
+    ) -> tuple[JsonObject, Sequence[Problem]]:
+        """A document that is to be stored, with references for its secrets, and its problems
+        (`library.DocumentChecker`).
 
         Raises:
             ResourceError: A secret is too long, or cannot be stored.
         """
-        reader = self._workflows.reader(user, project)
-        return await run_reading(self._seal, document, reader)
+        # Both look at the same workflows: what one has read the other need not read again.
+        return await run_reading(self._seal_and_check, document, self._workflows.reader(user, project, beside=beside))
+
+    def _seal_and_check(self, document: JsonObject, reader: WorkflowReader) -> tuple[JsonObject, Sequence[Problem]]:
+        sealed = self._seal(document, reader)
+        return sealed, self._problems(sealed, reader)
+
+    def _problems(self, document: JsonObject, reader: WorkflowReader) -> Sequence[Problem]:
+        raw = _with_optional_inputs({key: value for key, value in document.items() if key not in ENVELOPE})
+        try:
+            return self._compile(raw, {}, reader, _name_of_secret).warnings
+        except InvalidWorkflow as error:
+            return error.problems
 
     def _seal(self, document: JsonObject, reader: WorkflowReader) -> JsonObject:
         """Blocking. What the document refers to is stored, or counts as young, before the document is: a collection

@@ -295,3 +295,25 @@ async def test_files_of_the_library_folder_are_versions(stack: Stack) -> None:
         assert (await http.get("/api/workflows/file-9")).json() == greeter("file-9", "9")
         (folder / "9.json").unlink()
         assert (await http.get("/api/workflows/file-9")).json() == greeter("file-9", "9")
+
+
+async def test_key_for_a_group_that_comes_with_the_same_files_is_sealed(stack: Stack) -> None:
+    """What its group does with an input tells that it is a secret, and the group is not stored yet."""
+    key = "canary-for-a-group-7712"
+    folder = stack.data / "shared" / "library" / "workflows"
+    folder.mkdir(parents=True)
+    settings = {"referencedWorkflowId": "counts"}
+    user = {"id": "g", "type": "core:NodeGroup", "configValues": settings, "inputValues": {"words": key}}
+    counts = {
+        **greeter("counts", ""),
+        "nodes": [{"id": "in", "type": "core:GroupInput"}, {"id": "count", "type": "toys:KeyLength"}],
+        "edges": [{"id": "e", "source": "in", "sourceHandle": "words", "target": "count", "targetHandle": "api_key"}],
+        "interfaceInputs": {"words": {"key": "words", "dataFlowType": "STRING"}},
+        "interfaceOutputs": {},
+    }
+    (folder / "a.json").write_text(json.dumps({"id": "user", "name": "user", "nodes": [user], "edges": []}))
+    (folder / "b.json").write_text(json.dumps(counts))
+    async with stack.gateway(), stack.http() as http:
+        stored = await http.get("/api/workflows/user")
+        assert stored.json()["nodes"][0]["inputValues"]["words"].startswith("$secret:")
+        assert key not in stored.text
