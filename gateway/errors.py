@@ -151,6 +151,11 @@ def told_of(error: Exception) -> dict[str, Any]:
     return internal_error(error)
 
 
+def unsuccessful(body: Mapping[str, Any]) -> dict[str, Any]:
+    """An error body for clients of ComfyTavern's, which look at `success` and `message`."""
+    return {"success": False, "message": body["error"], **body}
+
+
 def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     body = orjson.dumps(content, default=str)
     return Response(body, status, dict(headers or {}), media_type="application/json")

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from innkeeper.gateway.api.file_conditions import UNCONDITIONAL, Condition, etag_of, version_at
 from innkeeper.gateway.api.file_moves import Move, all_or_none, disk_errors, in_the_way, missing, taken
 from innkeeper.gateway.errors import BadRequest, NotFound
+from innkeeper.gateway.moments import iso_of
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.services.files import TEMPORARY_PREFIX, cannot_write
 from innkeeper.nodes.services.resources import FileInfo, FolderResources
@@ -184,8 +185,7 @@ class UserFiles(FolderResources):
         for path in paths:
             with contextlib.suppress(ResourceError):  # gone since, or no longer ours to read
                 info = self.stat_sync(path)
-                modified = datetime.fromtimestamp(info.modified, UTC).isoformat(timespec="milliseconds")
-                yield ListedFile(path, info.size, modified.replace("+00:00", "Z"))
+                yield ListedFile(path, info.size, iso_of(datetime.fromtimestamp(info.modified, UTC)))
 
     def list_folder(self, folder: str) -> list[FolderItem]:
         """What stands in one folder, folders first, by name; a missing folder is empty. Hidden names are left out.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -13,6 +12,7 @@ from innkeeper.gateway.api.models import model_settings as models
 from innkeeper.gateway.api.responses import answer, errors, list_of
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotEditable, NotFound, json_response, shown
+from innkeeper.gateway.moments import iso_of
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.redaction import MASK
 from innkeeper.nodes.services.channel_book import read_channel_file
@@ -108,8 +108,6 @@ def _providers() -> list[dict[str, str]]:
 
 
 def _channel_json(channel: Channel, user: str) -> dict[str, Any]:
-    created = channel.created_at
-    moment = created.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z") if created else None
     return {
         "id": channel.id,
         "userId": user,
@@ -121,7 +119,7 @@ def _channel_json(channel: Channel, user: str) -> dict[str, Any]:
         "storageMode": "encrypted",
         "supportedModels": list(channel.supported_models),
         "disabled": channel.disabled,
-        **({"createdAt": moment} if moment else {}),
+        **({"createdAt": iso_of(channel.created_at)} if channel.created_at else {}),
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import FileResponse, Response
@@ -33,7 +33,7 @@ from innkeeper.gateway.api.responses import (
     text,
 )
 from innkeeper.gateway.container import container_of
-from innkeeper.gateway.errors import BadRequest, body_of, internal_error, json_response, status_of
+from innkeeper.gateway.errors import BadRequest, body_of, internal_error, json_response, status_of, unsuccessful
 from innkeeper.gateway.plugins.service import Loaded
 from innkeeper.gateway.runs.admission import read_body
 from innkeeper.nodes.errors import InnkeeperError
@@ -41,7 +41,6 @@ from innkeeper.nodes.errors import InnkeeperError
 router = APIRouter(tags=["catalogue"], default_response_class=Response)
 
 Name = Annotated[str, Path(description="Name of the plugin.")]
-JsonObject = dict[str, Any]
 A_STATE = '{"enabled": true or false}'
 SETTINGS = "setting to value"
 FILE = binary("The file, with the media type of its name.")
@@ -164,7 +163,7 @@ async def _reloaded(request: Request, count: Callable[[Loaded], int]) -> Respons
     try:
         loaded: Loaded = await container_of(request).plugins.reload()
     except Exception as error:
-        return json_response(_refused(internal_error(error)), 500)
+        return json_response(unsuccessful(internal_error(error)), 500)
     return json_response({"success": True, "message": loaded.message, "count": count(loaded)})
 
 
@@ -175,9 +174,5 @@ async def _changed(change: Callable[[], Awaitable[str]]) -> Response:
         status = status_of(error)
         if status == 500:
             raise
-        return json_response(_refused(body_of(error)), status)
+        return json_response(unsuccessful(body_of(error)), status)
     return json_response({"success": True, "message": message})
-
-
-def _refused(body: JsonObject) -> JsonObject:
-    return {"success": False, "message": body["error"], **body}

@@ -25,8 +25,8 @@ from innkeeper.gateway.api.responses import (
     text,
 )
 from innkeeper.gateway.container import container_of
-from innkeeper.gateway.errors import BadRequest, body_of, json_response, status_of
-from innkeeper.gateway.runs.admission import JsonObject, read_body
+from innkeeper.gateway.errors import BadRequest, body_of, json_response, status_of, unsuccessful
+from innkeeper.gateway.runs.admission import read_body
 from innkeeper.nodes.errors import RunError
 
 router = APIRouter(prefix="/api", tags=["runs"], default_response_class=Response)
@@ -183,8 +183,7 @@ async def interrupt_run(
     try:
         message = await container_of(request).runs.interrupt(run, force=force)
     except RunError as error:
-        body: JsonObject = {"success": False, "message": error.message, **body_of(error)}
-        return json_response(body, status_of(error))
+        return json_response(unsuccessful(body_of(error)), status_of(error))
     return json_response({"success": True, "message": message})
 
 

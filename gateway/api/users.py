@@ -25,6 +25,7 @@ from innkeeper.gateway.api.output_response import SAFE_HEADERS
 from innkeeper.gateway.api.responses import BYTES, answer, binary, contents, errors, json_body
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import NotEditable, NotFound, TooLarge, json_response
+from innkeeper.gateway.moments import iso_of
 from innkeeper.gateway.runs.admission import read_body
 from innkeeper.gateway.storage.profiles import AVATAR_SIDE, MAX_AVATAR_BYTES, Profile, checked_name
 from innkeeper.nodes.process.redaction import MASK
@@ -145,7 +146,7 @@ def _current_user(profile: Profile, request: Request) -> dict[str, Any]:
         "uid": container_of(request).settings.user,
         "username": profile.name(),
         "isAdmin": True,
-        "createdAt": _moment(profile.created_at()),
+        "createdAt": iso_of(profile.created_at()),
         **({"avatarUrl": url} if url else {}),
         "serviceApiKeys": [],
         "externalCredentials": _credentials(request),
@@ -167,12 +168,8 @@ def _credentials(request: Request) -> list[dict[str, Any]]:
             "serviceName": channel.adapter_type,
             "displayName": channel.label or channel.id,
             "displayHint": {"prefix": MASK, "suffix": ""},
-            "createdAt": _moment(channel.created_at or datetime.fromtimestamp(file.stat().st_mtime, UTC)),
+            "createdAt": iso_of(channel.created_at or datetime.fromtimestamp(file.stat().st_mtime, UTC)),
         }
         for channel in (config.channels if config else ())
         if is_stored_key(channel)
     ]
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
