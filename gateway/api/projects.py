@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated
 
-import orjson
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
 
@@ -226,7 +225,7 @@ async def _with_kept_fields(container: Container, row: StoredRow, body: JsonObje
         before = await container.lookup.version(row, "latest")
     except WorkflowDamaged:
         return body
-    return await asyncio.to_thread(lambda: with_kept_fields(body, orjson.loads(before.data)))
+    return await asyncio.to_thread(with_kept_fields, body, before.document)
 
 
 def _named(body: JsonObject) -> JsonObject:
@@ -240,8 +239,7 @@ async def _document(
 ) -> Response:
     """The document with what the server says of it; what is null is left out, as the editor's schema wants it."""
     stored = await container.lookup.version(row, row.version)
-    document = await asyncio.to_thread(orjson.loads, stored.data)
-    return json_response(document_to_json(document, row), status, {"ETag": etag(row), **(headers or {})})
+    return json_response(document_to_json(stored.document, row), status, {"ETag": etag(row), **(headers or {})})
 
 
 async def _saved(container: Container, saved: Saved, status: int = 200) -> Response:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeVar
 
-import orjson
 from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
@@ -25,13 +24,14 @@ from innkeeper.gateway.api.responses import JSON, answer, errors, json_body, lis
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.gateway.library.documents import JsonObject, check_new_id, comparable, grouped
-from innkeeper.gateway.library.library import Conflict, Saved
+from innkeeper.gateway.library.library import Conflict, Saved, SaveOptions
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, StoredRow, Which
 from innkeeper.gateway.library.view import etag, tags_of, version_to_json, workflow_to_json
 from innkeeper.gateway.runs.admission import read_body
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.document.diff import differences
 
+T = TypeVar("T")
 router = APIRouter(prefix="/api", tags=["workflows"], default_response_class=Response)
 
 MAX_LISTED = 5_000
@@ -102,8 +102,8 @@ async def create_workflow(request: Request, *, project: InProject = None, note: 
     user = container.settings.user
     check_new_id(body)
     home = (await container.projects.get(user, project or DEFAULT_PROJECT)).id
-    saved = await container.library.create(body, user, home, note=note)
-    return await _saved(container, saved, 201)
+    saved = await container.library.create(body, user, home, SaveOptions(note))
+    return _saved(saved, 201)
 
 
 @router.get(
@@ -142,16 +142,14 @@ async def get_workflow(
 async def put_workflow(
     workflow_id: WorkflowId, request: Request, *, project: InProject = None, note: Note = ""
 ) -> Response:
-    container = container_of(request)
     body = await read_body(await request.body())
-    row = await _row(request, workflow_id, project)
-    await check_match(request, container, row)
-    if body.get("id") not in (None, row.id):
-        raise BadRequest(f"the document has another id than the path ({row.id!r}): an id stays as it is")
-    try:
-        return await _saved(container, await container.library.save(row, body, note=note))
-    except Conflict as error:
-        raise await changed_meanwhile(request, container, row, error) from None
+
+    async def save(row: StoredRow) -> Saved:
+        if body.get("id") not in (None, row.id):
+            raise BadRequest(f"the document has another id than the path ({row.id!r}): an id stays as it is")
+        return await container_of(request).library.save(row, body, SaveOptions(note))
+
+    return _saved(await _changed(request, workflow_id, project, save))
 
 
 @router.delete(
@@ -162,13 +160,7 @@ async def put_workflow(
     openapi_extra=IF_MATCH,
 )
 async def delete_workflow(workflow_id: WorkflowId, request: Request, *, project: InProject = None) -> Response:
-    container = container_of(request)
-    row = await _row(request, workflow_id, project)
-    await check_match(request, container, row)
-    try:
-        await container.library.delete(row)
-    except Conflict as error:
-        raise await changed_meanwhile(request, container, row, error) from None
+    await _changed(request, workflow_id, project, container_of(request).library.delete)
     return Response(status_code=204)
 
 
@@ -180,8 +172,7 @@ async def delete_workflow(workflow_id: WorkflowId, request: Request, *, project:
 )
 async def restore_workflow(workflow_id: WorkflowId, request: Request, *, project: InProject = None) -> Response:
     container = container_of(request)
-    row = await container.library.restore(container.settings.user, workflow_id, project)
-    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
+    return _shown(await container.library.restore(container.settings.user, workflow_id, project))
 
 
 @router.get(
@@ -228,16 +219,10 @@ async def get_version(
     },
 )
 async def publish_workflow(workflow_id: WorkflowId, request: Request, *, project: InProject = None) -> Response:
-    container = container_of(request)
     data = await request.body()
     version = _published(await read_body(data, "{version}") if data.strip() else {})
-    row = await _row(request, workflow_id, project)
-    await check_match(request, container, row)
-    try:
-        row = await container.library.publish(row, version)
-    except Conflict as error:
-        raise await changed_meanwhile(request, container, row, error) from None
-    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
+    library = container_of(request).library
+    return _shown(await _changed(request, workflow_id, project, lambda row: library.publish(row, version)))
 
 
 @router.delete(
@@ -247,14 +232,7 @@ async def publish_workflow(workflow_id: WorkflowId, request: Request, *, project
     openapi_extra=IF_MATCH,
 )
 async def unpublish_workflow(workflow_id: WorkflowId, request: Request, *, project: InProject = None) -> Response:
-    container = container_of(request)
-    row = await _row(request, workflow_id, project)
-    await check_match(request, container, row)
-    try:
-        row = await container.library.unpublish(row)
-    except Conflict as error:
-        raise await changed_meanwhile(request, container, row, error) from None
-    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
+    return _shown(await _changed(request, workflow_id, project, container_of(request).library.unpublish))
 
 
 @router.get(
@@ -274,7 +252,7 @@ async def diff_workflow(
     container = container_of(request)
     row = await _row(request, workflow_id, project)
     old, new = [await container.lookup.version(row, _which(name)) for name in (before, after)]
-    found = await asyncio.to_thread(_compared, old.data, new.data)
+    found = await asyncio.to_thread(_compared, old.document, new.document)
     return json_response({"from": old.version.version, "to": new.version.version, **found})
 
 
@@ -311,13 +289,34 @@ async def _row(request: Request, workflow_id: str, project: str | None) -> Store
     return await container.lookup.row(container.settings.user, workflow_id)
 
 
+async def _changed(
+    request: Request, workflow_id: str, project: str | None, change: Callable[[StoredRow], Awaitable[T]]
+) -> T:
+    """What `change` makes of the version that the client saw.
+
+    Raises:
+        VersionMismatch: There is another one by now, even if it came after our look.
+    """
+    container = container_of(request)
+    row = await _row(request, workflow_id, project)
+    await check_match(request, container, row)
+    try:
+        return await change(row)
+    except Conflict as error:
+        raise await changed_meanwhile(request, container, row, error) from None
+
+
+def _shown(row: StoredRow) -> Response:
+    return json_response(workflow_to_json(row), headers={"ETag": etag(row)})
+
+
 async def _document(container: Container, row: StoredRow, which: Which) -> Response:
     stored = await container.lookup.version(row, which)
     headers = {"ETag": etag(row, stored.version.version), "Cache-Control": "private, no-cache"}
     return Response(stored.data, media_type=JSON, headers=headers)
 
 
-async def _saved(container: Container, saved: Saved, status: int = 200) -> Response:
+def _saved(saved: Saved, status: int = 200) -> Response:
     told = {
         **workflow_to_json(saved.row),
         "isNewVersion": saved.is_new,
@@ -328,8 +327,8 @@ async def _saved(container: Container, saved: Saved, status: int = 200) -> Respo
     return json_response(told, status, {"ETag": etag(saved.row)})
 
 
-def _compared(old: bytes, new: bytes) -> JsonObject:
-    return grouped(differences(comparable(orjson.loads(old)), comparable(orjson.loads(new))))
+def _compared(old: JsonObject, new: JsonObject) -> JsonObject:
+    return grouped(differences(comparable(old), comparable(new)))
 
 
 def _which(text: str) -> Which:

@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from innkeeper.gateway.library.documents import JsonObject
-from innkeeper.gateway.library.library import Library
+from innkeeper.gateway.library.library import Library, SaveOptions
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, WorkflowLookup
 from innkeeper.gateway.storage.workflow_library import FileMark, StoredFile, WorkflowFiles
 from innkeeper.gateway.store.models import WorkflowRow
@@ -88,11 +88,11 @@ class FileImport:
             return
         document: JsonObject = await asyncio.to_thread(self._files.document, data)
         columns = {"file": file.path.name, "file_hash": sha256, "name": file.name}
-        more = {"author": FILE_AUTHOR, "note": file.path.name, "columns": columns, "beside": beside}
+        options = SaveOptions(file.path.name, FILE_AUTHOR, unique_name=False, columns=columns, beside=beside)
         if found:
-            await self._library.save(found[0], document, unique_name=False, **more)  # type: ignore[arg-type]
+            await self._library.save(found[0], document, options)
         else:
-            await self._library.create(document, self._user, unique_name=False, **more)  # type: ignore[arg-type]
+            await self._library.create(document, self._user, options=options)
 
 
 def _stays_away(row: WorkflowRow, file: StoredFile) -> bool:

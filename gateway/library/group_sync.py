@@ -18,8 +18,8 @@ from innkeeper.gateway.library.group_watch import (
     recorded,
     write_records,
 )
-from innkeeper.gateway.library.library import Conflict, DocumentChecker, Library, Saved
-from innkeeper.gateway.library.lookup import WorkflowDamaged, WorkflowLookup
+from innkeeper.gateway.library.library import Conflict, DocumentChecker, Library, Saved, SaveOptions
+from innkeeper.gateway.library.lookup import WorkflowLookup
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.gateway.store.runs import json_of
 from innkeeper.gateway.store.workflows import Change, WorkflowStore
@@ -173,10 +173,8 @@ class GroupSync:
 
     async def _document(self, row: WorkflowRow, version: int | None) -> JsonObject:
         stored = await self._lookup.version(row, version)
-        found = await asyncio.to_thread(load_json, stored.data)
-        if not isinstance(found, dict):
-            raise WorkflowDamaged(f"version {version} of the workflow {row.id!r} is no object")
-        return found
+        document: JsonObject = await asyncio.to_thread(load_json, stored.data)
+        return document
 
     async def _followed(self, row: WorkflowRow, look: _Look) -> tuple[JsonObject, Followed]:
         document = await self._document(row, row.version)
@@ -187,14 +185,9 @@ class GroupSync:
     # --- writing --------------------------------------------------------------------------------------------------
 
     async def _save(self, row: WorkflowRow, look: _Look, followed: Followed) -> Saved:
-        saved = await self._library.save(
-            row,
-            followed.document,
-            note=note_of(list(look.changes), followed),
-            author=AUTHOR,
-            unique_name=False,
-            columns={"groups": write_records(look.records)},
-        )
+        note, columns = note_of(list(look.changes), followed), {"groups": write_records(look.records)}
+        options = SaveOptions(note, AUTHOR, unique_name=False, columns=columns)
+        saved = await self._library.save(row, followed.document, options)
         logger.info(
             "workflow %r follows its groups with version %s; lost: %s",
             row.id,

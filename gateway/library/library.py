@@ -8,7 +8,7 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
@@ -51,6 +51,28 @@ class DocumentChecker(Protocol):
 
 
 @dataclass(frozen=True)
+class SaveOptions:
+    """How a workflow is saved.
+
+    Attributes:
+        note: What the version is for.
+        author: None: its user.
+        unique_name: No other workflow of the project may have its name.
+        columns: Further columns of its row.
+        beside: Workflows that are about to be stored with it, by id.
+    """
+
+    note: str = ""
+    author: str | None = None
+    unique_name: bool = True
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+
+
+PLAIN = SaveOptions()
+
+
+@dataclass(frozen=True)
 class Saved:
     """What became of a save.
 
@@ -84,22 +106,9 @@ class Library:
     # --- saving ---------------------------------------------------------------------------------------------------
 
     async def create(
-        self,
-        body: JsonObject,
-        user: str,
-        project: str = DEFAULT_PROJECT,
-        *,
-        note: str = "",
-        author: str | None = None,
-        unique_name: bool = True,
-        columns: JsonObject | None = None,
-        beside: Mapping[str, bytes] | None = None,
+        self, body: JsonObject, user: str, project: str = DEFAULT_PROJECT, options: SaveOptions = PLAIN
     ) -> Saved:
         """Store a workflow as version 1, sound or not.
-
-        Args:
-            unique_name: No other workflow of the project may have its name.
-            columns: Further columns of its row.
 
         Raises:
             BadRequest: It is no workflow at all.
@@ -107,26 +116,16 @@ class Library:
         """
         document = checked_document(body)
         workflow_id = document.get("id") or secrets.token_hex(8)
-        document = with_id(document, workflow_id)
-        version, problems, seen = await self._version(document, user, project, author or user, note, beside)
-        groups = await self._groups.record(orjson.loads(seen["references"]), user, project, beside=beside)
-        values = {**seen, "groups": groups, **(columns or {})}
-        made = await self._store.create(Creation(user, project, workflow_id, values, version, unique_name))
+        version, problems, seen = await self._version(with_id(document, workflow_id), user, project, options)
+        references = orjson.loads(seen["references"])
+        groups = await self._groups.record(references, user, project, beside=options.beside)
+        values = {**seen, "groups": groups, **options.columns}
+        made = await self._store.create(Creation(user, project, workflow_id, values, version, options.unique_name))
         if isinstance(made, Taken):
             raise _taken(made, workflow_id, str(values["name"]), project)
         return Saved(made, True, problems, await self._told(made))
 
-    async def save(
-        self,
-        row: WorkflowRow,
-        body: JsonObject,
-        *,
-        note: str = "",
-        author: str | None = None,
-        unique_name: bool = True,
-        columns: JsonObject | None = None,
-        beside: Mapping[str, bytes] | None = None,
-    ) -> Saved:
+    async def save(self, row: WorkflowRow, body: JsonObject, options: SaveOptions = PLAIN) -> Saved:
         """Store a next version, in place of the version that `row` has.
 
         Raises:
@@ -134,18 +133,17 @@ class Library:
             Conflict: Somebody saved meanwhile (`version_changed`), or the name is taken (`name_taken`).
             NotFound: It was deleted meanwhile.
         """
-        document = with_id(checked_document(body), row.id)
-        made = await self._version(document, row.user_id, row.project_id, author or row.user_id, note, beside)
-        version, problems, seen = made
-        values = {**seen, **(columns or {})}
+        document, columns = with_id(checked_document(body), row.id), options.columns
+        version, problems, seen = await self._version(document, row.user_id, row.project_id, options)
         if await self._is_stored(row, version):
             if columns and not await self._store.change(Change(row.number, row.version, columns)):
                 raise _taken(Taken("version"), row.id, row.name, row.project_id)
             return Saved(row, False, problems)
-        references = orjson.loads(seen["references"])
-        groups = await self._groups.record(references, row.user_id, row.project_id, known=row.groups, beside=beside)
-        values = {"groups": groups, **values}
-        saved = await self._store.save(Saving(row.number, row.version, values, version, unique_name))
+        groups = await self._groups.record(
+            orjson.loads(seen["references"]), row.user_id, row.project_id, known=row.groups, beside=options.beside
+        )
+        values = {**seen, "groups": groups, **columns}
+        saved = await self._store.save(Saving(row.number, row.version, values, version, options.unique_name))
         if isinstance(saved, Taken):
             raise _taken(saved, row.id, str(values["name"]), row.project_id)
         return Saved(saved, True, problems, await self._told(saved))
@@ -162,18 +160,13 @@ class Library:
         return True
 
     async def _version(
-        self,
-        document: JsonObject,
-        user: str,
-        project: str,
-        author: str,
-        note: str,
-        beside: Mapping[str, bytes] | None,
+        self, document: JsonObject, user: str, project: str, options: SaveOptions
     ) -> tuple[NewVersion, Sequence[Problem], JsonObject]:
-        document, problems = await self._checker.sealed_and_checked(document, user, project, beside)
+        document, problems = await self._checker.sealed_and_checked(document, user, project, options.beside)
         told = orjson.dumps([problem.to_json() for problem in problems[:MAX_PROBLEMS]]).decode()
         data, sha256, seen = await asyncio.to_thread(_written, document)
-        version = NewVersion(sha256, await pack(data), author, note, told, is_valid(problems))
+        author = options.author or user
+        version = NewVersion(sha256, await pack(data), author, options.note, told, is_valid(problems))
         return version, problems, seen
 
     def saves_together(self) -> contextlib.AbstractContextManager[None]:
@@ -202,8 +195,7 @@ class Library:
             Conflict: Somebody saved meanwhile.
         """
         stored = await self._lookup.version(row, number if number is not None else row.version)
-        document = await asyncio.to_thread(orjson.loads, stored.data)
-        problems = await self._checker.problems_of(document, row.user_id, row.project_id)
+        problems = await self._checker.problems_of(stored.document, row.user_id, row.project_id)
         if not is_valid(problems):
             raise InvalidWorkflow(problems)
         return await self._point(row, stored.version.version)

@@ -14,6 +14,7 @@ from typing import Literal, ParamSpec, TypeVar
 import orjson
 
 from innkeeper.gateway.errors import NotFound, shown
+from innkeeper.gateway.library.documents import JsonObject
 from innkeeper.gateway.store.models import VersionRow, WorkflowRow
 from innkeeper.gateway.store.workflows import LARGE_BYTES, WorkflowStore, unpack
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
@@ -47,11 +48,12 @@ class WorkflowDamaged(InnkeeperError):
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """One version of a workflow, read. `data`: its JSON."""
+    """One version of a workflow, read: `data` is its JSON, `document` what that says. Nobody changes it."""
 
     row: WorkflowRow
     version: VersionRow
     data: bytes
+    document: JsonObject
 
 
 class WorkflowLookup:
@@ -121,13 +123,13 @@ class WorkflowLookup:
             raise NotFound(_no_version(row, which), code="version_not_found")
         try:
             data = await unpack(version.document)
-            await asyncio.to_thread(_check_object, data) if len(data) > LARGE_BYTES else _check_object(data)
+            document = await asyncio.to_thread(_object, data) if len(data) > LARGE_BYTES else _object(data)
         except (zlib.error, TypeError, ValueError):
             raise WorkflowDamaged(
                 f"version {version.version} of the workflow {row.id!r} is damaged and cannot be read: name another "
                 "version, or save the workflow again"
             ) from None
-        return StoredVersion(row, version, data)
+        return StoredVersion(row, version, data, document)
 
     async def _version(self, row: WorkflowRow, which: Which) -> VersionRow | None:
         if isinstance(which, int):
@@ -206,10 +208,12 @@ async def _nothing() -> None:
     """There are no files."""
 
 
-def _check_object(data: bytes) -> None:
+def _object(data: bytes) -> JsonObject:
     """Raises ValueError: it is no JSON, or no object. A column may be damaged in a way that still unpacks."""
-    if not isinstance(orjson.loads(data), dict):
+    found = orjson.loads(data)
+    if not isinstance(found, dict):
         raise ValueError("no object")
+    return found
 
 
 def _no_version(row: WorkflowRow, which: Which) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 from innkeeper.gateway.container import Container, open_container
 from innkeeper.gateway.library.documents import glance
+from innkeeper.gateway.library.library import SaveOptions
 from innkeeper.gateway.settings import Settings
 from innkeeper.nodes.services.damaged import told_since
 from tests.effort import LONG
@@ -271,7 +272,7 @@ async def test_workflow_in_the_bin_stays_there_and_its_project_is_there_to_come_
     identity = identity_of(4)
     async with gateway(copy) as container:
         await container.library.delete(await container.lookup.row(USER, identity, project_of(4)))
-        await container.library.create(document(identity, 1), USER, project_of(4), unique_name=False)
+        await container.library.create(document(identity, 1), USER, project_of(4), SaveOptions(unique_name=False))
     change(copy, "DELETE FROM projects")
     async with gateway(copy) as container:
         assert [row.id for row in await container.library.bin(USER)] == [identity]
