@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 
 from innkeeper.gateway.store.models import BroadcastRow
 from innkeeper.gateway.store.runs import now_ms
-from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
 KEPT_MS = 7 * 86_400_000
 """How long a client may repeat an Idempotency-Key after the end of a broadcast."""
@@ -67,7 +67,6 @@ class BroadcastStore:
         await self._writes.write(_execute, delete(_TABLE).where(is_old, _TABLE.c.status != OPEN))
 
 
-async def _execute(connection: AsyncConnection, queries: Sequence[Any]) -> Sequence[None]:
-    for query in queries:
-        await connection.execute(query)
-    return [None] * len(queries)
+@one_by_one
+async def _execute(connection: AsyncConnection, query: Any) -> None:
+    await connection.execute(query)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from sqlalchemy.orm import defer
 
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
 ENDED = ("complete", "error", "interrupted")
 
@@ -298,9 +298,10 @@ async def _mark_sealed(connection: AsyncConnection, groups: Sequence[Sequence[st
     return [None] * len(groups)
 
 
-async def _change(connection: AsyncConnection, queries: Sequence[Update | Delete]) -> Sequence[bool]:
-    """Whether each has changed a row."""
-    return [(await connection.execute(query)).rowcount > 0 for query in queries]
+@one_by_one
+async def _change(connection: AsyncConnection, query: Update | Delete) -> bool:
+    """Whether it has changed a row."""
+    return (await connection.execute(query)).rowcount > 0
 
 
 def lineage(row: RunRow) -> dict[str, Any]:

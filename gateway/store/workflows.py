@@ -17,7 +17,7 @@ from sqlalchemy.orm import defer
 
 from innkeeper.gateway.store.models import ProjectRow, VersionRow, WorkflowRow
 from innkeeper.gateway.store.runs import now_ms
-from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
 LARGE_BYTES = 64_000
 """A larger document is packed and unpacked in a thread."""
@@ -270,14 +270,11 @@ async def unpack(packed: bytes) -> bytes:
     return zlib.decompress(packed)
 
 
-# --- writes, each of them for many at once ----------------------------------------------------------------------------
+# --- writes -----------------------------------------------------------------------------------------------------------
 
 
-async def _create(connection: AsyncConnection, creations: Sequence[Creation]) -> Sequence[WorkflowRow | Taken]:
-    return [await _create_one(connection, new) for new in creations]
-
-
-async def _create_one(connection: AsyncConnection, new: Creation) -> WorkflowRow | Taken:
+@one_by_one
+async def _create(connection: AsyncConnection, new: Creation) -> WorkflowRow | Taken:
     live = (_WORKFLOWS.c.user_id == new.user, _WORKFLOWS.c.project_id == new.project, _WORKFLOWS.c.deleted_at == 0)
     if await _exists(connection, *live, _WORKFLOWS.c.id == new.id):
         return Taken("id")
@@ -296,11 +293,8 @@ async def _create_one(connection: AsyncConnection, new: Creation) -> WorkflowRow
     return WorkflowRow(number=number, **values)
 
 
-async def _save(connection: AsyncConnection, savings: Sequence[Saving]) -> Sequence[WorkflowRow | Taken]:
-    return [await _save_one(connection, saving) for saving in savings]
-
-
-async def _save_one(connection: AsyncConnection, saving: Saving) -> WorkflowRow | Taken:
+@one_by_one
+async def _save(connection: AsyncConnection, saving: Saving) -> WorkflowRow | Taken:
     row = await _live(connection, saving.number)
     if row is None:
         return Taken("gone")
@@ -326,8 +320,9 @@ async def _has_name(connection: AsyncConnection, row: WorkflowRow, values: Mappi
     return await _exists(connection, *siblings, table.deleted_at == 0, table.name == values["name"])
 
 
-async def _change(connection: AsyncConnection, changes: Sequence[Change]) -> Sequence[bool]:
-    return [await _update(connection, change.number, change.version, change.values) for change in changes]
+@one_by_one
+async def _change(connection: AsyncConnection, change: Change) -> bool:
+    return await _update(connection, change.number, change.version, change.values)
 
 
 async def _update(connection: AsyncConnection, number: int, version: int, values: Mapping[str, Any]) -> bool:
@@ -355,11 +350,8 @@ async def _drop_oldest(connection: AsyncConnection, workflow: int, published: in
         await connection.execute(delete(_VERSIONS).where(*goes))
 
 
-async def _restore(connection: AsyncConnection, numbers: Sequence[int]) -> Sequence[WorkflowRow | Taken]:
-    return [await _restore_one(connection, number) for number in numbers]
-
-
-async def _restore_one(connection: AsyncConnection, number: int) -> WorkflowRow | Taken:
+@one_by_one
+async def _restore(connection: AsyncConnection, number: int) -> WorkflowRow | Taken:
     row = await _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at > 0)
     if row is None:
         return Taken("gone")
@@ -381,11 +373,8 @@ async def _revive_project(connection: AsyncConnection, row: WorkflowRow) -> None
         await connection.execute(update(_PROJECTS).where(table.number == last).values(deleted_at=0))
 
 
-async def _purge(connection: AsyncConnection, moments: Sequence[int]) -> Sequence[int]:
-    return [await _purge_some(connection, moment) for moment in moments]
-
-
-async def _purge_some(connection: AsyncConnection, before: int) -> int:
+@one_by_one
+async def _purge(connection: AsyncConnection, before: int) -> int:
     table = _WORKFLOWS.c
     old = select(table.number).where(table.deleted_at > 0, table.deleted_at < before).limit(PURGED_AT_ONCE)
     numbers = list((await connection.scalars(old)).all())
@@ -398,11 +387,8 @@ async def _purge_some(connection: AsyncConnection, before: int) -> int:
     return len(numbers)
 
 
-async def _add_project(connection: AsyncConnection, rows: Sequence[Mapping[str, Any]]) -> Sequence[bool]:
-    return [await _add_one_project(connection, row) for row in rows]
-
-
-async def _add_one_project(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+@one_by_one
+async def _add_project(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
     table = _PROJECTS.c
     same = (table.user_id == row["user_id"], table.id == row["id"], table.deleted_at == 0)
     if (await connection.execute(select(table.number).where(*same))).first() is not None:
@@ -411,11 +397,8 @@ async def _add_one_project(connection: AsyncConnection, row: Mapping[str, Any]) 
     return True
 
 
-async def _change_project(connection: AsyncConnection, changes: Sequence[ProjectChange]) -> Sequence[Taken | None]:
-    return [await _change_one_project(connection, change) for change in changes]
-
-
-async def _change_one_project(connection: AsyncConnection, change: ProjectChange) -> Taken | None:
+@one_by_one
+async def _change_project(connection: AsyncConnection, change: ProjectChange) -> Taken | None:
     table, row = _PROJECTS.c, change.row
     if "name" in change.values:
         others = (table.user_id == row.user_id, table.number != row.number, table.deleted_at == 0)
@@ -427,20 +410,17 @@ async def _change_one_project(connection: AsyncConnection, change: ProjectChange
     return None if changed.rowcount > 0 else Taken("version")
 
 
-async def _delete_project(connection: AsyncConnection, rows: Sequence[ProjectRow]) -> Sequence[None]:
-    for row in rows:
-        table = _WORKFLOWS.c
-        its = (table.user_id == row.user_id, table.project_id == row.id, table.deleted_at == 0)
-        await _to_the_bin(connection, _WORKFLOWS, *its)
-        await _to_the_bin(connection, _PROJECTS, _PROJECTS.c.number == row.number)
-    return [None] * len(rows)
+@one_by_one
+async def _delete_project(connection: AsyncConnection, row: ProjectRow) -> None:
+    table = _WORKFLOWS.c
+    its = (table.user_id == row.user_id, table.project_id == row.id, table.deleted_at == 0)
+    await _to_the_bin(connection, _WORKFLOWS, *its)
+    await _to_the_bin(connection, _PROJECTS, _PROJECTS.c.number == row.number)
 
 
-async def _delete(connection: AsyncConnection, workflows: Sequence[tuple[int, int]]) -> Sequence[bool]:
-    return [await _delete_one(connection, number, version) for number, version in workflows]
-
-
-async def _delete_one(connection: AsyncConnection, number: int, version: int) -> bool:
+@one_by_one
+async def _delete(connection: AsyncConnection, workflow: tuple[int, int]) -> bool:
+    number, version = workflow
     row = await _live(connection, number)
     if row is None or row.version != version:
         return False

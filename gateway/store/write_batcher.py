@@ -26,6 +26,15 @@ MAX_GROUP = 200
 """Others wait for the whole group, and a process that dies loses what was not committed of it."""
 
 
+def one_by_one(write: Callable[[AsyncConnection, P], Awaitable[R]]) -> Kind[P, R]:
+    """A kind of write that no statement does for many at once."""
+
+    async def write_each(connection: AsyncConnection, many: Sequence[P]) -> Sequence[R]:
+        return [await write(connection, what) for what in many]
+
+    return write_each
+
+
 @dataclass(eq=False)
 class _Write:
     kind: Kind[Any, Any]
