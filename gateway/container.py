@@ -205,14 +205,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     stack.push_async_callback(writer.stop)
     lookup = WorkflowLookup(data.workflows)
     admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
-    interfaces = GroupInterfaces(catalogue, lookup)
-    watch = GroupWatch(data.workflows, interfaces)
-    library = Library(data.workflows, lookup, admission, watch)
-    group_sync = GroupSync(LibraryParts(library, lookup, data.workflows, admission, catalogue), watch, interfaces)
-    stack.push_async_callback(_stop, run_critical(group_sync.keep_following(), "group-sync"))
-    files = FileImport(WorkflowFiles.of(data.root), library, data.workflows, lookup, user=settings.user)
-    lookup.refresh = files.take_in
-    stack.push_async_callback(_stop, asyncio.create_task(files.first_look(), name="file-import"))
+    library = _stored_workflows(settings, data, stack, catalogue=catalogue, lookup=lookup, admission=admission)
     temporal = TemporalLink(settings, [SigningClient(data.signer)])
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
@@ -311,6 +304,27 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         garbage_collector=garbage_collector,
         metrics=metrics,
     )
+
+
+def _stored_workflows(
+    settings: Settings,
+    data: _Data,
+    stack: contextlib.AsyncExitStack,
+    *,
+    catalogue: LiveCatalogue,
+    lookup: WorkflowLookup,
+    admission: Admission,
+) -> Library:
+    """The library, with the task by which workflows follow their groups, and the files that it takes in."""
+    interfaces = GroupInterfaces(catalogue, lookup)
+    watch = GroupWatch(data.workflows, interfaces)
+    library = Library(data.workflows, lookup, admission, watch)
+    group_sync = GroupSync(LibraryParts(library, lookup, data.workflows, admission, catalogue), watch, interfaces)
+    stack.push_async_callback(_stop, run_critical(group_sync.keep_following(), "group-sync"))
+    files = FileImport(WorkflowFiles.of(data.root), library, data.workflows, lookup, user=settings.user)
+    lookup.refresh = files.take_in
+    stack.push_async_callback(_stop, asyncio.create_task(files.first_look(), name="file-import"))
+    return library
 
 
 def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
