@@ -14,6 +14,10 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
+from innkeeper.gateway.deliveries.book import TriggerBook
+from innkeeper.gateway.deliveries.intake import Intake
+from innkeeper.gateway.deliveries.run_ends import RunEnds
+from innkeeper.gateway.deliveries.starter import Starter
 from innkeeper.gateway.events.audit import audit
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
@@ -56,7 +60,8 @@ from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
-from innkeeper.gateway.store.runs import RunStore
+from innkeeper.gateway.store.runs import ENDED, RunStore
+from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.nodes.catalogue.live import LiveCatalogue
@@ -106,6 +111,10 @@ class Container:
     control: RunControl
     approvals: Approvals
     external_events: ExternalEvents
+    triggers: TriggerBook
+    intake: Intake
+    starter: Starter
+    run_ends: RunEnds
     clients: ClientSockets
     garbage_collector: GarbageCollector
     metrics: Metrics
@@ -143,6 +152,9 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "stuck-runs": container.stuck_runs.keep_looking(),
             "retention": container.retention.keep_clean(),
             "garbage-collector": container.retention.keep_collected(),
+            "delivery-notes": container.intake.keep_noting(),
+            "delivery-starter": container.starter.keep_starting(),
+            "run-ends": container.run_ends.keep_telling(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
@@ -164,6 +176,7 @@ class _Data:
     store: RunStore
     broadcasts: BroadcastStore
     workflows: WorkflowStore
+    triggers: TriggerStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
@@ -175,7 +188,7 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)
-    store, broadcasts, workflows = await _open_store(settings, stack, databases.store)
+    store, broadcasts, workflows, triggers = await _open_store(settings, stack, databases.store)
     log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
     databases.note_open()
@@ -183,7 +196,7 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
     signer = await _signer(root / SIGNING_FILE, key, store)
-    return _Data(root, store, broadcasts, workflows, log, FolderBlobs(root / "blobs"), secrets, signer)
+    return _Data(root, store, broadcasts, workflows, triggers, log, FolderBlobs(root / "blobs"), secrets, signer)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -210,9 +223,13 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
     reader = EventReader(log, hub)
+    book = TriggerBook(data.triggers, data.secrets)
+    intake = Intake(book, data.triggers)
+    run_ends = RunEnds(store)
 
     async def run_closed() -> None:
         # First what the end left, then what follows from it: clients know this order from ComfyTavern.
+        run_ends.wake()
         try:
             if clients.count:
                 clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())
@@ -231,6 +248,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         blobs=blobs,
         flush_timeout_s=settings.flush_timeout_s,
         on_closed=run_closed,
+        tells=run_ends.is_awaited,
     )
     stuck_runs = StuckRuns(
         temporal,
@@ -262,13 +280,16 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         open_runs=open_runs,
         stuck_runs=stuck_runs,
         socket_runs=socket_runs,
+        pending=intake,
         max_waiting_runs=settings.max_waiting_runs,
     )
+    refusals = Refusals(store, run_log, finisher)
+    starter = await _automation(data, stack, book=book, intake=intake, run_ends=run_ends, runs=runs, refusals=refusals)
     garbage_collector, retention = _cleaning(settings, data, runs, library)
     clients = ClientSockets(
         SocketServices(
             runs=runs,
-            refusals=Refusals(store, run_log, finisher),
+            refusals=refusals,
             reader=reader,
             values=WholeValues(blobs),
             socket_runs=socket_runs,
@@ -300,6 +321,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         control=control,
         approvals=Approvals(store, run_log, temporal),
         external_events=ExternalEvents(store, run_log, temporal, data.broadcasts),
+        triggers=book,
+        intake=intake,
+        starter=starter,
+        run_ends=run_ends,
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,
@@ -327,6 +352,33 @@ def _stored_workflows(
     return library
 
 
+async def _automation(
+    data: _Data,
+    stack: contextlib.AsyncExitStack,
+    *,
+    book: TriggerBook,
+    intake: Intake,
+    run_ends: RunEnds,
+    runs: Runs,
+    refusals: Refusals,
+) -> Starter:
+    """Triggers with what is known of them, and who makes runs of what comes for them."""
+
+    async def is_open(run: str) -> bool:
+        row = await data.store.get(run)
+        return row is not None and not (row.status in ENDED and row.told)
+
+    starter = Starter(book, data.triggers, intake, runs, refusals)
+    run_ends.cares.append(lambda row, _: row.origin is not None)
+    run_ends.listeners.append(intake.hear_of_end)
+    await book.load()
+    await intake.load()
+    await intake.free_places(is_open)
+    stack.push_async_callback(intake.write_notes)
+    stack.push_async_callback(starter.stop)
+    return starter
+
+
 def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
     return PluginFolders(settings.plugins, data.root, lambda value: data.secrets.put(value, settings.user))
 
@@ -341,6 +393,7 @@ def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> 
         grace_s=settings.blob_grace_s,
         secrets=data.secrets,
         versions=data.workflows.all_documents,
+        deliveries=data.triggers.texts,
     )
     retention = Retention(
         data.log,
@@ -384,7 +437,7 @@ async def _healed(databases: Databases) -> None:
 
 async def _open_store(
     settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile
-) -> tuple[RunStore, BroadcastStore, WorkflowStore]:
+) -> tuple[RunStore, BroadcastStore, WorkflowStore, TriggerStore]:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
@@ -403,7 +456,7 @@ async def _open_store(
     writes = WriteBatcher(engine)
     store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return store, BroadcastStore(engine, writes), WorkflowStore(engine, writes)
+    return store, BroadcastStore(engine, writes), WorkflowStore(engine, writes), TriggerStore(engine, writes)
 
 
 async def _open_log(settings: Settings, file: DatabaseFile) -> EventLog:

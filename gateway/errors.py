@@ -113,6 +113,11 @@ _BY_CODE = {
     "storage_failed": 507,
     "invalid_settings": 422,
     "plugin_load_failed": 422,
+    "invalid_trigger": 422,
+    "invalid_expression": 422,
+    "too_many_deliveries": 429,
+    "too_many_triggers": 409,
+    "delivery_damaged": 409,
 }
 
 

@@ -54,7 +54,9 @@ WITHOUT_TEMPORAL = (
     *("workflows.plan", "workflows.document", "workflows.compiler"),
     *("workflows.engine.scheduler", "workflows.engine.state"),
 )
-GATEWAY_CORE = tuple(f"gateway.{name}" for name in ("runs", "events", "library", "store", "storage", "triggers"))
+GATEWAY_CORE = tuple(
+    f"gateway.{name}" for name in ("runs", "events", "library", "deliveries", "store", "storage", "triggers")
+)
 GATEWAY_SURFACE = tuple(f"gateway.{name}" for name in ("api", "realtime", "cli", "process"))
 GATEWAY_OF_TRIGGERS = tuple(f"gateway.{name}" for name in ("triggers", "errors", "moments"))
 GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process", "serve"))
@@ -227,7 +229,7 @@ RULES: Mapping[str, Rule] = {
         lambda found: found.leaves("gateway") and found.reaches("activities"),
     ),
     "gateway-core": Rule(
-        "gateway/runs, events, library, store, storage and triggers do not import api, realtime, cli and process",
+        "the rooms of the core of gateway do not import api, realtime, cli and process",
         lambda found: found.leaves(*GATEWAY_CORE) and found.reaches(*GATEWAY_SURFACE),
     ),
     "webhook-proofs": Rule(

@@ -65,7 +65,12 @@ REFUSED_S = 2.0
 
 
 class RunFinisher:
-    """One task per open run. Everything it does to a run may be done again without harm."""
+    """One task per open run. Everything it does to a run may be done again without harm.
+
+    Args:
+        on_closed: Called after a run was closed.
+        tells: Does somebody wait to be told that this run ended, with this status?
+    """
 
     def __init__(
         self,
@@ -79,6 +84,7 @@ class RunFinisher:
         blobs: FolderBlobs,
         flush_timeout_s: float,
         on_closed: Callable[[], Awaitable[None]],
+        tells: Callable[[RunRow, str], bool],
     ) -> None:
         self._store = store
         self._run_log = run_log
@@ -89,6 +95,7 @@ class RunFinisher:
         self._blobs = blobs
         self._flush_timeout_s = flush_timeout_s
         self._on_closed = on_closed
+        self._tells = tells
         self._completions = CompletionWatcher(temporal, open_runs.is_idle)
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._waiting: set[str] = set()
@@ -319,7 +326,8 @@ class RunFinisher:
         result = full_result(row, outcome, view, outputs)
         self._open_runs.closing(run)
         # The result first: whoever reads the final status may ask for it at once.
-        await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result)
+        told = not self._tells(row, outcome.status)
+        await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result, told=told)
         await self._run_log.end(run, outcome.status, result.get("errorInfo"))
         self._sealed(run)
         if not outcome.is_refused:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from innkeeper.gateway.errors import told_of
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.live_preview import is_preview
+from innkeeper.gateway.runs.origin import Origin
 from innkeeper.gateway.runs.outcome import RunOutcome, error_info, fact_of
 from innkeeper.gateway.runs.rate_limit import RateLimit
 from innkeeper.gateway.runs.run_log import RunLog
@@ -64,22 +65,29 @@ class Refusals:
         self._finisher = finisher
         self._rate = RateLimit(BURST, PER_S)
 
-    async def record(self, body: Mapping[str, object], user: str, error: Exception) -> Refusal:
+    async def record(
+        self, body: Mapping[str, object], user: str, error: Exception, *, origin: Origin | None = None
+    ) -> Refusal:
         """Make a run of a submission and the error that it ended with. Raises nothing: its client must get an answer.
 
         Not kept when there are too many of them, or nothing can be written.
+
+        Args:
+            origin: The trigger that submitted it, which also says the run's id.
         """
-        run, outcome = secrets.token_hex(10), outcome_of_refusal(error)
+        run, outcome = secrets.token_hex(10) if origin is None else origin.run, outcome_of_refusal(error)
         if not self._rate.take():
             return Refusal(run, False, outcome)
         try:
-            await self._keep(run, body, user, outcome)
+            await self._keep(run, body, user, outcome, origin)
         except Exception:  # the disk may be full, which may also be why the submission was refused
             logger.warning("a refused run could not be kept", extra={"run": run}, exc_info=True)
             return Refusal(run, False, outcome)
         return Refusal(run, True, outcome)
 
-    async def _keep(self, run: str, body: Mapping[str, object], user: str, outcome: RunOutcome) -> None:
+    async def _keep(
+        self, run: str, body: Mapping[str, object], user: str, outcome: RunOutcome, origin: Origin | None
+    ) -> None:
         self._run_log.check_writable()
         new = NewRun(
             id=run,
@@ -90,8 +98,10 @@ class Refusals:
             # Should the gateway be killed before the rest is written, its next start closes the run.
             status=outcome.status,
             rerun={"preview": True} if is_preview(body) else None,
+            origin=None if origin is None else origin.encode(),
         )
-        await self._store.add(new)
+        if await self._store.add(new) is None:  # an earlier attempt got so far
+            return
         await self._run_log.open(run, {})
         await self._finisher.close_refused(run, outcome)
 

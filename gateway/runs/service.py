@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -21,6 +21,7 @@ from innkeeper.gateway.runs.admission import body_hash, interface_of, key_hash
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
+from innkeeper.gateway.runs.origin import Origin
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.reruns import Reruns, answer_of
 from innkeeper.gateway.runs.run_log import RunLog
@@ -68,6 +69,16 @@ class RunDamaged(RunError):
     code = "run_damaged"
 
 
+class PendingRuns(Protocol):
+    """Runs that were promised and do not exist yet: of deliveries that are written down."""
+
+    async def pending_run(self, run: str) -> JsonObject | None:
+        """What is known of one; None: nothing."""
+
+    async def drop(self, run: str, reason: str) -> bool:
+        """Let one never come to be; False when there is none such."""
+
+
 class Runs:
     """All runs of this gateway."""
 
@@ -84,8 +95,10 @@ class Runs:
         open_runs: OpenRuns,
         stuck_runs: StuckRuns,
         socket_runs: SocketRuns,
+        pending: PendingRuns,
         max_waiting_runs: int,
     ) -> None:
+        self._pending = pending
         self._store = store
         self._run_log = run_log
         self._temporal = temporal
@@ -102,13 +115,20 @@ class Runs:
     # --- submitting -----------------------------------------------------------------------------------------------
 
     async def submit(
-        self, body: JsonObject, user: str, key: str | None = None, *, over_socket: bool = False
+        self,
+        body: JsonObject,
+        user: str,
+        key: str | None = None,
+        *,
+        over_socket: bool = False,
+        origin: Origin | None = None,
     ) -> Accepted:
         """Compile and start a run; what was accepted is durable.
 
         Args:
             key: The client's Idempotency-Key: the same key and body give the same run.
             over_socket: Sockets that come later are told how it ends.
+            origin: The trigger that starts it, which also says the run's id: a second submission with it is the same.
 
         Raises:
             InvalidWorkflow, IdempotencyMismatch, EngineAway, LogUnavailable, NotFound, TooManyRuns.
@@ -117,6 +137,8 @@ class Runs:
         body_digest = body_hash(body)
         if key_digest and (earlier := await self._store.by_key(user, key_digest)):
             return _same_run(earlier, body_digest)
+        if origin is not None and (earlier := await self._store.get(origin.run)):
+            return Accepted.of(earlier)
         # Before any work is done for it: can it be started, and can it be logged?
         await self._temporal.client(PATIENCE_S)
         self._run_log.check_writable()
@@ -125,7 +147,7 @@ class Runs:
         admitted = await self._reruns.admit(body, user)
         compiled, plan = admitted.checked.compiled, admitted.checked.compiled.plan
         new = NewRun(
-            id=secrets.token_hex(10),
+            id=secrets.token_hex(10) if origin is None else origin.run,
             user_id=user,
             plan=compiled.encoded,
             workflow_id=plan.workflow_id,
@@ -141,8 +163,11 @@ class Runs:
             project_id=admitted.checked.source.project,
             workflow_version=admitted.checked.source.version,
             versions=admitted.checked.source.versions,
+            origin=None if origin is None else origin.encode(),
         )
         row = await self._store.add(new)
+        if row is None and origin is not None:
+            return Accepted.of(await self._row(origin.run))
         if row is None:  # somebody else came with this key while we compiled
             earlier = await self._store.by_key(user, key_digest or "")
             assert earlier is not None
@@ -171,6 +196,8 @@ class Runs:
         Raises:
             RunNotFound, RunNotActive (it has ended).
         """
+        if await self._store.get(run) is None and await self._pending.drop(run, "it was interrupted"):
+            return f"run {run} will not start"
         row = await self._row(run)
         if row.status == "queued" and await self._store.drop_queued(run):
             self._finisher.close_unstarted(run, RunOutcome("interrupted", {}))
@@ -218,7 +245,7 @@ class Runs:
         """
         row = await self._row(run)
         for _ in range(CLOSING_POLLS):  # who saw the final status may be faster than the last notes of its end
-            if (row.sealed and not row.terminate) or row.status not in ENDED:
+            if (row.sealed and row.told and not row.terminate) or row.status not in ENDED:
                 break
             await asyncio.sleep(CLOSING_POLL_S)
             row = await self._row(run)
@@ -228,6 +255,8 @@ class Runs:
             raise RunStillActive(
                 f"run {run!r} was ended by force and Temporal does not know yet: try again when Temporal answers"
             )
+        if not row.told:
+            raise RunStillActive(f"the end of run {run!r} is being told to its triggers: try again in a moment")
         # The row goes last: as long as it is there, a deletion that broke off is found and repeated.
         await self._run_log.delete(run)
         await self._store.delete(run)
@@ -246,7 +275,11 @@ class Runs:
 
     async def status(self, run: str) -> JsonObject:
         """The full status, of a waiting, running or ended run. Raises RunNotFound."""
-        row = await self._row(run)
+        row = await self._store.get(run)
+        if row is None:
+            if (pending := await self._pending.pending_run(run)) is not None:
+                return pending
+            row = await self._row(run)  # it may have come to be meanwhile
         result = await stored_result(row)
         if result is not None and row.status in ENDED:
             return result

@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 
 from innkeeper.gateway.salvage.library import Indexed, SalvagedLibrary, salvage_library
 from innkeeper.gateway.salvage.sqlite_pages import PageReader, Value
-from innkeeper.gateway.salvage.store_tables import BROADCASTS, ENDED, PROJECTS, RUNS, TABLES, VERSIONS, WORKFLOWS
+from innkeeper.gateway.salvage.store_tables import (
+    BROADCASTS,
+    DELIVERIES,
+    ENDED,
+    PROJECTS,
+    RUNS,
+    TABLES,
+    TRIGGERS,
+    VERSIONS,
+    WORKFLOWS,
+)
 from innkeeper.gateway.salvage.tables import Row, Table
 
 
@@ -57,7 +67,11 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
     workflows = _Copies(
         WORKFLOWS, "number", lambda row: (*_numbers(row, "version", "updated_at"), row["deleted_at"] == 0)
     )
-    copies = {kept.table.name: kept for kept in (runs, broadcasts, projects, workflows)}
+    triggers = _Copies(TRIGGERS, "number", lambda row: _numbers(row, "version", "updated_at"))
+    deliveries = _Copies(
+        DELIVERIES, "id", lambda row: (row["status"] not in ("accepted", "queued"), *_numbers(row, "ended"))
+    )
+    copies = {kept.table.name: kept for kept in (runs, broadcasts, projects, workflows, triggers, deliveries)}
     indexed = Indexed()
     db.execute("BEGIN")
     for record in reader.records():
@@ -73,6 +87,8 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
             break
     RUNS.insert(db, sorted((_ended(row) for row in runs.rows.values()), key=_by_end))
     BROADCASTS.insert(db, sorted(broadcasts.rows.values(), key=lambda row: _numbers(row, "created_at")))
+    for kept in (triggers, deliveries):
+        kept.table.insert(db, sorted(kept.rows.values(), key=lambda row: _numbers(row, "number")))
     library = salvage_library(db, indexed, list(workflows.rows.values()), list(projects.rows.values()), user)
     db.execute("COMMIT")
     count: int = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0]

@@ -21,10 +21,12 @@ from innkeeper.gateway.salvage.tables import (
     number,
     packed,
     text,
+    true_flag,
 )
 
 STATUSES = frozenset({"queued", "running", "complete", "error", "interrupted"})
 ENDED = frozenset({"complete", "error", "interrupted"})
+DELIVERED = frozenset({"accepted", "queued", "fired", "failed", "filtered", "duplicate", "skipped", "refused"})
 
 RUNS = Table(
     "runs",
@@ -56,6 +58,8 @@ RUNS = Table(
         "project_id": Column(text, since=7),
         "workflow_version": Column(number, since=7),
         "versions": Column(json_of(dict), since=7),
+        "origin": Column(json_of(dict), since=9),
+        "told": Column(true_flag, since=9),
     },
 )
 BROADCASTS = Table(
@@ -127,4 +131,39 @@ VERSIONS = Table(
         "saved_at": Column(need_moment),
     },
 )
-TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS)
+TRIGGERS = Table(
+    "triggers",
+    {
+        "number": Column(need_number),
+        "id": Column(need_id),
+        "user_id": Column(need_text),
+        "name": Column(need_text),
+        "definition": Column(json_of(dict, needs_text=True)),
+        "version": Column(need_number),
+        "token_hash": Column(text),
+        "secrets": Column(json_of(list, "[]", needs_text=True)),
+        "counters": Column(json_of(dict, "{}", needs_text=True)),
+        "created_at": Column(need_moment),
+        "updated_at": Column(need_moment),
+    },
+)
+DELIVERIES = Table(
+    "deliveries",
+    {
+        "number": Column(number),
+        "id": Column(need_id),
+        "trigger": Column(need_number),
+        "status": Column(need_one_of(DELIVERED)),
+        "at": Column(need_moment),
+        "run_id": Column(text),
+        "dedupe_key": Column(text),
+        "replay_key": Column(text),
+        "concurrency_key": Column(need_text),
+        "limit_keys": Column(json_of(list)),
+        "reason": Column(need_text),
+        "request": Column(packed),
+        "sample": Column(need_text),
+        "ended": Column(need_flag),
+    },
+)
+TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS, TRIGGERS, DELIVERIES)

@@ -167,6 +167,11 @@ def flag(value: Value) -> Value:
     return int(value == 1)
 
 
+def true_flag(value: Value) -> Value:
+    """True unless it says otherwise."""
+    return int(value != 0)
+
+
 def packed(value: Value) -> Value:
     with contextlib.suppress(zlib.error):
         if isinstance(value, bytes):

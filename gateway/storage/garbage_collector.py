@@ -38,7 +38,7 @@ CLOCK_S = 0.05
 """Times of files come from a clock that lags some milliseconds behind."""
 TEMPORARY_S = 86_400.0
 """A file that nobody has written to for so long is no upload any more."""
-StoredVersions = Callable[[], AsyncIterator[bytes]]
+Texts = Callable[[], AsyncIterator[bytes]]
 """Gives the JSON of every stored version of every workflow, those in the bin included."""
 LARGE_BYTES = 65_536
 """What a larger value refers to is remembered until the next collection: content of one hash never changes."""
@@ -98,6 +98,7 @@ class GarbageCollector:
             they all stay.
         versions: Stored workflows that are in no file. Whoever stores one keeps the secrets in it first
             (`SecretStore.put`, `keep`), so that they are young.
+        deliveries: Triggers, and what came for them and is no run yet.
         grace_s: A value is written before its reference is: one that is younger than this always stays.
     """
 
@@ -111,7 +112,8 @@ class GarbageCollector:
         results: Path,
         grace_s: float,
         secrets: SecretStore | None = None,
-        versions: StoredVersions | None = None,
+        versions: Texts | None = None,
+        deliveries: Texts | None = None,
     ) -> None:
         self._store = store
         self._log = log
@@ -120,6 +122,7 @@ class GarbageCollector:
         self._results = results
         self._secrets = secrets
         self._versions = versions
+        self._deliveries = deliveries
         self._grace_s = grace_s
         self._one_at_a_time = asyncio.Lock()
         self._inside_large: dict[str, tuple[str, ...]] = {}
@@ -186,9 +189,10 @@ class GarbageCollector:
             *(self._data / PLUGIN_SECRETS_FOLDER).glob("*.json"),
         ]
         named = await asyncio.to_thread(_named_in, files)
-        if self._versions is not None:
-            async for version in self._versions():
-                await _drive(_each([version], lambda data: named.update(_ids_in(data))))
+        for texts in (self._versions, self._deliveries):
+            if texts is not None:
+                async for text in texts():
+                    await _drive(_each([text], lambda data: named.update(_ids_in(data))))
         return named
 
     def _delete_secrets(self, secrets: SecretStore, marks: Marks, named: set[str], horizon: float) -> Iterator[None]:
@@ -204,12 +208,19 @@ class GarbageCollector:
 
     async def _marked(self) -> Marks:
         marks = Marks()
+        # Before the runs: what becomes one meanwhile is found here or there.
+        await self._mark_deliveries(marks)
         await self._mark_runs(marks)
         await self._mark_events(marks)
         await _drive(self._mark_results(marks))
         await _drive(self._mark_inside(marks))
         self._inside_large = {sha: found for sha, found in self._inside_large.items() if sha in marks}
         return marks
+
+    async def _mark_deliveries(self, marks: Marks) -> None:
+        if self._deliveries is not None:
+            async for text in self._deliveries():
+                await _drive(_each([text], lambda data: marks.add(hashes_in(data))))
 
     async def _mark_runs(self, marks: Marks) -> None:
         after = 0

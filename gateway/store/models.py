@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false
+from sqlalchemy import BigInteger, Boolean, Index, Integer, LargeBinary, String, Text, UniqueConstraint, false, true
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -46,6 +46,8 @@ class RunRow(Base):
         over_socket: It was submitted over a client's WebSocket; versions before 0006 did not note that.
         project_id, workflow_version: Of the stored workflow that it runs; None when the whole document was sent.
         versions: JSON of the stored workflows that its groups named: id to version.
+        origin: JSON of the trigger that started it, with its labels (`gateway/runs/origin.py`); None: somebody did.
+        told: Whoever waits for the end of runs knows that it ended; true also while nobody does.
     """
 
     __tablename__ = "runs"
@@ -54,6 +56,7 @@ class RunRow(Base):
         UniqueConstraint("user_id", "key_hash", name="uq_runs_user_key"),
         Index("ix_runs_status_number", "status", "number"),
         Index("ix_runs_sealed", "sealed"),
+        Index("ix_runs_told", "told"),
     )
 
     number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
@@ -83,6 +86,8 @@ class RunRow(Base):
     project_id: Mapped[str | None] = mapped_column(String(200))
     workflow_version: Mapped[int | None] = mapped_column(Integer)
     versions: Mapped[str | None] = mapped_column(Text)
+    origin: Mapped[str | None] = mapped_column(Text)
+    told: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
 
 
 class BroadcastRow(Base):
@@ -207,3 +212,82 @@ class VersionRow(Base):
     problems: Mapped[str] = mapped_column(Text, default="[]")
     valid: Mapped[bool] = mapped_column(Boolean, default=False)
     saved_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class TriggerRow(Base):
+    """A trigger. Times in milliseconds since 1970.
+
+    Attributes:
+        id: As clients name it.
+        definition: JSON (`triggers.model.Trigger.to_json`).
+        version: 1, 2, ...: one more with each change.
+        token_hash: sha256 of the secret part of a webhook's address; the token itself is kept nowhere.
+        secrets: JSON list of names of stored secrets.
+        counters: JSON object of outcome to count, of deliveries.
+    """
+
+    __tablename__ = "triggers"
+    __table_args__ = (
+        UniqueConstraint("id", name="uq_triggers_id"),
+        UniqueConstraint("user_id", "name", name="uq_triggers_name"),
+        UniqueConstraint("token_hash", name="uq_triggers_token"),
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str] = mapped_column(String(200))
+    name: Mapped[str] = mapped_column(String(200))
+    definition: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(Integer)
+    token_hash: Mapped[str | None] = mapped_column(String(64))
+    secrets: Mapped[str] = mapped_column(Text, default="[]")
+    counters: Mapped[str] = mapped_column(Text, default="{}")
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class DeliveryRow(Base):
+    """Something that came for a trigger, and what became of it. Times in milliseconds since 1970.
+
+    Attributes:
+        trigger: `number` of the trigger.
+        status: `accepted` (a run is to be made of it), `queued` (behind open runs), `fired` (its run exists); `failed`,
+            `filtered`, `duplicate`, `skipped`, `refused`.
+        run_id: Of the run that it starts; of a duplicate, that of the first delivery.
+        dedupe_key, replay_key: No other delivery of the trigger has the same one; only those of which a run comes, came
+            or failed have any.
+        concurrency_key: Runs that share one are counted together.
+        limit_keys: JSON list: the keys by which it counted for debounce and rate; None: it counted for neither.
+        reason: Why no run came of it.
+        request: Compressed JSON of the submission, until its run exists.
+        sample: JSON of what came, cut short and without what looks secret.
+        ended: Nothing is open: no run will come of it, or its run has ended.
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("id", name="uq_deliveries_id"),
+        UniqueConstraint("trigger", "dedupe_key", name="uq_deliveries_dedupe"),
+        UniqueConstraint("trigger", "replay_key", name="uq_deliveries_replay"),
+        Index("ix_deliveries_trigger", "trigger", "number"),
+        Index("ix_deliveries_outcome", "trigger", "status", "number"),
+        Index("ix_deliveries_status", "status", "number"),
+        Index("ix_deliveries_run", "run_id"),
+        Index("ix_deliveries_ended", "ended"),
+        Index("ix_deliveries_at", "at"),
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64))
+    trigger: Mapped[int] = mapped_column(BigInteger)
+    status: Mapped[str] = mapped_column(String(20))
+    at: Mapped[int] = mapped_column(BigInteger)
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    dedupe_key: Mapped[str | None] = mapped_column(String(300))
+    replay_key: Mapped[str | None] = mapped_column(String(300))
+    concurrency_key: Mapped[str] = mapped_column(String(300), default="")
+    limit_keys: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    request: Mapped[bytes | None] = mapped_column(Packed)
+    sample: Mapped[str] = mapped_column(Text, default="")
+    ended: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -35,8 +35,11 @@ _STARTED = (
 _CLOSED = (
     update(_RUNS)
     .where(_RUNS.c.id == bindparam("run"))
-    .values(status=bindparam("to"), ended_at=bindparam("at"), result=bindparam("body"), plan=None)
+    .values(
+        status=bindparam("to"), ended_at=bindparam("at"), result=bindparam("body"), told=bindparam("known"), plan=None
+    )
 )
+_TOLD = update(_RUNS).where(_RUNS.c.id.in_(bindparam("runs", expanding=True))).values(told=True)
 _SEALED = update(_RUNS).where(_RUNS.c.id.in_(bindparam("runs", expanding=True))).values(sealed=True)
 
 
@@ -64,6 +67,7 @@ class NewRun:
     project_id: str | None = None
     workflow_version: int | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,8 @@ class RunStore:
         await self._writes.settled()
 
     async def add(self, run: NewRun) -> RunRow | None:
-        """Write a run down; gives it without its number. None when the user's Idempotency-Key has a run already."""
+        """Write a run down; gives it without its number. None when its id, or the user's Idempotency-Key, has a run
+        already."""
         values = {
             "id": run.id,
             "user_id": run.user_id,
@@ -122,6 +127,8 @@ class RunStore:
             "project_id": run.project_id,
             "workflow_version": run.workflow_version,
             "versions": orjson.dumps(run.versions).decode() if run.versions else None,
+            "origin": run.origin,
+            "told": True,
         }
         try:
             await self._writes.write(_add, values)
@@ -178,10 +185,21 @@ class RunStore:
         """Remember that a run is to pause, or to go on; False when it has ended."""
         return await self._change(run_id, RunRow.status.in_(("queued", "running")), paused=paused)
 
-    async def close(self, run_id: str, status: str, ended_at: int, result: dict[str, Any]) -> None:
+    async def close(
+        self, run_id: str, status: str, ended_at: int, result: dict[str, Any], *, told: bool = True
+    ) -> None:
+        """Keep the end of a run. `told`: nobody waits to be told of it."""
         text = orjson.dumps(result)
         body = await asyncio.to_thread(zlib.compress, text, 6) if len(text) > LARGE_BYTES else zlib.compress(text, 6)
-        await self._writes.write(_close, {"run": run_id, "to": status, "at": ended_at, "body": body})
+        end = {"run": run_id, "to": status, "at": ended_at, "body": body, "known": told}
+        await self._writes.write(_close, end)
+
+    async def untold(self, limit: int) -> Sequence[RunRow]:
+        """Some runs that ended and whose end was not told, first come first; without what they gave."""
+        return await self._many(RunRow.told.is_(False), limit=limit)
+
+    async def mark_told(self, *run_ids: str) -> None:
+        await self._writes.write(_mark_told, run_ids)
 
     async def mark_sealed(self, *run_ids: str) -> None:
         await self._writes.write(_mark_sealed, run_ids)
@@ -217,13 +235,15 @@ class RunStore:
 
     async def ended_before(self, moment: int, limit: int = 100) -> Sequence[str]:
         """Some runs that were over before a moment (milliseconds since 1970), first come first."""
-        query = select(RunRow.id).where(RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.ended_at < moment)
+        is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
+        query = select(RunRow.id).where(*is_over, RunRow.ended_at < moment)
         async with self._sessions() as session:
             return (await session.scalars(query.order_by(RunRow.number).limit(limit))).all()
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run that is over; False when there is none."""
-        query = delete(_RUNS).where(RunRow.id == run_id, RunRow.sealed.is_(True), RunRow.terminate.is_(False))
+        is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
+        query = delete(_RUNS).where(RunRow.id == run_id, *is_over)
         return await self._writes.write(_change, query)
 
     async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
@@ -298,6 +318,11 @@ async def _mark_sealed(connection: AsyncConnection, groups: Sequence[Sequence[st
     return [None] * len(groups)
 
 
+async def _mark_told(connection: AsyncConnection, groups: Sequence[Sequence[str]]) -> Sequence[None]:
+    await connection.execute(_TOLD, {"runs": [run for group in groups for run in group]})
+    return [None] * len(groups)
+
+
 @one_by_one
 async def _change(connection: AsyncConnection, query: Update | Delete) -> bool:
     """Whether it has changed a row."""
@@ -312,8 +337,17 @@ def lineage(row: RunRow) -> dict[str, Any]:
         "projectId": row.project_id,
         "workflowVersion": row.workflow_version,
         "workflowVersions": json_of(row.versions) or None,
+        **_started_by(json_of(row.origin)),
     }
     return {key: value for key, value in told.items() if value is not None}
+
+
+def _started_by(origin: Mapping[str, Any]) -> dict[str, Any]:
+    if not origin:
+        return {}
+    named = {"id": "trigger", "name": "triggerName", "kind": "kind", "deliveryId": "delivery"}
+    trigger = {key: found for key, column in named.items() if isinstance(found := origin.get(column), str)}
+    return {"trigger": trigger, "labels": origin.get("labels") or None}
 
 
 def json_of(text: str | None) -> dict[str, Any]:

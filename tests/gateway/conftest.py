@@ -26,6 +26,7 @@ from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import WorkerSettings
 from innkeeper.gateway.app import create_app
+from innkeeper.gateway.container import Container
 from innkeeper.gateway.process.listening_socket import listen
 from innkeeper.gateway.process.uvicorn_config import server_config
 from innkeeper.gateway.settings import Settings, worker_token
@@ -92,9 +93,16 @@ class Stack:
     def ws_url(self) -> str:
         return self.url.replace("http", "ws", 1) + "/ws"
 
+    @property
+    def container(self) -> Container:
+        """The parts of the gateway that is up."""
+        container: Container = self.app.routes.state.container
+        return container
+
     @contextlib.asynccontextmanager
     async def gateway(self) -> AsyncIterator[None]:
-        config = server_config(create_app(self.settings))
+        self.app = create_app(self.settings)
+        config = server_config(self.app)
         config.timeout_graceful_shutdown = 1
         server = uvicorn.Server(config)
         # The duplicate is closed with the server; the port stays ours for the next one.

@@ -149,6 +149,17 @@ class StuckRun(TypedDict):
 
 
 @with_config(CLOSED)
+class StartedBy(TypedDict):
+    """What started a run, where nobody did it by hand."""
+
+    id: str
+    """Of the trigger."""
+    name: str
+    kind: NotRequired[str]
+    deliveryId: NotRequired[str]
+    """Of what came for it."""
+
+
 class RunSummary(TypedDict):
     """A run in a list."""
 
@@ -169,6 +180,10 @@ class RunSummary(TypedDict):
     """Of the stored workflow that it runs."""
     workflowVersions: NotRequired[dict[str, Annotated[int, Field(ge=1)]]]
     """Id to version of the stored workflows that its groups named."""
+    trigger: NotRequired[StartedBy]
+    """The trigger that started it."""
+    labels: NotRequired[dict[str, str]]
+    """Of that trigger."""
     submittedAt: Moment
     startedAt: NotRequired[Moment]
     completedAt: NotRequired[Moment]

@@ -300,6 +300,8 @@ RARE = {
     ("NodeType", "isUiNode"),
     *((name, "stuck") for name in ("Run", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
     *(("StuckRun", name) for name in ("code", "message", "since")),
+    *((name, field) for name in ("Run", "RunSummary", "SubmittedRun") for field in ("trigger", "labels")),
+    *(("StartedBy", name) for name in ("deliveryId", "id", "kind", "name")),  # tests/gateway/deliveries
     ("Plugin", "warnings"),
     ("SavedWorkflow", "deletedAt"),  # only of what is in the bin
     *(("PluginOption", name) for name in ("category", "categoryKey", "storeName", "buttonText", "disabled")),

@@ -22,7 +22,7 @@ from sqlalchemy import text as sql
 
 from innkeeper.gateway.events.log import Batch
 from innkeeper.gateway.events.sqlite import SqliteEventLog
-from innkeeper.gateway.storage.garbage_collector import CannotCollect, GarbageCollector, StoredVersions, hashes_in
+from innkeeper.gateway.storage.garbage_collector import CannotCollect, GarbageCollector, Texts, hashes_in
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -73,7 +73,7 @@ class Place:
     def garbage_collector(self) -> GarbageCollector:
         return self.collector_of()
 
-    def collector_of(self, versions: StoredVersions | None = None) -> GarbageCollector:
+    def collector_of(self, versions: Texts | None = None) -> GarbageCollector:
         return GarbageCollector(
             self.store,
             self.log,
