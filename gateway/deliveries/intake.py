@@ -136,8 +136,21 @@ class Intake:
             elif row.run_id:
                 recent.opened(row.concurrency_key, row.run_id)
         self._pending = await self._store.pending()
+        await self._recount_outcomes()
         for trigger in self._book.everything():
             await self._recount(trigger)
+
+    async def _recount_outcomes(self) -> None:
+        """Counters are written down now and then; what keeps its row is never counted short."""
+        rows: dict[int, Counter[str]] = {}
+        for number, status, count in await self._store.counts():
+            rows.setdefault(number, Counter())["fired" if status == "accepted" else status] += count
+        for trigger in self._book.everything():
+            counted, counters = rows.get(trigger.number, Counter()), trigger.counters
+            for outcome, count in counted.items():
+                counters[outcome] = max(counters.get(outcome, 0), count)
+            if "queued" in counters:  # these become others
+                counters["queued"] = counted["queued"]
 
     async def _recount(self, trigger: StoredTrigger) -> None:
         """How often it fired lately, which was in memory alone."""

@@ -128,6 +128,13 @@ class TriggerStore:
         async with self._sessions() as session:
             return await session.scalar(query) or 0
 
+    async def counts(self) -> Sequence[tuple[int, str, int]]:
+        """Trigger, status and how many of its deliveries have it, of those that keep their rows."""
+        query = select(DeliveryRow.trigger, DeliveryRow.status, func.count())
+        query = query.where(DeliveryRow.status.not_in(NOTED)).group_by(DeliveryRow.trigger, DeliveryRow.status)
+        async with self._sessions() as session:
+            return [(row[0], row[1], row[2]) for row in await session.execute(query)]
+
     async def first_queued(self, trigger: int, concurrency_key: str) -> DeliveryRow | None:
         """The oldest delivery that waits behind open runs with this key."""
         mine = (DeliveryRow.trigger == trigger, DeliveryRow.concurrency_key == concurrency_key)
@@ -158,7 +165,7 @@ class TriggerStore:
         return await self._deliveries(*mine, limit=limit)
 
     async def trim(self, trigger: int) -> None:
-        """Forget deliveries of which no run came, but for the last results."""
+        """Forget deliveries of which no run came, and that no repetition needs, but for the last results."""
         await self._writes.write(_trim, trigger)
 
     async def purge(self, before: int) -> None:
@@ -233,5 +240,6 @@ async def _trim(connection: AsyncConnection, trigger: int) -> None:
     mine = _DELIVERIES.c.trigger == trigger
     newest = select(_DELIVERIES.c.number).where(mine).order_by(_DELIVERIES.c.number.desc()).limit(KEPT_RESULTS)
     oldest_kept = select(func.min(newest.subquery().c.number)).scalar_subquery()
-    is_noted = _DELIVERIES.c.status.in_(NOTED)
+    has_no_key = and_(_DELIVERIES.c.dedupe_key.is_(None), _DELIVERIES.c.replay_key.is_(None))
+    is_noted = or_(_DELIVERIES.c.status.in_(NOTED), and_(_DELIVERIES.c.status == "failed", has_no_key))
     await connection.execute(delete(_DELIVERIES).where(mine, is_noted, _DELIVERIES.c.number < oldest_kept))

@@ -267,3 +267,17 @@ async def test_restart_goes_on_with_what_was_accepted(stack: Stack, tmp_path: Pa
         found = stack.container.triggers.find(counted.id)
         assert found is not None
         assert found.definition == counted.definition
+
+
+async def test_results_stay_few_though_much_is_refused(up: Stack) -> None:
+    trigger = await made(up, "flood", filter="data.go", mapping={"word": {"expression": "join('', data.word)"}})
+    kept = await take(up, trigger, {"go": True, "word": ["x"]}, "kept")
+    for _ in range(6):
+        for _ in range(60):
+            await take(up, trigger, {"go": False})
+            await take(up, trigger, {"go": True, "word": "x"})
+        await up.container.intake.write_notes()
+    results = await up.container.intake.results(trigger, 1_000)
+    assert len(results) <= 300
+    assert trigger.counters == {"fired": 1, "filtered": 360, "failed": 360}
+    assert (await take(up, trigger, {"go": True, "word": ["x"]}, "kept")).run == kept.run
