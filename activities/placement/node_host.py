@@ -103,7 +103,8 @@ async def _returned(execute: Any, inputs: dict[str, Any], context: NodeContext) 
 def _begun(execute: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncGenerator[Any, None]:
     _name_prints(context)
     answer = execute(inputs, context)
-    return answer if inspect.isasyncgen(answer) else _of_plain(answer)
+    is_plain_generator = inspect.isgenerator(answer)  # by name: mypy would narrow `Any` to a generator of nothing
+    return _of_plain(answer) if is_plain_generator else answer
 
 
 async def _of_plain(answer: Generator[Any, None, None]) -> AsyncGenerator[Any, None]:
