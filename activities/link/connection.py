@@ -25,6 +25,9 @@ OPEN_S = (5.0, 5.0, 10.0, 20.0, 30.0)
 """How long the gateway may take to accept a connection, by the number of failures before. Longer each time: a gateway
 or a proxy that is always a little slower than one fixed limit would never be reached."""
 
+FRAME_GAP_S = 0.001
+"""At least so long lies between two frames. Each costs the gateway a commit and an answer, whatever it holds."""
+
 
 class FrameHandler(Protocol):
     """What a connection carries frames for. All calls come from the event loop of the connection."""
@@ -137,6 +140,7 @@ class LinkConnection:
                 frame = handler.next_frame()
                 if frame is not None:
                     await socket.send(frame)
+                    await asyncio.sleep(FRAME_GAP_S)
                 else:
                     await self._frame_due.wait()
             reader.result()

@@ -22,6 +22,8 @@ log = logging.getLogger("innkeeper.worker")
 
 TURN_S = 0.25
 """How often a loop shows that it turns."""
+GATHER_S = 0.001
+"""How long what is told in passing may wait for more. Waking another loop costs more than a chunk does."""
 
 
 class NodeAborted(BaseException):
@@ -43,6 +45,9 @@ class LoopThread:
         self._is_woken = False
         self._news: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._home: asyncio.AbstractEventLoop | None = None
+        self._told_at = 0.0
+        self._tells_soon = False
+        self._tells_later = False
         self._turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._main, name=name, daemon=True)
         self._thread.start()
@@ -62,8 +67,29 @@ class LoopThread:
         """
         self._home = home
         self._news.append((callback, args))
-        if len(self._news) == 1:  # else it is under way
-            self._loop.call_soon(self._tell_all)
+        if not self._tells_soon:
+            self._tells_soon = True
+            self._loop.call_soon(self.tell_all)
+
+    def tell_at_once(self, home: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
+        """As `tell`, for a thread that may not come to the end of its turn for long."""
+        self._home = home
+        self._news.append((callback, args))
+        self.tell_all()
+
+    def tell_in_passing(self, home: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
+        """As `tell`, for what comes often: at once, but within `GATHER_S` of the last telling with what else comes.
+
+        Who never lets go of its turn tells all the same, whenever that time is over.
+        """
+        self._home = home
+        self._news.append((callback, args))
+        left_s = self._told_at + GATHER_S - time.monotonic()
+        if left_s <= 0:
+            self.tell_all()
+        elif not self._tells_later:
+            self._tells_later = True
+            self._loop.call_later(left_s, self.tell_all)
 
     def take_news(self) -> None:
         """On the other loop: what this thread has to tell, without waiting for its turn."""
@@ -134,8 +160,11 @@ class LoopThread:
             self._roots[task] = root
         return task
 
-    def _tell_all(self) -> None:
-        if self._home is not None:
+    def tell_all(self) -> None:
+        """From this thread: let nothing that was told wait any longer."""
+        self._tells_soon = self._tells_later = False
+        if self._news and self._home is not None:
+            self._told_at = time.monotonic()
             with contextlib.suppress(RuntimeError):  # that loop has ended
                 self._home.call_soon_threadsafe(self.take_news)
 
@@ -155,7 +184,7 @@ class LoopThread:
         if self._calls:
             self._loop.call_soon(self._take_calls)
         if self._news:
-            self._tell_all()
+            self.tell_all()
         self._stop_if_idle()
         self._loop.call_later(TURN_S, self._turn)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Generator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal
 
 from innkeeper.activities.placement.node_exit import node_exits_as_errors
@@ -76,7 +76,7 @@ class NodeHost:
             "on_end": gate.close_streams,
         }
         if is_generator(execute):
-            return self.threads.generate(_yielded(execute, *there), **options)
+            return self.threads.generate(partial(_begun, execute, *there), **options)
         return self.threads.run(_returned(execute, *there), **options)
 
     async def aclose(self) -> None:
@@ -100,14 +100,14 @@ async def _returned(execute: Any, inputs: dict[str, Any], context: NodeContext) 
         return await answer if inspect.isawaitable(answer) else answer
 
 
-async def _yielded(execute: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncGenerator[Any, None]:
+def _begun(execute: Any, inputs: dict[str, Any], context: NodeContext) -> AsyncGenerator[Any, None]:
     _name_prints(context)
     answer = execute(inputs, context)
-    if inspect.isasyncgen(answer):
-        async with contextlib.aclosing(answer):
-            async for item in answer:
-                yield item
-    else:
-        with contextlib.closing(answer):
-            for item in answer:
-                yield item
+    is_plain_generator = inspect.isgenerator(answer)  # by name: mypy would narrow `Any` to a generator of nothing
+    return _of_plain(answer) if is_plain_generator else answer
+
+
+async def _of_plain(answer: Generator[Any, None, None]) -> AsyncGenerator[Any, None]:
+    with contextlib.closing(answer):
+        for item in answer:
+            yield item

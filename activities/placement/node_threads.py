@@ -13,7 +13,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,13 +128,14 @@ class NodeThreads:
             NodeMustWait: Another node kept their thread to itself; this one begins anew elsewhere.
             NodeError: It kept the thread to itself for too long (`node_blocked`). Else what it raises.
         """
-        run = self._begin(work, name, warn, exclusive)
+        run = self._new_run(name, warn, exclusive)
         run.on_stop, run.on_end = on_stop, on_end
+        self._begin(run, work)
         return await self._ended(run)
 
     async def generate(
         self,
-        items: AsyncGenerator[Any, None],
+        begin: Callable[[], AsyncGenerator[Any, None]],
         *,
         name: str,
         warn: Warn,
@@ -142,16 +143,21 @@ class NodeThreads:
         on_stop: OnStop = None,
         on_end: OnEnd = None,
     ) -> AsyncGenerator[Any, None]:
-        """What a generator yields in a thread, at most `BUFFERED` items ahead of who takes them. Raises as `run`."""
-        belt = _Belt()
-        run = self._begin(belt.fill(items), name, warn, exclusive)
+        """What a generator yields in a thread, at most `BUFFERED` items ahead of who takes them. Raises as `run`.
+
+        `begin`: called in the thread, gives the generator.
+        """
+        run = self._new_run(name, warn, exclusive)
         run.on_stop, run.on_end = on_stop, on_end
-        run.ended.add_done_callback(lambda _: belt.arrived.set())
+        belt = _Belt(run)
+        self._begin(run, belt.fill(begin))
+        run.ended.add_done_callback(belt.wake)
         try:
-            async for item in belt.take(run):
-                if isinstance(item, Outputs):
-                    await self._ended(run)  # what the generator does at its end belongs to it
-                yield item
+            while items := await belt.take():
+                for item in items:
+                    if isinstance(item, Outputs):
+                        await self._ended(run)  # what the generator does at its end belongs to it
+                    yield item
         except (asyncio.CancelledError, GeneratorExit):
             await self._stop(run)
             raise
@@ -159,18 +165,20 @@ class NodeThreads:
 
     # --- one run --------------------------------------------------------------------------------------------------
 
-    def _begin(self, work: Coroutine[Any, Any, Any], name: str, warn: Warn, exclusive: bool) -> ThreadedRun:
-        home = asyncio.get_running_loop()
+    def _new_run(self, name: str, warn: Warn, exclusive: bool) -> ThreadedRun:
+        ended = asyncio.get_running_loop().create_future()
+        return ThreadedRun(name, warn, self._thread(exclusive), ended, is_exclusive=exclusive)
+
+    def _begin(self, run: ThreadedRun, work: Coroutine[Any, Any, Any]) -> None:
+        home = run.ended.get_loop()
         if self._watch is None:
             self._watch = home.create_task(self._look(SuspensionDetector(LOOK_S)), name="node-threads")
-        run = ThreadedRun(name, warn, self._thread(exclusive), home.create_future(), is_exclusive=exclusive)
         self._runs.add(run)
 
         def done(task: asyncio.Task[Any]) -> None:
             run.thread.tell(home, self._note_end, run, task)
 
-        run.task = run.thread.start(work, name, done)
-        return run
+        run.task = run.thread.start(work, run.called, done)
 
     def _thread(self, exclusive: bool) -> LoopThread:
         if exclusive:
@@ -326,46 +334,58 @@ class NodeThreads:
 class _Belt:
     """Carries what a generator yields from its thread to the worker's loop."""
 
-    def __init__(self) -> None:
-        self.arrived = asyncio.Event()
-        self._home = asyncio.get_running_loop()
+    def __init__(self, run: ThreadedRun) -> None:
+        self._run = run
+        self._home = run.ended.get_loop()
         self._items: deque[Any] = deque()
+        self._waiter: asyncio.Future[None] | None = None
         self._room = asyncio.Semaphore(BUFFERED)  # of the thread's loop, which it meets when it first waits
+        self._taken = 0
         self._is_told = False
 
-    async def fill(self, items: AsyncGenerator[Any, None]) -> None:
+    async def fill(self, begin: Callable[[], AsyncGenerator[Any, None]]) -> None:
         """In the thread: the whole generator in one task, since time-outs inside it are bound to a task."""
         with node_exits_as_errors():
-            async with contextlib.aclosing(items):
+            async with contextlib.aclosing(begin()) as items:
                 async for item in items:
                     self._put(item)
                     if isinstance(item, Outputs):
                         return
+                    if self._room.locked():  # nothing more comes until the other loop has taken some
+                        self._run.thread.tell_all()
                     await self._room.acquire()
 
     def _put(self, item: Any) -> None:
         self._items.append(item)
         if not self._is_told:  # one wake-up for whatever gathers until the other loop has its turn
             self._is_told = True
-            with contextlib.suppress(RuntimeError):  # the worker's loop has ended
-                self._home.call_soon_threadsafe(self.arrived.set)
+            thread = self._run.thread
+            # A plain function may hold up its own thread for long, which is no fault of it.
+            tell = thread.tell_at_once if self._run.is_exclusive else thread.tell_in_passing
+            tell(self._home, self.wake)
 
-    async def take(self, run: ThreadedRun) -> AsyncIterator[Any]:
-        """On the worker's loop: the items, until the run has ended."""
-        while True:
-            has_ended = run.ended.done()
-            self.arrived.clear()
-            self._is_told = False  # before the items are taken: what comes later tells again
-            taken = 0
-            while self._items:
-                taken += 1
-                yield self._items.popleft()
-            if taken:
-                run.thread.call_soon(_release, self._room, taken)
-            elif has_ended:
-                return
-            elif not run.ended.done():
-                await self.arrived.wait()
+    def wake(self, _: object = None) -> None:
+        """On the worker's loop: something has arrived, or the run has ended."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def take(self) -> list[Any]:
+        """On the worker's loop: the next items, once those taken before are used up; none when the run has ended."""
+        if self._taken >= BUFFERED // 2:  # not for each: it wakes the thread
+            self._run.thread.call_soon(_release, self._room, self._taken)
+            self._taken = 0
+        while not self._items:
+            has_ended = self._run.ended.done()
+            self._waiter = self._home.create_future()
+            self._is_told = False  # before looking again: what comes later tells
+            if self._items:
+                break
+            if has_ended:
+                return []
+            await self._waiter
+        items = [self._items.popleft() for _ in range(len(self._items))]
+        self._taken += len(items)
+        return items
 
 
 def _release(room: asyncio.Semaphore, count: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from typing import Any
 
@@ -75,6 +76,17 @@ async def test_what_is_pending_travels_in_one_frame(gateway: FakeGateway, link: 
         link.chunk(A, index, text("x"))
     await finished(link, gateway)
     assert len(gateway.connections[0].frames) == 1
+
+
+async def test_messages_of_many_turns_share_few_frames(gateway: FakeGateway, link: GatewayLink) -> None:
+    await link.connected.wait()
+    began = time.monotonic()
+    for index in range(300):
+        link.chunk(A, index, text("x"))
+        await asyncio.sleep(0)
+    took_s = time.monotonic() - began
+    await finished(link, gateway)
+    assert len(gateway.connections[0].frames) <= took_s / link_connection.FRAME_GAP_S + 2
 
 
 async def test_much_at_once_is_split_into_frames_the_gateway_takes(gateway: FakeGateway, link: GatewayLink) -> None:

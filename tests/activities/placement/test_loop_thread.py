@@ -7,10 +7,11 @@ import contextvars
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from innkeeper.activities.placement.loop_thread import LoopThread, NodeAborted
+from innkeeper.activities.placement.loop_thread import GATHER_S, LoopThread, NodeAborted
 from tests.activities.fake_gateway import until
 
 CALLER = contextvars.ContextVar("caller", default=0)
@@ -51,6 +52,25 @@ async def test_what_is_told_arrives_once_and_in_order(thread: LoopThread) -> Non
         await asyncio.sleep(0)
     await until(lambda: len(heard) == 1_000)
     assert heard == list(range(1_000))
+
+
+async def test_what_is_told_in_passing_shares_few_wake_ups(thread: LoopThread, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, heard, wake_ups = asyncio.get_running_loop(), list[int](), list[float]()
+    wake = home.call_soon_threadsafe
+
+    def counted(callback: Any, *args: Any, **options: Any) -> asyncio.Handle:
+        wake_ups.append(time.monotonic())
+        return wake(callback, *args, **options)
+
+    def tell() -> None:
+        for number in range(1_000):
+            thread.tell_in_passing(home, heard.append, number)
+
+    monkeypatch.setattr(home, "call_soon_threadsafe", counted)
+    thread.call_soon(tell)
+    await until(lambda: len(heard) == 1_000)
+    assert heard == list(range(1_000))
+    assert len(wake_ups) <= (wake_ups[-1] - wake_ups[0]) / GATHER_S + 2
 
 
 async def test_what_was_told_before_the_thread_blocked_can_be_taken_meanwhile(thread: LoopThread) -> None:
