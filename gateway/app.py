@@ -84,7 +84,8 @@ class GatewayApp:
             generate_unique_id_function=_operation_id,
         )
         for module in (
-            *(prompts, control, events, triggers, hooks, nodes, plugins, workflows, projects, files),
+            hooks,  # routes are tried one by one: those that programs call hundreds of times a second come first
+            *(prompts, control, events, triggers, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
         ):

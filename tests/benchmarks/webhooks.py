@@ -116,16 +116,16 @@ async def _single(row: Row, product: Product, folder: Path, rounds: int) -> Line
     async with children(folder, {"plain": ChildSpec("plain", command)}), httpx.AsyncClient(trust_env=False) as http:
         http.base_url = httpx.URL(product.url)
         path = await _trigger(http)
-        sides = {"ours": await Connection.to(product.url), "base": await _reached(f"http://127.0.0.1:{port}")}
+        sides = {"ours": product.url, "base": f"http://127.0.0.1:{port}"}
         before = calibrate()
         for number in range(-1, rounds):  # the first one warms up
             for name in list(sides)[:: -1 if number % 2 else 1]:
-                taken = [await _taken_ms(sides[name], request(path, f"{number}-{i}")) for i in range(SAMPLES)]
+                connection = await _reached(sides[name])  # servers close those that are idle for some seconds
+                taken = [await _taken_ms(connection, request(path, f"{number}-{i}")) for i in range(SAMPLES)]
+                connection.close()
                 if number >= 0:
                     found[name].append(median(taken))
         after = calibrate()
-        for connection in sides.values():
-            connection.close()
     ratio = Spread.of_ratios(found["ours"], found["base"])
     return Line(
         key=row.key,
