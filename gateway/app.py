@@ -20,6 +20,7 @@ from innkeeper.gateway.api import (
     file_manager,
     files,
     health,
+    hooks,
     metrics,
     model_settings,
     nodes,
@@ -28,6 +29,7 @@ from innkeeper.gateway.api import (
     projects,
     prompts,
     start_page,
+    triggers,
     users,
     workflows,
 )
@@ -82,7 +84,8 @@ class GatewayApp:
             generate_unique_id_function=_operation_id,
         )
         for module in (
-            *(prompts, control, events, nodes, plugins, workflows, projects, files),
+            hooks,  # routes are tried one by one: those that programs call hundreds of times a second come first
+            *(prompts, control, events, triggers, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
         ):

@@ -16,8 +16,11 @@ from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
 from innkeeper.gateway.deliveries.intake import Intake
+from innkeeper.gateway.deliveries.received_files import ReceivedFiles
 from innkeeper.gateway.deliveries.run_ends import RunEnds
 from innkeeper.gateway.deliveries.starter import Starter
+from innkeeper.gateway.deliveries.trigger_checks import SchedulePreviews, TriggerChecks
+from innkeeper.gateway.deliveries.webhooks import Webhooks
 from innkeeper.gateway.events.audit import audit
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
@@ -71,6 +74,7 @@ from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys, heal_signing_keys
 from innkeeper.workflows.signing import Signer
@@ -115,9 +119,12 @@ class Container:
     intake: Intake
     starter: Starter
     run_ends: RunEnds
+    trigger_checks: TriggerChecks
+    webhooks: Webhooks
     clients: ClientSockets
     garbage_collector: GarbageCollector
     metrics: Metrics
+    schedules: SchedulePreviews | None = None
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -325,6 +332,8 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         intake=intake,
         starter=starter,
         run_ends=run_ends,
+        trigger_checks=TriggerChecks(lookup),
+        webhooks=Webhooks(book, intake, ReceivedFiles(lambda user: FolderResources(data.root, user))),
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,

@@ -118,6 +118,12 @@ _BY_CODE = {
     "too_many_deliveries": 429,
     "too_many_triggers": 409,
     "delivery_damaged": 409,
+    "wrong_kind": 409,
+    "trigger_disabled": 409,
+    "webhook_refused": 401,
+    "forbidden": 403,
+    "unsupported_body": 415,
+    "run_failed": 422,
 }
 
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -25,6 +25,7 @@ logger = logging.getLogger("innkeeper.gateway.clients")
 router = APIRouter(tags=["events"], default_response_class=Response)
 
 KEEP_ALIVE_S = 15.0
+STILL_HERE = b": still here\n\n"
 FRAMES_PER_PIECE = 64
 _EVENT_ID = re.compile(r"(?P<log>.+):(?P<seq>\d{1,18})")
 _TYPE = re.compile(rb'"type":"([A-Za-z_-]+)"')
@@ -83,8 +84,15 @@ async def stream_run_events(
 class EventStream(StreamingResponse):
     """A stream that ends when its reader takes nothing for too long; an EventSource then comes back where it was."""
 
-    def __init__(self, events: AsyncGenerator[bytes, None], send_timeout_s: float) -> None:
-        super().__init__(events, media_type="text/event-stream", headers=HEADERS)
+    def __init__(
+        self,
+        events: AsyncGenerator[bytes, None],
+        send_timeout_s: float,
+        *,
+        headers: Mapping[str, str] = HEADERS,
+        media_type: str = SSE,
+    ) -> None:
+        super().__init__(events, media_type=media_type, headers=dict(headers))
         self._events = events
         self._send_timeout_s = send_timeout_s
 
@@ -104,22 +112,32 @@ class EventStream(StreamingResponse):
 async def event_stream(reader: EventReader, run: str, after: int, log_id: str) -> AsyncGenerator[bytes, None]:
     """The events of a run as SSE, with a comment when nothing happened for a while."""
     yield b"retry: 1000\n\n"
+    async with contextlib.aclosing(pages_of(reader, run, after)) as pages:
+        async for page in pages:
+            if page is None:
+                yield STILL_HERE
+                continue
+            since = time.monotonic()
+            for start in range(0, len(page), FRAMES_PER_PIECE):
+                yield b"".join(_sse(log_id, *item) for item in page[start : start + FRAMES_PER_PIECE])
+            await reader.sent(len(page), since)
+
+
+async def pages_of(reader: EventReader, run: str, after: int = 0) -> AsyncGenerator[Frames | None, None]:
+    """Pages of a run's events, and None whenever nothing happened for a while."""
     async with contextlib.aclosing(reader.follow(run, after)) as pages:
         waiting: asyncio.Future[Frames] = asyncio.ensure_future(anext(pages))
         try:
             while True:
                 done, _ = await asyncio.wait({waiting}, timeout=KEEP_ALIVE_S)
                 if not done:
-                    yield b": still here\n\n"
+                    yield None
                     continue
-                since = time.monotonic()
                 try:
                     page = waiting.result()
                 except StopAsyncIteration:
                     return
-                for start in range(0, len(page), FRAMES_PER_PIECE):
-                    yield b"".join(_sse(log_id, *item) for item in page[start : start + FRAMES_PER_PIECE])
-                await reader.sent(len(page), since)
+                yield page
                 waiting = asyncio.ensure_future(anext(pages))
         finally:
             waiting.cancel()

@@ -25,6 +25,11 @@ UPLOADS = (("PUT", "/api/files/"), ("POST", "/api/fam/upload/"))
 WORKER_PREFIX = "/internal/"
 """Workers have a token of their own, checked where they connect."""
 DEMO_PREFIX = "/demo/"
+HOOKS_PREFIX = "/hooks/"
+"""Webhooks come from strangers. Their proof is checked where they arrive (`gateway/deliveries/webhooks.py`)."""
+HOOK_BODY_BYTES = 5_000_000
+FOREIGN_ORIGIN = "innkeeper.foreign_origin"
+"""Key in the scope of a request to a webhook that comes from a web page which may not use the gateway."""
 BODY_S = 30.0
 BODY_BYTES_PER_S = 1_000
 """A body may take 30 s, and a second more for each 1,000 bytes that have come."""
@@ -32,7 +37,10 @@ LINGER_S = 5.0
 
 
 class HostGuard:
-    """Refuses requests whose Host or Origin is not ours: a web page elsewhere, or a name rebound to this machine."""
+    """Refuses requests whose Host or Origin is not ours: a web page elsewhere, or a name rebound to this machine.
+
+    A webhook may be used by any page that can prove who it is: its request goes on with `FOREIGN_ORIGIN` in its scope.
+    """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
         self._app = app
@@ -41,22 +49,21 @@ class HostGuard:
         self._origins = {origin.rstrip("/").lower() for origin in settings.allowed_origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reason = self._objection(scope) if scope["type"] in ("http", "websocket") else None
-        send = _guarding(send)
-        if reason is None:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
-        else:
-            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=reason)
-
-    def _objection(self, scope: Scope) -> str | None:
+            return
         headers = Headers(scope=scope)
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         host = _address(f"//{hosts[0]}") if len(hosts) == 1 else None
+        send = _guarding(send)
         if host is None or not self._knows(host.name):
-            return "this Host is not served here; use localhost or add it to INNKEEPER_ALLOWED_HOSTS"
-        if len(origins) > 1 or (origins and not self._allows(origins[0], host)):
-            return "this Origin may not use the gateway; add it to INNKEEPER_ALLOWED_ORIGINS"
-        return None
+            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=_FOREIGN_HOST)
+            return
+        is_foreign = len(origins) > 1 or (bool(origins) and not self._allows(origins[0], host))
+        if is_foreign and not is_webhook(scope):
+            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=_FOREIGN_ORIGIN)
+            return
+        await self._app({**scope, FOREIGN_ORIGIN: True} if is_foreign else scope, receive, send)
 
     def _allows(self, origin: str, host: _Address) -> bool:
         """Our own pages: of a host that is ours, at the port that was asked. On other ports live other programs."""
@@ -70,6 +77,15 @@ class HostGuard:
 
     def _knows(self, name: str | None) -> bool:
         return name is not None and (name in self._hosts or is_loopback_name(name))
+
+
+_FOREIGN_HOST = "this Host is not served here; use localhost or add it to INNKEEPER_ALLOWED_HOSTS"
+_FOREIGN_ORIGIN = "this Origin may not use the gateway; add it to INNKEEPER_ALLOWED_ORIGINS"
+
+
+def is_webhook(scope: Scope) -> bool:
+    """Is this a request to a webhook?"""
+    return bool(scope["type"] == "http" and scope["path"].startswith(HOOKS_PREFIX))
 
 
 _HEADERS = (
@@ -127,7 +143,7 @@ class AccessToken:
 
     def _admits(self, scope: Scope) -> bool:
         path = scope["path"]
-        if path in OPEN_PATHS or path.startswith(WORKER_PREFIX):
+        if path in OPEN_PATHS or path.startswith(WORKER_PREFIX) or is_webhook(scope):
             return True
         tokens = [self._token, *([self._demo_token().encode()] if path.startswith(DEMO_PREFIX) else [])]
         return any(hmac.compare_digest(shown.encode(), token) for shown in _shown_tokens(scope) for token in tokens)
@@ -144,11 +160,11 @@ def _shown_tokens(scope: Scope) -> Iterable[str]:
 @dataclass(frozen=True)
 class _Limit:
     size: int
-    setting: str
+    source: str
 
     @property
     def refusal(self) -> Response:
-        reason = f"the request body is over the limit of {self.size} bytes ({self.setting})"
+        reason = f"the request body is over the limit of {self.size} bytes ({self.source})"
         return _body_refusal(413, reason, "too_large", limit=self.size, unit="bytes")
 
 
@@ -163,18 +179,24 @@ class BodyLimit:
         self._app = app
         self._limit = _Limit(limit, "INNKEEPER_MAX_BODY_BYTES")
         self._file_limit = self._limit if file_limit is None else _Limit(file_limit, "INNKEEPER_MAX_FILE_BYTES")
+        self._hook_limit = min(self._limit, _Limit(HOOK_BODY_BYTES, "of a webhook"), key=lambda one: one.size)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = any(scope["method"] == method and scope["path"].startswith(prefix) for method, prefix in UPLOADS)
-        limit = self._file_limit if is_upload else self._limit
+        limit = self._limit_of(scope)
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdigit() or int(announced) > limit.size:
             await _answer(receive, send, limit.refusal)
             return
         await self._counted(limit, scope, receive, send)
+
+    def _limit_of(self, scope: Scope) -> _Limit:
+        if is_webhook(scope):
+            return self._hook_limit
+        is_upload = any(scope["method"] == method and scope["path"].startswith(prefix) for method, prefix in UPLOADS)
+        return self._file_limit if is_upload else self._limit
 
     async def _counted(self, limit: _Limit, scope: Scope, receive: Receive, send: Send) -> None:
         seen, started, is_whole = 0, False, False

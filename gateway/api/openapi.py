@@ -35,7 +35,8 @@ codes (`x-error-codes`). A body that cannot be read has the code `invalid_workfl
 
 **Access.** Requests need a `Host` and, if they have one, an `Origin` that the gateway knows. A gateway with an access
 token also asks for `Authorization: Bearer <token>`; WebSockets and event streams may send `?token=` instead. Pages of
-origins in `INNKEEPER_ALLOWED_ORIGINS` get CORS headers and answers to preflights.
+origins in `INNKEEPER_ALLOWED_ORIGINS` get CORS headers and answers to preflights. `/hooks/...` asks for no token: each
+webhook has a proof of its own, and a page of any origin may use one that it can sign for.
 
 **WebSocket `/ws`.** Messages are JSON objects `{"type", "payload"}`, one a frame. A client sends `PROMPT_REQUEST` (the
 body of `POST /api/prompt`), `INTERRUPT_REQUEST {promptId}`, `SUBSCRIBE {promptId, after, logId?, batch?}` and
@@ -54,6 +55,8 @@ TAGS = [
     {"name": "runs", "description": "Submit runs, look at them, interrupt and delete them."},
     {"name": "control", "description": "Pause and resume runs, answer approvals, deliver external events."},
     {"name": "events", "description": "Follow a run by server-sent events."},
+    {"name": "triggers", "description": "What starts runs: webhooks, schedules, events, files, ends of other runs."},
+    {"name": "webhooks", "description": "Where others deliver to webhooks."},
     {"name": "catalogue", "description": "Node types and plugins."},
     {"name": "workflows", "description": "Stored workflows, and checking a document."},
     {"name": "files", "description": "Files that graphs read and write: `user://`, `shared://`, `system://`."},
@@ -121,12 +124,14 @@ def schemas() -> JsonObject:
 
 
 def model_types() -> list[type]:
-    """The types in `api/models`, by module and place."""
+    """The types in `api/models`, by module and place. A name with `_` in front is only a base of others."""
     found = []
     for info in pkgutil.iter_modules(models.__path__, f"{models.__name__}."):
         module = import_module(info.name)
         found += [
-            value for value in vars(module).values() if is_typeddict(value) and value.__module__ == module.__name__
+            value
+            for name, value in vars(module).items()
+            if is_typeddict(value) and value.__module__ == module.__name__ and not name.startswith("_")
         ]
     return found
 

@@ -49,6 +49,18 @@ async def output_response(value: Any, blobs: FolderBlobs, accept: str) -> Respon
     return _text_response(value) if _wants_text(accept) else _json(orjson.dumps(value))
 
 
+async def whole_value(value: Any, blobs: FolderBlobs) -> Any:
+    """The value as its node gave it: JSON, or bytes; of a stream its text.
+
+    Raises:
+        ResourceError: It is stored apart and not there any more.
+    """
+    if is_blob(value):
+        data = await blobs.get(value["$blob"])
+        return orjson.loads(data) if value.get("mime", JSON_MIME) == JSON_MIME else data
+    return (await _whole_stream(value, blobs))["text"] if is_stream_value(value) else value
+
+
 async def _whole_stream(value: JsonObject, blobs: FolderBlobs) -> JsonObject:
     text = value["text"]
     whole = orjson.loads(await blobs.get(text["$blob"])) if is_blob(text) else text

@@ -121,6 +121,7 @@ class Intake:
         self._store = store
         self._recent: dict[int, Recent] = {}
         self._notes = _Notes()
+        self._writing_notes = asyncio.Lock()
         self._noted_since_trim: Counter[int] = Counter()
         self._pending = 0
         self._purged_at = 0
@@ -331,7 +332,7 @@ class Intake:
     async def pending_run(self, run: str) -> JsonObject | None:
         """What is known of a run that a delivery was told and that does not exist (yet); None: nothing."""
         row = await self._store.of_run(run)
-        if row is None:
+        if row is None or row.status == "fired":  # its run was there, so it is deleted
             return None
         trigger = self._book.by_number(row.trigger)
         told: JsonObject = {
@@ -414,6 +415,11 @@ class Intake:
                 logger.exception("noting deliveries failed", extra={"event": "note_failed"})
 
     async def write_notes(self) -> None:
+        """Write down what is to be noted. It is written when this returns, also when somebody else began with it."""
+        async with self._writing_notes:
+            await self._write_notes()
+
+    async def _write_notes(self) -> None:
         notes, self._notes = self._notes, _Notes()
         known = {trigger.number: trigger for trigger in self._book.everything()}
         rows = [row for row in notes.rows if row["trigger"] in known]  # others were deleted meanwhile

@@ -160,6 +160,7 @@ class StartedBy(TypedDict):
     """Of what came for it."""
 
 
+@with_config(CLOSED)
 class RunSummary(TypedDict):
     """A run in a list."""
 

@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from innkeeper.gateway.api import error_handlers
 from innkeeper.gateway.api.error_handlers import Shield
-from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
+from innkeeper.gateway.api.middleware import FOREIGN_ORIGIN, AccessToken, BodyLimit, HostGuard
 from innkeeper.gateway.errors import json_response
 from innkeeper.gateway.settings import Settings
 from innkeeper.nodes.process.logging import JsonFormatter
@@ -86,6 +86,38 @@ async def test_token_is_asked_for_everywhere_but_healthz() -> None:
     assert await status(app, "/healthz") == 200
     assert await status(app, "/api/nodes?token=right") == 401
     assert await status(app, "/api/prompt/x/events?token=right") == 200
+
+
+async def test_webhooks_ask_for_no_token_and_no_origin_of_ours_and_nothing_else_does() -> None:
+    """Their proof is checked where they arrive; the Host still counts."""
+    app = HostGuard(AccessToken(echo_length, token="right", demo_token=lambda: "demo"), settings=Settings())
+    foreign = {"host": "localhost:8090", "origin": "https://evil.example.com"}
+    assert await status(app, "/hooks/x", **foreign) == 200
+    assert await status(app, "/hooks/x") == 200
+    assert await status(app, "/hooks/x", host="evil.example.com") == 403
+    for path in ("/hooks", "/hooksome/x", "/api/hooks/x", "/api/triggers"):
+        assert await status(app, path) == 401, path
+        assert await status(app, path, **foreign) == 403, path
+
+
+async def test_a_webhook_is_told_of_a_foreign_origin() -> None:
+    async def tell(scope: Scope, receive: Receive, send: Send) -> None:
+        await json_response({"foreign": scope.get(FOREIGN_ORIGIN, False)})(scope, receive, send)
+
+    transport = httpx.ASGITransport(HostGuard(tell, settings=Settings()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost:8090") as client:
+        for origin, is_foreign in ((None, False), ("http://localhost:8090", False), ("null", True)):
+            headers = {} if origin is None else {"Origin": origin}
+            assert (await client.get("/hooks/x", headers=headers)).json() == {"foreign": is_foreign}
+
+
+async def test_bodies_of_webhooks_have_a_limit_of_their_own() -> None:
+    for limit, allowed in ((20_000_000, 5_000_000), (LIMIT, LIMIT)):
+        transport = httpx.ASGITransport(BodyLimit(echo_length, limit=limit))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            assert (await client.post("/hooks/x", content=b"x" * allowed)).status_code == 200
+            answer = await client.post("/hooks/x", content=b"x" * (allowed + 1))
+            assert (answer.status_code, answer.json()["details"]["limit"]) == (413, allowed)
 
 
 async def test_the_token_of_the_demo_model_opens_that_alone() -> None:

@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,7 @@ from tests.gateway.api.test_prompts import edge, graph, node
 from tests.gateway.conftest import Stack
 from tests.gateway.contract import JSON, Contract, document, operations
 from tests.gateway.realtime.talking import hear, hear_run, say, socket_to
+from tests.gateway.triggers.senders import send
 
 Json = dict[str, Any]
 WRITE_EXAMPLES = os.environ.get("WRITE_EXAMPLES") == "1"
@@ -40,19 +42,23 @@ EXAMPLE_GRAPHS = Path(__file__).parents[3] / "examples"
 SHOWN_ITEMS = 2
 OPERATION_IDS = """
     answer_approval broadcast_event collect_garbage create_chat_completion create_folder create_project
-    create_project_workflow create_workflow delete_file delete_files delete_interrupt delete_project
-    delete_project_workflow delete_run delete_workflow diff_workflow download_file get_approval_data get_avatar
-    get_character_image get_client_script get_current_user get_file get_history_run get_node_type get_plugin_file
-    get_plugin_settings get_project get_project_workflow get_run get_run_output get_system_stats get_version
-    get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs list_channel_models
-    list_channels list_characters list_credentials list_demo_models list_files list_folder list_history list_models
-    list_node_types list_open_approvals list_plugins list_project_workflows list_projects list_providers
-    list_run_approvals list_service_keys list_versions list_workflows metrics move_files pause_run post_interrupt
-    post_run_event publish_workflow put_file put_project put_project_workflow put_workflow read_file readyz
-    reload_nodes reload_plugins rename_file rename_user restore_workflow resume_run save_plugin_settings
-    set_plugin_state stream_run_events submit_run unpublish_workflow upload_avatar upload_files validate_workflow
-    write_json_file
+    create_project_workflow create_trigger create_workflow delete_file delete_files delete_interrupt delete_project
+    delete_project_workflow delete_run delete_trigger delete_workflow diff_workflow disable_trigger download_file
+    enable_trigger get_approval_data get_avatar get_character_image get_client_script get_current_user get_file
+    get_history_run get_node_type get_plugin_file get_plugin_settings get_project get_project_workflow get_run
+    get_run_output get_system_stats get_trigger get_version get_workflow get_workflow_schema head_file healthz
+    interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials list_demo_models
+    list_files list_folder list_history list_models list_node_types list_open_approvals list_plugins
+    list_project_workflows list_projects list_providers list_run_approvals list_service_keys list_trigger_results
+    list_triggers list_versions list_workflows metrics move_files pause_run post_interrupt post_run_event post_webhook
+    preview_trigger publish_workflow put_file put_project put_project_workflow put_trigger put_webhook put_workflow
+    read_file readyz reload_nodes reload_plugins rename_file rename_user restore_workflow resume_run
+    rotate_trigger_token save_plugin_settings set_plugin_state stream_run_events submit_run try_trigger
+    unpublish_workflow upload_avatar upload_files validate_workflow write_json_file
 """
+
+
+WEBHOOKS = {"post_webhook", "put_webhook"}
 
 
 # --- the document -------------------------------------------------------------------------------------------------
@@ -125,6 +131,8 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_socket(http, shared.ws_url)
         await play_repetitions(http, shared.data)
         await play_control(http)
+        await play_triggers(http)
+        await play_webhooks(http)
         await play_events(http, contract)
         await play_files(http)
         await play_file_manager(http)
@@ -157,7 +165,8 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
     async with stack.gateway(), stack.http(event_hooks=hooks) as http:
         for path, item in document()["paths"].items():
             for method in item:
-                url = path.format(**ids, namespace="a", type="b", workflow_id="w", project_id="p", channel="c")
+                more = {"trigger_id": "t", "token": "unknown"}
+                url = path.format(**ids, **more, namespace="a", type="b", workflow_id="w", project_id="p", channel="c")
                 for headers in ({}, {"Origin": "https://elsewhere.example"}):
                     await http.request(method, url, headers=headers)
         bearer = {"Authorization": "Bearer t"}
@@ -167,9 +176,13 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
             assert (await http.post(url, content=large, headers=bearer)).status_code == 413
         assert (await http.put("/api/files/user/a", content=large, headers=bearer)).status_code == 413
     stack.close()
-    for operation in operations():
+    for operation in operations().keys() - WEBHOOKS:
         assert (operation, 403) in contract.seen
         assert (operation, 200 if operation == "healthz" else 401) in contract.seen
+    # Strangers come to them, and an unknown token is told as such.
+    assert {(operation, status) for operation, status in contract.seen if operation in WEBHOOKS} == {
+        (operation, 404) for operation in WEBHOOKS
+    }
 
 
 async def test_without_temporal_the_declared_503_comes(temporal: Client, tmp_path: Path) -> None:
@@ -289,6 +302,15 @@ COMMON_ERRORS = {
     *((name, 404) for name in ("set_plugin_state", "save_plugin_settings", "get_plugin_settings", "get_plugin_file")),
     ("save_plugin_settings", 422),
     *((name, 422) for name in ("submit_run", "answer_approval", "validate_workflow")),
+    *((name, 400) for name in ("list_triggers", "create_trigger", "put_trigger", "disable_trigger", "try_trigger")),
+    *((name, 400) for name in ("list_trigger_results", "post_webhook")),
+    *((name, 404) for name in ("get_trigger", "put_trigger", "delete_trigger", "enable_trigger", "disable_trigger")),
+    *((name, 404) for name in ("try_trigger", "list_trigger_results", "preview_trigger", "rotate_trigger_token")),
+    *((name, 409) for name in ("create_trigger", "put_trigger", "preview_trigger", "rotate_trigger_token")),
+    *((name, 412) for name in ("put_trigger", "delete_trigger")),
+    *((name, 422) for name in ("create_trigger", "put_trigger", "enable_trigger", "post_webhook")),
+    *((name, 428) for name in ("put_trigger", "delete_trigger")),
+    *(("post_webhook", status) for status in (202, 401, 403, 404, 409, 413, 415, 429)),
 }
 RARE = {
     ("EventBroadcast", "missed"),  # Temporal goes away in the middle
@@ -300,8 +322,7 @@ RARE = {
     ("NodeType", "isUiNode"),
     *((name, "stuck") for name in ("Run", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
     *(("StuckRun", name) for name in ("code", "message", "since")),
-    *((name, field) for name in ("Run", "RunSummary", "SubmittedRun") for field in ("trigger", "labels")),
-    *(("StartedBy", name) for name in ("deliveryId", "id", "kind", "name")),  # tests/gateway/deliveries
+    *(("SubmittedRun", field) for field in ("trigger", "labels")),  # who submits is no trigger
     ("Plugin", "warnings"),
     ("SavedWorkflow", "deletedAt"),  # only of what is in the bin
     *(("PluginOption", name) for name in ("category", "categoryKey", "storeName", "buttonText", "disabled")),
@@ -724,6 +745,147 @@ async def play_events(http: httpx.AsyncClient, contract: Contract) -> None:
     await gives(http, 409, "GET", url, params={"after": 1000})
     await gives(http, 400, "GET", url, params={"after": -1})
     await gives(http, 404, "GET", "/api/prompt/nobody/events")
+
+
+TRIGGER: Json = {
+    "name": "issues",
+    "kind": "webhook",
+    "workflow": {"id": "greeter", "project": "default", "version": 1},
+    "mapping": {"who": {"expression": "body.who"}},
+    "filter": "body.who != 'nobody'",
+    "concurrency": {"policy": "queue", "key": "body.who", "limit": 2},
+    "debounce": {"seconds": 0.001, "key": "body.id"},
+    "rate": {"limit": 1000, "perSeconds": 1, "key": "body.id"},
+    "inputs": {"who": "ada"},
+    "labels": {"team": "core"},
+    "webhook": {"scheme": "token", "config": {"header": "X-Key"}},
+    "secrets": ["openapi secret"],
+}
+KEY = {"X-Key": "openapi secret"}
+AS_JSON = {"Content-Type": JSON}
+OTHER_KINDS: tuple[Json, ...] = (
+    {
+        "kind": "schedule",
+        "schedule": {"cron": "0 9 * * 1", "timezone": "Europe/Berlin", "overlap": "skip", "catchUpSeconds": 60},
+    },
+    {
+        "kind": "event",
+        "event": {"name": "orders.*", "source": "shop"},
+        "mapping": {"who": {"expression": "sum(data)"}},  # of a text there is none
+    },
+    {
+        "kind": "file",
+        "file": {"folder": "user://in", "glob": "*.png", "on": ["created"], "stillSeconds": 1},
+        "mapping": {"who": {"body": True}},
+    },
+    {"kind": "run", "run": {"statuses": ["error"], "workflow": {"id": "greeter", "project": "default"}}},
+)
+
+
+async def play_triggers(http: httpx.AsyncClient) -> None:
+    made = await gives(http, 201, "POST", "/api/triggers", json=TRIGGER)
+    await gives(http, 409, "POST", "/api/triggers", json=TRIGGER)
+    await gives(http, 400, "POST", "/api/triggers", content=b"[]")
+    await gives(http, 422, "POST", "/api/triggers", json={**TRIGGER, "filter": "a =="})
+    url, seen = f"/api/triggers/{made['id']}", {"If-Match": '"1"'}
+    await gives(http, 200, "GET", url)
+    for kind in OTHER_KINDS:
+        target = {"workflow": {"id": "greeter", "published": True}, "mapping": {"who": {"literal": "ada"}}}
+        other = await gives(http, 201, "POST", "/api/triggers", json={"name": kind["kind"], **target, **kind})
+        await gives(http, 200, "GET", f"/api/triggers/{other['id']}")
+        status = 200 if kind["kind"] == "schedule" else 409
+        await gives(http, status, "GET", f"/api/triggers/{other['id']}/preview")
+        await gives(http, 409, "POST", f"/api/triggers/{other['id']}/rotate-token")
+        sample = {"payload": {"data": "grace", "run": {}, "schedule": {}, "file": {}}, "deliveryId": "d"}
+        await gives(http, 200, "POST", f"/api/triggers/{other['id']}/test", json=sample)
+        await gives(http, 204, "DELETE", f"/api/triggers/{other['id']}", headers=ANY)
+    await gives(http, 200, "GET", "/api/triggers")
+    await gives(http, 400, "GET", "/api/triggers", params={"kind": "hand"})
+    changed = {key: value for key, value in TRIGGER.items() if key != "secrets"}
+    await gives(http, 428, "PUT", url, json=changed)
+    await gives(http, 200, "PUT", url, json=changed, headers=seen)
+    await gives(http, 412, "PUT", url, json=changed, headers=seen)
+    await gives(http, 400, "PUT", url, content=b"[]", headers=ANY)
+    await gives(http, 422, "PUT", url, json={**changed, "secrets": []}, headers=ANY)
+    other = await gives(http, 201, "POST", "/api/triggers", json={**TRIGGER, "name": "other"})
+    await gives(http, 409, "PUT", url, json={**changed, "name": "other"}, headers=ANY)
+    await gives(http, 200, "POST", f"{url}/disable", json={"note": "holidays"})
+    await gives(http, 400, "POST", f"{url}/disable", json={"note": 1})
+    await gives(http, 200, "POST", f"{url}/enable")
+    await play_samples(http, url)
+    await gives(http, 200, "POST", f"{url}/rotate-token")
+    for method, path in (("GET", ""), ("PUT", ""), ("DELETE", ""), ("POST", "/enable"), ("POST", "/disable")):
+        await gives(http, 404, method, f"/api/triggers/nobody{path}", headers=ANY, json=changed)
+    for method, path in (("POST", "/test"), ("GET", "/results"), ("GET", "/preview"), ("POST", "/rotate-token")):
+        await gives(http, 404, method, f"/api/triggers/nobody{path}")
+    await gives(http, 428, "DELETE", url)
+    await gives(http, 412, "DELETE", url, headers=seen)
+    await gives(http, 204, "DELETE", url, headers=ANY)
+    url = f"/api/triggers/{other['id']}"
+    await gives(http, 200, "PUT", url, json={**changed, "enabled": False, "secrets": []}, headers=ANY)
+    await gives(http, 422, "POST", f"{url}/enable")
+    await gives(http, 204, "DELETE", url, headers=ANY)
+
+
+async def play_samples(http: httpx.AsyncClient, url: str) -> None:
+    sample = {"payload": {"who": "grace"}, "headers": {"X-A": "b"}, "query": {"a": ["b"]}, "deliveryId": "s1"}
+    await gives(http, 200, "POST", f"{url}/test", json=sample)
+    await gives(http, 400, "POST", f"{url}/test", json={"run": 1})
+    ran = await gives(http, 200, "POST", f"{url}/test", json={**sample, "run": True})
+    again = await gives(http, 200, "POST", f"{url}/test", json={**sample, "run": True})
+    assert (again["outcome"], again["runId"]) == ("duplicate", ran["runId"])
+    await until(http, ran["runId"], "complete")
+    run = await gives(http, 200, "GET", f"/api/prompt/{ran['runId']}")
+    assert (run["trigger"]["name"], run["labels"]) == ("issues", {"team": "core"})
+    assert any("labels" in item for item in (await gives(http, 200, "GET", "/api/history"))["history"])
+    results = await gives(http, 200, "GET", f"{url}/results")
+    assert [result["outcome"] for result in results["results"]] == ["duplicate", "fired"]
+    await gives(http, 400, "GET", f"{url}/results", params={"limit": 0})
+
+
+async def play_webhooks(http: httpx.AsyncClient) -> None:
+    rate = {"name": "hooked", "rate": {"limit": 1, "perSeconds": 60, "key": "body.who"}, "concurrency": {}}
+    plain = {key: value for key, value in TRIGGER.items() if key not in ("debounce", "filter")}
+    made = await gives(http, 201, "POST", "/api/triggers", json={**plain, **rate})
+    url, settings = made["url"], f"/api/triggers/{made['id']}"
+    for method in ("POST", "PUT"):
+        await gives(http, 202, method, url, json={"who": method}, headers=KEY)
+    limited = await http.post(url, json={"who": "PUT"}, headers=KEY)
+    assert (limited.status_code, int(limited.headers["retry-after"]) > 0) == (429, True)
+    await gives(http, 401, "POST", url, json={})
+    await gives(http, 400, "POST", url, content=b"{", headers={**KEY, "Content-Type": "application/json"})
+    await gives(http, 413, "POST", url, content=b" " * 5_000_001, headers=KEY)
+    await gives(http, 415, "POST", url, content=b"x", headers={**KEY, "Content-Encoding": "gzip"})
+    await gives(http, 404, "POST", "/hooks/unknown", content=b"")
+    waits = {"mode": "wait", "outputs": ["line"], "status": 200, "contentType": "text/plain", "seconds": 20}
+    answer = {**plain, "name": "hooked", "webhook": {**TRIGGER["webhook"], "answer": waits}}
+    await gives(http, 200, "PUT", settings, json=answer, headers=ANY)
+    found = await http.put(url, json={"who": "grace"}, headers=KEY)
+    assert (found.status_code, found.text) == (200, "GRACEGRACE")
+    await gives(http, 422, "POST", url, json={"who": 7}, headers=KEY)
+    await gives(http, 200, "POST", f"{settings}/disable")
+    await gives(http, 409, "POST", url, json={}, headers=KEY)
+    await gives(http, 204, "DELETE", settings, headers=ANY)
+    await play_slow_webhook(http)
+    opened = {**plain, "name": "opened", "webhook": {"scheme": "none"}, "secrets": []}
+    made = await gives(http, 201, "POST", "/api/triggers", json={**opened, "filter": "body.who == 'ada'"})
+    assert (await gives(http, 200, "PUT", made["url"], json={"who": "bob"}))["status"] == "filtered"
+    assert (await gives(http, 200, "POST", made["url"], json={"who": "bob"}))["status"] == "filtered"
+    await gives(http, 403, "POST", made["url"], json={}, headers={"Origin": "https://elsewhere.example"})
+    await gives(http, 204, "DELETE", f"/api/triggers/{made['id']}", headers=ANY)
+
+
+async def play_slow_webhook(http: httpx.AsyncClient) -> None:
+    """Slack's challenge, then an answer that takes longer than the webhook waits."""
+    slack = {"scheme": "slack", "answer": {"mode": "wait", "seconds": 1}}
+    body = {"name": "slack", "kind": "webhook", "workflow": {"id": "holds"}, "webhook": slack, "secrets": ["s"]}
+    made = await gives(http, 201, "POST", "/api/triggers", json={**body, "mapping": {"item": {"literal": 30}}})
+    for status, content in ((200, b'{"type": "url_verification", "challenge": "c"}'), (202, b"{}")):
+        headers = dict(send("slack", "s", content, int(time.time())))
+        told = await gives(http, status, "POST", made["url"], content=content, headers={**headers, **AS_JSON})
+    assert told["status"] == "running"
+    await gives(http, 200, "POST", f"/api/interrupt/{told['runId']}")
+    await gives(http, 204, "DELETE", f"/api/triggers/{made['id']}", headers=ANY)
 
 
 async def play_files(http: httpx.AsyncClient) -> None:

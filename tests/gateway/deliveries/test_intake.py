@@ -281,3 +281,19 @@ async def test_results_stay_few_though_much_is_refused(up: Stack) -> None:
     assert len(results) <= 300
     assert trigger.counters == {"fired": 1, "filtered": 360, "failed": 360}
     assert (await take(up, trigger, {"go": True, "word": ["x"]}, "kept")).run == kept.run
+
+
+async def test_results_hold_what_is_being_written_down_just_now(up: Stack) -> None:
+    trigger = await made(up, "noted", filter="data.ok")
+    for _ in range(3):
+        await take(up, trigger, {"ok": False})
+        _, results = await asyncio.gather(up.container.intake.write_notes(), up.container.intake.results(trigger))
+    assert [result["outcome"] for result in results] == ["filtered"] * 3
+
+
+async def test_a_run_that_was_deleted_is_not_waited_for(up: Stack, http: httpx.AsyncClient) -> None:
+    trigger = await made(up, "deleted run")
+    handled = await take(up, trigger, {"word": "x"}, "d1")
+    await ended(http, handled.run)
+    assert (await http.delete(f"/api/history/{handled.run}")).status_code == 204
+    assert (await http.get(f"/api/prompt/{handled.run}")).json()["code"] == "run_not_found"
