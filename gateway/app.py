@@ -20,6 +20,7 @@ from innkeeper.gateway.api import (
     file_manager,
     files,
     health,
+    launches,
     metrics,
     model_settings,
     nodes,
@@ -85,6 +86,7 @@ class GatewayApp:
             *(prompts, control, events, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
+            launches,
         ):
             app.include_router(module.router)
         error_handlers.install(app)
