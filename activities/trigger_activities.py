@@ -27,7 +27,9 @@ class TriggerActivities:
     @activity.defn(name=FIRE_TRIGGER)
     async def fire_trigger(self, request: dict[str, Any]) -> dict[str, Any]:
         """`{"outcome", "reason", "run"}` of one time of a schedule."""
-        body = {key: request[key] for key in ("scheduledAt", "startedAt")}
+        # By the server's clock, as `startedAt` is: those of worker and gateway may be a day off.
+        asked_at = activity.info().started_time.isoformat()
+        body = {"scheduledAt": request["scheduledAt"], "startedAt": request["startedAt"], "askedAt": asked_at}
         return await self._ask(f"/internal/triggers/{quote(request['trigger'], safe='')}/fire", body)
 
     @activity.defn(name=LOOK_AT_RUN)

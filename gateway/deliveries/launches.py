@@ -42,10 +42,12 @@ class Occurrence:
     Attributes:
         scheduled_at: Its nominal time as Temporal writes it into the id of the launcher, `2030-01-31T08:00:00Z`.
         started_at: When Temporal started the launcher.
+        asked_at: When the gateway was asked, by Temporal's clock too.
     """
 
     scheduled_at: str
     started_at: datetime
+    asked_at: datetime
 
     @property
     def moment(self) -> datetime:
@@ -54,15 +56,17 @@ class Occurrence:
     @classmethod
     def read(cls, body: JsonObject) -> Occurrence:
         """Raises BadRequest: these are no moments."""
-        scheduled, started = body.get("scheduledAt"), body.get("startedAt")
+        scheduled, *moments = (str(body.get(key)) for key in ("scheduledAt", "startedAt", "askedAt"))
         try:
-            found = cls(str(scheduled), datetime.fromisoformat(str(started)))
+            found = cls(scheduled, *map(datetime.fromisoformat, moments))
             # Temporal's own form alone: the same time in another one would be another delivery.
-            if f"{found.moment:%Y-%m-%dT%H:%M:%SZ}" == scheduled and found.started_at.tzinfo is not None:
+            if f"{found.moment:%Y-%m-%dT%H:%M:%SZ}" == scheduled and found.started_at.tzinfo and found.asked_at.tzinfo:
                 return found
         except (ValueError, OverflowError):
             pass
-        raise BadRequest("'scheduledAt' must look like '2030-01-31T08:00:00Z', 'startedAt' be a moment of ISO 8601")
+        raise BadRequest(
+            "'scheduledAt' must look like '2030-01-31T08:00:00Z'; 'startedAt' and 'askedAt' must be moments of ISO 8601"
+        )
 
 
 def run_of(trigger: str, occurrence: Occurrence) -> str:
@@ -114,8 +118,8 @@ class Launches:
         return _answer(await self._intake.take(trigger, _arrival(trigger, occurrence, run)), run)
 
     def _refused(self, trigger: StoredTrigger, part: SchedulePart, occurrence: Occurrence) -> Handled | None:
-        now = datetime.now(UTC)
-        refusal = start_refusal(part, occurrence.moment, started_at=occurrence.started_at, now=now)
+        waited = occurrence.asked_at - occurrence.started_at
+        refusal = start_refusal(part, occurrence.moment, waited=waited)
         if refusal is None:
             return None
         self._intake.skip(trigger, refusal.reason, _payload(trigger, occurrence))

@@ -258,15 +258,15 @@ class Schedules:
 
     # --- asking the server ----------------------------------------------------------------------------------------
 
-    async def check(self, definition: Trigger) -> None:
-        """Ask the server whether it takes the schedule of a definition; other kinds it is not asked about.
+    async def check(self, trigger: Trigger) -> None:
+        """Ask the server whether it takes the schedule of a trigger; other kinds it is not asked about.
 
         Raises:
             InvalidTrigger: It does not; with its reason.
             EngineAway: Nobody can tell: a schedule that it might not take must not be saved, for it would never fire.
         """
-        if definition.schedule is not None:
-            async with self._draft(definition.schedule):
+        if trigger.schedule is not None:
+            async with self._draft(trigger.schedule):
                 pass
 
     async def preview(self, trigger: StoredTrigger, count: int = 10) -> JsonObject:

@@ -292,20 +292,18 @@ class StartRefusal:
     is_late: bool = False
 
 
-def start_refusal(
-    schedule: SchedulePart, moment: datetime, *, started_at: datetime, now: datetime
-) -> StartRefusal | None:
+def start_refusal(schedule: SchedulePart, moment: datetime, *, waited: timedelta) -> StartRefusal | None:
     """Why the start for one of its times is not taken; None: it is.
 
     Temporal drops what it cannot start in time. What it has started may wait for a worker and for the gateway as long
     again, and no longer: else an outage would be followed by starts that nobody wants any more.
 
     Args:
-        started_at: When Temporal started it.
+        waited: How long ago Temporal started it.
     """
     if not has_time(schedule, moment):  # it was changed meanwhile, or somebody else has asked for the start
         return StartRefusal(f"the schedule has no time {iso_of(moment)}")
-    waited_s = (now - started_at).total_seconds()
+    waited_s = waited.total_seconds()
     if waited_s > schedule.catch_up_seconds:
         reason = f"it came {waited_s:.0f} s late: the gateway or all workers were away (catchUpSeconds is "
         return StartRefusal(f"{reason}{schedule.catch_up_seconds})", is_late=True)

@@ -26,8 +26,11 @@ LONGEST_PAUSE = timedelta(hours=2)
 """Between two looks at a run whose end nobody has told. A look takes 10 events: at this pace a history is full after
 more than a year."""
 ATTEMPT_TIMEOUT = timedelta(seconds=30)
-RETRIES = RetryPolicy(initial_interval=timedelta(milliseconds=500), maximum_interval=timedelta(minutes=1))
-"""For as long as the gateway is away. An attempt that finds nobody ends at once, and a pause holds no slot."""
+RETRIES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=500), backoff_coefficient=1.5, maximum_interval=timedelta(seconds=30)
+)
+"""For as long as the gateway is away. An attempt that finds nobody ends at once, and a pause holds no slot. A gateway
+that is back is asked within half the time that it was away."""
 T = TypeVar("T")
 
 

@@ -14,8 +14,12 @@ from typing import Any
 import httpx
 import pytest
 from temporalio.client import Client, Schedule, ScheduleActionStartWorkflow, ScheduleDescription, ScheduleSpec
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError
+from temporalio.testing import ActivityEnvironment
 
+from innkeeper.activities.link.gateway_door import GatewayDoor
+from innkeeper.activities.trigger_activities import TriggerActivities
 from innkeeper.gateway.deliveries import schedules
 from innkeeper.gateway.deliveries.book import StoredTrigger
 from innkeeper.gateway.deliveries.schedules import Schedules
@@ -132,7 +136,8 @@ async def test_asked_again_for_one_time_it_is_the_same_run(up: Stack, http: http
     async with made(up, {**EACH_SECOND, "overlap": "allow_all"}, enabled=True, dedupe="none") as trigger:
         (run, *_) = await fired(up, trigger, 1)
         sample = (await results(up, trigger))[0]["sample"]["schedule"]
-        body = {"scheduledAt": sample["scheduledAt"].replace(".000", ""), "startedAt": "2020-01-01T00:00:00Z"}
+        late = {"startedAt": "2020-01-01T00:00:00Z", "askedAt": "2020-01-01T05:00:00Z"}
+        body = {"scheduledAt": sample["scheduledAt"].replace(".000", ""), **late}
         headers = {"Authorization": f"Bearer {worker_token(up.settings)}"}
         async with httpx.AsyncClient(base_url=up.url) as worker:
             answers = [
@@ -438,15 +443,36 @@ async def test_only_workers_may_ask(up: Stack) -> None:
         assert (await client.post(fire, json=body)).status_code == 401
         assert (await client.post("/internal/runs/x/interrupt", json={})).status_code == 401
         client.headers["Authorization"] = f"Bearer {worker_token(up.settings)}"
-        for wrong in ({}, body, {**body, "startedAt": "soon"}, {"scheduledAt": 5, "startedAt": "2030-01-01T00:00:00Z"}):
+        right = dict.fromkeys(("scheduledAt", "startedAt", "askedAt"), "2030-01-01T00:00:01Z")
+        for wrong in (
+            {},
+            body,
+            {**right, "startedAt": "soon"},
+            {**right, "scheduledAt": 5},
+            {**right, "askedAt": None},
+        ):
             assert (await client.post(fire, json=wrong)).status_code == 400
-        right = {"scheduledAt": "2030-01-01T00:00:01Z", "startedAt": "2030-01-01T00:00:01Z"}
         answer = (await client.post(fire, json=right)).json()
         assert (answer["outcome"], answer["run"]) == ("skipped", None)
         assert "has no time 2030-01-01T00:00:01.000Z" in answer["reason"]
         gone = (await client.post("/internal/triggers/nobody/fire", json=right)).json()
         assert gone["outcome"] == "skipped"
         assert (await client.post("/internal/runs/nobody/look", json={})).json() == {"ended": True}
+
+
+async def test_a_worker_asks_again_only_where_that_may_help(up: Stack) -> None:
+    """A request that cannot be understood ends its launcher; one with a token that is being changed does not."""
+    request = {"trigger": "t", "scheduledAt": "nonsense", "startedAt": "2030-01-01T00:00:00Z"}
+    for token, url, is_final in (
+        (worker_token(up.settings), up.url, True),
+        ("wrong", up.url, False),
+        ("", "http://127.0.0.1:1", False),
+    ):
+        door = GatewayDoor(url, lambda token=token: token)  # type: ignore[misc]
+        with pytest.raises(ApplicationError) as failed:
+            await ActivityEnvironment().run(TriggerActivities(door).fire_trigger, request)
+        assert failed.value.non_retryable is is_final
+        await door.aclose()
 
 
 def test_all_triggers_are_looked_at_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:

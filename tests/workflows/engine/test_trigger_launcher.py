@@ -239,6 +239,7 @@ async def test_evicted_and_given_to_another_worker_it_goes_on(temporal: Client) 
     assert gateway.asked == ["fire"] * 5
     async with gateway.worker(temporal, cached=1):
         await handles[0].cancel()
+        await gateway.until_asked(f"interrupt {RUN}")
         for handle in handles:
             await handle.signal("run_ended", RUN)
         for handle in handles[1:]:
