@@ -24,6 +24,7 @@ from innkeeper.activities.execution.execute_segment import ExecuteSegment
 from innkeeper.activities.execution.memory_budget import MemoryBudget
 from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
+from innkeeper.activities.link.gateway_door import GatewayDoor
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.activities.placement.node_host import NodeHost
@@ -33,6 +34,7 @@ from innkeeper.activities.process_end import run_to_end, stop_on_signals
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
 from innkeeper.activities.sticky_queues import StickyQueueReset
+from innkeeper.activities.trigger_activities import TriggerActivities
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
@@ -53,6 +55,7 @@ from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.signature_check import install_signer
 from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
+from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
 from innkeeper.workflows.signing import Signer
 
 log = logging.getLogger("innkeeper.worker")
@@ -94,6 +97,7 @@ class Activities:
     node: ExecuteNode
     segment: ExecuteSegment
     engine: EngineActivities
+    triggers: TriggerActivities
 
 
 def build_workers(client: Client, settings: WorkerSettings, activities: Activities) -> tuple[Worker, ...]:
@@ -109,8 +113,13 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
     main = Worker(
         client,
         task_queue=DEFAULT_QUEUE,
-        workflows=[GraphWorkflow],
-        activities=[activities.node.execute_node, activities.segment.execute_segment, *activities.engine.activities()],
+        workflows=[GraphWorkflow, TriggerLauncher],
+        activities=[
+            activities.node.execute_node,
+            activities.segment.execute_segment,
+            *activities.engine.activities(),
+            *activities.triggers.activities(),
+        ],
         workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
         max_concurrent_activities=settings.max_activities,
         max_cached_workflows=settings.max_cached_workflows,
@@ -230,7 +239,9 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         plugin_settings=plugin_settings,
         host=parts.host,
     )
-    activities = Activities(execute, ExecuteSegment(execute, link), engine_activities)
+    door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
+    segment = ExecuteSegment(execute, link)
+    activities = Activities(execute, segment, engine_activities, TriggerActivities(door))
     workers = build_workers(client, settings, activities)
 
     async def load_plugins() -> None:
@@ -247,6 +258,7 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
     link.load_plugins_by(load_plugins)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
+        stack.push_async_callback(door.aclose)
         link.start()
         stack.push_async_callback(link.stop)
         install_event_sink(LinkSink(link, asyncio.get_running_loop()))

@@ -21,6 +21,7 @@ from innkeeper.gateway.api import (
     files,
     health,
     hooks,
+    launches,
     metrics,
     model_settings,
     nodes,
@@ -88,6 +89,7 @@ class GatewayApp:
             *(prompts, control, events, triggers, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
+            launches,
         ):
             app.include_router(module.router)
         error_handlers.install(app)

@@ -16,10 +16,12 @@ from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
 from innkeeper.gateway.deliveries.intake import Intake
+from innkeeper.gateway.deliveries.launches import Launches
 from innkeeper.gateway.deliveries.received_files import ReceivedFiles
 from innkeeper.gateway.deliveries.run_ends import RunEnds
+from innkeeper.gateway.deliveries.schedules import Schedules
 from innkeeper.gateway.deliveries.starter import Starter
-from innkeeper.gateway.deliveries.trigger_checks import SchedulePreviews, TriggerChecks
+from innkeeper.gateway.deliveries.trigger_checks import TriggerChecks
 from innkeeper.gateway.deliveries.webhooks import Webhooks
 from innkeeper.gateway.events.audit import audit
 from innkeeper.gateway.events.hub import Hub
@@ -121,10 +123,11 @@ class Container:
     run_ends: RunEnds
     trigger_checks: TriggerChecks
     webhooks: Webhooks
+    schedules: Schedules
+    launches: Launches
     clients: ClientSockets
     garbage_collector: GarbageCollector
     metrics: Metrics
-    schedules: SchedulePreviews | None = None
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -162,6 +165,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "delivery-notes": container.intake.keep_noting(),
             "delivery-starter": container.starter.keep_starting(),
             "run-ends": container.run_ends.keep_telling(),
+            "schedules": container.schedules.keep_equal(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
@@ -292,6 +296,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     )
     refusals = Refusals(store, run_log, finisher)
     starter = await _automation(data, stack, book=book, intake=intake, run_ends=run_ends, runs=runs, refusals=refusals)
+    launches = Launches(book, intake, runs, temporal, run_store=store, deliveries=data.triggers)
+    run_ends.listeners.append(launches.hear_of_end)
+    schedules = Schedules(book, intake, temporal, data.signer, task_queue=settings.task_queue)
+    book.listeners.append(schedules.changed)
     garbage_collector, retention = _cleaning(settings, data, runs, library)
     clients = ClientSockets(
         SocketServices(
@@ -332,8 +340,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         intake=intake,
         starter=starter,
         run_ends=run_ends,
-        trigger_checks=TriggerChecks(lookup),
+        trigger_checks=TriggerChecks(lookup, schedules),
         webhooks=Webhooks(book, intake, ReceivedFiles(lambda user: FolderResources(data.root, user))),
+        schedules=schedules,
+        launches=launches,
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,

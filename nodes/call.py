@@ -16,6 +16,9 @@ QUEUE_HAS_WORKERS = "queue_has_workers"
 OPEN_VALUE = "open_value"
 GATHER_VALUES = "gather_values"
 EDIT_VALUE = "edit_value"
+FIRE_TRIGGER = "fire_trigger"
+LOOK_AT_RUN = "look_at_run"
+INTERRUPT_RUN = "interrupt_run"
 
 INLINE_LIMIT = 4096
 """Bytes of JSON up to which a value travels inline; larger ones are blobs."""

@@ -88,6 +88,11 @@ class Signer:
             )
         return False
 
+    def knows_key(self, headers: Mapping[str, Payload]) -> bool:
+        """Can a signature in these headers be checked here?"""
+        key_id = headers[HEADER].data.partition(b":")[0] if HEADER in headers else b""
+        return self._keys.find(key_id.decode("ascii", "replace")) is not None
+
 
 def _mac(key: bytes, message: bytes) -> str:
     return hmac.digest(key, message, "sha256").hex()
@@ -101,11 +106,18 @@ def start_message(origin: Origin, plan: bytes, start: object) -> bytes:
 
     Fields with their default value are left out: a version that has more fields still takes what was signed before.
     """
-    defaults = _defaults(type(start))
-    given = {name: _canonical(getattr(start, name)) for name in defaults}
-    changed = {name: value for name, value in given.items() if value != defaults[name]}
+    changed = _changed(start)
     names = [origin.workflow_id, origin.parent, origin.before, list(changed)]
     return _message("start", names, plan, *changed.values())
+
+
+def launch_message(schedule: str, launch: object) -> bytes:
+    """What a schedule starts, each time it fires, with one signature. `launch`: its `Launch`.
+
+    The ids of these workflows are not known when it is signed; each begins with the id of the schedule.
+    """
+    changed = _changed(launch)
+    return _message("launch", [schedule, list(changed)], *changed.values())
 
 
 def activity_message(workflow_id: str, temporal_run_id: str, activity: str, args: Sequence[Any]) -> bytes:
@@ -125,6 +137,13 @@ def _message(kind: str, names: Sequence[Any], *bodies: bytes) -> bytes:
     """One text for each message, and no other message with the same text: the head says how long each body is."""
     head = orjson.dumps([kind, names, [len(body) for body in bodies]])
     return b"\n".join((head, *bodies))
+
+
+def _changed(start: object) -> dict[str, bytes]:
+    """The fields of a dataclass that somebody has set, in order."""
+    defaults = _defaults(type(start))
+    given = {name: _canonical(getattr(start, name)) for name in defaults}
+    return {name: value for name, value in given.items() if value != defaults[name]}
 
 
 def _defaults(kind: type[Any]) -> dict[str, bytes]:

@@ -71,6 +71,11 @@ _COLLECTION_COUNTERS = {
     "blobs_deleted": "Stored values deleted by collections.",
     "bytes_deleted": "Bytes of the stored values deleted by collections.",
 }
+_SCHEDULE_COUNTERS = {
+    "overlapped": "Starts of schedules that Temporal left out because an earlier run was open.",
+    "missed": "Starts of schedules that Temporal left out because their time was over, or too many waited.",
+    "late": "Starts of schedules that came to nothing because the gateway or all workers were away for too long.",
+}
 
 
 @router.get(
@@ -110,8 +115,14 @@ def _counted(container: Container, queue: Mapping[str, int]) -> Iterator[Metric]
         yield _gauge(name, told, read(container))
     yield _closed_runs(container.finisher.closed)
     yield _counter("frames_sent", "Events sent to clients, by WebSocket and SSE.", container.reader.frames_sent)
+    yield from _counters("schedule_starts_", _SCHEDULE_COUNTERS, _left_out(container))
     yield from _counters("log_", _LOG_COUNTERS, container.writer.counters)
     yield from _counters("collection_", _COLLECTION_COUNTERS, container.garbage_collector.counters)
+
+
+def _left_out(container: Container) -> Mapping[str, int]:
+    counts = container.schedules.left_out
+    return {"overlapped": counts["overlapSkipped"], "missed": counts["missed"], "late": container.launches.late}
 
 
 def _closed_runs(closed: Mapping[str, int]) -> Metric:

@@ -35,7 +35,6 @@ from innkeeper.gateway.triggers.mapping import WHOLE, InputProblem, map_inputs
 from innkeeper.gateway.triggers.model import Kind, Trigger
 from innkeeper.gateway.triggers.payload import Payload
 from innkeeper.gateway.triggers.reading import MAX_BYTES, InvalidTrigger, TriggerProblem
-from innkeeper.gateway.triggers.schedule import schedule_notes
 from innkeeper.nodes.errors import InnkeeperError
 
 router = APIRouter(prefix="/api/triggers", tags=["triggers"], default_response_class=Response)
@@ -231,8 +230,6 @@ async def preview_trigger(
     container, stored = container_of(request), _stored(request, trigger_id)
     if stored.definition.schedule is None:
         raise NotOfItsKind("only a schedule has times; this trigger is of the kind " + repr(stored.definition.kind))
-    if container.schedules is None:
-        return json_response({"times": [], "notes": schedule_notes(stored.definition.schedule)})
     return json_response(await container.schedules.preview(stored, count))
 
 

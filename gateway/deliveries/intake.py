@@ -369,6 +369,12 @@ class Intake:
         """Note that something was not believed, or could not be read."""
         self._note(trigger, "refused", reason, sample="" if sample is None else sample_of(sample))
 
+    def skip(self, trigger: StoredTrigger, reason: str, sample: Any = None, *, by: int = 1) -> None:
+        """Note that `by` starts came to nothing before they could be deliveries."""
+        self._note(trigger, "skipped", reason, sample="" if sample is None else sample_of(sample))
+        if by > 1:
+            self.count(trigger, "skipped", by - 1)
+
     def count(self, trigger: StoredTrigger, outcome: str, by: int = 1) -> None:
         """Count something in the trigger's results."""
         counters = trigger.counters

@@ -122,6 +122,11 @@ class TriggerStore:
         """All deliveries that are queued, or whose run has not ended."""
         return await self._deliveries(DeliveryRow.ended.is_(False), DeliveryRow.status.in_(OPEN))
 
+    async def open_of(self, trigger: int) -> Sequence[DeliveryRow]:
+        """The same of one trigger."""
+        mine = (DeliveryRow.trigger == trigger, DeliveryRow.ended.is_(False), DeliveryRow.status.in_(OPEN))
+        return await self._deliveries(*mine)
+
     async def pending(self) -> int:
         """How many deliveries have no run yet."""
         query = select(func.count()).where(DeliveryRow.status.in_(("accepted", "queued")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import pairwise, product
 from typing import Annotated, Literal, Self
@@ -19,6 +20,7 @@ from temporalio.client import (
     ScheduleState,
 )
 
+from innkeeper.gateway.moments import iso_of
 from innkeeper.gateway.triggers.cron import Cron, describe_cron, has_dates, parse_cron, runs_of
 from innkeeper.gateway.triggers.parts import NOT_EMPTY, Moment, Note, Part
 
@@ -179,11 +181,12 @@ def schedule_spec(schedule: SchedulePart) -> ScheduleSpec:
     """The times. Always a whole new spec: what a server describes has cron lines compiled into its calendars already,
     and lines set on that would add to them."""
     interval = schedule.interval
+    start, end = schedule_bounds(schedule)
     return ScheduleSpec(
         calendars=_calendars(schedule),
         intervals=[] if interval is None else [_interval_spec(interval)],
-        start_at=_datetime(schedule.start),
-        end_at=_datetime(schedule.end),
+        start_at=start,
+        end_at=end,
         jitter=timedelta(seconds=schedule.jitter_seconds) if schedule.jitter_seconds else None,
         time_zone_name=schedule.timezone,
     )
@@ -198,6 +201,11 @@ def schedule_policy(schedule: SchedulePart) -> SchedulePolicy:
 
 def schedule_state(schedule: SchedulePart, *, enabled: bool) -> ScheduleState:
     return ScheduleState(paused=not enabled, note=schedule.note or None)
+
+
+def schedule_bounds(schedule: SchedulePart) -> tuple[datetime | None, datetime | None]:
+    """Its `start` and `end`."""
+    return _datetime(schedule.start), _datetime(schedule.end)
 
 
 def _datetime(moment: str | None) -> datetime | None:
@@ -254,6 +262,73 @@ def _ranges(numbers: Sequence[int]) -> tuple[ScheduleRange, ...]:
     if len(numbers) > 2 and len(steps) == 1:
         return (ScheduleRange(numbers[0], numbers[-1], steps.pop()),)
     return tuple(ScheduleRange(first, last) for first, last in runs_of(numbers))
+
+
+# --- which times it has ---------------------------------------------------------------------------------------------
+
+
+def has_time(schedule: SchedulePart, moment: datetime) -> bool:
+    """Is this one of its times? `moment` in whole seconds, without jitter.
+
+    On days around a change of the clocks every moment counts: what Temporal does there, no rule says.
+    """
+    start, end = schedule_bounds(schedule)
+    if (start is not None and moment < start) or (end is not None and moment > end):
+        return False
+    if schedule.interval is not None:
+        interval = schedule.interval
+        return (round(moment.timestamp()) - interval.offset_seconds) % interval.every_seconds == 0
+    zone, day = ZoneInfo(schedule.timezone), timedelta(days=1)
+    if (moment - day).astimezone(zone).utcoffset() != (moment + day).astimezone(zone).utcoffset():
+        return True
+    return fits(_calendars(schedule), moment.astimezone(zone))
+
+
+@dataclass(frozen=True)
+class StartRefusal:
+    """Why a start comes to nothing. `is_late`: its time is over; else it has none."""
+
+    reason: str
+    is_late: bool = False
+
+
+def start_refusal(schedule: SchedulePart, moment: datetime, *, waited: timedelta) -> StartRefusal | None:
+    """Why the start for one of its times is not taken; None: it is.
+
+    Temporal drops what it cannot start in time. What it has started may wait for a worker and for the gateway as long
+    again, and no longer: else an outage would be followed by starts that nobody wants any more.
+
+    Args:
+        waited: How long ago Temporal started it.
+    """
+    if not has_time(schedule, moment):  # it was changed meanwhile, or somebody else has asked for the start
+        return StartRefusal(f"the schedule has no time {iso_of(moment)}")
+    waited_s = waited.total_seconds()
+    if waited_s > schedule.catch_up_seconds:
+        reason = f"it came {waited_s:.0f} s late: the gateway or all workers were away (catchUpSeconds is "
+        return StartRefusal(f"{reason}{schedule.catch_up_seconds})", is_late=True)
+    return None
+
+
+def fits(calendars: Iterable[ScheduleCalendarSpec], local: datetime) -> bool:
+    """Does a local time match one of the calendars?"""
+    return any(_fits(item, local) for item in calendars)
+
+
+def _fits(item: ScheduleCalendarSpec, local: datetime) -> bool:
+    fields = (
+        (item.second, local.second),
+        (item.minute, local.minute),
+        (item.hour, local.hour),
+        (item.day_of_month, local.day),
+        (item.month, local.month),
+        (item.day_of_week, local.isoweekday() % 7),
+    )
+    return all(_holds(ranges, number) for ranges, number in fields) and (not item.year or _holds(item.year, local.year))
+
+
+def _holds(ranges: Iterable[ScheduleRange], number: int) -> bool:
+    return any(part.start <= number <= part.end and (number - part.start) % part.step == 0 for part in ranges)
 
 
 # --- in words -------------------------------------------------------------------------------------------------------

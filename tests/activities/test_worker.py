@@ -496,7 +496,8 @@ async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...])
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)
     settings = WorkerSettings.load({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
-    workers = worker.build_workers(client, settings, worker.Activities(execute, segments, engine_activities))
+    activities = worker.Activities(execute, segments, engine_activities, engine_activities)
+    workers = worker.build_workers(client, settings, activities)
     return [item.task_queue for item in workers]
 
 

@@ -22,9 +22,11 @@ from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.execute_segment import ExecuteSegment
 from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
+from innkeeper.activities.link.gateway_door import GatewayDoor
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import WorkerSettings
+from innkeeper.activities.trigger_activities import TriggerActivities
 from innkeeper.gateway.app import create_app
 from innkeeper.gateway.container import Container
 from innkeeper.gateway.process.listening_socket import listen
@@ -37,6 +39,7 @@ from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
 from tests.gateway.asking import until_ready
 from tests.gateway.contract import contract
 
@@ -137,14 +140,16 @@ class Stack:
         sink = LinkSink(link, asyncio.get_running_loop())
         SINKS.add(sink)
         execute = ExecuteNode(catalogue, services, link, values, plugin_settings=plugin_settings)
+        door = GatewayDoor(self.url, lambda: worker_token(self.settings))
         worker = Worker(
             self.temporal,
             task_queue=self.queue,
-            workflows=[GraphWorkflow],
+            workflows=[GraphWorkflow, TriggerLauncher],
             activities=[
                 execute.execute_node,
                 ExecuteSegment(execute, link).execute_segment,
                 *EngineActivities(values, self.temporal).activities(),
+                *TriggerActivities(door).activities(),
             ],
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),
@@ -155,6 +160,7 @@ class Stack:
         finally:
             SINKS.remove(sink)
             await link.stop()
+            await door.aclose()
             await services.aclose()
 
     def _load(self) -> Catalogue:

@@ -59,7 +59,7 @@ async def record(worker: ToyWorker, toys: Toys, name: str) -> None:
     found = await histories(worker.client, handle)
     for number, history in enumerate(found):
         file = FOLDER / (f"{name}.{number}.json" if number else f"{name}.json")
-        file.write_text(json.dumps(json.loads(history, object_hook=_anonymous), indent=1) + "\n")
+        file.write_text(json.dumps(json.loads(history, object_hook=anonymous), indent=1) + "\n")
 
 
 async def histories(client: Client, handle: WorkflowHandle[Any, Any]) -> list[str]:
@@ -75,7 +75,7 @@ async def histories(client: Client, handle: WorkflowHandle[Any, Any]) -> list[st
     return found
 
 
-def _anonymous(item: dict[str, Any]) -> dict[str, Any]:
+def anonymous(item: dict[str, Any]) -> dict[str, Any]:
     """Names of machines, processes and folders are nobody's business and nothing replays them."""
     hidden = {"identity": "anyone", "stackTrace": ""}
     return {key: hidden.get(key, value) for key, value in item.items()}

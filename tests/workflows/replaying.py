@@ -6,9 +6,11 @@ from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
 from innkeeper.workflows.payload_converter import DATA_CONVERTER
 
 
 async def replay(history: WorkflowHistory) -> None:
-    """Raises when today's interpreter would do something else than the history says."""
-    await Replayer(workflows=[GraphWorkflow], data_converter=DATA_CONVERTER).replay_workflow(history)
+    """Raises when today's code would do something else than the history says."""
+    replayer = Replayer(workflows=[GraphWorkflow, TriggerLauncher], data_converter=DATA_CONVERTER)
+    await replayer.replay_workflow(history)

@@ -9,7 +9,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.workflows.engine.workflow_context import RunStart
-from innkeeper.workflows.signing import Origin, Signer, start_message
+from innkeeper.workflows.signing import Origin, Signer, launch_message, start_message
 
 NOT_STARTED_HERE = "not_started_here"
 _log = workflow.LoggerAdapter(workflow.logger.logger, None)
@@ -33,14 +33,25 @@ def start_refusal(plan: bytes, start: RunStart) -> Exception | None:
     Whether the error fails the workflow or its task, which is tried again, depends on its type. It is not raised here:
     what the constructor of a workflow raises leaves the SDK with a coroutine that nobody awaits.
     """
+    return _refusal(start_message(own_origin(workflow.info()), plan, start))
+
+
+def launch_refusal(schedule: str, launch: object) -> Exception | None:
+    """The same for a workflow that a schedule of this gateway starts. Temporal adds the time to the schedule's id, so
+    a signature counts for no other schedule."""
+    message = launch_message(schedule, launch) if workflow.info().workflow_id.startswith(f"{schedule}-") else b""
+    return _refusal(message)
+
+
+def _refusal(message: bytes) -> Exception | None:
     try:
-        if is_own(start_message(own_origin(workflow.info()), plan, start), workflow.info().headers):
+        if is_own(message, workflow.info().headers):
             return None
     except Exception as unknown:
         return unknown
     workflow.logger.warning("refused a workflow that this gateway did not start")
-    message = "this workflow was not started by the gateway of this data directory; nothing of it was run"
-    return ApplicationError(message, type=NOT_STARTED_HERE, non_retryable=True)
+    told = "this workflow was not started by the gateway of this data directory; nothing of it was run"
+    return ApplicationError(told, type=NOT_STARTED_HERE, non_retryable=True)
 
 
 def is_own(message: bytes, headers: Mapping[str, Payload]) -> bool:

@@ -34,6 +34,7 @@ COUNTERS = {
     "runs_closed", "frames_sent", "collection_runs", "collection_blobs_deleted", "collection_bytes_deleted",
     "log_events", "log_commits", "log_commit_failures", "log_logged", "log_resend", "log_fenced", "log_late",
     "log_unknown_run", "log_protocol_errors",
+    "schedule_starts_overlapped", "schedule_starts_missed", "schedule_starts_late",
 }  # fmt: skip
 HISTOGRAMS = {
     "node_duration_seconds", "run_queue_seconds", "run_first_event_seconds", "log_commit_seconds", "chunk_lag_seconds",

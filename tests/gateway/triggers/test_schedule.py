@@ -25,11 +25,14 @@ from temporalio.client import (
 
 from innkeeper.gateway.triggers.schedule import (
     SchedulePart,
+    StartRefusal,
     describe_schedule,
+    has_time,
     schedule_notes,
     schedule_policy,
     schedule_spec,
     schedule_state,
+    start_refusal,
 )
 from tests.effort import LONG
 
@@ -240,3 +243,46 @@ async def test_every_overlap_policy_is_taken_by_the_server(temporal: Client) -> 
             assert described.policy == schedule_policy(schedule)
             assert described.state.paused
             assert described.state.note == "why"
+
+
+# --- which starts are taken -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"cron": "*/20 9 * * 1-5", "timezone": "Europe/Berlin"},
+        {"cron": "0 9 13 * 5", "timezone": "America/New_York"},
+        {"interval": {"everySeconds": 86_399, "offsetSeconds": 77}},
+        {"calendar": [{"second": [5], "hour": [{"start": 1, "end": 23, "step": 5}], "year": [2027], "dayOfWeek": [0]}]},
+        {"cron": "30 2 * * *", "timezone": "Europe/Berlin"},
+    ],
+)
+async def test_every_time_of_the_server_is_one_of_the_schedule(temporal: Client, fields: dict[str, Any]) -> None:
+    schedule = part(**fields)
+    times = await server_times(temporal, schedule)
+    assert times
+    assert all(has_time(schedule, moment) for moment in times)
+    others = [moment + timedelta(seconds=1) for moment in times if moment.month not in (3, 10, 11)]
+    assert not any(has_time(schedule, moment) for moment in others)
+
+
+def test_no_time_lies_outside_of_start_and_end() -> None:
+    schedule = part(cron="* * * * *", start="2027-01-01T00:00:00Z", end="2027-01-02T00:00:00Z")
+    day = timedelta(days=1)
+    assert [has_time(schedule, YEAR_START + n * day) for n in (-1, 0, 1, 2)] == [False, True, True, False]
+
+
+def test_a_start_may_wait_as_long_as_its_time_allows() -> None:
+    schedule = part(cron="@daily", catchUpSeconds=60)
+
+    def refusal(after_s: float, moment: datetime = YEAR_START) -> StartRefusal | None:
+        return start_refusal(schedule, moment, waited=timedelta(seconds=after_s))
+
+    assert refusal(59) is None
+    late = refusal(61)
+    assert late is not None
+    assert late.is_late
+    none = refusal(0, YEAR_START + timedelta(seconds=1))
+    assert none is not None
+    assert not none.is_late
