@@ -28,6 +28,7 @@ _STATUS = {
     409: "It does not fit the present state.",
     412: "A condition of the request does not hold.",
     413: "Too large.",
+    415: "The body has a form that is not read here.",
     416: "The range lies outside the file.",
     422: "It is well formed and cannot be used.",
     428: "A condition is missing that the request needs.",
