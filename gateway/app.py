@@ -17,9 +17,11 @@ from innkeeper.gateway.api import (
     demo,
     error_handlers,
     events,
+    external_events,
     file_manager,
     files,
     health,
+    internal,
     metrics,
     model_settings,
     nodes,
@@ -82,7 +84,7 @@ class GatewayApp:
             generate_unique_id_function=_operation_id,
         )
         for module in (
-            *(prompts, control, events, nodes, plugins, workflows, projects, files),
+            *(prompts, control, external_events, internal, events, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
         ):

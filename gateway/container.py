@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
+from innkeeper.gateway.deliveries.events import Events
 from innkeeper.gateway.deliveries.intake import Intake
 from innkeeper.gateway.deliveries.run_ends import RunEnds
 from innkeeper.gateway.deliveries.starter import Starter
@@ -111,6 +112,7 @@ class Container:
     control: RunControl
     approvals: Approvals
     external_events: ExternalEvents
+    events: Events
     triggers: TriggerBook
     intake: Intake
     starter: Starter
@@ -285,6 +287,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     )
     refusals = Refusals(store, run_log, finisher)
     starter = await _automation(data, stack, book=book, intake=intake, run_ends=run_ends, runs=runs, refusals=refusals)
+    external_events = ExternalEvents(store, run_log, temporal, data.broadcasts)
     garbage_collector, retention = _cleaning(settings, data, runs, library)
     clients = ClientSockets(
         SocketServices(
@@ -320,7 +323,8 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         retention=retention,
         control=control,
         approvals=Approvals(store, run_log, temporal),
-        external_events=ExternalEvents(store, run_log, temporal, data.broadcasts),
+        external_events=external_events,
+        events=Events(book, intake, store, external_events),
         triggers=book,
         intake=intake,
         starter=starter,

@@ -142,6 +142,10 @@ class WorkerSockets:
         """Connected workers, oldest connection first."""
         return sorted((session.info for session in self._sessions), key=lambda info: info.connected_ms)
 
+    def knows(self, authorization: str) -> bool:
+        """Is this header what one of our workers shows?"""
+        return hmac.compare_digest(authorization.encode(), f"Bearer {self._token}".encode())
+
     async def handle(self, websocket: WebSocket) -> None:
         """Serve one connection until it ends. Serve it with `ws_max_size` of at least 8 MB and without compression."""
         # Only an accepted connection can be closed with a code of our own.
@@ -200,8 +204,7 @@ class WorkerSockets:
     # --- one connection -------------------------------------------------------------------------------------------
 
     def _check_token(self, websocket: WebSocket) -> None:
-        given = websocket.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+        if not self.knows(websocket.headers.get("authorization", "")):
             raise _Refused(WRONG_TOKEN, "wrong worker token")
 
     async def _hello(self, websocket: WebSocket) -> _Session:
