@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
+from innkeeper.gateway.deliveries.chains import Chains
 from innkeeper.gateway.deliveries.events import Events
 from innkeeper.gateway.deliveries.intake import Intake
 from innkeeper.gateway.deliveries.run_ends import RunEnds
@@ -375,6 +376,9 @@ async def _automation(
     starter = Starter(book, data.triggers, intake, runs, refusals)
     run_ends.cares.append(lambda row, _: row.origin is not None)
     run_ends.listeners.append(intake.hear_of_end)
+    chains = Chains(book, intake, data.store, data.blobs)
+    run_ends.cares.append(chains.cares)
+    run_ends.listeners.append(chains.run_ended)
     await book.load()
     await intake.load()
     await intake.free_places(is_open)
