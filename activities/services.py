@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from innkeeper.activities.link.gateway_door import GatewayDoor, GatewayEvents
 from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_token
 from innkeeper.nodes.node import Blobs, SecretRef, Services, require_secret
 from innkeeper.nodes.process.logging import mask_in_log
@@ -116,6 +117,8 @@ class ServicesForRuns:
         self._llm = DispatchingLlm(adapters, policy, channel_policy, demo=_demo_endpoint(settings))
         web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
         self._http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
+        self._door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
+        self._events = GatewayEvents(self._door)
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)
 
@@ -130,6 +133,7 @@ class ServicesForRuns:
             channels=self._channels,
             http=self._http,
             scripts=self._scripts,
+            events=self._events,
         )
         return services, secrets
 
@@ -145,5 +149,6 @@ class ServicesForRuns:
 
     async def aclose(self) -> None:
         await self._scripts.aclose()
+        await self._door.aclose()
         await self._http.aclose()
         await self._llm.aclose()

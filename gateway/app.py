@@ -17,10 +17,12 @@ from innkeeper.gateway.api import (
     demo,
     error_handlers,
     events,
+    external_events,
     file_manager,
     files,
     health,
     hooks,
+    internal,
     launches,
     metrics,
     model_settings,
@@ -86,10 +88,10 @@ class GatewayApp:
         )
         for module in (
             hooks,  # routes are tried one by one: those that programs call hundreds of times a second come first
-            *(prompts, control, events, triggers, nodes, plugins, workflows, projects, files),
+            *(prompts, control, external_events, events, triggers, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
-            launches,
+            *(internal, launches),
         ):
             app.include_router(module.router)
         error_handlers.install(app)

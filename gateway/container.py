@@ -15,6 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
+from innkeeper.gateway.deliveries.chains import Chains
+from innkeeper.gateway.deliveries.events import Events
 from innkeeper.gateway.deliveries.intake import Intake
 from innkeeper.gateway.deliveries.launches import Launches
 from innkeeper.gateway.deliveries.received_files import ReceivedFiles
@@ -117,6 +119,7 @@ class Container:
     control: RunControl
     approvals: Approvals
     external_events: ExternalEvents
+    events: Events
     triggers: TriggerBook
     intake: Intake
     starter: Starter
@@ -300,6 +303,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     run_ends.listeners.append(launches.hear_of_end)
     schedules = Schedules(book, intake, temporal, data.signer, task_queue=settings.task_queue)
     book.listeners.append(schedules.changed)
+    external_events = ExternalEvents(store, run_log, temporal, data.broadcasts)
     garbage_collector, retention = _cleaning(settings, data, runs, library)
     clients = ClientSockets(
         SocketServices(
@@ -335,7 +339,8 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         retention=retention,
         control=control,
         approvals=Approvals(store, run_log, temporal),
-        external_events=ExternalEvents(store, run_log, temporal, data.broadcasts),
+        external_events=external_events,
+        events=Events(book, intake, store, external_events),
         triggers=book,
         intake=intake,
         starter=starter,
@@ -390,6 +395,9 @@ async def _automation(
     starter = Starter(book, data.triggers, intake, runs, refusals)
     run_ends.cares.append(lambda row, _: row.origin is not None)
     run_ends.listeners.append(intake.hear_of_end)
+    chains = Chains(book, intake, data.store, data.blobs)
+    run_ends.cares.append(chains.cares)
+    run_ends.listeners.append(chains.run_ended)
     await book.load()
     await intake.load()
     await intake.free_places(is_open)

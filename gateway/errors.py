@@ -32,6 +32,12 @@ class TooLarge(InnkeeperError):
     code = "too_large"
 
 
+class UnsupportedMediaType(InnkeeperError):
+    """The body has a form that is not read here."""
+
+    code = "unsupported_media_type"
+
+
 class NotFound(InnkeeperError):
     code = "not_found"
 
@@ -70,6 +76,7 @@ _STATUS: tuple[tuple[type[InnkeeperError], int], ...] = (
     (RunStillActive, 409),
     (IdempotencyMismatch, 422),
     (TooLarge, 413),
+    (UnsupportedMediaType, 415),
     (NotFound, 404),
     (NotEditable, 409),
     (TooManyRuns, 429),

@@ -204,6 +204,46 @@ class Scripts(Protocol):
 
 
 @dataclass(frozen=True)
+class EmittedEvent:
+    """The event of a node: `run` and `node` say whose (`NodeContext.prompt_id` and `node_id`).
+
+    Attributes:
+        data: JSON, at most 256,000 bytes of it, without secrets.
+    """
+
+    run: str
+    node: str
+    name: str
+    data: Any = None
+
+
+@dataclass(frozen=True)
+class EventReach:
+    """What an event has done.
+
+    Attributes:
+        started: How many runs triggers have started, or will start.
+        woken: How many runs waited for it.
+    """
+
+    event_id: str
+    started: int
+    woken: int
+
+
+class Events(Protocol):
+    """Events for triggers and for runs that wait."""
+
+    async def emit(self, event: EmittedEvent) -> EventReach:
+        """Post an event. One node of a run has one event: emitted again, it does nothing again.
+
+        Raises:
+            NodeMustWait: The gateway does not take it now.
+            NodeError: It refuses the event; or it is not known whether it has it, and trying again will tell.
+        """
+
+
+@dataclass(frozen=True)
 class Services:
     """What a node may use of the world outside its inputs."""
 
@@ -214,6 +254,7 @@ class Services:
     channels: Channels
     http: Http
     scripts: Scripts
+    events: Events
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,9 @@ from innkeeper.nodes.node import (
     ChatRequest,
     ChatResponse,
     Chunk,
+    EmittedEvent,
+    EventReach,
+    Events,
     Http,
     HttpRequest,
     HttpResponse,
@@ -132,6 +135,17 @@ class ToyHttp:
         return self._answer(request)
 
 
+class MemoryEvents:
+    """Takes the events of a test; `emitted` holds them. Nobody waits for them."""
+
+    def __init__(self) -> None:
+        self.emitted: list[EmittedEvent] = []
+
+    async def emit(self, event: EmittedEvent) -> EventReach:
+        self.emitted.append(event)
+        return EventReach(f"{event.run}/{event.node}", started=0, woken=0)
+
+
 class DirectScripts:
     """Calls functions in this process, without limits; values go through JSON and errors are told as in a run."""
 
@@ -178,6 +192,7 @@ def memory_services(
     files: Mapping[str, bytes] | None = None,
     channels: Channels | None = None,
     http: Http | None = None,
+    events: Events | None = None,
 ) -> Services:
     """Services that touch nothing outside the test."""
     return Services(
@@ -188,6 +203,7 @@ def memory_services(
         channels=channels or MemoryChannels(),
         http=http or ToyHttp(),
         scripts=DirectScripts(),
+        events=events or MemoryEvents(),
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait
+from innkeeper.nodes.node import EmittedEvent, EventReach
 
 if TYPE_CHECKING:
     import httpx2
@@ -82,3 +83,15 @@ def _object(content: bytes) -> JsonObject:
     except orjson.JSONDecodeError:  # something else listens there
         return {}
     return found if isinstance(found, dict) else {}
+
+
+class GatewayEvents:
+    """Events of nodes, by way of the gateway (`nodes.node.Events`)."""
+
+    def __init__(self, door: GatewayDoor) -> None:
+        self._door = door
+
+    async def emit(self, event: EmittedEvent) -> EventReach:
+        body = {"run": event.run, "node": event.node, "name": event.name, "data": event.data}
+        told = await self._door.post("/internal/events", body)
+        return EventReach(str(told.get("eventId")), int(told.get("started", 0)), int(told.get("woken", 0)))

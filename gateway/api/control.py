@@ -10,7 +10,6 @@ from fastapi.responses import Response
 from innkeeper.gateway.api.models.control import (
     Answered,
     ApprovalAnswer,
-    EventBroadcast,
     EventDelivered,
     ExternalEvent,
     OpenApprovals,
@@ -163,26 +162,6 @@ async def post_run_event(run: RunId, request: Request) -> Response:
     told = await container_of(request).external_events.post(run, event)
     message = "" if told["waiting"] else f"no node of the run is known to wait for {event.name!r} now"
     return json_response({"success": True, **told, **({"message": message} if message else {})})
-
-
-@router.post(
-    "/events",
-    summary="Tell every run that waits for it that something happened",
-    responses=answer("The runs that wait for it have the event.", EventBroadcast)
-    | errors(
-        {
-            **UNREADABLE,
-            422: "idempotency_mismatch",
-            503: "engine_unavailable event_log_unavailable",
-        }
-    ),
-    openapi_extra={**json_body(ExternalEvent, "The event."), **IDEMPOTENCY},
-)
-async def broadcast_event(request: Request) -> Response:
-    event = await _event_in(request)
-    container = container_of(request)
-    told = await container.external_events.broadcast(event, container.settings.user, idempotency_key(request))
-    return json_response({"success": not told.get("missed"), **told})
 
 
 def _place(cursor: str | None) -> tuple[int, int]:

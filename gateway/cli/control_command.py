@@ -118,10 +118,17 @@ def told(answer: Mapping[str, Any]) -> str:
         missed = answer.get("missed")
         more = f"; {len(missed)} could not be told: try again" if missed else ""
         who = "1 run that waits" if answer["runs"] == 1 else f"{answer['runs']} runs that wait"
-        return f"told {who} for {name!r}{more}"
+        return f"told {who} for {name!r}{_started(answer)}{more}"
     if not answer.get("waiting"):
         return f"run {answer.get('promptId')} was told, but no node of it is known to wait for {name!r} now"
     return f"run {answer.get('promptId')} was told: {answer['waiting']} of its nodes wait for {name!r}"
+
+
+def _started(answer: Mapping[str, Any]) -> str:
+    count = sum("runId" in trigger for trigger in answer.get("triggers", ()))
+    if not count:
+        return ""
+    return "; a trigger starts 1 run" if count == 1 else f"; triggers start {count} runs"
 
 
 def shown_nodes(nodes: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:

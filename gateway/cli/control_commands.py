@@ -112,12 +112,12 @@ def event(
     name: Annotated[str | None, typer.Argument(help="The event's name.", show_default=False)] = None,
     *,
     data: Annotated[str, typer.Option(help="What happened, as JSON; other text is taken as it is.")] = "null",
-    to_all: Annotated[bool, typer.Option("--all", help="Tell every run that waits for it.")] = False,
+    to_all: Annotated[bool, typer.Option("--all", help="Tell triggers and every run that waits for it.")] = False,
     as_json: AsJson = False,
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """Tell a run, or with --all every run that waits for it, that something happened.
+    """Tell a run, or with --all triggers and every run that waits for it, that something happened.
 
     Example: innkeeper event RUN payment --data '{"amount": 12}', or innkeeper event --all payment
     """

@@ -143,16 +143,33 @@ class GatewayClient:
         answer: dict[str, Any] = await self._transport.call("POST", f"/api/prompt/{path_segment(run_id)}/resume")
         return answer
 
-    async def post_event(self, name: str, data: Any = None, *, run_id: str | None = None) -> dict[str, Any]:
-        """Tell a run, or every run that waits for it, that something happened; gives who waited for it.
+    async def post_event(
+        self,
+        name: str,
+        data: Any = None,
+        *,
+        run_id: str | None = None,
+        id: str | None = None,
+        source: str | None = None,
+    ) -> dict[str, Any]:
+        """Tell a run, or triggers and every run that waits for it, that something happened; gives what that did.
 
-        After an outage in the middle of the call the event may have been told twice.
+        After an outage in the middle of the call an event for one run may have been told twice.
+
+        Args:
+            id: Of an event for all: posted again with it (and the same source), it does nothing again.
+            source: Where it happened; for all.
 
         Raises:
             RunNotFound, RunNotActive, GatewayRefused.
         """
-        path = "/api/events" if run_id is None else f"/api/prompt/{path_segment(run_id)}/events"
-        answer: dict[str, Any] = await self._transport.call("POST", path, json={"name": name, "data": data})
+        event = {"name": name, "data": data}
+        if run_id is None:
+            # The call may be repeated after an outage; without an id that would be another event.
+            path, event = "/api/events", {**event, "id": id or uuid.uuid4().hex, "source": source}
+        else:
+            path = f"/api/prompt/{path_segment(run_id)}/events"
+        answer: dict[str, Any] = await self._transport.call("POST", path, json=event)
         return answer
 
     async def wait(self, run_id: str) -> dict[str, Any]:

@@ -53,12 +53,16 @@ class BroadcastStore:
             return (await session.scalars(query)).all()
 
     async def end(self, row: BroadcastRow, missed: Sequence[str], answer: dict[str, Any]) -> None:
-        """Keep what a client with a key may ask for again. Without one nobody can: it is deleted."""
+        """Keep what a client with a key may ask for again. Without one nobody can: it is deleted.
+
+        The data goes as soon as every run has it: the answer is kept for days.
+        """
         if row.key_hash is None:
             await self._writes.write(_execute, delete(_TABLE).where(_TABLE.c.id == row.id))
             return
         status, runs, told = MISSED if missed else DONE, orjson.dumps(missed).decode(), orjson.dumps(answer).decode()
-        query = update(_TABLE).where(_TABLE.c.id == row.id).values(status=status, runs=runs, answer=told)
+        data = {} if missed else {"data": b"null"}
+        query = update(_TABLE).where(_TABLE.c.id == row.id).values(status=status, runs=runs, answer=told, **data)
         await self._writes.write(_execute, query)
 
     async def delete_old(self) -> None:

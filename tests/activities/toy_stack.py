@@ -115,7 +115,7 @@ class Stack:
     def services_for(self, user: str) -> tuple[Services, RunSecrets]:
         secrets = RunSecrets(UserSecrets(self.store, user, {}), self.store, user)
         blobs = FolderBlobs(self.folder / "blobs")
-        others: Any = dict.fromkeys(("llm", "resources", "channels", "http", "scripts"))
+        others: Any = dict.fromkeys(("llm", "resources", "channels", "http", "scripts", "events"))
         return Services(secrets=secrets, blobs=blobs, **others), secrets
 
     def execute(self, link: GatewayLink) -> ExecuteNode:

@@ -112,13 +112,77 @@ class EventDelivered(TypedDict):
 
 
 @with_config(CLOSED)
+class PostedEvent(TypedDict):
+    """Something that happened outside, for triggers and for all runs that wait for it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """The name that triggers and nodes look for."""
+    data: NotRequired[JsonValue]
+    """What they get: at most 256,000 bytes of JSON."""
+    id: NotRequired[Annotated[str, Field(min_length=1, max_length=1_000)] | None]
+    """The same when the event is sent again, which then does nothing again. Without it each request is a new event."""
+    source: NotRequired[Annotated[str, Field(min_length=1, max_length=1_000)] | None]
+    """Where it happened. `id` is unique within it."""
+
+
+@with_config(CLOSED)
+class TriggeredByEvent(TypedDict):
+    """What a trigger made of an event."""
+
+    triggerId: str
+    name: str
+    """Of the trigger."""
+    outcome: Literal["fired", "queued", "filtered", "duplicate", "skipped", "refused", "failed"]
+    runId: NotRequired[str]
+    """The run that it starts; of a duplicate the run of the first delivery."""
+    reason: NotRequired[str]
+    """Why no run starts now."""
+
+
+@with_config(CLOSED)
 class EventBroadcast(TypedDict):
+    """What an event has done."""
+
     success: bool
     """False when some run could not be told."""
     name: str
     runs: Count
-    """How many runs were told."""
+    """How many runs that waited for it were told."""
     promptIds: list[str]
     """The first 100 of them."""
+    triggers: list[TriggeredByEvent]
+    """Every trigger that wants events of this name and source."""
     missed: NotRequired[list[str]]
     """The first 100 runs that could not be told."""
+    pending: NotRequired[list[str]]
+    """The first 100 runs that will be told when Temporal answers."""
+    duplicate: NotRequired[Literal[True]]
+    """An event with this `id` and `source` came before; the runs are those that were told then."""
+
+
+@with_config(CLOSED)
+class EventResult(TypedDict):
+    """What one event of a batch has done, or why it was refused."""
+
+    success: bool
+    status: int
+    """Status that the event would have got by itself."""
+    error: NotRequired[str]
+    code: NotRequired[str]
+    details: NotRequired[FreeObject]
+    name: NotRequired[str]
+    runs: NotRequired[Count]
+    promptIds: NotRequired[list[str]]
+    triggers: NotRequired[list[TriggeredByEvent]]
+    missed: NotRequired[list[str]]
+    pending: NotRequired[list[str]]
+    duplicate: NotRequired[Literal[True]]
+
+
+@with_config(CLOSED)
+class EventBatch(TypedDict):
+    """What the events of a batch have done, in their order."""
+
+    success: bool
+    """False when one of them was refused, or some run could not be told."""
+    results: list[EventResult]

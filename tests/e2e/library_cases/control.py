@@ -89,6 +89,11 @@ CASES = [
         expect={"w": {"timeout": True}},
     ),
     Case(
+        "event_that_nobody_wants",
+        [node("e", "EmitEvent", name="nobody.wants.this", data={"n": 1})],
+        expect={"e": {"started": 0, "woken": 0, "eventId": lambda id: len(id) == 32}},
+    ),
+    Case(
         "group",
         [node("g", "NodeGroup", {"referencedWorkflowId": "shout"}, item="a")],
         expect={"g": {"text": "a"}},

@@ -94,6 +94,8 @@ def test_event_without_a_target_is_refused(typed: Any) -> None:
 def test_who_got_an_event_is_told() -> None:
     assert told({"name": "x", "runs": 1}) == "told 1 run that waits for 'x'"
     assert told({"name": "x", "runs": 2, "missed": ["r"]}).endswith("1 could not be told: try again")
+    taken: list[dict[str, str]] = [{"outcome": "fired", "runId": "r"}, {"outcome": "filtered"}]
+    assert told({"name": "x", "runs": 0, "triggers": taken}) == "told 0 runs that wait for 'x'; a trigger starts 1 run"
     assert "2 of its nodes" in told({"name": "x", "promptId": "r", "waiting": 2})
     assert "no node" in told({"name": "x", "promptId": "r", "waiting": 0})
 
