@@ -18,6 +18,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
+from innkeeper.activities.callbacks import CallbackActivities
 from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.execute_segment import ExecuteSegment
@@ -49,6 +50,7 @@ from innkeeper.nodes.services.results import FolderResults
 from innkeeper.nodes.services.secrets import load_or_create_key
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
 from innkeeper.workflows.connection import connect_config
+from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE, CallbackWorkflow
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.signature_check import install_signer
@@ -59,6 +61,7 @@ log = logging.getLogger("innkeeper.worker")
 
 CONNECT_S = 30.0
 STREAM_SLOTS = 1_000
+CALLBACK_SLOTS = 20
 _THROTTLE = timedelta(seconds=1)
 """Bounds how late a cancel arrives and how old the last heartbeat can be."""
 
@@ -94,10 +97,12 @@ class Activities:
     node: ExecuteNode
     segment: ExecuteSegment
     engine: EngineActivities
+    callbacks: CallbackActivities
 
 
 def build_workers(client: Client, settings: WorkerSettings, activities: Activities) -> tuple[Worker, ...]:
-    """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
+    """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work; one for callbacks,
+    whose receivers may hang."""
     common: dict[str, Any] = {
         "max_heartbeat_throttle_interval": _THROTTLE,
         "default_heartbeat_throttle_interval": _THROTTLE,
@@ -109,7 +114,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
     main = Worker(
         client,
         task_queue=DEFAULT_QUEUE,
-        workflows=[GraphWorkflow],
+        workflows=[GraphWorkflow, CallbackWorkflow],
         activities=[activities.node.execute_node, activities.segment.execute_segment, *activities.engine.activities()],
         workflow_task_executor=ThreadPoolExecutor(4, thread_name_prefix="workflow"),
         max_concurrent_activities=settings.max_activities,
@@ -121,16 +126,28 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
     further = [(f"{DEFAULT_QUEUE}.streams", STREAM_SLOTS)]
     for queue in settings.queues:
         further += [(queue, settings.max_activities), (f"{queue}.streams", STREAM_SLOTS)]
-    return main, *(
-        Worker(
-            client,
-            task_queue=queue,
-            activities=[activities.node.execute_node],
-            max_concurrent_activities=slots,
-            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
-            **common,
-        )
-        for queue, slots in further
+    callbacks = Worker(
+        client,
+        task_queue=f"{DEFAULT_QUEUE}.{CALLBACK_QUEUE}",
+        activities=activities.callbacks.activities(),
+        max_concurrent_activities=CALLBACK_SLOTS,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
+        **common,
+    )
+    return (
+        main,
+        callbacks,
+        *(
+            Worker(
+                client,
+                task_queue=queue,
+                activities=[activities.node.execute_node],
+                max_concurrent_activities=slots,
+                activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+                **common,
+            )
+            for queue, slots in further
+        ),
     )
 
 
@@ -230,7 +247,8 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         plugin_settings=plugin_settings,
         host=parts.host,
     )
-    activities = Activities(execute, ExecuteSegment(execute, link), engine_activities)
+    callbacks = CallbackActivities(services.http, services.secrets_of)
+    activities = Activities(execute, ExecuteSegment(execute, link), engine_activities, callbacks)
     workers = build_workers(client, settings, activities)
 
     async def load_plugins() -> None:
