@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.api import (
+    callbacks,
     characters,
     control,
     demo,
@@ -82,7 +83,7 @@ class GatewayApp:
             generate_unique_id_function=_operation_id,
         )
         for module in (
-            *(prompts, control, events, nodes, plugins, workflows, projects, files),
+            *(prompts, callbacks, control, events, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
         ):

@@ -49,7 +49,8 @@ OPERATION_IDS = """
     list_node_types list_open_approvals list_plugins list_project_workflows list_projects list_providers
     list_run_approvals list_service_keys list_versions list_workflows metrics move_files pause_run post_interrupt
     post_run_event publish_workflow put_file put_project put_project_workflow put_workflow read_file readyz
-    reload_nodes reload_plugins rename_file rename_user restore_workflow resume_run save_plugin_settings
+    reload_nodes reload_plugins rename_file rename_user resend_callback restore_workflow resume_run
+    save_plugin_settings
     set_plugin_state stream_run_events submit_run unpublish_workflow upload_avatar upload_files validate_workflow
     write_json_file
 """
@@ -125,6 +126,7 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_socket(http, shared.ws_url)
         await play_repetitions(http, shared.data)
         await play_control(http)
+        await play_callbacks(http)
         await play_events(http, contract)
         await play_files(http)
         await play_file_manager(http)
@@ -273,6 +275,7 @@ COMMON_ERRORS = {
     *((name, 404) for name in ("stream_run_events", "get_node_type", "get_client_script", "get_workflow")),
     *((name, 404) for name in ("validate_workflow", "list_files", "get_file", "head_file", "put_file", "delete_file")),
     ("create_chat_completion", 404),
+    *(("resend_callback", status) for status in (400, 404)),
     *((name, 400) for name in ("list_folder", "create_folder", "upload_files", "write_json_file", "rename_file")),
     *((name, 400) for name in ("move_files", "delete_files", "rename_user", "upload_avatar")),
     *((name, 403) for name in ("list_folder", "read_file", "download_file", "upload_files", "get_character_image")),
@@ -306,6 +309,7 @@ RARE = {
     ("SavedWorkflow", "deletedAt"),  # only of what is in the bin
     *(("PluginOption", name) for name in ("category", "categoryKey", "storeName", "buttonText", "disabled")),
     ("PluginRefused", "details"),
+    *(("CallbackDelivery", name) for name in ("deliveredAt", "nextAttemptAt", "lastStatus")),  # nobody listens here
 }
 """Fields that the scenes below do not bring about."""
 
@@ -724,6 +728,27 @@ async def play_events(http: httpx.AsyncClient, contract: Contract) -> None:
     await gives(http, 409, "GET", url, params={"after": 1000})
     await gives(http, 400, "GET", url, params={"after": -1})
     await gives(http, 404, "GET", "/api/prompt/nobody/events")
+
+
+async def play_callbacks(http: httpx.AsyncClient) -> None:
+    """The worker of these tests may not reach this machine, which is what it then says."""
+    waits = {"id": "w", "fullType": "core:WaitForEvent", "configValues": {"name": "never"}}
+    callback = {"url": "http://127.0.0.1:9/hook?key=1", "on": ["waiting", "complete"]}
+    run = await start(http, {**graph(waits), "callback": callback})
+    url = f"/api/prompt/{run}"
+    async with asyncio.timeout(30):
+        while "failed" not in json.dumps((await gives(http, 200, "GET", url))["callbacks"]):
+            await asyncio.sleep(0.05)
+    await gives(http, 200, "POST", f"{url}/callbacks/0/resend", params={"event": "waiting"})
+    await gives(http, 404, "POST", f"{url}/callbacks/0/resend", params={"event": "complete"})
+    await gives(http, 404, "POST", f"{url}/callbacks/1/resend")
+    await gives(http, 404, "POST", "/api/prompt/nobody/callbacks/0/resend")
+    await gives(http, 400, "POST", f"{url}/callbacks/x/resend")
+    await gives(http, 200, "POST", f"/api/interrupt/{run}")
+    told = await gives(
+        http, 200, "POST", "/api/prompt", json={**graph(node("a", "Say")), "callback": callback, "wait": 20}
+    )
+    assert told["callbacks"][0]["url"] == "http://127.0.0.1:9/hook?***"
 
 
 async def play_files(http: httpx.AsyncClient) -> None:
