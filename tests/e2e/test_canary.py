@@ -253,8 +253,7 @@ async def readable_ways(seen: Bench, server: Parrot) -> set[ways.Way]:
 async def callback_ways(seen: Bench, server: Parrot) -> set[ways.Way]:
     """Others are told of a run, at an address with a key in it, with a signature."""
     document = graph([node("told", "core:TextMerge", text_inputs=["x"])])
-    stored = {"id": "tells", "name": "tells", "nodes": [{"id": "told", "type": "core:TextMerge"}], "edges": []}
-    stored["callback"] = ways.callback_to(server.url, key_in_query=False)
+    stored = {**document, "id": "tells", "name": "tells", "callback": ways.callback_to(server.url, key_in_query=False)}
     await seen.post("/api/workflows", stored, status=201)
     await seen.get("/api/workflows/tells")
     first = await seen.run(document, callback=ways.callback_to(server.url, key_in_query=True))
