@@ -5,10 +5,11 @@ from __future__ import annotations
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from innkeeper.workflows.engine.callback_workflow import CallbackWorkflow
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.payload_converter import DATA_CONVERTER
 
 
 async def replay(history: WorkflowHistory) -> None:
     """Raises when today's interpreter would do something else than the history says."""
-    await Replayer(workflows=[GraphWorkflow], data_converter=DATA_CONVERTER).replay_workflow(history)
+    await Replayer(workflows=[GraphWorkflow, CallbackWorkflow], data_converter=DATA_CONVERTER).replay_workflow(history)

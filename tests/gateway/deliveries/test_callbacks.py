@@ -20,6 +20,7 @@ from tests.gateway.api.test_prompts import graph, node
 from tests.gateway.asking import submit, until, until_ready
 from tests.gateway.conftest import Stack
 from tests.gateway.deliveries.receiver import answer, receiving
+from tests.gateway.realtime.talking import hear, say, socket_to
 
 Json = dict[str, Any]
 
@@ -146,6 +147,17 @@ async def test_each_wait_for_somebody_is_told_once_without_what_is_to_be_approve
     assert all(b"private" not in message.body for message in messages)
     approvals = (await http.get(waited["ask"]["data"]["links"]["approvals"])).json()["approvals"]
     assert [item["approvalId"] for item in approvals] == ["ask"]
+
+
+async def test_a_submission_over_a_socket_names_a_callback_too(http: httpx.AsyncClient, up: Stack) -> None:
+    async with receiving() as receiver, socket_to(up.ws_url) as socket:
+        await say(socket, "PROMPT_REQUEST", requestId="1", **said({"url": receiver.url}))
+        run = (await hear(socket, "PROMPT_ACCEPTED_RESPONSE"))["payload"]["promptId"]
+        (message,) = await receiver.until_got(1)
+        assert message.json["data"]["runId"] == run
+        await say(socket, "PROMPT_REQUEST", requestId="2", **said({"url": receiver.url, "when": "soon"}))
+        refusal = await hear(socket, "error")
+        assert [problem["code"] for problem in refusal["payload"]["problems"]] == ["invalid_callback"]
 
 
 # --- who is told --------------------------------------------------------------------------------------------------

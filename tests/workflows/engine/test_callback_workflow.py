@@ -1,20 +1,40 @@
-"""When a message is sent again, and when it is given up."""
+"""When a message is sent again, when it is given up, and that nobody but the gateway has one sent."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+from temporalio import activity
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
 
-from innkeeper.nodes.call import CallbackAnswer
+from innkeeper.gateway.runs.signing_client import SigningClient
+from innkeeper.nodes.call import SEND_CALLBACK, CallbackAnswer, CallbackCall
+from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys
+from innkeeper.workflows.engine import callback_workflow
 from innkeeper.workflows.engine.callback_workflow import (
+    CALLBACK_QUEUE,
     GIVE_UP_AFTER_S,
     MAX_PAUSE_S,
+    MEMO,
+    CallbackWorkflow,
     Clock,
     Delivery,
     after_attempt,
     pause_s,
 )
+from innkeeper.workflows.engine.signature_check import install_signer
+from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
+from innkeeper.workflows.signing import Signer
+from tests.workflows.engine.test_signing import client_with
+from tests.workflows.replaying import replay
 
 NOW = 1_800_000_000.0
 
@@ -77,3 +97,74 @@ def test_pauses_differ_by_a_fifth_and_do_not_grow_for_ever() -> None:
 
 def test_a_redirect_says_why_it_is_none() -> None:
     assert after(CallbackAnswer(302)).last_error == "the receiver answered 302; redirects are not followed"
+
+
+# --- with a real server -------------------------------------------------------------------------------------------
+
+CALL = CallbackCall("https://a.example", message_id="m", secret="0" * 64)
+
+
+@dataclass
+class Sender:
+    """A worker whose activity answers as it is told to."""
+
+    owner: Client
+    stranger: Client
+    queue: str = field(default_factory=lambda: f"q-{uuid.uuid4()}")
+    sent: list[tuple[str, CallbackCall]] = field(default_factory=list)
+    answers: list[CallbackAnswer] = field(default_factory=list)
+
+    @activity.defn(name=SEND_CALLBACK)
+    async def send_callback(self, body: str, call: CallbackCall) -> CallbackAnswer:
+        self.sent.append((body, call))
+        return self.answers.pop(0) if self.answers else CallbackAnswer(204)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Iterator[Signer]:
+    create_signing_keys(tmp_path / SIGNING_FILE, b"s" * 32, ())
+    signer = Signer(SigningKeys(tmp_path / SIGNING_FILE, b"s" * 32))
+    install_signer(signer)
+    yield signer
+    install_signer(None)
+
+
+@pytest.fixture
+async def sender(temporal: Client, signer: Signer) -> AsyncIterator[Sender]:
+    sender = Sender(client_with(temporal, SigningClient(signer)), temporal)
+    common = {"interceptors": [SigningInterceptor()]}
+    main = Worker(temporal, task_queue=sender.queue, workflows=[CallbackWorkflow], **common)  # type: ignore[arg-type]
+    queue = f"{sender.queue}.{CALLBACK_QUEUE}"
+    other = Worker(temporal, task_queue=queue, activities=[sender.send_callback], **common)  # type: ignore[arg-type]
+    async with main, other:
+        yield sender
+
+
+async def test_a_message_is_sent_until_it_is_taken_and_its_memo_says_how_far_it_is(
+    sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callback_workflow, "FIRST_PAUSE_S", 600.0)
+    sender.answers = [CallbackAnswer(500)]
+    args = [b'{"a": 1}', CALL]
+    handle = await sender.owner.start_workflow(
+        "CallbackWorkflow", args=args, id=str(uuid.uuid4()), task_queue=sender.queue
+    )
+    async with asyncio.timeout(30):
+        while not (memo := await (await handle.describe()).memo()):
+            await asyncio.sleep(0.05)
+        assert (memo[MEMO]["status"], memo[MEMO]["last_status"]) == ("pending", 500)
+        await handle.signal("send_now")
+        result = await handle.result()
+    assert (result["status"], result["attempts"]) == ("delivered", 2)
+    assert (await (await handle.describe()).memo())[MEMO] == result
+    assert sender.sent == [('{"a": 1}', CALL)] * 2
+    await replay(await handle.fetch_history())
+
+
+async def test_a_stranger_has_nothing_sent(sender: Sender) -> None:
+    starting = {"id": str(uuid.uuid4()), "task_queue": sender.queue}
+    with pytest.raises(WorkflowFailureError) as refused:
+        await sender.stranger.execute_workflow("CallbackWorkflow", args=[b"{}", CALL], **starting)  # type: ignore[misc]
+    assert isinstance(refused.value.cause, ApplicationError)
+    assert refused.value.cause.type == "not_started_here"
+    assert sender.sent == []
