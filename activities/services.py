@@ -81,6 +81,9 @@ def _engine_endpoint(address: str) -> Endpoint | None:
 class ServicesForRuns:
     """Makes the services of a node run; connections and stores are shared by all of them.
 
+    Attributes:
+        http: Requests to where nodes may send them.
+
     Args:
         engine_address: Where the Temporal server is, which no node may reach. It may come from Temporal's own variables
             and profiles, so the settings alone do not tell.
@@ -116,22 +119,27 @@ class ServicesForRuns:
         channel_policy = replace(policy, allowed_hosts=vouched)
         self._llm = DispatchingLlm(adapters, policy, channel_policy, demo=_demo_endpoint(settings))
         web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
-        self._http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
-        self._door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
-        self._events = GatewayEvents(self._door)
+        self.http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
+        self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
+        self._events = GatewayEvents(self.door)
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)
 
+    def secrets_of(self, user: str) -> RunSecrets:
+        """What one user has stored."""
+        inner, _ = self._of_user(user)
+        return RunSecrets(inner, self._secrets, user, self._channels)
+
     def __call__(self, user: str) -> tuple[Services, RunSecrets]:
-        inner, resources = self._of_user(user)
-        secrets = RunSecrets(inner, self._secrets, user, self._channels)
+        _, resources = self._of_user(user)
+        secrets = self.secrets_of(user)
         services = Services(
             llm=self._llm,
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,
             channels=self._channels,
-            http=self._http,
+            http=self.http,
             scripts=self._scripts,
             events=self._events,
         )
@@ -149,6 +157,6 @@ class ServicesForRuns:
 
     async def aclose(self) -> None:
         await self._scripts.aclose()
-        await self._door.aclose()
-        await self._http.aclose()
+        await self.door.aclose()
+        await self.http.aclose()
         await self._llm.aclose()

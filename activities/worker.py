@@ -18,13 +18,13 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
 
+from innkeeper.activities.callbacks import CallbackActivities
 from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.execute_segment import ExecuteSegment
 from innkeeper.activities.execution.memory_budget import MemoryBudget
 from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
-from innkeeper.activities.link.gateway_door import GatewayDoor
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
 from innkeeper.activities.placement.node_host import NodeHost
@@ -51,6 +51,7 @@ from innkeeper.nodes.services.results import FolderResults
 from innkeeper.nodes.services.secrets import load_or_create_key
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
 from innkeeper.workflows.connection import connect_config
+from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE, CallbackWorkflow
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.signature_check import install_signer
@@ -62,6 +63,7 @@ log = logging.getLogger("innkeeper.worker")
 
 CONNECT_S = 30.0
 STREAM_SLOTS = 1_000
+CALLBACK_SLOTS = 20
 _THROTTLE = timedelta(seconds=1)
 """Bounds how late a cancel arrives and how old the last heartbeat can be."""
 
@@ -98,10 +100,12 @@ class Activities:
     segment: ExecuteSegment
     engine: EngineActivities
     triggers: TriggerActivities
+    callbacks: CallbackActivities
 
 
 def build_workers(client: Client, settings: WorkerSettings, activities: Activities) -> tuple[Worker, ...]:
-    """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
+    """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work; one for callbacks,
+    whose receivers may hang."""
     common: dict[str, Any] = {
         "max_heartbeat_throttle_interval": _THROTTLE,
         "default_heartbeat_throttle_interval": _THROTTLE,
@@ -113,7 +117,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
     main = Worker(
         client,
         task_queue=DEFAULT_QUEUE,
-        workflows=[GraphWorkflow, TriggerLauncher],
+        workflows=[GraphWorkflow, TriggerLauncher, CallbackWorkflow],
         activities=[
             activities.node.execute_node,
             activities.segment.execute_segment,
@@ -130,16 +134,28 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
     further = [(f"{DEFAULT_QUEUE}.streams", STREAM_SLOTS)]
     for queue in settings.queues:
         further += [(queue, settings.max_activities), (f"{queue}.streams", STREAM_SLOTS)]
-    return main, *(
-        Worker(
-            client,
-            task_queue=queue,
-            activities=[activities.node.execute_node],
-            max_concurrent_activities=slots,
-            activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
-            **common,
-        )
-        for queue, slots in further
+    callbacks = Worker(
+        client,
+        task_queue=f"{DEFAULT_QUEUE}.{CALLBACK_QUEUE}",
+        activities=activities.callbacks.activities(),
+        max_concurrent_activities=CALLBACK_SLOTS,
+        activity_task_poller_behavior=PollerBehaviorSimpleMaximum(1),
+        **common,
+    )
+    return (
+        main,
+        callbacks,
+        *(
+            Worker(
+                client,
+                task_queue=queue,
+                activities=[activities.node.execute_node],
+                max_concurrent_activities=slots,
+                activity_task_poller_behavior=PollerBehaviorSimpleMaximum(2),
+                **common,
+            )
+            for queue, slots in further
+        ),
     )
 
 
@@ -239,9 +255,13 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         plugin_settings=plugin_settings,
         host=parts.host,
     )
-    door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
-    segment = ExecuteSegment(execute, link)
-    activities = Activities(execute, segment, engine_activities, TriggerActivities(door))
+    activities = Activities(
+        execute,
+        ExecuteSegment(execute, link),
+        engine_activities,
+        TriggerActivities(services.door),
+        CallbackActivities(services.http, services.secrets_of),
+    )
     workers = build_workers(client, settings, activities)
 
     async def load_plugins() -> None:
@@ -258,7 +278,6 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
     link.load_plugins_by(load_plugins)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
-        stack.push_async_callback(door.aclose)
         link.start()
         stack.push_async_callback(link.stop)
         install_event_sink(LinkSink(link, asyncio.get_running_loop()))

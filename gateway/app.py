@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.api import (
+    callbacks,
     characters,
     control,
     demo,
@@ -88,7 +89,8 @@ class GatewayApp:
         )
         for module in (
             hooks,  # routes are tried one by one: those that programs call hundreds of times a second come first
-            *(prompts, control, external_events, events, triggers, nodes, plugins, workflows, projects, files),
+            *(prompts, callbacks, control, external_events, events, triggers, nodes, plugins),
+            *(workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page),
             *(internal, launches),

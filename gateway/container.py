@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
+from innkeeper.gateway.deliveries.callbacks import Callbacks
 from innkeeper.gateway.deliveries.chains import Chains
 from innkeeper.gateway.deliveries.events import Events
 from innkeeper.gateway.deliveries.intake import Intake
@@ -66,6 +67,7 @@ from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.broadcasts import BroadcastStore
+from innkeeper.gateway.store.callbacks import CallbackStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import ENDED, RunStore
 from innkeeper.gateway.store.triggers import TriggerStore
@@ -128,6 +130,7 @@ class Container:
     webhooks: Webhooks
     schedules: Schedules
     launches: Launches
+    callbacks: Callbacks
     clients: ClientSockets
     garbage_collector: GarbageCollector
     metrics: Metrics
@@ -169,6 +172,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "delivery-starter": container.starter.keep_starting(),
             "run-ends": container.run_ends.keep_telling(),
             "schedules": container.schedules.keep_equal(),
+            "callbacks": container.callbacks.keep_sending(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
@@ -191,6 +195,7 @@ class _Data:
     broadcasts: BroadcastStore
     workflows: WorkflowStore
     triggers: TriggerStore
+    callbacks: CallbackStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
@@ -202,7 +207,7 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)
-    store, broadcasts, workflows, triggers = await _open_store(settings, stack, databases.store)
+    store, broadcasts, workflows, triggers, callbacks = await _open_store(settings, stack, databases.store)
     log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
     databases.note_open()
@@ -210,7 +215,8 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
     signer = await _signer(root / SIGNING_FILE, key, store)
-    return _Data(root, store, broadcasts, workflows, triggers, log, FolderBlobs(root / "blobs"), secrets, signer)
+    blobs = FolderBlobs(root / "blobs")
+    return _Data(root, store, broadcasts, workflows, triggers, callbacks, log, blobs, secrets, signer)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -227,7 +233,12 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     socket_runs = SocketRuns()
     for run, user in await store.open_over_socket():
         socket_runs.add(run, user)
-    writer = LogWriter(log, hub, observers=[audit, open_runs.observe, socket_runs.observe], metrics=metrics)
+    writer = LogWriter(
+        log,
+        hub,
+        observers=[audit, open_runs.observe, socket_runs.observe, lambda events: callbacks.observe(events)],
+        metrics=metrics,
+    )
     await writer.start()
     stack.push_async_callback(writer.stop)
     lookup = WorkflowLookup(data.workflows)
@@ -240,6 +251,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     book = TriggerBook(data.triggers, data.secrets)
     intake = Intake(book, data.triggers)
     run_ends = RunEnds(store)
+    callbacks = Callbacks(store, data.callbacks, run_log, temporal, task_queue=settings.task_queue)
 
     async def run_closed() -> None:
         # First what the end left, then what follows from it: clients know this order from ComfyTavern.
@@ -295,6 +307,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         stuck_runs=stuck_runs,
         socket_runs=socket_runs,
         pending=intake,
+        callbacks=callbacks,
         max_waiting_runs=settings.max_waiting_runs,
     )
     refusals = Refusals(store, run_log, finisher)
@@ -304,6 +317,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     schedules = Schedules(book, intake, temporal, data.signer, task_queue=settings.task_queue)
     book.listeners.append(schedules.changed)
     external_events = ExternalEvents(store, run_log, temporal, data.broadcasts)
+    await _telling(callbacks, run_ends)
     garbage_collector, retention = _cleaning(settings, data, runs, library)
     clients = ClientSockets(
         SocketServices(
@@ -349,6 +363,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         webhooks=Webhooks(book, intake, ReceivedFiles(lambda user: FolderResources(data.root, user))),
         schedules=schedules,
         launches=launches,
+        callbacks=callbacks,
         clients=clients,
         garbage_collector=garbage_collector,
         metrics=metrics,
@@ -404,6 +419,13 @@ async def _automation(
     stack.push_async_callback(intake.write_notes)
     stack.push_async_callback(starter.stop)
     return starter
+
+
+async def _telling(callbacks: Callbacks, run_ends: RunEnds) -> None:
+    """Have those told of runs who asked for it."""
+    run_ends.cares.append(callbacks.cares)
+    run_ends.listeners.append(callbacks.run_ended)
+    await callbacks.load()
 
 
 def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
@@ -464,7 +486,7 @@ async def _healed(databases: Databases) -> None:
 
 async def _open_store(
     settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile
-) -> tuple[RunStore, BroadcastStore, WorkflowStore, TriggerStore]:
+) -> tuple[RunStore, BroadcastStore, WorkflowStore, TriggerStore, CallbackStore]:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
@@ -483,7 +505,13 @@ async def _open_store(
     writes = WriteBatcher(engine)
     store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return store, BroadcastStore(engine, writes), WorkflowStore(engine, writes), TriggerStore(engine, writes)
+    return (
+        store,
+        BroadcastStore(engine, writes),
+        WorkflowStore(engine, writes),
+        TriggerStore(engine, writes),
+        CallbackStore(engine, writes),
+    )
 
 
 async def _open_log(settings: Settings, file: DatabaseFile) -> EventLog:

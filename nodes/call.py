@@ -19,6 +19,7 @@ EDIT_VALUE = "edit_value"
 FIRE_TRIGGER = "fire_trigger"
 LOOK_AT_RUN = "look_at_run"
 INTERRUPT_RUN = "interrupt_run"
+SEND_CALLBACK = "send_callback"
 
 INLINE_LIMIT = 4096
 """Bytes of JSON up to which a value travels inline; larger ones are blobs."""
@@ -149,6 +150,42 @@ class SegmentCall:
 
     def to_wire(self) -> JsonObject:
         return _changed(self)
+
+
+@dataclass(frozen=True)
+class CallbackCall:
+    """Post one message to somebody who wants to know how a run goes. What is secret in it comes as references.
+
+    Attributes:
+        url: Where to; of one whose query is secret all but the query.
+        address: Id of the stored secret that is the whole URL; `""`: `url` is all of it.
+        secret: Id of the stored secret to sign with; `""`: it is not signed.
+        user_id: To whom both secrets belong.
+        message_id: The same in each attempt, by which a receiver knows a repetition.
+    """
+
+    url: str = ""
+    address: str = ""
+    secret: str = ""
+    user_id: str = "default_user"
+    message_id: str = ""
+
+
+@dataclass(frozen=True)
+class CallbackAnswer:
+    """What became of one attempt to post a message.
+
+    Attributes:
+        status: HTTP status of the answer; None: there was none.
+        error: Why there was none; `""` when there was.
+        retry_after_s: Seconds that the receiver asks to wait; None: it does not say.
+        is_final: Another attempt would fail as well.
+    """
+
+    status: int | None = None
+    error: str = ""
+    retry_after_s: float | None = None
+    is_final: bool = False
 
 
 def _changed(message: NodeCall | NodeResult | SegmentNode | SegmentCall) -> JsonObject:

@@ -64,7 +64,7 @@ GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process"
 PURE_TRIGGERS = tuple(
     f"gateway.triggers.{name}"
     for name in (
-        *("headers", "schemes", "scheme_config", "secret_keys", "verification", "signing"),
+        *("headers", "schemes", "scheme_config", "secret_keys", "verification"),
         *("forms", "multipart", "payload"),
     )
 )
@@ -356,7 +356,7 @@ BROKEN = [
     ("gateway-core", "gateway/triggers/a.py", "from innkeeper.gateway.cli import main"),
     ("webhook-proofs", "gateway/triggers/verification.py", "import time"),
     ("webhook-proofs", "gateway/triggers/payload.py", "from starlette.requests import Request"),
-    ("webhook-proofs", "gateway/triggers/signing.py", "from innkeeper.gateway.errors import BadRequest"),
+    ("webhook-proofs", "gateway/triggers/secret_keys.py", "from innkeeper.gateway.errors import BadRequest"),
     ("gateway-triggers", "gateway/triggers/a.py", "from innkeeper.gateway.store.models import RunRow"),
     ("gateway-cli", "gateway/cli/a.py", "from innkeeper.gateway.errors import ApiError"),
     ("gateway-cli", "gateway/cli/a.py", "from innkeeper.gateway import app"),

@@ -155,6 +155,27 @@ def hints_of_runs(found: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"run {run.get('promptId')} is paused: innkeeper resume {run.get('promptId')}"
 
 
+def callback_lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Whom a run tells how it goes, and what became of each message."""
+    for callback in status.get("callbacks") or ():
+        where = f"callback {callback.get('number')} to {callback.get('url')}"
+        deliveries = callback.get("deliveries") or ()
+        if not deliveries:
+            yield clean(f"{where}: nothing told yet; it is told of {', '.join(callback.get('on') or ())}")
+        for delivery in deliveries:
+            yield clean(f"{where}: {_delivery_words(delivery)}")
+
+
+def _delivery_words(delivery: Mapping[str, Any]) -> str:
+    event, node = delivery.get("event"), delivery.get("nodeId")
+    what = f"{event} of {node!r}" if node else f"{event}"
+    attempts = delivery.get("attempts")
+    words = f"{what} {delivery.get('status')}" + (f" after {attempts} attempts" if (attempts or 0) > 1 else "")
+    retry = f", next attempt {delivery['nextAttemptAt']}" if delivery.get("nextAttemptAt") else ""
+    reason = f": {delivery['lastError']}" if delivery.get("lastError") and delivery.get("status") != "delivered" else ""
+    return words + retry + reason
+
+
 def hints_of_run(status: Mapping[str, Any]) -> Iterator[str]:
     """What to do next about a run, from its full status."""
     if isinstance(stuck := status.get("stuck"), Mapping):

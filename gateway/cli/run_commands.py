@@ -256,7 +256,7 @@ def show(
     from rich.console import Group
     from rich.text import Text
 
-    from innkeeper.gateway.cli.control_command import hints_of_run, shown_nodes
+    from innkeeper.gateway.cli.control_command import callback_lines, hints_of_run, shown_nodes
     from innkeeper.gateway.cli.live_view import outcome
     from innkeeper.gateway.cli.tables import node_states_table
 
@@ -267,7 +267,7 @@ def show(
     nodes = node_states_table(shown_nodes(found.get("nodeStatus") or {}), trace=trace)
     head = Text(f"run {found.get('promptId')}: {found.get('status')}", "bold")
     console().print(Group(head, nodes, *outcome(found)))
-    for line in hints_of_run(found):
+    for line in (*callback_lines(found), *hints_of_run(found)):
         say(line)
 
 

@@ -126,7 +126,8 @@ class Starter:
         for run in request["cancels"]:
             await self._cancel(run)
         origin = _origin(row, trigger, request)
-        await self._runs.submit(request["body"], trigger.user, origin=origin)
+        body = {**request["body"], **_callback(trigger)}
+        await self._runs.submit(body, trigger.user, origin=origin)
         await self._intake.started(row)
 
     async def _cancel(self, run: str) -> None:
@@ -180,6 +181,11 @@ def _origin(row: DeliveryRow, trigger: StoredTrigger, request: Mapping[str, Any]
         depth=request.get("depth", 0),
         labels=request.get("labels", trigger.definition.labels),
     )
+
+
+def _callback(trigger: StoredTrigger) -> dict[str, Any]:
+    callback = trigger.definition.callback
+    return {} if callback is None else {"callback": callback.model_dump(mode="json", exclude_none=True)}
 
 
 def _is_passing(error: Exception) -> bool:

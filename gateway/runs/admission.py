@@ -14,6 +14,14 @@ import orjson
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.library.documents import MAX_ID_CHARS
 from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader, run_reading
+from innkeeper.gateway.runs.run_callbacks import (
+    CallbackSource,
+    RunCallback,
+    SealedCallback,
+    keep_secrets,
+    seal_callback,
+    submitted_callback,
+)
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
@@ -28,6 +36,7 @@ from innkeeper.workflows.compiler.new_inputs import with_new_inputs
 from innkeeper.workflows.compiler.resolve import REFERENCE
 from innkeeper.workflows.compiler.run_limit import waits_beyond
 from innkeeper.workflows.compiler.seal import seal_document
+from innkeeper.workflows.document.callback import CALLBACK, Callback
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
 
@@ -35,7 +44,7 @@ JsonObject = dict[str, Any]
 LARGE_BYTES = 256_000
 """What is larger is read and packed in a thread."""
 ENVELOPE = (
-    "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache",
+    "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache", "callback",
 )  # fmt: skip
 """Keys beside a document that are about the submission, not the graph."""
 
@@ -57,11 +66,18 @@ class Source:
 
 @dataclass(frozen=True)
 class Checked:
-    """A compiled document with every warning, those of its reading included."""
+    """A compiled document with every warning, those of its reading included.
+
+    Attributes:
+        callback: That of the stored workflow.
+        callbacks: All of the run, those of the submission first.
+    """
 
     compiled: Compiled
     warnings: tuple[Problem, ...]
     source: Source = field(default_factory=Source)
+    callback: Callback | None = None
+    callbacks: tuple[SealedCallback, ...] = ()
 
 
 class Admission:
@@ -118,11 +134,16 @@ class Admission:
         return sealed, self._problems(sealed, reader)
 
     def _problems(self, document: JsonObject, reader: WorkflowReader) -> Sequence[Problem]:
-        raw = _with_optional_inputs({key: value for key, value in document.items() if key not in ENVELOPE})
+        own = {key: value for key, value in document.items() if key not in ENVELOPE or key == CALLBACK}
         try:
-            return self._compile(raw, {}, reader, _name_of_secret).warnings
+            checked = self._compile(_with_optional_inputs(own), {}, reader, _name_of_secret)
         except InvalidWorkflow as error:
             return error.problems
+        try:
+            self._sealed_callbacks({"workflow": checked.callback}, reader.user)
+        except InvalidWorkflow as error:
+            return (*checked.warnings, *error.problems)
+        return checked.warnings
 
     def _seal(self, document: JsonObject, reader: WorkflowReader) -> JsonObject:
         """Blocking. What the document refers to is stored, or counts as young, before the document is: a collection
@@ -142,11 +163,33 @@ class Admission:
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the secrets and large values that the plan only refers to."""
         checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
-        await self._keep(checked.compiled)
+        await self._keep(checked)
         return checked
 
     async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         """Compile what was sent, or the stored workflow that it names."""
+        asked = submitted_callback(body)
+        checked = await self._compiled_graph(body, user, secret_id)
+        return await self._with_callbacks(checked, asked, user)
+
+    async def _with_callbacks(self, checked: Checked, asked: Callback | None, user: str) -> Checked:
+        found: dict[CallbackSource, Callback | None] = {"submission": asked, "workflow": checked.callback}
+        if not any(found.values()):
+            return checked
+        sealed = await asyncio.to_thread(self._sealed_callbacks, found, user)
+        return replace(checked, callbacks=sealed)
+
+    def _sealed_callbacks(
+        self, callbacks: Mapping[CallbackSource, Callback | None], user: str
+    ) -> tuple[SealedCallback, ...]:
+        """Blocking. Raises InvalidWorkflow: the secret of one cannot be used."""
+        return tuple(
+            seal_callback(callback, source, user, self._secrets)
+            for source, callback in callbacks.items()
+            if callback is not None
+        )
+
+    async def _compiled_graph(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         project, inputs = _project_of(body), _inputs_of(body)
         if "nodes" not in body and isinstance(body.get("workflowId"), str):
             await self._workflows.refresh()
@@ -176,20 +219,33 @@ class Admission:
         checked = await run_reading(self._compile, document, inputs, reader, secret_id)
         return replace(checked, source=replace(checked.source, version=stored.version.version))
 
-    async def admit_plan(self, plan: RunPlan, inputs: Any, user: str) -> Checked:
-        """The plan of an earlier run again, with other values for its interface inputs."""
+    async def admit_plan(
+        self, plan: RunPlan, body: JsonObject, user: str, callbacks: Iterable[RunCallback] = ()
+    ) -> Checked:
+        """The plan of an earlier run again, with other values for its interface inputs.
+
+        Args:
+            body: The submission.
+            callbacks: Those of the earlier run's workflow.
+        """
+        asked = submitted_callback(body)
         literals = Literals(lambda value: self._secrets.ref_for(value, user).id, user)
-        plan, warnings = with_new_inputs(plan, _inputs_of({"inputs": inputs}), literals)
+        plan, warnings = with_new_inputs(plan, _inputs_of(body), literals)
         if literals.problems:
             raise InvalidWorkflow([*warnings, *literals.problems])
         warnings = (*warnings, *self._check_waits(plan, warnings))
         await asyncio.to_thread(self._check_references, literals.references, user, warnings)
         compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
         await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
-        await self._keep(compiled)
-        return Checked(compiled, warnings)
+        checked = await self._with_callbacks(Checked(compiled, warnings), asked, user)
+        checked = replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks)))
+        await self._keep(checked)
+        return checked
 
-    async def _keep(self, compiled: Compiled) -> None:
+    async def _keep(self, checked: Checked) -> None:
+        compiled = checked.compiled
+        if checked.callbacks:
+            await asyncio.to_thread(keep_secrets, checked.callbacks, self._secrets)
         for secret in compiled.secrets:
             await asyncio.to_thread(self._secrets.put, secret.value, secret.owner, secret.hosts)
         await asyncio.to_thread(self._keep_known, (use.id for use in compiled.references))
@@ -214,7 +270,7 @@ class Admission:
         warnings = (*odd, *unknown, *compiled.warnings)
         self._check_references(compiled.references, reader.user, warnings)
         warnings = (*warnings, *self._check_waits(compiled.plan, warnings))
-        return Checked(compiled, warnings, Source(reader.project, None, reader.versions))
+        return Checked(compiled, warnings, Source(reader.project, None, reader.versions), document.callback)
 
     def _check_waits(self, plan: RunPlan, warnings: Iterable[Problem]) -> list[Problem]:
         """Warnings for waits that go on when a run must have ended.

@@ -15,6 +15,7 @@ from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.runs.admission import Admission, Checked, Source
 from innkeeper.gateway.runs.live_preview import is_live_preview, with_plain_inputs
 from innkeeper.gateway.runs.outcome import fact_of
+from innkeeper.gateway.runs.run_callbacks import RunCallback, callbacks_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.models import RunRow
@@ -97,12 +98,14 @@ class Reruns:
         if before is None or "nodes" in body or isinstance(body.get("workflowId"), str):
             checked = await self._admission.admit(body, user)
         else:
-            checked = await self._admission.admit_plan(before, body.get("inputs"), user)
+            checked = await self._admission.admit_plan(before, body, user, _callbacks_of_workflow(row))
             checked = replace(checked, source=_source_of(row)) if row else checked
         plan = checked.compiled.plan
         entries = await self._entries(row, before) if row and before else {}
         base = Base(before, entries) if before else None
         request = asked.request
+        if request.preview:
+            checked = _with_asked_callbacks_only(checked)
         if request.preview and base is None:
             request = replace(request, from_nodes=tuple(plan.by_id))  # there is nothing to be changed: show all of it
         taken = await asyncio.to_thread(plan_reuse, plan, base, request, self._is_unsafe(plan))
@@ -281,6 +284,16 @@ def read_request(body: Mapping[str, Any]) -> Asked:
     if start and not base:
         raise BadRequest("'fromNode' needs 'baseRun': without a run to start from, everything runs anyway")
     return Asked(base, RerunRequest(changed or start, targets, preview or is_live), no_cache)
+
+
+def _callbacks_of_workflow(row: RunRow | None) -> list[RunCallback]:
+    return [] if row is None else [found for found in callbacks_of(row) if found.source == "workflow"]
+
+
+def _with_asked_callbacks_only(checked: Checked) -> Checked:
+    """A preview does nothing outside but what its submission asks for."""
+    asked = tuple(sealed for sealed in checked.callbacks if sealed.callback.source == "submission")
+    return replace(checked, callbacks=asked)
 
 
 def _flag(body: Mapping[str, Any], key: str) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -17,13 +17,14 @@ from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, TooManyRun
 from innkeeper.gateway.events.activity import Activity
 from innkeeper.gateway.events.fence import INTERRUPTING
 from innkeeper.gateway.moments import iso
-from innkeeper.gateway.runs.admission import body_hash, interface_of, key_hash
+from innkeeper.gateway.runs.admission import Checked, body_hash, interface_of, key_hash
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.origin import Origin
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.reruns import Reruns, answer_of
+from innkeeper.gateway.runs.run_callbacks import RunCallback
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.socket_runs import SocketRuns
 from innkeeper.gateway.runs.stuck_runs import Stuck, StuckRuns
@@ -63,6 +64,16 @@ class Accepted:
         return {**answer, "warnings": self.warnings} if self.warnings else answer
 
 
+class TellsOthers(Protocol):
+    """Tells others how runs go (`deliveries.callbacks.Callbacks`)."""
+
+    def begun(self, run: str, callbacks: Sequence[RunCallback]) -> None:
+        """A run was written down that has these callbacks."""
+
+    async def of_run(self, row: RunRow) -> list[JsonObject]:
+        """The callbacks of a run as clients see them."""
+
+
 class RunDamaged(RunError):
     """What is kept of a run that ended cannot be read any more."""
 
@@ -96,6 +107,7 @@ class Runs:
         stuck_runs: StuckRuns,
         socket_runs: SocketRuns,
         pending: PendingRuns,
+        callbacks: TellsOthers,
         max_waiting_runs: int,
     ) -> None:
         self._pending = pending
@@ -109,6 +121,7 @@ class Runs:
         self._open_runs = open_runs
         self._stuck_runs = stuck_runs
         self._socket_runs = socket_runs
+        self._callbacks = callbacks
         self._max_waiting_runs = max_waiting_runs
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -146,6 +159,7 @@ class Runs:
 
         admitted = await self._reruns.admit(body, user)
         compiled, plan = admitted.checked.compiled, admitted.checked.compiled.plan
+        callbacks = _callbacks_of(admitted.checked, by_trigger=origin is not None)
         new = NewRun(
             id=secrets.token_hex(10) if origin is None else origin.run,
             user_id=user,
@@ -164,6 +178,7 @@ class Runs:
             workflow_version=admitted.checked.source.version,
             versions=admitted.checked.source.versions,
             origin=None if origin is None else origin.encode(),
+            callbacks=[callback.to_json() for callback in callbacks],
         )
         row = await self._store.add(new)
         if row is None and origin is not None:
@@ -174,6 +189,7 @@ class Runs:
             return _same_run(earlier, body_digest)
         if over_socket:
             self._socket_runs.add(row.id, user)
+        self._callbacks.begun(row.id, callbacks)
         await self._launcher.start(row)
         return Accepted.of(row)
 
@@ -280,6 +296,11 @@ class Runs:
             if (pending := await self._pending.pending_run(run)) is not None:
                 return pending
             row = await self._row(run)  # it may have come to be meanwhile
+        status = await self._status(row)
+        return {**status, "callbacks": await self._callbacks.of_run(row)} if row.callbacks else status
+
+    async def _status(self, row: RunRow) -> JsonObject:
+        run = row.id
         result = await stored_result(row)
         if result is not None and row.status in ENDED:
             return result
@@ -336,6 +357,12 @@ class Runs:
         if row is None:
             raise RunNotFound(f"there is no run {shown(run)}: 'innkeeper runs' or GET /api/history lists them")
         return row
+
+
+def _callbacks_of(checked: Checked, *, by_trigger: bool) -> list[RunCallback]:
+    """The callbacks of a new run. What a trigger submits names the trigger's own."""
+    found = [sealed.callback for sealed in checked.callbacks]
+    return [replace(one, source="trigger") if by_trigger and one.source == "submission" else one for one in found]
 
 
 def _is_overdue(row: RunRow) -> bool:

@@ -10,6 +10,7 @@ from innkeeper.gateway.salvage.library import Indexed, SalvagedLibrary, salvage_
 from innkeeper.gateway.salvage.sqlite_pages import PageReader, Value
 from innkeeper.gateway.salvage.store_tables import (
     BROADCASTS,
+    CALLBACKS,
     DELIVERIES,
     ENDED,
     PROJECTS,
@@ -63,6 +64,7 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
     """
     runs = _Copies(RUNS, "id", lambda row: _numbers(row, "ended_at", "started_at", "sealed"))
     broadcasts = _Copies(BROADCASTS, "id", lambda row: (row["status"] != "open",))
+    callbacks = _Copies(CALLBACKS, "number", lambda row: (*_numbers(row, "sends", "attempts"), row["status"] != "new"))
     projects = _Copies(PROJECTS, "number", lambda row: (*_numbers(row, "updated_at"), row["deleted_at"] == 0))
     workflows = _Copies(
         WORKFLOWS, "number", lambda row: (*_numbers(row, "version", "updated_at"), row["deleted_at"] == 0)
@@ -71,7 +73,8 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
     deliveries = _Copies(
         DELIVERIES, "id", lambda row: (row["status"] not in ("accepted", "queued"), *_numbers(row, "ended"))
     )
-    copies = {kept.table.name: kept for kept in (runs, broadcasts, projects, workflows, triggers, deliveries)}
+    every = (runs, broadcasts, projects, workflows, triggers, deliveries, callbacks)
+    copies = {kept.table.name: kept for kept in every}
     indexed = Indexed()
     db.execute("BEGIN")
     for record in reader.records():
@@ -87,7 +90,7 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
             break
     RUNS.insert(db, sorted((_ended(row) for row in runs.rows.values()), key=_by_end))
     BROADCASTS.insert(db, sorted(broadcasts.rows.values(), key=lambda row: _numbers(row, "created_at")))
-    for kept in (triggers, deliveries):
+    for kept in (triggers, deliveries, callbacks):
         kept.table.insert(db, sorted(kept.rows.values(), key=lambda row: _numbers(row, "number")))
     library = salvage_library(db, indexed, list(workflows.rows.values()), list(projects.rows.values()), user)
     db.execute("COMMIT")

@@ -11,6 +11,7 @@ from innkeeper.gateway.salvage.tables import (
     flag,
     json_of,
     need_bytes,
+    need_count,
     need_flag,
     need_id,
     need_moment,
@@ -60,6 +61,27 @@ RUNS = Table(
         "versions": Column(json_of(dict), since=7),
         "origin": Column(json_of(dict), since=9),
         "told": Column(true_flag, since=9),
+        "callbacks": Column(json_of(list), since=10),
+    },
+)
+CALLBACKS = Table(
+    "callbacks",
+    {
+        "number": Column(number),
+        "run": Column(need_id),
+        "position": Column(need_count),
+        "event": Column(need_text),
+        "node": Column(text),
+        "status": Column(need_one_of({"new", "pending", "delivered", "failed", "stopped"})),
+        "sends": Column(need_number),
+        "attempts": Column(need_count),
+        "last_status": Column(number),
+        "last_error": Column(text),
+        "next_attempt_at": Column(number),
+        "delivered_at": Column(number),
+        "created_at": Column(need_moment),
+        "check_at": Column(need_moment),
+        "body": Column(need_bytes),
     },
 )
 BROADCASTS = Table(
@@ -166,4 +188,4 @@ DELIVERIES = Table(
         "ended": Column(need_flag),
     },
 )
-TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS, TRIGGERS, DELIVERIES)
+TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS, TRIGGERS, DELIVERIES, CALLBACKS)

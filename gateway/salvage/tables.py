@@ -113,6 +113,13 @@ def need_number(value: Value) -> Value:
     return value
 
 
+def need_count(value: Value) -> Value:
+    """A number from 0."""
+    if not isinstance(value, int) or value < 0:
+        raise Unsound
+    return value
+
+
 def need_moment(value: Value) -> Value:
     if not isinstance(value, int) or not 0 <= value <= LATEST_MS:
         raise Unsound

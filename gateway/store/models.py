@@ -48,6 +48,7 @@ class RunRow(Base):
         versions: JSON of the stored workflows that its groups named: id to version.
         origin: JSON of the trigger that started it, with its labels (`gateway/runs/origin.py`); None: somebody did.
         told: Whoever waits for the end of runs knows that it ended; true also while nobody does.
+        callbacks: JSON list of whom it tells how it goes (`gateway/runs/run_callbacks.py`).
     """
 
     __tablename__ = "runs"
@@ -88,6 +89,44 @@ class RunRow(Base):
     versions: Mapped[str | None] = mapped_column(Text)
     origin: Mapped[str | None] = mapped_column(Text)
     told: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
+    callbacks: Mapped[str | None] = mapped_column(Text)
+
+
+class CallbackRow(Base):
+    """One message about a run to one of those that it tells. Times in milliseconds since 1970.
+
+    Attributes:
+        run, position: Whose it is: the run, and which of its callbacks, from 0.
+        event: `complete`, `error`, `interrupted`; `waiting-` and a hash of the node that waits.
+        node: Path of the node that waits.
+        status: `new` until Temporal has it, then `pending`; at last `delivered`, `failed` or `stopped`.
+        sends: How often it was sent anew by a user, and once more.
+        attempts, last_status, last_error, next_attempt_at, delivered_at: As Temporal told it last, of the newest send.
+        check_at: When there is something to do for it next, while it is `new` or `pending`.
+        body: The JSON text that is sent.
+    """
+
+    __tablename__ = "callbacks"
+    __table_args__ = (
+        UniqueConstraint("run", "position", "event", name="uq_callbacks_event"),
+        Index("ix_callbacks_status_check", "status", "check_at"),
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    run: Mapped[str] = mapped_column(String(64))
+    position: Mapped[int] = mapped_column(Integer)
+    event: Mapped[str] = mapped_column(String(40))
+    node: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(20))
+    sends: Mapped[int] = mapped_column(Integer)
+    attempts: Mapped[int] = mapped_column(Integer)
+    last_status: Mapped[int | None] = mapped_column(Integer)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    next_attempt_at: Mapped[int | None] = mapped_column(BigInteger)
+    delivered_at: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[int] = mapped_column(BigInteger)
+    check_at: Mapped[int] = mapped_column(BigInteger)
+    body: Mapped[bytes] = mapped_column(Packed)
 
 
 class BroadcastRow(Base):

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
 
-from innkeeper.gateway.store.models import RunRow
+from innkeeper.gateway.store.models import CallbackRow, RunRow
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
 ENDED = ("complete", "error", "interrupted")
@@ -68,6 +68,7 @@ class NewRun:
     workflow_version: int | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
     origin: str | None = None
+    callbacks: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class HeldByRun:
 
     Attributes:
         plan_hash: The blob of its plan, packed.
-        plain: JSON.
+        plain: JSON, of several columns one behind the other.
         packed: JSON texts, each compressed by zlib.
     """
 
@@ -129,6 +130,7 @@ class RunStore:
             "versions": orjson.dumps(run.versions).decode() if run.versions else None,
             "origin": run.origin,
             "told": True,
+            "callbacks": orjson.dumps(list(run.callbacks)).decode() if run.callbacks else None,
         }
         try:
             await self._writes.write(_add, values)
@@ -224,6 +226,10 @@ class RunStore:
         async with self._sessions() as session:
             return [(row[0], row[1]) for row in await session.execute(query.order_by(RunRow.number))]
 
+    async def open_with_callbacks(self) -> Sequence[RunRow]:
+        """Runs whose log is open and that tell somebody how they go, first come first."""
+        return await self._many(RunRow.sealed.is_(False), RunRow.callbacks.is_not(None))
+
     async def active(self) -> Sequence[RunRow]:
         """Runs that wait or run, first come first."""
         return await self._many(RunRow.status.in_(("queued", "running")))
@@ -242,19 +248,23 @@ class RunStore:
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run that is over; False when there is none."""
-        is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
-        query = delete(_RUNS).where(RunRow.id == run_id, *is_over)
-        return await self._writes.write(_change, query)
+        return await self._writes.write(_delete, run_id)
 
     async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
         """Where some runs may refer to stored values, and the number to go on after. Nothing: these were all."""
-        columns = (RunRow.number, RunRow.id, RunRow.plan_hash, RunRow.rerun, RunRow.plan, RunRow.result)
+        plain = (RunRow.rerun, RunRow.callbacks)
+        columns = (RunRow.number, RunRow.id, RunRow.plan_hash, *plain, RunRow.plan, RunRow.result)
         query = select(*columns).where(RunRow.number > after).order_by(RunRow.number).limit(limit)
         async with self._sessions() as session:
             rows = (await session.execute(query)).all()
         held = [
-            HeldByRun(run, plan_hash, (rerun or "").encode(), tuple(data for data in packed if data is not None))
-            for _, run, plan_hash, rerun, *packed in rows
+            HeldByRun(
+                run,
+                plan_hash,
+                f"{rerun or ''}{callbacks or ''}".encode(),
+                tuple(data for data in packed if data is not None),
+            )
+            for _, run, plan_hash, rerun, callbacks, *packed in rows
         ]
         return rows[-1][0] if rows else after, held
 
@@ -327,6 +337,17 @@ async def _mark_told(connection: AsyncConnection, groups: Sequence[Sequence[str]
 async def _change(connection: AsyncConnection, query: Update | Delete) -> bool:
     """Whether it has changed a row."""
     return (await connection.execute(query)).rowcount > 0
+
+
+@one_by_one
+async def _delete(connection: AsyncConnection, run_id: str) -> bool:
+    """With it goes what was told of it."""
+    is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
+    query = delete(_RUNS).where(RunRow.id == run_id, *is_over)
+    is_gone = (await connection.execute(query)).rowcount > 0
+    if is_gone:
+        await connection.execute(delete(CallbackRow).where(CallbackRow.run == run_id))
+    return is_gone
 
 
 def lineage(row: RunRow) -> dict[str, Any]:

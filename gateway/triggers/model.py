@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Discriminator, Field, JsonValue, Tag, model
 from innkeeper.gateway.triggers.expressions import json_refusal
 from innkeeper.gateway.triggers.parts import NOT_EMPTY, Expr, Name, Part
 from innkeeper.gateway.triggers.schedule import DAY_S, SchedulePart
+from innkeeper.nodes.call import is_secret_id, secret_reference
+from innkeeper.workflows.document.callback import url_complaint
 
 KINDS = ("webhook", "schedule", "event", "file", "run")
 MAX_SECRETS = 2
@@ -53,6 +55,19 @@ def _event_pattern(pattern: str) -> str:
     if pattern.count("*") > MAX_STARS:
         raise ValueError(f"must have at most {MAX_STARS} '*'")
     return pattern
+
+
+def _callback_url(url: str) -> str:
+    if (wrong := url_complaint(url)) is not None:
+        raise ValueError(wrong)
+    return url
+
+
+def _stored_secret(text: str) -> str:
+    reference = secret_reference(text)
+    if not is_secret_id(reference) or str(reference).startswith("env:"):
+        raise ValueError("must be the secret itself, as text, or '$secret:' and the id of a stored one")
+    return text
 
 
 Literal64K = Annotated[JsonValue, AfterValidator(_bounded)]
@@ -216,6 +231,20 @@ class RunPart(Part):
     statuses: Annotated[tuple[RunEnd, ...], Field(max_length=3), NOT_EMPTY]
 
 
+class CallbackPart(Part):
+    """Whom each run of the trigger tells how it goes.
+
+    Attributes:
+        secret: `$secret:id` of a stored one, which is what clients see of the secret that they sent.
+    """
+
+    url: Annotated[str, AfterValidator(_callback_url)]
+    secret: Annotated[str, AfterValidator(_stored_secret)] | None = None
+    on: Annotated[
+        tuple[Literal["complete", "error", "interrupted", "waiting"], ...], Field(max_length=4), NOT_EMPTY
+    ] = ("complete", "error", "interrupted")
+
+
 class Trigger(Part):
     """A trigger: the part of its kind, and what all kinds share.
 
@@ -241,6 +270,7 @@ class Trigger(Part):
     labels: Annotated[dict[Annotated[str, Field(min_length=1, max_length=64)], Name], Field(max_length=20)] = Field(
         default_factory=dict
     )
+    callback: CallbackPart | None = None
     webhook: WebhookPart | None = None
     schedule: SchedulePart | None = None
     event: EventPart | None = None

@@ -19,7 +19,7 @@ from innkeeper.nodes.json_values import MAX_DEPTH, NotJsonData, encode_json
 MAX_BYTES = 256 * 1024
 MAX_PROBLEMS = 100
 MAX_SHOWN_CHARS = 80
-_UNSHOWN = ("expression", "filter", "literal", "inputs", "config", "labels")
+_UNSHOWN = ("expression", "filter", "literal", "inputs", "config", "labels", "callback")
 """What stands here is the user's own content."""
 _BRANCHES = frozenset({"[key]", "#number", "#span", "#word", "#key"})
 """What pydantic adds to the place in the JSON."""

@@ -87,6 +87,27 @@ class GuardedHttp:
             )
             return await _followed(client, first, host)
 
+    async def post_unread(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: float
+    ) -> tuple[int, Mapping[str, str]]:
+        """POST once, and give the answer's status and headers. Its body is not read, and no redirect is followed.
+
+        Raises:
+            NodeInputError, RequestRefused, ProviderError: As `request`.
+        """
+        from innkeeper.nodes.services.http import UNREAD
+
+        host = check_url(url)
+        checked = _checked_headers(headers)
+        async with _web_errors(host, True), asyncio.timeout(timeout_s):
+            client = self._pool()
+            request = client.build_request(
+                "POST", url, headers=checked, content=body, timeout=timeout_s, extensions={UNREAD: True}
+            )
+            response = await client.send(request, stream=True, follow_redirects=False)
+            await response.aclose()
+            return response.status_code, response.headers
+
     async def aclose(self) -> None:
         if self._client is not None:
             await self._client.aclose()

@@ -479,6 +479,7 @@ async def test_an_absent_temporal_server_is_told_in_one_sentence(
 async def test_each_queue_has_a_second_one_for_streams(temporal: Client, tmp_path: Path) -> None:
     assert await queues_polled(temporal, tmp_path, ("gpu",)) == [
         "innkeeper",
+        "innkeeper.callbacks",
         "innkeeper.streams",
         "gpu",
         "gpu.streams",
@@ -495,8 +496,10 @@ async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...])
     execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)
+    nothing: Any = None
+    callbacks = worker.CallbackActivities(nothing, nothing)
     settings = WorkerSettings.load({"INNKEEPER_DATA_DIR": str(folder), "INNKEEPER_QUEUES": ",".join(queues)})
-    activities = worker.Activities(execute, segments, engine_activities, engine_activities)
+    activities = worker.Activities(execute, segments, engine_activities, engine_activities, callbacks)
     workers = worker.build_workers(client, settings, activities)
     return [item.task_queue for item in workers]
 

@@ -20,12 +20,16 @@ from innkeeper.activities.link.follower import Follower, StreamEnd
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.pending_answers import Answer
+from innkeeper.gateway.deliveries.callback_message import RunFacts, message_of
 from innkeeper.gateway.events import fence
+from innkeeper.gateway.moments import from_iso
 from innkeeper.gateway.process.temporal_server import free_port
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.reruns import read_request
+from innkeeper.gateway.runs.run_callbacks import submitted_callback
 from innkeeper.gateway.runs.view import project
 from innkeeper.nodes.call import NodeCall, NodeResult, is_blob
+from innkeeper.nodes.services.webhook_signing import signing_key
 from innkeeper.workflows.engine import waiting
 from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.segment_runs import SegmentRuns
@@ -335,3 +339,25 @@ def test_rerun_requests_are_understood() -> None:
     assert (asked["rerun"].base, asked["rerun"].request.from_nodes, asked["rerun"].no_cache) == (RUN, ("story",), True)
     assert asked["partial"].request.targets == ("line",)
     assert (asked["preview"].request.preview, asked["preview"].request.from_nodes) == (True, ("join",))
+
+
+# --- callbacks.md -------------------------------------------------------------------------------------------------
+
+
+def test_the_callback_of_the_page_is_one_and_its_secret_signs() -> None:
+    callback = submitted_callback(SAYS["callback"])
+    assert callback is not None
+    assert callback.on == ("complete", "error", "waiting")
+    assert signing_key(str(callback.secret)).kind == "mac"
+
+
+def test_the_message_of_the_page_is_what_is_sent() -> None:
+    facts = RunFacts(
+        run=RUN,
+        status="complete",
+        at=from_iso("2026-11-30T08:00:00Z"),
+        workflow_id="hello",
+        workflow_name="Hello",
+        outputs=("line",),
+    )
+    assert orjson.loads(message_of(facts)) == SAYS["callback-message"]

@@ -120,6 +120,7 @@ async def test_a_key_is_found_nowhere_but_in_the_encrypted_store(tmp_path: Path)
     async with parrot() as good, parrot() as evil, bench(data, good.url) as seen:
         exercised = await plugin_ways(seen, good) | await core_ways(seen, good)
         exercised |= await refused_ways(seen, good, evil) | await readable_ways(seen, good)
+        exercised |= await callback_ways(seen, good)
         assert not [key for key in evil.keys if CORE in key]
         for page in ("/api/history", "/api/executions", "/metrics", "/api/plugins", "/api/nodes", "/api/approvals"):
             await seen.get(page)
@@ -128,7 +129,7 @@ async def test_a_key_is_found_nowhere_but_in_the_encrypted_store(tmp_path: Path)
     # Every way of the table was really gone; without that, nothing would be proved.
     table = set(ways.all_ways())
     assert exercised == table
-    assert len(table) == 192
+    assert len(table) == 195
     leaks = {
         (place, leak) for place, texts in seen.said.items() for text in texts for leak in found_in(text)
     }  # fmt: skip
@@ -247,6 +248,27 @@ async def readable_ways(seen: Bench, server: Parrot) -> set[ways.Way]:
         assert told["status"] == "error"
         assert ways.OPEN_KEY not in json.dumps(told["error"])
     return {ways.Way("readable", name) for name in warned}
+
+
+async def callback_ways(seen: Bench, server: Parrot) -> set[ways.Way]:
+    """Others are told of a run, at an address with a key in it, with a signature."""
+    document = graph([node("told", "core:TextMerge", text_inputs=["x"])])
+    stored = {**document, "id": "tells", "name": "tells", "callback": ways.callback_to(server.url, key_in_query=False)}
+    await seen.post("/api/workflows", stored, status=201)
+    await seen.get("/api/workflows/tells")
+    first = await seen.run(document, callback=ways.callback_to(server.url, key_in_query=True))
+    second = await seen.run({"workflowId": "tells"})
+    gone = set()
+    for ended, names in ((first, ("secret", "query")), (second, ("stored_secret",))):
+        async with asyncio.timeout(30):
+            while True:
+                (callback,) = (await seen.get(f"/api/prompt/{ended['promptId']}"))["callbacks"]
+                if [delivery["status"] for delivery in callback["deliveries"]] == ["delivered"]:
+                    break
+                await asyncio.sleep(0.1)
+        gone |= {ways.Way("callback", name) for name in names}
+    assert first["callbacks"][0]["url"].endswith("/hook?***")
+    return gone
 
 
 # --- searching ----------------------------------------------------------------------------------------------------

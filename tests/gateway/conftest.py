@@ -17,6 +17,7 @@ import uvicorn
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from innkeeper.activities.callbacks import CallbackActivities
 from innkeeper.activities.engine_activities import EngineActivities
 from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.execute_segment import ExecuteSegment
@@ -37,6 +38,7 @@ from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE, CallbackWorkflow
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
@@ -76,6 +78,7 @@ class Stack:
     data: Path
     options: dict[str, Any] = field(default_factory=dict)
     plugins: tuple[Path, ...] = (PLUGINS,)
+    worker_options: dict[str, Any] = field(default_factory=dict)
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4().hex}")
     url: str = ""
 
@@ -123,7 +126,7 @@ class Stack:
     @contextlib.asynccontextmanager
     async def worker(self, link: GatewayLink | None = None) -> AsyncIterator[None]:
         """A worker; with a link of the test's own when given."""
-        settings = WorkerSettings(data_dir=self.data, gateway_url=self.url, flush_timeout_s=2.0)
+        settings = WorkerSettings(data_dir=self.data, gateway_url=self.url, flush_timeout_s=2.0, **self.worker_options)
         blobs = FolderBlobs(self.data / "blobs")
         values = Values(blobs)
         services = ServicesForRuns(settings, blobs, {})
@@ -144,7 +147,7 @@ class Stack:
         worker = Worker(
             self.temporal,
             task_queue=self.queue,
-            workflows=[GraphWorkflow, TriggerLauncher],
+            workflows=[GraphWorkflow, TriggerLauncher, CallbackWorkflow],
             activities=[
                 execute.execute_node,
                 ExecuteSegment(execute, link).execute_segment,
@@ -154,8 +157,13 @@ class Stack:
             max_heartbeat_throttle_interval=timedelta(seconds=1),
             default_heartbeat_throttle_interval=timedelta(seconds=1),
         )
+        callbacks = Worker(
+            self.temporal,
+            task_queue=f"{self.queue}.{CALLBACK_QUEUE}",
+            activities=CallbackActivities(services.http, services.secrets_of).activities(),
+        )
         try:
-            async with worker:
+            async with worker, callbacks:
                 yield
         finally:
             SINKS.remove(sink)

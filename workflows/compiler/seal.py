@@ -20,6 +20,7 @@ from innkeeper.workflows.compiler.resolve import REFERENCE, Catalogue, ResolvedN
 from innkeeper.workflows.compiler.secret_hosts import host_beside, host_of_node
 from innkeeper.workflows.compiler.secret_names import KEY_HEADER, KEY_NAME, stray_keys, without_strays
 from innkeeper.workflows.compiler.secrets_plan import PARTS, Keys, secret_keys
+from innkeeper.workflows.document.callback import CALLBACK
 from innkeeper.workflows.document.model import EDGE_KEYS, read_draft
 
 JsonObject = dict[str, Any]
@@ -136,6 +137,9 @@ class _Sealing:
             sealed["inputs"] = {
                 key: self._literals.seal(item, keys.get(key, ()), NOWHERE) for key, item in inputs.items()
             }
+        if isinstance(callback := raw.get(CALLBACK), Mapping):
+            # The address beside it, by which the secret is bound, is its own `url`.
+            sealed[CALLBACK] = self._literals.seal(callback, ("secret",), NOWHERE)
         return sealed
 
     def _node(self, raw: Any, node_id: str) -> Any:

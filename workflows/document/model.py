@@ -8,6 +8,7 @@ from typing import Any
 
 from innkeeper.nodes.definition import TYPED_EMPTY, Input, Output
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.workflows.document.callback import CALLBACK, CALLBACK_KEYS, Callback, complaints, read_callback
 from innkeeper.workflows.document.json_reader import Reader, kind
 from innkeeper.workflows.document.limits import DEFAULT_LIMITS, Limits, count_problems, load_json
 
@@ -27,7 +28,7 @@ __all__ = [
 
 DOCUMENT_KEYS = frozenset(
     {
-        *("edges", "id", "inputs", "interfaceInputs", "interfaceOutputs", "metadata", "name", "nodes"),
+        *("callback", "edges", "id", "inputs", "interfaceInputs", "interfaceOutputs", "metadata", "name", "nodes"),
         *("outputInterfaceMappings", "workflowId"),
     }
 )
@@ -147,7 +148,11 @@ class InterfaceMapping:
 
 @dataclass(frozen=True)
 class WorkflowDocument:
-    """A workflow as its author sees it: nothing resolved, nothing checked but its shape. `odd`: keys not read."""
+    """A workflow as its author sees it: nothing resolved, nothing checked but its shape. `odd`: keys not read.
+
+    Attributes:
+        callback: Whom every run of it tells; of a workflow that runs as a group it does not count.
+    """
 
     nodes: tuple[DocumentNode, ...]
     edges: tuple[Edge, ...] = ()
@@ -156,6 +161,7 @@ class WorkflowDocument:
     output_interface_mappings: Mapping[str, InterfaceMapping] = field(default_factory=dict)
     id: str | None = None
     name: str | None = None
+    callback: Callback | None = None
     odd: tuple[Problem, ...] = ()
 
 
@@ -228,7 +234,18 @@ def _document(reader: Reader, nodes: tuple[DocumentNode, ...], edges: tuple[Edge
         output_interface_mappings=mappings,
         id=reader.optional_text("id") or reader.optional_text("workflowId"),
         name=reader.optional_text("name") or (name if isinstance(name, str) else None),
+        callback=_callback(reader),
     )
+
+
+def _callback(reader: Reader) -> Callback | None:
+    raw = reader.mapping(CALLBACK)
+    if not isinstance(reader.raw.get(CALLBACK), Mapping):
+        return None
+    reader.inner(raw, "'callback'").look_for_misspelt(CALLBACK_KEYS)
+    found = [Problem("invalid_callback", message) for message in complaints(raw)]
+    reader.problems += found
+    return None if found else read_callback(raw)
 
 
 def _node(reader: Reader) -> DocumentNode:

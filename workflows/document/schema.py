@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, Input, NodeDefinition
+from innkeeper.workflows.document.callback import EVENTS
 from innkeeper.workflows.document.slot_values import suggested
 
 JsonObject = dict[str, Any]
@@ -45,6 +46,7 @@ def document_schema(definitions: Iterable[NodeDefinition] = ()) -> JsonObject:
             ),
             "inputs": {"description": "Values for this run, by the names of 'interfaceInputs'."},
             "metadata": {**OBJECT, "properties": {"workflowName": {"description": "The same as 'name'."}}},
+            "callback": _callback(),
         },
         "$defs": {"node": _node(known), "edge": _edge(), "slot": _slot(), "mapping": _mapping()},
     }
@@ -52,6 +54,28 @@ def document_schema(definitions: Iterable[NodeDefinition] = ()) -> JsonObject:
 
 def _map_of(ref: str, description: str) -> JsonObject:
     return {"type": ["object", "null"], "additionalProperties": {"$ref": ref}, "description": description}
+
+
+def _callback() -> JsonObject:
+    return {
+        **OBJECT,
+        "description": "Whom each run of it tells how it goes, by a signed POST.",
+        "required": ["url"],
+        "properties": {
+            "url": {"type": "string", "description": "http or https, without a user name."},
+            "secret": {
+                "type": ["string", "object", "null"],
+                "description": "Signs by Standard Webhooks: 'whsec_' and base64 of 24 to 64 bytes. Stored encrypted.",
+            },
+            "on": {
+                "type": ["array", "null"],
+                "items": {"enum": list(EVENTS)},
+                "minItems": 1,
+                "uniqueItems": True,
+                "description": "What it is told of; without it of each end.",
+            },
+        },
+    }
 
 
 def _node(definitions: list[NodeDefinition]) -> JsonObject:

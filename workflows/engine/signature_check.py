@@ -8,7 +8,6 @@ from temporalio import workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.workflows.engine.workflow_context import RunStart
 from innkeeper.workflows.signing import Origin, Signer, launch_message, start_message
 
 NOT_STARTED_HERE = "not_started_here"
@@ -27,7 +26,7 @@ def installed_signer() -> Signer | None:
     return _signer
 
 
-def start_refusal(plan: bytes, start: RunStart) -> Exception | None:
+def start_refusal(plan: bytes, start: object) -> Exception | None:
     """Why the current workflow must not run; None when the gateway, or a workflow of its, has started it.
 
     Whether the error fails the workflow or its task, which is tried again, depends on its type. It is not raised here:

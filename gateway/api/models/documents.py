@@ -8,6 +8,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from innkeeper.gateway.api.models.base import CLOSED, OPEN, FreeObject, JsonValue
+from innkeeper.gateway.api.models.callbacks import CallbackRequest
 from innkeeper.gateway.api.models.errors import Problem
 
 DataFlowType = TypeAliasType(
@@ -113,6 +114,8 @@ class Workflow(TypedDict, total=False):
     metadata: FreeObject
     """`workflowName` in it names the run. `isPreviewRun: true` makes it a preview without `baseRun`: all nodes run that
     do nothing outside, and their inputs may be whole slots (`{value, dataFlowType, ...}`)."""
+    callback: CallbackRequest | None
+    """Whom each run of it tells how it goes."""
     workflowId: str | None
     """Without `nodes`: the id of the stored workflow to run. Beside them: the id of the document."""
 

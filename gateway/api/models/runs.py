@@ -8,6 +8,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonValue, Moment
+from innkeeper.gateway.api.models.callbacks import RunCallback
 from innkeeper.gateway.api.models.errors import Problem
 
 RunStatus = TypeAliasType(
@@ -201,6 +202,8 @@ class Run(RunSummary):
     """Node path to state. Nodes that have not begun are absent."""
     errorInfo: NotRequired[RunErrorInfo]
     """Also of a run that was interrupted by force."""
+    callbacks: NotRequired[list[RunCallback]]
+    """Whom it tells how it goes: the submission's own first, then the workflow's."""
     differs: NotRequired[list[str]]
     """Nodes of which the event log tells something else than the engine; the engine's word is what this answer has."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from tests.e2e.canary.search import CORE
 from tests.e2e.test_streams import Json, graph, node
@@ -62,6 +64,8 @@ REFUSED = {
     "laundered": "secret_refused",
 }
 """Ways in that are refused, with the code that says so."""
+CALLBACK = ("secret", "query", "stored_secret")
+"""What is secret about those whom a run tells how it goes."""
 READABLE = ("user_in_url", "user_in_base_url", "query_parameter", "plain_header")
 """Where a key stays readable, which a warning says. It must not get into logs, all the same."""
 OPEN_KEY = "opencanary-51d0a7"
@@ -79,17 +83,30 @@ class Way:
 
 
 def all_ways() -> list[Way]:
-    tables = (PLUGIN, CORE_NODES, dict.fromkeys(("unused",), UNUSED), {"refused": tuple(REFUSED)})
+    tables = (
+        *(PLUGIN, CORE_NODES, dict.fromkeys(("unused",), UNUSED), {"refused": tuple(REFUSED)}),
+        {"callback": CALLBACK},
+    )
     ways = [Way(entry, out) for table in tables for entry, outs in table.items() for out in outs]
     return ways + [Way("readable", out) for out in READABLE]
 
 
-ENTRIES = tuple(dict.fromkeys((*PLUGIN, *CORE_NODES, "unused", "refused")))
+ENTRIES = tuple(dict.fromkeys((*PLUGIN, *CORE_NODES, "unused", "refused", "callback")))
 
 
 def key_of(entry: str) -> str:
     """Each entry has a key of its own: what one node was shown must not help to hide another's."""
     return f"{CORE}{ENTRIES.index(entry):02}!"
+
+
+def signing_secret() -> str:
+    """A secret that signs, and whose key is one of ours."""
+    return f"whsec_{base64.b64encode(key_of('callback').encode()).decode()}"
+
+
+def callback_to(url: str, *, key_in_query: bool) -> Json:
+    query = f"?key={quote(key_of('callback'), safe='')}" if key_in_query else ""
+    return {"url": f"{url}/hook{query}", "secret": signing_secret()}
 
 
 def host_of(url: str) -> str:

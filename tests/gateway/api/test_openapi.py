@@ -48,14 +48,15 @@ OPERATION_IDS = """
     enable_trigger get_approval_data get_avatar get_character_image get_client_script get_current_user get_file
     get_history_run get_node_type get_plugin_file get_plugin_settings get_project get_project_workflow get_run
     get_run_output get_system_stats get_trigger get_version get_workflow get_workflow_schema head_file healthz
-    interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials list_demo_models
-    list_files list_folder list_history list_models list_node_types list_open_approvals list_plugins
-    list_project_workflows list_projects list_providers list_run_approvals list_service_keys list_trigger_results
-    list_triggers list_versions list_workflows metrics move_files pause_run post_interrupt post_run_event post_webhook
-    preview_trigger publish_workflow put_file put_project put_project_workflow put_trigger put_webhook put_workflow
-    read_file readyz reload_nodes reload_plugins rename_file rename_user restore_workflow resume_run
-    rotate_trigger_token save_plugin_settings set_plugin_state stream_run_events submit_run try_trigger
-    unpublish_workflow upload_avatar upload_files validate_workflow write_json_file
+    interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials
+    list_demo_models list_files list_folder list_history list_models list_node_types list_open_approvals
+    list_plugins list_project_workflows list_projects list_providers list_run_approvals list_service_keys
+    list_trigger_results list_triggers list_versions list_workflows metrics move_files pause_run post_interrupt
+    post_run_event post_webhook preview_trigger publish_workflow put_file put_project put_project_workflow
+    put_trigger put_webhook put_workflow read_file readyz reload_nodes reload_plugins rename_file rename_user
+    resend_callback restore_workflow resume_run rotate_trigger_token save_plugin_settings set_plugin_state
+    stream_run_events submit_run try_trigger unpublish_workflow upload_avatar upload_files validate_workflow
+    write_json_file
 """
 
 
@@ -134,6 +135,7 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_control(http)
         await play_triggers(http)
         await play_webhooks(http)
+        await play_callbacks(http)
         await play_events(http, contract)
         await play_triggers_of_events(http, shared)
         await play_files(http)
@@ -288,6 +290,7 @@ COMMON_ERRORS = {
     *((name, 404) for name in ("stream_run_events", "get_node_type", "get_client_script", "get_workflow")),
     *((name, 404) for name in ("validate_workflow", "list_files", "get_file", "head_file", "put_file", "delete_file")),
     ("create_chat_completion", 404),
+    *(("resend_callback", status) for status in (400, 404)),
     *((name, 400) for name in ("list_folder", "create_folder", "upload_files", "write_json_file", "rename_file")),
     *((name, 400) for name in ("move_files", "delete_files", "rename_user", "upload_avatar")),
     *((name, 403) for name in ("list_folder", "read_file", "download_file", "upload_files", "get_character_image")),
@@ -331,6 +334,7 @@ RARE = {
     ("SavedWorkflow", "deletedAt"),  # only of what is in the bin
     *(("PluginOption", name) for name in ("category", "categoryKey", "storeName", "buttonText", "disabled")),
     ("PluginRefused", "details"),
+    *(("CallbackDelivery", name) for name in ("deliveredAt", "nextAttemptAt", "lastStatus")),  # nobody listens here
 }
 """Fields that the scenes below do not bring about."""
 
@@ -910,6 +914,27 @@ async def play_triggers_of_events(http: httpx.AsyncClient, shared: Stack) -> Non
     await gives(http, 200, "POST", "/api/events", json={"name": "keyed"}, headers=key)
     await gives(http, 422, "POST", "/api/events", json={"name": "other"}, headers=key)
     await shared.container.triggers.delete(trigger)
+
+
+async def play_callbacks(http: httpx.AsyncClient) -> None:
+    """The worker of these tests may not reach this machine, which is what it then says."""
+    waits = {"id": "w", "fullType": "core:WaitForEvent", "configValues": {"name": "never"}}
+    callback = {"url": "http://127.0.0.1:9/hook?key=1", "on": ["waiting", "complete"]}
+    run = await start(http, {**graph(waits), "callback": callback})
+    url = f"/api/prompt/{run}"
+    async with asyncio.timeout(30):
+        while "failed" not in json.dumps((await gives(http, 200, "GET", url))["callbacks"]):
+            await asyncio.sleep(0.05)
+    await gives(http, 200, "POST", f"{url}/callbacks/0/resend", params={"event": "waiting"})
+    await gives(http, 404, "POST", f"{url}/callbacks/0/resend", params={"event": "complete"})
+    await gives(http, 404, "POST", f"{url}/callbacks/1/resend")
+    await gives(http, 404, "POST", "/api/prompt/nobody/callbacks/0/resend")
+    await gives(http, 400, "POST", f"{url}/callbacks/x/resend")
+    await gives(http, 200, "POST", f"/api/interrupt/{run}")
+    told = await gives(
+        http, 200, "POST", "/api/prompt", json={**graph(node("a", "Say")), "callback": callback, "wait": 20}
+    )
+    assert told["callbacks"][0]["url"] == "http://127.0.0.1:9/hook?***"
 
 
 async def play_files(http: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from innkeeper.gateway.cli.control_command import (
     Answer,
     answer,
     approval_blocks,
+    callback_lines,
     field_values,
     hints_of_run,
     hints_of_runs,
@@ -209,3 +210,16 @@ def test_a_new_value_comes_from_a_file_too(tmp_path: Path) -> None:
     assert field_values([f"title=@{tmp_path / 'text'}", "count=3"], FORM) == {"title": "from a file", "count": 3}
     with pytest.raises(UsageError, match="cannot read"):
         field_values([f"title=@{tmp_path / 'nothing'}"], FORM)
+
+
+def test_what_became_of_callbacks_is_one_line_each() -> None:
+    failed = {"event": "error", "status": "pending", "attempts": 2, "lastError": "the receiver answered 500"}
+    waits = {"event": "waiting", "nodeId": "each/3/ask", "status": "delivered", "attempts": 1}
+    told = {"number": 0, "url": "https://a.example/x?***", "on": ["error"], "deliveries": [failed, waits]}
+    still = {"number": 1, "url": "https://b.example\x1b[2J", "on": ["complete", "error"], "deliveries": []}
+    assert list(callback_lines({"callbacks": [told, still]})) == [
+        "callback 0 to https://a.example/x?***: error pending after 2 attempts: the receiver answered 500",
+        "callback 0 to https://a.example/x?***: waiting of 'each/3/ask' delivered",
+        "callback 1 to https://b.example[2J: nothing told yet; it is told of complete, error",
+    ]
+    assert list(callback_lines({})) == []

@@ -110,7 +110,9 @@ async def test_new_inputs_of_an_old_plan_are_checked_too(admission: Admission, s
     plan = (await admission.admit(body, "ann")).compiled.plan
     mine, foreign = store.put(KEY, "ann").to_json(), store.put(KEY, "bob").to_json()
     for given in (mine, f"$secret:{mine['$secret']}"):
-        assert (await admission.admit_plan(plan, {"key": given}, "ann")).compiled.plan.interface_inputs == {"key": mine}
+        assert (await admission.admit_plan(plan, {"inputs": {"key": given}}, "ann")).compiled.plan.interface_inputs == {
+            "key": mine
+        }
         checked = await admission.admit({**body, "inputs": {"key": given}}, "ann")
         assert checked.compiled.plan.interface_inputs == {"key": mine}
     for refused, code in (
@@ -120,7 +122,7 @@ async def test_new_inputs_of_an_old_plan_are_checked_too(admission: Admission, s
         (f"$secret:{KEY}", "invalid_secret_reference"),
     ):
         with pytest.raises(InvalidWorkflow) as caught:
-            await admission.admit_plan(plan, {"key": refused}, "ann")
+            await admission.admit_plan(plan, {"inputs": {"key": refused}}, "ann")
         assert [problem.code for problem in caught.value.problems] == [code]
 
 

@@ -32,6 +32,7 @@ FULL = definition(
     rate={"limit": 10, "perSeconds": 60},
     inputs={"style": {"tone": None, "words": [1, 2.5, "x"]}},
     labels={"team": "docs"},
+    callback={"url": "https://a.example/hook?key=1", "secret": f"$secret:{'0' * 64}", "on": ["error", "waiting"]},
     webhook={
         "scheme": "generic",
         "config": {"header": "X-Sig", "prefix": None},
@@ -197,3 +198,21 @@ def test_anything_is_read_and_comes_back_or_has_problems(raw: Any) -> None:
         return
     assert isinstance(read, Trigger)
     assert read_trigger(read.to_json()) == read
+
+
+@pytest.mark.parametrize(
+    ("callback", "path"),
+    [
+        ({"url": "ftp://a.example/canary"}, "callback.url"),
+        ({"url": "https://u:canary@a.example"}, "callback.url"),
+        ({"url": "https://a.example", "secret": "whsec_canary"}, "callback.secret"),
+        ({"url": "https://a.example", "on": []}, "callback.on"),
+        ({"url": "https://a.example", "on": ["canary"]}, "callback.on[0]"),
+        ({"url": "https://a.example", "secrets": "canary"}, "callback.secrets"),
+        ({}, "callback.url"),
+    ],
+)
+def test_a_wrong_callback_is_told_without_what_may_be_secret_in_it(callback: dict[str, Any], path: str) -> None:
+    found = problems_of(definition(callback=callback))
+    assert list(found) == [path]
+    assert "canary" not in found[path].replace("'callback.secrets'", "")

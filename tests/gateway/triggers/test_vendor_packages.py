@@ -12,8 +12,8 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from svix.webhooks import Webhook as SvixWebhook
 
 from innkeeper.gateway.triggers.scheme_config import load_scheme
-from innkeeper.gateway.triggers.signing import new_secret, signed_headers
 from innkeeper.gateway.triggers.verification import Refused, Verified, verify
+from innkeeper.nodes.services.webhook_signing import new_secret, signed_headers
 from tests.gateway.triggers.senders import NOW, OTHER_STANDARD_SECRET, STANDARD_SECRET
 
 PADDED = "whsec_" + base64.b64encode(bytes(range(32))).decode()

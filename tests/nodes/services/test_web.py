@@ -52,7 +52,7 @@ def moved(to: str, status: int = 302) -> bytes:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[Http]:
+async def http() -> AsyncIterator[GuardedHttp]:
     service = GuardedHttp(LOCAL, max_response_bytes=10_000)
     yield service
     await service.aclose()
@@ -240,3 +240,26 @@ async def test_time_limit_is_for_all_of_it() -> None:
         error = await failed(service, HttpRequest("GET", url, timeout_s=0.2))
     await service.aclose()
     assert error.code == "timeout_error"
+
+
+async def test_a_post_whose_answer_nobody_reads_ends_with_its_head(http: GuardedHttp) -> None:
+    head = b"HTTP/1.1 503 X\r\nRetry-After: 7\r\nContent-Encoding: gzip\r\nContent-Length: 999999999\r\n\r\n"
+    async with serving({"/a?k=1": head}) as (url, seen), asyncio.timeout(5):
+        status, headers = await http.post_unread(f"{url}/a?k=1", b"body", {"X-Mine": "yes"}, timeout_s=3)
+    assert (status, headers["retry-after"]) == (503, "7")
+    first, sent, body = seen[0]
+    assert (first, sent["x-mine"], body) == ("POST /a?k=1 HTTP/1.1", "yes", b"body")
+
+
+async def test_such_a_post_follows_no_redirect_and_has_the_same_guard(http: GuardedHttp) -> None:
+    async with serving({"/a": moved("/b", 307)}) as (url, seen):
+        status, _ = await http.post_unread(f"{url}/a", b"", {}, timeout_s=3)
+        assert (status, len(seen)) == (307, 1)
+        strict = GuardedHttp(AddressPolicy())
+        with pytest.raises(RequestRefused):
+            await strict.post_unread(url, b"", {}, timeout_s=3)
+        await strict.aclose()
+    with pytest.raises(ProviderError):
+        await http.post_unread(url, b"", {}, timeout_s=3)
+    with pytest.raises(NodeInputError):
+        await http.post_unread("http://me:pw@a.example", b"", {}, timeout_s=3)

@@ -339,6 +339,22 @@ def test_what_a_key_is_bound_to_is_the_address_beside_it() -> None:
     }  # fmt: skip
 
 
+def test_the_secret_of_a_callback_is_bound_to_its_url() -> None:
+    callback = {"url": f"{HERE}?to=me", "secret": KEY, "on": ["complete"]}
+    found = seal_document({"nodes": [], "callback": callback, "note": KEY}, TYPES, secret_id=name_of)
+    assert found.document == {
+        "nodes": [],
+        "callback": {**callback, "secret": text_of(KEY)},
+        "note": text_of(KEY),
+    }
+    assert [(secret.value, secret.hosts) for secret in found.secrets] == [(KEY, WHERE)]
+    assert found.references == {name_of(KEY)}
+    again = seal_document(found.document, TYPES, secret_id=name_of)
+    assert (again.document, again.secrets, again.references) == (found.document, (), found.references)
+    for odd in ([], "x", {"secret": None}, {"secret": [KEY]}):
+        assert KEY not in str(seal_document({"nodes": [], "callback": odd}, TYPES, secret_id=name_of).document)
+
+
 def test_values_that_take_no_secret_stay() -> None:
     document = graph([
         node("e", "Echo", {"a": "sk-looks-like-one", "n": 5}),

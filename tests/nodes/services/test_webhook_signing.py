@@ -5,9 +5,8 @@ import time
 import pytest
 
 from innkeeper.gateway.triggers.scheme_config import check_config, load_scheme
-from innkeeper.gateway.triggers.secret_keys import InvalidSecret
-from innkeeper.gateway.triggers.signing import new_secret, signed_headers
 from innkeeper.gateway.triggers.verification import Verified, verify
+from innkeeper.nodes.services.webhook_signing import InvalidSecret, new_secret, signed_headers
 from tests.gateway.triggers.senders import NOW, OTHER_STANDARD_SECRET, STANDARD_SECRET
 
 
