@@ -13,6 +13,7 @@ from innkeeper.gateway.salvage.tables import (
     need_bytes,
     need_flag,
     need_id,
+    need_integer,
     need_moment,
     need_number,
     need_one_of,
@@ -166,4 +167,26 @@ DELIVERIES = Table(
         "ended": Column(need_flag),
     },
 )
-TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS, TRIGGERS, DELIVERIES)
+FILE_WATCHES = Table(
+    "file_watches",
+    {
+        "number": Column(number),
+        "trigger": Column(need_number),
+        "folder": Column(need_text),
+        "glob": Column(need_text),
+    },
+)
+SEEN_FILES = Table(
+    "seen_files",
+    {
+        "number": Column(number),
+        "trigger": Column(need_number),
+        "path": Column(need_text),
+        "size": Column(need_integer),
+        "mtime_ns": Column(need_integer),
+        "sha256": Column(text),
+        "state": Column(need_one_of({"known", "taken", "passed"})),
+        "gone_at": Column(need_moment),
+    },
+)
+TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS, TRIGGERS, DELIVERIES, FILE_WATCHES, SEEN_FILES)
