@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
 
 from innkeeper.gateway.deliveries.book import TriggerBook
+from innkeeper.gateway.deliveries.files import FileTriggers
 from innkeeper.gateway.deliveries.intake import Intake
 from innkeeper.gateway.deliveries.run_ends import RunEnds
 from innkeeper.gateway.deliveries.starter import Starter
@@ -61,6 +62,7 @@ from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import ENDED, RunStore
+from innkeeper.gateway.store.seen_files import SeenFileStore
 from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
@@ -177,6 +179,7 @@ class _Data:
     broadcasts: BroadcastStore
     workflows: WorkflowStore
     triggers: TriggerStore
+    seen_files: SeenFileStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
@@ -188,7 +191,7 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)
-    store, broadcasts, workflows, triggers = await _open_store(settings, stack, databases.store)
+    store, broadcasts, workflows, triggers, seen_files = await _open_store(settings, stack, databases.store)
     log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
     databases.note_open()
@@ -196,7 +199,8 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
     signer = await _signer(root / SIGNING_FILE, key, store)
-    return _Data(root, store, broadcasts, workflows, triggers, log, FolderBlobs(root / "blobs"), secrets, signer)
+    blobs = FolderBlobs(root / "blobs")
+    return _Data(root, store, broadcasts, workflows, triggers, seen_files, log, blobs, secrets, signer)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -376,6 +380,8 @@ async def _automation(
     await intake.free_places(is_open)
     stack.push_async_callback(intake.write_notes)
     stack.push_async_callback(starter.stop)
+    files = FileTriggers(book, intake, data.seen_files, data.root)
+    stack.push_async_callback(_stop, run_critical(files.keep_watching(), "file-triggers"))
     return starter
 
 
@@ -437,7 +443,7 @@ async def _healed(databases: Databases) -> None:
 
 async def _open_store(
     settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile
-) -> tuple[RunStore, BroadcastStore, WorkflowStore, TriggerStore]:
+) -> tuple[RunStore, BroadcastStore, WorkflowStore, TriggerStore, SeenFileStore]:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
@@ -456,7 +462,8 @@ async def _open_store(
     writes = WriteBatcher(engine)
     store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return store, BroadcastStore(engine, writes), WorkflowStore(engine, writes), TriggerStore(engine, writes)
+    triggers, seen_files = TriggerStore(engine, writes), SeenFileStore(engine, writes)
+    return store, BroadcastStore(engine, writes), WorkflowStore(engine, writes), triggers, seen_files
 
 
 async def _open_log(settings: Settings, file: DatabaseFile) -> EventLog:
