@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from innkeeper.gateway.deliveries.book import StoredTrigger, TriggerBook
 from innkeeper.gateway.deliveries.folder_events import FolderEvents
-from innkeeper.gateway.deliveries.folder_watch import DEFAULT_PACE, HASHED_AT_ONCE, FolderWatch, Pace, WatchServices
+from innkeeper.gateway.deliveries.folder_watch import (
+    DEFAULT_PACE,
+    HASHED_AT_ONCE,
+    THREADS,
+    FolderWatch,
+    Pace,
+    WatchServices,
+)
 from innkeeper.gateway.deliveries.intake import Intake
 from innkeeper.gateway.store.seen_files import SeenFileStore
 from innkeeper.gateway.triggers.model import FilePart
@@ -64,6 +72,7 @@ class FileTriggers:
             intake=self._intake,
             store=self._store,
             events=FolderEvents(),
+            threads=ThreadPoolExecutor(THREADS, "file-watch"),
             hashing=asyncio.Semaphore(HASHED_AT_ONCE),
             pace=self._pace,
         )
@@ -74,6 +83,7 @@ class FileTriggers:
         finally:
             await asyncio.gather(*map(self._stop, list(self._watches)))
             await services.events.aclose()
+            services.threads.shutdown(wait=False, cancel_futures=True)
 
     def _note_change(self, before: StoredTrigger | None, after: StoredTrigger | None) -> None:
         if _part(before) is not None or _part(after) is not None:

@@ -45,6 +45,7 @@ class FolderEvents:
         self._watched: frozenset[Place] = frozenset()
         self._thread: _WatchThread | None = None
         self._failed_at: float | None = None
+        self._is_warned = False
 
     def watch(self, owner: object, places: Collection[Place], wake: Wake) -> bool:
         """From now on call `wake` after changes in these folders, not below them.
@@ -91,6 +92,7 @@ class FolderEvents:
         """Something changed in these folders; None: the thread has just begun, and what came before was not seen."""
         if thread is not self._thread:
             return
+        self._is_warned = False
         for interest in list(self._interests.values()):
             if folders is None or any(place.path in folders for place in interest.places):
                 interest.wake()
@@ -99,10 +101,12 @@ class FolderEvents:
         if thread is not self._thread:
             return
         # A folder that went at this moment is no news: its owner looks again.
-        if not isinstance(error, FileNotFoundError):
+        is_lasting = not isinstance(error, FileNotFoundError)
+        if is_lasting and not self._is_warned:
             logger.warning("the system tells no events of files (%s): folders are looked at often", error)
+            self._is_warned = True
         self._thread, self._watched = None, frozenset()
-        self._failed_at = self._loop.time() - (RETRY_S if isinstance(error, FileNotFoundError) else 0)
+        self._failed_at = self._loop.time() - (0 if is_lasting else RETRY_S)
         for interest in list(self._interests.values()):
             interest.wake()
 
@@ -136,6 +140,8 @@ class _WatchThread(threading.Thread):
     def _changes(self) -> Iterator[set[str] | None]:
         # Loaded here: who watches no files does without it.
         from watchfiles import watch
+
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it logs every change
 
         # Not recursive: that would follow symbolic links out of the folder, and watch what nobody looks at.
         found = watch(

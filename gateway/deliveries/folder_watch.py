@@ -10,10 +10,12 @@ import math
 import mimetypes
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from innkeeper.gateway.deliveries.book import StoredTrigger, TriggerBook
 from innkeeper.gateway.deliveries.file_tracker import (
@@ -38,10 +40,14 @@ logger = logging.getLogger("innkeeper.gateway.files")
 
 HANDED_OVER_AT_ONCE = 8
 """They share transactions; more of them would only wait for each other."""
+THREADS = 4
 HASHED_AT_ONCE = 2
+"""Of the threads; the others look into folders meanwhile."""
 MIN_SUSPENSION_S = 0.1
 WITH_RUN = ("fired", "queued", "duplicate")
 UNKNOWN_TYPE = "application/octet-stream"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,15 +72,24 @@ DEFAULT_PACE = Pace()
 
 @dataclass(frozen=True)
 class WatchServices:
-    """What all watches share. `hashing` bounds how many files are read at once."""
+    """What all watches share.
+
+    Attributes:
+        threads: Of their own: a network file system that hangs must not hold those that everything else uses.
+        hashing: Bounds how many files are read at once.
+    """
 
     data_dir: Path
     book: TriggerBook
     intake: Intake
     store: SeenFileStore
     events: FolderEvents
+    threads: ThreadPoolExecutor
     hashing: asyncio.Semaphore
     pace: Pace
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.threads, work)
 
 
 class FolderWatch:
@@ -125,16 +140,17 @@ class FolderWatch:
     async def _look(self) -> float:
         """Look once; gives the seconds until the next look, unless something happens before."""
         tracker, pace = await self._loaded(), self._services.pace
-        started = time.monotonic()
-        scan = await asyncio.to_thread(self._folder.scan)
-        self._rest_s = (time.monotonic() - started) * pace.rest
+        scan = await self._services.in_thread(self._folder.scan)
+        self._rest_s = scan.took_s * pace.rest
         is_told = self._services.events.watch(self, scan.places, self._is_due.set) and scan.has_events
         pause = pace.rescan_s if is_told else pace.poll_s
         if scan.refusal is not None:
             self._tell([*scan.problems, scan.refusal])
             return pause
         await self._begin(tracker, scan)
-        look = tracker.look(scan.files, now_s=time.monotonic(), now_ms=now_ms())
+        # In a thread: ten thousand files would hold the event loop. Nobody else uses the tracker meanwhile.
+        compare = partial(tracker.look, scan.files, now_s=time.monotonic(), now_ms=now_ms())
+        look = await self._services.in_thread(compare)
         await self._write(look.changed)
         await self._services.store.drop(self._number, tracker.surplus())
         again_s, problems = await self._hand_over(tracker, look.due)
@@ -145,6 +161,8 @@ class FolderWatch:
         if self._tracker is None:
             rows = await self._services.store.files(self._number)
             seen = {row.path: _seen_of(row) for row in rows if row.path.startswith(f"{self._part.folder}/")}
+            others = [row.path for row in rows if row.path not in seen]
+            await self._services.store.drop(self._number, others)  # of a folder that was watched before
             self._tracker = FileTracker(seen, self._part.still_seconds)
         return self._tracker
 
@@ -226,7 +244,8 @@ class FolderWatch:
         stop = threading.Event()
         async with self._services.hashing:
             try:
-                sha256 = await asyncio.to_thread(self._folder.sha256, file.path, file.stamp, stop)
+                read = partial(self._folder.sha256, file.path, file.stamp, stop)
+                sha256 = await self._services.in_thread(read)
             finally:
                 stop.set()  # the thread of a cancelled task would read on
         self._hashes[file.path] = (file.stamp, sha256)

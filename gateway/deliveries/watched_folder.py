@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,6 +64,7 @@ class Scan:
         problems: Sentences for the trigger's user.
         refusal: Why nothing of it may be used.
         has_events: The system tells of changes in the folder.
+        took_s: How long the look took.
     """
 
     files: dict[str, FoundFile] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class Scan:
     problems: list[str] = field(default_factory=list)
     refusal: str | None = None
     has_events: bool = True
+    took_s: float = 0.0
 
     def note(self, problem: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:
@@ -95,6 +98,12 @@ class WatchedFolder(FolderResources):
 
     def scan(self) -> Scan:
         """Look at everything once. Symbolic links are not followed, hidden and temporary files left out."""
+        started = time.monotonic()
+        found = self._scan()
+        found.took_s = time.monotonic() - started
+        return found
+
+    def _scan(self) -> Scan:
         found = Scan()
         try:
             root = self._real_path(self._folder)

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from innkeeper.gateway.store.models import FileWatchRow, SeenFileRow
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
+READ_AT_ONCE = 200
 WRITTEN_AT_ONCE = 500
 _WATCHES: Table = FileWatchRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _FILES: Table = SeenFileRow.__table__  # type: ignore[assignment]
@@ -33,8 +34,10 @@ class SeenFileStore:
             return (await session.scalars(select(FileWatchRow).where(FileWatchRow.trigger == trigger))).first()
 
     async def files(self, trigger: int) -> Sequence[SeenFileRow]:
+        # Some at a time: thousands at once hold the event loop.
+        query = select(SeenFileRow).where(SeenFileRow.trigger == trigger).execution_options(yield_per=READ_AT_ONCE)
         async with self._sessions() as session:
-            return (await session.scalars(select(SeenFileRow).where(SeenFileRow.trigger == trigger))).all()
+            return [row async for row in await session.stream_scalars(query)]
 
     async def begin(self, watch: FileWatchRow) -> None:
         """Note that everything there was is written down: from now on files are new."""

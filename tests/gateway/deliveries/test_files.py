@@ -13,14 +13,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
 from temporalio.client import Client
 
 from innkeeper.gateway.deliveries import files as file_triggers
-from innkeeper.gateway.deliveries import watched_folder
+from innkeeper.gateway.deliveries import intake, watched_folder
 from innkeeper.gateway.deliveries.book import StoredTrigger
 from innkeeper.gateway.deliveries.folder_events import FolderEvents
 from innkeeper.gateway.deliveries.watched_folder import WatchedFolder
@@ -437,6 +437,38 @@ async def test_fault_of_ours_is_logged_and_the_watch_goes_on(
     assert "a watched folder cannot be looked at" in caplog.text
 
 
+async def test_file_that_cannot_be_read_is_told_and_taken_when_it_can(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = watched_folder._digest
+
+    def refused(stream: BinaryIO, stop: threading.Event) -> str:
+        found = digest(stream, stop)
+        if found == hashlib.sha256(b"secret").hexdigest():
+            raise PermissionError(13, "Permission denied")
+        return found
+
+    await inbox.watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(watched_folder, "_digest", refused)
+        shut = inbox.put("shut", "secret")
+        await inbox.until_noted("shut' cannot be read: Permission denied")
+        inbox.put("open")
+        await inbox.stays(("fired", "open", "created"))
+    assert [result["outcome"] for result in await inbox.results()] == ["refused", "fired"]  # it is told once
+    shut.chmod(0o644)
+    await inbox.until(("fired", "open", "created"), ("fired", "shut", "created"))
+
+
+async def test_files_wait_while_no_delivery_is_taken(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    await inbox.watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(intake, "MAX_PENDING", 0)
+        inbox.put("a")
+        await inbox.stays()
+    await inbox.until(("fired", "a", "created"))
+
+
 async def test_without_events_folders_are_looked_at_often(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FolderEvents, "watch", lambda *args: False)
     await inbox.watch()
@@ -533,10 +565,3 @@ async def test_what_comes_while_a_disabled_trigger_restarts_is_not_taken(stack: 
         await inbox.change()
         inbox.put("c")
         await inbox.stays(("fired", "c", "created"))
-
-
-async def test_gateway_without_file_triggers_has_no_thread_for_them(stack: Stack) -> None:
-    before = [thread.name for thread in threading.enumerate()].count("file-events")
-    async with stack.gateway():
-        await asyncio.sleep(0.3)
-        assert [thread.name for thread in threading.enumerate()].count("file-events") == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import watchfiles
 from innkeeper.gateway.deliveries import folder_events
 from innkeeper.gateway.deliveries.folder_events import FolderEvents
 from innkeeper.gateway.deliveries.watched_folder import Place
+from tests.gateway.conftest import Stack
 
 
 @pytest.fixture
@@ -159,3 +161,10 @@ async def test_nobody_who_watches_costs_nothing(events: FolderEvents, tmp_path: 
         while thread.is_alive():
             await asyncio.sleep(0.02)
     assert events._thread is None
+
+
+async def test_gateway_without_file_triggers_has_no_thread_for_them(stack: Stack) -> None:
+    before = set(threading.enumerate())
+    async with stack.gateway():
+        await asyncio.sleep(0.3)
+        assert [thread.name for thread in set(threading.enumerate()) - before if thread.name.startswith("file-")] == []
