@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import HTTPConnection
@@ -18,6 +19,7 @@ from innkeeper.gateway.deliveries.book import TriggerBook
 from innkeeper.gateway.deliveries.callbacks import Callbacks
 from innkeeper.gateway.deliveries.chains import Chains
 from innkeeper.gateway.deliveries.events import Events
+from innkeeper.gateway.deliveries.files import FileTriggers
 from innkeeper.gateway.deliveries.intake import Intake
 from innkeeper.gateway.deliveries.launches import Launches
 from innkeeper.gateway.deliveries.received_files import ReceivedFiles
@@ -70,6 +72,7 @@ from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.callbacks import CallbackStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import ENDED, RunStore
+from innkeeper.gateway.store.seen_files import SeenFileStore
 from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
@@ -196,10 +199,22 @@ class _Data:
     workflows: WorkflowStore
     triggers: TriggerStore
     callbacks: CallbackStore
+    seen_files: SeenFileStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
     signer: Signer
+
+
+class _Stores(NamedTuple):
+    """What is kept in the store, in the order of `_Data`."""
+
+    store: RunStore
+    broadcasts: BroadcastStore
+    workflows: WorkflowStore
+    triggers: TriggerStore
+    callbacks: CallbackStore
+    seen_files: SeenFileStore
 
 
 async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> _Data:
@@ -207,16 +222,16 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     await _healed(databases)
     # Called last when the gateway stops: the files are closed by then.
     stack.callback(databases.note_closed)
-    store, broadcasts, workflows, triggers, callbacks = await _open_store(settings, stack, databases.store)
+    stores = await _open_store(settings, stack, databases.store)
     log = await _open_log(settings, databases.log)
     stack.push_async_callback(log.close)
     databases.note_open()
     key = load_or_create_key(root, os.environ)
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
-    signer = await _signer(root / SIGNING_FILE, key, store)
+    signer = await _signer(root / SIGNING_FILE, key, stores.store)
     blobs = FolderBlobs(root / "blobs")
-    return _Data(root, store, broadcasts, workflows, triggers, callbacks, log, blobs, secrets, signer)
+    return _Data(root, *stores, log, blobs, secrets, signer)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -418,6 +433,8 @@ async def _automation(
     await intake.free_places(is_open)
     stack.push_async_callback(intake.write_notes)
     stack.push_async_callback(starter.stop)
+    files = FileTriggers(book, intake, data.seen_files, data.root)
+    stack.push_async_callback(_stop, run_critical(files.keep_watching(), "file-triggers"))
     return starter
 
 
@@ -484,9 +501,7 @@ async def _healed(databases: Databases) -> None:
         ) from error
 
 
-async def _open_store(
-    settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile
-) -> tuple[RunStore, BroadcastStore, WorkflowStore, TriggerStore, CallbackStore]:
+async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, file: DatabaseFile) -> _Stores:
     engine = open_engine(sqlite_url(settings.store_path), full_sync=settings.full_sync, on_damage=file.note_suspect)
     stack.push_async_callback(engine.dispose)
     try:
@@ -505,12 +520,13 @@ async def _open_store(
     writes = WriteBatcher(engine)
     store = RunStore(engine, writes)
     stack.push_async_callback(store.aclose)
-    return (
+    return _Stores(
         store,
         BroadcastStore(engine, writes),
         WorkflowStore(engine, writes),
         TriggerStore(engine, writes),
         CallbackStore(engine, writes),
+        SeenFileStore(engine, writes),
     )
 
 

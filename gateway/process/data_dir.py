@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import json
 import os
-import re
 import secrets
 import shlex
 import stat
@@ -17,13 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.nodes.process.file_systems import NETWORK_FILE_SYSTEMS, file_system_of
 from innkeeper.nodes.services.damaged import DAMAGE_LOG, MARK, set_aside, tell
 from innkeeper.nodes.services.ownership import MARKER, PRIVATE, check_own, mark_own
 
 DEFAULT_DATA_DIR = Path(".innkeeper")
-NETWORK_FILE_SYSTEMS = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.glusterfs"}
-)
 PRIVATE_UMASK = 0o077
 _LEFTOVER_S = 5.0
 
@@ -198,23 +195,6 @@ def _refuse_network_file_system(root: Path) -> None:
             f"the data directory {str(root)!r} is on a network file system ({kind}), where locks and databases are not "
             "safe: choose a local folder with --data-dir"
         )
-
-
-def file_system_of(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """Type of the file system that `path` is on (`ext4`, `nfs4`); None where the system does not tell."""
-    try:
-        lines = mounts.read_text().splitlines()
-    except OSError:
-        return None
-    where = path.resolve()
-    found: tuple[int, str] | None = None
-    for line in lines:
-        fields = line.split(" ")
-        point = Path(re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4]))
-        # Of several mounts on one point the last one is the one that is seen.
-        if where.is_relative_to(point) and (found is None or len(point.parts) >= found[0]):
-            found = len(point.parts), fields[fields.index("-") + 1]
-    return found[1] if found else None
 
 
 class DataLock:

@@ -13,8 +13,10 @@ from innkeeper.gateway.salvage.store_tables import (
     CALLBACKS,
     DELIVERIES,
     ENDED,
+    FILE_WATCHES,
     PROJECTS,
     RUNS,
+    SEEN_FILES,
     TABLES,
     TRIGGERS,
     VERSIONS,
@@ -73,7 +75,8 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
     deliveries = _Copies(
         DELIVERIES, "id", lambda row: (row["status"] not in ("accepted", "queued"), *_numbers(row, "ended"))
     )
-    every = (runs, broadcasts, projects, workflows, triggers, deliveries, callbacks)
+    watches, files = (_Copies(table, "number", lambda row: ()) for table in (FILE_WATCHES, SEEN_FILES))
+    every = (runs, broadcasts, projects, workflows, triggers, deliveries, callbacks, watches, files)
     copies = {kept.table.name: kept for kept in every}
     indexed = Indexed()
     db.execute("BEGIN")
@@ -92,6 +95,9 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
     BROADCASTS.insert(db, sorted(broadcasts.rows.values(), key=lambda row: _numbers(row, "created_at")))
     for kept in (triggers, deliveries, callbacks):
         kept.table.insert(db, sorted(kept.rows.values(), key=lambda row: _numbers(row, "number")))
+    # Of two rows of one file the later one counts. Watches are not kept: one that goes on would take files whose rows
+    # are lost for new ones; one that begins again asks when they came.
+    SEEN_FILES.insert(db, sorted(files.rows.values(), key=lambda row: _numbers(row, "number"), reverse=True))
     library = salvage_library(db, indexed, list(workflows.rows.values()), list(projects.rows.values()), user)
     db.execute("COMMIT")
     count: int = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0]

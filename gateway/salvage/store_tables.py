@@ -14,6 +14,7 @@ from innkeeper.gateway.salvage.tables import (
     need_count,
     need_flag,
     need_id,
+    need_integer,
     need_moment,
     need_number,
     need_one_of,
@@ -188,4 +189,29 @@ DELIVERIES = Table(
         "ended": Column(need_flag),
     },
 )
-TABLES = (RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS, TRIGGERS, DELIVERIES, CALLBACKS)
+FILE_WATCHES = Table(
+    "file_watches",
+    {
+        "number": Column(number),
+        "trigger": Column(need_number),
+        "folder": Column(need_text),
+        "glob": Column(need_text),
+    },
+)
+SEEN_FILES = Table(
+    "seen_files",
+    {
+        "number": Column(number),
+        "trigger": Column(need_number),
+        "path": Column(need_text),
+        "size": Column(need_integer),
+        "mtime_ns": Column(need_integer),
+        "sha256": Column(text),
+        "state": Column(need_one_of({"known", "taken", "passed"})),
+        "gone_at": Column(need_moment),
+    },
+)
+TABLES = (
+    *(RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS),
+    *(TRIGGERS, DELIVERIES, CALLBACKS, FILE_WATCHES, SEEN_FILES),
+)

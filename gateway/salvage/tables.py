@@ -120,6 +120,12 @@ def need_count(value: Value) -> Value:
     return value
 
 
+def need_integer(value: Value) -> Value:
+    if not isinstance(value, int):
+        raise Unsound
+    return value
+
+
 def need_moment(value: Value) -> Value:
     if not isinstance(value, int) or not 0 <= value <= LATEST_MS:
         raise Unsound

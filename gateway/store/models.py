@@ -330,3 +330,45 @@ class DeliveryRow(Base):
     request: Mapped[bytes | None] = mapped_column(Packed)
     sample: Mapped[str] = mapped_column(Text, default="")
     ended: Mapped[bool] = mapped_column(Boolean, default=False)
+
+
+class FileWatchRow(Base):
+    """A folder that a trigger watches: files that were there when it began are told from those that came since.
+
+    Attributes:
+        trigger: `number` of the trigger.
+        folder, glob: As its definition had them then.
+    """
+
+    __tablename__ = "file_watches"
+    __table_args__ = (UniqueConstraint("trigger", name="uq_file_watches_trigger"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    trigger: Mapped[int] = mapped_column(BigInteger)
+    folder: Mapped[str] = mapped_column(Text)
+    glob: Mapped[str] = mapped_column(Text)
+
+
+class SeenFileRow(Base):
+    """A file as a trigger saw it last.
+
+    Attributes:
+        trigger: `number` of the trigger.
+        path: Logical, such as `user://in/a.png`.
+        size, mtime_ns: Bytes, and ns since 1970: both as before, the file has not changed.
+        sha256: Of its content, where that was looked at.
+        state: `known`: no run was to come of it; `taken`: a run came; `passed`: it was offered, and no run came.
+        gone_at: When it was missed, ms since 1970; 0 while it is there.
+    """
+
+    __tablename__ = "seen_files"
+    __table_args__ = (UniqueConstraint("trigger", "path", name="uq_seen_files_path"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    trigger: Mapped[int] = mapped_column(BigInteger)
+    path: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    state: Mapped[str] = mapped_column(String(20))
+    gone_at: Mapped[int] = mapped_column(BigInteger, default=0)

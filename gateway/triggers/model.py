@@ -46,8 +46,9 @@ def _folder(path: str) -> str:
 
 
 def _glob(pattern: str) -> str:
-    if pattern.startswith("/") or ".." in pattern.split("/") or "\\" in pattern:
-        raise ValueError("must be a pattern of paths inside the folder, without '..'")
+    # Hidden files are never taken: a pattern for them would wait for ever.
+    if "\\" in pattern or any(not name or name.startswith(".") for name in pattern.split("/")):
+        raise ValueError("must be a pattern of paths inside the folder, without empty names, '..' and hidden names")
     return pattern
 
 
@@ -216,7 +217,7 @@ class EventPart(Part):
 
 
 class FilePart(Part):
-    """Files in a folder that have not changed for `still_seconds`."""
+    """Files in a folder that have not changed for `still_seconds`. What `glob` means: `globs.Glob`."""
 
     folder: Folder
     glob: Glob = "*"

@@ -15,7 +15,6 @@ from innkeeper.gateway.process.data_dir import (
     DataDirError,
     DataDirInUse,
     DataLock,
-    file_system_of,
     holder_of,
     private_files,
 )
@@ -82,17 +81,6 @@ def test_open_on_a_file_says_what_to_do(tmp_path: Path) -> None:
 def test_open_where_nothing_can_be_made_says_what_to_do() -> None:
     with pytest.raises(DataDirError, match="cannot write to the data directory '/proc/innkeeper'"):
         DataDir.open(Path("/proc/innkeeper"))
-
-
-@pytest.mark.parametrize(("path", "kind"), [("/data/x", "nfs4"), ("/my dir/y", "cifs"), ("/other", "ext4")])
-def test_file_system_of_takes_the_deepest_mount(tmp_path: Path, path: str, kind: str) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "21 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
-        "30 21 0:40 / /data rw - nfs4 server:/export rw\n"
-        "31 21 0:41 / /my\\040dir rw - cifs //server/share rw\n"
-    )
-    assert file_system_of(Path(path), mounts) == kind
 
 
 def test_open_on_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

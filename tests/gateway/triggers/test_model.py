@@ -141,6 +141,8 @@ def test_every_problem_is_told_at_once_with_path_finding_and_what_is_allowed() -
         (definition("file", file={"folder": "system://x"}), "file.folder", "'shared://'"),
         (definition("file", file={"folder": "/etc"}), "file.folder", "'shared://'"),
         (definition("file", file={"folder": "user://in", "glob": "../*"}), "file.glob", "inside the folder"),
+        (definition("file", file={"folder": "user://in", "glob": "a//*"}), "file.glob", "without empty names"),
+        (definition("file", file={"folder": "user://in", "glob": "**/.env"}), "file.glob", "hidden names"),
         (definition("file", file={"folder": "user://in", "on": []}), "file.on", "must not be empty"),
         (definition("file", file={"folder": "user://in", "stillSeconds": 0}), "file.stillSeconds", "0.1, found 0"),
         (definition("event", event={"name": "*" * 6}), "event.name", "at most 5 '*'"),
