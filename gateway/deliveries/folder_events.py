@@ -53,11 +53,13 @@ class FolderEvents:
         Returns:
             Whether events are to be expected. Without them the owner looks often.
         """
-        before = self._interests.get(owner)
-        if before is None or before.places != places:
-            self._interests[owner] = _Interest(frozenset(places), wake)
-        self._bring_up()
-        return bool(places) and self._failed_at is None and self._watched >= self._interests[owner].places
+        interest = self._interests.get(owner)
+        is_same = interest is not None and interest.places == places
+        if interest is None or not is_same:
+            interest = self._interests[owner] = _Interest(frozenset(places), wake)
+        if not is_same or self._failed_at is not None:
+            self._bring_up()
+        return bool(places) and self._failed_at is None and self._watched >= interest.places
 
     def forget(self, owner: object) -> None:
         self._interests.pop(owner, None)
