@@ -1,4 +1,4 @@
-"""Deliveries to a webhook while gateway, worker and server are killed: what was answered 2xx has one run, and no more."""
+"""Deliveries to a webhook while gateway, worker and server are killed: each that was answered 2xx has one run."""
 
 from __future__ import annotations
 
