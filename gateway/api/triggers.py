@@ -48,7 +48,7 @@ MAX_TIMES = 100
 MAX_ID_CHARS = 512
 MAX_NOTE_CHARS = 1_000
 A_TRIGGER = "a trigger"
-TriggerId = Annotated[str, Path(max_length=64, description="The `id` of the trigger.")]
+TriggerId = Annotated[str, Path(description="The `id` of the trigger.")]
 VERSIONED = {"ETag": "Version of the trigger, for `If-Match`."}
 IF_MATCH = request_headers(
     {"If-Match": "The ETag that was read: the change is made only on that version. `*`: on any. Required."}
