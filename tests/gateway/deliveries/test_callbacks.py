@@ -15,9 +15,7 @@ from temporalio.client import Client
 
 from innkeeper.gateway.deliveries.callbacks import Callbacks
 from innkeeper.gateway.deliveries.intake import Arrival
-from innkeeper.gateway.deliveries.trigger_callback import with_stored_secret
 from innkeeper.gateway.triggers.reading import read_trigger
-from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 from innkeeper.nodes.services.webhook_signing import new_secret
 from innkeeper.workflows.engine import callback_workflow
 from tests.gateway.api.test_control import until_open
@@ -201,11 +199,10 @@ async def test_a_stored_workflow_tells_of_each_run_beside_what_the_submission_na
 async def test_a_trigger_tells_of_its_runs_with_its_labels(http: httpx.AsyncClient, up: Stack) -> None:
     await http.post("/api/workflows", json={"id": "t", "name": "t", "nodes": [{"id": "a", "type": "toys:Say"}]})
     secret, user = new_secret(), up.settings.user
-    vault = SecretStore(up.data / "secrets", load_or_create_key(up.data, {}))
     async with receiving() as receiver:
         raw = {"name": "t", "kind": "event", "event": {"name": "t"}, "workflow": {"id": "t"}, "labels": {"team": "inn"}}
         raw["callback"] = {"url": f"{receiver.url}?to=me", "secret": secret}
-        definition = read_trigger(with_stored_secret(raw, user, vault))
+        definition = read_trigger(await up.container.triggers.with_sealed_callback(raw, user))
         assert definition.callback is not None
         assert definition.callback.secret != secret
         trigger, _ = await up.container.triggers.create(user, definition)
