@@ -286,7 +286,7 @@ async def test_a_private_address_is_refused_with_the_reason(temporal: Client, tm
 
 
 async def test_a_message_is_given_up_in_the_end(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback_workflow, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(callback_workflow, "GIVE_UP_AFTER_S", 4.0)
     async with receiving() as receiver:
         receiver.otherwise = answer(503)
         run = await submit(http, said({"url": receiver.url}))
