@@ -345,7 +345,8 @@ async def _definition(request: Request) -> JsonObject:
     data = await request.body()
     if len(data) > MAX_BODY_BYTES:
         raise TooLarge(f"a trigger has at most {MAX_BYTES} bytes, its secrets apart; found {len(data)}")
-    return await read_body(data, A_TRIGGER)
+    container = container_of(request)
+    return await container.triggers.with_sealed_callback(await read_body(data, A_TRIGGER), container.settings.user)
 
 
 async def _optional_body(request: Request, what: str, most: int = MAX_BODY_BYTES) -> JsonObject:

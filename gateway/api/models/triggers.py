@@ -8,6 +8,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from innkeeper.gateway.api.models.base import CLOSED, OPEN, Count, FreeObject, JsonValue, Moment
+from innkeeper.gateway.api.models.callbacks import CallbackRequest
 
 TriggerKind = TypeAliasType("TriggerKind", Literal["webhook", "schedule", "event", "file", "run"])
 Outcome = TypeAliasType(
@@ -174,6 +175,8 @@ class _Definition(TypedDict):
     event: NotRequired[EventSettings]
     file: NotRequired[FileSettings]
     run: NotRequired[RunSettings]
+    callback: NotRequired[CallbackRequest]
+    """Whom to tell how its runs go. Its secret is stored encrypted and then stands there as `$secret:id`."""
 
 
 @with_config(CLOSED)
