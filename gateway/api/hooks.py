@@ -17,10 +17,12 @@ results tell its owner.
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 
 from innkeeper.gateway.api.events import SSE
 from innkeeper.gateway.api.hook_answers import RUN_HEADER, RunOutputs, told
@@ -47,7 +49,19 @@ from innkeeper.gateway.deliveries.webhooks import Challenge, HookRequest
 from innkeeper.gateway.errors import body_of, json_response
 from innkeeper.gateway.triggers.payload import RawRequest
 
-router = APIRouter(tags=["webhooks"], default_response_class=Response)
+
+class HookRoute(APIRoute):
+    """Calls its function with the token at once: to solve the parameters of a function, as the framework does, takes a
+    tenth of the time of a delivery."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        async def handle(request: Request) -> Response:
+            return await receive_webhook(request.path_params["token"], request)
+
+        return handle
+
+
+router = APIRouter(tags=["webhooks"], default_response_class=Response, route_class=HookRoute)
 
 TRY_AGAIN_S = 60
 """When so many deliveries wait for their runs that no further one is taken."""

@@ -77,7 +77,7 @@ class WriteBatcher:
 
     async def _write(self, group: Sequence[_Write]) -> None:
         try:
-            results = await self._commit(group)
+            await self._commit(group)
         except Exception as error:
             if is_damage(error):
                 # The next start of this process saves what can be read.
@@ -92,22 +92,23 @@ class WriteBatcher:
             for each in group:
                 each.done.cancel()
             raise
-        else:
-            for each, result in zip(group, results, strict=True):
-                if not each.done.done():
-                    each.done.set_result(result)
 
-    async def _commit(self, group: Sequence[_Write]) -> list[Any]:
+    async def _commit(self, group: Sequence[_Write]) -> None:
         """Kind by kind, since one statement does many; whoever needs an order waits for the first write to return."""
         results: dict[_Write, Any] = {}
         kinds: dict[Kind[Any, Any], list[_Write]] = {}
         for each in group:
             kinds.setdefault(each.kind, []).append(each)
-        async with self._engine.begin() as connection:
-            for kind, same in kinds.items():
-                given = await kind(connection, [each.what for each in same])
-                results.update(zip(same, given, strict=True))
-        return [results[each] for each in group]
+        async with self._engine.connect() as connection:
+            async with connection.begin():
+                for kind, same in kinds.items():
+                    given = await kind(connection, [each.what for each in same])
+                    results.update(zip(same, given, strict=True))
+            # It is committed. To give the connection back takes a turn of its thread, which nobody needs to wait for;
+            # the pool keeps what goes wrong with that to itself.
+            for each in group:
+                if not each.done.done():
+                    each.done.set_result(results[each])
 
 
 async def _give_up() -> None:
