@@ -305,6 +305,24 @@ async def test_node_starts_and_wakes_other_runs(up: Stack, http: httpx.AsyncClie
     assert (await ended(http, found["promptId"]))["outputs"] == {"line": f"w innkeeper:run:{run}"}
 
 
+async def test_node_emits_for_each_item(up: Stack, http: httpx.AsyncClient) -> None:
+    trigger = await made(up, "each", mapping={"word": {"expression": "data"}})
+    edge = {"id": "a", "source": "in", "sourceHandle": "item", "target": "e", "targetHandle": "data"}
+    emit = {"id": "e", "type": "core:EmitEvent", "inputValues": {"name": "each"}}
+    inner = {
+        **{"id": "emit-item", "name": "emit-item", "interfaceInputs": interface("item")},
+        **{"nodes": [{"id": "in", "type": "core:GroupInput"}, emit], "edges": [edge]},
+    }
+    assert (await http.post("/api/workflows", json=inner)).status_code == 201
+    config = {"referencedWorkflowId": "emit-item"}
+    each = {"id": "f", "fullType": "core:ForEach", "configValues": config, "inputs": {"items": ["a", "b", "c"]}}
+    run = await submit(http, {"nodes": [each], "edges": []})
+    assert (await until(http, run, "complete", "error"))["status"] == "complete"
+    results = await up.container.intake.results(trigger)
+    lines = [(await ended(http, result["runId"]))["outputs"]["line"] for result in results]
+    assert sorted(lines) == ["a", "b", "c"]
+
+
 async def test_node_with_a_secret_in_its_event_fails(http: httpx.AsyncClient) -> None:
     run = await submit(http, emit_now(name="x", data={"key": {"$secret": "env:OPENAI_API_KEY"}}))
     status = await until(http, run, "error")
