@@ -6,6 +6,7 @@ runs that cannot be told now, because Temporal is away, are told when it is back
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,8 @@ JsonObject = dict[str, Any]
 MAX_ID_CHARS = 1_000
 MAX_SOURCE_CHARS = 1_000
 MAX_ATTRIBUTES_BYTES = 10_000
+AT_ONCE = 50
+"""Triggers that take one event side by side."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ class Events:
         return {**told, "triggers": taken, **_duplicate(event, broadcast)}
 
     async def _taken(self, event: Event, user: str, key: str | None, way: _Way) -> list[JsonObject]:
-        wanting = [t for t in self._book.of_kind("event") if t.user == user and fits(t, event)]
+        mine = (trigger for trigger in self._book.of_kind("event") if trigger.user == user and fits(trigger, event))
+        wanting = sorted(mine, key=lambda trigger: trigger.definition.name)
         identity = event.identity(key)
         arrival = Arrival(
             event.payload(now_ms()),
@@ -172,16 +176,21 @@ class Events:
             replay_key=way.replay_key,
             depth=way.depth,
         )
-        taken: list[JsonObject] = []
-        for trigger in sorted(wanting, key=lambda trigger: trigger.definition.name):
-            try:
-                taken.append(_told(trigger, await self._intake.take(trigger, arrival)))
-            except TooManyDeliveries as error:
-                if identity is not None or not taken:
-                    raise
-                # Sent again it would be a new event to the triggers that have it.
-                taken.append(_refused(trigger, error.message))
-        return taken
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def take(trigger: StoredTrigger) -> Handled | TooManyDeliveries:
+            async with places:
+                try:
+                    return await self._intake.take(trigger, arrival)
+                except TooManyDeliveries as error:
+                    return error
+
+        found = await asyncio.gather(*(take(trigger) for trigger in wanting))
+        refused = [one for one in found if isinstance(one, TooManyDeliveries)]
+        # Sent again, an event without an identity would be a new one to the triggers that have it.
+        if refused and (identity is not None or len(refused) == len(found)):
+            raise refused[0]
+        return [_told(trigger, one) for trigger, one in zip(wanting, found, strict=True)]
 
 
 def event_id(run: str, node: str) -> str:
@@ -199,7 +208,8 @@ def _duplicate(event: Event, broadcast: Broadcast) -> JsonObject:
     return {"duplicate": True} if event.id is not None and broadcast.is_known else {}
 
 
-def _told(trigger: StoredTrigger, handled: Handled) -> JsonObject:
+def _told(trigger: StoredTrigger, found: Handled | TooManyDeliveries) -> JsonObject:
+    handled = Handled("refused", found.message) if isinstance(found, TooManyDeliveries) else found
     told = {
         "triggerId": trigger.id,
         "name": trigger.definition.name,
@@ -208,7 +218,3 @@ def _told(trigger: StoredTrigger, handled: Handled) -> JsonObject:
         "reason": handled.reason,
     }
     return {key: value for key, value in told.items() if value}
-
-
-def _refused(trigger: StoredTrigger, reason: str) -> JsonObject:
-    return {"triggerId": trigger.id, "name": trigger.definition.name, "outcome": "refused", "reason": reason}

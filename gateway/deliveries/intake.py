@@ -183,21 +183,21 @@ class Intake:
         if self._pending >= MAX_PENDING:
             raise TooManyDeliveries(f"{self._pending} deliveries wait for their runs; send it again in a minute")
         delivery = _Accepted(trigger, arrival, reading, decision, arrival.run or secrets.token_hex(10), now)
-        request = await delivery.request(mapped)
+        # Before anything is waited for: who comes meanwhile must not find a free place that this one takes.
+        self._enter(self._recent_of(trigger.number), delivery)
         # Whoever asked may go away: what is written down is counted all the same.
-        return await asyncio.shield(self._accept(delivery, request))
+        return await asyncio.shield(self._accept(delivery, mapped))
 
     def _decided(self, trigger: StoredTrigger, reading: Reading, arrival: Arrival) -> Decision:
         state = self._recent_of(trigger.number).state(reading)
         return decide(trigger.definition, state, reading, now_ms=now_ms(), depth=arrival.depth)
 
-    async def _accept(self, delivery: _Accepted, request: bytes) -> Handled:
+    async def _accept(self, delivery: _Accepted, mapped: MappedInputs) -> Handled:
+        """Write down a delivery that holds its place already."""
         trigger, reading = delivery.trigger, delivery.reading
         recent = self._recent_of(trigger.number)
-        # Before it is written: who comes meanwhile must not find a free place that this one takes.
-        self._enter(recent, delivery)
         try:
-            is_new = await self._store.receive(delivery.row(request))
+            is_new = await self._store.receive(delivery.row(await delivery.request(mapped)))
         except BaseException:
             self._leave(recent, delivery)
             raise

@@ -150,6 +150,8 @@ class ExternalEvents:
         if not broadcast.is_known:
             if not keep:
                 await self._temporal.client()
+            if broadcast.row.key_hash is None and broadcast.row.runs == "[]":
+                return _answer(broadcast.row, [], [])  # nobody waits, and nobody can ask again
             await self._write(broadcast)
         row = broadcast.row
         if row.status == DONE:
@@ -195,7 +197,7 @@ class ExternalEvents:
             broadcast.row, broadcast.is_known = known, True
 
     async def _waiting_for(self, name: str) -> list[str]:
-        runs = [row.id for row in await self._store.active() if row.status == "running"]
+        runs = await self._store.running()
         return [run for run in runs if (await self._run_log.activity(run)).waits_for(name)]
 
     def _deliver_soon(self, row: BroadcastRow, *, resumed: bool = False, keep: bool = False) -> _Delivery:

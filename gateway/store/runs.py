@@ -234,6 +234,12 @@ class RunStore:
         """Runs that wait or run, first come first."""
         return await self._many(RunRow.status.in_(("queued", "running")))
 
+    async def running(self) -> Sequence[str]:
+        """Ids of the runs that run, first come first."""
+        query = select(RunRow.id).where(RunRow.status == "running").order_by(RunRow.number)
+        async with self._sessions() as session:
+            return (await session.scalars(query)).all()
+
     async def oldest_open(self) -> int | None:
         """When the first of the runs was submitted whose log is still open (milliseconds since 1970)."""
         async with self._sessions() as session:

@@ -161,6 +161,13 @@ async def test_steering_a_run_that_waits(stack: Stack, folder: Path, http: httpx
     assert stopped["success"] is True
 
 
+async def test_events_are_posted_in_both_forms(stack: Stack, folder: Path) -> None:
+    for is_repeated in (False, True):
+        for told in map(json.loads, await answers(stack, folder, "Events")):
+            assert (told["success"], told["name"], told["triggers"]) == (True, "orders.paid", [])
+            assert told.get("duplicate", False) is is_repeated
+
+
 async def test_files_are_written_read_and_deleted(stack: Stack, folder: Path) -> None:
     written, read, deleted = await answers(stack, folder, "Files")
     assert json.loads(written)["path"] == "user://notes/note.txt"

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.deliveries import intake
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.gateway.triggers.decisions import MAX_DEPTH
 from tests.gateway.asking import submit, until, until_ready
@@ -151,6 +153,16 @@ async def test_idempotency_key_stands_for_an_id(up: Stack, http: httpx.AsyncClie
     assert other["triggers"][0]["outcome"] == "fired"
 
 
+async def test_python_client_gives_each_event_an_id(up: Stack) -> None:
+    """It repeats a call after an outage: without an id that would be another event."""
+    await made(up, "of a client")
+    async with GatewayClient(up.url) as client:
+        answers = [await client.post_event("of a client", {"word": "x"}) for _ in range(2)]
+        again = [await client.post_event("of a client", {"word": "x"}, id="1", source="s") for _ in range(2)]
+    assert [answer["triggers"][0]["outcome"] for answer in (*answers, *again)] == ["fired"] * 3 + ["duplicate"]
+    assert [answer.get("duplicate") for answer in (*answers, *again)] == [None, None, None, True]
+
+
 # --- CloudEvents ------------------------------------------------------------------------------------------------------
 
 CLOUD = {"specversion": "1.0", "type": "cloud", "source": "/shop", "subject": "o 1"}
@@ -248,6 +260,31 @@ async def test_triggers_take_events_while_temporal_is_away(temporal: Client, tmp
     stack.close()
 
 
+async def test_event_is_refused_whole_only_while_it_can_be_sent_again(
+    temporal: Client, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(temporal, tmp_path)
+    stack.settings = Settings(**{**stack.settings.__dict__, "temporal_address": "127.0.0.1:1"})
+    monkeypatch.setattr(intake, "MAX_PENDING", 1)  # nothing is started: what is taken stays pending
+    async with stack.gateway(), stack.http() as http:
+        for name in ("first", "second"):
+            await made(stack, name, event={"name": "full"})
+        told = await post(http, {"name": "full", "data": {"word": "x"}})
+        assert [taken["outcome"] for taken in told["triggers"]] == ["fired", "refused"]
+        assert "send it again" in told["triggers"][1]["reason"]
+        for more in ({}, {"id": "1"}):
+            refused = await post(http, {"name": "full", "data": {"word": "x"}, **more}, 429)
+            assert refused["code"] == "too_many_deliveries"
+        monkeypatch.setattr(intake, "MAX_PENDING", 2)
+        event = {"name": "full", "data": {"word": "x"}, "id": "2"}
+        assert (await post(http, event, 429))["code"] == "too_many_deliveries"
+        monkeypatch.setattr(intake, "MAX_PENDING", 9)
+        # By its id it goes on where it broke off.
+        again = await post(http, event)
+        assert [taken["outcome"] for taken in again["triggers"]] == ["duplicate", "fired"]
+    stack.close()
+
+
 # --- events of nodes --------------------------------------------------------------------------------------------------
 
 
@@ -266,6 +303,24 @@ async def test_node_starts_and_wakes_other_runs(up: Stack, http: httpx.AsyncClie
     await until_true(has_ended)
     (found,) = await runs_of(http, trigger.id)
     assert (await ended(http, found["promptId"]))["outputs"] == {"line": f"w innkeeper:run:{run}"}
+
+
+async def test_node_emits_for_each_item(up: Stack, http: httpx.AsyncClient) -> None:
+    trigger = await made(up, "each", mapping={"word": {"expression": "data"}})
+    edge = {"id": "a", "source": "in", "sourceHandle": "item", "target": "e", "targetHandle": "data"}
+    emit = {"id": "e", "type": "core:EmitEvent", "inputValues": {"name": "each"}}
+    inner = {
+        **{"id": "emit-item", "name": "emit-item", "interfaceInputs": interface("item")},
+        **{"nodes": [{"id": "in", "type": "core:GroupInput"}, emit], "edges": [edge]},
+    }
+    assert (await http.post("/api/workflows", json=inner)).status_code == 201
+    config = {"referencedWorkflowId": "emit-item"}
+    each = {"id": "f", "fullType": "core:ForEach", "configValues": config, "inputs": {"items": ["a", "b", "c"]}}
+    run = await submit(http, {"nodes": [each], "edges": []})
+    assert (await until(http, run, "complete", "error"))["status"] == "complete"
+    results = await up.container.intake.results(trigger)
+    lines = [(await ended(http, result["runId"]))["outputs"]["line"] for result in results]
+    assert sorted(lines) == ["a", "b", "c"]
 
 
 async def test_node_with_a_secret_in_its_event_fails(http: httpx.AsyncClient) -> None:

@@ -184,6 +184,19 @@ async def test_rate_and_debounce_bound_what_fires(up: Stack) -> None:
     assert [(await take(up, burst, {"word": "x"})).outcome for _ in range(2)] == ["fired", "skipped"]
 
 
+async def test_deliveries_that_come_together_find_no_place_twice(up: Stack, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    alone = await made(up, "alone together", HOLD, concurrency={"policy": "skip"})
+    both = await asyncio.gather(*(take(up, alone, {"gate": str(gate)}, str(n)) for n in range(5)))
+    assert Counter(handled.outcome for handled in both) == {"fired": 1, "skipped": 4}
+    bounded = await made(up, "bounded together", rate={"limit": 2, "perSeconds": 3600})
+    # The large one takes longer to be packed; it has its place all the same.
+    words = ["x" * 500_000, *"abcd"]
+    found = await asyncio.gather(*(take(up, bounded, {"word": word}, str(n)) for n, word in enumerate(words)))
+    assert [handled.outcome for handled in found] == ["fired", "fired", "refused", "refused", "refused"]
+    gate.write_text("")
+
+
 async def test_queue_lets_runs_follow_each_other(up: Stack, http: httpx.AsyncClient, tmp_path: Path) -> None:
     trigger = await made(up, "line", HOLD, concurrency={"policy": "queue"})
     gates = [tmp_path / str(n) for n in range(3)]
