@@ -6,12 +6,13 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from innkeeper.gateway.deliveries.trigger_callback import with_stored_secret
 from innkeeper.gateway.errors import NotFound, shown
 from innkeeper.gateway.store.models import TriggerRow
 from innkeeper.gateway.store.runs import now_ms
@@ -152,6 +153,11 @@ class TriggerBook:
                     continue
             values.append(self._values[name])
         return values
+
+    async def with_sealed_callback(self, raw: Mapping[str, Any], user: str) -> dict[str, Any]:
+        """A trigger as a client sends it, the secret of its callback stored and replaced by `$secret:id`, as
+        `read_trigger` takes it. Raises InvalidTrigger, ResourceError."""
+        return dict(await asyncio.to_thread(with_stored_secret, raw, user, self._vault))
 
     # --- changing -------------------------------------------------------------------------------------------------
 

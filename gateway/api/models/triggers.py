@@ -8,6 +8,7 @@ from pydantic import Field, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from innkeeper.gateway.api.models.base import CLOSED, OPEN, Count, FreeObject, JsonValue, Moment
+from innkeeper.gateway.api.models.callbacks import CallbackRequest
 
 TriggerKind = TypeAliasType("TriggerKind", Literal["webhook", "schedule", "event", "file", "run"])
 Outcome = TypeAliasType(
@@ -169,6 +170,8 @@ class _Definition(TypedDict):
     """Values for inputs that the mapping leaves open."""
     labels: NotRequired[dict[str, str]]
     """Copied to the run."""
+    callback: NotRequired[CallbackRequest]
+    """Whom each of its runs tells how it goes. The secret is stored, and shown as `$secret:id`."""
     webhook: NotRequired[WebhookSettings]
     schedule: NotRequired[ScheduleSettings]
     event: NotRequired[EventSettings]
