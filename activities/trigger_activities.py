@@ -9,7 +9,7 @@ from urllib.parse import quote
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.activities.execution.heartbeat import Heartbeat
+from innkeeper.activities.execution.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.activities.link.gateway_door import GatewayDoor
 from innkeeper.nodes.call import FIRE_TRIGGER, INTERRUPT_RUN, LOOK_AT_RUN
 from innkeeper.nodes.errors import NodeError
@@ -43,11 +43,13 @@ class TriggerActivities:
         return bool((await self._ask(f"/internal/runs/{quote(run, safe='')}/interrupt", {})).get("ended"))
 
     async def _ask(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        heartbeat = Heartbeat()
+        info = activity.info()
+        heartbeat = Heartbeat(EarlierAttempts.of(info.attempt, info.heartbeat_details))
         heartbeat.start()
         try:
             return await self._gateway.post(path, body)
         except NodeError as error:
+            heartbeat.count_failure()  # else the next attempt takes this one for the death of its worker
             # How long it waits for the next try is Temporal's affair: ever longer, so that many do not press.
             raise ApplicationError(error.message, type=error.code, non_retryable=not error.retryable) from None
         finally:

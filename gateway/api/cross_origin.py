@@ -26,8 +26,11 @@ EXPOSED_HEADERS = (
     "Content-Disposition",
     "Content-Range",
     "ETag",
+    "Innkeeper-Run",
     "Innkeeper-Updates",
     "Link",
+    "Location",
+    "Retry-After",
 )
 """Headers of our answers that a page cannot read unless they are named."""
 PREFLIGHT_S = 600

@@ -31,6 +31,8 @@ LOOK_S = 0.25
 """Between two looks for a run that is about to be written down."""
 _CHUNK, _RESET = "WORKFLOW_INTERFACE_YIELD", "WORKFLOW_INTERFACE_RESET"
 _STATUS = {"fired": 202, "queued": 202}
+_WITHOUT_BODY = frozenset({204, 205, 304})
+"""HTTP allows no body with these; a connection would break over one."""
 _TEXT = "text/plain; charset=utf-8"
 RUN_HEADER = "Innkeeper-Run"
 
@@ -277,6 +279,8 @@ async def outputs_response(status: Mapping[str, Any], settings: Answer, containe
     """
     outputs = status["outputs"]
     headers = {**SAFE_HEADERS, RUN_HEADER: status["promptId"]}
+    if settings.status in _WITHOUT_BODY:
+        return Response(status_code=settings.status, headers=headers)
     if len(settings.outputs) == 1:
         given = outputs.get(settings.outputs[0])
         value = await whole_value(given, container.blobs)

@@ -48,7 +48,7 @@ MAX_TIMES = 100
 MAX_ID_CHARS = 512
 MAX_NOTE_CHARS = 1_000
 A_TRIGGER = "a trigger"
-TriggerId = Annotated[str, Path(max_length=64, description="The `id` of the trigger.")]
+TriggerId = Annotated[str, Path(description="The `id` of the trigger.")]
 VERSIONED = {"ETag": "Version of the trigger, for `If-Match`."}
 IF_MATCH = request_headers(
     {"If-Match": "The ETag that was read: the change is made only on that version. `*`: on any. Required."}
@@ -346,7 +346,8 @@ async def _definition(request: Request) -> JsonObject:
     data = await request.body()
     if len(data) > MAX_BODY_BYTES:
         raise TooLarge(f"a trigger has at most {MAX_BYTES} bytes, its secrets apart; found {len(data)}")
-    return await read_body(data, A_TRIGGER)
+    container = container_of(request)
+    return await container.triggers.with_sealed_callback(await read_body(data, A_TRIGGER), container.settings.user)
 
 
 async def _optional_body(request: Request, what: str, most: int = MAX_BODY_BYTES) -> JsonObject:

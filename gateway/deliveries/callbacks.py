@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.client import Client
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -29,19 +29,25 @@ from innkeeper.gateway.deliveries.callback_message import (
     wait_event,
     workflow_id,
 )
+from innkeeper.gateway.deliveries.callback_progress import (
+    FIRST_CHECK_MS,
+    as_it_is,
+    next_check,
+    progress_of,
+    shown_delivery,
+    unknown,
+)
 from innkeeper.gateway.deliveries.run_ends import RunEnd
 from innkeeper.gateway.errors import EngineAway, NotFound, shown
 from innkeeper.gateway.events.fence import STATUS, Event
-from innkeeper.gateway.moments import from_iso, iso
+from innkeeper.gateway.moments import from_iso
 from innkeeper.gateway.runs.run_callbacks import RunCallback, callbacks_of
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.view import FINAL
 from innkeeper.gateway.store.callbacks import (
-    DELIVERED,
     FAILED,
     NEW,
-    OPEN,
     PENDING,
     STOPPED,
     CallbackStore,
@@ -52,7 +58,6 @@ from innkeeper.gateway.store.models import CallbackRow, RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of, now_ms, stored_result
 from innkeeper.nodes.call import CallbackCall
 from innkeeper.nodes.errors import RunNotFound
-from innkeeper.workflows.engine.callback_workflow import MEMO
 
 logger = logging.getLogger("innkeeper.gateway.callbacks")
 
@@ -65,12 +70,8 @@ MAX_DUE = 200
 MAX_WAITS = 1_000
 """Messages of one run; it is not told that more of its nodes wait."""
 RETRY_S = 2.0
-FIRST_CHECK_MS = 500
-LAST_CHECK_MS = 60_000
-"""A message of which nothing new is known is looked at ever more seldom: its worker may be away for hours."""
 MAX_SLEEP_S = 30.0
 WAIT_EVENTS = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED"})
-STATUSES = frozenset({PENDING, DELIVERED, FAILED, STOPPED})
 
 
 class Callbacks:
@@ -253,10 +254,10 @@ class Callbacks:
         except RPCError as error:
             if error.status != RPCStatusCode.NOT_FOUND:
                 raise
-            progress = _unknown(row, "Temporal does not know what became of it")
+            progress = unknown(row, "Temporal does not know what became of it")
         else:
-            progress = await _progress(row, found)
-        await self._store.note(row, progress, _next_check(row, progress, now_ms()))
+            progress = await progress_of(row, found)
+        await self._store.note(row, progress, next_check(row, progress, now_ms()))
 
     # --- showing, and sending anew ------------------------------------------------------------------------------------
 
@@ -271,7 +272,7 @@ class Callbacks:
                 "url": callback.url,
                 "signed": bool(callback.secret),
                 "on": list(callback.on),
-                "deliveries": [_shown(message) for message in messages if message.position == position],
+                "deliveries": [shown_delivery(message) for message in messages if message.position == position],
             }
             for position, callback in enumerate(callbacks)
         ]
@@ -322,7 +323,7 @@ class Callbacks:
                 raise EngineAway("Temporal does not answer; try again in a moment") from error
             if error.status != RPCStatusCode.NOT_FOUND:  # it has just ended
                 raise
-        await self._store.note(row, _as_it_is(row), now_ms() + FIRST_CHECK_MS)
+        await self._store.note(row, as_it_is(row), now_ms() + FIRST_CHECK_MS)
 
 
 def _facts(row: RunRow, status: str, at: int, wait: Mapping[str, Any] | None = None) -> RunFacts:
@@ -356,58 +357,3 @@ def _call(run: RunRow, callback: RunCallback, row: CallbackRow) -> CallbackCall:
 
 def _workflow_id(row: CallbackRow) -> str:
     return workflow_id(row.run, row.position, row.event, row.sends)
-
-
-async def _progress(row: CallbackRow, found: WorkflowExecutionDescription) -> Progress:
-    """What Temporal says of a message."""
-    told = (await found.memo()).get(MEMO)
-    if not isinstance(told, Mapping) or told.get("status") not in STATUSES:
-        return _as_it_is(row) if found.status == WorkflowExecutionStatus.RUNNING else _unknown(row, _ENDED)
-    progress = Progress(
-        status=str(told["status"]),
-        attempts=int(told.get("attempts") or 0),
-        last_status=told.get("last_status"),
-        last_error=told.get("last_error"),
-        next_attempt_at=_ms(told.get("next_attempt_at")),
-        delivered_at=_ms(told.get("delivered_at")),
-    )
-    is_lost = progress.status == PENDING and found.status != WorkflowExecutionStatus.RUNNING
-    return _unknown(row, _ENDED) if is_lost else progress
-
-
-_ENDED = "Temporal ended its workflow"
-
-
-def _unknown(row: CallbackRow, reason: str) -> Progress:
-    return Progress(FAILED, row.attempts, row.last_status, reason)
-
-
-def _as_it_is(row: CallbackRow) -> Progress:
-    return Progress(row.status, row.attempts, row.last_status, row.last_error, row.next_attempt_at, row.delivered_at)
-
-
-def _ms(seconds: Any) -> int | None:
-    return int(seconds * 1000) if isinstance(seconds, int | float) else None
-
-
-def _next_check(row: CallbackRow, progress: Progress, now: int) -> int:
-    """When to look at a message again: soon after its next attempt, else ever more seldom."""
-    if progress.next_attempt_at is not None and progress.next_attempt_at > now:
-        return min(progress.next_attempt_at + FIRST_CHECK_MS, now + LAST_CHECK_MS)
-    since = now - (progress.next_attempt_at or row.created_at)
-    return now + min(max(since // 2, FIRST_CHECK_MS), LAST_CHECK_MS)
-
-
-def _shown(row: CallbackRow) -> dict[str, Any]:
-    told = {
-        "id": message_id(row.run, row.position, row.event),
-        "event": shown_event(row.event),
-        "nodeId": row.node,
-        "status": PENDING if row.status in OPEN else row.status,
-        "attempts": row.attempts,
-        "lastStatus": row.last_status,
-        "lastError": row.last_error,
-        "nextAttemptAt": iso(row.next_attempt_at) if row.next_attempt_at and row.status == PENDING else None,
-        "deliveredAt": iso(row.delivered_at) if row.delivered_at and row.status == DELIVERED else None,
-    }
-    return {key: value for key, value in told.items() if value is not None}

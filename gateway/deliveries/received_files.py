@@ -11,7 +11,7 @@ import base64
 import hashlib
 import mimetypes
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from innkeeper.gateway.deliveries.book import StoredTrigger
@@ -64,20 +64,19 @@ class ReceivedFiles:
         """What a mapping sees of the files, whether they are stored already or not."""
         return [describe(trigger.id, file) for file in files]
 
-    async def store(self, trigger: StoredTrigger, files: Sequence[ReceivedFile]) -> None:
-        """Write the files that are not there yet.
+    async def store(self, user: str, files: Mapping[str, bytes]) -> None:
+        """Write the files, by path, that are not there yet.
 
         Raises:
             ResourceError: The disk refuses (`storage_failed`).
         """
-        await asyncio.to_thread(self._store, trigger, files)
+        await asyncio.to_thread(self._store, user, files)
 
-    def _store(self, trigger: StoredTrigger, files: Sequence[ReceivedFile]) -> None:
-        resources = self._resources_of(trigger.user)
-        for file in files:
-            path = path_of(trigger.id, file)
-            if not _is_there(resources, path, len(file.data)):
-                resources.write_sync(path, file.data)
+    def _store(self, user: str, files: Mapping[str, bytes]) -> None:
+        resources = self._resources_of(user)
+        for path, data in files.items():
+            if not _is_there(resources, path, len(data)):
+                resources.write_sync(path, data)
 
 
 def describe(trigger_id: str, file: ReceivedFile) -> dict[str, Any]:
@@ -85,25 +84,23 @@ def describe(trigger_id: str, file: ReceivedFile) -> dict[str, Any]:
 
     `filename` is what the sender calls it: a text for people, never a path.
     """
-    mime = mime_of(file)
+    mime, sha256 = mime_of(file), hashlib.sha256(file.data).hexdigest()
     described: dict[str, Any] = {
         "field": file.field,
         "filename": None if file.filename is None else file.filename[:MAX_NAME_CHARS],
         "mime": mime,
         "size": len(file.data),
-        "sha256": hashlib.sha256(file.data).hexdigest(),
-        "path": path_of(trigger_id, file),
+        "sha256": sha256,
+        # Made of the content alone: the sender's name could be anything.
+        "path": f"user://{FOLDER}/{trigger_id}/{sha256[:32]}{_ending(mime)}",
     }
     if len(file.data) <= MAX_DATA_URI_BYTES:
         described["dataUri"] = f"data:{mime};base64,{base64.b64encode(file.data).decode()}"
     return described
 
 
-def path_of(trigger_id: str, file: ReceivedFile) -> str:
-    """Made of the content alone: the sender's name could be anything."""
-    mime = mime_of(file)
-    ending = _ENDINGS.get(mime) or mimetypes.guess_extension(mime) or ".bin"
-    return f"user://{FOLDER}/{trigger_id}/{hashlib.sha256(file.data).hexdigest()[:32]}{ending}"
+def _ending(mime: str) -> str:
+    return _ENDINGS.get(mime) or mimetypes.guess_extension(mime) or ".bin"
 
 
 def mime_of(file: ReceivedFile) -> str:

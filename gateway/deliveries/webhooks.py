@@ -168,11 +168,12 @@ class Webhooks:
         return read
 
     async def _taken(self, trigger: StoredTrigger, payload: Payload, verified: Verified) -> Handled:
-        described = self._files.described(trigger, payload.files)
-        view = payload.view(described)
-        if payload.files and self._would_pass(trigger, view, verified.delivery_id):
+        files = await asyncio.to_thread(self._files.described, trigger, payload.files) if payload.files else []
+        view = payload.view(files)
+        if files and self._would_pass(trigger, view, verified.delivery_id):
             # Before the delivery is written down: a run that finds its path finds the file.
-            await self._files.store(trigger, payload.files)
+            content = {file["path"]: sent.data for file, sent in zip(files, payload.files, strict=True)}
+            await self._files.store(trigger.user, content)
         # A copy of what was signed with its time is never new. Without a time the id alone tells copies, and whether
         # it does is the trigger's choice (`dedupe`): someone may have pressed "redeliver".
         replay_key = None if verified.signed_at is None else verified.replay_key

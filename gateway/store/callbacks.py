@@ -114,7 +114,7 @@ class CallbackStore:
     async def send_anew(self, row: CallbackRow) -> bool:
         """Make a message that has ended `new` again; False: it has not ended."""
         has_ended = (_TABLE.c.number == row.number, _TABLE.c.sends == row.sends, _TABLE.c.status.not_in(OPEN))
-        values = {**asdict(Progress(NEW)), "sends": row.sends + 1, "check_at": 0}
+        values = {**asdict(Progress(NEW)), "sends": row.sends + 1, "created_at": now_ms(), "check_at": 0}
         return await self._writes.write(_execute, update(_TABLE).where(*has_ended).values(**values)) > 0
 
 

@@ -102,6 +102,7 @@ class CallbackRow(Base):
         status: `new` until Temporal has it, then `pending`; at last `delivered`, `failed` or `stopped`.
         sends: How often it was sent anew by a user, and once more.
         attempts, last_status, last_error, next_attempt_at, delivered_at: As Temporal told it last, of the newest send.
+        created_at: When it was written down, or sent anew.
         check_at: When there is something to do for it next, while it is `new` or `pending`.
         body: The JSON text that is sent.
     """

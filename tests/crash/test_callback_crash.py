@@ -24,6 +24,14 @@ RUNS = 12
 NAMES = ("gateway", "worker-1", "temporal")
 
 
+async def kill(stack: LocalStack, name: str) -> None:
+    """Kill a process; one that is just being started again, as soon as it is there."""
+    async with asyncio.timeout(60):
+        while (pid := stack.pids().get(name)) is None:
+            await asyncio.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+
+
 async def submitted(stack: LocalStack, document: Json, key: str) -> str:
     """The run of a submission that is repeated with its key until somebody answers."""
     async with GatewayClient(stack.url) as client:
@@ -52,10 +60,10 @@ async def test_every_end_is_told_whoever_is_killed(tmp_path: Path) -> None:
             runs = []
             for number in range(RUNS):
                 if number % 4 == 2:
-                    os.kill(stack.pids()[chance.choice(NAMES)], signal.SIGKILL)
+                    await kill(stack, chance.choice(NAMES))
                 runs.append(await submitted(stack, document, f"callback-{number}"))
-            os.kill(stack.pids()["gateway"], signal.SIGKILL)
-            os.kill(stack.pids()["worker-1"], signal.SIGKILL)
+            for name in ("gateway", "worker-1"):
+                await kill(stack, name)
             receiver.otherwise = answer(204)
             async with asyncio.timeout(120):
                 for run in runs:

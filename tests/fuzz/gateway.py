@@ -26,6 +26,7 @@ from innkeeper.gateway.process.uvicorn_config import server_config
 from innkeeper.gateway.realtime import client_socket
 from innkeeper.gateway.runs import approvals, service
 from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.errors import RunError
 from tests.fuzz import seeds
 from tests.fuzz.campaign import Broken, Target
@@ -41,6 +42,18 @@ CHAT: Json = {"model": "demo", "messages": [{"role": "user", "content": "hi"}], 
 ANSWER: Json = {"approved": True, "values": {"a": 1}, "comment": "c", "by": "me"}
 SCRIPT = "client-scripts/RandomNumberNode.js"
 EVENT: Json = {"name": "e", "data": {"a": 1}}
+TRIGGER: Json = {
+    "name": "t",
+    "kind": "webhook",
+    "workflow": {"id": "stored"},
+    "mapping": {"a": {"expression": "body.a"}, "b": {"literal": [1]}},
+    "filter": "body.a == 'never'",
+    "dedupe": {"expression": "body.id"},
+    "concurrency": {"policy": "queue", "key": "body.a", "limit": 2},
+    "rate": {"limit": 5, "perSeconds": 60},
+    "webhook": {"scheme": "none", "config": {"delivery_id_header": "x-id"}, "answer": {"mode": "wait"}},
+}
+SAMPLE: Json = {"payload": {"a": 1}, "headers": {"x": "y"}, "query": {"q": ["1"]}, "deliveryId": "d"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,11 @@ class GatewayUnderTest:
         library = self.settings.data_dir / "shared" / "library" / "workflows"
         library.mkdir(parents=True, exist_ok=True)
         (library / "a.json").write_text(json.dumps({**hello, "id": "stored", "name": "A"}))
+        await self.container.lookup.refresh()
+        trigger, token = await self.container.triggers.create("default_user", read_trigger(TRIGGER))
         self.names = {
+            "trigger_id": [trigger.id, "none"],
+            "token": [str(token), "none"],
             "run": [open_run, open_run, ended, "none"],
             "scheme": ["user", "user", "shared", "system", "other"],
             "path": ["a.txt", "folder/b.json", "folder/", "library/workflows/a.json", "../a.txt", SCRIPT],
@@ -367,6 +384,9 @@ class Requests:
         return tuple(headers)
 
     def _body(self, method: str, template: str) -> bytes:
+        if template.startswith(("/api/triggers", "/hooks")) and method in ("POST", "PUT"):
+            normal = SAMPLE if template.endswith(("/test", "{token}")) else TRIGGER
+            return self._mutator.json_input([normal]) if self._rng.random() < 0.9 else b""
         if method == "PUT":
             return self._rng.randbytes(self._rng.choice((0, 1, 50)))
         if method != "POST":

@@ -177,6 +177,8 @@ class _Definition(TypedDict):
     event: NotRequired[EventSettings]
     file: NotRequired[FileSettings]
     run: NotRequired[RunSettings]
+    callback: NotRequired[CallbackRequest]
+    """Whom to tell how its runs go. Its secret is stored encrypted and then stands there as `$secret:id`."""
 
 
 @with_config(CLOSED)

@@ -63,6 +63,15 @@ async def test_outputs_come_as_the_trigger_says(
     assert (await until(http, found.headers["innkeeper-run"], "complete"))["outputs"] == {"line": "hi"}
 
 
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_without_a_body_comes_without_one(http: httpx.AsyncClient, shared: Stack, status: int) -> None:
+    made = await awaited(http, f"bodiless {status}", status=status)
+    async with shared.http(event_hooks={}) as made.http:
+        found = await made.deliver()
+        assert (found.status_code, found.content) == (status, b"")
+        await until(made.http, found.headers["innkeeper-run"], "complete")  # over the same connection
+
+
 async def test_large_values_and_bytes_come_whole(http: httpx.AsyncClient) -> None:
     made = await awaited(http, "large output")
     text = "x" * 100_000

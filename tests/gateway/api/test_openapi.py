@@ -767,6 +767,11 @@ TRIGGER: Json = {
     "inputs": {"who": "ada"},
     "labels": {"team": "core"},
     "webhook": {"scheme": "token", "config": {"header": "X-Key"}},
+    "callback": {
+        "url": "https://receiver.example/runs",
+        "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "on": ["complete"],
+    },
     "secrets": ["openapi secret"],
 }
 KEY = {"X-Key": "openapi secret"}

@@ -250,3 +250,19 @@ async def test_triggers_outlive_the_gateway(stack: Stack) -> None:
         read = (await http.get(made.path)).json()
         assert (read["name"], read["secretCount"]) == ("stays", 1)
         assert (await made.deliver()).json()["status"] == "fired"
+
+
+async def test_secret_of_a_callback_is_stored_and_never_told(http: httpx.AsyncClient) -> None:
+    await store(http)
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    callback = {"url": "https://receiver.example/runs", "secret": secret, "on": ["error"]}
+    made = await make(http, definition("telling", "event", **EVENT, callback=callback))
+    url = f"/api/triggers/{made['id']}"
+    read = await http.get(url)
+    assert secret not in read.text
+    assert "$secret" in str(read.json()["callback"]["secret"])
+    # What was read may be sent back.
+    again = await http.put(url, json=read.json(), headers={"If-Match": "*"})
+    assert again.json()["callback"] == read.json()["callback"]
+    broken = {**callback, "secret": "no secret of this kind"}
+    assert "callback" in str(await refused(http, definition("other", "event", **EVENT, callback=broken)))

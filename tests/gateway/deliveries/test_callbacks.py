@@ -13,9 +13,12 @@ import pytest
 from standardwebhooks import Webhook
 from temporalio.client import Client
 
+from innkeeper.gateway.deliveries.callbacks import Callbacks
+from innkeeper.gateway.deliveries.intake import Arrival
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.services.webhook_signing import new_secret
 from innkeeper.workflows.engine import callback_workflow
+from tests.gateway.api.test_control import until_open
 from tests.gateway.api.test_prompts import graph, node
 from tests.gateway.asking import submit, until, until_ready
 from tests.gateway.conftest import Stack
@@ -194,17 +197,12 @@ async def test_a_stored_workflow_tells_of_each_run_beside_what_the_submission_na
 
 
 async def test_a_trigger_tells_of_its_runs_with_its_labels(http: httpx.AsyncClient, up: Stack) -> None:
-    from innkeeper.gateway.deliveries.intake import Arrival
-    from innkeeper.gateway.deliveries.trigger_callback import with_stored_secret
-    from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
-
     await http.post("/api/workflows", json={"id": "t", "name": "t", "nodes": [{"id": "a", "type": "toys:Say"}]})
     secret, user = new_secret(), up.settings.user
-    vault = SecretStore(up.data / "secrets", load_or_create_key(up.data, {}))
     async with receiving() as receiver:
         raw = {"name": "t", "kind": "event", "event": {"name": "t"}, "workflow": {"id": "t"}, "labels": {"team": "inn"}}
         raw["callback"] = {"url": f"{receiver.url}?to=me", "secret": secret}
-        definition = read_trigger(with_stored_secret(raw, user, vault))
+        definition = read_trigger(await up.container.triggers.with_sealed_callback(raw, user))
         assert definition.callback is not None
         assert definition.callback.secret != secret
         trigger, _ = await up.container.triggers.create(user, definition)
@@ -288,7 +286,7 @@ async def test_a_private_address_is_refused_with_the_reason(temporal: Client, tm
 
 
 async def test_a_message_is_given_up_in_the_end(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(callback_workflow, "GIVE_UP_AFTER_S", 0.5)
+    monkeypatch.setattr(callback_workflow, "GIVE_UP_AFTER_S", 4.0)
     async with receiving() as receiver:
         receiver.otherwise = answer(503)
         run = await submit(http, said({"url": receiver.url}))
@@ -415,6 +413,32 @@ async def test_what_was_not_told_when_the_gateway_stopped_is_told_by_the_next_on
             await receiver.until_got(2)
             await told(http, run, all_are("delivered", "delivered"))
         assert [message.json["type"] for message in receiver.got] == ["run.waiting", "run.complete"]
+    stack.close()
+
+
+async def test_a_wait_that_the_gateway_did_not_get_to_write_down_is_told_by_the_next_one(
+    temporal: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = Stack(temporal, tmp_path, worker_options={"allowed_hosts": ("127.0.0.1",)})
+    asks = [{"id": "ask", "fullType": "core:Approval"}, {"id": "over", "fullType": "core:Approval"}]
+    waits = {"id": "bell", "fullType": "core:WaitForEvent", "configValues": {"name": "bell"}}
+    async with receiving() as receiver, contextlib.AsyncExitStack() as working:
+        with monkeypatch.context() as dying:
+            dying.setattr(Callbacks, "observe", lambda self, events: None)
+            async with stack.gateway(), stack.http() as http:
+                await working.enter_async_context(stack.worker())
+                await until_ready(http)
+                callback = {"url": receiver.url, "on": ["waiting"]}
+                run = await submit(http, {"nodes": [*asks, waits], "edges": [], "callback": callback})
+                await until_open(http, run, 2)
+                await http.post(f"/api/prompt/{run}/approvals/over", json={"approved": True})
+                await until(http, run, "waiting")
+        assert receiver.got == []
+        async with stack.gateway(), stack.http() as http:
+            await told(http, run, lambda found: len(found) == 3 and {one["status"] for one in found} == {"delivered"})
+            await http.post(f"/api/interrupt/{run}")
+            await until(http, run, "interrupted")
+    assert sorted(message.json["data"]["wait"]["nodeId"] for message in receiver.got) == ["ask", "bell", "over"]
     stack.close()
 
 

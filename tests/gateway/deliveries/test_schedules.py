@@ -468,10 +468,12 @@ async def test_a_worker_asks_again_only_where_that_may_help(up: Stack) -> None:
         ("wrong", up.url, False),
         ("", "http://127.0.0.1:1", False),
     ):
-        door = GatewayDoor(url, lambda token=token: token)  # type: ignore[misc]
+        door, environment, told = GatewayDoor(url, lambda token=token: token), ActivityEnvironment(), []  # type: ignore[misc]
+        environment.on_heartbeat = told.append
         with pytest.raises(ApplicationError) as failed:
-            await ActivityEnvironment().run(TriggerActivities(door).fire_trigger, request)
+            await environment.run(TriggerActivities(door).fire_trigger, request)
         assert failed.value.non_retryable is is_final
+        assert told[-1]["failures"] == 1  # so nobody takes it for the death of a worker
         await door.aclose()
 
 

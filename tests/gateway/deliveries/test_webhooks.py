@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from innkeeper.gateway.deliveries.received_files import MAX_DATA_URI_BYTES, describe, mime_of, path_of
+from innkeeper.gateway.deliveries.received_files import MAX_DATA_URI_BYTES, describe, mime_of
 from innkeeper.gateway.deliveries.webhooks import challenge_of, verify_for_nobody
 from innkeeper.gateway.triggers.payload import Payload, RawRequest, ReceivedFile
 from innkeeper.gateway.triggers.scheme_config import load_scheme
@@ -46,6 +46,10 @@ def test_an_unknown_token_costs_a_signature_even_without_one() -> None:
 
 def file(data: bytes = b"data", mime: str = "image/png", filename: str | None = None) -> ReceivedFile:
     return ReceivedFile("", filename, mime, data)
+
+
+def path_of(trigger: str, sent: ReceivedFile) -> str:
+    return str(describe(trigger, sent)["path"])
 
 
 def test_a_files_path_is_made_of_its_content_alone() -> None:
