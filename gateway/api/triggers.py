@@ -101,7 +101,7 @@ async def list_triggers(
 async def create_trigger(request: Request) -> Response:
     container = container_of(request)
     user = container.settings.user
-    body = read_trigger_body(await container.triggers.with_sealed_callback(await _definition(request), user))
+    body = read_trigger_body(await _definition(request))
     warnings = await container.trigger_checks.check(user, body.definition)
     stored, token = await container.triggers.create(user, body.definition, body.secrets or ())
     told = {**shown(stored, warnings), **(address(token) if token else {})}
@@ -130,8 +130,7 @@ async def put_trigger(trigger_id: TriggerId, request: Request) -> Response:
     _check_match(request, stored)
     if raw.get("id") not in (None, stored.id):
         raise BadRequest(f"the trigger has another id than the path ({stored.id!r}): an id stays as it is")
-    sealed = await container.triggers.with_sealed_callback(raw, stored.user)
-    body = read_trigger_body(sealed, await _secrets_of(container, stored))
+    body = read_trigger_body(raw, await _secrets_of(container, stored))
     _check_kind(body, stored)
     await container.trigger_checks.check(stored.user, body.definition)
     return await _answer(request, await container.triggers.change(stored, body.definition, secrets_=body.secrets))

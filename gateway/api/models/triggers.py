@@ -170,8 +170,6 @@ class _Definition(TypedDict):
     """Values for inputs that the mapping leaves open."""
     labels: NotRequired[dict[str, str]]
     """Copied to the run."""
-    callback: NotRequired[CallbackRequest]
-    """Whom each of its runs tells how it goes. The secret is stored, and shown as `$secret:id`."""
     webhook: NotRequired[WebhookSettings]
     schedule: NotRequired[ScheduleSettings]
     event: NotRequired[EventSettings]

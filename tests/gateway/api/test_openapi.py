@@ -780,7 +780,6 @@ OTHER_KINDS: tuple[Json, ...] = (
     {
         "kind": "schedule",
         "schedule": {"cron": "0 9 * * 1", "timezone": "Europe/Berlin", "overlap": "skip", "catchUpSeconds": 60},
-        "callback": {"url": "https://a.example/runs", "secret": f"whsec_{'A' * 43}=", "on": ["error"]},
     },
     {
         "kind": "event",
