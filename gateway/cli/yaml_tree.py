@@ -13,7 +13,8 @@ import yaml
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.json_values import MAX_INTEGER, MIN_INTEGER
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 256 * 1024
+"""The parser takes some seconds for them."""
 MAX_DEPTH = 60
 MAX_PROBLEMS = 50
 _MAP, _SEQ, _STR = (f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str"))
