@@ -20,9 +20,10 @@ UNWRAPPED = 10_000
 FAILED = 1
 INVALID = 2
 UNREACHABLE = 3
+PLANNED = 4
 EXIT_CODES = """\
 Exit codes: 0 it is done, 1 the run failed or the gateway refused, 2 invalid workflow or options, 3 no gateway can be
-reached, 130 stopped by Ctrl-C."""
+reached, 4 a plan was shown and not carried out, 130 stopped by Ctrl-C."""
 
 File = Annotated[Path, typer.Argument(help="A workflow file (JSON).", show_default=False)]
 

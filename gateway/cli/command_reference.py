@@ -27,6 +27,7 @@ Every command of `innkeeper`. This page is the output of `python -m innkeeper.ga
 | 1 | the run failed, or the gateway refused |
 | 2 | the workflow or the options are invalid; nothing was started |
 | 3 | no gateway can be reached |
+| 4 | a plan was shown and not carried out (`triggers apply`) |
 | 130 | stopped by Ctrl-C |
 
 | everywhere | |

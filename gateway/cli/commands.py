@@ -20,6 +20,7 @@ from innkeeper.gateway.cli import (
     process_commands,
     run_commands,
     stack_commands,
+    trigger_commands,
 )
 from innkeeper.gateway.cli.base import EXIT_CODES, FAILED, INVALID, UNREACHABLE, console
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
@@ -37,7 +38,14 @@ library = typer.Typer(
     no_args_is_help=True,
     epilog=EXIT_CODES,
 )
+triggers = typer.Typer(
+    help="What starts runs by itself: webhooks, schedules, events, files, ends of runs.",
+    no_args_is_help=True,
+    epilog=EXIT_CODES,
+)
+INVALID_TRIGGER = "invalid_trigger"
 LIBRARY = "Workflow library"
+TRIGGERS = "Triggers"
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (process_commands.up, stack_commands.status, stack_commands.logs, stack_commands.open_page),
     "Run workflows": (run_commands.run, run_commands.rerun, run_commands.watch, run_commands.validate),
@@ -55,26 +63,45 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
         *(library_commands.publish_workflow, library_commands.diff_workflow, library_commands.export_workflow),
         *(library_commands.import_workflows, library_commands.delete_workflow, library_commands.restore_workflow),
     ),
+    TRIGGERS: (
+        *(trigger_commands.list_triggers, trigger_commands.show_trigger, trigger_commands.add_trigger),
+        *(trigger_commands.apply_triggers, trigger_commands.try_trigger, trigger_commands.enable_trigger),
+        *(trigger_commands.disable_trigger, trigger_commands.results_trigger, trigger_commands.preview_trigger),
+        *(trigger_commands.rotate_token, trigger_commands.delete_trigger),
+    ),
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
         *(process_commands.worker, process_commands.gateway),
         *(key_commands.rotate_key, catalogue_commands.settings, catalogue_commands.version),
     ),
 }
-WORKFLOWS = "workflows"
-"""What stands before the commands of the library."""
+INNER: dict[str, tuple[str, typer.Typer]] = {LIBRARY: ("workflows", library), TRIGGERS: ("triggers", triggers)}
+"""Groups whose commands stand behind a word of their own."""
+
+
+_OTHER_NAMES: dict[Callable[..., None], str] = {
+    trigger_commands.try_trigger: "test",
+    trigger_commands.rotate_token: "rotate-token",
+}
+
+
+def _inner_name(function: Callable[..., None]) -> str:
+    return _OTHER_NAMES.get(function) or function.__name__.partition("_")[0]
+
+
 NAMES: dict[Callable[..., None], str] = {
     **{file_commands.list_files: "ls", stack_commands.open_page: "open"},
-    **{command: f"{WORKFLOWS} {command.__name__.partition('_')[0]}" for command in GROUPS[LIBRARY]},
+    **{function: f"{word} {_inner_name(function)}" for title, (word, _) in INNER.items() for function in GROUPS[title]},
 }
 for _title, _commands in GROUPS.items():
-    for _command in _commands:
-        if _title == LIBRARY:
-            library.command(NAMES[_command].removeprefix(f"{WORKFLOWS} "))(_command)
-        else:
+    if _title in INNER:
+        _word, _inner = INNER[_title]
+        for _command in _commands:
+            _inner.command(_inner_name(_command))(_command)
+        app.add_typer(_inner, name=_word, rich_help_panel=_title)
+    else:
+        for _command in _commands:
             app.command(NAMES.get(_command), rich_help_panel=_title)(_command)
-    if _title == LIBRARY:
-        app.add_typer(library, name=WORKFLOWS, rich_help_panel=LIBRARY)
 
 
 @app.callback()
@@ -111,13 +138,14 @@ def _explain(error: Exception) -> int:
         return INVALID
     screen.print(f"innkeeper: {_sentence(error)}", markup=False, highlight=False, soft_wrap=True)
     if isinstance(error, InnkeeperError):
-        return {"usage": INVALID, "gateway_unreachable": UNREACHABLE}.get(error.code, FAILED)
+        return {"usage": INVALID, INVALID_TRIGGER: INVALID, "gateway_unreachable": UNREACHABLE}.get(error.code, FAILED)
     return FAILED
 
 
 def _sentence(error: BaseException) -> str:
     if isinstance(error, InnkeeperError):
-        return error.message
+        problems = error.details.get("problems") if error.code == INVALID_TRIGGER else ()
+        return "\n  ".join((error.message, *(str(problem.get("message")) for problem in problems or ())))
     if isinstance(error, BaseExceptionGroup):
         return _sentence(error.exceptions[0])
     if isinstance(error, OSError):

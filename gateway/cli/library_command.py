@@ -191,7 +191,7 @@ async def delete_workflow(client: GatewayClient, found: Mapping[str, Any]) -> No
     await client.workflows.delete(str(found["id"]), etag=str(found["etag"]), project=str(found["projectId"]))
 
 
-def check_can_ask() -> None:
+def check_can_ask(question: str = "whether to delete it") -> None:
     """Raises UsageError: nobody sits there who could say yes."""
     if not sys.stdin.isatty():
-        raise UsageError("nobody can be asked here whether to delete it: say --yes")
+        raise UsageError(f"nobody can be asked here {question}: say --yes")

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from innkeeper.gateway.cli.live_view import ICONS, PENDING, clean
 from innkeeper.gateway.cli.run_tree import error_lines, retry_words, wait_words, warning_lines
+from innkeeper.gateway.cli.trigger_words import starts_when, target_of
 from innkeeper.nodes.errors import Problem
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 WIDE = 90
 """Columns of a terminal that has room for whole ids and moments."""
 SHORT_ID = 10
+OUTCOME_STYLES = {"fired": "green", "queued": "green", "refused": "red", "failed": "red"}
 
 
 def problems_table(problems: Sequence[Problem]) -> Table:
@@ -97,6 +99,28 @@ def versions_table(versions: Iterable[Mapping[str, Any]]) -> Table:
             state = Text("cannot run", "yellow")
         version, author = _cell(found.get("version")), _cell(found.get("author"))
         table.add_row(version, _local_time(found.get("savedAt")), author, state, _cell(found.get("note")))
+    return table
+
+
+def triggers_table(triggers: Iterable[Mapping[str, Any]]) -> Table:
+    """Triggers, as the gateway lists them."""
+    table = _table("name", "kind", "when", "starts", "state")
+    for found in triggers:
+        state = Text("enabled", "green") if found.get("enabled") else Text("disabled", "yellow")
+        texts = (found.get("name"), found.get("kind"), starts_when(found), target_of(found))
+        table.add_row(*map(_cell, texts), state)
+    return table
+
+
+def results_table(results: Iterable[Mapping[str, Any]], *, head: bool = True) -> Table:
+    """What became of deliveries, as the gateway lists it."""
+    table = _table("time", "outcome", "run", "reason")
+    table.show_header = head
+    for found in results:
+        outcome = str(found.get("outcome", ""))
+        style = OUTCOME_STYLES.get(outcome, "")
+        moment = _local_time(found.get("at"))
+        table.add_row(moment, Text(outcome, style), _cell(found.get("runId")), _cell(found.get("reason")))
     return table
 
 

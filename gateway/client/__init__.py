@@ -28,8 +28,11 @@ from innkeeper.gateway.client.library import run_of_stored as run_of_stored
 from innkeeper.gateway.client.transport import GatewayAway as GatewayAway
 from innkeeper.gateway.client.transport import GatewayRefused as GatewayRefused
 from innkeeper.gateway.client.transport import InvalidAddress as InvalidAddress
+from innkeeper.gateway.client.transport import InvalidTriggerDefinition as InvalidTriggerDefinition
 from innkeeper.gateway.client.transport import LibraryConflict as LibraryConflict
 from innkeeper.gateway.client.transport import PreconditionRequired as PreconditionRequired
 from innkeeper.gateway.client.transport import VersionMismatch as VersionMismatch
 from innkeeper.gateway.client.transport import checked_url as checked_url
 from innkeeper.gateway.client.transport import warnings_of as warnings_of
+from innkeeper.gateway.client.triggers import Triggers as Triggers
+from innkeeper.gateway.client.triggers import etag_of as etag_of

@@ -12,7 +12,16 @@ from typing import Any, Self
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
-from innkeeper.gateway.client.transport import CONNECT_S, GatewayRefused, Transport, not_a_gateway, pauses, refusal_of
+from innkeeper.gateway.client.transport import (
+    CONNECT_S,
+    GatewayRefused,
+    Transport,
+    not_a_gateway,
+    path_segment,
+    pauses,
+    refusal_of,
+)
+from innkeeper.nodes.errors import RunNotFound
 
 Event = dict[str, Any]
 ENDED = frozenset({"complete", "error", "interrupted"})
@@ -66,11 +75,23 @@ class Events:
                         answered = time.monotonic()
             except (OSError, InvalidHandshake, ConnectionClosed, TimeoutError) as error:
                 _raise_if_hopeless(error)
+            except RunNotFound:
+                if not await self._is_coming():
+                    raise
+                answered = time.monotonic()
             if time.monotonic() - begun > _LASTING_S:  # it was connected, only nothing happened in the run
                 answered, waits = time.monotonic(), pauses()
             if time.monotonic() - answered > transport.patience_s:
                 raise transport.away()
             await asyncio.sleep(next(waits))
+
+    async def _is_coming(self) -> bool:
+        """Was the run promised by a trigger, and has not begun? It has no events yet."""
+        try:
+            found = await self._transport.call("GET", f"/api/prompt/{path_segment(self._run_id)}")
+        except (RunNotFound, GatewayRefused):
+            return False
+        return found.get("status") not in ENDED
 
     async def _read_frames(self, socket: ClientConnection) -> AsyncGenerator[Event, None]:
         await socket.send(json.dumps({"type": "SUBSCRIBE", "payload": self._subscription()}))

@@ -13,7 +13,8 @@ from innkeeper.gateway.client.event_stream import ENDED, Events
 from innkeeper.gateway.client.files import Files
 from innkeeper.gateway.client.library import Projects, Version, Workflows, run_of_stored
 from innkeeper.gateway.client.transport import Transport, path_segment, warnings_of
-from innkeeper.nodes.errors import Problem
+from innkeeper.gateway.client.triggers import Triggers
+from innkeeper.nodes.errors import Problem, RunNotFound
 
 _COLLECTION_S = 3600.0
 
@@ -31,6 +32,7 @@ class GatewayClient:
         approvals: List and answer what runs wait for.
         workflows: The workflow library: list, read, save, publish, compare, delete.
         projects: List and make projects.
+        triggers: What starts runs by itself: list, make, change, test.
 
     Raises:
         InvalidAddress: The address or the token cannot be used.
@@ -42,6 +44,7 @@ class GatewayClient:
         self.approvals = Approvals(self._transport)
         self.workflows = Workflows(self._transport)
         self.projects = Projects(self._transport)
+        self.triggers = Triggers(self._transport)
 
     @property
     def url(self) -> str:
@@ -177,8 +180,15 @@ class GatewayClient:
         found = await self.status(run_id)
         if found.get("status") in ENDED:  # also of runs whose events are gone
             return found
-        async for _ in self.events(run_id):
-            pass
+        try:
+            async for _ in self.events(run_id):
+                pass
+        except RunNotFound:
+            # A delivery of a trigger was promised this run, and could not start it: it ended without events.
+            found = await self.status(run_id)
+            if found.get("status") not in ENDED:
+                raise
+            return found
         return await self.status(run_id)
 
     async def fetch(self, value: Any) -> Any:

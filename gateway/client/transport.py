@@ -59,10 +59,26 @@ class LibraryConflict(GatewayRefused):
     code = "conflict"
 
 
+class InvalidTriggerDefinition(GatewayRefused):
+    """The definition of a trigger is wrong. `problems` holds a pair of place (as `schedule.cron`, `""` for the whole)
+    and message for each thing that was found."""
+
+    code = "invalid_trigger"
+
+    @property
+    def problems(self) -> list[tuple[str, str]]:
+        found = self.details.get("problems")
+        return [(str(item.get("path", "")), str(item.get("message", ""))) for item in found or () if item]
+
+
 class InvalidAddress(InnkeeperError):
     """This is no address that a gateway could have."""
 
     code = "invalid_address"
+
+
+_KINDS: tuple[type[GatewayRefused], ...] = (PreconditionRequired, VersionMismatch, InvalidTriggerDefinition)
+_WITH_DETAILS = (VersionMismatch.code, InvalidTriggerDefinition.code)
 
 
 class Transport:
@@ -173,17 +189,16 @@ def not_a_gateway(what: str) -> GatewayRefused:
 
 def refusal_of(body: Mapping[str, Any], status: int | None = None) -> InnkeeperError:
     """The error that a gateway's answer means."""
-    problems = body.get("problems")
-    if isinstance(problems, list) and problems:
+    problems, details = body.get("problems"), body.get("details")
+    if isinstance(problems, list) and problems and body.get("code") != InvalidTriggerDefinition.code:
         return InvalidWorkflow([_problem(item) for item in problems])
-    details = body.get("details")
     code = body.get("code") or (details.get("code") if isinstance(details, Mapping) else None) or "gateway_refused"
     message = str(body.get("error") or body.get("message") or f"the gateway answered with status {status}")
     if code == RunNotFound.code:
         return RunNotFound(message)
     if code == RunNotActive.code:
         return RunNotActive(message)
-    more = details if code == VersionMismatch.code and isinstance(details, Mapping) else {}
+    more = details if code in _WITH_DETAILS and isinstance(details, Mapping) else {}
     told = {**more, **({"status": status} if status else {})}
     return _kind_of_refusal(str(code))(message, code=str(code), details=told)
 
@@ -191,7 +206,7 @@ def refusal_of(body: Mapping[str, Any], status: int | None = None) -> InnkeeperE
 def _kind_of_refusal(code: str) -> type[GatewayRefused]:
     if code in _CONFLICTS:
         return LibraryConflict
-    return {kind.code: kind for kind in (PreconditionRequired, VersionMismatch)}.get(code, GatewayRefused)
+    return {kind.code: kind for kind in _KINDS}.get(code, GatewayRefused)
 
 
 def warnings_of(answer: Mapping[str, Any]) -> list[Problem]:

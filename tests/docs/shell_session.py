@@ -34,7 +34,7 @@ COMMAND_S = 90.0
 UP_S = 90.0
 STOP_S = 30.0
 LOOK_S = 30.0
-LOOKS = ("innkeeper approvals", "innkeeper runs", "innkeeper show", "innkeeper status")
+LOOKS = ("innkeeper approvals", "innkeeper runs", "innkeeper show", "innkeeper status", "innkeeper triggers results")
 SHOWN_CHARS = 3_000
 DONE = "--done--"
 

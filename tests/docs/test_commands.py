@@ -22,6 +22,7 @@ from tests.docs.shell_session import (
 READINGS = {
     "README.md, then others": (ROOT / "README.md", DOCS / "cards.md", DOCS / "workflow-library.md"),
     "tutorial.md": (DOCS / "tutorial.md",),
+    "triggers.md": (DOCS / "triggers.md",),
 }
 """Pages whose commands run here, one after the other, in a folder with `examples/`.
 

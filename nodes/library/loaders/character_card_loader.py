@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from innkeeper.nodes.definition import NodeDefinition, Output
-from innkeeper.nodes.library.loaders.resource import load, resource_item, tell
+from innkeeper.nodes.definition import Input, NodeDefinition, Output
+from innkeeper.nodes.library.loaders.resource import given_path, load, resource_item, tell
 from innkeeper.nodes.node import Inputs, NodeContext
+
+KIND = "character card"
+READER = "innkeeper.nodes.tavern.cards.reading:read_card_json"
 
 
 async def load_card(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
@@ -15,13 +18,16 @@ async def load_card(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     The card comes out as it stands in the file, whatever its version; core:ContextBuilder understands all of them.
     What had to be overlooked (a wrong checksum, bytes that are no UTF-8) becomes a warning.
 
+    The slot `path` comes before the setting, so that one workflow can read whichever card it is started for.
+
     Raises:
         NodeInputError: No file is chosen.
         ResourceError: The file is missing, too large or out of bounds.
         FormatError: The file holds no card.
     """
-    card = await load(context, "cardResource", "character card", "innkeeper.nodes.tavern.cards.reading:read_card_json")
-    tell(context, "cardResource", "character card", card["warnings"])
+    path = given_path(inputs, KIND)
+    card = await load(context, "cardResource", KIND, READER, path=path)
+    tell(context, "cardResource", KIND, card["warnings"], path=path)
     return {"characterData": card["raw"]}
 
 
@@ -31,6 +37,14 @@ definition = NodeDefinition(
     display_name="Load character card",
     display_names={"zh": "加载角色卡"},
     description="Reads a character card from a JSON, PNG, YAML or CHARX file.",
+    inputs={
+        "path": Input(
+            "STRING",
+            display_name="Path",
+            description="The file to read instead of the one in the setting, by its logical path.",
+            match_categories=("ResourceId", "FilePath"),
+        )
+    },
     outputs={
         "characterData": Output(
             "OBJECT",

@@ -8,17 +8,18 @@ from typing import Any
 
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError
-from innkeeper.nodes.node import NodeContext
+from innkeeper.nodes.node import Inputs, NodeContext
 from innkeeper.nodes.tavern.documents import kind_of
 
 MAX_PATH_CHARS = 1024
 _EXAMPLE = "'user://library/file.json'"
 
 
-async def load(context: NodeContext, key: str, kind: str, function: str) -> Any:
+async def load(context: NodeContext, key: str, kind: str, function: str, *, path: str | None = None) -> Any:
     """Read the file that the config value `key` names and give what `function` makes of it.
 
     Args:
+        path: Of a file that is read instead.
         kind: What is loaded, for messages: `character card`.
         function: `module:name`, called through `services.scripts` with `name` (the file's name without folders)
             and `data` (the bytes; left out for an empty file, so it needs a default).
@@ -28,7 +29,7 @@ async def load(context: NodeContext, key: str, kind: str, function: str) -> Any:
         InnkeeperError: The error of the resource service or of the reader, with its class and code; the message says
             `failed to load <kind> '<path>': <reason>`.
     """
-    path = chosen_path(context, key, kind)
+    path = path or chosen_path(context, key, kind)
     try:
         data = await context.services.resources.read_bytes(path)
         call = {"name": posixpath.basename(path)}
@@ -40,14 +41,17 @@ async def load(context: NodeContext, key: str, kind: str, function: str) -> Any:
         raise
 
 
-def tell(context: NodeContext, key: str, kind: str, warnings: Sequence[Mapping[str, str]]) -> None:
+def tell(
+    context: NodeContext, key: str, kind: str, warnings: Sequence[Mapping[str, str]], *, path: str | None = None
+) -> None:
     """Warn the user of what a reader overlooked, and log it with the file's path.
 
     Args:
+        path: Of a file that was read instead of the one that the config value `key` names.
         warnings: As readers give them: `{"code", "message"}`.
     """
     for warning in warnings:
-        context.logger.warning("%s %r: %s", kind, context.config_values[key], warning["message"])
+        context.logger.warning("%s %r: %s", kind, path or context.config_values[key], warning["message"])
         context.warn(warning["code"], warning["message"])
 
 
@@ -60,6 +64,16 @@ def chosen_path(context: NodeContext, key: str, kind: str) -> str:
         raise NodeInputError(f"failed to load {kind}: {key!r} must be a text, found {kind_of(path)}")
     if len(path) > MAX_PATH_CHARS:
         raise NodeInputError(f"failed to load {kind}: {key!r} is longer than {MAX_PATH_CHARS} characters")
+    return path.strip()
+
+
+def given_path(inputs: Inputs, kind: str) -> str | None:
+    """The logical path in the slot `path`; None where it is empty. Raises NodeInputError: it is none that could be."""
+    path = inputs.get("path")
+    if path is None or (isinstance(path, str) and not path.strip()):
+        return None
+    if not isinstance(path, str) or len(path) > MAX_PATH_CHARS:
+        raise NodeInputError(f"failed to load {kind}: 'path' must be a text of at most {MAX_PATH_CHARS} characters")
     return path.strip()
 
 

@@ -122,6 +122,7 @@ TABLE: dict[str, str] = {
         category Loaders
         width 300
         bypass mute
+        in path STRING #ResourceId #FilePath
         out characterData OBJECT #CharacterProfile
         config cardResource STRING req acceptedTypes=["json","png"] placeholder #ResourceId #FilePath
     """,

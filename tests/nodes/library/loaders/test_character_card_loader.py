@@ -66,6 +66,18 @@ def test_missing_file_fails_as_a_resource() -> None:
         load(None)
 
 
+def test_path_comes_before_the_setting_unless_it_is_empty() -> None:
+    services = memory_services(files={PATH: write_png(PICTURE, CARD), "user://c.json": b'{"name": "Ann"}'})
+    for path, name in (("user://c.json", "Ann"), ("  ", "Mira")):
+        found = run_node(definition, {"path": path}, config={"cardResource": PATH}, services=services)["characterData"]
+        assert (found.get("data") or found)["name"] == name
+
+
+def test_path_that_is_too_long_fails_before_anything_is_read() -> None:
+    with pytest.raises(NodeInputError, match="'path' must be a text of at most 1024 characters"):
+        run_node(definition, {"path": "x" * 1025}, config={"cardResource": PATH}, services=memory_services(files={}))
+
+
 @pytest.mark.parametrize("config", [{}, {"cardResource": ""}, {"cardResource": "  "}, {"cardResource": 3}])
 def test_nothing_chosen_fails_and_names_the_setting(config: dict[str, Any]) -> None:
     with pytest.raises(NodeInputError, match="cardResource"):
