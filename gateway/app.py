@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from innkeeper.gateway.api import (
     characters,
+    codec,
     control,
     demo,
     error_handlers,
@@ -58,7 +59,8 @@ class GatewayApp:
         self.routes = self._routes(settings)
         # A page must be able to read errors as well: CORS stands outside of what makes them.
         shielded = error_handlers.Shield(self._guarded(settings))
-        self._layers = HostGuard(CrossOrigin(shielded, origins=settings.allowed_origins), settings=settings)
+        readable = CrossOrigin(shielded, origins=settings.allowed_origins, codec_origins=settings.codec_origins)
+        self._layers = HostGuard(readable, settings=settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def without_traceback(message: Message) -> None:
@@ -84,7 +86,7 @@ class GatewayApp:
         for module in (
             *(prompts, control, events, nodes, plugins, workflows, projects, files),
             *(file_manager, characters, users, model_settings),
-            *(health, metrics, demo, openapi, start_page),
+            *(health, metrics, demo, openapi, start_page, codec),
         ):
             app.include_router(module.router)
         error_handlers.install(app)

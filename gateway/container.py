@@ -71,8 +71,10 @@ from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys, heal_signing_keys
+from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
 
 logger = logging.getLogger("innkeeper.gateway")
@@ -116,6 +118,7 @@ class Container:
     starter: Starter
     run_ends: RunEnds
     clients: ClientSockets
+    codec: EncryptionCodec | None
     garbage_collector: GarbageCollector
     metrics: Metrics
 
@@ -181,6 +184,7 @@ class _Data:
     blobs: FolderBlobs
     secrets: SecretStore
     signer: Signer
+    codec: EncryptionCodec | None
 
 
 async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> _Data:
@@ -196,7 +200,8 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
     signer = await _signer(root / SIGNING_FILE, key, store)
-    return _Data(root, store, broadcasts, workflows, triggers, log, FolderBlobs(root / "blobs"), secrets, signer)
+    codec = await asyncio.to_thread(_codec, settings, root, key)
+    return _Data(root, store, broadcasts, workflows, triggers, log, FolderBlobs(root / "blobs"), secrets, signer, codec)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -219,7 +224,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     lookup = WorkflowLookup(data.workflows)
     admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
     library = _stored_workflows(settings, data, stack, catalogue=catalogue, lookup=lookup, admission=admission)
-    temporal = TemporalLink(settings, [SigningClient(data.signer)])
+    temporal = TemporalLink(settings, [SigningClient(data.signer)], data.codec)
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
     reader = EventReader(log, hub)
@@ -326,6 +331,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         starter=starter,
         run_ends=run_ends,
         clients=clients,
+        codec=data.codec,
         garbage_collector=garbage_collector,
         metrics=metrics,
     )
@@ -420,6 +426,17 @@ async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:
     keys = SigningKeys(path, key)
     keys.current()
     return Signer(keys)
+
+
+def _codec(settings: Settings, root: Path, key: bytes) -> EncryptionCodec | None:
+    """Encrypts what Temporal is given, and decrypts what it was given before; None when nothing ever was encrypted.
+
+    Raises:
+        PayloadKeysUnusable: The file of its keys cannot be used.
+    """
+    encrypts = settings.encrypts_payloads
+    keys = open_payload_keys(root, key, encrypts=encrypts, may_create=True)
+    return None if keys is None else EncryptionCodec(keys, encrypts=encrypts)
 
 
 async def _healed(databases: Databases) -> None:

@@ -14,12 +14,14 @@ from innkeeper.gateway.cli import (
     authoring_commands,
     catalogue_commands,
     control_commands,
+    deploy_commands,
     file_commands,
     key_commands,
     library_commands,
     process_commands,
     run_commands,
     stack_commands,
+    temporal_commands,
 )
 from innkeeper.gateway.cli.base import EXIT_CODES, FAILED, INVALID, UNREACHABLE, console
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
@@ -37,7 +39,13 @@ library = typer.Typer(
     no_args_is_help=True,
     epilog=EXIT_CODES,
 )
+deploy = typer.Typer(
+    help="Builds of versioned workers: which gets new runs, and what is open on the others.",
+    no_args_is_help=True,
+    epilog=EXIT_CODES,
+)
 LIBRARY = "Workflow library"
+DEPLOYMENTS = "Versions of workers"
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (process_commands.up, stack_commands.status, stack_commands.logs, stack_commands.open_page),
     "Run workflows": (run_commands.run, run_commands.rerun, run_commands.watch, run_commands.validate),
@@ -58,23 +66,31 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
         *(process_commands.worker, process_commands.gateway),
-        *(key_commands.rotate_key, catalogue_commands.settings, catalogue_commands.version),
+        *(temporal_commands.setup, temporal_commands.replay),
+        *(key_commands.rotate_key, key_commands.rotate_payload_key),
+        *(catalogue_commands.settings, catalogue_commands.version),
     ),
+    DEPLOYMENTS: (deploy_commands.current_build, deploy_commands.set_build, deploy_commands.drain_builds),
 }
-WORKFLOWS = "workflows"
-"""What stands before the commands of the library."""
+WORDS = {LIBRARY: ("workflows", library), DEPLOYMENTS: ("deploy", deploy)}
+"""Groups whose commands have two words: the first one, and what holds them."""
 NAMES: dict[Callable[..., None], str] = {
     **{file_commands.list_files: "ls", stack_commands.open_page: "open"},
-    **{command: f"{WORKFLOWS} {command.__name__.partition('_')[0]}" for command in GROUPS[LIBRARY]},
+    **{
+        command: f"{word} {command.__name__.partition('_')[0]}"
+        for title, (word, _) in WORDS.items()
+        for command in GROUPS[title]
+    },
 }
 for _title, _commands in GROUPS.items():
+    _word, _inner = WORDS.get(_title, ("", None))
     for _command in _commands:
-        if _title == LIBRARY:
-            library.command(NAMES[_command].removeprefix(f"{WORKFLOWS} "))(_command)
+        if _inner is not None:
+            _inner.command(NAMES[_command].removeprefix(f"{_word} "))(_command)
         else:
             app.command(NAMES.get(_command), rich_help_panel=_title)(_command)
-    if _title == LIBRARY:
-        app.add_typer(library, name=WORKFLOWS, rich_help_panel=LIBRARY)
+    if _inner is not None:
+        app.add_typer(_inner, name=_word, rich_help_panel=_title)
 
 
 @app.callback()

@@ -29,6 +29,7 @@ from temporalio.api.enums.v1 import (
     TaskQueueType,
     WorkflowExecutionStatus,
 )
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
@@ -42,7 +43,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.runs.open_runs import OpenRuns
-from innkeeper.gateway.runs.temporal_client import TemporalLink, describe_workflow, is_away
+from innkeeper.gateway.runs.temporal_client import TemporalLink, describe_workflow, failure_message, is_away
 from innkeeper.nodes.call import EXECUTE_NODE, EXECUTE_SEGMENT
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -304,22 +305,22 @@ def _failing(activities: Iterable[PendingActivityInfo]) -> Iterator[FailingActiv
     for activity in activities:
         name, attempts = activity.activity_type.name, activity.attempt - 1
         if name not in NODE_ACTIVITIES and attempts >= FAILING_ATTEMPTS and activity.HasField("last_failure"):
-            reason = _one_line(activity.last_failure.message)
+            reason = one_line(activity.last_failure.message)
             yield FailingActivity(name, attempts, reason, _milliseconds(activity.last_started_time))
 
 
-def failure_reason(events: Iterable[HistoryEvent]) -> str:
-    """Why the newest failed workflow task failed; the newest event comes first."""
+def last_failure(events: Iterable[HistoryEvent]) -> Failure | None:
+    """Of the newest workflow task that failed, why it did; the newest event comes first."""
     for event in events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-            message = event.workflow_task_failed_event_attributes.failure.message
-            return _one_line(message)
+            return event.workflow_task_failed_event_attributes.failure
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-            return "the worker did not finish it in time"
-    return ""
+            return Failure(message="the worker did not finish it in time")
+    return None
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
+    """What a failure says, for a status."""
     return " ".join(message.split())[:MAX_REASON_CHARS]
 
 
@@ -334,7 +335,8 @@ async def _why(client: Client, workflow: str) -> str:
         maximum_page_size=LAST_EVENTS,
     )
     found = await client.workflow_service.get_workflow_execution_history_reverse(request, timeout=CALL_TIMEOUT)
-    return failure_reason(found.history.events)
+    failure = last_failure(found.history.events)
+    return "" if failure is None else one_line(await failure_message(client, failure))
 
 
 async def _is_polled(client: Client, queue: str) -> bool:

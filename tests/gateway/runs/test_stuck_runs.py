@@ -16,7 +16,8 @@ from innkeeper.gateway.runs.stuck_runs import (
     FailingActivity,
     PendingWork,
     diagnose,
-    failure_reason,
+    last_failure,
+    one_line,
     pending_work,
 )
 
@@ -91,8 +92,11 @@ def test_reason_is_that_of_the_newest_failure_on_one_line_of_bounded_length() ->
         )
 
     started = HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED)
-    assert failure_reason([started, failed("new\nest"), failed("older")]) == "new est"
-    assert len(failure_reason([failed("x" * 5000)])) == MAX_REASON_CHARS
+    assert last_failure([started, failed("newest"), failed("older")]) == Failure(message="newest")
+    assert one_line("new\nest") == "new est"
+    assert len(one_line("x" * 5000)) == MAX_REASON_CHARS
     timed_out = HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
-    assert failure_reason([timed_out, failed("older")]) == "the worker did not finish it in time"
-    assert failure_reason([started]) == ""
+    found = last_failure([timed_out, failed("older")])
+    assert found is not None
+    assert found.message == "the worker did not finish it in time"
+    assert last_failure([started]) is None
