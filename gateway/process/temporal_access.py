@@ -55,10 +55,10 @@ def server_of(address: str | None, environ: Mapping[str, str]) -> str | None:
 
 def joined(data_dir: Path, address: str | None, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for what uses the same server as the gateway of a data directory, unless an address is given."""
-    holder = {} if address else holder_of(data_dir) or {}
-    if holder.get("embedded"):
-        return {**embedded_environment(environ), "INNKEEPER_TEMPORAL_ADDRESS": str(holder["temporal"])}
+    holder = holder_of(data_dir) or {}
     found = address or holder.get("temporal")
+    if holder.get("embedded") and found == holder.get("temporal"):
+        return {**embedded_environment(environ), "INNKEEPER_TEMPORAL_ADDRESS": str(found)}
     return {**environ, **({"INNKEEPER_TEMPORAL_ADDRESS": str(found)} if found else {})}
 
 

@@ -162,7 +162,8 @@ class ProcessSettings(BaseSettings):
 
     temporal_address: Text | None = setting(
         None,
-        "The Temporal server. Without it Temporal's own configuration is asked (`TEMPORAL_*`, its profile file).",
+        "The Temporal server; with it `innkeeper up` starts none. Without it Temporal's own configuration is asked "
+        "(`TEMPORAL_*`, its profile file).",
         allowed="`host:port`",
     )
     namespace: Text | None = setting(
