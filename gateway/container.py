@@ -40,6 +40,7 @@ from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
 from innkeeper.gateway.runs.finisher import RunFinisher
+from innkeeper.gateway.runs.known_namespace import KnownNamespace
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.pausing import RunControl
@@ -224,7 +225,12 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     lookup = WorkflowLookup(data.workflows)
     admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
     library = _stored_workflows(settings, data, stack, catalogue=catalogue, lookup=lookup, admission=admission)
-    temporal = TemporalLink(settings, [SigningClient(data.signer)], data.codec)
+    temporal = TemporalLink(
+        settings,
+        [SigningClient(data.signer)],
+        codec=data.codec,
+        known_namespace=KnownNamespace(data.root / "temporal", data.store.running_count),
+    )
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
     reader = EventReader(log, hub)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -27,11 +27,13 @@ class NamespaceFacts:
         exists: None: we may not ask.
         retention: How long histories of ended runs are kept.
         attributes: Search attributes and their types, by name; None: we may not ask.
+        id: Of this namespace alone: one that is made anew under the same name has another one.
     """
 
     exists: bool | None
     retention: timedelta | None = None
-    attributes: dict[str, str] | None = field(default=None)
+    attributes: dict[str, str] | None = None
+    id: str = ""
 
     @property
     def missing(self) -> tuple[str, ...]:
@@ -57,7 +59,7 @@ async def namespace_facts(client: Client) -> NamespaceFacts:
             return NamespaceFacts(None)
         raise
     retention = found.config.workflow_execution_retention_ttl.ToTimedelta()
-    return NamespaceFacts(True, retention, await _attributes(client, found))
+    return NamespaceFacts(True, retention, await _attributes(client, found), found.namespace_info.id)
 
 
 async def _attributes(client: Client, found: DescribeNamespaceResponse) -> dict[str, str] | None:

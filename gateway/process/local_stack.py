@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -198,7 +199,7 @@ class LocalStack:
                 if server is not None:  # the gateway asks any other one, and says whether a worker is there
                     group.create_task(self._workers_ready(server))
                 token = settings.access_token
-                group.create_task(answers(self.url, "/readyz", token.get_secret_value() if token else None))
+                group.create_task(ready_or_refused(self.url, token.get_secret_value() if token else None))
         except TimeoutError as error:
             raise StackError(
                 f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(logs)!r}"
@@ -270,8 +271,31 @@ async def answers(url: str, path: str, token: str | None = None) -> None:
         await asyncio.sleep(0.05)
 
 
+async def ready_or_refused(url: str, token: str | None) -> None:
+    """Wait until a gateway can run workflows.
+
+    Raises:
+        StackError: It does not take the Temporal server, which no waiting changes.
+    """
+    while True:
+        status, body = await fetched(url, "/readyz", token)
+        if status == 200:
+            return
+        if status == 503:
+            said = json.loads(body)["checks"]["temporal"]
+            if said not in ("ok", "Temporal does not answer"):
+                raise StackError(said)
+        await asyncio.sleep(0.05)
+
+
 async def status_of(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> int:
-    """The status of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the wait."""
+    """The status of one GET; 0 when nothing answers."""
+    return (await fetched(url, path, token, timeout_s))[0]
+
+
+async def fetched(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> tuple[int, bytes]:
+    """Status and body of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the
+    wait."""
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
     try:
         async with asyncio.timeout(timeout_s):
@@ -280,9 +304,12 @@ async def status_of(url: str, path: str, token: str | None = None, timeout_s: fl
                 extra = f"Authorization: Bearer {token}\r\n" if token else ""
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{extra}Connection: close\r\n\r\n".encode())
                 words = (await reader.readline()).split()
-                return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
+                if len(words) < 2 or not words[0].startswith(b"HTTP/"):
+                    return 0, b""
+                _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                return int(words[1]), body
     except (OSError, ValueError, TimeoutError):
-        return 0
+        return 0, b""
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:

@@ -16,6 +16,7 @@ from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
+from innkeeper.gateway.runs.known_namespace import EMBEDDED, KnownNamespace
 from innkeeper.gateway.settings import Settings
 from innkeeper.workflows.connection import connect_config
 from innkeeper.workflows.namespace import namespace_facts, objection
@@ -73,15 +74,22 @@ class TemporalLink:
     Args:
         interceptors: Of the client's calls.
         codec: Of values that are encrypted, if any are.
+        known_namespace: Where the open runs are.
     """
 
     def __init__(
-        self, settings: Settings, interceptors: Sequence[Interceptor] = (), codec: EncryptionCodec | None = None
+        self,
+        settings: Settings,
+        interceptors: Sequence[Interceptor] = (),
+        *,
+        codec: EncryptionCodec | None = None,
+        known_namespace: KnownNamespace | None = None,
     ) -> None:
         self._settings = settings
         self._interceptors = interceptors
         self._codec = codec
-        self._checks_namespace = not settings.temporal_embedded
+        self._known_namespace = known_namespace
+        self._is_checked = False
         self._objection: str | None = None
         self._client: Client | None = None
         self._reachable = asyncio.Event()
@@ -144,7 +152,7 @@ class TemporalLink:
         with contextlib.suppress(RPCError, RuntimeError, OSError):
             if self._client is None:
                 self._client = await connect(self._settings, self._interceptors, self._codec)
-            if self._checks_namespace:
+            if not self._is_checked:
                 return await self._is_fit(self._client)
             await self._client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self._client.namespace), timeout=timedelta(seconds=3)
@@ -154,11 +162,17 @@ class TemporalLink:
 
     async def _is_fit(self, client: Client) -> bool:
         """Has the namespace what runs need? Once it has, it is not asked again: probes come every few seconds."""
-        said = objection(await namespace_facts(client), client.namespace)
+        facts = await namespace_facts(client)
+        is_embedded = self._settings.temporal_embedded
+        if is_embedded and not facts.exists:  # it has just been started
+            return False
+        said = None if is_embedded else objection(facts, client.namespace)
+        if said is None and self._known_namespace is not None and (found := EMBEDDED if is_embedded else facts.id):
+            said = await self._known_namespace.objection(found)
         if said is not None and said != self._objection:
             logger.error(said, extra={"event": "temporal_unfit"})
         self._objection = said
-        self._checks_namespace = said is not None
+        self._is_checked = said is None
         return said is None
 
 

@@ -19,6 +19,7 @@ from innkeeper.activities import worker
 from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.gateway.process.temporal_access import TemporalUnfit, checked_server, embedded_environment, server_of
 from innkeeper.gateway.process.temporal_setup import Commands, Step, _tried, set_up
+from innkeeper.gateway.runs.known_namespace import KnownNamespace
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.settings import Settings
 from innkeeper.workflows.namespace import NamespaceFacts, namespace_facts, objection
@@ -175,3 +176,27 @@ def test_processes_of_the_embedded_server_know_nothing_of_another_one() -> None:
     found = embedded_environment(environ)
     assert {name for name in found if name.startswith("TEMPORAL_")} == {"TEMPORAL_CONFIG_FILE"}
     assert (found["PATH"], found["INNKEEPER_TEMPORAL_EMBEDDED"]) == ("/bin", "1")
+
+
+async def test_gateway_refuses_a_namespace_that_does_not_know_its_open_runs(address: str, tmp_path: Path) -> None:
+    await set_up(await client_of(address, "first"))
+    await set_up(await client_of(address, "second"))
+    running = 0
+
+    async def count() -> int:
+        return running
+
+    async def state_on(namespace: str) -> str:
+        settings = Settings(data_dir=tmp_path, temporal_address=address, namespace=namespace)
+        link = TemporalLink(settings, known_namespace=KnownNamespace(tmp_path, count))
+        watching = asyncio.create_task(link.watch())
+        async with asyncio.timeout(30):
+            while link.state == "Temporal does not answer":
+                await asyncio.sleep(0.02)
+        watching.cancel()
+        return link.state
+
+    assert await state_on("first") == "ok"
+    running = 1
+    assert "1 run of this data directory runs on another Temporal namespace" in await state_on("second")
+    assert await state_on("first") == "ok"
