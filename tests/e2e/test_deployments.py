@@ -163,8 +163,12 @@ async def test_build_that_has_no_worker_gets_no_runs(server: str) -> None:
         await set_current(temporal, NAME, "nowhere")
 
 
-async def test_current_build_is_never_waited_for(server: str, tmp_path: Path) -> None:
-    asked = await command(server, tmp_path, "deploy", "drain", "b")
-    _, err = await asyncio.wait_for(asked.communicate(), TIMEOUT_S)
-    assert asked.returncode == 1
-    assert "'b' gets new runs, so it never drains" in err.decode()
+async def test_commands_show_and_set_builds_and_wait_for_no_current_one(server: str, tmp_path: Path) -> None:
+    commands = [("current",), ("drain", "b"), ("set", "it's")]
+    asked = [await command(server, tmp_path, "deploy", *words) for words in commands]
+    said = [await asyncio.wait_for(each.communicate(), TIMEOUT_S) for each in asked]
+    assert [each.returncode for each in asked] == [0, 1, 2], said
+    lines = said[0][0].decode().splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [["b", "current", "0"], ["a", "draining", "0"]]
+    assert "'b' gets new runs, so it never drains" in said[1][1].decode()
+    assert "is no name" in said[2][1].decode()
