@@ -24,7 +24,7 @@ class NamespaceFacts:
     """What is known of a namespace.
 
     Attributes:
-        exists: None: we may not ask.
+        exists: None: we may not ask, so neither work there.
         retention: How long histories of ended runs are kept.
         attributes: Search attributes and their types, by name; None: we may not ask.
         id: Of this namespace alone: one that is made anew under the same name has another one.
@@ -84,6 +84,11 @@ def type_name(kind: IndexedValueType.ValueType) -> str:
 
 def objection(facts: NamespaceFacts, namespace: str) -> str | None:
     """Why we do not work with this namespace, with the command that mends it; None when nothing speaks against it."""
+    if facts.exists is None:
+        return (
+            f"Temporal refuses to describe the namespace {namespace!r}: see that its name is right, and that the API "
+            "key or certificate may use it"
+        )
     if facts.exists is False:
         return f"Temporal has no namespace {namespace!r}: {MEND}, or set INNKEEPER_NAMESPACE"
     if facts.missing:

@@ -21,7 +21,7 @@ from innkeeper.gateway.process.listening_socket import CannotListen, listen, url
 from innkeeper.gateway.process.plugin_report import plugin_lines as lines_of
 from innkeeper.gateway.process.plugin_watch import changes
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
-from innkeeper.gateway.process.temporal_access import checked_server, embedded_environment
+from innkeeper.gateway.process.temporal_access import EMBEDDED, checked_server, embedded_environment
 from innkeeper.gateway.process.temporal_server import TemporalServer, wait_for_pollers
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.nodes.process.variables import unknown_variables
@@ -181,7 +181,7 @@ class LocalStack:
 
     def _environment(self, data: DataDir) -> dict[str, str]:
         env = {
-            **(embedded_environment(os.environ) if self.options.temporal is None else os.environ),
+            **(embedded_environment(os.environ) if self.options.temporal is None else {**os.environ, EMBEDDED: "0"}),
             "INNKEEPER_DATA_DIR": str(data.root),
             "INNKEEPER_HOST": self.options.host,
             "INNKEEPER_PORT": str(urlsplit(self.url).port),

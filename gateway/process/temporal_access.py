@@ -59,7 +59,7 @@ def joined(data_dir: Path, address: str | None, environ: Mapping[str, str]) -> d
     found = address or holder.get("temporal")
     if holder.get("embedded") and found == holder.get("temporal"):
         return {**embedded_environment(environ), "INNKEEPER_TEMPORAL_ADDRESS": str(found)}
-    return {**environ, **({"INNKEEPER_TEMPORAL_ADDRESS": str(found)} if found else {})}
+    return {**environ, EMBEDDED: "0", **({"INNKEEPER_TEMPORAL_ADDRESS": str(found)} if found else {})}
 
 
 async def connected(config: Mapping[str, Any]) -> Client:
@@ -77,7 +77,9 @@ async def connected(config: Mapping[str, Any]) -> Client:
             return await Client.connect(**config)
     except (RuntimeError, TimeoutError) as error:
         # Its words may repeat what the server was told; ours name the server.
-        raise TemporalUnfit(f"no answer from {described(config)}: see that it runs, and that TLS is meant") from error
+        raise TemporalUnfit(
+            f"no answer from {described(config)}: see that it runs, and that TLS and keys are right"
+        ) from error
 
 
 async def checked_server(address: str | None, namespace: str | None) -> str:

@@ -131,6 +131,23 @@ async def test_demo_streams_through_it(up: Up) -> None:
     assert len([event for event in events if event["type"] == "NODE_YIELD"]) > 10
 
 
+@pytest.mark.slow
+async def test_stream_goes_on_after_the_death_of_its_worker(up: Up) -> None:
+    story = json.loads(STORY.read_text().replace('"demo-describer"', '"demo-describer@100"'))
+    async with GatewayClient(up.url, TOKEN) as client:
+        run = await client.submit(story)
+        is_killed, text = False, ""
+        async for event in client.events(run):
+            if event["type"] == "NODE_YIELD" and not is_killed:
+                is_killed = True
+                await killed(up, "innkeeper.activities.worker")
+        found = await client.status(run)
+        text = await client.fetch(found["outputs"]["story"])
+    assert is_killed
+    assert found["status"] == "complete"
+    assert len(str(text)) > 20
+
+
 async def killed(up: Up, word: str) -> None:
     """Kill one of the processes of `up`, and wait until another one has taken its place."""
     before = up.children()[word]

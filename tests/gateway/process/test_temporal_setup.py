@@ -118,8 +118,8 @@ async def test_worker_and_up_refuse_a_namespace_without_attributes(address: str,
 @pytest.mark.parametrize(
     ("facts", "is_fit"),
     [
-        (NamespaceFacts(None), True),  # we may not look: what is missing is told by the first run
-        (NamespaceFacts(True), True),
+        (NamespaceFacts(None), False),
+        (NamespaceFacts(True), True),  # its attributes are not for us to list: the first run tells what is missing
         (NamespaceFacts(True, attributes={"GraphId": "Keyword", "TenantId": "Keyword"}), False),
         (NamespaceFacts(True, attributes=dict.fromkeys(("GraphId", "TenantId", "RunStatus", "More"), "Keyword")), True),
     ],
