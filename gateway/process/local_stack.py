@@ -322,6 +322,8 @@ async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
             say(f"Damage: {sentence}")
         say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
         parts = ", ".join(f"{name} {pid}" for name, pid in stack.pids().items())
+        if options.temporal is not None:
+            say(f"Temporal: {stack.temporal_address}, so no server was started here.")
         say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")
         say("Next, in another terminal: innkeeper run FILE ('innkeeper init FOLDER' makes one); -h shows the rest.")
         if options.plugins:  # one that was not loaded is looked for in vain elsewhere
