@@ -16,7 +16,9 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import PollerBehaviorSimpleMaximum, Worker
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
+from temporalio.service import RPCError
+from temporalio.worker import PollerBehaviorSimpleMaximum, Worker, WorkerDeploymentConfig
 
 from innkeeper.activities.callbacks import CallbackActivities
 from innkeeper.activities.engine_activities import EngineActivities
@@ -47,16 +49,19 @@ from innkeeper.nodes.process.redaction import secrets_of
 from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.nodes.services.ownership import check_own
+from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.results import FolderResults
 from innkeeper.nodes.services.secrets import load_or_create_key
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
-from innkeeper.workflows.connection import connect_config
+from innkeeper.workflows.connection import connect_config, connection_secrets, described
 from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE, CallbackWorkflow
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.signature_check import install_signer
 from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
 from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
+from innkeeper.workflows.namespace import namespace_facts, objection
+from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
 
 log = logging.getLogger("innkeeper.worker")
@@ -68,28 +73,43 @@ _THROTTLE = timedelta(seconds=1)
 """Bounds how late a cancel arrives and how old the last heartbeat can be."""
 
 
-async def connect(settings: WorkerSettings, stop: asyncio.Event) -> Client | None:
+async def connect(settings: WorkerSettings, environ: Mapping[str, str], stop: asyncio.Event) -> Client | None:
     """A client of the Temporal server, which may still be starting: tries for 30 s. None when told to stop.
 
     Raises:
-        SettingsError: There is none, or its address has no port: to try that again is in vain.
+        ConnectionInvalid, PayloadKeysUnusable: To try that again is in vain.
+        SettingsError: There is no server, or none that runs can live on.
     """
-    config = connect_config(settings.temporal_address, settings.namespace)
-    address = str(config["target_host"])
-    if ":" not in address.rpartition("]")[2]:
-        raise SettingsError(f"the address of Temporal, {address!r}, has no port: write host:port")
+    encrypts = settings.encrypts_payloads
+    secret = await asyncio.to_thread(load_or_create_key, settings.data_dir, environ)
+    keys = open_payload_keys(settings.data_dir, secret, encrypts=encrypts)
+    codec = None if keys is None else EncryptionCodec(keys, encrypts=encrypts)
+    config = connect_config(settings.temporal_address, settings.namespace, environ, codec=codec)
     deadline = asyncio.get_running_loop().time() + CONNECT_S
     while not stop.is_set():
         try:
-            return await Client.connect(**config)
-        except RuntimeError as error:
+            client = await Client.connect(**config)
+            if not settings.temporal_embedded and (
+                problem := objection(await namespace_facts(client), client.namespace)
+            ):
+                raise SettingsError(problem, code="temporal_unfit")
+            return client
+        except (RuntimeError, RPCError) as error:
             if asyncio.get_running_loop().time() > deadline:
-                message = f"no Temporal server at {address}; start one with 'innkeeper up'"
+                message = f"no answer from {described(config)}; start a server with 'innkeeper up'"
                 raise SettingsError(message, code="temporal_unreachable") from error
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.1):
                 await stop.wait()
     return None
+
+
+def deployment_of(settings: WorkerSettings) -> WorkerDeploymentConfig | None:
+    """The build that these workers are of: a run begun on it is pinned to it. None: they are not versioned."""
+    if settings.deployment is None or settings.build_id is None:
+        return None
+    version = WorkerDeploymentVersion(settings.deployment, settings.build_id)
+    return WorkerDeploymentConfig(version, True, default_versioning_behavior=VersioningBehavior.PINNED)
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
         "default_heartbeat_throttle_interval": _THROTTLE,
         "graceful_shutdown_timeout": timedelta(seconds=settings.stop_grace_s),
         "interceptors": [SigningInterceptor(), StickyQueueReset(client)],
+        "deployment_config": deployment_of(settings),
     }
     # The next workflow task of a run waits this long for a worker that has died before another one gets it.
     sticky = timedelta(seconds=2)
@@ -205,7 +226,9 @@ async def run(settings: WorkerSettings, environ: Mapping[str, str]) -> bool:
     life = run_critical(give_life_signs(environ), "life-signs")
     try:
         # Temporal may still be starting: node modules load meanwhile.
-        client, catalogue = await asyncio.gather(connect(settings, stop), asyncio.to_thread(_load_catalogue, settings))
+        client, catalogue = await asyncio.gather(
+            connect(settings, environ, stop), asyncio.to_thread(_load_catalogue, settings)
+        )
         if client is not None:
             parts = Parts(
                 client,
@@ -305,7 +328,7 @@ async def _shut_down(workers: Sequence[Worker], running: Sequence[asyncio.Task[N
 
 
 def _set_up_logging(settings: WorkerSettings, environ: Mapping[str, str]) -> None:
-    configure(settings.log_level, settings.log_format, secrets=secrets_of(environ))
+    configure(settings.log_level, settings.log_format, secrets=secrets_of(environ) | connection_secrets(environ))
     for sentence in unknown_variables(environ):
         log.warning(sentence)
 

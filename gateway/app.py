@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from innkeeper.gateway.api import (
     callbacks,
     characters,
+    codec,
     control,
     demo,
     error_handlers,
@@ -64,7 +65,8 @@ class GatewayApp:
         self.routes = self._routes(settings)
         # A page must be able to read errors as well: CORS stands outside of what makes them.
         shielded = error_handlers.Shield(self._guarded(settings))
-        self._layers = HostGuard(CrossOrigin(shielded, origins=settings.allowed_origins), settings=settings)
+        readable = CrossOrigin(shielded, origins=settings.allowed_origins, codec_origins=settings.codec_origins)
+        self._layers = HostGuard(readable, settings=settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def without_traceback(message: Message) -> None:
@@ -92,7 +94,7 @@ class GatewayApp:
             *(prompts, callbacks, control, external_events, events, triggers, nodes, plugins),
             *(workflows, projects, files),
             *(file_manager, characters, users, model_settings),
-            *(health, metrics, demo, openapi, start_page),
+            *(health, metrics, demo, openapi, start_page, codec),
             *(internal, launches),
         ):
             app.include_router(module.router)

@@ -50,6 +50,7 @@ from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
 from innkeeper.gateway.runs.external_events import ExternalEvents
 from innkeeper.gateway.runs.finisher import RunFinisher
+from innkeeper.gateway.runs.known_namespace import KnownNamespace
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.pausing import RunControl
@@ -83,9 +84,11 @@ from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.life_sign import give_life_signs
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys, heal_signing_keys
+from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
 
 logger = logging.getLogger("innkeeper.gateway")
@@ -135,6 +138,7 @@ class Container:
     launches: Launches
     callbacks: Callbacks
     clients: ClientSockets
+    codec: EncryptionCodec | None
     garbage_collector: GarbageCollector
     metrics: Metrics
 
@@ -204,6 +208,7 @@ class _Data:
     blobs: FolderBlobs
     secrets: SecretStore
     signer: Signer
+    codec: EncryptionCodec | None
 
 
 class _Stores(NamedTuple):
@@ -230,8 +235,8 @@ async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, datab
     secrets = SecretStore(root / "secrets", key)
     await asyncio.to_thread(tell_unreadable, secrets, root)
     signer = await _signer(root / SIGNING_FILE, key, stores.store)
-    blobs = FolderBlobs(root / "blobs")
-    return _Data(root, *stores, log, blobs, secrets, signer)
+    codec = await asyncio.to_thread(_codec, settings, root, key)
+    return _Data(root, *stores, log, FolderBlobs(root / "blobs"), secrets, signer, codec)
 
 
 async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> Container:
@@ -259,7 +264,12 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     lookup = WorkflowLookup(data.workflows)
     admission = Admission(catalogue, lookup, blobs, data.secrets, run_timeout_s=settings.run_timeout_s)
     library = _stored_workflows(settings, data, stack, catalogue=catalogue, lookup=lookup, admission=admission)
-    temporal = TemporalLink(settings, [SigningClient(data.signer)])
+    temporal = TemporalLink(
+        settings,
+        [SigningClient(data.signer)],
+        codec=data.codec,
+        known_namespace=KnownNamespace(data.root / "temporal", data.store.running_count),
+    )
     workers = WorkerSockets(writer, worker_token(settings))
     run_log = RunLog(log, writer)
     reader = EventReader(log, hub)
@@ -380,6 +390,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         launches=launches,
         callbacks=callbacks,
         clients=clients,
+        codec=data.codec,
         garbage_collector=garbage_collector,
         metrics=metrics,
     )
@@ -486,6 +497,17 @@ async def _signer(path: Path, key: bytes, store: RunStore) -> Signer:
     keys = SigningKeys(path, key)
     keys.current()
     return Signer(keys)
+
+
+def _codec(settings: Settings, root: Path, key: bytes) -> EncryptionCodec | None:
+    """Encrypts what Temporal is given, and decrypts what it was given before; None when nothing ever was encrypted.
+
+    Raises:
+        PayloadKeysUnusable: The file of its keys cannot be used.
+    """
+    encrypts = settings.encrypts_payloads
+    keys = open_payload_keys(root, key, encrypts=encrypts, may_create=True)
+    return None if keys is None else EncryptionCodec(keys, encrypts=encrypts)
 
 
 async def _healed(databases: Databases) -> None:

@@ -81,6 +81,7 @@ def _run(fd: int | None, held: contextlib.ExitStack) -> None:
     from innkeeper.nodes.process.logging import configure
     from innkeeper.nodes.process.redaction import secrets_of
     from innkeeper.nodes.process.variables import unknown_variables
+    from innkeeper.workflows.connection import connect_config, connection_secrets, described
 
     settings = Settings.load()
     if settings.data_dir == DEFAULT_DATA_DIR and not os.environ.get("INNKEEPER_DATA_DIR"):
@@ -90,13 +91,17 @@ def _run(fd: int | None, held: contextlib.ExitStack) -> None:
     else:
         sock = held.enter_context(listen(settings.host, settings.port))
         _hold_data_dir(settings, url_of(sock), held)
-    # The token of the data directory is in no variable.
-    configure(settings.log_level, settings.log_format, secrets={worker_token(settings), *secrets_of(os.environ)})
+    # The token of the data directory is in no variable, nor is a key in Temporal's profile file.
+    secrets = {worker_token(settings), *secrets_of(os.environ), *connection_secrets(os.environ)}
+    configure(settings.log_level, settings.log_format, secrets=secrets)
+    # Now, not at the first try: what is wrong with it does not mend itself.
+    connection = connect_config(settings.temporal_address, settings.namespace, os.environ)
     for sentence in unknown_variables(os.environ):
         logger.warning(sentence)
     _allow_many_files()
     end_process_with_tasks()
     logger.info("the gateway listens at %s", url_of(sock), extra={"event": "listening"})
+    logger.info("it uses %s", described(connection), extra={"event": "temporal"})
     serve(settings, sock)
 
 
@@ -115,7 +120,13 @@ def _hold_data_dir(settings: Settings, url: str, held: contextlib.ExitStack) -> 
 
     lock = DataLock.acquire(DataDir.open(settings.data_dir))
     held.callback(lock.release)
-    facts = {"pid": os.getpid(), "address": url, "host": settings.host, "temporal": settings.temporal_address}
+    facts: dict[str, object] = {
+        "pid": os.getpid(),
+        "address": url,
+        "host": settings.host,
+        "temporal": settings.temporal_address,
+    }
+    facts["embedded"] = settings.temporal_embedded
     lock.tell({key: value for key, value in facts.items() if value})
 
 

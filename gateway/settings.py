@@ -48,6 +48,12 @@ class Settings(ProcessSettings):
         "Other web origins whose pages may call the gateway and read its answers (CORS).",
         allowed="origins like `https://example.org`, separated by commas",
     )
+    codec_origins: Names = setting(
+        (),
+        "Origins of Temporal's web page, which may have payloads decrypted at `/codec/` (CORS); the access token is "
+        "asked all the same.",
+        allowed="origins like `https://temporal.example.org`, separated by commas",
+    )
     task_queue: Text = setting(
         "innkeeper", "The Temporal task queue that runs are started on; workers poll `innkeeper`."
     )

@@ -35,7 +35,9 @@ WORKFLOW_LIBRARIES = ("temporalio", "orjson")
 PROVIDER_SDKS = ("openai", "anthropic", "google.genai")
 WORKFLOW_ARROWS: Mapping[str, Collection[str]] = {
     "workflows.plan": (),
-    "workflows.connection": ("workflows.payload_converter",),
+    "workflows.connection": ("workflows.payload_codec",),
+    "workflows.namespace": (),
+    "workflows.payload_codec": ("workflows.payload_converter",),
     "workflows.signing": ("workflows.payload_converter",),
     "workflows.document": ("workflows.document",),
     "workflows.engine.scheduler": ("workflows.plan",),

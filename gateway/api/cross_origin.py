@@ -1,4 +1,5 @@
-"""CORS: which web pages of other origins may read answers. Only those that INNKEEPER_ALLOWED_ORIGINS names."""
+"""CORS: which web pages of other origins may read answers. Only those that INNKEEPER_ALLOWED_ORIGINS names, and of
+`/codec/` those that INNKEEPER_CODEC_ORIGINS names."""
 
 from __future__ import annotations
 
@@ -33,17 +34,26 @@ EXPOSED_HEADERS = (
     "Retry-After",
 )
 """Headers of our answers that a page cannot read unless they are named."""
+CODEC_PREFIX = "/codec/"
+"""What Temporal's web page asks: it gets nothing else, and the pages that get all else get nothing of this."""
+CODEC_HEADERS = ("Authorization", "Content-Type", "X-Namespace")
 PREFLIGHT_S = 600
 """How long a browser may remember the answer to a preflight."""
 
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": ", ".join(METHODS),
-    "Access-Control-Allow-Headers": ", ".join(REQUEST_HEADERS),
-    "Access-Control-Max-Age": str(PREFLIGHT_S),
-    # A listed page on the internet may call a gateway on this machine; some browsers ask for that, too.
-    "Access-Control-Allow-Private-Network": "true",
-    "Vary": "Origin",
-}
+
+def _preflight(methods: Iterable[str], headers: Iterable[str]) -> dict[str, str]:
+    return {
+        "Access-Control-Allow-Methods": ", ".join(methods),
+        "Access-Control-Allow-Headers": ", ".join(headers),
+        "Access-Control-Max-Age": str(PREFLIGHT_S),
+        # A listed page on the internet may call a gateway on this machine; some browsers ask for that, too.
+        "Access-Control-Allow-Private-Network": "true",
+        "Vary": "Origin",
+    }
+
+
+_PREFLIGHT = _preflight(METHODS, REQUEST_HEADERS)
+_CODEC_PREFLIGHT = _preflight(("POST",), CODEC_HEADERS)
 
 
 class CrossOrigin:
@@ -54,24 +64,34 @@ class CrossOrigin:
 
     Args:
         origins: `https://example.org`, compared whole. Without any, answers stay as they are.
+        codec_origins: The same for `/codec/`.
     """
 
-    def __init__(self, app: ASGIApp, *, origins: Iterable[str]) -> None:
+    def __init__(self, app: ASGIApp, *, origins: Iterable[str], codec_origins: Iterable[str] = ()) -> None:
         self._app = app
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+        self._origins = normal_origins(origins)
+        self._codec_origins = normal_origins(codec_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not self._origins:
+        for_codec = scope["type"] == "http" and scope["path"].startswith(CODEC_PREFIX)
+        origins = self._codec_origins if for_codec else self._origins
+        if scope["type"] != "http" or not origins:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
-        listed = origin if origin in self._origins else None
+        listed = origin if origin in origins else None
         if listed is not None and scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
-            answer = Response(status_code=204, headers={**_PREFLIGHT, "Access-Control-Allow-Origin": listed})
+            allowed = _CODEC_PREFLIGHT if for_codec else _PREFLIGHT
+            answer = Response(status_code=204, headers={**allowed, "Access-Control-Allow-Origin": listed})
             await answer(scope, receive, send)
             return
         await self._app(scope, receive, _readable_by(listed, send))
+
+
+def normal_origins(origins: Iterable[str]) -> frozenset[str]:
+    """Origins as they are compared."""
+    return frozenset(origin.rstrip("/").lower() for origin in origins)
 
 
 def _readable_by(origin: str | None, send: Send) -> Send:

@@ -37,7 +37,7 @@ async def readyz(request: Request) -> Response:
     workers = len(container.workers.workers())
     checks = {
         "log": "ok" if container.writer.healthy else container.writer.reason or "the event log does not write",
-        "temporal": "ok" if container.temporal.reachable else "Temporal does not answer",
+        "temporal": container.temporal.state,
         "workers": "ok" if workers else "no worker is connected",
     }
     ready = set(checks.values()) == {"ok"}

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +15,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from innkeeper.gateway.api.cross_origin import CODEC_PREFIX, normal_origins
 from innkeeper.gateway.errors import WS_FORBIDDEN, WS_UNAUTHORIZED, json_response
 from innkeeper.gateway.settings import Settings
 from innkeeper.nodes.hosts import is_loopback_name
@@ -46,7 +47,8 @@ class HostGuard:
         self._app = app
         self._hosts = {name.lower().strip("[]") for name in (settings.host, *settings.allowed_hosts)}
         self._hosts -= {"0.0.0.0", "::", ""}
-        self._origins = {origin.rstrip("/").lower() for origin in settings.allowed_origins}
+        self._origins = normal_origins(settings.allowed_origins)
+        self._codec_origins = normal_origins(settings.codec_origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -59,15 +61,19 @@ class HostGuard:
         if host is None or not self._knows(host.name):
             await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=_FOREIGN_HOST)
             return
-        is_foreign = len(origins) > 1 or (bool(origins) and not self._allows(origins[0], host))
+        for_codec = scope["path"].startswith(CODEC_PREFIX)
+        listed = self._codec_origins if for_codec else self._origins
+        is_foreign = len(origins) > 1 or (bool(origins) and not self._allows(origins[0], host, listed))
         if is_foreign and not is_webhook(scope):
-            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=_FOREIGN_ORIGIN)
+            setting = "INNKEEPER_CODEC_ORIGINS" if for_codec else "INNKEEPER_ALLOWED_ORIGINS"
+            reason = f"this Origin may not use the gateway; add it to {setting}"
+            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=reason)
             return
         await self._app({**scope, FOREIGN_ORIGIN: True} if is_foreign else scope, receive, send)
 
-    def _allows(self, origin: str, host: _Address) -> bool:
+    def _allows(self, origin: str, host: _Address, listed: Collection[str]) -> bool:
         """Our own pages: of a host that is ours, at the port that was asked. On other ports live other programs."""
-        if origin.rstrip("/").lower() in self._origins:
+        if origin.rstrip("/").lower() in listed:
             return True
         found = _address(origin) if origin.lower().startswith(("http://", "https://")) else None
         if found is None or not self._knows(found.name):
@@ -80,7 +86,6 @@ class HostGuard:
 
 
 _FOREIGN_HOST = "this Host is not served here; use localhost or add it to INNKEEPER_ALLOWED_HOSTS"
-_FOREIGN_ORIGIN = "this Origin may not use the gateway; add it to INNKEEPER_ALLOWED_ORIGINS"
 
 
 def is_webhook(scope: Scope) -> bool:

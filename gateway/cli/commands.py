@@ -14,12 +14,14 @@ from innkeeper.gateway.cli import (
     authoring_commands,
     catalogue_commands,
     control_commands,
+    deploy_commands,
     file_commands,
     key_commands,
     library_commands,
     process_commands,
     run_commands,
     stack_commands,
+    temporal_commands,
     trigger_commands,
 )
 from innkeeper.gateway.cli.base import EXIT_CODES, FAILED, INVALID, UNREACHABLE, console
@@ -46,6 +48,12 @@ triggers = typer.Typer(
 INVALID_TRIGGER = "invalid_trigger"
 LIBRARY = "Workflow library"
 TRIGGERS = "Triggers"
+deploy = typer.Typer(
+    help="Builds of versioned workers: which gets new runs, and what is open on the others.",
+    no_args_is_help=True,
+    epilog=EXIT_CODES,
+)
+DEPLOYMENTS = "Versions of workers"
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (process_commands.up, stack_commands.status, stack_commands.logs, stack_commands.open_page),
     "Run workflows": (run_commands.run, run_commands.rerun, run_commands.watch, run_commands.validate),
@@ -72,36 +80,41 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
         *(process_commands.worker, process_commands.gateway),
-        *(key_commands.rotate_key, catalogue_commands.settings, catalogue_commands.version),
+        *(temporal_commands.setup, temporal_commands.replay),
+        *(key_commands.rotate_key, key_commands.rotate_payload_key),
+        *(catalogue_commands.settings, catalogue_commands.version),
     ),
+    DEPLOYMENTS: (deploy_commands.current_build, deploy_commands.set_build, deploy_commands.drain_builds),
 }
-INNER: dict[str, tuple[str, typer.Typer]] = {LIBRARY: ("workflows", library), TRIGGERS: ("triggers", triggers)}
-"""Groups whose commands stand behind a word of their own."""
-
-
+WORDS: dict[str, tuple[str, typer.Typer]] = {
+    LIBRARY: ("workflows", library),
+    TRIGGERS: ("triggers", triggers),
+    DEPLOYMENTS: ("deploy", deploy),
+}
+"""Groups whose commands have two words: the first one, and what holds them."""
 _OTHER_NAMES: dict[Callable[..., None], str] = {
     trigger_commands.try_trigger: "test",
     trigger_commands.rotate_token: "rotate-token",
 }
 
 
-def _inner_name(function: Callable[..., None]) -> str:
-    return _OTHER_NAMES.get(function) or function.__name__.partition("_")[0]
+def _second_word(command: Callable[..., None]) -> str:
+    return _OTHER_NAMES.get(command) or command.__name__.partition("_")[0]
 
 
 NAMES: dict[Callable[..., None], str] = {
     **{file_commands.list_files: "ls", stack_commands.open_page: "open"},
-    **{function: f"{word} {_inner_name(function)}" for title, (word, _) in INNER.items() for function in GROUPS[title]},
+    **{command: f"{word} {_second_word(command)}" for title, (word, _) in WORDS.items() for command in GROUPS[title]},
 }
 for _title, _commands in GROUPS.items():
-    if _title in INNER:
-        _word, _inner = INNER[_title]
-        for _command in _commands:
-            _inner.command(_inner_name(_command))(_command)
-        app.add_typer(_inner, name=_word, rich_help_panel=_title)
-    else:
-        for _command in _commands:
+    _word, _inner = WORDS.get(_title, ("", None))
+    for _command in _commands:
+        if _inner is not None:
+            _inner.command(_second_word(_command))(_command)
+        else:
             app.command(NAMES.get(_command), rich_help_panel=_title)(_command)
+    if _inner is not None:
+        app.add_typer(_inner, name=_word, rich_help_panel=_title)
 
 
 @app.callback()

@@ -39,6 +39,7 @@ def up(
     host: Host = "127.0.0.1",
     port: Port = DEFAULT_PORT,
     workers: Workers = 1,
+    temporal: Temporal = None,
     plugins: Plugins = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Load the plugins anew when their files change, for those who write them.")
@@ -46,13 +47,18 @@ def up(
 ) -> None:
     """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again.
 
+    With --temporal, TEMPORAL_ADDRESS or TEMPORAL_PROFILE it runs gateway and workers on that server instead.
+
     Example: innkeeper up --workers 4
     """
     from innkeeper.gateway.cli.signals import Stopping
     from innkeeper.gateway.process.local_stack import StackOptions, stay_up
+    from innkeeper.gateway.process.temporal_access import server_of
 
     log_to_stderr()
-    options = StackOptions(data_folder(data_dir), host, port, workers, plugin_paths(plugins), watch=watch)
+    server = server_of(temporal, os.environ)
+    folder = data_folder(data_dir)
+    options = StackOptions(folder, host, port, workers, plugin_paths(plugins), temporal=server, watch=watch)
     stopping = Stopping()
     code = stopping.run(stay_up(options, lambda line: console().print(line, highlight=False, soft_wrap=True)))
     if stopping.signal is not None:  # being stopped is how it ends
@@ -74,11 +80,11 @@ def worker(
     Example: innkeeper worker --processes 4
     """
     from innkeeper.gateway.process.data_dir import holder_of
+    from innkeeper.gateway.process.temporal_access import joined
 
     holder = holder_of(data_folder(data_dir)) or {}
     env = {
         "INNKEEPER_DATA_DIR": str(data_folder(data_dir).absolute()),
-        "INNKEEPER_TEMPORAL_ADDRESS": temporal or holder.get("temporal"),
         "INNKEEPER_GATEWAY_URL": url or os.environ.get("INNKEEPER_GATEWAY_URL") or holder.get("address"),
         # Nodes reach this machine only while the gateway serves it alone, which its address does not tell.
         "INNKEEPER_HOST": os.environ.get("INNKEEPER_HOST") or holder.get("host"),
@@ -86,7 +92,7 @@ def worker(
     }
     # A program of its own: gateway code must not import what runs nodes.
     command = (sys.executable, "-P", "-m", "innkeeper.activities.worker")
-    whole_env = {**os.environ, **without_none(env)}
+    whole_env = {**joined(data_folder(data_dir), temporal, os.environ), **without_none(env)}
     if processes == 1:
         os.execve(command[0], command, whole_env)
     from innkeeper.gateway.cli.signals import Stopping

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -50,16 +51,23 @@ def match_run(text: str, runs: Iterable[Mapping[str, Any]]) -> str:
 
 def before_moment(text: str, now: datetime.datetime) -> datetime.datetime:
     """The moment that `7d`, `12h` or a date means. Raises UnclearRun."""
-    if found := _SPAN.fullmatch(text.strip().lower()):
-        try:
-            return now - datetime.timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
-        except OverflowError:
-            pass
+    if span := span_of(text):
+        with contextlib.suppress(OverflowError):
+            return now - span
     try:
         moment = datetime.datetime.fromisoformat(text.strip())
     except ValueError:
         raise UnclearRun(f"--before {text!r} is not understood: write 7d, 12h, 30m or 2026-01-31") from None
     return moment if moment.tzinfo else moment.astimezone()
+
+
+def span_of(text: str) -> datetime.timedelta | None:
+    """The time that `7d` or `12h` means; None for what means none."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    try:
+        return found and datetime.timedelta(seconds=float(found[1]) * _SECONDS[found[2]])
+    except OverflowError:
+        return None
 
 
 def older(runs: Iterable[Mapping[str, Any]], moment: datetime.datetime) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -20,10 +21,12 @@ from innkeeper.gateway.process.listening_socket import CannotListen, listen, url
 from innkeeper.gateway.process.plugin_report import plugin_lines as lines_of
 from innkeeper.gateway.process.plugin_watch import changes
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
-from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, wait_for_pollers
+from innkeeper.gateway.process.temporal_access import EMBEDDED, checked_server, embedded_environment
+from innkeeper.gateway.process.temporal_server import TemporalServer, wait_for_pollers
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.damaged import told_since, told_size
+from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.secrets import load_or_create_key
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ class StackOptions:
         port: Of the gateway; 0 takes a free one, the same as last time if it is still free.
         workers: Number of worker processes.
         plugins: Folders of plugins.
+        temporal: Address of the Temporal server to use, or "" for the one that Temporal's own configuration names;
+            None: an embedded one is started.
         temporary: It lasts only for one run: others should not rely on it.
         watch: Load plugins anew when their files change.
         env: Further environment of gateway and workers.
@@ -56,6 +61,7 @@ class StackOptions:
     port: int = 0
     workers: int = 1
     plugins: tuple[Path, ...] = ()
+    temporal: str | None = None
     temporary: bool = False
     watch: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
@@ -116,17 +122,26 @@ class LocalStack:
         lock.tell(self._facts(ready=False))
         # Before the children start: two of them would find the same damage and put each other's new file aside.
         worker_token(settings)
-        load_or_create_key(data.root, os.environ)
-        server = await asyncio.to_thread(TemporalServer, data)
-        self._cleanup.callback(server.stopped)
-        self.temporal_address = server.address
+        secret = load_or_create_key(data.root, os.environ)
+        encrypts = settings.changed(temporal_embedded=options.temporal is None).encrypts_payloads
+        open_payload_keys(data.root, secret, encrypts=encrypts, may_create=True)
+        server = await self._embedded(data) if options.temporal is None else None
+        if server is None:
+            self.temporal_address = await checked_server(options.temporal or None, settings.namespace)
         self._supervisor = Supervisor(data.logs)
         self._cleanup.push_async_callback(self._stop, self._supervisor)
         # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
-        await self._supervisor.start([server.spec((lock.fd,)), *self._python_children(data, sock, lock.fd)])
-        await self._supervisor.ready(self._ready(server, settings))
+        first = [] if server is None else [server.spec((lock.fd,))]
+        await self._supervisor.start([*first, *self._python_children(data, sock, lock.fd)])
+        await self._supervisor.ready(self._ready(data.logs, server, settings))
         self._lock = lock
         lock.tell(self._facts(ready=True))
+
+    async def _embedded(self, data: DataDir) -> TemporalServer:
+        server = await asyncio.to_thread(TemporalServer, data)
+        self._cleanup.callback(server.stopped)
+        self.temporal_address = server.address
+        return server
 
     async def _stop(self, supervisor: Supervisor) -> None:
         workers = [name for name in supervisor.children if name.startswith("worker")]
@@ -134,6 +149,7 @@ class LocalStack:
 
     def _facts(self, *, ready: bool) -> dict[str, object]:
         facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
+        facts["embedded"] = self.options.temporal is None
         return {**facts, "host": self.options.host, "temporary": self.options.temporary, "pids": self.pids()}
 
     async def tell_pids(self) -> None:
@@ -164,31 +180,29 @@ class LocalStack:
         ]
 
     def _environment(self, data: DataDir) -> dict[str, str]:
-        # The user's own Temporal (TEMPORAL_*, its profile file) is not the one that gateway and workers use here.
-        env = {key: value for key, value in os.environ.items() if not key.startswith("TEMPORAL_")}
-        env |= {
-            "TEMPORAL_CONFIG_FILE": os.devnull,
+        env = {
+            **(embedded_environment(os.environ) if self.options.temporal is None else {**os.environ, EMBEDDED: "0"}),
             "INNKEEPER_DATA_DIR": str(data.root),
             "INNKEEPER_HOST": self.options.host,
             "INNKEEPER_PORT": str(urlsplit(self.url).port),
             "INNKEEPER_GATEWAY_URL": self.url,
             "INNKEEPER_TEMPORAL_ADDRESS": self.temporal_address,
-            "INNKEEPER_NAMESPACE": NAMESPACE,
         }
         if self.options.plugins:
             env["INNKEEPER_PLUGINS"] = os.pathsep.join(str(path.absolute()) for path in self.options.plugins)
         return env | dict(self.options.env)
 
-    async def _ready(self, server: TemporalServer, settings: Settings) -> None:
+    async def _ready(self, logs: Path, server: TemporalServer | None, settings: Settings) -> None:
         ready_s = READY_S + sum(map(_size_of, (settings.store_path, settings.events_path))) / SALVAGED_BYTES_PER_S
         try:
             async with asyncio.timeout(ready_s), asyncio.TaskGroup() as group:
-                group.create_task(self._workers_ready(server))
+                if server is not None:  # the gateway asks any other one, and says whether a worker is there
+                    group.create_task(self._workers_ready(server))
                 token = settings.access_token
-                group.create_task(answers(self.url, "/readyz", token.get_secret_value() if token else None))
+                group.create_task(ready_or_refused(self.url, token.get_secret_value() if token else None))
         except TimeoutError as error:
             raise StackError(
-                f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(server.logs)!r}"
+                f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(logs)!r}"
             ) from error
 
     async def _workers_ready(self, server: TemporalServer) -> None:
@@ -257,8 +271,31 @@ async def answers(url: str, path: str, token: str | None = None) -> None:
         await asyncio.sleep(0.05)
 
 
+async def ready_or_refused(url: str, token: str | None) -> None:
+    """Wait until a gateway can run workflows.
+
+    Raises:
+        StackError: It does not take the Temporal server, which no waiting changes.
+    """
+    while True:
+        status, body = await fetched(url, "/readyz", token)
+        if status == 200:
+            return
+        if status == 503:
+            said = json.loads(body)["checks"]["temporal"]
+            if said not in ("ok", "Temporal does not answer"):
+                raise StackError(said)
+        await asyncio.sleep(0.05)
+
+
 async def status_of(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> int:
-    """The status of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the wait."""
+    """The status of one GET; 0 when nothing answers."""
+    return (await fetched(url, path, token, timeout_s))[0]
+
+
+async def fetched(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> tuple[int, bytes]:
+    """Status and body of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the
+    wait."""
     host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
     try:
         async with asyncio.timeout(timeout_s):
@@ -267,9 +304,12 @@ async def status_of(url: str, path: str, token: str | None = None, timeout_s: fl
                 extra = f"Authorization: Bearer {token}\r\n" if token else ""
                 writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{extra}Connection: close\r\n\r\n".encode())
                 words = (await reader.readline()).split()
-                return int(words[1]) if len(words) > 1 and words[0].startswith(b"HTTP/") else 0
+                if len(words) < 2 or not words[0].startswith(b"HTTP/"):
+                    return 0, b""
+                _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                return int(words[1]), body
     except (OSError, ValueError, TimeoutError):
-        return 0
+        return 0, b""
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
@@ -282,6 +322,8 @@ async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
             say(f"Damage: {sentence}")
         say(f"Innkeeper is ready at {stack.url} after {took:.1f} s (data in {options.data_dir}, Ctrl-C stops it)")
         parts = ", ".join(f"{name} {pid}" for name, pid in stack.pids().items())
+        if options.temporal is not None:
+            say(f"Temporal: {stack.temporal_address}, so no server was started here.")
         say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")
         say("Next, in another terminal: innkeeper run FILE ('innkeeper init FOLDER' makes one); -h shows the rest.")
         if options.plugins:  # one that was not loaded is looked for in vain elsewhere

@@ -32,7 +32,7 @@ What gateway, worker and commands take from the environment. This page is the ou
 | What if a value is wrong? | the process does not start and names every wrong value with what is allowed |
 | What if a name is wrong? | the process starts and warns, with the nearest name that it knows |
 | What is an empty variable? | the same as none, except where the table says so |
-| Are files read? | no `.env` file; Temporal's own configuration only where address and namespace are not set |
+| Are files read? | no `.env` file; Temporal's own profile file, unless `innkeeper up` runs the server |
 | What does `innkeeper up` set itself? | data directory, host, port, plugins, gateway URL, Temporal address, namespace |
 
 Numbers may be written as `1e9`. Not-a-number and infinity are refused.

@@ -27,13 +27,16 @@ from temporalio.api.enums.v1 import (
     PendingActivityState,
     PendingWorkflowTaskState,
     TaskQueueType,
+    WorkerVersioningMode,
     WorkflowExecutionStatus,
 )
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import (
     DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
     DescribeWorkflowExecutionResponse,
     GetWorkflowExecutionHistoryReverseRequest,
 )
@@ -42,7 +45,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.runs.open_runs import OpenRuns
-from innkeeper.gateway.runs.temporal_client import TemporalLink, describe_workflow, is_away
+from innkeeper.gateway.runs.temporal_client import TemporalLink, describe_workflow, failure_message, is_away
 from innkeeper.nodes.call import EXECUTE_NODE, EXECUTE_SEGMENT
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -67,6 +70,7 @@ UNTAKEN_S = 10.0
 """A task that waits so long for a worker, while workers are there, only says that they are busy."""
 POLL_AGE_S = 75.0
 """A long poll lasts 60 s: a poller that was not seen for longer is gone."""
+NO_WORKER = "no worker takes its tasks: start one with 'innkeeper up' or 'innkeeper worker'"
 LAST_EVENTS = 20
 MAX_REASON_CHARS = 400
 NODE_ACTIVITIES = frozenset({EXECUTE_NODE, EXECUTE_SEGMENT})
@@ -121,8 +125,12 @@ class PendingWork:
     works: bool = False
 
 
-def diagnose(run: str, found: Iterable[PendingWork], now_ms: int, *, has_worker: bool) -> Stuck | None:
-    """Why a run with these workflows is stuck, or None."""
+def diagnose(run: str, found: Iterable[PendingWork], now_ms: int, *, no_worker: str | None) -> Stuck | None:
+    """Why a run with these workflows is stuck, or None.
+
+    Args:
+        no_worker: Why nobody takes its tasks; None: somebody may.
+    """
     found = list(found)
     if (failing := max(found, key=lambda work: work.attempt, default=None)) and failing.attempt >= FAILING_ATTEMPTS:
         reason = f": {failing.reason}" if failing.reason else ""
@@ -134,10 +142,9 @@ def diagnose(run: str, found: Iterable[PendingWork], now_ms: int, *, has_worker:
         message += "The run goes on by itself when that is mended, for example when the disk has space again"
         return Stuck("engine_activity_failing", message, broken.since_ms)
     untaken = min((since for work in found if (since := work.untaken_since_ms) is not None), default=now_ms)
-    if has_worker or now_ms - untaken < UNTAKEN_S * 1000:
+    if no_worker is None or now_ms - untaken < UNTAKEN_S * 1000:
         return None
-    message = "no worker takes its tasks: start one with 'innkeeper up' or 'innkeeper worker'; "
-    return Stuck("no_worker", f"{message}to end the run: innkeeper cancel {run} --force", untaken)
+    return Stuck("no_worker", f"{no_worker}; to end the run: innkeeper cancel {run} --force", untaken)
 
 
 @dataclass
@@ -245,7 +252,7 @@ class StuckRuns:
     async def _asked(self, client: Client, run: str) -> Stuck | None:
         began = time.monotonic()
         found: dict[str, PendingWork] = {}
-        left = [run]
+        left, build = [run], ""
         while left and len(found) < MAX_WORKFLOWS:
             workflow = left.pop(0)
             try:
@@ -256,19 +263,21 @@ class StuckRuns:
                 continue  # a child that has ended meanwhile
             if described.workflow_execution_info.status != WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING:
                 return None  # it has just ended
+            if workflow == run:  # its groups are pinned to the same one
+                build = described.workflow_execution_info.versioning_info.deployment_version.build_id
             work = pending_work(described)
             if work.attempt >= FAILING_ATTEMPTS:
                 work = replace(work, reason=await _why(client, workflow))
             found[workflow] = work
             left += [child.workflow_id for child in described.pending_children]
-        has_worker = self._has_connected_worker() and await _is_polled(client, self._queue)
+        no_worker = await _why_untaken(client, self._queue, build) if self._has_connected_worker() else NO_WORKER
         has_no_work = not (left or any(work.works for work in found.values()))
         if has_no_work and not self._runs.is_told_idle(run):
-            if has_worker:
+            if no_worker is None:
                 await self._requery(client, run, found)
             if self._runs.quiet_s(run) > time.monotonic() - began:
                 self._runs.found_without_work(run)
-        return diagnose(run, found.values(), time.time_ns() // 1_000_000, has_worker=has_worker)
+        return diagnose(run, found.values(), time.time_ns() // 1_000_000, no_worker=no_worker)
 
     async def _requery(self, client: Client, run: str, workflows: Iterable[str]) -> None:
         now = time.monotonic()
@@ -304,22 +313,22 @@ def _failing(activities: Iterable[PendingActivityInfo]) -> Iterator[FailingActiv
     for activity in activities:
         name, attempts = activity.activity_type.name, activity.attempt - 1
         if name not in NODE_ACTIVITIES and attempts >= FAILING_ATTEMPTS and activity.HasField("last_failure"):
-            reason = _one_line(activity.last_failure.message)
+            reason = one_line(activity.last_failure.message)
             yield FailingActivity(name, attempts, reason, _milliseconds(activity.last_started_time))
 
 
-def failure_reason(events: Iterable[HistoryEvent]) -> str:
-    """Why the newest failed workflow task failed; the newest event comes first."""
+def last_failure(events: Iterable[HistoryEvent]) -> Failure | None:
+    """Of the newest workflow task that failed, why it did; the newest event comes first."""
     for event in events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
-            message = event.workflow_task_failed_event_attributes.failure.message
-            return _one_line(message)
+            return event.workflow_task_failed_event_attributes.failure
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-            return "the worker did not finish it in time"
-    return ""
+            return Failure(message="the worker did not finish it in time")
+    return None
 
 
-def _one_line(message: str) -> str:
+def one_line(message: str) -> str:
+    """What a failure says, for a status."""
     return " ".join(message.split())[:MAX_REASON_CHARS]
 
 
@@ -334,15 +343,40 @@ async def _why(client: Client, workflow: str) -> str:
         maximum_page_size=LAST_EVENTS,
     )
     found = await client.workflow_service.get_workflow_execution_history_reverse(request, timeout=CALL_TIMEOUT)
-    return failure_reason(found.history.events)
+    failure = last_failure(found.history.events)
+    return "" if failure is None else one_line(await failure_message(client, failure))
 
 
-async def _is_polled(client: Client, queue: str) -> bool:
+async def _why_untaken(client: Client, queue: str, build: str) -> str | None:
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,
         task_queue=TaskQueue(name=queue),
         task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
     )
     found = await client.workflow_service.describe_task_queue(request, timeout=CALL_TIMEOUT)
-    newest = max((poller.last_access_time.ToSeconds() for poller in found.pollers), default=0)
-    return time.time() - newest < POLL_AGE_S
+    return why_untaken(found, build, time.time())
+
+
+def why_untaken(found: DescribeTaskQueueResponse, build: str, now: float) -> str | None:
+    """Why nobody takes the tasks of a run; None when somebody asks for them.
+
+    Args:
+        build: The build of workers that the run began on; empty: it began on none, or has not begun.
+    """
+    current = found.versioning_info.current_deployment_version.build_id
+    builds = {
+        poller.deployment_options.build_id if _is_versioned(poller) else ""
+        for poller in found.pollers
+        if now - poller.last_access_time.ToSeconds() < POLL_AGE_S
+    }
+    if (build or current) in builds:
+        return None
+    if build:
+        return f"no worker of its build {build!r} takes its tasks: start one of that build"
+    if builds and not current:
+        return "no build of the workers gets new runs: 'innkeeper deploy set BUILD' gives them to one"
+    return NO_WORKER
+
+
+def _is_versioned(poller: PollerInfo) -> bool:
+    return poller.deployment_options.worker_versioning_mode == WorkerVersioningMode.WORKER_VERSIONING_MODE_VERSIONED

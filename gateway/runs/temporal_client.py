@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import Sequence
 from datetime import timedelta
 
+from temporalio.api.failure.v1 import Failure
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeWorkflowExecutionResponse
 from temporalio.client import Client, Interceptor
+from temporalio.exceptions import FailureError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
+from innkeeper.gateway.runs.known_namespace import EMBEDDED, KnownNamespace
 from innkeeper.gateway.settings import Settings
 from innkeeper.workflows.connection import connect_config
+from innkeeper.workflows.namespace import namespace_facts, objection
+from innkeeper.workflows.payload_codec import EncryptionCodec
 
 logger = logging.getLogger("innkeeper.gateway.temporal")
 
@@ -33,6 +39,9 @@ AWAY_CODES = frozenset(
 )
 
 
+AWAY = "Temporal does not answer; the gateway keeps trying, so try again in a moment or look at 'innkeeper up'"
+
+
 def is_away(error: BaseException) -> bool:
     """Does this error say that the server did not answer, rather than that it refused?"""
     return isinstance(error, RPCError) and error.status in AWAY_CODES
@@ -40,19 +49,48 @@ def is_away(error: BaseException) -> bool:
 
 async def describe_workflow(client: Client, workflow: str, rpc_timeout: timedelta) -> DescribeWorkflowExecutionResponse:
     """What the server says of a workflow: its state, what is pending, its children. Raises RPCError."""
-    return (await client.get_workflow_handle(workflow).describe(rpc_timeout=rpc_timeout)).raw_description
+    found = (await client.get_workflow_handle(workflow).describe(rpc_timeout=rpc_timeout)).raw_description
+    for pending in (item for item in found.pending_activities if item.HasField("last_failure")):
+        pending.last_failure.message = await failure_message(client, pending.last_failure)
+    return found
+
+
+async def failure_message(client: Client, failure: Failure) -> str:
+    """What a failure says; with encryption its own message says nothing, and the real one is beside it."""
+    if not failure.HasField("encoded_attributes"):
+        return failure.message
+    try:
+        error = await client.data_converter.decode_failure(failure)
+    except (FailureError, RuntimeError) as unreadable:  # the codec's own, or the payload converter's
+        return str(unreadable)
+    return error.message if isinstance(error, FailureError) else str(error)
 
 
 class TemporalLink:
     """A client that is made at once and connects when it can. `watch` keeps `reachable` true to life.
 
+    A server without the namespace that runs need counts as one that does not answer, until somebody has mended that.
+
     Args:
         interceptors: Of the client's calls.
+        codec: Of values that are encrypted, if any are.
+        known_namespace: Where the open runs are.
     """
 
-    def __init__(self, settings: Settings, interceptors: Sequence[Interceptor] = ()) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        interceptors: Sequence[Interceptor] = (),
+        *,
+        codec: EncryptionCodec | None = None,
+        known_namespace: KnownNamespace | None = None,
+    ) -> None:
         self._settings = settings
         self._interceptors = interceptors
+        self._codec = codec
+        self._known_namespace = known_namespace
+        self._is_checked = False
+        self._objection: str | None = None
         self._client: Client | None = None
         self._reachable = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -61,15 +99,26 @@ class TemporalLink:
     def reachable(self) -> bool:
         return self._reachable.is_set()
 
+    @property
+    def namespace(self) -> str:
+        """The namespace that runs are started in. Raises ConnectionInvalid."""
+        if self._client is not None:
+            return self._client.namespace
+        config = connect_config(self._settings.temporal_address, self._settings.namespace, os.environ)
+        return str(config["namespace"])
+
+    @property
+    def state(self) -> str:
+        """`ok`, or why runs cannot be started."""
+        return "ok" if self.reachable else self._objection or "Temporal does not answer"
+
     async def client(self, patience_s: float = 0.0) -> Client:
         """The client. Raises EngineAway when Temporal does not answer within `patience_s`."""
         if patience_s and not self.reachable:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reachable.wait(), patience_s)
         if self._client is None or not self.reachable:
-            raise EngineAway(
-                "Temporal does not answer; the gateway keeps trying, so try again in a moment or look at 'innkeeper up'"
-            )
+            raise EngineAway(self._objection or AWAY)
         return self._client
 
     async def wait(self) -> Client:
@@ -102,15 +151,38 @@ class TemporalLink:
         # RuntimeError is what a first connection that fails raises.
         with contextlib.suppress(RPCError, RuntimeError, OSError):
             if self._client is None:
-                self._client = await connect(self._settings, self._interceptors)
+                self._client = await connect(self._settings, self._interceptors, self._codec)
+            if not self._is_checked:
+                return await self._is_fit(self._client)
             await self._client.workflow_service.describe_namespace(
                 DescribeNamespaceRequest(namespace=self._client.namespace), timeout=timedelta(seconds=3)
             )
             return True
         return False
 
+    async def _is_fit(self, client: Client) -> bool:
+        """Has the namespace what runs need? Once it has, it is not asked again: probes come every few seconds."""
+        facts = await namespace_facts(client)
+        is_embedded = self._settings.temporal_embedded
+        if is_embedded and not facts.exists:  # it has just been started
+            return False
+        said = None if is_embedded else objection(facts, client.namespace)
+        if said is None and self._known_namespace is not None and (found := EMBEDDED if is_embedded else facts.id):
+            said = await self._known_namespace.objection(found)
+        if said is not None and said != self._objection:
+            logger.error(said, extra={"event": "temporal_unfit"})
+        self._objection = said
+        self._is_checked = said is None
+        return said is None
 
-async def connect(settings: Settings, interceptors: Sequence[Interceptor] = ()) -> Client:
-    """A connected client, as all our processes connect."""
-    config = connect_config(settings.temporal_address, settings.namespace)
+
+async def connect(
+    settings: Settings, interceptors: Sequence[Interceptor] = (), codec: EncryptionCodec | None = None
+) -> Client:
+    """A connected client, as all our processes connect.
+
+    Raises:
+        ConnectionInvalid: What is configured cannot be used.
+    """
+    config = connect_config(settings.temporal_address, settings.namespace, os.environ, codec=codec)
     return await Client.connect(**config, interceptors=interceptors)

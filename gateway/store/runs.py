@@ -281,6 +281,12 @@ class RunStore:
             found = {row[0]: row[1] for row in await session.execute(query.group_by(RunRow.status))}
         return found.get("running", 0), found.get("queued", 0)
 
+    async def running_count(self) -> int:
+        """How many runs were handed to Temporal and have not ended, for all that is known here."""
+        query = select(func.count()).where(RunRow.status == "running", RunRow.started_at.is_not(None))
+        async with self._sessions() as session:
+            return await session.scalar(query) or 0
+
     async def page(
         self, *, before: int | None, limit: int, status: str | None, previews: bool = False
     ) -> Sequence[RunRow]:

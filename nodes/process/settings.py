@@ -162,11 +162,20 @@ class ProcessSettings(BaseSettings):
 
     temporal_address: Text | None = setting(
         None,
-        "The Temporal server. Without it Temporal's own configuration is asked (`TEMPORAL_*`, its profile file).",
+        "The Temporal server; with it `innkeeper up` starts none. Without it Temporal's own configuration is asked "
+        "(`TEMPORAL_*`, its profile file).",
         allowed="`host:port`",
     )
     namespace: Text | None = setting(
         None, "The Temporal namespace. Without it the same configuration is asked, then `innkeeper` is taken."
+    )
+    temporal_embedded: Flag = setting(
+        False, "Set by `innkeeper up` for its processes: the Temporal server is the one that it runs itself."
+    )
+    payload_encryption: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "Encrypt what is given to Temporal with the keys of the data directory; `auto` does unless the server is the "
+        "embedded one.",
     )
     worker_token: SecretStr | None = setting(
         None,
@@ -210,6 +219,11 @@ class ProcessSettings(BaseSettings):
     def changed(self, **values: Any) -> Self:
         """The same settings with other values, checked like any."""
         return type(self)(**{**self.__dict__, **values})
+
+    @property
+    def encrypts_payloads(self) -> bool:
+        """Whether what is given to Temporal is encrypted."""
+        return self.payload_encryption == "on" or (self.payload_encryption == "auto" and not self.temporal_embedded)
 
     def rows(self, environ: Mapping[str, str]) -> list[SettingRow]:
         """Every setting with its value and where that came from; `environ` is what these were loaded from."""

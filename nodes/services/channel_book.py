@@ -180,9 +180,9 @@ def is_offered(name: str, environ: Mapping[str, str]) -> bool:
     """May a channel take its key from this variable of the environment?
 
     The file may be a stranger's, and a process knows more than keys of models: tokens of clouds, of code hosts, of
-    package indexes. Ours are never offered.
+    package indexes. Ours are never offered, nor is the key of the Temporal server.
     """
-    own = name.startswith("INNKEEPER_")
+    own = name.startswith(("INNKEEPER_", "TEMPORAL_"))
     return not own and any(fnmatchcase(name, pattern) for pattern in _offered(environ))
 
 

@@ -81,6 +81,10 @@ def test_a_relative_data_directory_is_made_absolute(tmp_path: Path, monkeypatch:
         ("GATEWAY_URL", "ftp://gateway"),
         ("GATEWAY_URL", "http://gateway:web"),
         ("GATEWAY_URL", "http://[gateway"),
+        ("DEPLOYMENT", "two:names"),
+        ("DEPLOYMENT", "a.b"),
+        ("BUILD_ID", "it's"),
+        ("PAYLOAD_ENCRYPTION", "maybe"),
     ],
 )
 def test_nonsense_is_refused_with_key_and_value(name: str, text: str) -> None:
@@ -88,6 +92,25 @@ def test_nonsense_is_refused_with_key_and_value(name: str, text: str) -> None:
         WorkerSettings.load({f"INNKEEPER_{name}": text})
     assert f"INNKEEPER_{name}" in refused.value.message
     assert repr(text) in refused.value.message
+
+
+@pytest.mark.parametrize("environ", [{"INNKEEPER_DEPLOYMENT": "inn"}, {"INNKEEPER_BUILD_ID": "1"}])
+def test_deployment_and_build_come_together(environ: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="INNKEEPER_DEPLOYMENT and INNKEEPER_BUILD_ID are set together"):
+        WorkerSettings.load(environ)
+    both = WorkerSettings.load({"INNKEEPER_DEPLOYMENT": "inn", "INNKEEPER_BUILD_ID": "1.2-rc"})
+    assert (both.deployment, both.build_id) == ("inn", "1.2-rc")
+
+
+@pytest.mark.parametrize(
+    ("setting", "embedded", "encrypts"),
+    [("auto", "0", True), ("auto", "1", False), ("on", "1", True), ("off", "0", False)],
+)
+def test_payloads_are_encrypted_unless_the_server_is_the_embedded_one(
+    setting: str, embedded: str, encrypts: bool
+) -> None:
+    environ = {"INNKEEPER_PAYLOAD_ENCRYPTION": setting, "INNKEEPER_TEMPORAL_EMBEDDED": embedded}
+    assert WorkerSettings.load(environ).encrypts_payloads is encrypts
 
 
 def test_settings_of_others_are_left_alone() -> None:

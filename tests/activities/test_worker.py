@@ -179,6 +179,8 @@ def environ(temporal: Client, gateway: FakeGateway, tmp_path: Path) -> dict[str,
         "INNKEEPER_GATEWAY_URL": gateway.url,
         "INNKEEPER_WORKER_TOKEN": TOKEN,
         "INNKEEPER_STOP_GRACE_S": "0.5",
+        # The client of these tests has no keys.
+        "INNKEEPER_PAYLOAD_ENCRYPTION": "off",
     }
 
 
@@ -467,8 +469,9 @@ async def test_an_absent_temporal_server_is_told_in_one_sentence(
 ) -> None:
     monkeypatch.setattr(worker, "CONNECT_S", 0.2)
     address = f"127.0.0.1:{free_port()}"
+    settings = WorkerSettings(data_dir=tmp_path, temporal_address=address, payload_encryption="off")
     with pytest.raises(SettingsError, match=address) as refused:
-        await worker.connect(WorkerSettings(data_dir=tmp_path, temporal_address=address), asyncio.Event())
+        await worker.connect(settings, {}, asyncio.Event())
     assert "innkeeper up" in refused.value.message
     assert "\n" not in refused.value.message
 
@@ -492,7 +495,7 @@ async def test_a_queue_named_twice_or_the_own_one_is_polled_once(temporal: Clien
 
 
 async def queues_polled(temporal: Client, folder: Path, queues: tuple[str, ...]) -> list[str]:
-    client = await Client.connect(**connect_config(temporal.service_client.config.target_host, temporal.namespace))
+    client = await Client.connect(**connect_config(temporal.service_client.config.target_host, temporal.namespace, {}))
     execute: Any = SimpleNamespace(execute_node=worker.ExecuteNode.execute_node.__get__(object()))
     segments: Any = SimpleNamespace(execute_segment=worker.ExecuteSegment.execute_segment.__get__(object()))
     engine_activities: Any = SimpleNamespace(activities=tuple)

@@ -93,6 +93,7 @@ def _workers(address: str, folder: Path) -> dict[str, ChildSpec]:
         "INNKEEPER_DATA_DIR": str(folder / "off"),
         "INNKEEPER_GATEWAY_URL": "",
         "INNKEEPER_TEMPORAL_ADDRESS": address,
+        "INNKEEPER_TEMPORAL_EMBEDDED": "1",  # measured as the embedded form, which encrypts nothing
         "INNKEEPER_NAMESPACE": OFF_NAMESPACE,
         "INNKEEPER_PLUGINS": str(PLUGINS),
     }

@@ -38,11 +38,11 @@ TIMEOUT_S = 60
 class Up:
     """A running `innkeeper up`."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, env: dict[str, str] | None = None) -> None:
         self.data = data
         command = (*INNKEEPER, "up", "--port", "0", "--data-dir", str(data))
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env or environment()
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

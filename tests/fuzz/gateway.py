@@ -289,6 +289,7 @@ async def gateway_under_test(data_dir: Path, temporal: Client) -> AsyncIterator[
     settings = Settings(
         data_dir=data_dir,
         temporal_address=temporal.service_client.config.target_host,
+        payload_encryption="off",  # its worker has the client of the tests, which has no keys
         namespace=temporal.namespace,
         max_concurrent_runs=1,
         task_queue="fuzz",

@@ -92,7 +92,8 @@ class Stack:
             namespace=self.temporal.namespace,
             task_queue=self.queue,
             plugins=self.plugins,
-            **{"flush_timeout_s": 2.0, **self.options},
+            # The worker of these tests has the session's client, which has no keys.
+            **{"flush_timeout_s": 2.0, "payload_encryption": "off", **self.options},
         )
 
     @property

@@ -107,6 +107,28 @@ def test_a_worker_is_told_on_which_host_its_gateway_listens(monkeypatch: pytest.
     assert not WorkerSettings.load(told[0]).allow_loopback
 
 
+@pytest.mark.parametrize(("embedded", "named"), [(True, ()), (True, ("--temporal", "127.0.0.1:6")), (False, ())])
+def test_a_worker_of_an_embedded_server_forgets_the_users_own_one(
+    monkeypatch: pytest.MonkeyPatch, embedded: bool, named: tuple[str, ...]
+) -> None:
+    data = DataDir.open(Path("data"))
+    lock = DataLock.acquire(data)
+    lock.tell({"pid": os.getpid(), "address": "http://127.0.0.1:5", "temporal": "127.0.0.1:6", "embedded": embedded})
+    told: list[dict[str, str]] = []
+
+    def become(path: str, command: tuple[str, ...], env: dict[str, str]) -> None:
+        told.append(env)
+        raise SystemExit(0)
+
+    monkeypatch.setattr(os, "execve", become)
+    monkeypatch.setenv("TEMPORAL_API_KEY", "of the user's own server")
+    assert innkeeper(monkeypatch, "worker", "--data-dir", "data", *named) == 0
+    lock.release()
+    assert ("TEMPORAL_API_KEY" in told[0]) is not embedded
+    assert WorkerSettings.load(told[0]).temporal_embedded is embedded
+    assert WorkerSettings.load(told[0]).encrypts_payloads is not embedded
+
+
 def test_version_names_every_part(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert innkeeper(monkeypatch, "version") == 0
     assert "Temporal CLI" in capsys.readouterr().out

@@ -5,19 +5,23 @@ from __future__ import annotations
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import ActivityType
-from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState
+from temporalio.api.deployment.v1 import WorkerDeploymentOptions
+from temporalio.api.enums.v1 import EventType, PendingActivityState, PendingWorkflowTaskState, WorkerVersioningMode
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent, WorkflowTaskFailedEventAttributes
 from temporalio.api.workflow.v1 import PendingActivityInfo, PendingWorkflowTaskInfo
-from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueResponse, DescribeWorkflowExecutionResponse
 
 from innkeeper.gateway.runs.stuck_runs import (
     MAX_REASON_CHARS,
+    POLL_AGE_S,
     FailingActivity,
     PendingWork,
     diagnose,
-    failure_reason,
+    last_failure,
+    one_line,
     pending_work,
+    why_untaken,
 )
 
 NOW = 1_000_000
@@ -38,7 +42,7 @@ NOW = 1_000_000
     ],
 )
 def test_diagnose(found: list[PendingWork], has_worker: bool, code: str | None) -> None:
-    stuck = diagnose("r", found, NOW, has_worker=has_worker)
+    stuck = diagnose("r", found, NOW, no_worker=None if has_worker else "no worker")
     assert (stuck and stuck.code) == code
     hint = "goes on by itself" if code == "engine_activity_failing" else "innkeeper cancel r --force"
     assert stuck is None or hint in stuck.message
@@ -91,8 +95,45 @@ def test_reason_is_that_of_the_newest_failure_on_one_line_of_bounded_length() ->
         )
 
     started = HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED)
-    assert failure_reason([started, failed("new\nest"), failed("older")]) == "new est"
-    assert len(failure_reason([failed("x" * 5000)])) == MAX_REASON_CHARS
+    assert last_failure([started, failed("newest"), failed("older")]) == Failure(message="newest")
+    assert one_line("new\nest") == "new est"
+    assert len(one_line("x" * 5000)) == MAX_REASON_CHARS
     timed_out = HistoryEvent(event_type=EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT)
-    assert failure_reason([timed_out, failed("older")]) == "the worker did not finish it in time"
-    assert failure_reason([started]) == ""
+    found = last_failure([timed_out, failed("older")])
+    assert found is not None
+    assert found.message == "the worker did not finish it in time"
+    assert last_failure([started]) is None
+
+
+def polled(*builds: str | None, current: str = "") -> DescribeTaskQueueResponse:
+    """A queue that is polled by workers of builds (None: not versioned), the last of which went away long ago."""
+    found = DescribeTaskQueueResponse()
+    found.versioning_info.current_deployment_version.build_id = current
+    for build, ago in zip(builds, [1] * (len(builds) - 1) + [POLL_AGE_S + 1], strict=True):
+        mode = "VERSIONED" if build else "UNVERSIONED"
+        options = WorkerDeploymentOptions(
+            build_id=build or "any",
+            worker_versioning_mode=WorkerVersioningMode.Value(f"WORKER_VERSIONING_MODE_{mode}"),
+        )
+        found.pollers.add(deployment_options=options).last_access_time.FromSeconds(int(1_000 - ago))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "build", "said"),
+    [
+        (polled(None, None), "", None),
+        (polled(None), "", "no worker takes its tasks"),
+        (polled("a", "b", None, current="a"), "", None),
+        (polled("a", "b", None, current="a"), "b", None),
+        (polled("a", "b", current="a"), "b", "no worker of its build 'b'"),
+        (polled("a", "b"), "", "innkeeper deploy set BUILD"),
+        (polled("b", None, current="a"), "", "no worker takes its tasks"),
+        (polled(None, "b", current="a"), "a", "no worker of its build 'a'"),
+    ],
+)
+def test_reason_why_nobody_takes_tasks_knows_builds(
+    found: DescribeTaskQueueResponse, build: str, said: str | None
+) -> None:
+    reason = why_untaken(found, build, 1_000)
+    assert reason is None if said is None else reason is not None and said in reason

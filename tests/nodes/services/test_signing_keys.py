@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.nodes.services.key_ring import RECHECK_S
 from innkeeper.nodes.services.signing_keys import (
-    RECHECK_S,
     SIGNING_FILE,
     SigningKeys,
     SigningKeysUnusable,

@@ -34,8 +34,8 @@ from temporalio.worker import WorkflowOutboundInterceptor as WorkflowOutbound
 from innkeeper.gateway.runs.signing_client import SigningClient
 from innkeeper.nodes.call import EXECUTE_NODE
 from innkeeper.nodes.node import NodeContext
+from innkeeper.nodes.services.key_ring import RECHECK_S
 from innkeeper.nodes.services.signing_keys import (
-    RECHECK_S,
     SIGNING_FILE,
     SigningKeys,
     add_signing_key,
