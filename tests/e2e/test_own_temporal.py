@@ -182,7 +182,7 @@ async def test_approval_survives_the_death_of_worker_and_gateway(own: Own, up: U
 
 
 async def test_schedule_fires_and_is_not_written_anew_for_its_encryption(own: Own, up: Up) -> None:
-    document = {"id": "merges", "name": "merges", "nodes": [{"id": "join", "type": "core:TextMerge"}], "edges": []}
+    document = {"id": "merges", "name": "merges", "nodes": [{"id": "roll", "type": "core:RandomNumber"}], "edges": []}
     trigger = {
         "name": "ticks",
         "kind": "schedule",
@@ -198,7 +198,7 @@ async def test_schedule_fires_and_is_not_written_anew_for_its_encryption(own: Ow
                 await asyncio.sleep(0.1)
         changed = await http.put(url, json={**trigger, "labels": {"a": "b"}}, headers={"If-Match": "*"})
         assert changed.status_code == 200, changed.text
-        client = await connected(connect_config(own.environment()))
+        client = await Client.connect(own.bare, namespace=NAMESPACE)
         async with asyncio.timeout(TIMEOUT_S):
             while (fired := (await http.get(f"{url}/results")).json()["counters"]["fired"]) < 4:
                 await asyncio.sleep(0.1)
