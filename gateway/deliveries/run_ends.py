@@ -50,6 +50,7 @@ class RunEnds:
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._wake = asyncio.Event()
+        self._after = 0
         self.listeners: list[Listener] = []
         self.cares: list[Callable[[RunRow, str], bool]] = []
 
@@ -84,11 +85,13 @@ class RunEnds:
 
     async def _tell_some(self) -> bool:
         """False: something went wrong, and is to be done again."""
-        rows = await self._store.untold(AT_ONCE)
+        rows = await self._store.untold(AT_ONCE, after=self._after)
         results = await asyncio.gather(*(self._tell(row) for row in rows))
         if told := [row.id for row, is_told in zip(rows, results, strict=True) if is_told]:
             await self._store.mark_told(*told)
-        if len(told) == AT_ONCE:
+        # Those that nobody can be told of must not keep the others waiting.
+        self._after = rows[-1].number if len(rows) == AT_ONCE else 0
+        if self._after:
             self._wake.set()
         return len(told) == len(rows)
 

@@ -196,9 +196,9 @@ class RunStore:
         end = {"run": run_id, "to": status, "at": ended_at, "body": body, "known": told}
         await self._writes.write(_close, end)
 
-    async def untold(self, limit: int) -> Sequence[RunRow]:
-        """Some runs that ended and whose end was not told, first come first; without what they gave."""
-        return await self._many(RunRow.told.is_(False), limit=limit)
+    async def untold(self, limit: int, after: int = 0) -> Sequence[RunRow]:
+        """Some runs that ended and whose end was not told, above a number, first come first; without what they gave."""
+        return await self._many(RunRow.told.is_(False), RunRow.number > after, limit=limit)
 
     async def mark_told(self, *run_ids: str) -> None:
         await self._writes.write(_mark_told, run_ids)

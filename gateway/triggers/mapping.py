@@ -13,6 +13,7 @@ A payload is a JSON object; which keys it has depends on the kind of the trigger
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ import orjson
 
 from innkeeper.gateway.triggers.expressions import MAX_WORK, Budget, ExpressionError, compile_expression
 from innkeeper.gateway.triggers.model import KeyExpression, Kind, Source, Trigger
+from innkeeper.nodes.call import is_secret_id, secret_reference
 
 Payload = Mapping[str, Any]
 
@@ -92,9 +94,31 @@ def map_inputs(trigger: Trigger, payload: Payload) -> MappedInputs:
             problems.append(InputProblem(key, error.message))
             values.pop(key, None)  # a default would hide that the mapping is broken
             continue
-        if found is not None or "literal" in source.model_fields_set:
+        if "literal" not in source.model_fields_set and _names_secret(found):
+            problems.append(InputProblem(key, "what came names a stored secret; only its owner may, as a literal"))
+            values.pop(key, None)
+        elif found is not None or "literal" in source.model_fields_set:
             values[key] = found
     return MappedInputs(values, tuple(problems))
+
+
+def _names_secret(value: Any) -> bool:
+    """Does what came hold a reference to a stored secret? In an input that takes one, its sender would spend it."""
+    if value is None or isinstance(value, bool | int | float):
+        return False
+    with contextlib.suppress(TypeError):  # what is no JSON is looked through piece by piece, which takes longer
+        if b"$secret" not in orjson.dumps(value):
+            return False
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if is_secret_id(secret_reference(item)):
+            return True
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+    return False
 
 
 def _value_of(source: Source, kind: Kind, payload: Payload, budget: Budget) -> Any:

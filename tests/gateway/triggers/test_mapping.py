@@ -193,3 +193,22 @@ def test_any_payload_is_read_and_mapped(kind: str, payload: dict[str, Any], deli
     reading = read_delivery(odd, payload, delivery_id)
     assert isinstance(reading.passes, bool)
     orjson.dumps(reading.concurrency_key)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"$secret": "env:OPENAI_API_KEY"},
+        "$secret:env:OPENAI_API_KEY",
+        {"deep": [{"api_key": {"$secret": "a" * 64}}]},
+        "$secret:" + "a" * 64,
+    ],
+)
+def test_sender_cannot_name_a_stored_secret(value: Any) -> None:
+    mapping = {"key": {"expression": "data.key"}, "all": {"body": True}, "own": {"literal": value}}
+    asked = trigger(kind="event", mapping=mapping)
+    mapped = map_inputs(asked, {"data": {"key": value}})
+    assert [problem.input for problem in mapped.problems] == ["key", "all"]
+    assert mapped.values == {"own": value}
+    # A text that only looks like it is a text.
+    assert map_inputs(asked, {"data": {"key": "what does $secret:mine mean?"}}).problems == ()
