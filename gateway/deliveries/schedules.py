@@ -9,7 +9,6 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.common.v1 import Payload
 from temporalio.client import (
     Client,
     Schedule,
@@ -37,7 +36,6 @@ from innkeeper.gateway.triggers.schedule import (
     schedule_state,
 )
 from innkeeper.workflows.engine.trigger_launcher import LAUNCHER_TYPE, SCHEDULE_PREFIX, Launch, schedule_id
-from innkeeper.workflows.payload_converter import DATA_CONVERTER
 from innkeeper.workflows.sdk_errors import worded
 from innkeeper.workflows.signing import HEADER, Signer, launch_message
 
@@ -341,12 +339,11 @@ def _is_equal(found: Schedule, wanted: Schedule) -> bool:
 
 
 def _essence(action: ScheduleAction) -> tuple[object, ...]:
+    """What an action does. Its arguments are what is signed; they may come encrypted, each time in another way."""
     assert isinstance(action, ScheduleActionStartWorkflow)
-    to_payload = DATA_CONVERTER.payload_converter.to_payload
-    args = [arg if isinstance(arg, Payload) else to_payload(arg) for arg in action.args]
     header = (action.headers or {}).get(HEADER)
     signature = header.data if header is not None else b""
-    return action.workflow, action.id, action.task_queue, [arg.data for arg in args], signature
+    return action.workflow, action.id, action.task_queue, signature
 
 
 async def _delete(handle: ScheduleHandle) -> None:

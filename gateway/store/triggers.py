@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, or_, select, update
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
@@ -228,8 +230,19 @@ async def _delete_trigger(connection: AsyncConnection, which: tuple[int, int]) -
 _RECEIVE = insert(_DELIVERIES).prefix_with("OR IGNORE", dialect="sqlite")
 
 
+_ON_SQLITE = _RECEIVE.compile(
+    dialect=sqlite.dialect(), column_keys=[column.name for column in _DELIVERIES.columns if not column.primary_key]
+)
+_ORDER: Sequence[str] = _ON_SQLITE.positiontup or ()
+
+
 @one_by_one
 async def _receive(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
+    # Senders wait for it. Through SQLAlchemy the statement takes three turns of the database's thread, here one.
+    if connection.dialect.name == "sqlite":
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        with contextlib.suppress(sqlite3.Error):  # once more below, where all know how to read it
+            return int((await driver.execute(str(_ON_SQLITE), [values[name] for name in _ORDER])).rowcount) > 0
     return (await connection.execute(_RECEIVE, dict(values))).rowcount > 0
 
 

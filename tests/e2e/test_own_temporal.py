@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from temporalio.client import Client
 
 from innkeeper.gateway.client import GatewayClient
+from innkeeper.gateway.deliveries.schedules import schedule_id
 from innkeeper.gateway.process.temporal_access import TemporalUnfit, connected
 from innkeeper.nodes.services.payload_keys import PAYLOAD_KEYS_FILE, add_payload_key
 from innkeeper.workflows.connection import connect_config
@@ -177,6 +179,32 @@ async def test_approval_survives_the_death_of_worker_and_gateway(own: Own, up: U
     assert payloads_in_clear(history) == []
     assert WORDS not in json.dumps(history)
     assert kept["TenantId"] == ["default_user"]
+
+
+async def test_schedule_fires_and_is_not_written_anew_for_its_encryption(own: Own, up: Up) -> None:
+    document = {"id": "merges", "name": "merges", "nodes": [{"id": "roll", "type": "core:RandomNumber"}], "edges": []}
+    trigger = {
+        "name": "ticks",
+        "kind": "schedule",
+        "workflow": {"id": "merges"},
+        "schedule": {"interval": {"everySeconds": 1}},
+    }
+    async with httpx.AsyncClient(base_url=up.url, headers={"Authorization": f"Bearer {TOKEN}"}) as http:
+        assert (await http.post("/api/workflows", json=document)).status_code == 201
+        made = (await http.post("/api/triggers", json=trigger)).json()
+        url = f"/api/triggers/{made['id']}"
+        async with asyncio.timeout(TIMEOUT_S):
+            while (await http.get(f"{url}/results")).json()["counters"]["fired"] < 2:
+                await asyncio.sleep(0.1)
+        changed = await http.put(url, json={**trigger, "labels": {"a": "b"}}, headers={"If-Match": "*"})
+        assert changed.status_code == 200, changed.text
+        client = await Client.connect(own.bare, namespace=NAMESPACE)
+        async with asyncio.timeout(TIMEOUT_S):
+            while (fired := (await http.get(f"{url}/results")).json()["counters"]["fired"]) < 4:
+                await asyncio.sleep(0.1)
+        found = await client.get_schedule_handle(schedule_id(made["id"])).describe()
+        assert found.info.last_updated_at is None, fired
+        assert (await http.delete(url, headers={"If-Match": "*"})).status_code == 204
 
 
 async def test_error_of_a_node_is_hidden_in_history_and_told_to_its_user(own: Own, up: Up) -> None:
