@@ -15,6 +15,7 @@ from rich.text import Text
 
 from innkeeper.gateway.cli.apply_file import Wanted, WantedTrigger, read_apply_file
 from innkeeper.gateway.cli.apply_plan import (
+    Changes,
     Standing,
     Step,
     StoredWorkflow,
@@ -28,8 +29,10 @@ from innkeeper.gateway.cli.base import PLANNED, console, print_json, say
 from innkeeper.gateway.cli.difference_lines import MAX_SHOWN, difference_lines
 from innkeeper.gateway.cli.live_view import clean
 from innkeeper.gateway.cli.trigger_command import remarks
-from innkeeper.gateway.client import ANY_VERSION, GatewayClient, etag_of
+from innkeeper.gateway.cli.trigger_file import CALLBACK
+from innkeeper.gateway.client import GatewayClient, etag_of
 from innkeeper.nodes.errors import InnkeeperError
+from innkeeper.workflows.document.callback import shown_url
 
 NOTE = "triggers apply"
 """Of the versions of workflows that it makes."""
@@ -127,11 +130,25 @@ def _aside(step: Step) -> str:
 
 def _details(step: Step) -> Iterator[Text]:
     if isinstance(step, WorkflowStep):
-        for line in difference_lines(step.differences):
+        # A key that is typed into a file stands there as it is; plans are kept in the logs of others.
+        for line in difference_lines(step.differences, values=False):
             yield Text("    ").append_text(line)
         return
-    for path, (before, after) in step.changes.items():
+    for path, (before, after) in _shown(step.changes).items():
         yield Text(clean(f"    {path}: {_short(before)} -> {_short(after)}"))
+
+
+def _shown(changes: Changes) -> Changes:
+    """Without the query of a callback's address, which may hold a key."""
+    return {path: (_without_query(path, pair[0]), _without_query(path, pair[1])) for path, pair in changes.items()}
+
+
+def _without_query(path: str, value: Any) -> Any:
+    if path == f"{CALLBACK}.url" and isinstance(value, str):
+        return shown_url(value)
+    if path == CALLBACK and isinstance(value, Mapping):
+        return {key: _without_query(f"{path}.{key}", inner) for key, inner in value.items()}
+    return value
 
 
 def _short(value: Any) -> str:
@@ -146,8 +163,8 @@ def _told(steps: Sequence[Step], done: Done) -> dict[str, Any]:
 
 def _changes(step: Step) -> Any:
     if isinstance(step, WorkflowStep):
-        return [item.to_json() for item in step.differences]
-    return {path: {"from": before, "to": after} for path, (before, after) in step.changes.items()}
+        return [{"kind": it.kind, "what": it.what, "name": it.name, "paths": [*it.changes]} for it in step.differences]
+    return {path: {"from": before, "to": after} for path, (before, after) in _shown(step.changes).items()}
 
 
 def _end(steps: Sequence[Step], done: Done, code: int, options: ApplyOptions) -> int:
@@ -213,7 +230,7 @@ async def _take_workflow(client: GatewayClient, step: WorkflowStep) -> list[str]
             saved = await client.workflows.save(wanted.document, etag=stored.etag, **options)
         etag, version = str(saved["etag"]), int(saved["version"])
     if step.publish:
-        await client.workflows.publish(wanted.id, version, etag=etag or ANY_VERSION, project=wanted.project)
+        await client.workflows.publish(wanted.id, version, etag=etag, project=wanted.project)
     return [f"{name_of(step)} is in version {version}{', which is published' if step.publish else ''}"]
 
 

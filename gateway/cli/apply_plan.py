@@ -11,6 +11,7 @@ from innkeeper.gateway.cli.library_transfer import in_rounds, references
 from innkeeper.gateway.cli.run_command import UsageError
 from innkeeper.gateway.cli.trigger_file import CALLBACK, SECRET
 from innkeeper.gateway.triggers.model import Trigger
+from innkeeper.nodes.call import secret_reference
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.document.diff import Difference, differences
 from innkeeper.workflows.document.model import parse_document
@@ -140,7 +141,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Sequenc
 def says_the_same(ours: Any, stored: Any) -> bool:
     """Do a document of a file and a stored one say the same? A secret that was typed into the file is a reference in
     the stored one: which secret it is cannot be compared."""
-    if isinstance(stored, Mapping) and "$secret" in stored and isinstance(ours, str):
+    if isinstance(ours, str) and secret_reference(stored) is not None and secret_reference(ours) is None:
         return True
     if isinstance(ours, Mapping) and isinstance(stored, Mapping):
         keys = (ours.keys() | stored.keys()) - SERVER_FIELDS

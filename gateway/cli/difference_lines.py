@@ -18,15 +18,18 @@ _SAID_ONCE: tuple[Kind, ...] = ("added", "removed")
 _PARTS = {"nodes": "node", "edges": "edge", "inputs": "input", "outputs": "output"}
 
 
-def difference_lines(found: Iterable[Difference]) -> Iterator[Text]:
-    """A line for each part that differs, and one for each of its values."""
+def difference_lines(found: Iterable[Difference], *, values: bool = True) -> Iterator[Text]:
+    """A line for each part that differs, and one for each of its values; without `values` only for its place."""
     for item in found:
         sign, style = _SIGNS[item.kind]
         yield Text(clean(f"{sign} {item.what} {item.name}".rstrip()), style)
-        for path, values in item.changes.items():
-            shown = [json.dumps(value, ensure_ascii=False) for value in values]
-            cut = [text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..." for text in shown]
-            yield Text(clean(f"    {path}: {cut[0]} -> {cut[1]}"))
+        for path, pair in item.changes.items():
+            yield Text(clean(f"    {path}: {_short(pair[0])} -> {_short(pair[1])}" if values else f"    {path}"))
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def differences_of(answer: Mapping[str, Any]) -> Iterator[Difference]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from innkeeper.gateway.cli.trigger_file import DefinitionFile
+    from innkeeper.gateway.cli.trigger_options import TriggerOptions
     from innkeeper.gateway.client import GatewayClient
 
 Trigger = Annotated[str, typer.Argument(help="The name of a trigger, or its id.", show_default=False)]
@@ -177,7 +178,7 @@ def add_trigger(
         _say_all(made_lines(made, secret))
 
 
-def _definition(options: Any, file: Path | None) -> tuple[dict[str, Any], DefinitionFile | None]:
+def _definition(options: TriggerOptions, file: Path | None) -> tuple[dict[str, Any], DefinitionFile | None]:
     from dataclasses import replace
 
     from innkeeper.gateway.cli.run_command import UsageError

@@ -65,7 +65,7 @@ async def test_file_is_applied_once_and_then_again(innkeeper: Innkeeper, shared:
     assert out.splitlines() == [
         "~ workflow apply-a (published)",
         "    ~ document",
-        '        description: null -> "new"',
+        "        description",
         "~ trigger apply-a",
         '    schedule.cron: "0 3 * * *" -> "0 4 * * *"',
         "workflow apply-a is in version 2, which is published",
@@ -113,7 +113,7 @@ async def test_secret_of_a_callback_is_sent_once_and_again_when_its_address_chan
     monkeypatch.setenv("A_SECRET", secret)
 
     def calling(host: str) -> str:
-        callback = f"{{url: https://{host}/runs, secret: {{env: A_SECRET}}}}"
+        callback = f"{{url: 'https://{host}/runs', secret: {{env: A_SECRET}}}}"
         return (
             f"  apply-c2:\n    {{kind: event, workflow: {{id: apply-c}}, event: {{name: x}}, callback: {callback}}}\n"
         )
@@ -131,6 +131,32 @@ async def test_secret_of_a_callback_is_sent_once_and_again_when_its_address_chan
     assert '    callback.url: "https://a.example/runs" -> "https://b.example/runs"' in out.splitlines()
     stored = (await triggers(shared, "apply-c"))["apply-c2"]["callback"]
     assert (stored["url"], stored["secret"].startswith("$secret:")) == ("https://b.example/runs", True)
+    office("apply-c", calling("b.example").replace("/runs", "/runs?key=canary"))
+    for options in ((), ("--json",)):
+        code, out, err = await apply(innkeeper, "apply-c", *options)
+        assert (code, "https://b.example/runs?***" in out, "canary" in out + err) == (4, True, False)
+
+
+async def test_key_that_is_typed_into_a_workflow_is_in_no_plan(innkeeper: Innkeeper) -> None:
+    office("apply-k", publish=False)
+
+    def keyed(**values: str) -> None:
+        node = {"id": "s", "type": "core:APISettings", "inputValues": values}
+        write("flows/apply-k.json", {**taking("apply-k"), "nodes": [*taking("apply-k")["nodes"], node]})
+
+    keyed(base_url="https://a.example/v1")
+    assert (await apply(innkeeper, "apply-k", "--yes"))[0] == 0
+    keyed(base_url="https://a.example/v1", api_key="sk-canary-1")
+    for options in ((), ("--json",), ("--yes",)):
+        code, out, err = await apply(innkeeper, "apply-k", *options)
+        assert "inputValues.api_key" in out
+        assert "canary" not in out + err
+    assert code == 0
+    # It is a reference now, which cannot be compared with what is typed.
+    assert (await apply(innkeeper, "apply-k"))[0] == 0
+    keyed(base_url="https://a.example/v2", api_key="sk-canary-1")
+    code, out, err = await apply(innkeeper, "apply-k", "--yes")
+    assert (code, "canary" in out + err) == (0, False)
 
 
 async def test_with_json_the_plan_and_what_was_done_are_one_object(innkeeper: Innkeeper) -> None:

@@ -187,8 +187,10 @@ def test_differences_are_told_and_drafts_have_none() -> None:
         ({"a": None}, {}, False),
         ([1, 2], [2, 1], False),
         ([1], [1, 2], False),
-        ({"key": "sk-1"}, {"key": {"$secret": "abc"}}, True),
-        ({"key": {"$secret": "x"}}, {"key": {"$secret": "abc"}}, False),
+        ({"key": "sk-1"}, {"key": f"$secret:{'a' * 64}"}, True),
+        ({"key": f"$secret:{'a' * 64}"}, {"key": f"$secret:{'a' * 64}"}, True),
+        ({"key": f"$secret:{'b' * 64}"}, {"key": f"$secret:{'a' * 64}"}, False),
+        ({"key": f"$secret:{'a' * 64}"}, {"key": "sk-1"}, False),
     ],
 )
 def test_documents_say_the_same(ours: Any, theirs: Any, same: bool) -> None:
