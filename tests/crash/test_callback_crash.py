@@ -18,7 +18,7 @@ from innkeeper.nodes.services.webhook_signing import new_secret
 from tests.e2e.test_streams import Json, graph, node
 from tests.gateway.deliveries.receiver import answer, receiving
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(180)]
 
 RUNS = 12
 NAMES = ("gateway", "worker-1", "temporal")

@@ -24,7 +24,7 @@ from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(240)]
 
 Json = dict[str, Any]
 DYING = """

@@ -21,7 +21,7 @@ from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.services.secrets import SecretStore
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(180)]
 
 FILES = 50
 DYING = """

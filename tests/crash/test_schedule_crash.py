@@ -21,7 +21,7 @@ from innkeeper.workflows.engine.trigger_launcher import schedule_id
 from tests.gateway.conftest import PLUGINS, Stack
 from tests.gateway.deliveries.test_schedules import add_workflows, definition
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(180)]
 KILLS = 6
 SCHEDULE = {"interval": {"everySeconds": 1}, "overlap": "allow_all"}
 

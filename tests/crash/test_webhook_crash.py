@@ -17,7 +17,7 @@ import pytest
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.gateway.triggers.senders import send
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(180)]
 
 DELIVERIES = 60
 TIMES_SENT = 3
