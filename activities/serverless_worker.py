@@ -6,14 +6,20 @@ no events unless it is given the address of the gateway: what its nodes gave is 
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, NoReturn
 
+from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.contrib.aws.lambda_worker import LambdaWorkerConfig, run_worker
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from innkeeper.activities.execution.execute_node import ExecuteNode
 from innkeeper.activities.execution.values import Values
@@ -37,6 +43,8 @@ MAX_OUTPUT_BYTES = 64 * 1024
 takes 50 MB."""
 CLOSING_S = 5.0
 """After the last attempt: its result on its way to Temporal, connections and events to an end."""
+KEY_FILES = "KEY_FILES"
+"""The variable that brings key files of the gateway's data directory: JSON, name to content."""
 SLOTS = 10
 """Nodes at once in one invocation: they mostly wait for others, and a function has a part of a core."""
 
@@ -132,6 +140,39 @@ def function_handler(
     """
     environ = os.environ if environ is None else environ
     function = Function.load(environ, attempt_s)
+    return run_worker(_version(environ), function.configure)
+
+
+async def serve_until(stop: asyncio.Event, environ: Mapping[str, str] | None = None) -> None:
+    """The same worker where an instance lives on, as in a pool of Cloud Run.
+
+    Raises:
+        SettingsError: A setting is wrong.
+        RuntimeError: Temporal does not answer.
+    """
+    environ = os.environ if environ is None else environ
+    function = Function.load(environ, SERVERLESS_ATTEMPT_S)
+    config = LambdaWorkerConfig()
+    async with contextlib.asynccontextmanager(function.configure)(config):
+        client = await Client.connect(**config.client_connect_config)
+        config.worker_config["deployment_config"] = WorkerDeploymentConfig(_version(environ), True)
+        # Its type names the client, too, which the configuration never holds.
+        async with Worker(client, **config.worker_config):  # type: ignore[misc]
+            await stop.wait()
+
+
+def take_keys(environ: MutableMapping[str, str]) -> None:
+    """Write the key files that a variable brings into the data directory. The variable is gone then: code of nodes has
+    no business with it."""
+    files = json.loads(environ.pop(KEY_FILES, "{}"))
+    folder = Path(environ["INNKEEPER_DATA_DIR"])
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = folder / Path(name).name
+        path.touch(mode=0o600)
+        path.write_text(content)
+
+
+def _version(environ: Mapping[str, str]) -> WorkerDeploymentVersion:
     deployment = environ.get("INNKEEPER_DEPLOYMENT") or "innkeeper-serverless"
-    version = WorkerDeploymentVersion(deployment, environ.get("INNKEEPER_BUILD_ID") or "unversioned")
-    return run_worker(version, function.configure)
+    return WorkerDeploymentVersion(deployment, environ.get("INNKEEPER_BUILD_ID") or "unversioned")

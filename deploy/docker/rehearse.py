@@ -73,7 +73,9 @@ def overlay(folder: Path, name: str) -> Stage:
     home = parts["root"] / "root"
     home.chmod(home.stat().st_mode | 0o011)
     python = Path(os.path.realpath(sys.executable)).parent
-    return Stage(name, parts["root"], {"PATH": f"{python}:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"})
+    return Stage(
+        name, parts["root"], {"PATH": f"{python}:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
+    )
 
 
 def build(folder: Path) -> Stage:
@@ -138,11 +140,8 @@ def run(image: Stage) -> int:
     command = ["unshare", "--pid", "--fork", "--kill-child", "--mount", "--net", "sh", "-c", script]
     with subprocess.Popen(command) as up:
         first = _child_of(up.pid)
-        enter = ["nsenter", "-t", str(first), "-a", "--wd=/", "setpriv", "--reuid", str(USER), "--regid", str(USER)]
-        inside = [*enter, "--clear-groups", "chroot", str(image.root), "env", "-i", *shlex.split(given)]
-        if os.geteuid() == 0:  # chroot needs root, and the user comes after it
-            inside = ["nsenter", "-t", str(first), "-a", "--wd=/", "chroot", f"--userspec={USER}:{USER}"]
-            inside += [str(image.root), "env", "-i", *shlex.split(given)]
+        inside = ["nsenter", "-t", str(first), "-m", "-n", "-p", "chroot", f"--userspec={USER}:{USER}"]
+        inside += [str(image.root), "env", "-i", *shlex.split(given)]
         complaints = _trial(inside)
         os.kill(first, 15)
         began = time.monotonic()
@@ -163,9 +162,9 @@ def _child_of(pid: int) -> int:
 
 def _trial(inside: list[str]) -> int:
     deadline = time.monotonic() + 90
-    while subprocess.run([*inside, "innkeeper-healthcheck"], capture_output=True).returncode:
+    while (asked := subprocess.run([*inside, "innkeeper-healthcheck"], stderr=subprocess.PIPE, text=True)).returncode:
         if time.monotonic() > deadline:
-            print("it is not healthy after 90 s")
+            print(f"it is not healthy after 90 s: exit code {asked.returncode}, {asked.stderr}")
             return 1
         time.sleep(0.5)
     print("healthy")
