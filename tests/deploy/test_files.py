@@ -13,8 +13,13 @@ import pytest
 import yaml
 
 from deploy import check
+from innkeeper.activities.serverless_worker import CLOSING_S
 from innkeeper.gateway.process.temporal_server import DYNAMIC_CONFIG
+from innkeeper.nodes.call import SERVERLESS_ATTEMPT_S, SERVERLESS_QUEUE
+from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.process.variables import KNOWN_VARIABLES
+from innkeeper.workflows.compiler.compile import compile_document
+from innkeeper.workflows.document.model import parse_document
 from innkeeper.workflows.engine.engine_activities import HEARTBEAT_TIMEOUT
 from tests.docs.pages import ROOT
 
@@ -166,3 +171,27 @@ def test_scaler_of_a_build_follows_that_build() -> None:
         assert trigger["metadata"]["workerDeploymentName"] == variables["INNKEEPER_DEPLOYMENT"]
         assert trigger["metadata"]["workerDeploymentBuildId"] == variables["INNKEEPER_BUILD_ID"]
     assert "replicas" not in deployment["spec"]
+
+
+PAGES = sorted(DEPLOY.rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DEPLOY)))
+def test_pages_have_short_lines_and_links_that_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", text)
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+    assert [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")] == []
+
+
+def test_example_of_the_page_is_one_that_the_compiler_takes() -> None:
+    (example,) = re.findall(r"^```json\n(.*?)^```$", (DEPLOY / "serverless" / "README.md").read_text(), re.M | re.S)
+    node = {**json.loads(example), "inputs": {"method": "GET", "url": "http://example.org"}}
+    compiled = compile_document(parse_document({"nodes": [node]}), load_catalogue(()), secret_id=lambda value: value)
+    assert compiled.plan.nodes[0].queue == SERVERLESS_QUEUE
+
+
+def test_function_has_time_for_an_attempt_after_it_has_taken_it() -> None:
+    text = (DEPLOY / "serverless" / "aws-lambda" / "template.yaml").read_text()
+    (timeout,) = re.findall(r"Type: AWS::Serverless::Function\n.*?PackageType: Image.*?Timeout: (\d+)", text, re.S)
+    assert int(timeout) > 2 * SERVERLESS_ATTEMPT_S + CLOSING_S
