@@ -26,7 +26,7 @@ from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import WorkerSettings
-from innkeeper.activities.worker import THROTTLE, build_link
+from innkeeper.activities.worker import build_link
 from innkeeper.nodes.call import INLINE_LIMIT, SERVERLESS_ATTEMPT_S, SERVERLESS_QUEUE
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings, load_plugin_settings
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
@@ -45,6 +45,8 @@ CLOSING_S = 5.0
 """After the last attempt: its result on its way to Temporal, connections and events to an end."""
 KEY_FILES = "KEY_FILES"
 """The variable that brings key files of the gateway's data directory: JSON, name to content."""
+THROTTLE = timedelta(seconds=1)
+"""Bounds how late a cancel arrives and how old the last heartbeat can be."""
 SLOTS = 10
 """Nodes at once in one invocation: they mostly wait for others, and a function has a part of a core."""
 

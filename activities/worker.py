@@ -59,7 +59,7 @@ log = logging.getLogger("innkeeper.worker")
 
 CONNECT_S = 30.0
 STREAM_SLOTS = 1_000
-THROTTLE = timedelta(seconds=1)
+_THROTTLE = timedelta(seconds=1)
 """Bounds how late a cancel arrives and how old the last heartbeat can be."""
 
 
@@ -99,8 +99,8 @@ class Activities:
 def build_workers(client: Client, settings: WorkerSettings, activities: Activities) -> tuple[Worker, ...]:
     """One worker per queue, and one per `<queue>.streams`, whose nodes wait more than they work."""
     common: dict[str, Any] = {
-        "max_heartbeat_throttle_interval": THROTTLE,
-        "default_heartbeat_throttle_interval": THROTTLE,
+        "max_heartbeat_throttle_interval": _THROTTLE,
+        "default_heartbeat_throttle_interval": _THROTTLE,
         "graceful_shutdown_timeout": timedelta(seconds=settings.stop_grace_s),
         "interceptors": [SigningInterceptor(), StickyQueueReset(client)],
     }
