@@ -7,8 +7,9 @@ STAMP := .venv/.stamp
 PEERS := .venv-peers
 LOWEST := .venv-lowest
 SCHEMATHESIS := .venv-schemathesis
+DEPLOY_TOOLS := .venv-deploy
 PACKAGES := nodes workflows activities gateway
-CODE := $(PACKAGES) src tests
+CODE := $(PACKAGES) src tests deploy
 # Folders whose tests need no Temporal server.
 UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tests/workflows/document \
 	tests/workflows/test_plan.py tests/gateway/events tests/gateway/store tests/gateway/triggers tests/gateway/test_settings.py \
@@ -16,7 +17,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz fuzz-api bench bench-peers bench-growth docs-images clean
+.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz fuzz-api bench bench-peers bench-growth docs-images dist deploy-check clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -84,8 +85,14 @@ bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there 
 docs-images: $(STAMP) ## Make docs/images/ anew: runs the demo, kills its worker, and draws what the terminal shows
 	$(BIN)/python -m tests.docs.make_images
 
+dist: $(DEPLOY_TOOLS)/.stamp ## Build the wheel and the source archive in dist/; one commit gives the same bytes each time
+	$(DEPLOY_TOOLS)/bin/python -m build
+
+deploy-check: $(DEPLOY_TOOLS)/.stamp ## Check deploy/ with the programs that read it, build the packages, rehearse the image
+	$(DEPLOY_TOOLS)/bin/python deploy/check.py
+
 clean: ## Remove the environments and all caches; data in .innkeeper stays
-	rm -rf .venv $(PEERS) $(LOWEST) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv $(PEERS) $(LOWEST) $(DEPLOY_TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
@@ -99,6 +106,12 @@ $(STAMP): pyproject.toml
 $(PEERS)/.stamp: tests/benchmarks/peers/requirements.txt | $(STAMP)
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(DEPLOY_TOOLS)/.stamp: pyproject.toml
+	test -x $(DEPLOY_TOOLS)/bin/python || $(PYTHON) -m venv $(DEPLOY_TOOLS)
+	extra=$$(command -v kubectl >/dev/null || echo ,deploy-kubectl); \
+		$(DEPLOY_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[deploy$$extra]"
 	@touch $@
 
 $(SCHEMATHESIS)/.stamp:

@@ -25,6 +25,11 @@ INLINE_LIMIT = 4096
 """Bytes of JSON up to which a value travels inline; larger ones are blobs."""
 PREVIEW_CHARS = 200
 
+SERVERLESS_QUEUE = "innkeeper.serverless"
+"""The task queue of workers that are functions: started when there is work, and stopped soon after."""
+SERVERLESS_ATTEMPT_S = 60.0
+"""How long one attempt may take there. A function takes no work any more when less of its invocation is left."""
+
 PIECES = "$pieces"
 """A multi slot with many elements: `{"$pieces": [reference, ...]}`, each of a stored list of elements."""
 

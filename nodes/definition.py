@@ -247,6 +247,9 @@ class NodeDefinition:
         branches: It gives only some of its outputs; what hangs on the others will not run.
         joins: It runs as soon as one of its sources has given something, instead of waiting for all.
         outputs_of: Its outputs, by its settings; None takes `outputs`.
+        serverless: It may run where nothing is kept and nothing is shared: one attempt takes a minute at most, is given
+            small values, and needs no file, no stored secret and no model. Only such a node may have the queue
+            `innkeeper.serverless`.
         version: Raised when the node's results change for equal inputs.
     """
 
@@ -287,6 +290,7 @@ class NodeDefinition:
     joins: bool = False
     outputs_of: Callable[[Mapping[str, Any]], Mapping[str, Output]] | None = None
     memory_mb: int | None = None
+    serverless: bool = False
     version: str = "1"
 
     @property

@@ -225,7 +225,11 @@ RULES: Mapping[str, Rule] = {
     ),
     "worker": Rule(
         "among activities only the worker knows workflows",
-        lambda found: found.leaves("activities") and found.reaches("workflows") and found.module != "activities.worker",
+        lambda found: (
+            found.leaves("activities")
+            and found.reaches("workflows")
+            and found.module not in ("activities.worker", "activities.serverless_worker")
+        ),
     ),
     "gateway": Rule(
         "the gateway starts workers as processes and imports no activities",

@@ -68,10 +68,15 @@ class OutputMask:
 
 
 class Values:
-    """Packs and resolves values against one blob store."""
+    """Packs and resolves values against one blob store.
 
-    def __init__(self, blobs: Blobs) -> None:
+    Args:
+        inline_bytes: Bytes of JSON up to which an output travels inline.
+    """
+
+    def __init__(self, blobs: Blobs, *, inline_bytes: int = INLINE_LIMIT) -> None:
         self._blobs = blobs
+        self._inline_bytes = inline_bytes
         self._cache: OrderedDict[str, bytes] = OrderedDict()
         self._cached = 0
         self._caching = threading.Lock()  # nodes of segments take their inputs in the thread they run in
@@ -141,7 +146,7 @@ class Values:
         # What the seal put in is a reference by intent; a marker anywhere else is a user's object.
         foreign = _without(sealed, tuple(seal))
         data = masking.of_json(slot, _dump(slot, sealed, on_change))
-        if len(data) <= INLINE_LIMIT and not holds_marker(foreign):
+        if len(data) <= self._inline_bytes and not holds_marker(foreign):
             # What a node gives is normalised to JSON, so that a consumer sees the same whether it was stored or not.
             return orjson.loads(data)
         preview = "" if tuple(seal) else data[: PREVIEW_CHARS * 4].decode(errors="replace")[:PREVIEW_CHARS]

@@ -19,7 +19,7 @@ from tests.docs.pages import DOCS, ROOT
 
 PAGE = (DOCS / "troubleshooting.md").read_text()
 GAP = "\0"
-UNIT = ROOT / "examples" / "systemd" / "innkeeper.service"
+UNIT = ROOT / "deploy" / "systemd" / "innkeeper.service"
 OPERATING = [DOCS / "operating.md", UNIT, *sorted((ROOT / "examples" / "proxy").iterdir())]
 
 

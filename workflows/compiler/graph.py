@@ -16,6 +16,7 @@ from innkeeper.workflows.compiler.groups import Groups, Style, reference_of
 from innkeeper.workflows.compiler.repeat_checks import repeat_problems
 from innkeeper.workflows.compiler.resolve import Catalogue, ResolvedNode, Wire, resolve_node, wire
 from innkeeper.workflows.compiler.secret_checks import misplaced_secrets, readable_secrets
+from innkeeper.workflows.compiler.serverless_checks import serverless_problems
 from innkeeper.workflows.compiler.slots import PlannedInputs, plan_inputs
 from innkeeper.workflows.compiler.streams_plan import Origin, StreamOrigins
 from innkeeper.workflows.document.model import DocumentNode, WorkflowDocument, without_nodes
@@ -96,6 +97,7 @@ class Graph:
             found += validate.node_problems(node, self.inputs[node_id], self.into[node_id])
             found += bypass_problems(node)
             found += cache_warnings(node)
+            found += serverless_problems(node)
             found += misplaced_secrets(node) + readable_secrets(node)
             found += self.groups.problems(node, root_id)
             found += repeat_problems(node, self.groups.document(reference_of(node) or ""))

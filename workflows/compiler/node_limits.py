@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from innkeeper.nodes.call import SERVERLESS_ATTEMPT_S, SERVERLESS_QUEUE
 from innkeeper.nodes.definition import NodeDefinition, Retry
 from innkeeper.workflows.document.model import DocumentNode
 
 DEFAULT_TIMEOUT_S = 300.0
 TOTAL_PER_TIMEOUT = 3.0
+
+
+def queue_of(node: DocumentNode, definition: NodeDefinition) -> str | None:
+    """The task queue of a node; None is that of the run."""
+    return node.queue or definition.queue
 
 
 def leaves_segment(node: DocumentNode, definition: NodeDefinition) -> bool:
@@ -32,5 +38,6 @@ def timeouts_of(node: DocumentNode, definition: NodeDefinition) -> tuple[float, 
     """Seconds for one attempt and for all of them."""
     if node.timeout_seconds is not None:
         return float(node.timeout_seconds), TOTAL_PER_TIMEOUT * node.timeout_seconds
-    timeout_s = float(definition.timeout_s or DEFAULT_TIMEOUT_S)
+    default_s = SERVERLESS_ATTEMPT_S if queue_of(node, definition) == SERVERLESS_QUEUE else DEFAULT_TIMEOUT_S
+    timeout_s = float(definition.timeout_s or default_s)
     return timeout_s, float(definition.total_timeout_s or TOTAL_PER_TIMEOUT * timeout_s)

@@ -14,7 +14,7 @@ from innkeeper.workflows.compiler.graph_order import kahn_order
 from innkeeper.workflows.compiler.groups import MAX_KEPT, Groups, Inner
 from innkeeper.workflows.compiler.literals import Literals
 from innkeeper.workflows.compiler.literals import Place as LiteralPlace
-from innkeeper.workflows.compiler.node_limits import leaves_segment, retry_of, timeouts_of
+from innkeeper.workflows.compiler.node_limits import leaves_segment, queue_of, retry_of, timeouts_of
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secret_checks import readable_parts, secrets_from_outside
 from innkeeper.workflows.compiler.secret_hosts import host_of_node
@@ -151,7 +151,7 @@ class Planner:
             title=document.display_name or definition.display_name,
             version=definition.version,
             placement=_placement(document, definition),
-            queue=document.queue or definition.queue,
+            queue=queue_of(document, definition),
             mode=node.mode.id if node.mode else None,
             config=self._config(node),
             inputs=self._inputs(node),

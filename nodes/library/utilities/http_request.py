@@ -242,4 +242,5 @@ definition = NodeDefinition(
     side_effects=True,
     retry=Retry(maximum_attempts=4),
     timeout_s=MAX_TIMEOUT_S + 120,
+    serverless=True,
 )
