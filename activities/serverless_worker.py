@@ -26,7 +26,7 @@ from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import WorkerSettings
-from innkeeper.activities.worker import build_link
+from innkeeper.activities.worker import build_link, codec_of
 from innkeeper.nodes.call import INLINE_LIMIT, SERVERLESS_ATTEMPT_S, SERVERLESS_QUEUE
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings, load_plugin_settings
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
@@ -103,7 +103,8 @@ class Function:
 
     async def configure(self, config: LambdaWorkerConfig) -> AsyncGenerator[None, None]:
         """Fill in the configuration of one invocation, whose event loop is its own, and clean up after it."""
-        connection = connect_config(self.settings.temporal_address, self.settings.namespace)
+        codec = codec_of(self.settings, self.environ)
+        connection = connect_config(self.settings.temporal_address, self.settings.namespace, self.environ, codec=codec)
         config.client_connect_config.update(connection)  # type: ignore[typeddict-item]  # arguments of Client.connect
         blobs, link = NoBlobs(), self.link()
         services = ServicesForRuns(self.settings, blobs, self.environ, engine_address=connection["target_host"])

@@ -73,6 +73,14 @@ _THROTTLE = timedelta(seconds=1)
 """Bounds how late a cancel arrives and how old the last heartbeat can be."""
 
 
+def codec_of(settings: WorkerSettings, environ: Mapping[str, str]) -> EncryptionCodec | None:
+    """What encrypts and decrypts payloads; None: nothing is, and nothing was. Blocking. Raises PayloadKeysUnusable."""
+    encrypts = settings.encrypts_payloads
+    secret = load_or_create_key(settings.data_dir, environ)
+    keys = open_payload_keys(settings.data_dir, secret, encrypts=encrypts)
+    return None if keys is None else EncryptionCodec(keys, encrypts=encrypts)
+
+
 async def connect(settings: WorkerSettings, environ: Mapping[str, str], stop: asyncio.Event) -> Client | None:
     """A client of the Temporal server, which may still be starting: tries for 30 s. None when told to stop.
 
@@ -80,10 +88,7 @@ async def connect(settings: WorkerSettings, environ: Mapping[str, str], stop: as
         ConnectionInvalid, PayloadKeysUnusable: To try that again is in vain.
         SettingsError: There is no server, or none that runs can live on.
     """
-    encrypts = settings.encrypts_payloads
-    secret = await asyncio.to_thread(load_or_create_key, settings.data_dir, environ)
-    keys = open_payload_keys(settings.data_dir, secret, encrypts=encrypts)
-    codec = None if keys is None else EncryptionCodec(keys, encrypts=encrypts)
+    codec = await asyncio.to_thread(codec_of, settings, environ)
     config = connect_config(settings.temporal_address, settings.namespace, environ, codec=codec)
     deadline = asyncio.get_running_loop().time() + CONNECT_S
     while not stop.is_set():

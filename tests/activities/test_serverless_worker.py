@@ -93,6 +93,7 @@ def environ(temporal: Client, tmp_path: Path) -> dict[str, str]:
     return {
         "INNKEEPER_TEMPORAL_ADDRESS": temporal.service_client.config.target_host,
         "INNKEEPER_NAMESPACE": temporal.namespace,
+        "INNKEEPER_PAYLOAD_ENCRYPTION": "off",  # clients of these tests have no keys
         "INNKEEPER_DATA_DIR": str(function),
         "INNKEEPER_PLUGINS": str(tmp_path / "plugins"),
         "INNKEEPER_DEPLOYMENT": f"functions-{uuid.uuid4().hex[:8]}",
