@@ -12,6 +12,7 @@ import typer
 
 from innkeeper.gateway.cli import (
     authoring_commands,
+    backup_commands,
     catalogue_commands,
     control_commands,
     deploy_commands,
@@ -79,7 +80,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Files of workflows": (file_commands.put, file_commands.get, file_commands.list_files),
     "Operate": (
-        *(process_commands.worker, process_commands.gateway),
+        *(process_commands.worker, process_commands.gateway, backup_commands.backup, backup_commands.restore),
         *(temporal_commands.setup, temporal_commands.replay),
         *(key_commands.rotate_key, key_commands.rotate_payload_key),
         *(catalogue_commands.settings, catalogue_commands.version),

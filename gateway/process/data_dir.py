@@ -18,6 +18,7 @@ from typing import Any
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.file_systems import NETWORK_FILE_SYSTEMS, file_system_of
 from innkeeper.nodes.services.damaged import DAMAGE_LOG, MARK, set_aside, tell
+from innkeeper.nodes.services.deletion_hold import HOLD_FILE
 from innkeeper.nodes.services.ownership import MARKER, PRIVATE, check_own, mark_own
 
 DEFAULT_DATA_DIR = Path(".innkeeper")
@@ -32,7 +33,7 @@ FOLDERS = (
 _DATABASES = ("gateway.db", "events.db", "temporal/temporal.db")
 FILES = (
     *("lock", "port", "secret.key", "worker.token", MARKER, DAMAGE_LOG),
-    *("blobs/.lock", "secrets/.lock", "temporal/version.json"),
+    *("blobs/.lock", "blobs/.hold", "secrets/.lock", "secrets/.hold", "temporal/version.json"),
     *(f"{name}{suffix}" for name in _DATABASES for suffix in ("", "-wal", "-shm", "-journal", ".state")),
 )
 """All files that processes of ours make and open by name. What a user puts there himself is the user's."""
@@ -127,7 +128,7 @@ class DataDir:
             with contextlib.suppress(OSError):
                 for path in sorted(folder.iterdir()):
                     if MARK not in path.name and (not suffixes or path.suffix in suffixes):
-                        yield path, not suffixes and path.name != ".lock"
+                        yield path, not suffixes and path.name not in (".lock", HOLD_FILE)
 
     @property
     def lock_file(self) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.services.deletion_hold import deletion
 from innkeeper.nodes.services.files import write_atomic
 
 MAX_BLOB_BYTES = 256 * 1024 * 1024
@@ -127,10 +128,11 @@ class FolderBlobs:
                 yield piece
 
     def delete(self, sha256: str, before: float) -> bool:
-        """Delete a value, unless it was written at `before` or later (seconds since 1970), even a moment ago."""
+        """Delete a value, unless it was written at `before` or later (seconds since 1970), even a moment ago, or
+        somebody copies the values (`deletions_held`)."""
         path = self._path(sha256)
-        with contextlib.suppress(FileNotFoundError), self._locked(fcntl.LOCK_EX):
-            if path.stat().st_mtime < before:
+        with contextlib.suppress(FileNotFoundError), self._locked(fcntl.LOCK_EX), deletion(self._root) as allowed:
+            if allowed and path.stat().st_mtime < before:
                 path.unlink()
                 return True
         return False

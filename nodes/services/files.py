@@ -82,12 +82,17 @@ def cannot_write(error: OSError) -> ResourceError:
     return refused
 
 
+def is_temporary(name: str) -> bool:
+    """Is it the name of a file that is being written, or that a killed writer left?"""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def delete_temporaries(root: Path, before: float) -> int:
     """Delete what killed writers left anywhere below a folder, if it was written to last before a time (seconds since
     1970). Gives how many files that were."""
     deleted = 0
     for folder, _, names in os.walk(root):
-        for name in filter(_TEMPORARY.fullmatch, names):
+        for name in filter(is_temporary, names):
             path = Path(folder, name)
             with contextlib.suppress(OSError):  # put in its place at last, or not ours
                 if path.lstat().st_mtime < before:

@@ -22,6 +22,7 @@ from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.hosts import host_of, is_plain_host, same_host
 from innkeeper.nodes.node import SecretRef
 from innkeeper.nodes.services.damaged import set_aside, tell, told_since
+from innkeeper.nodes.services.deletion_hold import deletion
 from innkeeper.nodes.services.files import cannot_write, write_atomic, write_new
 
 KEY_VARIABLE = "INNKEEPER_SECRET_KEY"
@@ -116,11 +117,11 @@ class SecretStore:
         """Delete a secret that was written, or kept, before a time (seconds since 1970) for the last time.
 
         One of the operator stays, for it may not have found its way into a file yet; so does one that cannot be read:
-        the store's key may come back.
+        the store's key may come back. While somebody copies the secrets (`deletions_held`), all stay.
         """
-        with contextlib.suppress(FileNotFoundError), self._lock():
+        with contextlib.suppress(FileNotFoundError), self._lock(), deletion(self._root) as allowed:
             path = self._root / secret
-            if path.stat().st_mtime >= before:
+            if not allowed or path.stat().st_mtime >= before:
                 return False
             record = self._find(SecretRef(secret))
             if record is not None and record.owner != OPERATOR:

@@ -1,0 +1,1 @@
+"""Backups of a data directory: one file, made while Innkeeper runs, checked when it is restored."""
