@@ -98,6 +98,7 @@ def environ(temporal: Client, tmp_path: Path) -> dict[str, str]:
         "INNKEEPER_PLUGINS": str(tmp_path / "plugins"),
         "INNKEEPER_DEPLOYMENT": f"functions-{uuid.uuid4().hex[:8]}",
         "INNKEEPER_BUILD_ID": "one",
+        "INNKEEPER_TEMPORAL_EMBEDDED": "1",  # nothing is encrypted there
     }
 
 

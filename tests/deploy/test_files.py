@@ -14,7 +14,9 @@ import yaml
 
 from deploy import check
 from innkeeper.activities.serverless_worker import CLOSING_S
+from innkeeper.activities.settings import WorkerSettings
 from innkeeper.gateway.process.temporal_server import DYNAMIC_CONFIG
+from innkeeper.gateway.settings import Settings
 from innkeeper.nodes.call import SERVERLESS_ATTEMPT_S, SERVERLESS_QUEUE
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.process.variables import KNOWN_VARIABLES
@@ -195,3 +197,34 @@ def test_function_has_time_for_an_attempt_after_it_has_taken_it() -> None:
     text = (DEPLOY / "serverless" / "aws-lambda" / "template.yaml").read_text()
     (timeout,) = re.findall(r"Type: AWS::Serverless::Function\n.*?PackageType: Image.*?Timeout: (\d+)", text, re.S)
     assert int(timeout) > 2 * SERVERLESS_ATTEMPT_S + CLOSING_S
+
+
+def image_variables() -> dict[str, str]:
+    """What the Dockerfile sets of ours."""
+    text = (DEPLOY / "docker" / "Dockerfile").read_text()
+    return dict(re.findall(r"(INNKEEPER_\w+)=(\S+)", text[text.index("ENV PATH") :]))
+
+
+def containers() -> Iterator[tuple[str, list[str], dict[str, str]]]:
+    """Name, command and variables of each container that runs our image."""
+    for file in sorted(COMPOSE.glob("compose*.yaml")):
+        for name, service in yaml.safe_load(file.read_text())["services"].items():
+            if str(service["image"]).startswith("innkeeper:"):
+                yield f"{file.name} {name}", service["command"], service["environment"]
+    for file in sorted(KUBERNETES.rglob("*.yaml")):
+        for item in yaml.safe_load_all(file.read_text()):
+            for container in (item or {}).get("spec", {}).get("template", {}).get("spec", {}).get("containers", ()):
+                variables = {
+                    one["name"]: one.get("value", "from-a-secret-of-enough-characters") for one in container["env"]
+                }
+                yield file.name, container["args"], variables
+
+
+@pytest.mark.parametrize(("name", "command", "variables"), list(containers()), ids=lambda value: str(value)[:40])
+def test_containers_start_with_the_settings_that_they_get(
+    name: str, command: list[str], variables: dict[str, str]
+) -> None:
+    filled = {key: re.sub(r"\$\{\w+:\?.*\}", "x" * 32, str(value)) for key, value in variables.items()}
+    filled = {key: re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value) for key, value in filled.items()}
+    settings = WorkerSettings if command[0] == "worker" else Settings
+    settings.load(image_variables() | filled)  # a command that talks to Temporal reads those of a gateway
