@@ -49,7 +49,7 @@ def backup(
         say("It holds the keys: whoever reads it can use all stored API keys.")
     else:
         keys = ", ".join(name for name in KEY_FILES if (root / name).is_file())
-        say(f"The keys are not in it. Keep a copy of them elsewhere: {keys} of {root}")
+        say(f"The keys are not in it. Keep a copy of them elsewhere: {keys or 'INNKEEPER_SECRET_KEY'} of {root}")
 
 
 def restore(
