@@ -93,7 +93,10 @@ def _server_hint(description: Description) -> str | None:
     from innkeeper.gateway.process.temporal_server import PACKAGE, ServerMissing, find_binary
 
     if not description.temporal:
-        return "There is no Temporal database in it: open runs are where your Temporal server is."
+        return (
+            "There is no Temporal database in it: open runs are where your Temporal server is, and cannot be read "
+            "there without secret.key and payload_keys.json."
+        )
     with contextlib.suppress(ServerMissing):
         if description.temporal in (UNKNOWN, find_binary().version):
             return None

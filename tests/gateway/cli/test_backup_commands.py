@@ -55,6 +55,13 @@ def test_with_keys_backup_warns_of_itself_and_restore_asks_for_nothing(data: Pat
     assert f"is kept as {data}.before-" in done.output
 
 
+def test_backup_without_a_temporal_database_says_what_open_runs_need(data: Path, tmp_path: Path) -> None:
+    (data / "temporal" / "temporal.db").unlink()
+    innkeeper("backup", tmp_path / "b", "--data-dir", data)
+    done = innkeeper("restore", tmp_path / "b", "--data-dir", tmp_path / "new")
+    assert "cannot be read there without secret.key and payload_keys.json" in done.output
+
+
 def test_scripts_get_json(data: Path, tmp_path: Path) -> None:
     made = json.loads(innkeeper("backup", tmp_path / "b", "--json", "--data-dir", data).output)
     assert made == {
