@@ -9,12 +9,13 @@ from innkeeper.nodes.services.damaged import MARK
 from innkeeper.nodes.services.deletion_hold import HOLD_FILE
 from innkeeper.nodes.services.files import is_temporary
 from innkeeper.nodes.services.ownership import MARKER
+from innkeeper.nodes.services.payload_keys import PAYLOAD_KEYS_FILE
 from innkeeper.nodes.services.secrets import KEY_FILE
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE
 
 STORE, EVENTS, TEMPORAL = "gateway.db", "events.db", "temporal/temporal.db"
 DATABASES = (EVENTS, STORE, TEMPORAL)
-KEY_FILES = (KEY_FILE, SIGNING_FILE, "payload_keys.json", "worker.token")
+KEY_FILES = (KEY_FILE, SIGNING_FILE, PAYLOAD_KEYS_FILE, "worker.token")
 """All files that hold keys: they are in a backup only when it is asked for. A new one has to be named here."""
 RESULTS = "results"
 _USERS_OWN = frozenset({"users", "shared", "profiles", "system"})

@@ -23,6 +23,7 @@ from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE
 DESCRIPTION = "innkeeper-backup.json"
 FORMAT = 1
 MAX_BYTES = 64 * 1024
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Description:
 
     Attributes:
         created_at: The moment that its databases show, ISO 8601.
-        temporal: Version of the Temporal CLI whose database it holds; empty without one.
+        temporal: Version of the Temporal CLI whose database it holds, or UNKNOWN; empty without a database.
         has_keys: Are the key files in it?
         key_check: Tells whether a `secret.key` is the one of this backup; empty when there was none.
     """
@@ -67,12 +68,13 @@ class Description:
 
 def describe(root: Path, *, has_keys: bool, environ: Mapping[str, str]) -> Description:
     """The description of a data directory as it is now."""
-    files = ServerFiles.read(root / "temporal" / "version.json") if (root / TEMPORAL).exists() else None
+    files = ServerFiles.read(root / "temporal" / "version.json")
+    made_by = files.version if files else UNKNOWN
     return Description(
         format=FORMAT,
         created_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         innkeeper=version("innkeeper"),
-        temporal=files.version if files else "",
+        temporal=made_by if (root / TEMPORAL).exists() else "",
         has_keys=has_keys,
         key_check=key_check(root, environ),
     )

@@ -107,6 +107,9 @@ def make_backup(
 def _check(root: Path, target: Path) -> None:
     if not any((root / name).is_file() for name in DATABASES):
         raise CannotBackUp(f"there is no data of Innkeeper in {str(root)!r}: name the folder with --data-dir")
+    if root.stat().st_uid != os.geteuid():
+        # What this process makes in there, such as lock files, Innkeeper could not open.
+        raise CannotBackUp(f"{str(root)!r} belongs to another user: make the backup as that user, who runs Innkeeper")
     if os.path.lexists(target):
         raise CannotBackUp(f"{str(target)!r} exists and is not overwritten: choose another name")
     if not target.parent.is_dir():

@@ -91,6 +91,8 @@ def restore_backup(
 def _check_place(root: Path, replace: bool) -> None:
     if os.path.lexists(root) and not root.is_dir():
         raise CannotRestore(f"{str(root)!r} is no folder: name another one with --data-dir")
+    if root.exists() and root.stat().st_uid != os.geteuid():
+        raise CannotRestore(f"{str(root)!r} belongs to another user: restore as that user, who runs Innkeeper")
     if os.path.ismount(root):
         raise CannotRestore(
             f"{str(root)!r} is a file system of its own, which cannot be exchanged as a whole: restore into a folder "

@@ -15,6 +15,7 @@ FREEZE_S = 60.0
 """How long to try for the write locks."""
 WAIT_S = 0.25
 """For one write lock, while others are held."""
+_LOOK = "SELECT COUNT(*) FROM sqlite_schema"
 PAGES = 2_048
 """Copied in one go."""
 
@@ -34,10 +35,12 @@ def one_moment(databases: Sequence[Path], stopped: Sequence[Path]) -> Iterator[l
         try:
             # Read-only: such a connection leaves the write-ahead log alone when it is the last one to close.
             readers = [stack.enter_context(contextlib.closing(_connect(path, "ro"))) for path in databases]
+            for reader in readers:
+                reader.execute(_LOOK).fetchone()  # opens the files now, and not while writers wait
             with _writers_stopped(stopped):
                 for reader in readers:
                     reader.execute("BEGIN")
-                    reader.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+                    reader.execute(_LOOK).fetchone()  # fixes what it sees
         except sqlite3.Error as error:
             raise _explained(error, "the data directory") from error
         yield readers

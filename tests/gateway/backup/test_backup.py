@@ -215,6 +215,14 @@ def test_backup_overwrites_nothing_and_never_backs_itself_up(data: Path, archive
         backup(tmp_path / "missing", tmp_path / "b")
 
 
+def test_mount_point_is_not_exchanged(archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "volume").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == tmp_path / "volume")
+    with pytest.raises(CannotRestore, match="volume/data"):
+        restore(archive, tmp_path / "volume")
+    restore(archive, tmp_path / "volume" / "data")
+
+
 def test_restore_refuses_a_filled_or_used_directory(data: Path, archive: Path, tmp_path: Path) -> None:
     before = content_of(data)
     with pytest.raises(CannotRestore, match="--force"):
@@ -227,6 +235,16 @@ def test_restore_refuses_a_filled_or_used_directory(data: Path, archive: Path, t
     (tmp_path / "empty").mkdir()
     restore(archive, tmp_path / "empty")
     assert (tmp_path / "empty" / "gateway.db").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_other_user_makes_no_files_in_a_directory(data: Path, archive: Path, tmp_path: Path) -> None:
+    """The gateway could not open the lock files that root makes, and would collect nothing any more."""
+    os.chown(data, 54321, 54321)
+    with pytest.raises(CannotBackUp, match="another user"):
+        backup(data, tmp_path / "b")
+    with pytest.raises(CannotRestore, match="another user"):
+        restore(archive, data, replace=True)
 
 
 def refuses(source: Path, root: Path) -> str:
@@ -243,7 +261,7 @@ def test_flipped_bit_or_lost_end_is_refused_or_harms_nothing(archive: Path, tmp_
     restore(archive, tmp_path / "good")
     dice = random.Random(7)
     spoilt, refused = tmp_path / "spoilt", 0
-    for number in range(60):
+    for number in range(24):
         raw = bytearray(whole)
         if number % 4 == 0:
             raw = raw[: dice.randrange(len(raw))]
@@ -257,7 +275,7 @@ def test_flipped_bit_or_lost_end_is_refused_or_harms_nothing(archive: Path, tmp_
             assert not (tmp_path / f"r{number}").exists()
         else:  # a bit that says nothing: of the time in gzip's header, or of a code that no byte uses
             assert gzip.decompress(raw) == gzip.decompress(whole)
-    assert refused > 50
+    assert refused > 20
 
 
 @pytest.mark.parametrize("end", [b"\0" * 10, b"more", b"\x1f\x8b"])
