@@ -61,7 +61,7 @@ GATEWAY_CORE = tuple(
 )
 GATEWAY_SURFACE = tuple(f"gateway.{name}" for name in ("api", "realtime", "cli", "process"))
 GATEWAY_OF_TRIGGERS = tuple(f"gateway.{name}" for name in ("triggers", "errors", "moments"))
-GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process", "serve", "triggers"))
+GATEWAY_OF_CLI = tuple(f"gateway.{name}" for name in ("cli", "client", "process", "serve", "triggers", "backup"))
 """The definitions in `triggers` are pure: a file of them is checked as a whole before a gateway is asked."""
 
 PURE_TRIGGERS = tuple(
@@ -258,7 +258,7 @@ RULES: Mapping[str, Rule] = {
         ),
     ),
     "gateway-cli": Rule(
-        "gateway/cli reaches the gateway only through client, process and serve, and knows what a trigger is",
+        "gateway/cli reaches the gateway only through client, process, serve and backup, and knows what a trigger is",
         lambda found: found.leaves("gateway.cli") and found.reaches("gateway") and not found.reaches(*GATEWAY_OF_CLI),
     ),
 }

@@ -100,7 +100,13 @@ async def answer_of(http: httpx.AsyncClient, event: dict[str, Any], key: dict[st
                 await asyncio.sleep(0.1)
 
 
-@pytest.mark.parametrize("key", [{}, {"Idempotency-Key": "bell-1"}], ids=["nobody asks again", "repeated with its key"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        pytest.param({}, id="nobody asks again"),
+        pytest.param({"Idempotency-Key": "bell-1"}, id="repeated with its key", marks=pytest.mark.slow),
+    ],
+)
 async def test_broadcast_goes_on_after_the_death_of_the_gateway_and_reaches_every_run_once(
     bench: Bench, key: dict[str, str]
 ) -> None:

@@ -41,6 +41,7 @@ def edge(source: str, slot: str, target: str, into: str) -> dict[str, str]:
     return {"sourceNodeId": source, "sourceHandle": slot, "targetNodeId": target, "targetHandle": into}
 
 
+@pytest.mark.slow
 async def test_one_run_through_many_histories_survives_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {**temporal_server.DYNAMIC_CONFIG, "limit.historyCount.suggestContinueAsNew": SUGGESTED_EVENTS}
     monkeypatch.setattr(temporal_server, "DYNAMIC_CONFIG", config)

@@ -82,6 +82,7 @@ async def test_segment_of_a_killed_worker_is_repeated_with_equal_results(
         await check(client, run, trace)
 
 
+@pytest.mark.slow
 async def test_segment_outlives_the_death_of_everything(stack: LocalStack, tmp_path: Path) -> None:
     trace = tmp_path / "trace.txt"
     async with GatewayClient(stack.url) as client:

@@ -24,10 +24,13 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 
 Json = dict[str, Any]
 SECRET = "a secret of twenty characters"
-DELIVERIES, EVENTS, FILES, TICKS = (200, 100, 50, 30) if LONG else (40, 20, 10, 5)
+DELIVERIES, EVENTS, FILES, TICKS = (200, 100, 50, 30) if LONG else (20, 10, 5, 3)
 KILLS = ("gateway", "worker-1", "temporal", "gateway", "worker-2", "gateway", "temporal", "worker-1")
+KILLS = KILLS if LONG else KILLS[:4]
 PAUSE_S = (1.0, 4.0) if LONG else (0.5, 2.0)
 END_S = 240
+SPREAD_S = 12.0 if LONG else 5.0
+"""Over so long a time everything is sent."""
 SAYS = {
     "id": "says",
     "name": "says",
@@ -97,7 +100,7 @@ def named_runs(answer: Json) -> list[str]:
 
 async def webhooks(sender: Sender, url: str, count: int) -> None:
     async def send(number: int) -> None:
-        await asyncio.sleep(sender.chance.uniform(0, END_S / 20))
+        await asyncio.sleep(sender.chance.uniform(0, SPREAD_S))
         body = b'{"word":"hook-%d"}' % number
         proof = hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()
         headers = {
@@ -112,7 +115,7 @@ async def webhooks(sender: Sender, url: str, count: int) -> None:
 
 async def events(sender: Sender, count: int) -> None:
     async def send(number: int) -> None:
-        await asyncio.sleep(sender.chance.uniform(0, END_S / 20))
+        await asyncio.sleep(sender.chance.uniform(0, SPREAD_S))
         body = b'{"name":"storm","id":"e-%d","source":"test","data":{"word":"event-%d"}}' % (number, number)
         await sender.post(f"event-{number}", "/api/events", body, {"content-type": "application/json"})
 
@@ -121,7 +124,7 @@ async def events(sender: Sender, count: int) -> None:
 
 async def files(folder: Path, chance: random.Random, count: int) -> None:
     for number in range(count):
-        await asyncio.sleep(chance.uniform(0, END_S / 20 / count * 2))
+        await asyncio.sleep(chance.uniform(0, SPREAD_S / count * 2))
         (folder / f"file-{number}.txt").write_text(f"content {number}")
 
 

@@ -19,11 +19,15 @@ from tests.docs.shell_session import (
     steps_of,
 )
 
-READINGS = {
-    "README.md, then others": (ROOT / "README.md", DOCS / "cards.md", DOCS / "workflow-library.md"),
-    "tutorial.md": (DOCS / "tutorial.md",),
-    "triggers.md": (DOCS / "triggers.md",),
-}
+README = ROOT / "README.md"
+READINGS = [
+    pytest.param((README,), id="README.md"),
+    pytest.param(
+        (README, DOCS / "cards.md", DOCS / "workflow-library.md"), id="others after it", marks=pytest.mark.slow
+    ),
+    pytest.param((DOCS / "tutorial.md",), id="tutorial.md", marks=pytest.mark.slow),
+    pytest.param((DOCS / "triggers.md",), id="triggers.md", marks=pytest.mark.slow),
+]
 """Pages whose commands run here, one after the other, in a folder with `examples/`.
 
 A page that types no `innkeeper up` takes for granted what the page before it has started.
@@ -38,7 +42,7 @@ def recipes() -> dict[str, str]:
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("pages", READINGS.values(), ids=READINGS)
+@pytest.mark.parametrize("pages", READINGS)
 def test_a_reader_can_do_what_the_pages_say(pages: tuple[Path, ...], tmp_path: Path) -> None:
     folder = tmp_path / "reader"
     folder.mkdir()

@@ -160,6 +160,7 @@ async def test_rerun_outlives_the_run_it_came_from(bench: Bench) -> None:
     assert await bench.client.fetch(third["nodeStatus"]["j"]["output"]["merged_text"]) == big_text("base")
 
 
+@pytest.mark.slow
 async def test_killed_in_the_middle_of_a_collection(bench: Bench) -> None:
     client, blobs = bench.client, bench.data / "blobs"
     ended = await bench.run(graph([bench.big("a", "ended")]))

@@ -232,6 +232,7 @@ def zero_index(file: Path, table: str) -> None:
         opened.write(bytes(size))
 
 
+@pytest.mark.slow
 async def test_stack_starts_on_much_damage_and_says_what_is_lost(made: Made, tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(made.root, root)

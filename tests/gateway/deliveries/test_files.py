@@ -304,6 +304,7 @@ async def test_many_files_at_once_are_one_run_each(inbox: Inbox) -> None:
     assert Counter(status["status"] for status in ended) == {"complete": 50}
 
 
+@pytest.mark.slow
 async def test_folder_may_come_go_and_come_again(inbox: Inbox) -> None:
     await inbox.watch()
     await asyncio.sleep(QUIET_S)

@@ -288,6 +288,7 @@ async def test_a_restarted_gateway_takes_each_time_once(stack: Stack) -> None:
     assert max(seconds) - min(seconds) in (len(seconds) - 1, 59)
 
 
+@pytest.mark.slow
 async def test_what_comes_too_late_is_left_out_and_told(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     async with stack.gateway(), stack.http() as http:
         await add_workflows(http)
