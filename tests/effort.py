@@ -24,5 +24,5 @@ def use_profile() -> None:
 
 
 def examples(count: int) -> settings:
-    """Hypothesis settings for a test worth `count` examples: all of them in the long form, a quarter otherwise."""
-    return settings(max_examples=count if LONG else max(count // 4, 15))
+    """Hypothesis settings for a test worth `count` examples: all of them in the long form, a sixth otherwise."""
+    return settings(max_examples=count if LONG else max(count // 6, 12))

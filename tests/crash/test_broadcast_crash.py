@@ -103,7 +103,7 @@ async def answer_of(http: httpx.AsyncClient, event: dict[str, Any], key: dict[st
 @pytest.mark.parametrize(
     "key",
     [
-        pytest.param({}, id="nobody asks again"),
+        pytest.param({}, id="nobody asks again", marks=pytest.mark.slow),
         pytest.param({"Idempotency-Key": "bell-1"}, id="repeated with its key", marks=pytest.mark.slow),
     ],
 )

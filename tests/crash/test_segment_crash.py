@@ -71,6 +71,7 @@ async def check(client: GatewayClient, run: str, trace: Path) -> None:
         pytest.param(True, "n5", id="by_the_server", marks=pytest.mark.slow),  # that is how everything dies below
     ],
 )
+@pytest.mark.slow
 async def test_segment_of_a_killed_worker_is_repeated_with_equal_results(
     stack: LocalStack, tmp_path: Path, beside: bool, at: str
 ) -> None:

@@ -45,6 +45,8 @@ from innkeeper.activities.worker import main
 sys.exit(main())
 """
 
+pytestmark = pytest.mark.slow
+
 
 def environment_of(server: str, build: str) -> dict[str, str]:
     return {
@@ -110,7 +112,6 @@ async def builds_of(temporal: Client, run: str) -> tuple[set[str], bool]:
     return {found.deployment_version.build_id for found in completed}, is_changed
 
 
-@pytest.mark.slow
 async def test_open_runs_end_on_their_build_and_new_ones_begin_on_the_current(server: str, tmp_path: Path) -> None:
     data = tmp_path / "data"
     temporal = await Client.connect(server, namespace=NAMESPACE)

@@ -6,6 +6,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE
@@ -13,6 +15,7 @@ from tests.e2e.test_control import node, until
 from tests.e2e.test_up import innkeeper
 
 
+@pytest.mark.slow
 async def test_waiting_runs_go_on_after_each_way_to_rotate(tmp_path: Path) -> None:
     options = StackOptions(tmp_path / "data")
     file = options.data_dir / SIGNING_FILE

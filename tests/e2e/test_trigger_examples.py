@@ -153,6 +153,7 @@ async def test_a_card_that_is_put_into_the_folder_is_described(client: GatewayCl
     assert outputs["path"] == "user://descriptions/user-cards-in-wenna.png.txt"
 
 
+@pytest.mark.slow
 async def test_the_story_of_the_night_is_told(client: GatewayClient, applied: Json) -> None:
     trigger = await trigger_of(client, "nightly")
     moment = "2030-01-31T01:30:00.000Z"
@@ -165,6 +166,7 @@ async def test_the_story_of_the_night_is_told(client: GatewayClient, applied: Js
     assert [time.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").tm_min for moment in times] == [30] * 3
 
 
+@pytest.mark.slow
 async def test_the_clock_itself_fires_a_schedule(client: GatewayClient, applied: Json) -> None:
     nightly = await trigger_of(client, "nightly")
     often = {"interval": {"everySeconds": 1}}

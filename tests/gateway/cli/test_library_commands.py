@@ -295,6 +295,7 @@ def test_groups_come_before_what_runs_them_and_circles_come_last() -> None:
     assert list(in_rounds(needs)) == [["low", "self"], ["mid"], ["top"], ["x", "y"]]
 
 
+@pytest.mark.slow
 async def test_many_files_are_imported_in_reasonable_time(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,7 +19,7 @@ from tests.gateway.conftest import Stack
 
 Json = dict[str, Any]
 RECORDED = Path(__file__).parents[2] / "vectors" / "data"
-SAVES = 200
+SAVES = 200 if LONG else 80
 FILES = 1_000 if LONG else 250
 
 
