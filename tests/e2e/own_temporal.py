@@ -9,7 +9,7 @@ import datetime
 import ipaddress
 import ssl
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,20 +23,26 @@ from tests.conftest import temporal_binary
 from tests.e2e.proxies import listens
 
 
-@contextlib.contextmanager
-def bare_server(folder: Path) -> Iterator[str]:
-    """A server without our namespace and search attributes, on a file; gives its address."""
-    port, metrics, http = free_ports(3)
+def server_command(folder: Path, ports: Sequence[int]) -> list[str]:
+    """What starts a server on a file. `ports`: of gRPC, metrics and HTTP."""
+    port, metrics, http = ports
     command = [temporal_binary(), "server", "start-dev", "--headless", "--ip", "127.0.0.1", "--port", str(port)]
     command += ["--metrics-port", str(metrics), "--http-port", str(http), "--log-level", "never"]
     command += ["--db-filename", str(folder / "temporal.db"), "--sqlite-pragma", "journal_mode=WAL"]
     for key, value in DYNAMIC_CONFIG.items():
         command += ["--dynamic-config-value", f"{key}={value}"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    return command
+
+
+@contextlib.contextmanager
+def bare_server(folder: Path) -> Iterator[str]:
+    """A server without our namespace and search attributes, on a file; gives its address."""
+    ports = free_ports(3)
+    with subprocess.Popen(server_command(folder, ports), stdout=subprocess.DEVNULL) as process:
         try:
-            while not listens(port):
+            while not listens(ports[0]):
                 assert process.poll() is None
-            yield f"127.0.0.1:{port}"
+            yield f"127.0.0.1:{ports[0]}"
         finally:
             process.kill()
 
