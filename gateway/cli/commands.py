@@ -47,6 +47,7 @@ triggers = typer.Typer(
     epilog=EXIT_CODES,
 )
 INVALID_TRIGGER = "invalid_trigger"
+NATIVE_CLIENT = "temporalio.bridge.temporal_sdk_bridge"
 LIBRARY = "Workflow library"
 TRIGGERS = "Triggers"
 deploy = typer.Typer(
@@ -141,6 +142,28 @@ def main() -> None:
         sys.exit(_explain(error))
 
 
+def run_and_end() -> None:
+    """`main` as the whole of a process."""
+    try:
+        main()
+    except SystemExit as end:
+        _end_without_threads(end.code)
+        raise
+
+
+def _end_without_threads(code: object) -> None:
+    """End a process that has talked to Temporal. Threads of its native client may call into Python while that is torn
+    down, which aborts the process with a dump, though the command has done its work."""
+    if NATIVE_CLIENT not in sys.modules or not isinstance(code, int | None):
+        return
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more
+            return
+    os._exit(code or 0)
+
+
 def _explain(error: Exception) -> int:
     """Say in one sentence what went wrong and what to do; gives the exit code."""
     screen = console(stderr=True)
@@ -169,4 +192,4 @@ def _sentence(error: BaseException) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run_and_end()

@@ -8,7 +8,7 @@ import sys
 def main() -> None:
     """Run the command line; Ctrl-C while it is still loading ends quietly, too."""
     try:
-        from innkeeper.gateway.cli.commands import main as run
+        from innkeeper.gateway.cli.commands import run_and_end as run
 
         run()
     except KeyboardInterrupt:

@@ -36,6 +36,7 @@ class Sender:
         self.taken_times = self.failed_times = 0
 
     async def deliver(self, number: int) -> None:
+        await asyncio.sleep(random.uniform(0, 4))  # so that some come while the gateway is away
         delivery, taken = f"delivery-{number}", 0
         body = json.dumps({"number": number}).encode()
         headers = [*send("github", "secret", body, delivery=delivery), ("Content-Type", "application/json")]
