@@ -122,6 +122,7 @@ class Intake:
         self._recent: dict[int, Recent] = {}
         self._notes = _Notes()
         self._writing_notes = asyncio.Lock()
+        self._promoting = asyncio.Lock()
         self._noted_since_trim: Counter[int] = Counter()
         self._pending = 0
         self._purged_at = 0
@@ -235,9 +236,7 @@ class Intake:
             earlier = await self._store.same(trigger.number, reading.dedupe_key, arrival.replay_key)
             if earlier is not None:
                 return self._duplicate(trigger, arrival, earlier.run_id)
-        outcome: Outcome = "filtered" if decision.outcome == "filtered" else "refused"
-        if decision.outcome == "skipped":
-            outcome = "skipped"
+        outcome: Outcome = decision.outcome if decision.outcome in ("filtered", "skipped") else "refused"
         self._note(trigger, outcome, decision.reason, sample=sample_of(arrival.payload))
         return Handled(outcome, decision.reason, retry_after_s=decision.retry_after_s)
 
@@ -301,6 +300,11 @@ class Intake:
 
     async def promote(self, trigger_number: int, key: str) -> None:
         """Accept what is queued with this key, as far as places are free."""
+        # One after the other: two runs that end together would both see the same place, and the same delivery.
+        async with self._promoting:
+            await self._promote(trigger_number, key)
+
+    async def _promote(self, trigger_number: int, key: str) -> None:
         recent, trigger = self._recent_of(trigger_number), self._book.by_number(trigger_number)
         limit = trigger.definition.concurrency.at_once if trigger is not None else 1
         while recent.queued.get(key) and len(recent.open_runs.get(key, ())) < limit:
@@ -308,13 +312,14 @@ class Intake:
             if row is None or row.run_id is None:
                 recent.queued.pop(key, None)
                 return
-            if await self._store.move(Move(row.id, "queued", {"status": "accepted", "reason": ""})):
-                recent.opened(key, row.run_id)
-                if trigger is not None:
-                    self.count(trigger, "fired")
-                    self.count(trigger, "queued", -1)
-                self.on_accepted()
+            if not await self._store.move(Move(row.id, "queued", {"status": "accepted", "reason": ""})):
+                continue  # it was given up meanwhile, and is counted off by who did that
+            recent.opened(key, row.run_id)
             recent.waits(key, -1)
+            if trigger is not None:
+                self.count(trigger, "fired")
+                self.count(trigger, "queued", -1)
+            self.on_accepted()
 
     async def drop(self, run: str, reason: str) -> bool:
         """Give up a delivery that has no run yet; False when there is none such."""

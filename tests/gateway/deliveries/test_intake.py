@@ -310,3 +310,20 @@ async def test_a_run_that_was_deleted_is_not_waited_for(up: Stack, http: httpx.A
     await ended(http, handled.run)
     assert (await http.delete(f"/api/history/{handled.run}")).status_code == 204
     assert (await http.get(f"/api/prompt/{handled.run}")).json()["code"] == "run_not_found"
+
+
+async def test_runs_that_end_together_let_each_that_waits_follow(
+    up: Stack, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    trigger = await made(up, "together", HOLD, concurrency={"policy": "queue"})
+    gate = tmp_path / "gate"
+    handled = [await take(up, trigger, {"gate": str(gate)}) for _ in range(4)]
+    assert [one.outcome for one in handled] == ["fired", "queued", "queued", "queued"]
+    row = await up.container.intake._store.of_run(str(handled[0].run))
+    assert row is not None
+    await asyncio.gather(*(up.container.intake.run_ended(row) for _ in range(3)))
+    outcomes = Counter(result["outcome"] for result in await up.container.intake.results(trigger))
+    assert outcomes == {"fired": 2, "queued": 2}
+    gate.write_text("")
+    for one in handled:
+        assert (await ended(http, one.run))["status"] == "complete"
