@@ -54,12 +54,11 @@ from innkeeper.nodes.services.results import FolderResults
 from innkeeper.nodes.services.secrets import load_or_create_key
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
 from innkeeper.workflows.connection import connect_config, connection_secrets, described
-from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE, CallbackWorkflow
+from innkeeper.workflows.engine.all_workflows import WORKFLOWS
+from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE
 from innkeeper.workflows.engine.event_sink import install_event_sink
-from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.signature_check import install_signer
 from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
-from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
 from innkeeper.workflows.namespace import namespace_facts, objection
 from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
@@ -143,7 +142,7 @@ def build_workers(client: Client, settings: WorkerSettings, activities: Activiti
     main = Worker(
         client,
         task_queue=DEFAULT_QUEUE,
-        workflows=[GraphWorkflow, TriggerLauncher, CallbackWorkflow],
+        workflows=WORKFLOWS,
         activities=[
             activities.node.execute_node,
             activities.segment.execute_segment,

@@ -19,14 +19,13 @@ from temporalio.worker import Replayer
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.services.secrets import load_or_create_key
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
-from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
+from innkeeper.workflows.engine.all_workflows import WORKFLOW_TYPES, WORKFLOWS
 from innkeeper.workflows.engine.signature_check import install_signer
 from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
 from innkeeper.workflows.payload_codec import EncryptionCodec, data_converter
 from innkeeper.workflows.sdk_errors import worded
 from innkeeper.workflows.signing import Signer
 
-WORKFLOW_TYPE = "GraphWorkflow"
 PAGE = 100
 MAX_REASON_CHARS = 500
 MAX_FILE_BYTES = 200_000_000
@@ -86,9 +85,7 @@ async def check(
             given += 1
             yield history
 
-    replayer = Replayer(
-        workflows=[GraphWorkflow], data_converter=data_converter(codec), interceptors=[SigningInterceptor()]
-    )
+    replayer = Replayer(workflows=WORKFLOWS, data_converter=data_converter(codec), interceptors=[SigningInterceptor()])
     with _quiet():
         async with replayer.workflow_replay_iterator(bounded()) as results:
             async for result in results:
@@ -113,9 +110,11 @@ def signing_as(data_dir: Path, environ: Mapping[str, str]) -> Iterator[None]:
 
 
 async def histories_since(client: Client, since: timedelta) -> AsyncIterator[WorkflowHistory]:
-    """Of all runs that were open at some moment in that time, the newest first; also groups and repetitions."""
+    """Of all workflows that were open at some moment in that time, the newest first: runs with their groups and
+    repetitions, launchers of schedules, callbacks."""
     moment = (datetime.now(UTC) - since).isoformat(timespec="seconds")
-    query = f"WorkflowType = '{WORKFLOW_TYPE}' AND (ExecutionStatus = 'Running' OR CloseTime > '{moment}')"
+    types = ", ".join(f"'{name}'" for name in WORKFLOW_TYPES)
+    query = f"WorkflowType IN ({types}) AND (ExecutionStatus = 'Running' OR CloseTime > '{moment}')"
     async for execution in client.list_workflows(query, page_size=PAGE):
         handle = client.get_workflow_handle(execution.id, run_id=execution.run_id)
         try:

@@ -38,10 +38,9 @@ from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
-from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE, CallbackWorkflow
+from innkeeper.workflows.engine.all_workflows import WORKFLOWS
+from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE
 from innkeeper.workflows.engine.event_sink import install_event_sink
-from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
-from innkeeper.workflows.engine.trigger_launcher import TriggerLauncher
 from tests.gateway.asking import until_ready
 from tests.gateway.contract import contract
 
@@ -148,7 +147,7 @@ class Stack:
         worker = Worker(
             self.temporal,
             task_queue=self.queue,
-            workflows=[GraphWorkflow, TriggerLauncher, CallbackWorkflow],
+            workflows=WORKFLOWS,
             activities=[
                 execute.execute_node,
                 ExecuteSegment(execute, link).execute_segment,

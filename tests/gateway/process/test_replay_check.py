@@ -56,6 +56,13 @@ async def test_changed_interpreter_is_reported_with_run_and_reason(monkeypatch: 
     assert all("ondeterminism" in found.reason and "TMPRL" not in found.reason for found in report.broken)
 
 
+async def test_histories_of_schedules_are_known_too() -> None:
+    files = sorted(HISTORIES.glob("launcher*.json"))
+    assert len(files) == 3
+    report = await check(histories_in(files), limit=10)
+    assert (report.replayed, report.broken) == (3, [])
+
+
 async def test_check_is_bounded_and_says_that_there_is_more() -> None:
     report = await check(histories_in(FILES), limit=2)
     assert (report.replayed, report.more) == (2, True)
