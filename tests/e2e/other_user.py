@@ -128,7 +128,9 @@ async def main() -> None:
         "activity": await scheduled(client, known, f"x-{uuid.uuid4()}"),
         "activity_again": await scheduled(client, known, known["run"]),
     }
-    print(json.dumps(answer))
+    print(json.dumps(answer), flush=True)
+    # Threads of the native client may call into Python while that is torn down, which aborts the process.
+    os._exit(0)
 
 
 if __name__ == "__main__":
