@@ -25,7 +25,6 @@ from innkeeper.gateway.api import (
     health,
     hooks,
     internal,
-    launches,
     metrics,
     model_settings,
     nodes,
@@ -95,7 +94,7 @@ class GatewayApp:
             *(workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, demo, openapi, start_page, codec),
-            *(internal, launches),
+            internal,
         ):
             app.include_router(module.router)
         error_handlers.install(app)

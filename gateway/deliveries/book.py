@@ -83,6 +83,7 @@ class TriggerBook:
         self._by_id: dict[str, StoredTrigger] = {}
         self._by_token: dict[str, str] = {}
         self._by_number: dict[int, str] = {}
+        self._by_kind: dict[Kind, dict[str, StoredTrigger]] = {}
         self._values: dict[str, str] = {}
         self.listeners: list[Listener] = []
 
@@ -131,11 +132,11 @@ class TriggerBook:
 
     def of_kind(self, kind: Kind, *, enabled: bool = True) -> list[StoredTrigger]:
         """Of all users, the oldest first. `enabled`: only those that are."""
-        return [
-            trigger
-            for trigger in sorted(self._by_id.values(), key=lambda trigger: trigger.number)
-            if trigger.definition.kind == kind and (trigger.definition.enabled or not enabled)
-        ]
+        # Asked at each end of a run: only what is wanted is put in order.
+        wanted = (
+            trigger for trigger in self._by_kind.get(kind, {}).values() if trigger.definition.enabled or not enabled
+        )
+        return sorted(wanted, key=lambda trigger: trigger.number)
 
     def everything(self) -> list[StoredTrigger]:
         """Of all users and kinds."""
@@ -246,6 +247,7 @@ class TriggerBook:
             self._by_id.pop(before.id, None)
             self._by_token.pop(before.token_hash or "", None)
             self._by_number.pop(before.number, None)
+            self._by_kind.get(before.definition.kind, {}).pop(before.id, None)
         if after is not None:
             self._keep(after)
         for listener in self.listeners:
@@ -257,6 +259,7 @@ class TriggerBook:
     def _keep(self, trigger: StoredTrigger) -> None:
         self._by_id[trigger.id] = trigger
         self._by_number[trigger.number] = trigger.id
+        self._by_kind.setdefault(trigger.definition.kind, {})[trigger.id] = trigger
         if trigger.token_hash is not None:
             self._by_token[trigger.token_hash] = trigger.id
 

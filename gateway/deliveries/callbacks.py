@@ -55,7 +55,7 @@ from innkeeper.gateway.store.callbacks import (
     Progress,
 )
 from innkeeper.gateway.store.models import CallbackRow, RunRow
-from innkeeper.gateway.store.runs import RunStore, json_of, now_ms, stored_result
+from innkeeper.gateway.store.runs import RunStore, json_of, now_ms
 from innkeeper.nodes.call import CallbackCall
 from innkeeper.nodes.errors import RunNotFound
 
@@ -129,9 +129,9 @@ class Callbacks:
 
     async def run_ended(self, end: RunEnd) -> None:
         """Write down what is to be told of a run that has ended (`RunEnds.listeners`)."""
-        row = await self._runs.get(end.run)
-        if row is not None and (callbacks := callbacks_of(row)):
-            result = await stored_result(row) or {}
+        row = end.row
+        if callbacks := callbacks_of(row):
+            result = await self._runs.result(row.id)
             facts = _with_result(_facts(row, end.status, row.ended_at or now_ms()), result)
             await self._add(row.id, callbacks, end.status, message_of(facts))
             self._wake.set()

@@ -15,7 +15,7 @@ from innkeeper.gateway.moments import iso
 from innkeeper.gateway.runs.origin import depth_of
 from innkeeper.gateway.runs.view import is_stream_value
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import RunStore, json_of, stored_result
+from innkeeper.gateway.store.runs import RunStore, json_of
 from innkeeper.nodes.call import is_blob
 from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -61,9 +61,7 @@ class Chains:
             await self._intake.take(trigger, arrival)
 
     async def _told(self, end: RunEnd) -> JsonObject:
-        # The row that is told of comes without what the run gave.
-        row = await self._store.get(end.run)
-        result = (await stored_result(row) if row is not None else None) or {}
+        result = await self._store.result(end.run)  # the row that is told of comes without it
         outputs, left_out = await self._outputs(result.get("outputs") or {})
         return told_of(end, result, outputs, left_out)
 

@@ -97,10 +97,14 @@ class Starter:
             if row.id not in self._tasks and row.id not in waiting and len(self._tasks) < AT_ONCE:
                 task = asyncio.create_task(self._start(row), name=f"delivery-{row.id}")
                 self._tasks[row.id] = task
-                task.add_done_callback(lambda _, delivery=row.id: self._done(delivery))  # type: ignore[misc]
+                task.add_done_callback(lambda done, delivery=row.id: self._done(delivery, done))  # type: ignore[misc]
 
-    def _done(self, delivery: str) -> None:
+    def _done(self, delivery: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(delivery, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # What went wrong could not be written down: the store is busy or away. At once it would be no better.
+            logger.error("a delivery could not be looked after", exc_info=error, extra={"delivery": delivery})
+            self._later(delivery, RETRY_S)
         self._wake.set()
 
     async def _start(self, row: DeliveryRow) -> None:

@@ -212,9 +212,10 @@ class Runs:
         Raises:
             RunNotFound, RunNotActive (it has ended).
         """
-        if await self._store.get(run) is None and await self._pending.drop(run, "it was interrupted"):
+        row = await self._store.get(run)
+        if row is None and await self._pending.drop(run, "it was interrupted"):
             return f"run {run} will not start"
-        row = await self._row(run)
+        row = row or await self._row(run)  # it may have come to be meanwhile
         if row.status == "queued" and await self._store.drop_queued(run):
             self._finisher.close_unstarted(run, RunOutcome("interrupted", {}))
             return f"run {run} left the queue"

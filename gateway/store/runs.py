@@ -141,6 +141,11 @@ class RunStore:
     async def get(self, run_id: str) -> RunRow | None:
         return await self._first(RunRow.id == run_id)
 
+    async def result(self, run_id: str) -> dict[str, Any]:
+        """The full status kept at the end of a run; empty where there is none that can be read."""
+        row = await self.get(run_id)
+        return (await stored_result(row) if row is not None else None) or {}
+
     async def plan(self, run_id: str) -> bytes | None:
         """The compiled plan of a run that Temporal does not have yet."""
         async with self._sessions() as session:
