@@ -219,6 +219,7 @@ async def test_error_of_a_node_is_hidden_in_history_and_told_to_its_user(own: Ow
     assert "Encoded failure" in json.dumps(history)
 
 
+@pytest.mark.slow
 async def test_command_line_of_temporal_reads_a_history_by_the_codec_endpoint(own: Own, up: Up) -> None:
     async with GatewayClient(up.url, TOKEN) as client:
         run = await client.submit(
@@ -237,6 +238,7 @@ async def test_command_line_of_temporal_reads_a_history_by_the_codec_endpoint(ow
     assert [text for text in texts if WORDS in text]
 
 
+@pytest.mark.slow
 async def test_keys_rotate_while_it_runs_and_replay_reads_all_of_them(own: Own, up: Up) -> None:
     assert add_payload_key(up.data / PAYLOAD_KEYS_FILE) == 2
     await asyncio.sleep(1.1)
