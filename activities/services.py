@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -16,6 +17,8 @@ from innkeeper.nodes.process.logging import mask_in_log
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
 from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
+from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
+from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
 from innkeeper.nodes.services.masking import forms_of_all
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses
@@ -104,7 +107,8 @@ class ServicesForRuns:
         self._blobs = blobs
         self._environ = environ
         data: Path = settings.data_dir
-        self._secrets = SecretStore(data / "secrets", load_or_create_key(data, environ))
+        key = load_or_create_key(data, environ)
+        self._secrets = SecretStore(data / "secrets", key)
         policy = AddressPolicy(
             allow_loopback=settings.allow_loopback,
             allow_private=settings.allow_private,
@@ -122,6 +126,9 @@ class ServicesForRuns:
         self.http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
         self._events = GatewayEvents(self.door)
+        self._models = ModelServices(
+            self._llm, self._channels, OpenGate(), hmac.digest(key, b"keys of models", "sha256")
+        )
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)
 
@@ -130,11 +137,11 @@ class ServicesForRuns:
         inner, _ = self._of_user(user)
         return RunSecrets(inner, self._secrets, user, self._channels)
 
-    def __call__(self, user: str) -> tuple[Services, RunSecrets]:
-        _, resources = self._of_user(user)
-        secrets = self.secrets_of(user)
+    def __call__(self, origin: CallOrigin) -> tuple[Services, RunSecrets]:
+        _, resources = self._of_user(origin.user)
+        secrets = self.secrets_of(origin.user)
         services = Services(
-            llm=self._llm,
+            llm=ModelCalls(self._models, secrets, origin),
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,

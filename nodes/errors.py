@@ -125,6 +125,16 @@ class NodeMustWait(NodeError):
         self.delay_s = delay_s
 
 
+class BudgetReached(NodeError):
+    """A call would go past what may be spent. The node is parked until somebody raises the limit or stops the run.
+
+    `details`: `{scope: run | workflow | user | day, limit: {tokens?, money?}, used: {tokens, money?}}`.
+    """
+
+    code = "budget_reached"
+    retryable = False
+
+
 class PluginError(InnkeeperError):
     code = "plugin_error"
 

@@ -13,7 +13,17 @@ from typing import Any, Literal, Protocol
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import whole_text
 
-ChunkType = Literal["text_chunk", "tool_call_chunk", "finish_reason_chunk", "usage_chunk", "error_chunk", "custom"]
+ChunkType = Literal[
+    "text_chunk",
+    "reasoning_chunk",
+    "tool_call_chunk",
+    "finish_reason_chunk",
+    "usage_chunk",
+    "error_chunk",
+    "custom",
+]
+PrefixKind = Literal["none", "trailing", "prefix", "continue_final_message", "partial"]
+StructuredKind = Literal["none", "json_object", "json_schema"]
 Inputs = dict[str, Any]
 
 MAX_WARNINGS = 20
@@ -98,27 +108,94 @@ class Blobs(Protocol):
 
 
 @dataclass(frozen=True)
+class ModelWish:
+    """What a node asks of a model: a model by id, or capabilities that one must have."""
+
+    model_id: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChannelTraits:
+    """How a channel, or one model of it, differs from what its protocol says.
+
+    Attributes:
+        headers, query: Sent with every request (Azure's `api-version`, OpenRouter's `X-Title`).
+        rename: Parameter to its name there, such as `max_tokens` to `max_completion_tokens`.
+        defaults: Parameters that are sent when the request has none of that name.
+        drop: Parameters that the model refuses; they are left out.
+        prefix: How an answer that broke off is continued there.
+        structured: What the model itself can do to keep to a schema.
+        think_tags: Text between `<think>` and `</think>` is reasoning.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    rename: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    prefix: PrefixKind = "none"
+    structured: StructuredKind = "none"
+    think_tags: bool = False
+
+
+@dataclass(frozen=True)
+class ChatTimes:
+    """How long a model may take, in seconds; None has no limit.
+
+    Attributes:
+        first: Until the first piece of the answer.
+        silence: Between two pieces.
+        whole: For all of the answer.
+    """
+
+    first: float | None = 600.0
+    silence: float | None = 600.0
+    whole: float | None = None
+
+
+@dataclass(frozen=True)
 class ChatRequest:
     """One chat completion. `base_url` and `api_key` name the endpoint; `parameters` are the sampling parameters.
 
     Attributes:
+        wish: Asks a model of the operator's channels; what names an endpoint is then filled in, and what is here of it
+            does not count.
         adapter: The protocol that is spoken there.
         channel_id: The operator's channel it goes through, whose address needs no further permission.
+        traits: How that channel differs from its protocol.
+        prefix: The beginning of the answer, which the model goes on from as `traits.prefix` says.
+        response_schema: JSON Schema that the answer shall keep to, where `traits.structured` says the model can.
     """
 
-    base_url: str
-    model: str
-    messages: list[dict[str, Any]]
+    base_url: str = ""
+    model: str = ""
+    messages: list[dict[str, Any]] = field(default_factory=list)
     api_key: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
     adapter: str = "openai"
     channel_id: str = ""
+    wish: ModelWish | None = None
+    traits: ChannelTraits = ChannelTraits()
+    times: ChatTimes = ChatTimes()
+    prefix: str = ""
+    response_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class ChatResponse:
-    """The standard response (reference llm 3). `raw_response` is the provider's own answer, as JSON."""
+    """The standard response (reference llm 3). `raw_response` is the provider's own answer, as JSON.
+
+    Attributes:
+        finish_reason: `stop`, `length`, `tool_calls`, `content_filter`, or the provider's own word.
+        usage: `prompt_tokens` (cached ones are part of them), `completion_tokens` (reasoning is part of them),
+            `total_tokens`, `prompt_tokens_details.cached_tokens`, `completion_tokens_details.reasoning_tokens`.
+        reasoning: What the model thought, where it tells.
+        tool_calls: `{id, type: "function", function: {name, arguments}}`, `arguments` a JSON text.
+        channel_id: The channel that answered; "" for an address in the graph.
+        tried: What did not answer before it: `{channel, model, code, message}` each.
+    """
 
     text: str
     model: str
@@ -127,6 +204,10 @@ class ChatResponse:
     response_id: str | None = None
     choices: tuple[Mapping[str, Any], ...] = ()
     raw_response: Mapping[str, Any] | None = None
+    reasoning: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    channel_id: str = ""
+    tried: tuple[Mapping[str, Any], ...] = ()
 
 
 class Llm(Protocol):
@@ -135,16 +216,9 @@ class Llm(Protocol):
     async def chat(self, request: ChatRequest) -> ChatResponse: ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        """Yields `text_chunk`, `usage_chunk`, and one last `finish_reason_chunk` with
-        `{finish_reason, accumulated_text, usage}`."""
-
-
-@dataclass(frozen=True)
-class ModelWish:
-    """What a node asks of a model: a model by id, or capabilities that one must have."""
-
-    model_id: str = ""
-    capabilities: tuple[str, ...] = ()
+        """Yields `text_chunk`, `reasoning_chunk`, `tool_call_chunk`, `usage_chunk`, and one last `finish_reason_chunk`
+        with `{finish_reason, accumulated_text, usage}` and, where there are any, `reasoning`, `tool_calls`, `model`,
+        `response_id`, `channel_id`, `tried`."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +230,7 @@ class Route:
     base_url: str
     api_key: SecretRef | None = None
     adapter: str = "openai"
+    traits: ChannelTraits = ChannelTraits()
 
 
 class Channels(Protocol):

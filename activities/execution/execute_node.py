@@ -34,6 +34,7 @@ from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.output_checks import check_outputs, declared_outputs
+from innkeeper.nodes.services.llm.call_gate import CallOrigin
 
 log = logging.getLogger("innkeeper.node")
 
@@ -47,7 +48,12 @@ class Catalogue(Protocol):
 class ServicesFor(Protocol):
     """Composes the services of one node run."""
 
-    def __call__(self, user: str) -> tuple[Services, SecretsOfRun]: ...
+    def __call__(self, origin: CallOrigin) -> tuple[Services, SecretsOfRun]: ...
+
+
+def origin_of(call: NodeCall, attempt: int) -> CallOrigin:
+    """Whose requests those of this attempt are. `attempt`: as the server counts, from 1."""
+    return CallOrigin(call.run, call.path, call.base_attempt + attempt, call.run_user)
 
 
 Requery = Callable[[str, Iterable[str]], Awaitable[None]]
@@ -110,7 +116,7 @@ class ExecuteNode:
         call = NodeCall(**raw)
         info = activity.info()
         heartbeat = Heartbeat(EarlierAttempts.of(info.attempt, info.heartbeat_details))
-        attempt = Attempt(call, heartbeat, *self.services_for(call.run_user))
+        attempt = Attempt(call, heartbeat, *self.services_for(origin_of(call, info.attempt)))
         heartbeat.start()
         attempt.time.watch()
         try:

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.errors import message_of
-from innkeeper.activities.execution.execute_node import ExecuteNode
+from innkeeper.activities.execution.execute_node import ExecuteNode, origin_of
 from innkeeper.activities.execution.heartbeat import Heartbeat
 from innkeeper.activities.execution.segment_progress import NodeEnd, SegmentProgress, Stay, Told, timestamp
 from innkeeper.activities.link.gateway_link import GatewayLink
@@ -176,8 +176,9 @@ class ExecuteSegment:
             error = {"message": values.of(node.id), "code": "missing_input", "retryable": False}
             stay.tell(Told(node, None, begun).ended(NodeEnd({"error": error})))
             return
-        services = self._execute.services_for(stay.progress.call.run_user)
-        attempt = Attempt(stay.progress.node_call(node, values), heartbeat, *services)
+        call = stay.progress.node_call(node, values)
+        services = self._execute.services_for(origin_of(call, activity.info().attempt))
+        attempt = Attempt(call, heartbeat, *services)
         told = Told(node, attempt, begun)
         stay.tell(told)
         try:

@@ -11,8 +11,10 @@ from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import SettingsError, WorkerSettings
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, HttpRequest
+from innkeeper.nodes.services.llm.call_gate import CallOrigin
 from innkeeper.nodes.testing import MemoryBlobs, MemorySecrets
 
+SOMEBODY = CallOrigin(user="somebody")
 NOBODY_THERE = "http://127.0.0.1:9"
 
 
@@ -20,7 +22,7 @@ async def outcomes(folder: Path, environ: Mapping[str, str], engine: str | None 
     """Codes of the errors that a plain request to this machine, and one to a model there, end with."""
     settings = WorkerSettings.load(environ, data_dir=folder)
     make = ServicesForRuns(settings, MemoryBlobs(), environ, engine_address=engine)
-    services, _ = make("somebody")
+    services, _ = make(SOMEBODY)
     found = []
     for call in (
         services.http.request(HttpRequest("GET", NOBODY_THERE)),
@@ -74,7 +76,7 @@ def test_address_of_the_engine_that_cannot_be_read_is_told(tmp_path: Path) -> No
 async def test_the_demo_model_is_reached_wherever_the_gateway_listens(tmp_path: Path, host: str) -> None:
     environ = {"INNKEEPER_GATEWAY_URL": NOBODY_THERE, "INNKEEPER_HOST": host}
     make = ServicesForRuns(WorkerSettings.load(environ, data_dir=tmp_path), MemoryBlobs(), environ)
-    services, _ = make("somebody")
+    services, _ = make(SOMEBODY)
     messages = [{"role": "user", "content": "x"}]
     for base_url, code in (("/demo/v1", "connection_error"), ("/api/prompt", RequestRefused.code)):
         with pytest.raises(InnkeeperError) as caught:
@@ -87,7 +89,7 @@ async def test_the_demo_model_is_reached_wherever_the_gateway_listens(tmp_path: 
 
 async def test_a_secret_that_nobody_set_is_told_as_such_and_not_tried_again(tmp_path: Path) -> None:
     make = ServicesForRuns(WorkerSettings.load({}, data_dir=tmp_path), MemoryBlobs(), {})
-    services, _ = make("somebody")
+    services, _ = make(SOMEBODY)
     for secrets in (services.secrets, MemorySecrets()):
         with pytest.raises(NodeInputError, match="is not set") as caught:
             await secrets.reveal(None, "example.org")

@@ -25,6 +25,7 @@ from innkeeper.activities.services import RunSecrets
 from innkeeper.nodes.definition import Input, NodeDefinition, Output
 from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.llm.call_gate import CallOrigin
 from innkeeper.nodes.services.secrets import SecretStore, UserSecrets
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
 from innkeeper.workflows.payload_converter import DATA_CONVERTER
@@ -112,8 +113,8 @@ class Stack:
     host: NodeHost = field(default_factory=NodeHost.of)
     queue: str = field(default_factory=lambda: f"q-{uuid.uuid4()}")
 
-    def services_for(self, user: str) -> tuple[Services, RunSecrets]:
-        secrets = RunSecrets(UserSecrets(self.store, user, {}), self.store, user)
+    def services_for(self, origin: CallOrigin) -> tuple[Services, RunSecrets]:
+        secrets = RunSecrets(UserSecrets(self.store, origin.user, {}), self.store, origin.user)
         blobs = FolderBlobs(self.folder / "blobs")
         others: Any = dict.fromkeys(("llm", "resources", "channels", "http", "scripts", "events"))
         return Services(secrets=secrets, blobs=blobs, **others), secrets
