@@ -52,6 +52,13 @@ def _key_reference(value: Any) -> SecretRef | None:
     raise ValueError(_HOW_TO_GIVE_A_KEY)
 
 
+def _stored_reference(value: Any) -> SecretRef | None:
+    ref = _key_reference(value)
+    if ref is not None and not _STORED_KEY.fullmatch(ref.id):
+        raise ValueError("must be a stored key")
+    return ref
+
+
 def _address(value: str) -> str:
     if is_demo_model(value):
         return DEMO_MODEL
@@ -235,10 +242,14 @@ class Channel(_Traits):
 
 
 class UserChannel(Channel):
-    """A channel that a user has made over REST: only the user's own runs go through it, and it reaches what an address
-    in a graph may reach."""
+    """A channel that a user has made over REST.
+
+    Only the user's own runs go through it, it reaches what an address in a graph may reach, and its key is a stored one
+    of the user: variables of the environment are the operator's.
+    """
 
     owner: Name
+    api_key: Annotated[SecretRef | None, BeforeValidator(_stored_reference)] = None
 
 
 class Model(_Part):
