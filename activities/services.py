@@ -18,6 +18,7 @@ from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
 from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
+from innkeeper.nodes.services.llm.media import MediaLoader
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
 from innkeeper.nodes.services.masking import forms_of_all
 from innkeeper.nodes.services.resources import FolderResources
@@ -141,7 +142,7 @@ class ServicesForRuns:
         _, resources = self._of_user(origin.user)
         secrets = self.secrets_of(origin.user)
         services = Services(
-            llm=ModelCalls(self._models, secrets, origin),
+            llm=ModelCalls(self._models, secrets, origin, MediaLoader(resources, self.http)),
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,

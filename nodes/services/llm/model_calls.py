@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -15,6 +15,7 @@ from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
+from innkeeper.nodes.services.llm.media import MediaLoader
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,30 @@ class ModelServices:
     Attributes:
         key_salt: Fingerprints of keys are made with it, so that nobody can try keys against them; the same on all
             workers of a gateway.
+        remote_media: Adapter to the beginnings of the web addresses that its provider fetches itself.
     """
 
     llm: Llm
     channels: Channels
     gate: CallGate
     key_salt: bytes
+    remote_media: Callable[[str], Sequence[str]] = lambda adapter: ()
 
 
 class ModelCalls:
-    """Language models, as one attempt of one node sees them (`nodes.node.Llm`)."""
+    """Language models, as one attempt of one node sees them (`nodes.node.Llm`).
 
-    def __init__(self, shared: ModelServices, secrets: Secrets, origin: CallOrigin) -> None:
+    Args:
+        media: Puts media that messages name into them; without it they are sent as they are.
+    """
+
+    def __init__(
+        self, shared: ModelServices, secrets: Secrets, origin: CallOrigin, media: MediaLoader | None = None
+    ) -> None:
         self._shared = shared
         self._secrets = secrets
         self._origin = origin
+        self._media = media
         self._calls = 0
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
@@ -81,10 +91,17 @@ class ModelCalls:
 
     async def _target(self, request: ChatRequest) -> ChatRequest:
         if request.wish is None:
-            return request
+            return await self._with_media(request, request.adapter)
         route = (await self._shared.channels.routes(request.wish))[0]
+        request = await self._with_media(request, route.adapter)
         # The last step before the call: an earlier failure must not have touched the key.
         return routed(request, route, await self._key(route))
+
+    async def _with_media(self, request: ChatRequest, adapter: str) -> ChatRequest:
+        """Before the gate: while media are fetched nothing is reserved."""
+        if self._media is None:
+            return request
+        return await self._media.loaded(request, self._shared.remote_media(adapter))
 
     async def _key(self, route: Route) -> str:
         if route.api_key is None or is_demo_model(route.base_url):
