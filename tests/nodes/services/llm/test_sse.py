@@ -6,7 +6,14 @@ import time
 
 import pytest
 
-from innkeeper.nodes.services.llm.sse import Event, EventReader, EventTooLarge, JsonLines, ServerSentEvents, begins_events
+from innkeeper.nodes.services.llm.sse import (
+    Event,
+    EventReader,
+    EventTooLarge,
+    JsonLines,
+    ServerSentEvents,
+    begins_events,
+)
 
 CASES = {
     "plain": (b"data: a\n\ndata: b\n\n", ["a", "b"]),
