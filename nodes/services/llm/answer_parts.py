@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import orjson
-
-from innkeeper.nodes.json_values import MAX_VALUE_DEPTH, check_depth, whole_text
+from innkeeper.nodes.json_values import whole_text
 from innkeeper.nodes.node import ChatResponse
 from innkeeper.nodes.services.llm.wire import About, Fault, Finish, Piece, Reasoning, Text, ToolCall, Usage
+from innkeeper.nodes.services.llm.wire_json import parsed
 
 
 def event_object(data: str) -> Mapping[str, Any]:
@@ -19,17 +17,9 @@ def event_object(data: str) -> Mapping[str, Any]:
     Raises:
         ValueError: It is no JSON object, or nested too deeply.
     """
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        try:
-            value = json.loads(data)
-        except RecursionError:
-            raise ValueError("it is nested too deeply") from None
+    value = parsed(data)
     if not isinstance(value, dict):
         raise ValueError("it is no JSON object")
-    if data.count("[") + data.count("{") > MAX_VALUE_DEPTH:
-        check_depth(value, MAX_VALUE_DEPTH)
     return value
 
 
@@ -49,13 +39,6 @@ def objects(value: Any) -> Iterator[Mapping[str, Any]]:
 def text_of(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     return value if isinstance(value, str) else ""
-
-
-def count(value: Any) -> int | None:
-    """A number of tokens; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        return None
-    return int(value)
 
 
 def place_of(event: Mapping[str, Any], name: str) -> int:
@@ -90,7 +73,7 @@ def usage_of(
 
 def refusal(message: str) -> Fault:
     """The provider's filter, or the model, gives no answer."""
-    return Fault({"error": {"code": "content_filter", "message": message}})
+    return Fault({"error": {"code": "refusal", "message": message}})
 
 
 def collected(

@@ -10,7 +10,6 @@ from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.node import ChatRequest, ChatResponse
 from innkeeper.nodes.services.llm.answer_parts import (
     collected,
-    count,
     event_object,
     inner,
     objects,
@@ -18,6 +17,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     text_of,
     usage_of,
 )
+from innkeeper.nodes.services.llm.base_url import BaseUrl, base_url_of
 from innkeeper.nodes.services.llm.chat_parameters import (
     function_of,
     one_answer_only,
@@ -26,7 +26,7 @@ from innkeeper.nodes.services.llm.chat_parameters import (
     stop_list,
     tool_choice_of,
 )
-from innkeeper.nodes.services.llm.endpoints import base_of, versioned, with_query
+from innkeeper.nodes.services.llm.endpoints import accepting, versioned
 from innkeeper.nodes.services.llm.messages import (
     MediaPart,
     Message,
@@ -54,6 +54,7 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
+from innkeeper.nodes.services.llm.wire_json import count
 
 VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 4_096
@@ -111,14 +112,14 @@ class AnthropicMessages:
             body["system"] = system
         if stream:
             body["stream"] = True
-        url = with_query(f"{_base(ask.base_url)}/messages", ask.traits.query)
-        return WireRequest(url, {**_headers(ask.api_key), **ask.traits.headers}, body)
+        headers = {**_headers(ask.api_key), **accepting(stream)}
+        return WireRequest(_base(ask.base_url).with_path("/messages"), headers, body)
 
     def reader(self, ask: ChatRequest) -> AnthropicReader:
         return AnthropicReader(ask.model)
 
     def models_request(self, base_url: str, api_key: str) -> WireRequest:
-        return WireRequest(f"{_base(base_url)}/models?limit=1000", _headers(api_key))
+        return WireRequest(_base(base_url).with_path("/models", {"limit": "1000"}), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
         found = data.get("data") if isinstance(data, Mapping) else None
@@ -127,8 +128,8 @@ class AnthropicMessages:
         return tuple(model for model in objects(found) if isinstance(model.get("id"), str))
 
 
-def _base(base_url: str) -> str:
-    return versioned(base_of(base_url, cut=("/messages", "/chat/completions")), "v1")
+def _base(base_url: str) -> BaseUrl:
+    return versioned(base_url_of(base_url), "v1")
 
 
 def _headers(api_key: str) -> dict[str, str]:

@@ -1,48 +1,31 @@
-"""Addresses of a protocol's requests, whichever form of the base URL people paste. Pure."""
+"""What protocols other than OpenAI's add to a base URL. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from urllib.parse import quote, urlsplit
+from dataclasses import replace
 
 from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.services.llm.base_url import BaseUrl
 
 _VERSION = re.compile(r"/v\d+\w*$")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]*")
 
 
-def base_of(base_url: str, *, cut: tuple[str, ...] = ()) -> str:
-    """The base URL without slashes at its end, and without the paths in `cut`, which requests add themselves.
-
-    Raises:
-        NodeInputError: It is no http(s) URL, or has a query.
-    """
-    base = base_url.strip().rstrip("/")
-    try:
-        parts = urlsplit(base)
-        is_web = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        is_web = False
-    if not is_web or "?" in base or "#" in base:
-        raise NodeInputError(
-            "base_url is not an http or https URL without '?' and '#'; it looks like 'https://host/v1'"
-        )
-    ending = next((path for path in cut if base.endswith(path)), "")
-    return base.removesuffix(ending).rstrip("/")
+def without(base: BaseUrl, *endings: str) -> BaseUrl:
+    """The base URL without the first of these endings that it has: paths of another protocol of the same server."""
+    ending = next((path for path in endings if base.url.endswith(path)), "")
+    return replace(base, url=base.url.removesuffix(ending).rstrip("/"))
 
 
-def versioned(base: str, version: str) -> str:
+def versioned(base: BaseUrl, version: str) -> BaseUrl:
     """With the version of the API at its end, unless it names one."""
-    return base if _VERSION.search(base) else f"{base}/{version}"
+    return base if _VERSION.search(base.url) else replace(base, url=f"{base.url}/{version}")
 
 
-def with_query(url: str, query: Mapping[str, str]) -> str:
-    """The URL with these parameters behind those it has."""
-    if not query:
-        return url
-    more = "&".join(f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in query.items())
-    return f"{url}{'&' if '?' in url else '?'}{more}"
+def accepting(stream: bool, kind: str = "text/event-stream") -> dict[str, str]:
+    """The header that asks for a stream of this kind, or for one JSON value."""
+    return {"Accept": kind if stream else "application/json"}
 
 
 def model_path(model: str) -> str:

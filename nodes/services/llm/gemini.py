@@ -10,7 +10,6 @@ from innkeeper.nodes.json_values import InvalidJson, dump_json, read_json
 from innkeeper.nodes.node import ChatRequest, ChatResponse
 from innkeeper.nodes.services.llm.answer_parts import (
     collected,
-    count,
     event_object,
     inner,
     objects,
@@ -18,6 +17,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     text_of,
     usage_of,
 )
+from innkeeper.nodes.services.llm.base_url import BaseUrl, base_url_of
 from innkeeper.nodes.services.llm.chat_parameters import (
     function_of,
     one_answer_only,
@@ -27,7 +27,7 @@ from innkeeper.nodes.services.llm.chat_parameters import (
     tool_choice_of,
     wants_json,
 )
-from innkeeper.nodes.services.llm.endpoints import base_of, model_path, versioned, with_query
+from innkeeper.nodes.services.llm.endpoints import accepting, model_path, versioned, without
 from innkeeper.nodes.services.llm.messages import (
     MediaPart,
     Message,
@@ -53,6 +53,7 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
+from innkeeper.nodes.services.llm.wire_json import count
 
 VERSION = "v1beta"
 OWN_CALL = "innkeeper_call_"
@@ -110,15 +111,15 @@ class GeminiContent:
         body: dict[str, Any] = {"contents": _contents(turns, ask), **_parameters(ask)}
         if system:
             body["systemInstruction"] = {"parts": [{"text": system}]}
-        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
-        url = with_query(f"{_base(ask.base_url)}/{model_path(ask.model)}:{method}", ask.traits.query)
-        return WireRequest(url, {**_headers(ask.api_key), **ask.traits.headers}, body)
+        method, query = ("streamGenerateContent", {"alt": "sse"}) if stream else ("generateContent", {})
+        url = _base(ask.base_url).with_path(f"/{model_path(ask.model)}:{method}", query)
+        return WireRequest(url, {**_headers(ask.api_key), **accepting(stream)}, body)
 
     def reader(self, ask: ChatRequest) -> GeminiReader:
         return GeminiReader(ask.model)
 
     def models_request(self, base_url: str, api_key: str) -> WireRequest:
-        return WireRequest(f"{_base(base_url)}/models?pageSize=1000", _headers(api_key))
+        return WireRequest(_base(base_url).with_path("/models", {"pageSize": "1000"}), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
         found = data.get("models") if isinstance(data, Mapping) else None
@@ -128,8 +129,8 @@ class GeminiContent:
         return tuple({"id": model["name"].removeprefix("models/"), **model} for model in named)
 
 
-def _base(base_url: str) -> str:
-    return versioned(base_of(base_url, cut=("/openai/chat/completions", "/openai", "/models")), VERSION)
+def _base(base_url: str) -> BaseUrl:
+    return versioned(without(base_url_of(base_url), "/openai"), VERSION)
 
 
 def _headers(api_key: str) -> dict[str, str]:

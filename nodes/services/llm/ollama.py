@@ -8,7 +8,8 @@ from typing import Any
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import dump_json, text_or_empty
 from innkeeper.nodes.node import ChatRequest, ChatResponse
-from innkeeper.nodes.services.llm.answer_parts import collected, count, event_object, inner, objects, text_of, usage_of
+from innkeeper.nodes.services.llm.answer_parts import collected, event_object, inner, objects, text_of, usage_of
+from innkeeper.nodes.services.llm.base_url import BaseUrl, base_url_of
 from innkeeper.nodes.services.llm.chat_parameters import (
     one_answer_only,
     renamed,
@@ -16,7 +17,7 @@ from innkeeper.nodes.services.llm.chat_parameters import (
     stop_list,
     wants_json,
 )
-from innkeeper.nodes.services.llm.endpoints import base_of, with_query
+from innkeeper.nodes.services.llm.endpoints import accepting, without
 from innkeeper.nodes.services.llm.messages import (
     MediaPart,
     Message,
@@ -40,6 +41,7 @@ from innkeeper.nodes.services.llm.wire import (
     ToolCall,
     WireRequest,
 )
+from innkeeper.nodes.services.llm.wire_json import count
 
 _RENAMED = {
     "max_tokens": "num_predict",
@@ -73,14 +75,14 @@ class OllamaChat:
         if ask.prefix and ask.traits.prefix == "trailing":
             messages.append({"role": "assistant", "content": ask.prefix})
         body = {"model": ask.model, "messages": messages, "stream": stream, **_parameters(ask)}
-        url = with_query(f"{_base(ask.base_url)}/api/chat", ask.traits.query)
-        return WireRequest(url, {**_headers(ask.api_key), **ask.traits.headers}, body)
+        headers = {**_headers(ask.api_key), **accepting(stream, "application/x-ndjson")}
+        return WireRequest(_base(ask.base_url).with_path("/api/chat"), headers, body)
 
     def reader(self, ask: ChatRequest) -> OllamaReader:
         return OllamaReader(ask.model)
 
     def models_request(self, base_url: str, api_key: str) -> WireRequest:
-        return WireRequest(f"{_base(base_url)}/api/tags", _headers(api_key))
+        return WireRequest(_base(base_url).with_path("/api/tags"), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
         found = data.get("models") if isinstance(data, Mapping) else None
@@ -90,8 +92,8 @@ class OllamaChat:
         return tuple({"id": id_, **model} for id_, model in ids if id_)
 
 
-def _base(base_url: str) -> str:
-    return base_of(base_url, cut=("/api/chat", "/api", "/v1/chat/completions", "/v1"))
+def _base(base_url: str) -> BaseUrl:
+    return without(base_url_of(base_url), "/api", "/v1")
 
 
 def _headers(api_key: str) -> dict[str, str]:

@@ -9,7 +9,6 @@ from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.node import ChatRequest, ChatResponse
 from innkeeper.nodes.services.llm.answer_parts import (
     collected,
-    count,
     event_object,
     inner,
     objects,
@@ -18,6 +17,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     text_of,
     usage_of,
 )
+from innkeeper.nodes.services.llm.base_url import base_url_of
 from innkeeper.nodes.services.llm.chat_parameters import (
     function_of,
     one_answer_only,
@@ -26,7 +26,7 @@ from innkeeper.nodes.services.llm.chat_parameters import (
     tool_choice_of,
     wants_json,
 )
-from innkeeper.nodes.services.llm.endpoints import base_of, with_query
+from innkeeper.nodes.services.llm.endpoints import accepting
 from innkeeper.nodes.services.llm.messages import (
     MediaPart,
     Message,
@@ -53,6 +53,7 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
+from innkeeper.nodes.services.llm.wire_json import count
 
 _RENAMED = {
     "max_tokens": "max_output_tokens",
@@ -90,26 +91,22 @@ class OpenAIResponses:
             body["instructions"] = system
         if stream:
             body["stream"] = True
-        headers = {**_headers(ask.api_key), **ask.traits.headers}
+        headers = {**_headers(ask.api_key), **accepting(stream)}
         if ask.idempotency_key:
             headers["Idempotency-Key"] = ask.idempotency_key
-        return WireRequest(with_query(f"{_base(ask.base_url)}/responses", ask.traits.query), headers, body)
+        return WireRequest(base_url_of(ask.base_url).with_path("/responses"), headers, body)
 
     def reader(self, ask: ChatRequest) -> ResponsesReader:
         return ResponsesReader(ask.model)
 
     def models_request(self, base_url: str, api_key: str) -> WireRequest:
-        return WireRequest(f"{_base(base_url)}/models", _headers(api_key))
+        return WireRequest(base_url_of(base_url).with_path("/models"), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
         found = data.get("data") if isinstance(data, Mapping) else None
         if not isinstance(found, list):
             raise ValueError("it is no list of models")
         return tuple(model for model in objects(found) if isinstance(model.get("id"), str))
-
-
-def _base(base_url: str) -> str:
-    return base_of(base_url, cut=("/responses", "/chat/completions"))
 
 
 def _headers(api_key: str) -> dict[str, str]:

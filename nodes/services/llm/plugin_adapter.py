@@ -8,7 +8,7 @@ import ctypes
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ class ThreadedAdapter:
         self._block_limit_s = block_limit_s
         self._thread: _AdapterThread | None = None
         self._lost: list[_AdapterThread] = []
+        self._calls = 0
+        self._is_retired = False
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """As `LlmAdapter.chat`.
@@ -50,29 +52,49 @@ class ThreadedAdapter:
         Raises:
             ProviderError: Also when the plugin's code fails or blocks (`server_error`, not retryable).
         """
-        thread = self._current()
-        return await self._within(thread, lambda: thread.chat(request))
+        with self._call() as thread:
+            return await self._within(thread, lambda: thread.chat(request))
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         """As `LlmAdapter.stream`. Raises as `chat`."""
-        thread = self._current()
-        source = _Source(thread, request)
-        try:
-            while (chunk := await self._within(thread, source.next)) is not None:
-                yield chunk
-        finally:
-            # Not waited for: the thread may block, and who interrupts a run waits for us.
-            thread.begin(source.close)
+        with self._call() as thread:
+            source = _Source(thread, request)
+            try:
+                while (chunk := await self._within(thread, source.next)) is not None:
+                    yield chunk
+            finally:
+                # Not waited for: the thread may block, and who interrupts a run waits for us.
+                thread.begin(source.close)
 
     async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
         """As `LlmAdapter.list_models`. Raises as `chat`."""
-        thread = self._current()
-        return await self._within(thread, lambda: thread.list_models(base_url, api_key))
+        with self._call() as thread:
+            return await self._within(thread, lambda: thread.list_models(base_url, api_key))
 
     async def warm_up(self) -> None:
         """There is nothing to load before a channel of this protocol is asked."""
 
     async def aclose(self) -> None:
+        self._end()
+
+    def retire(self) -> None:
+        """End with the last call that is under way: nobody will ask any more."""
+        self._is_retired = True
+        if not self._calls:
+            self._end()
+
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[_AdapterThread]:
+        thread = self._current()
+        self._calls += 1
+        try:
+            yield thread
+        finally:
+            self._calls -= 1
+            if self._is_retired and not self._calls:
+                self._end()
+
+    def _end(self) -> None:
         thread, self._thread = self._thread, None
         if thread is not None:
             thread.begin(thread.close)

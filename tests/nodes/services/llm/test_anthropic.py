@@ -50,7 +50,7 @@ def events(*data: dict[str, Any]) -> list[Piece]:
 def test_base_urls_as_people_paste_them(base_url: str, url: str) -> None:
     sent = PROTOCOL.request(ChatRequest(base_url, "m", [{"role": "user", "content": "Hi"}], "k"), stream=True)
     assert sent.url == url
-    assert sent.headers == {"anthropic-version": "2023-06-01", "x-api-key": "k"}
+    assert sent.headers == {"anthropic-version": "2023-06-01", "x-api-key": "k", "Accept": "text/event-stream"}
     assert sent.body is not None
     assert sent.body["stream"] is True
 

@@ -42,7 +42,7 @@ def candidate(finish: str | None = None, *parts: dict[str, Any], index: int = 0)
 def test_addresses(base_url: str, model: str, url: str) -> None:
     ask = ChatRequest(base_url, model, [{"role": "user", "content": "Hi"}], "k")
     sent = PROTOCOL.request(ask, stream=False)
-    assert (sent.url, sent.headers) == (url, {"x-goog-api-key": "k"})
+    assert (sent.url, sent.headers) == (url, {"x-goog-api-key": "k", "Accept": "application/json"})
     streamed = PROTOCOL.request(ask, stream=True).url
     assert streamed == url.replace("generateContent", "streamGenerateContent?alt=sse")
 
@@ -171,7 +171,7 @@ def test_a_blocked_prompt_is_no_empty_answer() -> None:
     usage, fault = events(body)
     assert usage == Usage({"prompt_tokens": 4, "total_tokens": 4})
     assert isinstance(fault, Fault)
-    assert fault.body["error"] == {"code": "content_filter", "message": "the prompt was blocked: SAFETY"}
+    assert fault.body["error"] == {"code": "refusal", "message": "the prompt was blocked: SAFETY"}
     assert PROTOCOL.reader(ChatRequest()).whole(body) == fault
 
 

@@ -31,7 +31,7 @@ def test_base_urls_as_people_paste_them(ending: str) -> None:
     ask = ChatRequest(f"http://h:11434{ending}", "l", [{"role": "user", "content": "Hi"}])
     sent = PROTOCOL.request(ask, stream=True)
     assert sent.url == "http://h:11434/api/chat"
-    assert sent.headers == {}
+    assert sent.headers == {"Accept": "application/x-ndjson"}
     assert sent.body is not None
     assert sent.body["stream"] is True
 

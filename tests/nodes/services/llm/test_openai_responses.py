@@ -32,7 +32,10 @@ def test_the_request_names_itself_and_its_key(base_url: str) -> None:
     ask = ChatRequest(base_url, "m", [{"role": "user", "content": "Hi"}], "k", idempotency_key="once")
     sent = PROTOCOL.request(ask, stream=True)
     assert sent.url == "https://h/v1/responses"
-    assert sent.headers == {"Authorization": "Bearer k", "Idempotency-Key": "once"}
+    assert sent.headers == {
+        **{"Authorization": "Bearer k", "Idempotency-Key": "once"},
+        "Accept": "text/event-stream",
+    }
     assert sent.body is not None
     assert (sent.body["stream"], sent.body["store"]) == (True, False)
 
@@ -140,7 +143,7 @@ def test_a_refusal_is_no_empty_answer() -> None:
             {"type": "response.completed", "response": {"output": []}},
         ),
     ):
-        assert found == Fault({"error": {"code": "content_filter", "message": "I will not."}})
+        assert found == Fault({"error": {"code": "refusal", "message": "I will not."}})
 
 
 def test_a_server_that_tells_all_at_the_end_is_read_too() -> None:
