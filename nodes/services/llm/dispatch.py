@@ -12,6 +12,7 @@ from innkeeper.nodes.hosts import is_demo_model
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
+from innkeeper.nodes.services.llm.plugin_adapter import ThreadedAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry
 from innkeeper.nodes.services.masking import ChunkMask, forms_of, mask
 
@@ -50,6 +51,7 @@ class DispatchingLlm:
         self._is_operators = is_operators
         self._policies = {False: policy, True: channel_policy}
         self._adapters: dict[tuple[str, bool], LlmAdapter] = {}
+        self._sources: dict[tuple[str, bool], object] = {}
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         request = self._addressed(request)
@@ -67,7 +69,7 @@ class DispatchingLlm:
         return _masked(chunks, forms) if forms else chunks
 
     async def warm_up(self) -> None:
-        for name in self._registry.names[:1]:
+        for name in tuple(self._registry.names)[:1]:
             await self._adapter(name, False).warm_up()
 
     async def aclose(self) -> None:
@@ -86,10 +88,14 @@ class DispatchingLlm:
         return self._adapter(request.adapter, bool(request.channel_id) and self._is_operators(request.channel_id))
 
     def _adapter(self, name: str, is_channel: bool) -> LlmAdapter:
-        key = (name, is_channel)
-        if key not in self._adapters:
-            self._adapters[key] = self._registry.make(name, self._policies[is_channel])
-        return self._adapters[key]
+        key, kind = (name, is_channel), self._registry.get(name)
+        held = self._adapters.get(key)
+        if held is None or self._sources[key] is not kind.source:
+            if isinstance(held, ThreadedAdapter):  # its plugin was loaded anew
+                held.retire()
+            held = self._adapters[key] = kind.make(self._policies[is_channel])
+            self._sources[key] = kind.source
+        return held
 
 
 async def _masked(chunks: AsyncIterator[Chunk], forms: tuple[str, ...]) -> AsyncIterator[Chunk]:
