@@ -348,6 +348,7 @@ class NodeContext:
         progress: `progress(value, max)` reports how far the node is.
         is_cancelled: Says whether the run was interrupted; long loops without `await` should look.
         warnings: What the node told by `warn` so far: `{"code", "message"}`, oldest first.
+        timeout_s: Seconds that the node's `timeoutSeconds`, or its type, allows; 0 where nobody told.
     """
 
     prompt_id: str
@@ -367,6 +368,7 @@ class NodeContext:
     )
     is_cancelled: Callable[[], bool] = lambda: False
     warnings: list[dict[str, str]] = field(default_factory=list)
+    timeout_s: float = 0.0
 
     def warn(self, code: str, message: str) -> None:
         """Tell the user of something that the node overlooked; the warning is part of the node's result.
