@@ -340,6 +340,7 @@ class NodeContext:
         node_id: The node's path in the run (`outer/inner` inside groups).
         attempt: 1 for the first try.
         is_last_attempt: When this try fails, the node has failed for good.
+        timeout_s: The node's own limit in seconds, for what its type counts (`NodeDefinition.timeout_counts`); 0: none.
         plugin_settings: Every option of the `configOptions` of the node's plugin, with the operator's value or its
             default; empty for nodes of no plugin.
         workflow_interface_inputs: What the run or group was given from outside; only for node types with
@@ -348,7 +349,6 @@ class NodeContext:
         progress: `progress(value, max)` reports how far the node is.
         is_cancelled: Says whether the run was interrupted; long loops without `await` should look.
         warnings: What the node told by `warn` so far: `{"code", "message"}`, oldest first.
-        timeout_s: Seconds that the node's `timeoutSeconds`, or its type, allows; 0 where nobody told.
     """
 
     prompt_id: str
@@ -356,6 +356,7 @@ class NodeContext:
     services: Services
     attempt: int = 1
     is_last_attempt: bool = False
+    timeout_s: float = 0.0
     user_id: str = "default_user"
     mode_id: str | None = None
     config_values: Mapping[str, Any] = field(default_factory=dict)
@@ -368,7 +369,6 @@ class NodeContext:
     )
     is_cancelled: Callable[[], bool] = lambda: False
     warnings: list[dict[str, str]] = field(default_factory=list)
-    timeout_s: float = 0.0
 
     def warn(self, code: str, message: str) -> None:
         """Tell the user of something that the node overlooked; the warning is part of the node's result.
