@@ -56,7 +56,8 @@ class DispatchingLlm:
         if not forms:
             return response
         masked: dict[str, Any] = {part.name: mask(getattr(response, part.name), forms) for part in fields(response)}
-        return ChatResponse(**{name: tuple(value) if name in _TUPLES else value for name, value in masked.items()})
+        masked |= {name: tuple(masked[name]) for name in _TUPLES}  # lists by now
+        return ChatResponse(**masked)
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         request = self._addressed(request)
