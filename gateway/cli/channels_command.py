@@ -149,7 +149,7 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
     """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
     from innkeeper.nodes.services.http import AddressPolicy
-    from innkeeper.nodes.services.llm.model_lists import models_of
+    from innkeeper.nodes.services.llm.model_lists import models_of, network_of
 
     if channel.disabled:
         return "not asked: disabled", True
@@ -157,7 +157,7 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
         return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
     try:
-        models = await models_of(channel, _key(channel, data_dir, environ), policy)
+        models = await models_of(channel, _key(channel, data_dir, environ), policy, network_of(environ))
     except InnkeeperError as error:
         return error.message, False
     return f"{len(models)} models", True
