@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from innkeeper.nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.errors import InnkeeperError, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
@@ -169,7 +169,12 @@ class ModelCalls:
     async def _key(self, route: Route) -> str:
         if route.api_key is None or is_demo_model(route.base_url):
             return ""
-        return await self._secrets.reveal(route.api_key, host=host_of(route.base_url))
+        key = (await self._secrets.reveal(route.api_key, host=host_of(route.base_url))).strip()
+        if not key.isascii() or not key.isprintable():
+            # Told here, as the fault of one channel: another one has another key.
+            message = f"the key of channel {route.channel_id!r} holds characters that no header may have: enter it anew"
+            raise ResourceError(message, code="secret_unusable")
+        return key
 
     def _start(self, target: ChatRequest) -> CallStart:
         self._calls += 1
