@@ -118,7 +118,7 @@ class Tries:
         A wait is at most `AGAIN_S` when another channel merely failed: that one may be back before.
         """
         waits = [failure.error for failure in self._failures if isinstance(failure.error, NodeMustWait)]
-        waits += [_wait(route, refusal) for route, refusal in self._refusals if refusal.openings <= WAITED_OPENINGS]
+        waits += [wait_for(route, refusal) for route, refusal in self._refusals if refusal.openings <= WAITED_OPENINGS]
         passing = [failure.error for failure in self._failures if getattr(failure.error, "retryable", False)]
         failed = [error for error in passing if not isinstance(error, NodeMustWait)]
         if waits:
@@ -145,7 +145,8 @@ def _skipped(route: Route, refusal: Refusal) -> str:
     )
 
 
-def _wait(route: Route, refusal: Refusal) -> NodeMustWait:
+def wait_for(route: Route, refusal: Refusal) -> NodeMustWait:
+    """The wait for a channel that keeps failing."""
     details = {"reason": CIRCUIT_OPEN, "limit": f"health of channel {route.channel_id}"}
     return NodeMustWait(_skipped(route, refusal), delay_s=refusal.wait_s, details=details)
 

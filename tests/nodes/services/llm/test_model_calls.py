@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.errors import BudgetReached, InnkeeperError, NodeMustWait, ProviderError, ResourceError
+from innkeeper.nodes.errors import (
+    BudgetReached,
+    InnkeeperError,
+    NodeMustWait,
+    ProviderError,
+    RequestRefused,
+    ResourceError,
+)
 from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route, SecretRef
 from innkeeper.nodes.services.llm.breaker import Breaker, BreakerRules
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
@@ -93,11 +100,11 @@ class House:
         breaker = Breaker(rules, lambda: self.now)
         self._shared = ModelServices(model, MemoryChannels(*routes), self.gate, b"salt", breaker)
 
-    def calls(self, node: str = "n") -> ModelCalls:
-        return ModelCalls(self._shared, MemorySecrets(), CallOrigin("run", node))
+    def calls(self, media: Any = None) -> ModelCalls:
+        return ModelCalls(self._shared, MemorySecrets(), CallOrigin("run", "n"), media)
 
-    async def chat(self) -> ChatResponse:
-        return await self.calls().chat(wish())
+    async def chat(self, media: Any = None) -> ChatResponse:
+        return await self.calls(media).chat(wish())
 
     async def stream(self) -> list[Chunk]:
         return [chunk async for chunk in self.calls().stream(wish())]
@@ -223,6 +230,30 @@ async def test_a_key_of_one_channel_that_is_of_no_use_leaves_the_call_to_the_nex
     assert "sk-" not in str(response.tried)
 
 
+class SlowMedia:
+    """Takes a turn of the loop for each request; with an error, media cannot be had."""
+
+    def __init__(self, error: InnkeeperError | None = None) -> None:
+        self._error = error
+
+    async def loaded(self, request: ChatRequest, taken: Sequence[str]) -> ChatRequest:
+        await asyncio.sleep(0.001)
+        if self._error:
+            raise self._error
+        return request
+
+
+@pytest.mark.parametrize("error", [RequestRefused("private"), ProviderError("slow", code="timeout_error")])
+async def test_media_that_cannot_be_had_are_no_fault_of_a_channel(error: InnkeeperError) -> None:
+    model = Model(a=[GOOD], b=[GOOD])
+    house = House(model)
+    with pytest.raises(type(error)):
+        await house.calls(media=SlowMedia(error)).chat(wish())
+    with pytest.raises(type(error)):
+        await anext(house.calls(media=SlowMedia(error)).stream(wish()))
+    assert model.asked == []
+
+
 # --- the breaker ----------------------------------------------------------------------------------------------------
 
 
@@ -267,6 +298,16 @@ async def test_of_many_that_come_together_one_probes_and_the_others_wait() -> No
     results = await asyncio.gather(*(house.chat() for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, ChatResponse) for result in results) == 1
     assert sum(isinstance(result, NodeMustWait) for result in results) == 19
+
+
+async def test_media_on_the_way_make_no_second_probe() -> None:
+    house = House(Model(a=[[DOWN], [DOWN], [DOWN], GOOD]), "a")
+    for _ in range(3):
+        with pytest.raises(ProviderError):
+            await house.chat()
+    house.now += 10
+    results = await asyncio.gather(*(house.chat(SlowMedia()) for _ in range(5)), return_exceptions=True)
+    assert sum(isinstance(result, ChatResponse) for result in results) == 1
 
 
 @pytest.mark.parametrize("place", ["gate", "model"])
