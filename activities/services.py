@@ -125,7 +125,13 @@ class ServicesForRuns:
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
         vouched = VouchedHosts(self._channels, settings.allowed_hosts)
         channel_policy = replace(policy, allowed_hosts=vouched)
-        self._llm = DispatchingLlm(adapters, policy, channel_policy, demo=_demo_endpoint(settings))
+        self._llm = DispatchingLlm(
+            adapters,
+            policy,
+            channel_policy,
+            demo=_demo_endpoint(settings),
+            is_operators=self._channels.is_operators,
+        )
         web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
         self.http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
@@ -144,12 +150,15 @@ class ServicesForRuns:
     def __call__(self, origin: CallOrigin) -> tuple[Services, RunSecrets]:
         _, resources = self._of_user(origin.user)
         secrets = self.secrets_of(origin.user)
+        channels = self._channels.of_user(origin.user)
         services = Services(
-            llm=ModelCalls(self._models, secrets, origin, MediaLoader(resources, self.http)),
+            llm=ModelCalls(
+                replace(self._models, channels=channels), secrets, origin, MediaLoader(resources, self.http)
+            ),
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,
-            channels=self._channels,
+            channels=channels,
             http=self.http,
             scripts=self._scripts,
             events=self._events,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
 from typing import cast
@@ -33,6 +33,8 @@ class DispatchingLlm:
         demo: Where the demo model is, and the token that it is shown; without it there is none.
         channel_policy: What requests through a channel of the operator may reach. They have connections of their
             own: one that was opened for a channel would serve a graph without being checked.
+        is_operators: Is the channel of this id one of the operator? Those that users have made reach what an address
+            in a graph may reach: who may talk to the gateway may not thereby talk to the network around it.
     """
 
     def __init__(
@@ -42,9 +44,11 @@ class DispatchingLlm:
         channel_policy: AddressPolicy,
         *,
         demo: DemoEndpoint | None = None,
+        is_operators: Callable[[str], bool] = bool,
     ) -> None:
         self._registry = registry
         self._demo = demo
+        self._is_operators = is_operators
         self._policies = {False: policy, True: channel_policy}
         self._adapters: dict[tuple[str, bool], LlmAdapter] = {}
         self._sources: dict[tuple[str, bool], object] = {}
@@ -81,7 +85,7 @@ class DispatchingLlm:
         return replace(request, base_url=self._demo.base_url, api_key=self._demo.token)
 
     def _adapter_for(self, request: ChatRequest) -> LlmAdapter:
-        return self._adapter(request.adapter, bool(request.channel_id))
+        return self._adapter(request.adapter, bool(request.channel_id) and self._is_operators(request.channel_id))
 
     def _adapter(self, name: str, is_channel: bool) -> LlmAdapter:
         key, kind = (name, is_channel), self._registry.get(name)
