@@ -137,7 +137,11 @@ class ServicesForRuns:
         self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
         self._events = GatewayEvents(self.door)
         self._models = ModelServices(
-            self._llm, self._channels, OpenGate(), hmac.digest(key, b"keys of models", "sha256"), adapters.remote_media
+            self._llm,
+            self._channels,
+            OpenGate(),
+            hmac.digest(key, b"keys of models", "sha256"),
+            remote_media=adapters.remote_media,
         )
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)

@@ -18,6 +18,7 @@ from innkeeper.gateway.errors import NotFound, json_response, shown
 from innkeeper.gateway.moments import iso_of
 from innkeeper.gateway.runs.admission import read_body
 from innkeeper.gateway.storage.channel_store import InvalidChannel, etag_of
+from innkeeper.nodes.catalogue.plugins import PluginAdapter
 from innkeeper.nodes.errors import InnkeeperError, RequestRefused
 from innkeeper.nodes.hosts import is_demo_model
 from innkeeper.nodes.process.redaction import MASK
@@ -58,8 +59,9 @@ class ModelsNotListed(InnkeeperError):
     summary="Protocols that channels may speak",
     responses=answer("The protocols.", list_of(models.Provider)) | errors(),
 )
-async def list_providers() -> Response:
-    return json_response([{"id": kind, "name": name} for kind, name in (await _adapters()).items()])
+async def list_providers(request: Request) -> Response:
+    adapters = await _adapters(container_of(request))
+    return json_response([{"id": kind, "name": name} for kind, name in adapters.items()])
 
 
 @router.get(
@@ -81,7 +83,7 @@ async def list_channels(request: Request) -> Response:
 )
 async def create_channel(request: Request) -> Response:
     container, given = container_of(request), await read_body(await request.body(), A_CHANNEL)
-    await _check_adapter(given)
+    await _check_adapter(given, container)
     channel = await asyncio.to_thread(container.channels.add_channel, container.settings.user, given)
     return _changed(_channel_json(channel, container.settings.user), 201)
 
@@ -94,7 +96,7 @@ async def create_channel(request: Request) -> Response:
 )
 async def put_channel(channel: ChannelId, request: Request) -> Response:
     container, given = container_of(request), await read_body(await request.body(), A_CHANNEL)
-    await _check_adapter(given)
+    await _check_adapter(given, container)
     user, seen = container.settings.user, request.headers.get("if-match")
     changed = await asyncio.to_thread(container.channels.change_channel, user, channel, given, seen)
     return _changed(_channel_json(changed, user))
@@ -208,33 +210,37 @@ def _found(name: str, config: ChannelConfig) -> Channel:
     return found
 
 
-async def _adapters() -> dict[str, str]:
-    """Names of protocols to what people call them."""
+async def _adapters(container: Container) -> dict[str, str]:
+    """Names of protocols to what people call them; with those of plugins."""
 
     def load() -> dict[str, str]:
-        # Loaded here, in a thread: it takes half a second, and few questions need it.
+        # Loaded here, in a thread: it takes a while, and few questions need it.
         from innkeeper.nodes.services.llm import built_in_adapters
 
         return {kind.name: kind.display_name for kind in built_in_adapters()}
 
-    return await asyncio.to_thread(load)
+    of_plugins = {adapter.name: adapter.display_name for adapter in container.catalogue.adapters}
+    return {**of_plugins, **await asyncio.to_thread(load)}
 
 
-async def _check_adapter(given: Mapping[str, Any]) -> None:
+async def _check_adapter(given: Mapping[str, Any], container: Container) -> None:
     name = given.get("adapterType") or given.get("providerId")
-    if isinstance(name, str) and name not in (known := await _adapters()):
+    if isinstance(name, str) and name not in (known := await _adapters(container)):
         raise InvalidChannel([f"adapterType {shown(name)} is not known; types are {', '.join(known)}"])
 
 
 async def _asked(channel: Channel, container: Container) -> tuple[str, ...]:
     key = await asyncio.to_thread(key_of, channel, container.secrets, os.environ)
-    await _adapters()
+    await _adapters(container)
     from innkeeper.nodes.services.http import AddressPolicy
     from innkeeper.nodes.services.llm.model_lists import models_of
 
+    def plugins() -> tuple[PluginAdapter, ...]:
+        return container.catalogue.adapters
+
     if not isinstance(channel, UserChannel):
         # The operator has named it, wherever it is.
-        return await models_of(channel, key, AddressPolicy(allowed_hosts=frozenset({channel.connects_to})))
+        return await models_of(channel, key, AddressPolicy(allowed_hosts=frozenset({channel.connects_to})), plugins)
     settings = container.settings
     policy = AddressPolicy(
         allow_loopback=settings.allow_loopback,
@@ -243,7 +249,7 @@ async def _asked(channel: Channel, container: Container) -> tuple[str, ...]:
         gateway=("localhost" if settings.host in EVERYWHERE else settings.host, settings.port),
         closed=frozenset({container.temporal.endpoint}),
     )
-    return await models_of(channel, key, policy)
+    return await models_of(channel, key, policy, plugins)
 
 
 def _changed(entry: dict[str, Any], status: int = 200) -> Response:

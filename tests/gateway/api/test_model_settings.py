@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
 from tests.gateway.api.test_users import with_channels
 from tests.gateway.conftest import Stack
 
@@ -17,8 +18,10 @@ async def web(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_without_a_file_there_is_the_protocol_alone(web: httpx.AsyncClient) -> None:
-    assert (await web.get("/api/llm/providers")).json() == [{"id": "openai", "name": "OpenAI-compatible"}]
+async def test_without_a_file_there_are_the_protocols_alone(web: httpx.AsyncClient) -> None:
+    providers = (await web.get("/api/llm/providers")).json()
+    assert {"id": "openai", "name": "OpenAI-compatible"} in providers
+    assert [provider["id"] for provider in providers] == list(BUILT_IN_ADAPTERS)
     for name in ("channels", "models"):
         assert (await web.get(f"/api/llm/{name}")).json() == []
 
