@@ -9,7 +9,7 @@ from contextlib import aclosing
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.json_values import whole_text
 from innkeeper.nodes.services.channels import Channel
-from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.http import DIRECT, AddressPolicy, Network
 from innkeeper.nodes.services.llm.registry import OfferedAdapter, built_in_adapters
 
 ASKING_S = 20.0
@@ -18,7 +18,12 @@ MAX_ID_CHARS = 256
 
 
 async def models_of(
-    channel: Channel, key: str, policy: AddressPolicy, plugins: Callable[[], Iterable[OfferedAdapter]] = tuple
+    channel: Channel,
+    key: str,
+    policy: AddressPolicy,
+    plugins: Callable[[], Iterable[OfferedAdapter]] = tuple,
+    *,
+    network: Network = DIRECT,
 ) -> tuple[str, ...]:
     """The ids, in the server's order, each once. `plugins`: the protocols that plugins offer.
 
@@ -26,7 +31,7 @@ async def models_of(
         ProviderError: It does not tell, or not within `ASKING_S`.
         RequestRefused: The policy does not let it be asked.
     """
-    adapter = built_in_adapters(plugins=plugins).make(channel.adapter_type, policy)
+    adapter = built_in_adapters(network, plugins).make(channel.adapter_type, policy)
     try:
         async with aclosing(adapter), asyncio.timeout(ASKING_S):
             listed = await adapter.list_models(channel.base_url, key)
