@@ -15,7 +15,7 @@ from innkeeper.nodes.catalogue.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeM
 from innkeeper.nodes.catalogue.manifest import MANIFEST, AdapterPart, Assets, PluginManifest, read_manifest
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import PluginLoadError
-from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 
 _log = logging.getLogger("innkeeper.plugins")
 

@@ -29,7 +29,8 @@ async def api_settings(inputs: Inputs, context: NodeContext) -> dict[str, dict[s
         base_url = secrets.setting("OPENAI_API_BASE") or base_url
         api_key = secrets.from_environment("OPENAI_API_KEY") or api_key
     settings = {"use_env_vars": use_env_vars, "base_url": _with_version(base_url, context), "api_key": api_key}
-    return {"api_settings": settings}
+    adapter = inputs.get("adapter")
+    return {"api_settings": settings | ({"adapter": adapter} if adapter else {})}
 
 
 def _with_version(base_url: Any, context: NodeContext) -> Any:
@@ -67,7 +68,7 @@ definition = NodeDefinition(
     category="TEST-LLM",
     display_name="API settings",
     display_names={"zh": "API 设置"},
-    description="The address of an OpenAI-compatible server and the key for it.",
+    description="The address of a model server and the key for it.",
     inputs={
         "use_env_vars": Input(
             "BOOLEAN",
@@ -91,6 +92,12 @@ definition = NodeDefinition(
             required=True,
             config={"default": "", "multiline": False},
             secret=True,
+        ),
+        "adapter": Input(
+            "STRING",
+            display_name="Protocol",
+            description="What the server speaks: openai, openai-responses, anthropic, gemini, ollama, or a plugin's.",
+            config={"default": "", "multiline": False},
         ),
     },
     outputs={

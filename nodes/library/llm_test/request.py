@@ -15,6 +15,7 @@ from innkeeper.nodes.library.llm.settings import times_of
 from innkeeper.nodes.library.llm_test.slots import MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
 
+DEFAULT_ADAPTER = "openai"
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
 _SECRET_IN_QUERY = re.compile(r"[?&][^=&]*(key|token|secret|password|sig)[^=&]*=", re.IGNORECASE)
 _SINGLE: Mapping[str, Input] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
@@ -27,7 +28,9 @@ async def asking_of(messages: list[dict[str, Any]], inputs: Inputs, context: Nod
         NodeInputError: One of them cannot be used.
         ResourceError: The key is not there, or not meant for this server.
     """
-    base_url, api_key = _endpoint(inputs.get("api_settings"))
+    settings = inputs.get("api_settings")
+    base_url, api_key = _endpoint(settings)
+    adapter = _adapter(settings)
     model = inputs.get("model")
     if not isinstance(model, str) or not model.strip():
         raise NodeInputError("'model' is empty; give the name of a model")
@@ -43,9 +46,18 @@ async def asking_of(messages: list[dict[str, Any]], inputs: Inputs, context: Nod
         api_key=api_key.strip(),  # people paste a line end with it
         parameters=parameters.sent,
         idempotency_key=context.idempotency_key,
+        adapter=DEFAULT_ADAPTER if base_url == DEMO_MODEL else adapter,
         times=times,
     )
     return Asking(request, parameters.unasked)
+
+
+def _adapter(settings: Any) -> str:
+    """The protocol that is spoken there; which ones there are is known to the worker that asks."""
+    adapter = settings.get("adapter") if isinstance(settings, Mapping) else None
+    if not isinstance(adapter, str | None):
+        raise NodeInputError("'api_settings': 'adapter' must be a text like 'anthropic'")
+    return (adapter or "").strip().lower() or DEFAULT_ADAPTER
 
 
 def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:

@@ -57,6 +57,7 @@ _WITHOUT_FORM = frozenset(
         *("logit_bias", "stream_options", "store", "modalities", "prediction", "verbosity"),
     }
 )
+_KNOWN = frozenset({"message", "done", "error"})
 _EFFORT: Mapping[str, bool | str] = {"none": False, "minimal": "low", "low": "low", "medium": "medium", "high": "high"}
 
 
@@ -161,11 +162,14 @@ class OllamaReader:
 
     def event(self, name: str, data: str) -> Iterable[Piece]:
         """As `AnswerReader.event`: one line."""
-        return list(self._pieces(event_object(data)))
+        line = event_object(data)
+        if not _KNOWN & line.keys():
+            raise ValueError("it is no line of a chat")
+        return list(self._pieces(line))
 
     def whole(self, data: Any) -> ChatResponse | Fault:
         """As `AnswerReader.whole`."""
-        if not isinstance(data, Mapping) or not ({"message", "error"} & data.keys()):
+        if not isinstance(data, Mapping) or not (_KNOWN & data.keys()):
             raise ValueError("it is no answer of a chat")
         return collected(self._pieces(data), raw=data, asked_model=self._asked_model)
 

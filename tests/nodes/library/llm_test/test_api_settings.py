@@ -91,3 +91,8 @@ def test_the_key_is_never_revealed_here(caplog: pytest.LogCaptureFixture) -> Non
     assert "sk-canary" not in caplog.text
     assert definition.inputs["api_key"].secret
     assert definition.outputs["api_settings"].secret_keys == ("api_key",)
+
+
+def test_a_protocol_is_named_only_when_one_was_chosen() -> None:
+    assert settings({"adapter": "anthropic"})["adapter"] == "anthropic"
+    assert "adapter" not in settings({"adapter": ""})

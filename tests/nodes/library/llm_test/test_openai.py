@@ -257,3 +257,19 @@ def test_the_definition_is_careful_with_money() -> None:
     assert definition.side_effects
     assert definition.bypass_behavior == "mute"
     assert definition.inputs["api_settings"].secret_keys == ("api_key",)
+
+
+@pytest.mark.parametrize(
+    ("given", "adapter"), [({}, "openai"), ({"adapter": ""}, "openai"), ({"adapter": " Anthropic "}, "anthropic")]
+)
+def test_the_settings_may_name_another_protocol(given: dict[str, Any], adapter: str) -> None:
+    assert request_of(api_settings={**SETTINGS, **given}).adapter == adapter
+
+
+def test_the_demo_model_has_one_protocol() -> None:
+    assert request_of(api_settings={"base_url": "demo", "adapter": "anthropic"}).adapter == "openai"
+
+
+def test_a_protocol_that_is_no_text_is_refused() -> None:
+    with pytest.raises(NodeInputError, match="'adapter' must be a text"):
+        run(api_settings={**SETTINGS, "adapter": 7})
