@@ -207,7 +207,7 @@ class Channel(_Traits):
     supported_models: tuple[Name, ...] = ()
     default_for: tuple[Name, ...] = ()
     disabled: bool = False
-    priority: int = 0
+    priority: Annotated[int, Field(ge=-(10**9), le=10**9)] = 0
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     created_at: Moment | None = None
     per_model: dict[Name, ModelTraits] = Field(default_factory=dict)
