@@ -134,7 +134,7 @@ async def _ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[s
 async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, str]) -> tuple[str, bool]:
     """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
-    from innkeeper.nodes.services.http import AddressPolicy
+    from innkeeper.nodes.services.http import AddressPolicy, Network
     from innkeeper.nodes.services.llm import built_in_adapters
 
     if channel.disabled:
@@ -142,8 +142,11 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
     if is_demo_model(channel.base_url):
         return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
+    # As the workers go there, whose settings these are.
+    authorities = environ.get("INNKEEPER_LLM_CA_BUNDLE")
+    network = Network(environ.get("INNKEEPER_LLM_PROXY", ""), Path(authorities) if authorities else None)
     try:
-        adapter = built_in_adapters().make(channel.adapter_type, policy)
+        adapter = built_in_adapters(network).make(channel.adapter_type, policy)
         async with aclosing(adapter), asyncio.timeout(CHECK_S):
             models = await adapter.list_models(channel.base_url, _key(channel, data_dir, environ))
     except TimeoutError:
