@@ -28,6 +28,7 @@ _READ = "innkeeper.nodes.services.structured.validation:read_answer"
 _EXAMPLE = '{"type": "object", "properties": {"name": {"type": "string"}}}'
 _CUT = frozenset({"length", "content_filter", "interrupted"})
 _INSTRUCTED = frozenset({"system", "developer"})
+_MIN_WAIT_S = 0.1
 _BUSY = "scripts_busy"
 _TRIES = 10
 """For a process that is free; the service waits a minute each time."""
@@ -111,10 +112,11 @@ async def _asked_in_time(asked: Asking, context: NodeContext) -> ChatResponse:
         try:
             return await asking.chat(asked, context)
         except NodeMustWait as wait:
-            waited += wait.delay_s
+            delay_s = max(wait.delay_s, _MIN_WAIT_S)
+            waited += delay_s
             if waited > MAX_WAIT_S:
                 raise
-            await asyncio.sleep(wait.delay_s)
+            await asyncio.sleep(delay_s)
 
 
 async def _read(response: ChatResponse, schema: Schema, context: NodeContext) -> dict[str, Any]:
