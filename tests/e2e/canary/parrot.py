@@ -31,7 +31,9 @@ class Parrot:
         asked = json.loads(body) if body.startswith(b"{") else {}
         path = head.split(" ")[1]
         status = "500 No" if "/broken" in path else "302 Found" if "/redirect" in path else "200 OK"
-        parts = self._stream(key) if asked.get("stream") else self._whole(key)
+        parts = (
+            self._stream(key) if asked.get("stream") else self._whole(key, calls="JSON Schema" not in json.dumps(asked))
+        )
         if "/broken" in path:
             error = {
                 "message": f"Not with the key {key}, sent as Authorization: Bearer {key}",
@@ -49,11 +51,11 @@ class Parrot:
         await writer.drain()
         writer.close()
 
-    def _whole(self, key: str) -> bytes:
+    def _whole(self, key: str, *, calls: bool) -> bytes:
         call = {"id": key, "type": "function", "function": {"name": key, "arguments": json.dumps({"key": key})}}
         message = {
             **{"role": "assistant", "content": f"Your key is {key}, in a URL {quote(key, safe='')}."},
-            **{"reasoning_content": f"They asked with {key}.", "tool_calls": [call]},
+            **{"reasoning_content": f"They asked with {key}.", "tool_calls": [call] if calls else None},
         }
         choice = {"index": 0, "message": message, "finish_reason": "stop", "echo": {key: [key]}}
         return json.dumps({"id": key, "object": "chat.completion", "model": key, "choices": [choice]}).encode()
