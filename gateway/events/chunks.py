@@ -27,6 +27,7 @@ class Found:
     """Chunks `first ..`, without a hole.
 
     Attributes:
+        attempts: Which attempt has sent each of the chunks.
         place: Where to read on. Without chunks its index may have passed a gap, or its seq events of other nodes.
         log_ends: There were no more events.
     """
@@ -34,6 +35,7 @@ class Found:
     first: int
     place: Place
     chunks: list[Any] = field(default_factory=list)
+    attempts: list[int] = field(default_factory=list)
     log_ends: bool = False
 
     def take(self, event: Event) -> bool:
@@ -44,6 +46,7 @@ class Found:
                 return False
             if event["i"] >= index:
                 self.chunks.append(payload["yieldedContent"])
+                self.attempts.append(payload.get("attempt", 1))
                 index = event["i"] + 1
         elif "gap" in payload and payload["gap"]["to"] >= index:
             index = payload["gap"]["to"] + 1

@@ -197,6 +197,16 @@ class StoredText:
 
 
 @dataclass(frozen=True)
+class StoredStream:
+    """What an earlier attempt has sent, as a request to the log: the chunks below `next` behind event `after`."""
+
+    run: str
+    path: str
+    after: int
+    next: int
+
+
+@dataclass(frozen=True)
 class StoredOutputs:
     """The outputs in a NODE_COMPLETE, as a request to the log."""
 
@@ -211,8 +221,8 @@ class Decision:
     Attributes:
         events: To be applied and committed, numbered.
         answer: For `open` always; for others only FENCED: the sender's attempt is no longer the one that counts. Of an
-            open that resumes, `text` is a StoredText, of a finished node `outputs` are StoredOutputs: whoever sends
-            the answer puts what they stand for in their place.
+            open that resumes, `text` is a StoredText, of one that keeps its stream `kept` is a StoredStream, of a
+            finished node `outputs` are StoredOutputs: whoever sends the answer puts what they stand for in their place.
         disposition: `logged`, or why it was dropped: `resend` (the log has it), `fenced`, `late` (the run is closed).
     """
 
@@ -280,11 +290,14 @@ def _open(state: RunLogState, message: Message, now_ms: int) -> Decision:
         return Decision(answer=FENCED, disposition="fenced")
     if epoch == node.epoch:
         return Decision(answer=_go_on(message, path, node), disposition="resend")
-    goes_on = resume is not None and resume == node.input
+    keeps = resume is None and message.get("keep") is True and node.next > 0
+    goes_on = keeps or (resume is not None and resume == node.input)
     out = _Events(state, message["run"], now_ms)
     if node.epoch is not None and not goes_on:
         out.reset(path, epoch)
-    internal = {} if resume is None else {"in": resume, "kept": True} if goes_on else {"in": resume}
+    internal: dict[str, Any] = {} if resume is None else {"in": resume}
+    if goes_on:
+        internal["kept"] = True
     out.add(EXECUTING, {"nodeId": path, "attempt": epoch[0]}, e=epoch, **internal)
     return Decision(out.events(), _go_on(message, path, node if goes_on else NodeLogState()))
 
@@ -293,7 +306,10 @@ def _go_on(message: Message, path: str, node: NodeLogState) -> Answer:
     """Where an accepted epoch goes on; one that may resume is also told how far its input and its text are."""
     answer: Answer = {"s": "ok", "next": node.next}
     if message.get("resume") is None:
-        return answer
+        # Asked once more, the epoch is that of the log already; the chunks are older than it only if they were kept.
+        is_kept = message.get("keep") is True and node.next > 0 and node.origin != epoch_of(message["epoch"])
+        stream = StoredStream(message["run"], path, node.began, node.next)
+        return {**answer, "kept": stream} if is_kept else answer
     text = StoredText(message["run"], path, node.began, node.next) if node.next else ""
     return {**answer, "used": node.used, "text": text}
 

@@ -17,7 +17,14 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredOutputs, StoredText
+from innkeeper.gateway.events.fence import (
+    FENCED,
+    MalformedMessage,
+    ProtocolError,
+    StoredOutputs,
+    StoredStream,
+    StoredText,
+)
 from innkeeper.gateway.events.fields import count_of, epoch_of, text_of
 from innkeeper.gateway.events.followers import Followers, TooManyFollows
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
@@ -376,6 +383,8 @@ class WorkerSockets:
         """An answer with what it only names: read from the log now, and not kept."""
         if isinstance(text := answer.get("text"), StoredText):
             return {**answer, "text": await self._writer.streams.text(text)}
+        if isinstance(stream := answer.get("kept"), StoredStream):
+            return {**answer, "kept": await self._writer.streams.kept(stream)}
         if isinstance(asked := answer.get("outputs"), StoredOutputs):
             outputs = await self._writer.streams.outputs(asked)
             return FENCED if outputs is None else {**answer, "outputs": outputs}

@@ -108,6 +108,8 @@ async def test_conversation_goes_as_the_page_has_it(tmp_path: Path) -> None:
         assert (await stored(gateway))[-1]["type"] == "NODE_SKIPPED"
         await say(worker, "resumable")
         assert await say(worker, "resume") == SAYS["resume-answer"]
+        await say(worker, "keepable")
+        assert await say(worker, "keep") == SAYS["keep-answer"]
 
 
 async def test_follower_of_the_page_gets_its_chunks_and_the_end(tmp_path: Path) -> None:

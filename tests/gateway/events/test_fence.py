@@ -21,6 +21,7 @@ from innkeeper.gateway.events.fence import (
     ProtocolError,
     RunLogState,
     StoredOutputs,
+    StoredStream,
     StoredText,
     decide,
     fact_message,
@@ -426,6 +427,82 @@ def test_relay_that_resumes_shows_every_reader_one_stream(data: st.DataObject) -
             copies = 0
         copies += event["type"] == "WORKFLOW_INTERFACE_YIELD"
     assert copies == len(shown) + 1
+
+
+# --- keeping --------------------------------------------------------------------------------------------------------
+
+
+def keeping(epoch: Sequence[int]) -> dict[str, Any]:
+    return {**opened(epoch), "keep": True}
+
+
+def test_a_stream_that_is_kept_goes_on_without_a_reset() -> None:
+    log = Log({"interface_streams": {"n": [["out", None]]}})
+    log.send(opened())
+    log.send(chunk(0))
+    answer = {"s": "ok", "next": 1, "kept": StoredStream("r", "n", 1, 1)}
+    assert log.send(keeping((2, 0))).answer == answer
+    assert log.send(keeping((2, 0))).answer == answer  # a resend is told the same
+    assert log.send(chunk(1)).answer == FENCED
+    assert log.send(chunk(1, (2, 0))).disposition == "logged"
+    assert log.send(keeping((3, 0))).answer == {"s": "ok", "next": 2, "kept": StoredStream("r", "n", 1, 2)}
+    assert not any("RESET" in kind for kind in log.types())
+    assert fold(log.stored(), log.meta) == log.state
+
+
+def test_who_cannot_go_on_resets_the_stream_in_the_next_generation_once() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    log.send(keeping((2, 0)))
+    assert log.send(opened((2, 1))).answer == {"s": "ok", "next": 0}
+    assert log.send(chunk(0, (2, 1))).disposition == "logged"
+    assert log.types().count("NODE_STREAM_RESET") == 1
+    # A later attempt keeps what has come since.
+    began = [event["seq"] for event in log.events if event["type"] == "NODE_EXECUTING"][-1]
+    assert log.send(keeping((3, 0))).answer == {"s": "ok", "next": 1, "kept": StoredStream("r", "n", began, 1)}
+
+
+@pytest.mark.parametrize("before", [[], [opened()]], ids=["nothing", "no chunk"])
+def test_without_a_chunk_there_is_nothing_to_keep(before: list[dict[str, Any]]) -> None:
+    log = Log()
+    for message in before:
+        log.send(message)
+    for _ in range(2):
+        assert log.send(keeping((2, 0))).answer == {"s": "ok", "next": 0}
+    log.send(chunk(0, (2, 0)))
+    assert log.send(keeping((2, 0))).answer == {"s": "ok", "next": 1}  # its own chunk is not an earlier one's
+    assert log.types().count("NODE_STREAM_RESET") == len(before)
+
+
+def test_a_stream_that_had_ended_is_kept_and_not_ended_again() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    log.send(chunk(1, kind="finish_reason_chunk"))
+    log.send(keeping((2, 0)))
+    log.send(complete((2, 0), out="x"))
+    assert sum(event["payload"].get("isLastChunk", False) for event in log.events) == 1
+
+
+@pytest.mark.parametrize("keep", [False, 1, "true", None])
+def test_only_true_keeps(keep: Any) -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    assert log.send({**opened((2, 0)), "keep": keep}).answer == {"s": "ok", "next": 0}
+    assert "NODE_STREAM_RESET" in log.types()
+
+
+def test_a_finished_or_newer_node_is_not_kept() -> None:
+    log = Log()
+    log.send(opened((3, 0)))
+    log.send(chunk(0, (3, 0)))
+    assert log.send(keeping((2, 0))).answer == FENCED
+    log.send(complete((3, 0), out="x"))
+    answer = log.send(keeping((4, 0))).answer
+    assert answer is not None
+    assert answer["s"] == "finished"
 
 
 # --- any interleaving -----------------------------------------------------------------------------------------------
