@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
@@ -19,11 +19,17 @@ from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice, notic
 from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import NodeCall
 from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
+from innkeeper.nodes.kept_stream import KeptStream
 from innkeeper.nodes.node import SecretRef, Secrets, Services
+from innkeeper.nodes.services.llm.salvage import OnCrash
 from innkeeper.nodes.services.masking import MASK
 
 DEFAULT_WAIT_S = 1.0
 """Of a node that must wait and names no time span."""
+
+
+class BeganAnew(Exception):
+    """The node begins anew within its attempt: a stream that it reads has done so, or it cannot keep its own."""
 
 
 class SecretsOfRun(Secrets, Protocol):
@@ -41,7 +47,10 @@ class Attempt:
         key: Under which the log knows it; its generation rises when a consumed stream begins anew.
         time: How long the node has worked.
         earlier: How the attempts before this one ended.
-        restarted: Set when a stream that this node reads has begun anew.
+        restarted: Set when the node has to begin anew: a stream that it reads has done so, or it cannot keep its own.
+        on_crash: What to do with an answer of a model that an earlier attempt left unfinished.
+        kept: What an earlier attempt has sent to the node's stream, and this one goes on with.
+        why_anew: Why this attempt does not go on with what an earlier one has sent, as half a sentence.
         is_open: The log was told that this attempt has begun.
         has_waited: This attempt ended as a wait, which is no failure.
         told: The list that the node's context collects warnings in.
@@ -55,6 +64,9 @@ class Attempt:
         self.secrets = secrets
         self.earlier = heartbeat.earlier
         self.restarted = asyncio.Event()
+        self.on_crash: OnCrash = "restart"
+        self.kept: KeptStream | None = None
+        self.why_anew = ""
         self.told: list[dict[str, str]] = []
         self.fenced = False
         self.is_open = False
@@ -69,7 +81,20 @@ class Attempt:
         self.key = self.key.next_generation()
         self.restarted.clear()
         self.is_open = False
+        self.kept = None
         self.told = []
+
+    def begin_anew(self, why: str) -> BeganAnew:
+        """To be raised when the stream of the earlier attempts cannot be gone on with."""
+        self.why_anew = why
+        return BeganAnew()
+
+    async def restart(self, why: str) -> NoReturn:
+        """As `begin_anew`, for what runs inside the node: it is cancelled while it waits here."""
+        self.why_anew = why
+        self.restarted.set()
+        await asyncio.Future()
+        raise AssertionError("nobody sets this future")
 
     @property
     def warnings(self) -> list[dict[str, str]]:

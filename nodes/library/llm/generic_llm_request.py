@@ -12,6 +12,7 @@ from innkeeper.nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.json_values import InvalidJson, TooDeep, read_json
 from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.library.llm.on_crash import ON_CRASH
 from innkeeper.nodes.library.llm.parameters import STREAM, number_of
 from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
@@ -246,7 +247,8 @@ definition = NodeDefinition(
             display_name="Required capabilities",
             description="What the model must be able to do, with commas: llm,chat or llm,vision.",
             config={"default": "llm,chat"},
-        )
+        ),
+        "on_crash": ON_CRASH,
     },
     execute=generic_llm_request,
     bypass_behavior="mute",

@@ -9,6 +9,7 @@ from typing import Any, cast
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError
 from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.library.llm.on_crash import ON_CRASH
 from innkeeper.nodes.library.llm.parameters import STREAM
 from innkeeper.nodes.library.llm_test.images import user_message
 from innkeeper.nodes.library.llm_test.request import chat_request
@@ -128,6 +129,7 @@ definition = NodeDefinition(
             match_categories=("LlmOutput", "TextStream"),
         ),
     },
+    config_schema={"on_crash": ON_CRASH},
     execute=openai,
     bypass_behavior="mute",
     side_effects=True,

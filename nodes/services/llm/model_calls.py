@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -30,6 +30,14 @@ class ModelServices:
     channels: Channels
     gate: CallGate
     key_salt: bytes
+
+
+Prepare = Callable[[ChatRequest], ChatRequest]
+"""Changes a request once it is known where it goes."""
+
+
+def _as_it_is(target: ChatRequest) -> ChatRequest:
+    return target
 
 
 class ModelCalls:
@@ -58,9 +66,9 @@ class ModelCalls:
         self._shared.gate.end(call.answered(response.model, response.usage, len(response.text)))
         return replace(response, channel_id=target.channel_id)
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        """As `nodes.node.Llm.stream`. Raises as `chat`."""
-        target = await self._target(request)
+    async def stream(self, request: ChatRequest, prepare: Prepare = _as_it_is) -> AsyncIterator[Chunk]:
+        """As `nodes.node.Llm.stream`. Raises as `chat`, and what `prepare` raises before anything is asked."""
+        target = prepare(await self._target(request))
         call = await self._begin(target)
         chars, end = 0, None
         try:
@@ -79,6 +87,13 @@ class ModelCalls:
         told = end or {}
         self._shared.gate.end(call.answered(told.get("model") or target.model, told.get("usage"), chars))
 
+    def settle_lost(self, attempt: int, chars: int) -> None:
+        """Tell what is known of the first request of an earlier attempt, which may have died before it could.
+
+        Of an end that was told already nothing changes: the gate takes the first one.
+        """
+        self._shared.gate.end(CallEnd(call_id(self._origin, attempt, 1), "cut", code="cancelled", output_chars=chars))
+
     async def _target(self, request: ChatRequest) -> ChatRequest:
         if request.wish is None:
             return request
@@ -94,9 +109,8 @@ class ModelCalls:
     async def _begin(self, target: ChatRequest) -> _Call:
         self._calls += 1
         origin = self._origin
-        name = f"{origin.run}/{origin.node}/{origin.attempt}/{self._calls}"
         start = CallStart(
-            id=hashlib.sha256(name.encode()).hexdigest()[:32],
+            id=call_id(origin, origin.attempt, self._calls),
             origin=origin,
             channel=target.channel_id,
             host=host_of(target.base_url) or target.base_url,
@@ -111,6 +125,11 @@ class ModelCalls:
 
     def _fingerprint(self, key: str) -> str:
         return hmac.digest(self._shared.key_salt, key.encode(errors="replace"), "sha256").hex()[:16] if key else ""
+
+
+def call_id(origin: CallOrigin, attempt: int, number: int) -> str:
+    """Names request `number` (from 1) of an attempt of this node."""
+    return hashlib.sha256(f"{origin.run}/{origin.node}/{attempt}/{number}".encode()).hexdigest()[:32]
 
 
 def routed(request: ChatRequest, route: Route, api_key: str) -> ChatRequest:
