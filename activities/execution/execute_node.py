@@ -259,7 +259,7 @@ class ExecuteNode:
         if attempt.why_anew:
             told = f"the answer that broke off is asked for anew: {attempt.why_anew}"
             attempt.warn(RESTARTED, told)
-            self._link.warning(attempt.key, RESTARTED, told)
+            self._link.warning(attempt.key, RESTARTED, attempt.warnings[-1]["message"])
         return answer
 
     async def _log_complete(self, attempt: Attempt, result: NodeResult, *, end: bool = False) -> NodeResult:

@@ -4,15 +4,22 @@ are joined. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import takewhile
 from typing import Any
 
 from innkeeper.nodes.kept_stream import KeptStream
-from innkeeper.nodes.node import ChatRequest
+from innkeeper.nodes.node import ChatRequest, PrefixKind
 from innkeeper.nodes.services.llm.estimates import OUTPUT_LIMITS, estimate_text
 
+PREFIX_KINDS: Mapping[str, Sequence[PrefixKind]] = {
+    "anthropic": ("trailing",),
+    "gemini": ("trailing",),
+    "ollama": ("trailing",),
+    "openai-responses": (),
+}
+"""Ways to go on that a protocol has; of those that are not named here, all."""
 ECHO_CERTAIN = 16
 """Characters. An answer that ends inside the text it should go on from, and has so many of it, is an echo cut short."""
 _PLAIN_KINDS = frozenset({"text_chunk", "usage_chunk"})
@@ -56,9 +63,13 @@ def continued(target: ChatRequest, text: str) -> ChatRequest:
         CannotContinue: The endpoint does not say that it takes the beginning of an answer.
         NothingLeft: The answer has used up its tokens, by estimate.
     """
-    if target.traits.prefix == "none":
+    kind, adapter = target.traits.prefix, target.adapter
+    if kind == "none":
         what = f"channel {target.channel_id!r}" if target.channel_id else "its endpoint"
         raise CannotContinue(f"{what} takes no beginning of an answer (`prefix`)")
+    if kind not in PREFIX_KINDS.get(adapter, (kind,)):
+        # Its adapter would leave the beginning out, and the model would give all of another answer.
+        raise CannotContinue(f"the protocol {adapter!r} does not know the `prefix` {kind!r} of its channel")
     parameters = _shortened(target, estimate_text(text))
     return replace(target, parameters=parameters, prefix=text.rstrip())
 

@@ -116,6 +116,24 @@ def test_an_endpoint_that_does_not_say_so_is_not_asked_to_go_on() -> None:
         continued(request(prefix="none"), TEXT)
 
 
+@pytest.mark.parametrize(
+    ("adapter", "kind", "can"),
+    [
+        *(("openai", kind, True) for kind in ("trailing", "prefix", "partial", "continue_final_message")),
+        *((adapter, "trailing", True) for adapter in ("anthropic", "gemini", "ollama", "of-a-plugin")),
+        *((adapter, "prefix", False) for adapter in ("anthropic", "gemini", "ollama")),
+        ("openai-responses", "trailing", False),
+    ],
+)
+def test_a_protocol_that_does_not_have_the_channels_way_is_not_asked(adapter: str, kind: PrefixKind, can: bool) -> None:
+    asked = request(prefix=kind, adapter=adapter)
+    if can:
+        assert continued(asked, TEXT).prefix == TEXT
+        return
+    with pytest.raises(CannotContinue, match=adapter):
+        continued(asked, TEXT)
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "max_output_tokens"])
 def test_what_came_is_taken_from_the_tokens_that_the_answer_may_have(name: str) -> None:
     text = "x" * 400  # 100 tokens
