@@ -84,7 +84,10 @@ class NodeRuns:
             maximum_attempts=0,  # failures are counted by the activity, which knows which attempts only waited
             non_retryable_error_types=["PayloadsTooLarge"],
         )
-        in_stream = self._is_in_stream(node)
+        is_in_stream = self._is_in_stream(node)
+        # Its own limit is then not for all of an attempt: the activity holds the node to it.
+        is_open_ended = is_in_stream or node.counts_silence
+        has_total = node.counts_silence or not is_in_stream
         call = self._call(node, inputs, attempts).to_wire()
         must_fit(node, call)
         return workflow.start_activity(
@@ -94,8 +97,8 @@ class NodeRuns:
             activity_id=self._location.of(node.id) if self._plan.plan_version >= NAMED_SINCE else None,
             task_queue=self._queue_of(node),
             result_type=dict,
-            start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s) + STOP_PATIENCE,
-            schedule_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.total_timeout_s),
+            start_to_close_timeout=STREAM_LIMIT if is_open_ended else timedelta(seconds=node.timeout_s) + STOP_PATIENCE,
+            schedule_to_close_timeout=timedelta(seconds=node.total_timeout_s) if has_total else STREAM_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -132,6 +135,8 @@ class NodeRuns:
             stream_inputs=self.sources(node),
             keep_chunks=self._is_followed(node),
             active_timeout_s=node.timeout_s,
+            counts_silence=node.counts_silence,
+            max_timeouts=node.max_timeouts,
             cached=node.cached and not self._context.no_cache,
         )
 
