@@ -31,8 +31,8 @@ STORED: dict[str, Any] = {
         {
             "id": "join", "type": "core:TextMerge", "displayName": "Greeting", "inputValues": {"separator": ", "},
             "configValues": {"x": 1}, "inputConnectionOrders": {"text_inputs": ["e1"]}, "parentNode": "box",
-            "bypassed": True, "retry": {"maximumAttempts": 2}, "timeoutSeconds": 9, "totalTimeoutSeconds": 20, "queue": "gpu",
-            "continueOnError": True,
+            "bypassed": True, "retry": {"maximumAttempts": 2}, "timeoutSeconds": 9, "totalTimeoutSeconds": 20,
+            "queue": "gpu",            "continueOnError": True,
         },
         {"id": "out", "type": "core:GroupOutput"},
         {"id": "out2", "type": "core:GroupOutput"},
