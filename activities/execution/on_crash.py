@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
 from innkeeper.activities.execution.attempt import Attempt
@@ -27,7 +26,7 @@ def policy_of(definition: NodeDefinition | None, attempt: Attempt) -> OnCrash:
     if definition is None or call.stream_inputs or call.collect_chunks or attempt.why_anew:
         return "restart"
     slot = _slot(definition, call.mode)
-    if slot is None or not isinstance(attempt.services.llm, ModelCalls):
+    if slot is None or not isinstance(attempt.models, ModelCalls):
         return "restart"
     chosen = call.config.get(ON_CRASH, slot.config.get("default"))
     return cast("OnCrash", chosen) if chosen in _POLICIES else "restart"
@@ -35,11 +34,10 @@ def policy_of(definition: NodeDefinition | None, attempt: Attempt) -> OnCrash:
 
 def services_of(attempt: Attempt) -> Services:
     """The services of an attempt; where it keeps the stream of an earlier one, a model goes on with that."""
-    calls = attempt.services.llm
-    if attempt.kept is None or not isinstance(calls, ModelCalls):
+    if attempt.kept is None or not isinstance(calls := attempt.models, ModelCalls):
         return attempt.services
     salvage = Salvage(attempt.kept, attempt.on_crash, attempt.number, attempt.restart)
-    return replace(attempt.services, llm=SalvagingLlm(calls, salvage))
+    return attempt.services_with(SalvagingLlm(calls, salvage))
 
 
 def _slot(definition: NodeDefinition, mode: str | None) -> Input | None:
