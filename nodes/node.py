@@ -154,6 +154,21 @@ class ChatTimes:
     whole: float | None = None
 
 
+@dataclass
+class CallTrace:
+    """What a call told beside its answer, also when it failed or was cut. Filled in while the call is under way.
+
+    Attributes:
+        headers: The provider's `x-ratelimit-*` and `retry-after*` headers, in lower case.
+        usage: As `ChatResponse.usage`; the last that was told.
+        was_sent: The provider may have got the request: something can have been spent.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    usage: Mapping[str, Any] | None = None
+    was_sent: bool = False
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """One chat completion. `base_url` and `api_key` name the endpoint; `parameters` are the sampling parameters.
@@ -166,6 +181,7 @@ class ChatRequest:
         traits: How that channel differs from its protocol.
         prefix: The beginning of the answer, which the model goes on from as `traits.prefix` says.
         response_schema: JSON Schema that the answer shall keep to, where `traits.structured` says the model can.
+        trace: Gets what the call tells beside its answer; for those between a node and its adapter.
     """
 
     base_url: str = ""
@@ -181,6 +197,7 @@ class ChatRequest:
     times: ChatTimes = ChatTimes()
     prefix: str = ""
     response_schema: Mapping[str, Any] | None = None
+    trace: CallTrace | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from innkeeper.nodes.errors import ProviderError
-from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.http import DIRECT, AddressPolicy, Network
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
-from innkeeper.nodes.services.llm.openai_adapter import OpenAIAdapter
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
+from innkeeper.nodes.services.llm.wire import WireProtocol
 
 log = logging.getLogger("innkeeper.llm")
 
@@ -55,6 +57,19 @@ class AdapterRegistry:
         return self._types[name].make(policy)
 
 
-def built_in_adapters() -> AdapterRegistry:
-    """What Innkeeper speaks by itself."""
-    return AdapterRegistry(AdapterType("openai", "OpenAI-compatible", OpenAIAdapter))
+PROTOCOLS: tuple[WireProtocol, ...] = (OpenAIChat(),)
+"""What Innkeeper speaks by itself."""
+
+
+def adapter_type(protocol: WireProtocol, network: Network = DIRECT) -> AdapterType:
+    """The adapter of one protocol."""
+
+    def make(policy: AddressPolicy) -> LlmAdapter:
+        return ProtocolAdapter(protocol, policy, network=network)
+
+    return AdapterType(protocol.name, protocol.display_name, make)
+
+
+def built_in_adapters(network: Network = DIRECT) -> AdapterRegistry:
+    """The adapters of `PROTOCOLS`."""
+    return AdapterRegistry(*(adapter_type(protocol, network) for protocol in PROTOCOLS))

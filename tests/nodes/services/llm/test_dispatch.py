@@ -19,7 +19,8 @@ from innkeeper.nodes.services.llm import (
     AdapterType,
     DemoEndpoint,
     DispatchingLlm,
-    OpenAIAdapter,
+    OpenAIChat,
+    ProtocolAdapter,
     built_in_adapters,
 )
 
@@ -160,7 +161,7 @@ async def test_openai_adapter_lists_models_and_hides_no_error(serve: Any) -> Non
     async def odd() -> dict[str, Any]:
         return {"data": {"a": 1}}
 
-    adapter = OpenAIAdapter(HERE)
+    adapter = ProtocolAdapter(OpenAIChat(), HERE)
     async with serve(app) as url:
         assert "demo-echo" in [model["id"] for model in await adapter.list_models(f"{url}/demo/v1", "key")]
         with pytest.raises(ProviderError, match="did not answer with a list of models"):
