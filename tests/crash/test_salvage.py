@@ -57,6 +57,26 @@ def graph(cases: Sequence[tuple[str, str]] = CASES) -> Json:
     return {"nodes": nodes, "edges": edges, "outputInterfaceMappings": outputs}
 
 
+def with_addresses(document: Json, model: ContinuingModel) -> Json:
+    """The same with nodes that name their server themselves: nobody says how that goes on."""
+    settings = {"base_url": f"{model.url}/none/v1", "api_key": ""}
+    asked = {"api_settings": settings, "model": "m", "stream": True}
+    direct = [
+        {
+            **{"id": f"direct-{policy}", "fullType": "core:OpenAI", "inputs": {**asked, "prompt": f"direct-{policy}"}},
+            "configValues": {"on_crash": policy},
+        }
+        for policy in POLICIES
+    ]
+    outputs = {
+        f"{node['id']}.{slot}": {"sourceNodeId": node["id"], "sourceSlotKey": slot}
+        for node in direct
+        for slot in ("response", "finish_reason")
+    }
+    mappings = {**document["outputInterfaceMappings"], **outputs}
+    return {**document, "nodes": [*document["nodes"], *direct], "outputInterfaceMappings": mappings}
+
+
 async def reaches(client: GatewayClient, run: str, names: Sequence[str], chunks: int) -> None:
     """Wait until so many pieces of each answer are in the log."""
     viewer = StreamViewer()
@@ -140,9 +160,14 @@ RESTARTED = len(KINDS) + 1
 async def test_a_connection_that_its_provider_breaks_off(stack: LocalStack) -> None:
     async with continuing_model((HALF,), breaks=True) as model:
         write_channels(stack, model)
-        result, viewers = await watched(stack, graph(), [])
+        result, viewers = await watched(stack, with_addresses(graph(), model), [])
     check_all(model, result, viewers)
-    assert resets(viewers[0]) == RESTARTED
+    assert resets(viewers[0]) == RESTARTED + 2
+    for policy in POLICIES:
+        name, half = f"direct-{policy}", "".join(pieces_of(f"direct-{policy}", 1)[:HALF])
+        text, reason = (half, "interrupted") if policy == "accept" else (whole(name, 2), "stop")
+        assert viewers[0].text(name) == result["outputs"][f"{name}.response"] == text
+        assert result["outputs"][f"{name}.finish_reason"] == reason
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from innkeeper.activities.link.follower import Follower, StreamEnd
+from innkeeper.activities.link.gateway_frame import read_frame
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.pending_answers import Answer
@@ -29,6 +30,7 @@ from innkeeper.gateway.runs.reruns import read_request
 from innkeeper.gateway.runs.run_callbacks import submitted_callback
 from innkeeper.gateway.runs.view import project
 from innkeeper.nodes.call import NodeCall, NodeResult, is_blob
+from innkeeper.nodes.kept_stream import KeptStream
 from innkeeper.nodes.services.webhook_signing import signing_key
 from innkeeper.workflows.engine import waiting
 from innkeeper.workflows.engine.iteration_state import IterationState
@@ -172,6 +174,12 @@ async def test_worker_sends_the_messages_of_the_page_and_reads_its_answers() -> 
     finally:
         await link.stop(0)
         await gateway.stop()
+
+
+def test_worker_reads_what_the_page_says_of_a_kept_stream() -> None:
+    replies = read_frame(orjson.dumps(SAYS["keep-answer"]), 15)["replies"]
+    kept = KeptStream("Once ", kinds=frozenset({"text_chunk"}), legs=((1, 5),))
+    assert Answer.from_json(replies["15"]) == Answer("ok", 1, kept=kept)
 
 
 # --- events.md ------------------------------------------------------------------------------------------------------

@@ -77,53 +77,54 @@ def continued(target: ChatRequest, text: str) -> ChatRequest:
 class Seam:
     """Joins the rest of an answer to its beginning: what the provider sends again is left out.
 
-    Some send all of the beginning before the rest, some the white space that was not sent to them. The first
-    characters are held back until that is clear.
+    Some send all of the beginning before the rest; the first characters are held back until that is clear. Some send
+    the white space again that stood at the end. Each piece is looked at once, however long the beginning is.
     """
 
     def __init__(self, text: str) -> None:
         stem = text.rstrip()
         # Some strip the beginning before they repeat it.
-        self._echoes = tuple(dict.fromkeys((stem, stem.lstrip())))
+        self._echoes = list(dict.fromkeys((stem, stem.lstrip())))
         self._space = text[len(stem) :]
-        self._held = ""
-        self._is_echo_settled = False
-        self._is_settled = False
+        self._held: list[str] = []
+        self._length = 0  # of what is held back
+        self._is_echo_settled = self._is_settled = False
 
     def feed(self, piece: str) -> str:
         """What is new of a piece, as far as it is clear."""
-        if self._is_settled:
+        if self._is_settled or not piece:
             return piece
-        self._held += piece
-        if not self._is_echo_settled:
-            if any(len(self._held) < len(echo) and echo.startswith(self._held) for echo in self._echoes):
-                return ""
-            self._settle_echo()
-        if self._space.startswith(self._held) and len(self._held) < len(self._space):
+        if self._is_echo_settled:
+            return self._behind_space(piece)
+        self._echoes = [echo for echo in self._echoes if _agree(echo, piece, self._length)]
+        self._held.append(piece)
+        self._length += len(piece)
+        if any(self._length < len(echo) for echo in self._echoes):
             return ""
-        return self._settle()
+        return self._settle_echo(len(self._echoes[0]) if self._echoes else 0)
 
     def end(self) -> str:
         """What was held back and is new, when nothing follows."""
-        if self._is_settled:
+        if self._is_echo_settled:
             return ""
-        if not self._is_echo_settled:
-            if len(self._held) >= ECHO_CERTAIN:
-                self._held = ""
-            self._is_echo_settled = True
-        return self._settle()
+        return self._settle_echo(self._length if self._length >= ECHO_CERTAIN else 0)
 
-    def _settle_echo(self) -> None:
-        echo = next((echo for echo in self._echoes if self._held.startswith(echo)), "")
-        self._held = self._held[len(echo) :]
+    def _settle_echo(self, length: int) -> str:
+        held, self._held = "".join(self._held), []
         self._is_echo_settled = True
+        return self._behind_space(held[length:])
 
-    def _settle(self) -> str:
-        self._is_settled = True
-        pairs = zip(self._space, self._held, strict=False)
+    def _behind_space(self, piece: str) -> str:
+        pairs = zip(self._space, piece, strict=False)
         again = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
-        rest, self._held = self._held[again:], ""
-        return rest
+        self._space = self._space[again:]
+        self._is_settled = not self._space or again < len(piece)
+        return piece[again:]
+
+
+def _agree(echo: str, piece: str, begin: int) -> bool:
+    """Is the piece what stands at `begin` of the echo, as far as that goes?"""
+    return echo.startswith(piece, begin) if begin + len(piece) <= len(echo) else piece.startswith(echo[begin:])
 
 
 def _why_not_text(kept: KeptStream) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from innkeeper.nodes.services.llm.continuation import (
     continued,
     why_not,
 )
+from innkeeper.nodes.services.llm.estimates import estimate_input
 from tests.effort import examples
 
 USER = {"role": "user", "content": "Tell me of the inn"}
@@ -193,7 +195,9 @@ def test_echo_and_white_space_that_come_again_are_left_out(text: str, answer: st
 
 def test_the_first_characters_are_held_back_only_until_it_is_clear() -> None:
     seam = Seam("Once upon ")
-    assert [seam.feed(piece) for piece in ("On", "ce upon", " ", "a", " ", "time")] == ["", "", "", "a", " ", "time"]
+    assert [seam.feed(piece) for piece in ("On", "ce upon", " ", "", "a", " ", "time")] == [
+        *("", "", "", "", "a", " ", "time")
+    ]
     seam = Seam("Once")
     assert [seam.feed(piece) for piece in ("O", "h", "!")] == ["", "Oh", "!"]
 
@@ -202,6 +206,18 @@ def test_an_echo_that_was_cut_short_is_told_from_a_short_answer_by_its_length() 
     text = "x" * (2 * ECHO_CERTAIN)
     assert join(text, ["x" * ECHO_CERTAIN]) == text
     assert join(text, ["x" * (ECHO_CERTAIN - 1)]) == text + "x" * (ECHO_CERTAIN - 1)
+
+
+def test_a_long_beginning_that_comes_again_bit_by_bit_is_looked_at_once() -> None:
+    text = "word " * 100_000 + " " * 100_000
+    began = time.process_time()
+    assert join(text, [*cut(text.rstrip(), 2), *cut(" " * 100_000, 1), "end"]) == text + "end"
+    assert time.process_time() - began < 5  # looked at anew for each bit it took minutes
+
+
+def test_a_beginning_counts_as_input() -> None:
+    asked = request()
+    assert estimate_input(continued(asked, "x" * 400)) == estimate_input(asked) + 100
 
 
 @examples(200)
