@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,9 @@ from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint
 from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
+from innkeeper.nodes.services.llm.media import MediaLoader
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
+from innkeeper.nodes.services.llm.registry import OfferedAdapter
 from innkeeper.nodes.services.masking import forms_of_all
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses
@@ -90,6 +92,7 @@ class ServicesForRuns:
     Args:
         engine_address: Where the Temporal server is, which no node may reach. It may come from Temporal's own variables
             and profiles, so the settings alone do not tell.
+        plugin_adapters: Protocols of language models that plugins offer at the time.
 
     Raises:
         SettingsError: That address cannot be read.
@@ -102,6 +105,7 @@ class ServicesForRuns:
         environ: Mapping[str, str],
         *,
         engine_address: str | None = None,
+        plugin_adapters: Callable[[], Iterable[OfferedAdapter]] = tuple,
     ) -> None:
         self._settings = settings
         self._blobs = blobs
@@ -117,17 +121,27 @@ class ServicesForRuns:
             allow_demo=True,
             closed=frozenset(filter(None, [_engine_endpoint(engine_address or settings.temporal_address or "")])),
         )
-        adapters = built_in_adapters()
+        adapters = built_in_adapters(plugins=plugin_adapters)
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
         vouched = VouchedHosts(self._channels, settings.allowed_hosts)
         channel_policy = replace(policy, allowed_hosts=vouched)
-        self._llm = DispatchingLlm(adapters, policy, channel_policy, demo=_demo_endpoint(settings))
+        self._llm = DispatchingLlm(
+            adapters,
+            policy,
+            channel_policy,
+            demo=_demo_endpoint(settings),
+            is_operators=self._channels.is_operators,
+        )
         web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
         self.http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
         self._events = GatewayEvents(self.door)
         self._models = ModelServices(
-            self._llm, self._channels, OpenGate(), hmac.digest(key, b"keys of models", "sha256")
+            self._llm,
+            self._channels,
+            OpenGate(),
+            hmac.digest(key, b"keys of models", "sha256"),
+            remote_media=adapters.remote_media,
         )
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)
@@ -140,12 +154,15 @@ class ServicesForRuns:
     def __call__(self, origin: CallOrigin) -> tuple[Services, RunSecrets]:
         _, resources = self._of_user(origin.user)
         secrets = self.secrets_of(origin.user)
+        channels = self._channels.of_user(origin.user)
         services = Services(
-            llm=ModelCalls(self._models, secrets, origin),
+            llm=ModelCalls(
+                replace(self._models, channels=channels), secrets, origin, MediaLoader(resources, self.http)
+            ),
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,
-            channels=self._channels,
+            channels=channels,
             http=self.http,
             scripts=self._scripts,
             events=self._events,

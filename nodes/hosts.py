@@ -1,4 +1,4 @@
-"""Addresses and keys of servers as people write and paste them. Pure."""
+"""Host names as people and URLs write them: are two the same?"""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import ipaddress
 import re
 from urllib.parse import urlsplit
 
-from innkeeper.nodes.errors import NodeInputError
-
 DEMO_MODEL = "demo"
 """Stands where the address of a model server does: the demo model of the gateway that the worker belongs to."""
 _HOST = re.compile(r"[\w.:\[\]-]+")
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
-_UNSENDABLE = re.compile(r"[^\x20-\x7e]")
-_ENDPOINTS = ("/chat/completions", "/completions", "/responses")
 
 
 def is_demo_model(address: object) -> bool:
@@ -52,43 +48,6 @@ def web_host_of(url: object) -> str | None:
     # Programs disagree on where a host ends behind such characters.
     host = None if _DOUBTFUL.search(url.strip()) else host_of(url.strip())
     return host if host is not None and is_plain_host(host) else None
-
-
-def api_base_url(text: str) -> str:
-    """The address of a model server as it is asked: without blanks around it, `/` and the endpoint's path at its end.
-
-    People paste all of the address that a provider's example posts to.
-
-    Raises:
-        NodeInputError: A query or a fragment is part of it. Never repeats the address, which may hold a key.
-
-    Example:
-        >>> api_base_url(" https://host.example/v1/chat/completions/ ")
-        'https://host.example/v1'
-    """
-    address = text.strip()
-    if "?" in address or "#" in address:
-        # What is asked for is put behind it: a graph could choose any path of a server, and hide ours.
-        raise NodeInputError(
-            "'base_url' must not hold '?' or '#'; it looks like 'https://host/v1'. A server that needs a query"
-            " (such as 'api-version') is asked through a channel with 'query'"
-        )
-    address = address.rstrip("/")
-    ending = next((path for path in _ENDPOINTS if address.lower().endswith(path)), "")
-    return address[: len(address) - len(ending)].rstrip("/")
-
-
-def sendable_key(key: str) -> str:
-    """An API key without blanks and line ends around it.
-
-    Raises:
-        NodeInputError: It holds a character that no header can carry.
-    """
-    key = key.strip()
-    if found := _UNSENDABLE.search(key):
-        place = f"character {found.start() + 1} of {len(key)}"
-        raise NodeInputError(f"the API key cannot be sent: {place} is no printable ASCII; copy the key once more")
-    return key
 
 
 def _split_host(host: str) -> tuple[str, int | None] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from innkeeper.nodes.services.channels import Channel, Model
 from innkeeper.nodes.services.ownership import PRIVATE, mark_own
 from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, OPERATOR, SecretStore, load_or_create_key
 
-CHECK_S = 20.0
 MAX_PLAIN_KEY = 1_000
 
 
@@ -135,7 +133,7 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
     """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
     from innkeeper.nodes.services.http import AddressPolicy
-    from innkeeper.nodes.services.llm import built_in_adapters
+    from innkeeper.nodes.services.llm.model_lists import models_of
 
     if channel.disabled:
         return "not asked: disabled", True
@@ -143,11 +141,7 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
         return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
     try:
-        adapter = built_in_adapters().make(channel.adapter_type, policy)
-        async with aclosing(adapter), asyncio.timeout(CHECK_S):
-            models = await adapter.list_models(channel.base_url, _key(channel, data_dir, environ))
-    except TimeoutError:
-        return f"no answer within {CHECK_S:.0f} s", False
+        models = await models_of(channel, _key(channel, data_dir, environ), policy)
     except InnkeeperError as error:
         return error.message, False
     return f"{len(models)} models", True

@@ -25,8 +25,9 @@ def forms_of(secret: str) -> tuple[str, ...]:
     """How an answer may repeat a secret: as it is, in JSON, in a URL; the longest first.
 
     None for what is short, and for plain words: people type `ollama` where a server asks for any key, and answers
-    about it must stay whole.
+    about it must stay whole. White space around it is left out: a key is sent without it.
     """
+    secret = secret.strip()
     is_word = len(secret) < MAX_WORD_CHARS and _PLAIN_WORD.fullmatch(secret) is not None
     if len(secret) < MIN_SECRET_CHARS or is_word:
         return ()

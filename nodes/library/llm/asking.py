@@ -46,5 +46,6 @@ async def stream(asking: Asking, context: NodeContext) -> AsyncGenerator[Chunk, 
 
 
 def _told(changed: Changed, context: NodeContext) -> Asking:
-    context.warn(PARAMETER_REFUSED, changed.message)
+    if changed.message:
+        context.warn(PARAMETER_REFUSED, changed.message)
     return changed.asking

@@ -12,6 +12,7 @@ from typing import Any
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError
 from innkeeper.nodes.json_values import InvalidJson, TooDeep, is_number, read_json, text_or_empty
+from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import ChatRequest, Inputs
 from innkeeper.nodes.tavern.documents import kind_of
 
@@ -30,6 +31,7 @@ STREAM = Input(
     config={"default": False},
 )
 
+USAGE_IN_STREAM = "stream_options"
 _NOT_PARAMETERS = frozenset({"model", "messages", "stream"})
 _OTHER_NAMES = {
     "max_completion_tokens": "max_tokens",
@@ -90,6 +92,7 @@ class Parameters:
     """What is sent to a model.
 
     Attributes:
+        sent: None is not sent, and neither is what the channel would send in its place.
         unasked: Names of those that have the value their slot has from the start: nobody asked for them in so many
             words, and a model that refuses one is asked without it.
     """
@@ -101,18 +104,21 @@ class Parameters:
 def parameters_of(inputs: Inputs, slots: Mapping[str, Input], names: Iterable[str]) -> Parameters:
     """The single slots `names`, then what the slot `parameters` says, which wins. null takes a parameter away.
 
+    With `stream` on, usage is asked for, which many servers else leave out of a stream.
+
     Raises:
         NodeInputError: A slot holds something else than its kind.
     """
-    fields = {name: number_of(inputs, name) for name in names}
+    fields: dict[str, Any] = {name: number_of(inputs, name) for name in names if name in inputs}
     given = object_of(inputs.get("parameters"), "parameters", '{"stop": ["x"]}') or {}
     given = {name: value for name, value in given.items() if name not in _NOT_PARAMETERS}
-    if _NEW_NAME in given:
-        fields.pop("max_tokens", None)  # two limits contradict each other, and models refuse them together
-    sent = {name: value for name, value in {**fields, **given}.items() if value is not None}
-    defaults = {name: slots[name].config["default"] for name in fields if "default" in slots[name].config}
-    unasked = {name for name in defaults if name in sent and name not in given and sent[name] == defaults[name]}
-    return Parameters(sent, frozenset(unasked))
+    if given.get(_NEW_NAME) is not None:
+        fields["max_tokens"] = None  # two limits contradict each other, and models refuse them together
+    unasked = {name for name, value in fields.items() if name not in given and value == slots[name].config["default"]}
+    if is_truthy(inputs.get("stream")) and USAGE_IN_STREAM not in given:
+        fields[USAGE_IN_STREAM] = {"include_usage": True}
+        unasked.add(USAGE_IN_STREAM)
+    return Parameters({**fields, **given}, frozenset(unasked))
 
 
 # --- refused by the model ---------------------------------------------------------------------------------------------
@@ -128,7 +134,7 @@ class Asking:
 
 @dataclass(frozen=True)
 class Changed:
-    """What is asked in place of a refused request, and a sentence on what has changed."""
+    """What is asked in place of a refused request, and a sentence on what has changed; "" where nobody needs one."""
 
     asking: Asking
     message: str
@@ -145,11 +151,12 @@ def without_refused(asking: Asking, error: InnkeeperError) -> Changed | None:
     parameters = asking.request.parameters
     name = _refused_name(error, (*sorted(asking.unasked, reverse=True), "max_tokens"))
     if name in asking.unasked:
-        rest = {key: value for key, value in parameters.items() if key != name}
+        rest = {**parameters, name: None}
         message = f"the model refuses the parameter {name!r}; it was asked without it. null in the slot leaves it out"
-        return Changed(Asking(_again(asking.request, rest, name), asking.unasked - {name}), message)
-    if name == "max_tokens" and name in parameters and _names(_NEW_NAME, _words_of(error)):
-        renamed = {_NEW_NAME if key == name else key: value for key, value in parameters.items()}
+        left = Asking(_again(asking.request, rest, name), asking.unasked - {name})
+        return Changed(left, "" if name == USAGE_IN_STREAM else message)
+    if name == "max_tokens" and parameters.get(name) is not None and _names(_NEW_NAME, _words_of(error)):
+        renamed = {**parameters, name: None, _NEW_NAME: parameters[name]}
         message = f"the model refuses the parameter {name!r}; it was asked with {_NEW_NAME!r} in its place"
         return Changed(replace(asking, request=_again(asking.request, renamed, name)), message)
     return None

@@ -9,13 +9,14 @@ from urllib.parse import urlsplit
 
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeInputError
-from innkeeper.nodes.hosts import DEMO_MODEL, api_base_url, host_of, is_demo_model, sendable_key
+from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
 from innkeeper.nodes.library.llm.parameters import Asking, parameters_of
 from innkeeper.nodes.library.llm.settings import times_of
 from innkeeper.nodes.library.llm_test.slots import MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
 
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_SECRET_IN_QUERY = re.compile(r"[?&][^=&]*(key|token|secret|password|sig)[^=&]*=", re.IGNORECASE)
 _SINGLE: Mapping[str, Input] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
 
 
@@ -39,7 +40,7 @@ async def asking_of(messages: list[dict[str, Any]], inputs: Inputs, context: Nod
         base_url=base_url,
         model=model,
         messages=messages,
-        api_key=sendable_key(api_key),
+        api_key=api_key.strip(),  # people paste a line end with it
         parameters=parameters.sent,
         idempotency_key=context.idempotency_key,
         times=times,
@@ -61,14 +62,10 @@ def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
         raise NodeInputError("'api_settings': 'base_url' holds a user name or password; use 'api_key'")
     if not isinstance(api_key, str | SecretRef | None):
         raise NodeInputError("'api_settings': 'api_key' must be a text")
-    return _asked_of(base_url), api_key or ""
-
-
-def _asked_of(base_url: str) -> str:
-    try:
-        return api_base_url(base_url)
-    except NodeInputError as error:
-        raise NodeInputError(f"'api_settings': {error.message}") from None
+    if _SECRET_IN_QUERY.search(base_url):
+        raise NodeInputError("'api_settings': 'base_url' holds a key in its query; use 'api_key'")
+    # The adapter takes what people paste behind the base: the endpoint's path, a query that the server needs.
+    return base_url.strip(), api_key or ""
 
 
 def _host(base_url: str) -> str:

@@ -17,6 +17,7 @@ from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
 from innkeeper.nodes.services.llm.failover import SUCCEEDED, UNKNOWN, Tries, verdicts_on
+from innkeeper.nodes.services.llm.media import MediaLoader
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ModelServices:
     Attributes:
         key_salt: Fingerprints of keys are made with it, so that nobody can try keys against them; the same on all
             workers of a gateway.
+        remote_media: Adapter to the beginnings of the web addresses that its provider fetches itself.
     """
 
     llm: Llm
@@ -33,6 +35,7 @@ class ModelServices:
     gate: CallGate
     key_salt: bytes
     breaker: Breaker = field(default_factory=Breaker)
+    remote_media: Callable[[str], Sequence[str]] = lambda adapter: ()
 
 
 Prepare = Callable[[ChatRequest], ChatRequest]
@@ -44,12 +47,19 @@ def _as_it_is(target: ChatRequest) -> ChatRequest:
 
 
 class ModelCalls:
-    """Language models, as one attempt of one node sees them (`nodes.node.Llm`)."""
+    """Language models, as one attempt of one node sees them (`nodes.node.Llm`).
 
-    def __init__(self, shared: ModelServices, secrets: Secrets, origin: CallOrigin) -> None:
+    Args:
+        media: Puts media that messages name into them; without it they are sent as they are.
+    """
+
+    def __init__(
+        self, shared: ModelServices, secrets: Secrets, origin: CallOrigin, media: MediaLoader | None = None
+    ) -> None:
         self._shared = shared
         self._secrets = secrets
         self._origin = origin
+        self._media = media
         self._calls = 0
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
@@ -159,14 +169,23 @@ class ModelCalls:
         # Before the first await: of two that come at once, one is the probe.
         ticket = self._shared.breaker.take(names)
         try:
-            # The last step before the call: an earlier failure must not have touched the key.
-            target = prepare(routed(request, route, await self._key(route)) if route else request)
+            target = await self._with_media(request, route.adapter if route else request.adapter)
+            if route:
+                # The last step before the call: an earlier failure must not have touched the key.
+                target = routed(target, route, await self._key(route))
+            target = prepare(target)
             start = self._start(target)
             await self._shared.gate.begin(start)
         except BaseException:
             ticket.tell(UNKNOWN)
             raise
         return _Call(start, target, ticket)
+
+    async def _with_media(self, request: ChatRequest, adapter: str) -> ChatRequest:
+        """Before the gate: while media are fetched nothing is reserved."""
+        if self._media is None:
+            return request
+        return await self._media.loaded(request, self._shared.remote_media(adapter))
 
     async def _key(self, route: Route) -> str:
         if route.api_key is None or is_demo_model(route.base_url):

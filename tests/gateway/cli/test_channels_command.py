@@ -114,7 +114,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     )
     report = ask_servers(report_channels(Path("data"), {}), Path("data"), {})
     answers: list[Any] = [state.server for state in report.channels]
-    assert "cannot be reached" in answers[0]
+    assert "does not take connections" in answers[0]
     assert answers[1] == "not asked: disabled"
     assert [state.is_reached for state in report.channels] == [False, True]
 

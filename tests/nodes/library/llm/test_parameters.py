@@ -9,7 +9,8 @@ import pytest
 from innkeeper.nodes.errors import InnkeeperError, NodeError, ProviderError
 from innkeeper.nodes.library.llm.generic_llm_request import definition
 from innkeeper.nodes.library.llm.parameters import Asking, without_refused
-from innkeeper.nodes.node import ChatRequest, Chunk, Route
+from innkeeper.nodes.node import ChannelTraits, ChatRequest, Chunk, Route
+from innkeeper.nodes.services.llm.parameters import shaped
 from innkeeper.nodes.testing import MemoryChannels, ToyLlm, collect, memory_services
 
 OLD_NAME = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
@@ -21,6 +22,10 @@ def refusal(message: str = "", param: str | None = None, code: str = "invalid_re
     return ProviderError("no", code=code, details={"provider_message": message, "param": param}, retryable=False)
 
 
+def sent(request: ChatRequest) -> dict[str, Any]:
+    return shaped(request.parameters, ChannelTraits(defaults={"top_k": 1}, drop=("top_k",)))
+
+
 class Picky(ToyLlm):
     """A model that refuses what `rules` name, one after the other, as long as it is there."""
 
@@ -30,7 +35,7 @@ class Picky(ToyLlm):
 
     def _judged(self, request: ChatRequest) -> str:
         for name, error in self._rules:
-            if name in request.parameters:
+            if name in sent(request):
                 raise error
         return "ok"
 
@@ -48,7 +53,7 @@ def test_defaults_that_a_model_refuses_are_left_out_one_after_the_other(stream: 
     llm = Picky(("max_tokens", refusal(OLD_NAME, "max_tokens")), ("temperature", refusal(FIXED)))
     _, outputs, warnings = run(llm, stream=stream)
     assert outputs["responseText"] == "ok"
-    assert [sorted(request.parameters) for request in llm.requests] == [
+    assert [sorted({*sent(request)} - {"stream_options"}) for request in llm.requests] == [
         ["max_tokens", "temperature", "top_p"],
         ["temperature", "top_p"],
         ["top_p"],
@@ -57,18 +62,33 @@ def test_defaults_that_a_model_refuses_are_left_out_one_after_the_other(stream: 
     assert len({request.idempotency_key for request in llm.requests}) == 3
 
 
+def test_a_stream_asks_for_usage_as_long_as_the_server_knows_it() -> None:
+    llm = Picky(("stream_options", refusal("Extra inputs are not permitted", "stream_options")))
+    assert run(llm, stream=True)[2] == []
+    first, second = llm.requests
+    assert sent(first)["stream_options"] == {"include_usage": True}
+    assert "stream_options" not in sent(second)
+
+
+@pytest.mark.parametrize("given", [None, {"include_usage": False}])
+def test_what_the_user_says_of_usage_in_streams_counts(given: Any) -> None:
+    llm = ToyLlm()
+    run(llm, stream=True, parameters={"stream_options": given})
+    assert llm.requests[0].parameters["stream_options"] == given
+
+
 def test_of_two_that_exclude_each_other_the_one_without_effect_goes() -> None:
     llm = Picky(("top_p", refusal(ONE_OF_TWO)))
     run(llm, temperature=0.2)
-    assert dict(llm.requests[-1].parameters) == {"temperature": 0.2, "max_tokens": 2048}
+    assert sent(llm.requests[-1]) == {"temperature": 0.2, "max_tokens": 2048}
 
 
 @pytest.mark.parametrize("inputs", [{"max_tokens": 100}, {"parameters": {"max_tokens": 100}}])
 def test_a_limit_that_was_asked_for_keeps_its_value_under_the_new_name(inputs: dict[str, Any]) -> None:
     llm = Picky(("max_tokens", refusal(OLD_NAME, "max_tokens")))
     warnings = run(llm, **inputs)[2]
-    assert llm.requests[-1].parameters["max_completion_tokens"] == 100
-    assert "max_tokens" not in llm.requests[-1].parameters
+    assert sent(llm.requests[-1])["max_completion_tokens"] == 100
+    assert "max_tokens" not in sent(llm.requests[-1])
     assert "'max_completion_tokens'" in warnings[0]["message"]
 
 
@@ -105,7 +125,20 @@ def test_which_errors_are_about_a_parameter(
 ) -> None:
     request = ChatRequest(parameters={"temperature": 1, "max_tokens": 5})
     changed = without_refused(Asking(request, frozenset(unasked)), error)
-    assert (changed and changed.asking.request.parameters) == left
+    assert (changed and sent(changed.asking.request)) == left
+
+
+@pytest.mark.parametrize("inputs", [{"temperature": None}, {"parameters": {"temperature": None}}])
+def test_null_also_leaves_out_what_the_channel_would_send(inputs: dict[str, Any]) -> None:
+    llm = ToyLlm()
+    run(llm, **inputs)
+    assert "temperature" not in shaped(llm.requests[0].parameters, ChannelTraits(defaults={"temperature": 1}))
+
+
+def test_a_refused_default_is_not_sent_by_the_channel_either() -> None:
+    changed = without_refused(Asking(ChatRequest(parameters={"top_p": 1}), frozenset({"top_p"})), refusal(ONE_OF_TWO))
+    assert changed is not None
+    assert shaped(changed.asking.request.parameters, ChannelTraits(defaults={"top_p": 0.9})) == {}
 
 
 def test_an_error_in_the_answer_is_not_asked_again() -> None:

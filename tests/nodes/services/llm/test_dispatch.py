@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,8 +11,10 @@ import pytest
 from fastapi import FastAPI
 
 from innkeeper.gateway.api.demo import router as demo_router
+from innkeeper.nodes.catalogue.plugins import PluginAdapter
 from innkeeper.nodes.errors import ProviderError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm import (
     AdapterRegistry,
@@ -129,7 +131,8 @@ async def test_a_masked_stream_that_is_given_up_ends_the_providers() -> None:
 
 def test_registering_again_replaces_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     registry = built_in_adapters()
-    assert [(kind.name, kind.display_name) for kind in registry] == [("openai", "OpenAI-compatible")]
+    assert tuple(registry.names) == BUILT_IN_ADAPTERS
+    assert [kind.display_name for kind in registry][:2] == ["OpenAI-compatible", "OpenAI Responses"]
     with caplog.at_level(logging.WARNING):
         registry.register(AdapterType("openai", "Other", lambda policy: Parrot("other")))
     assert "'openai' is registered again" in caplog.text
@@ -192,3 +195,45 @@ async def test_the_demo_model_is_asked_at_its_gateway_with_its_own_token_whateve
     assert [(one.base_url, one.api_key) for one in asked] == [("http://127.0.0.1:5/demo/v1", "its-own")] * 2
     with pytest.raises(RequestRefused, match="no gateway"):
         await DispatchingLlm(registry, NOWHERE, HERE).chat(request)
+
+
+# --- adapters of plugins ----------------------------------------------------------------------------------------------
+
+
+def offered(make: Callable[[], Any], name: str = "mine") -> PluginAdapter:
+    return PluginAdapter(name, "Mine", "toys", make)
+
+
+async def test_adapters_of_plugins_come_and_go(serve: Any) -> None:
+    app = FastAPI()
+    app.include_router(demo_router)
+    plugins: list[PluginAdapter] = []
+    registry = built_in_adapters(plugins=lambda: plugins)
+    names = registry.names
+    llm = DispatchingLlm(registry, HERE, HERE)
+    async with serve(app) as url:
+        request = ChatRequest(f"{url}/demo/v1", "demo-echo@0", [{"role": "user", "content": "hi"}], adapter="mine")
+        with pytest.raises(ProviderError, match="there is no adapter 'mine'"):
+            await llm.chat(request)
+        plugins.append(offered(OpenAIChat))
+        assert "mine" in names
+        assert (await llm.chat(request)).text == "hi"
+        # Loaded anew: what is made next is made of the new code, and the stream goes on with the old.
+        stream = llm.stream(request)
+        await anext(stream)
+        plugins[:] = [offered(lambda: 1 / 0)]
+        with pytest.raises(ProviderError, match="the adapter 'mine' of the plugin 'toys' failed: ZeroDivisionError"):
+            await llm.chat(request)
+        assert [chunk.type async for chunk in stream][-1] == "finish_reason_chunk"
+    await llm.aclose()
+
+
+async def test_what_a_plugin_makes_is_looked_at(serve: Any) -> None:
+    registry = built_in_adapters(plugins=lambda: [offered(lambda: "no protocol"), offered(OpenAIChat, "openai")])
+    llm = DispatchingLlm(registry, HERE, HERE)
+    with pytest.raises(ProviderError, match="is no WireProtocol: it needs framing"):
+        await llm.chat(ChatRequest("http://h", "m", [{"role": "user", "content": "hi"}], adapter="mine"))
+    assert registry.get("openai").display_name == "OpenAI-compatible"  # a built-in name is not taken
+    assert registry.remote_media("mine") == ()
+    assert registry.remote_media("openai") == ("http://", "https://")
+    await llm.aclose()
