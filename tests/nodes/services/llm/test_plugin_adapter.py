@@ -127,7 +127,7 @@ async def test_code_that_blocks_is_given_up_and_holds_nobody_up() -> None:
 
 async def test_code_that_blocks_in_c_for_ever_costs_a_few_threads_and_no_more() -> None:
     release = threading.Event()
-    made = adapter(Toy(lambda: bool(release.wait(20))), block_limit_s=0.05)  # type: ignore[arg-type,return-value]
+    made = adapter(Toy(lambda: bool(release.wait(20))), block_limit_s=0.05)  # type: ignore[arg-type]
     try:
         for _ in range(MAX_LOST_THREADS):
             with pytest.raises(ProviderError, match="blocked for"):
