@@ -27,7 +27,6 @@ class Found:
     """Chunks `first ..`, without a hole.
 
     Attributes:
-        attempts: Which attempt has sent each of the chunks.
         place: Where to read on. Without chunks its index may have passed a gap, or its seq events of other nodes.
         log_ends: There were no more events.
     """
@@ -35,7 +34,6 @@ class Found:
     first: int
     place: Place
     chunks: list[Any] = field(default_factory=list)
-    attempts: list[int] = field(default_factory=list)
     log_ends: bool = False
 
     def take(self, event: Event) -> bool:
@@ -46,7 +44,6 @@ class Found:
                 return False
             if event["i"] >= index:
                 self.chunks.append(payload["yieldedContent"])
-                self.attempts.append(payload.get("attempt", 1))
                 index = event["i"] + 1
         elif "gap" in payload and payload["gap"]["to"] >= index:
             index = payload["gap"]["to"] + 1

@@ -31,7 +31,7 @@ from innkeeper.gateway.events.fence import (
     StoredStream,
     StoredText,
 )
-from innkeeper.gateway.events.kept_stream import KeptStreamReader
+from innkeeper.gateway.events.kept_stream import read_kept
 from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.events.log import EventLog, LogDamaged, LogUnavailable, StoredEvent
 
@@ -293,25 +293,9 @@ class Streams:
             place = found.place
         return "".join(parts)
 
-    async def kept(self, wanted: StoredStream) -> dict[str, Any]:
-        """What an earlier attempt has sent (see `KeptStreamReader`), however long the log cannot be read."""
-        kept = KeptStreamReader()
-        place = Place(wanted.after, 0)
-        while place.index < wanted.next and not kept.is_too_large:
-            try:
-                found = await read_chunks(self._log, wanted.run, wanted.path, place)
-            except LogDamaged:
-                kept.add_hole()
-                break
-            except LogUnavailable:
-                await asyncio.sleep(RETRY_S)
-                continue
-            kept.add(found, place.index, wanted.next)
-            if found.place == place:
-                kept.add_hole()
-                break  # deleted, or begun anew: nobody wants it any more
-            place = found.place
-        return kept.to_json()
+    async def kept(self, wanted: Sequence[StoredStream]) -> dict[StoredStream, dict[str, Any]]:
+        """What the streams of the first one's run hold (see `read_kept`)."""
+        return await read_kept(self._log, [stream for stream in wanted if stream.run == wanted[0].run])
 
     async def outputs(self, wanted: StoredOutputs) -> dict[str, Any] | None:
         """What a node gave, as its worker sent it, however long the log cannot be read; None when it is gone."""

@@ -13,7 +13,7 @@ from temporalio.exceptions import ApplicationError
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.services import RunSecrets
 from innkeeper.nodes.definition import Input
-from innkeeper.nodes.errors import ProviderError
+from innkeeper.nodes.errors import NodeMustWait, ProviderError
 from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse, Chunk, NodeContext, Outputs, Services
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices, call_id
@@ -33,6 +33,7 @@ class Model:
     answer: list[str] = field(default_factory=lambda: [" a", " time"])
     asked: list[ChatRequest] = field(default_factory=list)
     ends: list[CallEnd] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         raise NotImplementedError
@@ -46,7 +47,8 @@ class Model:
         yield Chunk("finish_reason_chunk", end)
 
     async def begin(self, start: CallStart) -> None:
-        pass
+        if self.waits:
+            raise NodeMustWait("no room", delay_s=self.waits.pop())
 
     def end(self, end: CallEnd) -> None:
         self.ends.append(end)
@@ -237,6 +239,21 @@ async def test_what_needs_no_request_is_given_though_no_attempt_is_left(
         with pytest.raises(ApplicationError, match="not tried again"):
             await attempt_of(stack, 2).run(execute, asking(on_crash, max_failures=1))
     assert model.asked == []
+
+
+async def test_a_wait_before_the_rest_leaves_the_stream_as_it_is(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, model: Model
+) -> None:
+    model.waits = [2.0]
+    log_says(gateway)
+    execute = stack.execute(link).execute_node
+    with pytest.raises(ApplicationError) as waits:
+        await attempt_of(stack, 2).run(execute, asking("continue"))
+    assert waits.value.type == "waiting"
+    assert (chunks(gateway), model.asked) == ([], [])
+    result = await attempt_of(stack, 3, [{"waits": 1, "failures": 0}]).run(execute, asking("continue"))
+    assert opens(gateway) == [([2, 0], True), ([3, 0], True)]
+    assert result["outputs"]["live"]["text"] == "Once upon a time"
 
 
 async def test_an_error_of_the_node_is_told_behind_the_text_that_stays(

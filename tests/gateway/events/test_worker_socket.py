@@ -469,6 +469,22 @@ async def test_kept_open_is_told_what_the_stream_holds(gateway: Gateway) -> None
         assert worker.replies["1205"] == {"s": "ok", "next": 1202, "kept": kept}
 
 
+async def test_many_that_keep_at_once_are_all_told(gateway: Gateway) -> None:
+    await gateway.log.create_run("s", {})
+    places = [(run, f"n{index}") for index in range(20) for run in ("r", "s")]
+    async with connected(gateway) as worker:
+        for n, (run, path) in enumerate(places):
+            body = {"type": "text_chunk", "content": f"{run}/{path}"}
+            said = {"n": 2 * n + 2, "t": "chunk", "run": run, "path": path, "epoch": [1, 0], "i": 0, "chunk": body}
+            await worker.send({**opened(2 * n + 1, run=run, reply=False), "path": path}, said)
+        first = 2 * len(places) + 1
+        keeps = [{**opened(first + n, 2, run=run), "path": path, "keep": True} for n, (run, path) in enumerate(places)]
+        await worker.send(*keeps)
+        await worker.until_acked(first + len(places) - 1)
+        texts = [worker.replies[str(first + n)]["kept"]["text"] for n in range(len(places))]
+        assert texts == [f"{run}/{path}" for run, path in places]
+
+
 @pytest.mark.parametrize(
     ("spoil", "kind", "text"),
     [
