@@ -8,11 +8,13 @@ from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.nodes.definition import Input, NodeDefinition
 from innkeeper.nodes.node import Services
 from innkeeper.nodes.services.llm.model_calls import ModelCalls
-from innkeeper.nodes.services.llm.salvage import OnCrash, Salvage, SalvagingLlm
+from innkeeper.nodes.services.llm.salvage import AcceptingLlm, OnCrash, Salvage, SalvagingLlm
 
 ON_CRASH = "on_crash"
 RESTARTED = "salvage_restarted"
 """Code of the warning of a node that should have gone on with an answer, and could not."""
+BROKE_OFF = "answer_broke_off"
+_BROKE_OFF = "the answer broke off and is taken as it is"
 _POLICIES = ("continue", "accept")
 
 
@@ -34,8 +36,12 @@ def policy_of(definition: NodeDefinition | None, attempt: Attempt) -> OnCrash:
 
 def services_of(attempt: Attempt) -> Services:
     """The services of an attempt; where it keeps the stream of an earlier one, a model goes on with that."""
-    if attempt.kept is None or not isinstance(calls := attempt.models, ModelCalls):
+    if attempt.on_crash == "restart" or not isinstance(calls := attempt.models, ModelCalls):
         return attempt.services
+    if attempt.kept is None:
+        if attempt.on_crash != "accept" or not attempt.is_last:
+            return attempt.services
+        return attempt.services_with(AcceptingLlm(calls, lambda why: attempt.warn(BROKE_OFF, f"{_BROKE_OFF}: {why}")))
     salvage = Salvage(attempt.kept, attempt.on_crash, attempt.number, attempt.restart)
     return attempt.services_with(SalvagingLlm(calls, salvage))
 

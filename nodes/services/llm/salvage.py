@@ -132,6 +132,41 @@ def _refuses_to_continue(error: ProviderError, request: ChatRequest) -> bool:
     return error.code == "invalid_request_error" and not any(name in words for name in request.parameters)
 
 
+class AcceptingLlm:
+    """The `Llm` of an attempt that no further one follows: an answer that breaks off is taken as it is.
+
+    Args:
+        warn: Gets why it broke off.
+    """
+
+    def __init__(self, calls: Calls, warn: Callable[[str], None]) -> None:
+        self._calls = calls
+        self._warn = warn
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """As `nodes.node.Llm.chat`: of a whole answer that fails nothing is there."""
+        return await self._calls.chat(request)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        """As `nodes.node.Llm.stream`. An error that another attempt could heal ends a text that has begun."""
+        texts: dict[str, list[str]] = {"text_chunk": [], "reasoning_chunk": []}
+        usage = None
+        try:
+            async with aclosing(cast("AsyncGenerator[Chunk, None]", self._calls.stream(request))) as chunks:
+                async for chunk in chunks:
+                    if chunk.type in texts:
+                        texts[chunk.type].append(chunk.content)
+                    elif chunk.type == "usage_chunk":
+                        usage = chunk.content
+                    yield chunk
+        except ProviderError as error:
+            text, reasoning = ("".join(parts) for parts in texts.values())
+            if not text or not error.retryable:
+                raise
+            self._warn(error.message)
+            yield _cut_off(KeptStream(text, reasoning, usage=usage), request, INTERRUPTED)
+
+
 async def _joined(
     rest: AsyncIterator[Chunk], kept: KeptStream, earlier: Mapping[str, Any]
 ) -> AsyncGenerator[Chunk, None]:

@@ -34,6 +34,7 @@ class Model:
     asked: list[ChatRequest] = field(default_factory=list)
     ends: list[CallEnd] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
+    error: Exception | None = None
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         raise NotImplementedError
@@ -43,6 +44,8 @@ class Model:
         for word in self.answer:
             yield Chunk("text_chunk", word)
             await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
         end = {"finish_reason": "stop", "accumulated_text": "".join(self.answer), "usage": None}
         yield Chunk("finish_reason_chunk", end)
 
@@ -239,6 +242,36 @@ async def test_what_needs_no_request_is_given_though_no_attempt_is_left(
         with pytest.raises(ApplicationError, match="not tried again"):
             await attempt_of(stack, 2).run(execute, asking(on_crash, max_failures=1))
     assert model.asked == []
+
+
+async def test_an_answer_that_breaks_off_in_the_last_attempt_is_accepted(
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, model: Model
+) -> None:
+    model.error = ProviderError("m closed the connection", code="connection_error", retryable=True)
+    execute = stack.execute(link).execute_node
+    result = await attempt_of(stack, 1).run(execute, asking("accept", max_failures=1))
+    assert [content for _, _, content in chunks(gateway)] == [" a", " time", "interrupted"]
+    assert result["outputs"]["out"] == [" a time", " a time", "interrupted"]
+    told = "the answer broke off and is taken as it is: m closed the connection"
+    assert result["warnings"] == [{"code": "answer_broke_off", "message": told}]
+    assert [(end.outcome, end.output_chars) for end in model.ends] == [("cut", 7)]
+
+
+@pytest.mark.parametrize(
+    ("on_crash", "max_failures", "answer", "error"),
+    [
+        ("continue", 1, ["a"], ProviderError("no", retryable=True)),
+        ("accept", 2, ["a"], ProviderError("no", retryable=True)),  # the next attempt takes it
+        ("accept", 1, [], ProviderError("no", retryable=True)),
+        ("accept", 1, ["a"], ProviderError("no", retryable=False)),
+    ],
+)
+async def test_any_other_error_is_the_nodes(
+    stack: Stack, link: GatewayLink, model: Model, on_crash: str, max_failures: int, answer: list[str], error: Exception
+) -> None:
+    model.answer, model.error = answer, error
+    with pytest.raises(ApplicationError, match="no"):
+        await attempt_of(stack, 1).run(stack.execute(link).execute_node, asking(on_crash, max_failures=max_failures))
 
 
 async def test_a_wait_before_the_rest_leaves_the_stream_as_it_is(
