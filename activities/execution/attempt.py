@@ -163,6 +163,12 @@ class Attempt:
         """No failure beyond this one is allowed."""
         return self.earlier.failures + 1 >= self.call.max_failures
 
+    def is_last_with(self, error: Exception) -> bool:
+        """No further attempt follows one that ends with this error, even if that may pass."""
+        code, retryable = code_and_retryable(error, self.call.non_retryable)
+        has_timed_out = code in TIMEOUT_CODES and self.earlier.timeouts + 1 >= self.call.max_timeouts
+        return self.is_last or has_timed_out or not retryable
+
     @property
     def is_exhausted(self) -> bool:
         """The attempts before this one have used up what is allowed, though none of them reported a final failure."""
@@ -237,7 +243,7 @@ class Attempt:
         found = failure(
             error,
             attempt=self.number,
-            last=self.is_last or (self.has_timed_out and earlier.timeouts + 1 >= self.call.max_timeouts),
+            last=self.is_last_with(error),
             non_retryable=self.call.non_retryable,
             secrets=self.secrets.revealed,
             delay_s=delay_s,

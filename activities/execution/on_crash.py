@@ -39,11 +39,15 @@ def services_of(attempt: Attempt) -> Services:
     if attempt.on_crash == "restart" or not isinstance(calls := attempt.models, ModelCalls):
         return attempt.services
     if attempt.kept is None:
-        if attempt.on_crash != "accept" or not attempt.is_last:
-            return attempt.services
-        return attempt.services_with(AcceptingLlm(calls, lambda why: attempt.warn(BROKE_OFF, f"{_BROKE_OFF}: {why}")))
+        return attempt.services_with(_accepting(calls, attempt)) if attempt.on_crash == "accept" else attempt.services
     salvage = Salvage(attempt.kept, attempt.on_crash, attempt.number, attempt.restart)
     return attempt.services_with(SalvagingLlm(calls, salvage))
+
+
+def _accepting(calls: ModelCalls, attempt: Attempt) -> AcceptingLlm:
+    return AcceptingLlm(
+        calls, attempt.is_last_with, lambda error: attempt.warn(BROKE_OFF, f"{_BROKE_OFF}: {error.message}")
+    )
 
 
 def _slot(definition: NodeDefinition, mode: str | None) -> Input | None:

@@ -133,14 +133,18 @@ def _refuses_to_continue(error: ProviderError, request: ChatRequest) -> bool:
 
 
 class AcceptingLlm:
-    """The `Llm` of an attempt that no further one follows: an answer that breaks off is taken as it is.
+    """The `Llm` of an attempt that takes an answer as it is when it breaks off and no further attempt follows.
 
     Args:
-        warn: Gets why it broke off.
+        is_last: Is this the last attempt, if it ends with this error?
+        warn: Gets the error that an answer broke off with.
     """
 
-    def __init__(self, calls: Calls, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, calls: Calls, is_last: Callable[[ProviderError], bool], warn: Callable[[ProviderError], None]
+    ) -> None:
         self._calls = calls
+        self._is_last = is_last
         self._warn = warn
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
@@ -161,9 +165,10 @@ class AcceptingLlm:
                     yield chunk
         except ProviderError as error:
             text, reasoning = ("".join(parts) for parts in texts.values())
-            if not text or not error.retryable:
+            # What may not pass is no crash: a content filter, say.
+            if not text or not error.retryable or not self._is_last(error):
                 raise
-            self._warn(error.message)
+            self._warn(error)
             yield _cut_off(KeptStream(text, reasoning, usage=usage), request, INTERRUPTED)
 
 

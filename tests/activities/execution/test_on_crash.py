@@ -244,12 +244,20 @@ async def test_what_needs_no_request_is_given_though_no_attempt_is_left(
     assert model.asked == []
 
 
+@pytest.mark.parametrize(
+    ("code", "fields"),
+    [
+        ("connection_error", {"max_failures": 1}),
+        ("timeout_error", {"max_timeouts": 1}),
+        ("connection_error", {"non_retryable": ["connection_error"]}),
+    ],
+)
 async def test_an_answer_that_breaks_off_in_the_last_attempt_is_accepted(
-    stack: Stack, gateway: FakeGateway, link: GatewayLink, model: Model
+    stack: Stack, gateway: FakeGateway, link: GatewayLink, model: Model, code: str, fields: dict[str, Any]
 ) -> None:
-    model.error = ProviderError("m closed the connection", code="connection_error", retryable=True)
+    model.error = ProviderError("m closed the connection", code=code, retryable=True)
     execute = stack.execute(link).execute_node
-    result = await attempt_of(stack, 1).run(execute, asking("accept", max_failures=1))
+    result = await attempt_of(stack, 1).run(execute, asking("accept", **fields))
     assert [content for _, _, content in chunks(gateway)] == [" a", " time", "interrupted"]
     assert result["outputs"]["out"] == [" a time", " a time", "interrupted"]
     told = "the answer broke off and is taken as it is: m closed the connection"
