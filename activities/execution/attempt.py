@@ -290,8 +290,10 @@ class Attempt:
 
     @property
     def _limit(self) -> str:
-        did = "gave no sign of life" if self.call.counts_silence else "worked"
-        return f"node {self.call.path!r} {did} for more than {self._exceeded_s or self.call.active_timeout_s:g} s"
+        limit_s = self._exceeded_s or self.call.active_timeout_s
+        if self.call.counts_silence:
+            return f"node {self.call.path!r} gave no sign of life for more than {limit_s:g} s"
+        return f"node {self.call.path!r} worked for more than {limit_s:g} s"
 
     def exhausted(self) -> ApplicationError:
         """Nothing is left, and the last attempt reported no error: else it would have been final."""
