@@ -15,7 +15,7 @@ from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_
 from innkeeper.nodes.node import Blobs, SecretRef, Services, require_secret
 from innkeeper.nodes.process.logging import mask_in_log
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
-from innkeeper.nodes.services.http import AddressPolicy, Endpoint
+from innkeeper.nodes.services.http import AddressPolicy, Endpoint, Network
 from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
 from innkeeper.nodes.services.llm.media import MediaLoader
@@ -121,7 +121,8 @@ class ServicesForRuns:
             allow_demo=True,
             closed=frozenset(filter(None, [_engine_endpoint(engine_address or settings.temporal_address or "")])),
         )
-        adapters = built_in_adapters(plugins=plugin_adapters)
+        proxy = settings.llm_proxy.get_secret_value() if settings.llm_proxy else ""
+        adapters = built_in_adapters(Network(proxy, settings.llm_ca_bundle), plugin_adapters)
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
         vouched = VouchedHosts(self._channels, settings.allowed_hosts)
         channel_policy = replace(policy, allowed_hosts=vouched)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields, replace
-from typing import cast
+from typing import Any, cast
 
 from innkeeper.nodes.errors import RequestRefused
 from innkeeper.nodes.hosts import is_demo_model
@@ -15,6 +15,8 @@ from innkeeper.nodes.services.llm.adapter import LlmAdapter
 from innkeeper.nodes.services.llm.plugin_adapter import ThreadedAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry
 from innkeeper.nodes.services.masking import ChunkMask, forms_of, mask
+
+_TUPLES = frozenset({"choices", "tool_calls", "tried"})
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,9 @@ class DispatchingLlm:
         forms = forms_of(request.api_key)
         if not forms:
             return response
-        masked = {part.name: mask(getattr(response, part.name), forms) for part in fields(response)}
-        return ChatResponse(**{**masked, "choices": tuple(masked["choices"])})
+        masked: dict[str, Any] = {part.name: mask(getattr(response, part.name), forms) for part in fields(response)}
+        masked |= {name: tuple(masked[name]) for name in _TUPLES}  # lists by now
+        return ChatResponse(**masked)
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         request = self._addressed(request)

@@ -218,7 +218,7 @@ class ProtocolAdapter:
         except ValueError:
             if is_error(data):
                 raise _fault(call, Fault(data)) from None
-            raise bad_answer(host, "sent JSON that is no answer of this protocol; check the base URL") from None
+            raise bad_answer(host, "sent other JSON in place of an answer; check the base URL") from None
         if isinstance(found, Fault):
             raise _fault(call, found)
         return self._judged(call, found)
@@ -232,8 +232,8 @@ class ProtocolAdapter:
             return bad_answer(call.host, "sent an answer that is not valid JSON")
         text = body[:20_000].decode(errors="replace")
         words = quoted(told(text).message, call.secrets)
-        what = "a web page" if text.startswith("<") else "text that is no answer of this protocol"
-        return bad_answer(call.host, f"sent {what}; check the base URL", words=words)
+        what = "a web page" if text.startswith("<") else "text"
+        return bad_answer(call.host, f"sent {what} in place of an answer; check the base URL", words=words)
 
     def _judged(self, call: _Call, response: ChatResponse) -> ChatResponse:
         if call.ask.traits.think_tags and response.text:

@@ -198,14 +198,16 @@ def bad_answer(host: str, what: str, *, code: ErrorCode = "bad_answer", words: s
 
 
 def _sentence(host: str, refusal: Refusal, status: int | None, code: ErrorCode, details: Mapping[str, Any]) -> str:
-    told_status = f" {status}" if status else " an error"
-    what = f"reported{told_status} within its answer" if refusal.in_answer else f"answered{told_status}"
     word, param = details["provider_code"], details.get("param")
+    in_brackets = f" ({word})" if word else ""
     hint = f"; {_HINTS[code]}" if code in _HINTS else ""
     at = f" (parameter {param})" if param else ""
     message = details.get("provider_message")
     says = f'; the provider says: "{message}"' if message else ""
-    return f"the provider at {host} {what}{f' ({word})' if word else ''}{hint}{at}{says}"
+    reason = f"{in_brackets}{hint}{at}{says}"
+    if refusal.in_answer:
+        return f"the provider at {host} reported {status or 'an error'} within its answer{reason}"
+    return f"the provider at {host} answered {status}{reason}"
 
 
 def _words(words: Told, secrets: tuple[str, ...]) -> dict[str, Any]:

@@ -25,4 +25,5 @@ def shaped(parameters: Mapping[str, Any], traits: ChannelTraits) -> dict[str, An
 
 def _renamed(parameters: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     # What already has the name that the server knows was meant so, and wins.
-    return {names.get(name, name): value for name, value in parameters.items() if names.get(name) not in parameters}
+    given = parameters.keys() - names.keys()
+    return {names.get(name, name): value for name, value in parameters.items() if names.get(name) not in given}

@@ -90,7 +90,13 @@ class Leak(Parrot):
         key = request.api_key
         raw = {"echo": [f"Bearer {key}"], key: 1}
         return ChatResponse(
-            f"you said {key}.", key, response_id=key, choices=({"message": {key: key}},), raw_response=raw
+            f"you said {key}.",
+            key,
+            response_id=key,
+            choices=({"message": {key: key}},),
+            raw_response=raw,
+            reasoning=f"they said {key}",
+            tool_calls=({"id": key},),
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
@@ -98,6 +104,8 @@ class Leak(Parrot):
         try:
             for piece in ("Hi ", key[:3], key[3:9], key[9:], " and ", key[:5]):
                 yield Chunk("text_chunk", piece)
+            for piece in ("hm ", key[:3], key[3:], "."):
+                yield Chunk("reasoning_chunk", piece)
             yield Chunk("usage_chunk", {"for": key})
             yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": f"x{key}"}, {"by": key})
         finally:
@@ -111,9 +119,11 @@ async def test_an_answer_that_repeats_the_key_comes_without_it() -> None:
     response = await llm.chat(request)
     assert "sk-canary" not in repr(response)
     assert (response.text, response.choices) == ("you said ***.", ({"message": {"***": "***"}},))
+    assert (response.reasoning, response.tool_calls) == ("they said ***", ({"id": "***"},))
     chunks = [chunk async for chunk in llm.stream(request)]
     assert "sk-canary" not in repr(chunks)
     assert "".join(chunk.content for chunk in chunks if chunk.type == "text_chunk") == "Hi *** and sk-ca"
+    assert "".join(chunk.content for chunk in chunks if chunk.type == "reasoning_chunk") == "hm ***."
     assert chunks[-1].content == {"finish_reason": "stop", "accumulated_text": "x***"}
     assert chunks[-1].extra == {"by": "***"}
     # Nobody has a key of one letter: such an answer stays as it is.
