@@ -135,6 +135,8 @@ class ProtocolAdapter:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def _call(self, request: ChatRequest) -> _Call:
+        trace = request.trace or CallTrace()
+        trace.was_sent = False
         secrets = (request.api_key, *request.traits.headers.values(), *request.traits.query.values())
         return _Call(
             ask=request,
@@ -142,7 +144,7 @@ class ProtocolAdapter:
             gathering=Gathering(request, self._max_chars),
             limits=_Limits(request.times, _now()),
             secrets=forms_of_all(secrets),
-            trace=request.trace or CallTrace(),
+            trace=trace,
         )
 
     async def _open(self, call: _Call, *, stream: bool) -> Answer:

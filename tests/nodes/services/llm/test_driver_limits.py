@@ -75,13 +75,13 @@ def text_of(chunks: list[Chunk]) -> str:
 @pytest.mark.parametrize(
     ("operations", "times", "limit"),
     [
-        ([HANG], ChatTimes(first=0.2), "first"),
-        ([HEAD, HANG], ChatTimes(first=0.2), "first"),
+        ([HANG], ChatTimes(first=0.6), "first"),
+        ([HEAD, HANG], ChatTimes(first=0.6), "first"),
         ([HEAD, *COMMENTS, event("late"), DONE], ChatTimes(first=0.3, silence=0.2), "first"),
         ([HEAD, event("a"), HANG], ChatTimes(first=5, silence=0.2), "silence"),
         ([HEAD, event("a"), *COMMENTS, DONE], ChatTimes(first=0.4, silence=0.3), "silence"),
         ([HEAD, *([event("a"), {"sleep": 0.05}] * 40), DONE], ChatTimes(whole=0.3), "whole"),
-        ([HANG], ChatTimes(first=5, whole=0.2), "whole"),
+        ([HANG], ChatTimes(first=5, whole=0.6), "whole"),
     ],
 )
 async def test_a_limit_of_time_ends_a_stream(operations: list[Operation], times: ChatTimes, limit: str) -> None:
@@ -89,7 +89,7 @@ async def test_a_limit_of_time_ends_a_stream(operations: list[Operation], times:
         began = time.monotonic()
         found = await failure(llm, ask(server, times=times))
         assert (found.code, found.details["limit"], found.retryable) == ("timeout_error", limit, True)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10  # what hangs does so for a minute
         await asyncio.wait_for(server.closed.wait(), 5)
 
 
@@ -125,7 +125,7 @@ async def test_usage_after_the_finish_reason_is_waited_for_and_then_the_connecti
     async with playing(HEAD, event("a", "stop"), {"sleep": 0.2}, usage, *comments, HANG) as (llm, server):
         began = time.monotonic()
         chunks = await streamed(llm, ask(server))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10
         await asyncio.wait_for(server.closed.wait(), 5)
     assert chunks[-1].content["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     assert chunks[-1].content["finish_reason"] == "stop"
@@ -135,7 +135,7 @@ async def test_the_end_mark_ends_the_answer_at_once() -> None:
     async with playing(HEAD, event("a"), DONE, HANG) as (llm, server):
         began = time.monotonic()
         assert text_of(await streamed(llm, ask(server))) == "a"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
 
 
 # --- broken answers ---------------------------------------------------------------------------------------------------
@@ -264,7 +264,10 @@ async def test_a_call_that_is_cancelled_ends_the_providers_within_a_second(
     async with playing(*operations) as (llm, server):
         request = ask(server, trace=trace)
         task = asyncio.create_task(streamed(llm, request) if mode == "stream" else llm.chat(request))  # type: ignore[arg-type]
-        await asyncio.sleep(0.15)
+        async with asyncio.timeout(10):
+            while not server.requests:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
