@@ -30,7 +30,7 @@ FIRST = (
 )
 """Folders and files whose tests take longest, so that no process is left alone with them at the end."""
 SHARERS = {
-    "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes", "webhook_crash"),
+    "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes", "webhook_crash", "salvage"),
     "tests/e2e": (
         *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
         *("other_user", "web_page_attack", "llm_wire"),

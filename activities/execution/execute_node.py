@@ -12,10 +12,11 @@ from typing import Any, Protocol, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from innkeeper.activities.execution.attempt import Attempt, SecretsOfRun
+from innkeeper.activities.execution.attempt import Attempt, BeganAnew, SecretsOfRun
 from innkeeper.activities.execution.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.activities.execution.memory_budget import MemoryBudget
 from innkeeper.activities.execution.node_reports import NodeLog, ProgressReporter
+from innkeeper.activities.execution.on_crash import RESTARTED, policy_of, services_of
 from innkeeper.activities.execution.output_packer import OutputPacker
 from innkeeper.activities.execution.result_cache import ResultCache, Results
 from innkeeper.activities.execution.stream import Collected, StreamInputs, StreamOutput
@@ -28,13 +29,14 @@ from innkeeper.activities.placement.node_host import NodeHost, place_of_node, ru
 from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.bridge import Gate, bridged_services
-from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
+from innkeeper.nodes.call import BUDGET_REACHED, EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
 from innkeeper.nodes.node import NodeContext, Services
 from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.services.llm.call_gate import CallOrigin
+from innkeeper.nodes.services.llm.salvage import needs_no_request
 
 log = logging.getLogger("innkeeper.node")
 
@@ -65,10 +67,6 @@ class _Finished(Exception):
 
     def __init__(self, outputs: dict[str, Any]) -> None:
         self.outputs = outputs
-
-
-class _BeganAnew(Exception):
-    """A stream that the node reads has begun anew, so the node does too."""
 
 
 async def _no_requery(run: str, paths: Iterable[str]) -> None:
@@ -129,7 +127,11 @@ class ExecuteNode:
             raise
         except Exception as error:
             log.debug("node failed", exc_info=True)
-            raise self._announced(attempt, attempt.failed(error)) from None
+            found = attempt.failed(error)
+            if found.type == BUDGET_REACHED and attempt.is_open:
+                # The run tells of that wait, on its own worker's socket: the log must know the attempt before.
+                await self._link.acknowledged(attempt.open_number)
+            raise self._announced(attempt, found) from None
         finally:
             attempt.time.stop()
             heartbeat.stop()
@@ -137,7 +139,7 @@ class ExecuteNode:
     def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:
         """How an attempt failed, once it is counted and the log was told whether another one follows."""
         if isinstance(found, ApplicationError) and not attempt.has_waited:
-            attempt.heartbeat.count_failure()
+            attempt.heartbeat.count_failure(timed_out=attempt.has_timed_out)
         if (notice := attempt.notice(found)) is not None:
             self._link.retry(attempt.key, notice)
         return found
@@ -186,7 +188,7 @@ class ExecuteNode:
                     return await self._run_epoch(attempt, inputs)
                 except _Finished as finished:
                     return NodeResult(finished.outputs, attempt.number)
-                except _BeganAnew:
+                except BeganAnew:
                     attempt.next_generation()
 
     async def _run_epoch(self, attempt: Attempt, inputs: StreamInputs) -> NodeResult:
@@ -196,18 +198,22 @@ class ExecuteNode:
             definition = self._catalogue.get_node(call.type)
             is_resumable = definition is not None and definition.stream_resumable and not call.collect_chunks
             resume = inputs.only_origin if is_resumable else None
+            attempt.on_crash = policy_of(definition, attempt)
             answer = await self._open(attempt, resume)
-            if attempt.is_exhausted:
+            if attempt.is_exhausted and not (attempt.kept and needs_no_request(attempt.kept, attempt.on_crash)):
                 raise attempt.exhausted()
             definition = self._definition(call)
             cache_key = self._cache.key(call, definition.version, self._settings_of(call))
             if (cached := await self._cache.get(call, cache_key)) is not None:
+                if attempt.kept:
+                    raise attempt.begin_anew("the result cache has another answer")
                 known = NodeResult(cached.outputs, attempt.number, cached=True, warnings=list(cached.warnings))
                 return await self._log_complete(attempt, known)
             output = StreamOutput(self._link, attempt, answer, inputs=inputs, is_resumable=resume is not None)
             async with self._memory_budget.taken(_room_for(call)):
                 execution = self._execute(definition, attempt, inputs, output, skip=answer.used)
-                given = await (_until(attempt.restarted, execution) if call.stream_inputs else execution)
+                may_restart = bool(call.stream_inputs or attempt.kept)
+                given = await (_until(attempt.restarted, execution) if may_restart else execution)
                 if definition.interface_values:
                     outputs = await self._packer.pack_interface(call, given)
                 else:
@@ -233,18 +239,31 @@ class ExecuteNode:
         return self._plugin_settings.get(call.type, {})
 
     async def _open(self, attempt: Attempt, resume: Epoch | None) -> Answer:
-        """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
+        """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again.
+
+        Raises:
+            BeganAnew: It should keep what earlier attempts have sent, but nobody knows what that is.
+        """
         if attempt.key.is_first:
-            self._link.open(attempt.key, attempt.call.type, resume)
+            attempt.open_number = self._link.open(attempt.key, attempt.call.type, resume)
             attempt.is_open = True
             return Answer("ok")
-        answer = await self._link.ask_open(attempt.key, attempt.call.type, resume)
+        keep = attempt.on_crash != "restart"
+        answer = await self._link.ask_open(attempt.key, attempt.call.type, resume, keep=keep)
+        if keep and answer.status == "away":
+            # What this attempt sent would join what is there, once the gateway takes both.
+            raise attempt.begin_anew("the gateway could not be asked for it")
         if answer.status == "finished":
             raise _Finished(answer.outputs or {})
         if answer.status == "fenced":
             attempt.fenced = True
             raise asyncio.CancelledError
         attempt.is_open = True
+        attempt.kept = answer.kept
+        if attempt.why_anew:
+            told = f"the answer that broke off is asked for anew: {attempt.why_anew}"
+            attempt.warn(RESTARTED, told)
+            self._link.warning(attempt.key, RESTARTED, attempt.warnings[-1]["message"])
         return answer
 
     async def _log_complete(self, attempt: Attempt, result: NodeResult, *, end: bool = False) -> NodeResult:
@@ -304,7 +323,7 @@ class ExecuteNode:
     ) -> NodeContext:
         """`home`: the worker's loop, when the node runs in the thread this is called in, which is another one."""
         call = attempt.call
-        services = attempt.services if home is None else bridged_services(attempt.services, home, Gate())
+        services = services_of(attempt) if home is None else bridged_services(attempt.services, home, Gate())
         about = {"run": call.run, "node": call.path, "attempt": attempt.number}
         logger = NodeLog(log, about, attempt.secrets.revealed)
         return NodeContext(
@@ -313,6 +332,7 @@ class ExecuteNode:
             services=services,
             attempt=attempt.number,
             is_last_attempt=attempt.is_last,
+            timeout_s=call.active_timeout_s,
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),
@@ -328,7 +348,7 @@ class ExecuteNode:
 
 
 async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
-    """Do the work, or give it up and raise _BeganAnew as soon as what it reads begins anew."""
+    """Do the work, or give it up and raise BeganAnew as soon as what it reads begins anew."""
     outer = asyncio.current_task()
     task = asyncio.create_task(work, name=outer.get_name() if outer else None)
     watching = asyncio.create_task(restarted.wait())
@@ -336,7 +356,7 @@ async def _until(restarted: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait((task, watching), return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-        raise _BeganAnew
+        raise BeganAnew
     finally:
         for each in (task, watching):
             each.cancel()

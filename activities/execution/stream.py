@@ -13,6 +13,7 @@ import orjson
 
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.errors import redact
+from innkeeper.activities.execution.kept_chunks import AnotherStream, KeptChunks
 from innkeeper.activities.link.follower import ChunksOf, Follower, Reader, one_chunk
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import Epoch
@@ -29,6 +30,7 @@ OPEN_PATIENCE_S = 5.0
 """A consumer whose producer has not begun by then gives its slot back and comes again."""
 COME_AGAIN_S = 1.0
 IDLE_S = 30.0
+ANOTHER_ANSWER = "the node gives another text"
 YIELD_TO_LOOP_EVERY = 64
 """Chunks after which a node that never waits lets the socket and the heartbeat have a turn."""
 
@@ -159,13 +161,20 @@ class StreamOutput:
         wants_items = attempt.call.collect_chunks
         self.collected = Collected(items=[] if wants_items else None)
         self._joiner = TextJoiner()
+        self._kept = KeptChunks(attempt.kept) if attempt.kept is not None else None
         if answer.next:
+            text = answer.text if attempt.kept is None else attempt.kept.text
             self.collected.count = answer.next
-            self.collected.parts.append(answer.text)
-            self.collected.chars = len(answer.text)
+            self.collected.parts.append(text)
+            self.collected.chars = len(text)
+            self.collected.ended = self._kept is not None and self._kept.is_whole
 
     async def publish_all(self, items: AsyncGenerator[Any, None]) -> Mapping[str, Any] | None:
-        """Publish the chunks as they come; gives the batch outputs, if the node has any."""
+        """Publish the chunks as they come; gives the batch outputs, if the node has any.
+
+        Raises:
+            BeganAnew: The node does not go on with the stream that its readers have.
+        """
         outputs: Mapping[str, Any] | None = None
         async with aclosing(items):
             async for item in items:
@@ -174,19 +183,32 @@ class StreamOutput:
                     break
                 if not isinstance(item, Chunk):
                     raise InvalidNode(f"the node yielded {type(item).__name__}; yield Chunk, or Outputs last")
-                self._publish_whole(item)
+                if (new := self._new_part(item)) is None:
+                    continue
+                self._publish_whole(new)
                 if item.type == "error_chunk":
                     raise await self._error_behind(items, item)
                 if self.collected.count % YIELD_TO_LOOP_EVERY == 0:
                     await asyncio.sleep(0)
                 if self._attempt.call.keep_chunks:
                     await self._wait_for_room()
+        if self._kept is not None and not self._kept.is_passed:
+            raise self._attempt.begin_anew(ANOTHER_ANSWER)
         self._publish_rest()
         for chunk in self._masking.end():
             self._publish(chunk)
         if self._masking.has_masked:
             self._attempt.note_masked(self._attempt.call.streams)
         return outputs
+
+    def _new_part(self, chunk: Chunk) -> Chunk | None:
+        """The chunk without what an earlier attempt has sent of it; None: that is all of it."""
+        if self._kept is None:
+            return chunk
+        try:
+            return self._kept.new_part(chunk)
+        except AnotherStream:
+            raise self._attempt.begin_anew(ANOTHER_ANSWER) from None
 
     def _masked(self, chunk: Chunk) -> list[Chunk]:
         """The chunk without the secrets that the node has been shown so far."""
@@ -242,6 +264,7 @@ class StreamOutput:
         data = chunk.to_json()
         self.collected.add(chunk)
         self._attempt.heartbeat.chunks = self.collected.count
+        self._attempt.note_chunk()
         used = self._inputs.used() if self._is_resumable else None
         self._link.chunk(self._attempt.key, index, data, used=used, may_drop=not self._attempt.call.keep_chunks)
 

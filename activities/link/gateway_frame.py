@@ -57,6 +57,14 @@ def _check_answer(answer: Any) -> None:
     _need(all(_is_count(answer.get(key) or 0) for key in ("next", "used")), "replies: next or used is not a number")
     _need(isinstance(answer.get("text") or "", str), "replies: text is not a text")
     _need(isinstance(answer.get("outputs"), dict | None), "replies: outputs is not an object")
+    _check_kept(_object(answer, "kept"))
+
+
+def _check_kept(kept: dict[str, Any]) -> None:
+    _need(all(isinstance(kept.get(key) or "", str) for key in ("text", "reasoning")), "kept: text is not a text")
+    _need(all(isinstance(kind, str) for kind in _items(kept, "kinds")), "kept: a kind is not a text")
+    legs = all(isinstance(leg, list) and len(leg) == 2 and all(map(_is_count, leg)) for leg in _items(kept, "legs"))
+    _need(legs, "kept: a leg is not an attempt and a number of characters")
 
 
 def _check_block(block: Any) -> None:

@@ -64,19 +64,23 @@ class GatewayLink:
 
     # --- a node run -----------------------------------------------------------------------------------------------
 
-    def open(self, attempt: NodeAttempt, type: str, resume: Epoch | None = None) -> None:
-        """Announce the first attempt of a node; nobody waits for the answer.
+    def open(self, attempt: NodeAttempt, type: str, resume: Epoch | None = None) -> int:
+        """Announce the first attempt of a node; nobody waits for the answer. Gives the number of the message.
 
         It may linger for a moment: the end of a quick node then travels and is committed with its beginning.
         """
-        self._send_open(attempt, type, resume, reply=False)
+        return self._send_open(attempt, type, resume, reply=False)
 
-    async def ask_open(self, attempt: NodeAttempt, type: str, resume: Epoch | None = None) -> Answer:
+    async def ask_open(
+        self, attempt: NodeAttempt, type: str, resume: Epoch | None = None, *, keep: bool = False
+    ) -> Answer:
         """Announce a later attempt and wait for what the log says; `away` when the gateway is away too long.
 
-        `resume`: where the input begins, of a node that can go on where its earlier attempt stopped.
+        Args:
+            resume: Where the input begins, of a node that can go on where its earlier attempt stopped.
+            keep: The chunks of earlier attempts shall stay, and the answer shall tell of them.
         """
-        n = self._send_open(attempt, type, resume, reply=True)
+        n = self._send_open(attempt, type, resume, reply=True, keep=keep)
         if self._availability.is_given_up:
             return AWAY
         # A gateway that is there but cannot commit (disk full) is waited for no longer than one that is away.
@@ -254,9 +258,13 @@ class GatewayLink:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _send_open(self, attempt: NodeAttempt, type: str, resume: Epoch | None, *, reply: bool) -> int:
+    def _send_open(
+        self, attempt: NodeAttempt, type: str, resume: Epoch | None, *, reply: bool, keep: bool = False
+    ) -> int:
         message = {"t": "open", **_address(attempt), "type": type, "reply": reply}
-        return self._send(message if resume is None else {**message, "resume": resume}, at_once=reply)
+        optional = {"resume": resume, "keep": keep or None}
+        given = {key: value for key, value in optional.items() if value is not None}
+        return self._send({**message, **given}, at_once=reply)
 
     def _has_room(self) -> bool:
         """May another message be kept that can be done without? Says so once when the first one may not."""

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from innkeeper.nodes.kept_stream import KeptStream
+
 T = TypeVar("T")
 
 
@@ -17,6 +19,7 @@ class Answer:
     """What the log says to an OPEN. `status`: `ok`, `fenced`, `finished` (with the logged outputs) or `away`.
 
     `next`, `used`, `text`: where a resumed node goes on: its next chunk, the input chunks consumed, the text so far.
+    `kept`: what an earlier attempt has sent and this one keeps; `next` goes on behind it.
     """
 
     status: str
@@ -24,6 +27,7 @@ class Answer:
     outputs: dict[str, Any] | None = None
     used: int = 0
     text: str = ""
+    kept: KeptStream | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Answer:
@@ -33,6 +37,7 @@ class Answer:
             outputs=data.get("outputs"),
             used=data.get("used") or 0,
             text=data.get("text") or "",
+            kept=KeptStream.from_json(data["kept"]) if data.get("kept") else None,
         )
 
 

@@ -28,8 +28,10 @@ from innkeeper.gateway.events.fence import (
     Epoch,
     Event,
     StoredOutputs,
+    StoredStream,
     StoredText,
 )
+from innkeeper.gateway.events.kept_stream import read_kept
 from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.events.log import EventLog, LogDamaged, LogUnavailable, StoredEvent
 
@@ -290,6 +292,10 @@ class Streams:
                 break  # deleted, or begun anew: nobody wants it any more
             place = found.place
         return "".join(parts)
+
+    async def kept(self, wanted: Sequence[StoredStream]) -> dict[StoredStream, dict[str, Any]]:
+        """What the streams of the first one's run hold (see `read_kept`)."""
+        return await read_kept(self._log, [stream for stream in wanted if stream.run == wanted[0].run])
 
     async def outputs(self, wanted: StoredOutputs) -> dict[str, Any] | None:
         """What a node gave, as its worker sent it, however long the log cannot be read; None when it is gone."""

@@ -17,7 +17,14 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from innkeeper.gateway.events.fence import FENCED, MalformedMessage, ProtocolError, StoredOutputs, StoredText
+from innkeeper.gateway.events.fence import (
+    FENCED,
+    MalformedMessage,
+    ProtocolError,
+    StoredOutputs,
+    StoredStream,
+    StoredText,
+)
 from innkeeper.gateway.events.fields import count_of, epoch_of, text_of
 from innkeeper.gateway.events.followers import Followers, TooManyFollows
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
@@ -365,12 +372,23 @@ class WorkerSockets:
         size = 0
         while session.replies and size < FRAME_BYTES:
             n = next(iter(session.replies))
-            answer = session.replies[n]
-            encoded = orjson.dumps(await self._whole(answer))
+            if isinstance(session.replies[n].get("kept"), StoredStream):
+                await self._read_kept(session)
+            encoded = orjson.dumps(await self._whole(session.replies[n]))
             replies[n] = orjson.Fragment(encoded)
             size += len(encoded)
             del session.replies[n]
         return replies
+
+    async def _read_kept(self, session: _Session) -> None:
+        """Put what streams hold into the next answer, and into others of its run: all in one pass over the log."""
+        asked = {
+            n: answer["kept"] for n, answer in session.replies.items() if isinstance(answer.get("kept"), StoredStream)
+        }
+        found = await self._writer.streams.kept(list(asked.values()))
+        for n, stream in asked.items():
+            if stream in found:
+                session.replies[n] = {**session.replies[n], "kept": found[stream]}
 
     async def _whole(self, answer: dict[str, Any]) -> dict[str, Any]:
         """An answer with what it only names: read from the log now, and not kept."""

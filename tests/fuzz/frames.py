@@ -32,6 +32,8 @@ TO_WORKER: tuple[Json, ...] = (
     {"ack": 3},
     {"ack": 4, "replies": {"4": {"s": "ok", "next": 0}}},
     {"replies": {"4": {"s": "ok", "next": 1, "used": 1, "text": "Long ago."}}},
+    {"replies": {"4": {"s": "ok", "next": 1, "kept": {"text": "a", "reasoning": "", "kinds": ["text_chunk"],
+                                                      "legs": [[1, 1]], "usage": {}, "finish": "stop"}}}},
     {"ack": 5, "fenced": [[RUN, "n", EPOCH], [RUN, "m", [2, 1]]]},
     {"ack": 8, "replies": {"8": {"s": "finished", "outputs": {"response": {"text": "x", "chunks": 1}}}}},
     {"ack": 2, "replies": {"2": {"s": "fenced"}}, "drain": 1},
@@ -44,6 +46,7 @@ TO_WORKER: tuple[Json, ...] = (
 
 MESSAGES: tuple[Json, ...] = (
     {"t": "open", "path": "n", "epoch": EPOCH, "type": "core:TextMerge", "reply": True, "resume": None},
+    {"t": "open", "path": "n", "epoch": [2, 0], "type": "core:TextMerge", "reply": True, "keep": True},
     {"t": "chunk", "path": "n", "epoch": EPOCH, "i": 0, "chunk": {"type": "text_chunk", "content": "a"}, "u": 1},
     {"t": "gap", "path": "n", "epoch": EPOCH, "from": 0, "to": 3},
     {"t": "progress", "path": "n", "epoch": EPOCH, "value": 1, "max": 2},

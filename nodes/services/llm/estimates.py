@@ -12,17 +12,19 @@ TOKENS_PER_MESSAGE = 4
 TOKENS_PER_IMAGE = 1_000
 USUAL_OUTPUT_TOKENS = 1_024
 """Of a request that does not say how long its answer may be."""
-_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+OUTPUT_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
+"""Parameters that say how many tokens an answer may have."""
 
 
 def estimate_input(request: ChatRequest) -> int:
     """Tokens of the messages: a token takes about four bytes of text, which counts Chinese for more than English."""
-    return sum(TOKENS_PER_MESSAGE + _content(message.get("content")) for message in request.messages)
+    messages = sum(TOKENS_PER_MESSAGE + _content(message.get("content")) for message in request.messages)
+    return messages + estimate_text(request.prefix)
 
 
 def estimate_output(request: ChatRequest) -> int:
     """The most tokens that the answer may have."""
-    found = (request.parameters.get(name) for name in _LIMITS)
+    found = (request.parameters.get(name) for name in OUTPUT_LIMITS)
     given = next((value for value in found if isinstance(value, int) and not isinstance(value, bool)), None)
     return USUAL_OUTPUT_TOKENS if given is None else max(given, 0)
 

@@ -38,6 +38,14 @@ class ModelServices:
     remote_media: Callable[[str], Sequence[str]] = lambda adapter: ()
 
 
+Prepare = Callable[[ChatRequest], ChatRequest]
+"""Changes a request once it is known where it goes."""
+
+
+def _as_it_is(target: ChatRequest) -> ChatRequest:
+    return target
+
+
 class ModelCalls:
     """Language models, as one attempt of one node sees them (`nodes.node.Llm`).
 
@@ -79,11 +87,16 @@ class ModelCalls:
                 return replace(answered, channel_id=route.channel_id, tried=tuple(tries.told))
         raise tries.conclusion()
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        """As `nodes.node.Llm.stream`. Raises as `chat`. The next channel is asked only while nothing of the answer has
-        been given out: from then on the reader has seen the beginning of this answer, which no other one goes on."""
+    async def stream(self, request: ChatRequest, prepare: Prepare = _as_it_is) -> AsyncIterator[Chunk]:
+        """As `nodes.node.Llm.stream`. Raises as `chat`, and what `prepare` raises before anything is asked.
+
+        The next channel is asked only while nothing of the answer has been given out: from then on the reader has seen
+        the beginning of this answer, which no other one goes on.
+        """
         if request.wish is None:
-            async with aclosing(self._pieces(await self._with_media(request, request.adapter))) as pieces:
+            async with aclosing(
+                self._pieces(await self._with_media(request, request.adapter), prepare=prepare)
+            ) as pieces:
                 async for chunk in pieces:
                     yield chunk
             return
@@ -92,7 +105,7 @@ class ModelCalls:
             is_seen, held = False, list[Chunk]()
             asked = await self._with_media(request, route.adapter)
             try:
-                async with aclosing(self._pieces(asked, route)) as pieces:
+                async with aclosing(self._pieces(asked, route, prepare)) as pieces:
                     async for chunk in pieces:
                         # Counts that come before the text are nothing of the answer: they wait for it.
                         if chunk.type == "usage_chunk" and not is_seen:
@@ -108,6 +121,13 @@ class ModelCalls:
                     tries.tell(error)
                     raise
         raise tries.conclusion()
+
+    def settle_lost(self, attempt: int, chars: int) -> None:
+        """Tell what is known of the first request of an earlier attempt, which may have died before it could.
+
+        Of an end that was told already nothing changes: the gate takes the first one.
+        """
+        self._shared.gate.end(CallEnd(call_id(self._origin, attempt, 1), "cut", code="cancelled", output_chars=chars))
 
     def _promising(self, routes: Sequence[Route], tries: Tries) -> Iterator[Route]:
         """The routes to ask, one by one, until `tries` has had enough."""
@@ -128,8 +148,10 @@ class ModelCalls:
         self._shared.gate.end(call.answered(response.model, response.usage, len(response.text)))
         return response
 
-    async def _pieces(self, request: ChatRequest, route: Route | None = None) -> AsyncGenerator[Chunk, None]:
-        call = await self._open(request, route)
+    async def _pieces(
+        self, request: ChatRequest, route: Route | None = None, prepare: Prepare = _as_it_is
+    ) -> AsyncGenerator[Chunk, None]:
+        call = await self._open(request, route, prepare)
         chars, end = 0, None
         try:
             async with aclosing(cast("AsyncGenerator[Chunk, None]", self._shared.llm.stream(call.target))) as chunks:
@@ -146,7 +168,7 @@ class ModelCalls:
         told = end or {}
         self._shared.gate.end(call.answered(told.get("model") or call.target.model, told.get("usage"), chars))
 
-    async def _open(self, request: ChatRequest, route: Route | None) -> _Call:
+    async def _open(self, request: ChatRequest, route: Route | None, prepare: Prepare = _as_it_is) -> _Call:
         """Everything before the request itself; when it returns, the request may be made."""
         names = _circuits(route) if route else ()
         # No await between the two: of many that come at once, one is the probe.
@@ -155,7 +177,7 @@ class ModelCalls:
         ticket = self._shared.breaker.take(names)
         try:
             # The last step before the call: an earlier failure must not have touched the key.
-            target = routed(request, route, await self._key(route)) if route else request
+            target = prepare(routed(request, route, await self._key(route)) if route else request)
             start = self._start(target)
             await self._shared.gate.begin(start)
         except BaseException:
@@ -182,9 +204,8 @@ class ModelCalls:
     def _start(self, target: ChatRequest) -> CallStart:
         self._calls += 1
         origin = self._origin
-        name = f"{origin.run}/{origin.node}/{origin.attempt}/{self._calls}"
         return CallStart(
-            id=hashlib.sha256(name.encode()).hexdigest()[:32],
+            id=call_id(origin, origin.attempt, self._calls),
             origin=origin,
             channel=target.channel_id,
             host=host_of(target.base_url) or target.base_url,
@@ -197,6 +218,11 @@ class ModelCalls:
 
     def _fingerprint(self, key: str) -> str:
         return hmac.digest(self._shared.key_salt, key.encode(errors="replace"), "sha256").hex()[:16] if key else ""
+
+
+def call_id(origin: CallOrigin, attempt: int, number: int) -> str:
+    """Names request `number` (from 1) of an attempt of this node."""
+    return hashlib.sha256(f"{origin.run}/{origin.node}/{attempt}/{number}".encode()).hexdigest()[:32]
 
 
 def routed(request: ChatRequest, route: Route, api_key: str) -> ChatRequest:

@@ -21,6 +21,7 @@ from innkeeper.gateway.events.fence import (
     ProtocolError,
     RunLogState,
     StoredOutputs,
+    StoredStream,
     StoredText,
     decide,
     fact_message,
@@ -428,6 +429,82 @@ def test_relay_that_resumes_shows_every_reader_one_stream(data: st.DataObject) -
     assert copies == len(shown) + 1
 
 
+# --- keeping --------------------------------------------------------------------------------------------------------
+
+
+def keeping(epoch: Sequence[int]) -> dict[str, Any]:
+    return {**opened(epoch), "keep": True}
+
+
+def test_a_stream_that_is_kept_goes_on_without_a_reset() -> None:
+    log = Log({"interface_streams": {"n": [["out", None]]}})
+    log.send(opened())
+    log.send(chunk(0))
+    answer = {"s": "ok", "next": 1, "kept": StoredStream("r", "n", 1, 1)}
+    assert log.send(keeping((2, 0))).answer == answer
+    assert log.send(keeping((2, 0))).answer == answer  # a resend is told the same
+    assert log.send(chunk(1)).answer == FENCED
+    assert log.send(chunk(1, (2, 0))).disposition == "logged"
+    assert log.send(keeping((3, 0))).answer == {"s": "ok", "next": 2, "kept": StoredStream("r", "n", 1, 2)}
+    assert not any("RESET" in kind for kind in log.types())
+    assert fold(log.stored(), log.meta) == log.state
+
+
+def test_who_cannot_go_on_resets_the_stream_in_the_next_generation_once() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    log.send(keeping((2, 0)))
+    assert log.send(opened((2, 1))).answer == {"s": "ok", "next": 0}
+    assert log.send(chunk(0, (2, 1))).disposition == "logged"
+    assert log.types().count("NODE_STREAM_RESET") == 1
+    # A later attempt keeps what has come since.
+    began = [event["seq"] for event in log.events if event["type"] == "NODE_EXECUTING"][-1]
+    assert log.send(keeping((3, 0))).answer == {"s": "ok", "next": 1, "kept": StoredStream("r", "n", began, 1)}
+
+
+@pytest.mark.parametrize("before", [[], [opened()]], ids=["nothing", "no chunk"])
+def test_without_a_chunk_there_is_nothing_to_keep(before: list[dict[str, Any]]) -> None:
+    log = Log()
+    for message in before:
+        log.send(message)
+    for _ in range(2):
+        assert log.send(keeping((2, 0))).answer == {"s": "ok", "next": 0}
+    log.send(chunk(0, (2, 0)))
+    assert log.send(keeping((2, 0))).answer == {"s": "ok", "next": 1}  # its own chunk is not an earlier one's
+    assert log.types().count("NODE_STREAM_RESET") == len(before)
+
+
+def test_a_stream_that_had_ended_is_kept_and_not_ended_again() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    log.send(chunk(1, kind="finish_reason_chunk"))
+    log.send(keeping((2, 0)))
+    log.send(complete((2, 0), out="x"))
+    assert sum(event["payload"].get("isLastChunk", False) for event in log.events) == 1
+
+
+@pytest.mark.parametrize("keep", [False, 1, "true", None])
+def test_only_true_keeps(keep: Any) -> None:
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    assert log.send({**opened((2, 0)), "keep": keep}).answer == {"s": "ok", "next": 0}
+    assert "NODE_STREAM_RESET" in log.types()
+
+
+def test_a_finished_or_newer_node_is_not_kept() -> None:
+    log = Log()
+    log.send(opened((3, 0)))
+    log.send(chunk(0, (3, 0)))
+    assert log.send(keeping((2, 0))).answer == FENCED
+    log.send(complete((3, 0), out="x"))
+    answer = log.send(keeping((4, 0))).answer
+    assert answer is not None
+    assert answer["s"] == "finished"
+
+
 # --- any interleaving -----------------------------------------------------------------------------------------------
 
 PATHS = ("a", "b/c")
@@ -588,8 +665,63 @@ def test_a_retry_is_told_once_per_epoch_and_the_node_goes_on() -> None:
         "message": "busy",
         "retryAt": "2026-01-01T00:00:00.000Z",
         "kind": "retry",
+        # What a worker of an older version does not say.
+        "errorDetails": {"message": "busy", "code": "overloaded"},
+        "nextAttemptAt": "2026-01-01T00:00:00.000Z",
+        "reason": "busy",
     }
     assert log.types()[-1] == "NODE_COMPLETE"
+    assert fold(log.stored()) == log.state
+
+
+def test_a_retry_says_why_and_what_the_error_said() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(retried(reason="failure 1 of 4", details={"status": 503}))
+    payload = log.events[-1]["payload"]
+    assert payload["reason"] == "failure 1 of 4"
+    assert payload["errorDetails"] == {"message": "busy", "code": "overloaded", "details": {"status": 503}}
+
+
+def retry_fact(attempt: int) -> dict[str, Any]:
+    told = {"code": "waiting", "message": "full", "retryAt": "2026-01-01T00:00:00.000Z", "kind": "wait"}
+    return fact_message("n", "NODE_RETRY", {"attempt": attempt, **told})
+
+
+def test_a_retry_that_the_run_tells_counts_once_and_only_of_the_attempt_that_counts() -> None:
+    log = Log()
+    assert log.send(retry_fact(1)).disposition == "resend"  # nothing has begun
+    log.send(opened())
+    assert [log.send(retry_fact(1)).disposition for _ in range(2)] == ["logged", "resend"]
+    assert log.send(retried()).disposition == "resend"
+    log.send(opened((2, 0)))
+    log.send(retried((2, 0)))
+    assert [log.send(retry_fact(attempt)).disposition for attempt in (1, 2, 3)] == ["resend"] * 3
+    assert log.types().count("NODE_RETRY") == 2
+    assert fold(log.stored()) == log.state
+
+
+def budget_fact(attempt: int) -> dict[str, Any]:
+    return fact_message("n", "BUDGET_REACHED", {"kind": "budget", "approvalId": "n", "attempt": attempt})
+
+
+def budget_answer(attempt: int) -> dict[str, Any]:
+    return fact_message("n", "APPROVAL_ANSWERED", {"approvalId": "n", "answer": {}, "attempt": attempt})
+
+
+def test_a_budget_is_asked_for_once_in_each_attempt_and_so_is_the_answer() -> None:
+    log = Log()
+    assert log.send(budget_fact(1)).disposition == "resend"
+    log.send(opened())
+    assert log.send(budget_answer(1)).disposition == "resend"  # to what was not asked
+    assert [log.send(budget_fact(1)).disposition for _ in range(2)] == ["logged", "resend"]
+    log.send(opened((2, 0)))
+    # The next attempt may be heard of before the answer that led to it.
+    assert [log.send(budget_answer(1)).disposition for _ in range(2)] == ["logged", "resend"]
+    assert log.send(budget_fact(1)).disposition == "resend"
+    assert [log.send(budget_fact(2)).disposition for _ in range(2)] == ["logged", "resend"]
+    assert log.send(budget_answer(1)).disposition == "resend"
+    assert log.send(budget_answer(2)).disposition == "logged"
     assert fold(log.stored()) == log.state
 
 
@@ -602,7 +734,9 @@ def test_a_retry_of_an_attempt_that_does_not_count_any_more_is_dropped() -> None
     assert "NODE_RETRY" not in log.types()
 
 
-@pytest.mark.parametrize("odd", [{"kind": "soon"}, {"retryAt": 5}, {"code": ""}, {"message": None}])
+@pytest.mark.parametrize(
+    "odd", [{"kind": "soon"}, {"retryAt": 5}, {"code": ""}, {"message": None}, {"reason": 5}, {"details": "x"}]
+)
 def test_a_retry_that_cannot_be_read_is_malformed(odd: dict[str, Any]) -> None:
     log = Log()
     log.send(opened())

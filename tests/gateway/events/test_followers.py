@@ -202,6 +202,21 @@ async def test_origin_changes_when_the_producer_starts_over_not_when_it_goes_on(
     await worker.until(lambda: consumer.end is not None)
 
 
+async def test_consumer_of_a_kept_stream_reads_on_and_begins_anew_only_when_the_producer_does(
+    writer: LogWriter, worker: Worker
+) -> None:
+    consumer = worker.follow("a")
+    await writer.append("r", [opened(), *chunks(0, 2)])
+    await worker.settle()
+    await writer.append("r", [opened(2, keep=True), *chunks(2, 4, attempt=2)])
+    await worker.until(lambda: consumer.next == 4)
+    assert (consumer.origin, consumer.held) == ([1, 0], ["0 x", "1 x", "2 x", "3 x"])
+    anew = {**opened(2), "epoch": [2, 1]}
+    await writer.append("r", [anew, {**chunks(0, 1, content="anew")[0], "epoch": [2, 1]}])
+    await worker.until(lambda: consumer.held == ["0 anew"])
+    assert consumer.origin == [2, 1]
+
+
 async def test_ends_are_told_as_they_are(writer: LogWriter, worker: Worker) -> None:
     failed, skipped, never = worker.follow("a"), worker.follow("b", path="q"), worker.follow("c", path="never")
     details = {"message": "no more", "code": "server_error", "retryable": False}

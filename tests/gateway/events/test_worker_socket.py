@@ -452,6 +452,63 @@ async def test_resumed_open_is_told_the_text_so_far(gateway: Gateway) -> None:
         assert worker.replies["1202"] == {"s": "ok", "next": 1200, "used": 2400, "text": text}
 
 
+async def test_kept_open_is_told_what_the_stream_holds(gateway: Gateway) -> None:
+    told = [{**chunk(2 + i, i, content=f"{i} ")} for i in range(1200)]
+    usage = {**chunk(1202, 1200), "chunk": {"type": "usage_chunk", "content": {"total_tokens": 3}}}
+    async with connected(gateway) as worker:
+        await worker.send(opened(1), *told, usage)
+        await worker.send({**opened(1203, 2), "keep": True}, chunk(1204, 1201, 2, content="more"))
+        await worker.until_acked(1204)
+        text = "".join(f"{i} " for i in range(1200))
+        kept = {"text": text, "reasoning": "", "kinds": ["text_chunk", "usage_chunk"], "usage": {"total_tokens": 3}}
+        assert worker.replies["1203"] == {"s": "ok", "next": 1201, "kept": {**kept, "legs": [[1, len(text)]]}}
+        worker.replies.clear()
+        await worker.send({**opened(1205, 3), "keep": True})
+        await worker.until_acked(1205)
+        kept = {**kept, "text": text + "more", "legs": [[1, len(text)], [2, 4]]}
+        assert worker.replies["1205"] == {"s": "ok", "next": 1202, "kept": kept}
+
+
+async def test_many_that_keep_at_once_are_all_told(gateway: Gateway) -> None:
+    await gateway.log.create_run("s", {})
+    places = [(run, f"n{index}") for index in range(20) for run in ("r", "s")]
+    async with connected(gateway) as worker:
+        for n, (run, path) in enumerate(places):
+            body = {"type": "text_chunk", "content": f"{run}/{path}"}
+            said = {"n": 2 * n + 2, "t": "chunk", "run": run, "path": path, "epoch": [1, 0], "i": 0, "chunk": body}
+            await worker.send({**opened(2 * n + 1, run=run, reply=False), "path": path}, said)
+        first = 2 * len(places) + 1
+        keeps = [{**opened(first + n, 2, run=run), "path": path, "keep": True} for n, (run, path) in enumerate(places)]
+        await worker.send(*keeps)
+        await worker.until_acked(first + len(places) - 1)
+        texts = [worker.replies[str(first + n)]["kept"]["text"] for n in range(len(places))]
+        assert texts == [f"{run}/{path}" for run, path in places]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind", "text"),
+    [
+        ({"t": "gap", "epoch": [1, 0], "from": 1, "to": 2}, "hole", "01"),
+        ({**chunk(0, 1, content="x" * 2_000_000)}, "too_large", ""),
+    ],
+)
+async def test_kept_stream_that_is_not_whole_says_so(
+    gateway: Gateway, spoil: dict[str, Any], kind: str, text: str
+) -> None:
+    """Of what is too large for a frame nothing is told, however much larger it is."""
+    spoils = [{**spoil, "run": "r", "path": "n", "n": 3}]
+    if kind == "too_large":
+        spoils = [{**spoil, "n": 3 + i, "i": 1 + i} for i in range(3)]
+    i, n = (3, 4) if kind == "hole" else (4, 6)
+    async with connected(gateway) as worker:
+        await worker.send(opened(1), chunk(2, 0, content="0"), *spoils, chunk(n, i, content="1"))
+        await worker.send({**opened(n + 1, 2), "keep": True})
+        await worker.until_acked(n + 1)
+        answer = worker.replies[str(n + 1)]
+        assert answer["next"] == i + 1
+        assert (kind in answer["kept"]["kinds"], answer["kept"]["text"]) == (True, text)
+
+
 async def test_large_answers_go_in_frames_of_their_own_before_their_acknowledgement(gateway: Gateway) -> None:
     large = "y" * 700_000
     async with connected(gateway) as worker:
