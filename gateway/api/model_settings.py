@@ -233,14 +233,15 @@ async def _asked(channel: Channel, container: Container) -> tuple[str, ...]:
     key = await asyncio.to_thread(key_of, channel, container.secrets, os.environ)
     await _adapters(container)
     from innkeeper.nodes.services.http import AddressPolicy
-    from innkeeper.nodes.services.llm.model_lists import models_of
+    from innkeeper.nodes.services.llm.model_lists import models_of, network_of
 
     def plugins() -> tuple[PluginAdapter, ...]:
         return container.catalogue.adapters
 
     if not isinstance(channel, UserChannel):
         # The operator has named it, wherever it is.
-        return await models_of(channel, key, AddressPolicy(allowed_hosts=frozenset({channel.connects_to})), plugins)
+        named = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
+        return await models_of(channel, key, named, network_of(os.environ), plugins=plugins)
     settings = container.settings
     policy = AddressPolicy(
         allow_loopback=settings.allow_loopback,
@@ -249,7 +250,7 @@ async def _asked(channel: Channel, container: Container) -> tuple[str, ...]:
         gateway=("localhost" if settings.host in EVERYWHERE else settings.host, settings.port),
         closed=frozenset({container.temporal.endpoint}),
     )
-    return await models_of(channel, key, policy, plugins)
+    return await models_of(channel, key, policy, network_of(os.environ), plugins=plugins)
 
 
 def _changed(entry: dict[str, Any], status: int = 200) -> Response:

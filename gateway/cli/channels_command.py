@@ -148,19 +148,16 @@ async def _ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[s
 async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, str]) -> tuple[str, bool]:
     """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
-    from innkeeper.nodes.services.http import AddressPolicy, Network
-    from innkeeper.nodes.services.llm.model_lists import models_of
+    from innkeeper.nodes.services.http import AddressPolicy
+    from innkeeper.nodes.services.llm.model_lists import models_of, network_of
 
     if channel.disabled:
         return "not asked: disabled", True
     if is_demo_model(channel.base_url):
         return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
-    # As the workers go there, whose settings these are.
-    authorities = environ.get("INNKEEPER_LLM_CA_BUNDLE")
-    network = Network(environ.get("INNKEEPER_LLM_PROXY", ""), Path(authorities) if authorities else None)
     try:
-        models = await models_of(channel, _key(channel, data_dir, environ), policy, network=network)
+        models = await models_of(channel, _key(channel, data_dir, environ), policy, network_of(environ))
     except InnkeeperError as error:
         return error.message, False
     return f"{len(models)} models", True

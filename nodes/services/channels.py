@@ -13,9 +13,17 @@ from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
-from innkeeper.nodes.node import ChannelTraits, ModelWish, PrefixKind, Route, SecretRef, StructuredKind
+from innkeeper.nodes.node import (
+    BUILT_IN_PROTOCOLS,
+    ChannelTraits,
+    ModelWish,
+    PrefixKind,
+    Route,
+    SecretRef,
+    StructuredKind,
+)
 
-BUILT_IN_ADAPTERS = ("openai", "openai-responses", "anthropic", "gemini", "ollama")
+BUILT_IN_ADAPTERS = BUILT_IN_PROTOCOLS
 MAX_NAMED = 12
 _ENVIRONMENT_KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _STORED_KEY = re.compile(r"[0-9a-f]{64}")

@@ -37,7 +37,8 @@ def test_address_is_taken_as_it_is_by_both_ways(address: str) -> None:
 
 
 def test_channels_of_the_page_are_read_and_chosen_as_it_says() -> None:
-    (text,) = code_blocks(PAGE, "yaml")
+    text, traits = code_blocks(PAGE, "yaml")
+    assert read_channels(traits.encode()).problems == ()
     found = read_channels(text.encode())
     assert found.problems == ()
     assert found.config is not None

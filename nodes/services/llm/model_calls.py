@@ -10,13 +10,13 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from innkeeper.nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.errors import InnkeeperError, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
-from innkeeper.nodes.services.llm.failover import SUCCEEDED, UNKNOWN, Tries, verdicts_on
+from innkeeper.nodes.services.llm.failover import SUCCEEDED, UNKNOWN, Tries, verdicts_on, wait_for
 from innkeeper.nodes.services.llm.media import MediaLoader
 
 
@@ -63,11 +63,13 @@ class ModelCalls:
             BudgetReached: It could go past what may be spent.
         """
         if request.wish is None:
-            return await self._answer(request)
+            return await self._answer(await self._with_media(request, request.adapter))
         tries = Tries()
         for route in self._promising(await self._shared.channels.routes(request.wish), tries):
+            # Not tried elsewhere: media that cannot be had are not the channel's fault.
+            asked = await self._with_media(request, route.adapter)
             try:
-                answered = await self._answer(request, route)
+                answered = await self._answer(asked, route)
             except InnkeeperError as error:
                 # Nobody has seen anything of a whole answer that failed, so any channel may take over.
                 if not tries.note(route, error):
@@ -81,15 +83,16 @@ class ModelCalls:
         """As `nodes.node.Llm.stream`. Raises as `chat`. The next channel is asked only while nothing of the answer has
         been given out: from then on the reader has seen the beginning of this answer, which no other one goes on."""
         if request.wish is None:
-            async with aclosing(self._pieces(request)) as pieces:
+            async with aclosing(self._pieces(await self._with_media(request, request.adapter))) as pieces:
                 async for chunk in pieces:
                     yield chunk
             return
         tries = Tries()
         for route in self._promising(await self._shared.channels.routes(request.wish), tries):
             is_seen, held = False, list[Chunk]()
+            asked = await self._with_media(request, route.adapter)
             try:
-                async with aclosing(self._pieces(request, route)) as pieces:
+                async with aclosing(self._pieces(asked, route)) as pieces:
                     async for chunk in pieces:
                         # Counts that come before the text are nothing of the answer: they wait for it.
                         if chunk.type == "usage_chunk" and not is_seen:
@@ -146,13 +149,13 @@ class ModelCalls:
     async def _open(self, request: ChatRequest, route: Route | None) -> _Call:
         """Everything before the request itself; when it returns, the request may be made."""
         names = _circuits(route) if route else ()
-        # Before the first await: of two that come at once, one is the probe.
+        # No await between the two: of many that come at once, one is the probe.
+        if route and (refusal := self._shared.breaker.refusal(names)):
+            raise wait_for(route, refusal)
         ticket = self._shared.breaker.take(names)
         try:
-            target = await self._with_media(request, route.adapter if route else request.adapter)
-            if route:
-                # The last step before the call: an earlier failure must not have touched the key.
-                target = routed(target, route, await self._key(route))
+            # The last step before the call: an earlier failure must not have touched the key.
+            target = routed(request, route, await self._key(route)) if route else request
             start = self._start(target)
             await self._shared.gate.begin(start)
         except BaseException:
@@ -169,7 +172,12 @@ class ModelCalls:
     async def _key(self, route: Route) -> str:
         if route.api_key is None or is_demo_model(route.base_url):
             return ""
-        return await self._secrets.reveal(route.api_key, host=host_of(route.base_url))
+        key = (await self._secrets.reveal(route.api_key, host=host_of(route.base_url))).strip()
+        if not key.isascii() or not key.isprintable():
+            # Told here, as the fault of one channel: another one has another key.
+            message = f"the key of channel {route.channel_id!r} holds characters that no header may have: enter it anew"
+            raise ResourceError(message, code="secret_unusable")
+        return key
 
     def _start(self, target: ChatRequest) -> CallStart:
         self._calls += 1

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
+from pathlib import Path
 
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.json_values import whole_text
@@ -17,13 +18,19 @@ MAX_LISTED = 5_000
 MAX_ID_CHARS = 256
 
 
+def network_of(environ: Mapping[str, str]) -> Network:
+    """The way that the workers go to models: these are settings of theirs."""
+    authorities = environ.get("INNKEEPER_LLM_CA_BUNDLE")
+    return Network(environ.get("INNKEEPER_LLM_PROXY", ""), Path(authorities) if authorities else None)
+
+
 async def models_of(
     channel: Channel,
     key: str,
     policy: AddressPolicy,
-    plugins: Callable[[], Iterable[OfferedAdapter]] = tuple,
-    *,
     network: Network = DIRECT,
+    *,
+    plugins: Callable[[], Iterable[OfferedAdapter]] = tuple,
 ) -> tuple[str, ...]:
     """The ids, in the server's order, each once. `plugins`: the protocols that plugins offer.
 

@@ -26,7 +26,9 @@ from innkeeper.gateway.storage.garbage_collector import CannotCollect, GarbageCo
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.services.blobs import FolderBlobs
+from innkeeper.nodes.services.channels import UserChannel
 from innkeeper.nodes.services.secrets import OPERATOR, SecretStore
+from innkeeper.nodes.services.user_channels import UserEntries
 
 SHA, OTHER = "a" * 64, "0123456789abcdef" * 4
 REFERENCE = {"$blob": SHA, "size": 5000, "mime": "application/json", "preview": ""}
@@ -172,7 +174,7 @@ async def test_everything_that_keeps_a_value_does(tmp_path: Path) -> None:
 
 async def test_secrets_stay_as_long_as_something_refers_to_them(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
-        words = ("literal", "output", "event", "seed", "workflow", "channel", "loose")
+        words = ("literal", "output", "event", "seed", "workflow", "channel", "own", "loose")
         secrets = {word: here.seal(f"key of {word}") for word in words}
         ids = {word: found["$secret"] for word, found in secrets.items()}
         seeds = here.put({"node": {"output": {"api_settings": {"api_key": secrets["seed"]}}}})
@@ -185,6 +187,8 @@ async def test_secrets_stay_as_long_as_something_refers_to_them(tmp_path: Path) 
         library.mkdir(parents=True)
         (library / "w.json").write_bytes(orjson.dumps({"nodes": [{"inputs": {"api_key": secrets["workflow"]}}]}))
         (tmp_path / "channels.yaml").write_text(f"channels: [{{apiKey: {{$secret: {ids['channel']}}}}}]")
+        own = UserChannel.model_validate({"id": "c", "owner": "u", "baseUrl": "demo", "apiKey": secrets["own"]})
+        (tmp_path / "channels.json").write_bytes(UserEntries((own,)).to_bytes())
         here.age()
         await here.garbage_collector.collect(dry_run=True)
         assert here.kept_secrets() == set(ids.values())
@@ -194,7 +198,7 @@ async def test_secrets_stay_as_long_as_something_refers_to_them(tmp_path: Path) 
         await here.store.delete("two")
         (library / "w.json").unlink()
         await here.garbage_collector.collect()
-        assert here.kept_secrets() == {ids["literal"], ids["output"], ids["channel"]}
+        assert here.kept_secrets() == {ids["literal"], ids["output"], ids["channel"], ids["own"]}
 
 
 async def test_a_secret_stays_as_long_as_a_stored_version_refers_to_it(tmp_path: Path) -> None:

@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.errors import BudgetReached, InnkeeperError, NodeMustWait, ProviderError, ResourceError
-from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route
+from innkeeper.nodes.errors import (
+    BudgetReached,
+    InnkeeperError,
+    NodeMustWait,
+    ProviderError,
+    RequestRefused,
+    ResourceError,
+)
+from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route, SecretRef
 from innkeeper.nodes.services.llm.breaker import Breaker, BreakerRules
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
@@ -93,11 +100,11 @@ class House:
         breaker = Breaker(rules, lambda: self.now)
         self._shared = ModelServices(model, MemoryChannels(*routes), self.gate, b"salt", breaker)
 
-    def calls(self, node: str = "n") -> ModelCalls:
-        return ModelCalls(self._shared, MemorySecrets(), CallOrigin("run", node))
+    def calls(self, media: Any = None) -> ModelCalls:
+        return ModelCalls(self._shared, MemorySecrets(), CallOrigin("run", "n"), media)
 
-    async def chat(self) -> ChatResponse:
-        return await self.calls().chat(wish())
+    async def chat(self, media: Any = None) -> ChatResponse:
+        return await self.calls(media).chat(wish())
 
     async def stream(self) -> list[Chunk]:
         return [chunk async for chunk in self.calls().stream(wish())]
@@ -203,24 +210,48 @@ async def test_the_gate_hears_of_every_request_under_a_name_of_its_own() -> None
     assert len({start.id for start in house.gate.begun}) == 2
 
 
-async def test_a_missing_key_of_one_channel_leaves_the_call_to_the_next() -> None:
-    secrets = MemorySecrets()
-    routes = [
-        Route("a", "m", "https://a/v1", api_key=MemorySecrets().hide("of another")),
-        Route("b", "m", "https://b/v1", api_key=secrets.hide("sk-b")),
-    ]
-    model = Model(b=[GOOD])
-
-    class Missing(MemorySecrets):
-        async def reveal(self, ref: Any, host: str | None = None) -> str:
-            if host == "a:443":
+@pytest.mark.parametrize("key", [None, "sk-\u00e4", "sk-a\nb"])
+async def test_a_key_of_one_channel_that_is_of_no_use_leaves_the_call_to_the_next(key: str | None) -> None:
+    class Keys(MemorySecrets):
+        async def reveal(self, ref: SecretRef | None, host: str | None = None) -> str:
+            if host == "b:443":
+                return " sk-b\n"
+            if key is None:
                 raise ResourceError("it is not set", code="secret_not_found")
-            return "sk-b"
+            return key
 
+    routes = [Route(name, "m", f"https://{name}/v1", api_key=SecretRef(name)) for name in "ab"]
+    model = Model(b=[GOOD])
     shared = ModelServices(model, MemoryChannels(*routes), Gate(), b"salt")
-    response = await ModelCalls(shared, Missing(), CallOrigin()).chat(wish())
+    response = await ModelCalls(shared, Keys(), CallOrigin()).chat(wish())
     assert (response.channel_id, model.requests[0].api_key) == ("b", "sk-b")
-    assert codes(response.tried) == [("a", "secret_not_found")]
+    ((channel, code),) = codes(response.tried)
+    assert (channel, code.startswith("secret_")) == ("a", True)
+    assert "sk-" not in str(response.tried)
+
+
+class SlowMedia:
+    """Takes a turn of the loop for each request; with an error, media cannot be had."""
+
+    def __init__(self, error: InnkeeperError | None = None) -> None:
+        self._error = error
+
+    async def loaded(self, request: ChatRequest, taken: Sequence[str]) -> ChatRequest:
+        await asyncio.sleep(0.001)
+        if self._error:
+            raise self._error
+        return request
+
+
+@pytest.mark.parametrize("error", [RequestRefused("private"), ProviderError("slow", code="timeout_error")])
+async def test_media_that_cannot_be_had_are_no_fault_of_a_channel(error: InnkeeperError) -> None:
+    model = Model(a=[GOOD], b=[GOOD])
+    house = House(model)
+    with pytest.raises(type(error)):
+        await house.calls(media=SlowMedia(error)).chat(wish())
+    with pytest.raises(type(error)):
+        await anext(house.calls(media=SlowMedia(error)).stream(wish()))
+    assert model.asked == []
 
 
 # --- the breaker ----------------------------------------------------------------------------------------------------
@@ -267,6 +298,16 @@ async def test_of_many_that_come_together_one_probes_and_the_others_wait() -> No
     results = await asyncio.gather(*(house.chat() for _ in range(20)), return_exceptions=True)
     assert sum(isinstance(result, ChatResponse) for result in results) == 1
     assert sum(isinstance(result, NodeMustWait) for result in results) == 19
+
+
+async def test_media_on_the_way_make_no_second_probe() -> None:
+    house = House(Model(a=[[DOWN], [DOWN], [DOWN], GOOD]), "a")
+    for _ in range(3):
+        with pytest.raises(ProviderError):
+            await house.chat()
+    house.now += 10
+    results = await asyncio.gather(*(house.chat(SlowMedia()) for _ in range(5)), return_exceptions=True)
+    assert sum(isinstance(result, ChatResponse) for result in results) == 1
 
 
 @pytest.mark.parametrize("place", ["gate", "model"])
