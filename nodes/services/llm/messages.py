@@ -26,6 +26,8 @@ from innkeeper.nodes.json_values import InvalidJson, dump_json, read_json, text_
 Role = Literal["system", "user", "assistant", "tool"]
 MediaKind = Literal["image", "audio", "file"]
 
+UNSUPPORTED_PART = "unsupported_part"
+"""Code of the error for a part that one protocol has no form for; another one may."""
 MAX_PARTS = 10_000
 """Of one message."""
 _DATA_URI = re.compile(
@@ -383,4 +385,5 @@ def spoken(message: Message) -> Message:
 def unsupported(part: MediaPart, protocol: str, takes: str) -> NodeInputError:
     """A part that the protocol has no form for."""
     what = f"{part.kind} of type {part.mime}" if part.mime else part.kind
-    return NodeInputError(f"{part.place}: the protocol {protocol!r} takes no {what}; it takes {takes}")
+    message = f"{part.place}: the protocol {protocol!r} takes no {what}; it takes {takes}"
+    return NodeInputError(message, code=UNSUPPORTED_PART)
