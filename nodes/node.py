@@ -22,8 +22,6 @@ ChunkType = Literal[
     "error_chunk",
     "custom",
 ]
-BUILT_IN_PROTOCOLS = ("openai", "openai-responses", "anthropic", "gemini", "ollama")
-"""Of language models, by the name that a channel gives as its `adapterType`; plugins add others."""
 PrefixKind = Literal["none", "trailing", "prefix", "continue_final_message", "partial"]
 StructuredKind = Literal["none", "json_object", "json_schema"]
 Inputs = dict[str, Any]

@@ -305,14 +305,16 @@ def _unmasked(given: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any
 def _validated(kind: type[Entry], fields: dict[str, Any]) -> Entry:
     try:
         entry = kind.model_validate(fields)
-        # Half a character can be written nowhere.
+        # What cannot be written now would make the file unwritable for everybody.
         orjson.dumps(fields)
     except ValidationError as error:
         raise InvalidChannel(
             [_sentence(item) for item in error.errors(include_input=False, include_url=False)]
         ) from None
     except orjson.JSONEncodeError:
-        raise InvalidChannel(["a text holds half a character"]) from None
+        raise InvalidChannel(
+            ["a value cannot be stored: half a character, a number of more than 64 bits, or nested too deeply"]
+        ) from None
     return entry
 
 

@@ -15,7 +15,7 @@ from innkeeper.nodes.catalogue.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeM
 from innkeeper.nodes.catalogue.manifest import MANIFEST, AdapterPart, Assets, PluginManifest, read_manifest
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import PluginLoadError
-from innkeeper.nodes.node import BUILT_IN_PROTOCOLS
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 
 _log = logging.getLogger("innkeeper.plugins")
 
@@ -176,7 +176,7 @@ class PluginLoader:
         found: dict[str, PluginAdapter] = {}
         for part in plugin.manifest.adapters:
             owner = self._adapters.get(part.name) or (plugin.manifest.name if part.name in found else None)
-            if part.name in BUILT_IN_PROTOCOLS or owner is not None:
+            if part.name in BUILT_IN_ADAPTERS or owner is not None:
                 whose = f"the plugin {owner!r}" if owner is not None else "Innkeeper itself"
                 raise PluginLoadError(f"the adapter {part.name!r} is already there, of {whose}; choose another name")
             make = _function_of(plugin.folder, part)

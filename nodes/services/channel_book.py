@@ -15,10 +15,10 @@ from pathlib import Path
 
 from innkeeper.nodes.errors import ProviderError, ResourceError
 from innkeeper.nodes.hosts import same_host
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.node import Channels, ModelWish, Route, SecretRef
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
 from innkeeper.nodes.services.channels import (
-    BUILT_IN_ADAPTERS,
     Channel,
     ChannelConfig,
     ModelGroup,

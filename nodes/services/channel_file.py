@@ -10,9 +10,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.plain_yaml import AliasFreeLoader
 from innkeeper.nodes.services.channels import (
-    BUILT_IN_ADAPTERS,
     PINNED,
     Channel,
     ChannelConfig,

@@ -13,17 +13,9 @@ from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
-from innkeeper.nodes.node import (
-    BUILT_IN_PROTOCOLS,
-    ChannelTraits,
-    ModelWish,
-    PrefixKind,
-    Route,
-    SecretRef,
-    StructuredKind,
-)
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
+from innkeeper.nodes.node import ChannelTraits, ModelWish, PrefixKind, Route, SecretRef, StructuredKind
 
-BUILT_IN_ADAPTERS = BUILT_IN_PROTOCOLS
 MAX_NAMED = 12
 _ENVIRONMENT_KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _STORED_KEY = re.compile(r"[0-9a-f]{64}")
@@ -215,7 +207,7 @@ class Channel(_Traits):
     supported_models: tuple[Name, ...] = ()
     default_for: tuple[Name, ...] = ()
     disabled: bool = False
-    priority: int = 0
+    priority: Annotated[int, Field(ge=-(10**9), le=10**9)] = 0
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     created_at: Moment | None = None
     per_model: dict[Name, ModelTraits] = Field(default_factory=dict)

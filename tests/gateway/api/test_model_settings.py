@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from tests.gateway.api.test_users import with_channels
 from tests.gateway.conftest import Stack
 

@@ -28,6 +28,13 @@ KEY = "sk-canary-1234567890abcdef"
 URL = "https://a.example/v1"
 
 
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
 @pytest.fixture
 def secrets(tmp_path: Path) -> SecretStore:
     return SecretStore(tmp_path / "secrets", b"k" * 32)
@@ -117,6 +124,9 @@ def test_a_key_does_not_follow_its_channel_to_another_host(store: ChannelStore, 
         ({"baseUrl": URL, "perModel": {"m": {"query": {"key": KEY}}}}, "perModel.m.query must not hold 'key'"),
         ({"baseUrl": URL, "limits": {"concurrent": -1}}, "limits.concurrent must be more than 0"),
         ({"baseUrl": URL, "label": "\ud800"}, "half a character"),
+        ({"baseUrl": URL, "priority": str(10**30)}, "priority input should be less than"),
+        ({"baseUrl": URL, "parameters": {"defaults": {"seed": 10**30}}}, "more than 64 bits"),
+        ({"baseUrl": URL, "parameters": {"defaults": {"x": nested(300)}}}, ""),
         ({"baseUrl": URL, "id": "../x"}, "id must be letters"),
         ({"baseUrl": URL, "id": 5}, "id must be letters"),
     ],

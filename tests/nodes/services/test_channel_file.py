@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innkeeper.nodes.hosts import host_of
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.node import ModelWish, SecretRef
 from innkeeper.nodes.services.channel_file import MAX_FILE_BYTES, ChannelFile, read_channels
-from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, ChannelConfig, route
+from innkeeper.nodes.services.channels import ChannelConfig, route
 from tests.effort import examples
 
 KEY = "sk-canary-1234567890abcdef"

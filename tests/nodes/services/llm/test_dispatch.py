@@ -13,8 +13,8 @@ from fastapi import FastAPI
 from innkeeper.gateway.api.demo import router as demo_router
 from innkeeper.nodes.catalogue.plugins import PluginAdapter
 from innkeeper.nodes.errors import ProviderError, RequestRefused
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
-from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm import (
     AdapterRegistry,
