@@ -161,12 +161,12 @@ class CallTrace:
     Attributes:
         headers: The provider's `x-ratelimit-*` and `retry-after*` headers, in lower case.
         usage: As `ChatResponse.usage`; the last that was told.
-        was_sent: The provider may have got the request: something can have been spent.
+        was_sent: The provider may have got the request: something can have been spent. None where nobody tells.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict)
     usage: Mapping[str, Any] | None = None
-    was_sent: bool = False
+    was_sent: bool | None = None
 
 
 @dataclass(frozen=True)

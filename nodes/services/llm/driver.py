@@ -23,7 +23,6 @@ from innkeeper.nodes.errors import (
     InnkeeperError,
     NodeError,
     NodeInputError,
-    NodeMustWait,
     ProviderError,
     RequestRefused,
 )
@@ -32,6 +31,7 @@ from innkeeper.nodes.node import CallTrace, ChatRequest, ChatResponse, ChatTimes
 from innkeeper.nodes.services.http import DIRECT, AddressPolicy, Network
 from innkeeper.nodes.services.llm.errors import Refusal, bad_answer, is_loading, refused, transport_error
 from innkeeper.nodes.services.llm.gathering import AnswerTooLarge, Gathering, chunks_of, complaint, finish_chunk
+from innkeeper.nodes.services.llm.loading import LoadingModels
 from innkeeper.nodes.services.llm.provider_words import is_error, quoted, told
 from innkeeper.nodes.services.llm.retry_hints import rate_limit_headers
 from innkeeper.nodes.services.llm.sse import (
@@ -43,21 +43,19 @@ from innkeeper.nodes.services.llm.sse import (
     event_reader,
 )
 from innkeeper.nodes.services.llm.think_tags import ThinkSplitter
+from innkeeper.nodes.services.llm.time_limits import TimeLimits
 from innkeeper.nodes.services.llm.transport import Answer, LlmTransport, with_additions
 from innkeeper.nodes.services.llm.wire import AnswerReader, Fault, Framing, Piece, WireProtocol, WireRequest
 from innkeeper.nodes.services.llm.wire_json import parsed
 from innkeeper.nodes.services.masking import forms_of_all
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
-AFTER_FINISH_S = 3.0
-"""So long usage and the end mark may come after the finish reason."""
+MAX_BODY_BYTES = 64 * 1024 * 1024
+"""Of an answer that is held in memory whole."""
 REUSE_S = 0.05
 """So long the end of the body is waited for, so that the connection can serve the next request."""
 ERROR_BODY_S = 10.0
 LIST_TIMES = ChatTimes(first=60.0, silence=60.0, whole=60.0)
-MAX_LOADING_S = 600.0
-MIN_LOADING_WAIT_S, MAX_LOADING_WAIT_S = 2.0, 30.0
-MAX_LOADING_MODELS = 1_000
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_FIELD = 6
 
@@ -135,14 +133,16 @@ class ProtocolAdapter:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     def _call(self, request: ChatRequest) -> _Call:
+        trace = request.trace or CallTrace()
+        trace.was_sent = False
         secrets = (request.api_key, *request.traits.headers.values(), *request.traits.query.values())
         return _Call(
             ask=request,
             host=_host(request.base_url),
             gathering=Gathering(request, self._max_chars),
-            limits=_Limits(request.times, _now()),
+            limits=TimeLimits(request.times, _now()),
             secrets=forms_of_all(secrets),
-            trace=request.trace or CallTrace(),
+            trace=trace,
         )
 
     async def _open(self, call: _Call, *, stream: bool) -> Answer:
@@ -166,7 +166,7 @@ class ProtocolAdapter:
             refusal = await _status_error(call, answer)
         finally:
             await answer.aclose()
-        if is_loading(refusal) and isinstance(refusal, ProviderError):
+        if is_loading(refusal):
             raise self._loading.wait(refusal, request.url, call.ask.model, _now())
         raise refusal
 
@@ -183,13 +183,8 @@ class ProtocolAdapter:
         return response
 
     async def _body(self, call: _Call, answer: Answer) -> bytes:
-        found: list[bytes] = []
         async with aclosing(answer.parts()) as parts:
-            while (part := await call.next_part(parts)) is not None:
-                found.append(part)
-                if part.strip():  # servers send white space while they think
-                    call.limits.note_piece(_now())
-        return b"".join(found)
+            return await _rest_of_body(call, parts)
 
     def _gathered(self, call: _Call, body: bytes) -> ChatResponse:
         """The answer that came as a stream though nobody asked for one."""
@@ -261,9 +256,7 @@ class ProtocolAdapter:
             head += part or b""
             kind = _kind_of(head, self._protocol.framing, at_end=part is None)
         if kind == "whole":
-            while (part := await call.next_part(parts)) is not None:
-                head += part
-            response = self._single(call, answer, head)
+            response = self._single(call, answer, await _rest_of_body(call, parts, head))
             call.trace.usage = response.usage
             for chunk in chunks_of(response):
                 yield chunk
@@ -330,47 +323,6 @@ class ProtocolAdapter:
 # --- one call ---------------------------------------------------------------------------------------------------------
 
 
-class _Limits:
-    """How long may be waited for the next bytes.
-
-    Before the first piece only `first` counts: comments that a server sends to keep the connection do not answer.
-    After it any byte breaks the silence, since it shows that the provider lives, but comments alone are borne no
-    longer than the longer of `first` and `silence`. After the finish reason `AFTER_FINISH_S` counts, since the last
-    piece.
-    """
-
-    def __init__(self, times: ChatTimes, now: float) -> None:
-        self._times = times
-        self._began = now
-        self._last_piece: float | None = None
-
-    def note_piece(self, now: float) -> None:
-        self._last_piece = now
-
-    def deadline(self, now: float, *, is_finished: bool) -> tuple[float | None, str]:
-        """When the waiting ends, and by which limit. `now`: the time at which it begins."""
-        times, last = self._times, self._last_piece
-        if is_finished:
-            return (now if last is None else last) + AFTER_FINISH_S, "finish"
-        limits: list[tuple[float, str]] = []
-        if times.whole is not None:
-            limits.append((self._began + times.whole, "whole"))
-        if last is None and times.first is not None:
-            limits.append((self._began + times.first, "first"))
-        if last is not None and times.silence is not None:
-            limits.append((now + times.silence, "silence"))
-            if times.first is not None:
-                limits.append((last + max(times.first, times.silence), "silence"))
-        return min(limits, default=(None, ""))
-
-    def error(self, host: str, limit: str) -> ProviderError:
-        seconds = {"whole": self._times.whole, "first": self._times.first}.get(limit, self._times.silence)
-        what = {"whole": "did not finish its answer", "first": "began no answer"}.get(limit, "sent nothing more")
-        error = transport_error(host, "timeout_error", f"{what} within {seconds:g} s")
-        error.details |= {"limit": limit, "seconds": seconds}
-        return error
-
-
 @dataclass
 class _Call:
     """One request under way."""
@@ -378,7 +330,7 @@ class _Call:
     ask: ChatRequest
     host: str
     gathering: Gathering
-    limits: _Limits
+    limits: TimeLimits
     secrets: tuple[str, ...]
     trace: CallTrace
 
@@ -433,6 +385,18 @@ async def _part_of_stream(call: _Call, parts: AsyncIterator[bytes]) -> bytes | N
             return None
         call.trace.usage = call.gathering.usage
         raise
+
+
+async def _rest_of_body(call: _Call, parts: AsyncIterator[bytes], head: bytes = b"") -> bytes:
+    found, size = [head], len(head)
+    while (part := await call.next_part(parts)) is not None:
+        found.append(part)
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            raise bad_answer(call.host, f"sent an answer of more than {MAX_BODY_BYTES} bytes")
+        if part.strip():  # servers send white space while they think
+            call.limits.note_piece(_now())
+    return b"".join(found)
 
 
 async def _read_to_the_end(parts: AsyncIterator[bytes]) -> None:
@@ -525,28 +489,3 @@ def _event_reader(start: bytes, framing: Framing) -> EventReader:
     """For a server that speaks in events where lines of JSON are the rule, too."""
     is_events = begins_events(start.removeprefix(_BOM).lstrip()[:64])
     return ServerSentEvents() if is_events else event_reader(framing)
-
-
-# --- models that are being loaded -------------------------------------------------------------------------------------
-
-
-class LoadingModels:
-    """Since when servers say that they are loading a model: waiting for it is no failure, but it has an end."""
-
-    def __init__(self) -> None:
-        self._since: dict[tuple[str, str], float] = {}
-
-    def wait(self, error: ProviderError, url: str, model: str, now: float) -> NodeError:
-        """The error to raise: a wait that grows, in the end the provider's own."""
-        since = self._since.setdefault((url, model), now)
-        while len(self._since) > MAX_LOADING_MODELS:
-            self._since.pop(next(iter(self._since)))
-        waited = now - since
-        if waited > MAX_LOADING_S:
-            self.forget(url, model)
-            return error
-        delay_s = min(max(waited / 2, MIN_LOADING_WAIT_S), MAX_LOADING_WAIT_S)
-        return NodeMustWait(error.message, delay_s=delay_s, details=error.details | {"code": error.code})
-
-    def forget(self, url: str, model: str) -> None:
-        self._since.pop((url, model), None)

@@ -12,9 +12,11 @@ from innkeeper.nodes.services.llm.errors import bad_answer
 from innkeeper.nodes.services.llm.think_tags import ThinkSplitter
 from innkeeper.nodes.services.llm.wire import About, Done, Finish, Piece, Reasoning, Text, ToolCall, Usage
 
+MAX_CALLS = 1_000
+
 
 class AnswerTooLarge(ValueError):
-    """The answer has more characters than allowed."""
+    """The answer has more characters, or calls of tools, than allowed."""
 
 
 class Gathering:
@@ -125,6 +127,8 @@ class Gathering:
 
     def _call(self, piece: ToolCall) -> list[Chunk]:
         call = self._calls.setdefault(piece.index, _GatheredCall())
+        if len(self._calls) > MAX_CALLS:
+            raise AnswerTooLarge(f"answered with more than {MAX_CALLS} calls of tools")
         call.id, call.name = call.id or piece.id, call.name or piece.name
         arguments = call.joiner.feed(piece.arguments)
         call.arguments.append(arguments)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from innkeeper.nodes.errors import InnkeeperError, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
-from innkeeper.nodes.node import Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
+from innkeeper.nodes.node import CallTrace, Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
@@ -229,7 +229,8 @@ class _Call:
     """One request under way, and what is told of its end."""
 
     def __init__(self, start: CallStart, target: ChatRequest, ticket: Ticket) -> None:
-        self.target = target
+        self._trace = CallTrace()
+        self.target = replace(target, trace=self._trace)
         self._start = start
         self._ticket = ticket
         self._began = time.monotonic()
@@ -255,7 +256,16 @@ class _Call:
         return self._end(end)
 
     def _end(self, end: CallEnd) -> CallEnd:
-        return replace(end, first_ms=self._first_ms, whole_ms=self._elapsed_ms())
+        trace = self._trace
+        return replace(
+            end,
+            outcome="not_sent" if trace.was_sent is False else end.outcome,
+            # What failed has cost something, too, where the provider told it in time.
+            usage=end.usage or trace.usage,
+            headers=trace.headers,
+            first_ms=self._first_ms,
+            whole_ms=self._elapsed_ms(),
+        )
 
     def _elapsed_ms(self) -> int:
         return int((time.monotonic() - self._began) * 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -22,8 +23,11 @@ from innkeeper.nodes.services.llm.wire import WireRequest
 CONNECT_TIMEOUT_S = 15.0
 MAX_REDIRECTS = 5
 MAX_ERROR_BYTES = 256 * 1024
+MAX_STREAM_BYTES = 1024 * 1024 * 1024
+"""Of one answer. A piece of a word may come with kilobytes of probabilities, and nobody holds them."""
 # What was meant for one server only, such as its key, does not go on to the next.
 _FOR_EVERY_SERVER = frozenset({"accept", "content-type", "user-agent", "idempotency-key"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KEEPING_THE_METHOD = (307, 308)
 _BECOMING_GET = (301, 302, 303)
 
@@ -116,7 +120,7 @@ class LlmTransport:
 
     def _transport(self) -> GuardedTransport:
         if self._guarded is None:
-            self._guarded = GuardedTransport(self._policy, network=self._network)
+            self._guarded = GuardedTransport(self._policy, max_response_bytes=MAX_STREAM_BYTES, network=self._network)
         return self._guarded
 
 
@@ -145,6 +149,8 @@ def _prepared(request: WireRequest) -> httpx2.Request:
 
 def _sendable(name: str, value: str) -> str:
     """A header's value without white space around it. Raises NodeInputError when it cannot travel in a header."""
+    if not _HEADER_NAME.fullmatch(name):
+        raise NodeInputError(f"{name!r} is no name that a header may have")
     value = value.strip()
     wrong = next((at for at, character in enumerate(value) if not " " <= character <= "~"), None)
     if wrong is not None:

@@ -14,8 +14,7 @@ import pytest
 from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait, ProviderError
 from innkeeper.nodes.node import CallTrace, ChannelTraits, ChatRequest, ChatTimes, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter, driver
-from innkeeper.nodes.services.llm.driver import MAX_LOADING_S, LoadingModels
+from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter, driver, time_limits
 from tests.nodes.services.llm.wire_server import Mode, Operation, WireServer
 
 HEAD = {"send": "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"}
@@ -75,13 +74,13 @@ def text_of(chunks: list[Chunk]) -> str:
 @pytest.mark.parametrize(
     ("operations", "times", "limit"),
     [
-        ([HANG], ChatTimes(first=0.2), "first"),
-        ([HEAD, HANG], ChatTimes(first=0.2), "first"),
+        ([HANG], ChatTimes(first=0.6), "first"),
+        ([HEAD, HANG], ChatTimes(first=0.6), "first"),
         ([HEAD, *COMMENTS, event("late"), DONE], ChatTimes(first=0.3, silence=0.2), "first"),
         ([HEAD, event("a"), HANG], ChatTimes(first=5, silence=0.2), "silence"),
         ([HEAD, event("a"), *COMMENTS, DONE], ChatTimes(first=0.4, silence=0.3), "silence"),
         ([HEAD, *([event("a"), {"sleep": 0.05}] * 40), DONE], ChatTimes(whole=0.3), "whole"),
-        ([HANG], ChatTimes(first=5, whole=0.2), "whole"),
+        ([HANG], ChatTimes(first=5, whole=0.6), "whole"),
     ],
 )
 async def test_a_limit_of_time_ends_a_stream(operations: list[Operation], times: ChatTimes, limit: str) -> None:
@@ -89,7 +88,7 @@ async def test_a_limit_of_time_ends_a_stream(operations: list[Operation], times:
         began = time.monotonic()
         found = await failure(llm, ask(server, times=times))
         assert (found.code, found.details["limit"], found.retryable) == ("timeout_error", limit, True)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10  # what hangs does so for a minute
         await asyncio.wait_for(server.closed.wait(), 5)
 
 
@@ -119,13 +118,13 @@ async def test_a_reader_that_takes_its_time_is_no_silence_of_the_server() -> Non
 async def test_usage_after_the_finish_reason_is_waited_for_and_then_the_connection_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driver, "AFTER_FINISH_S", 0.5)
+    monkeypatch.setattr(time_limits, "AFTER_FINISH_S", 0.5)
     usage = {"send": 'data: {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}\n\n'}
     comments = [*COMMENTS, *COMMENTS]
     async with playing(HEAD, event("a", "stop"), {"sleep": 0.2}, usage, *comments, HANG) as (llm, server):
         began = time.monotonic()
         chunks = await streamed(llm, ask(server))
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 10
         await asyncio.wait_for(server.closed.wait(), 5)
     assert chunks[-1].content["usage"] == {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
     assert chunks[-1].content["finish_reason"] == "stop"
@@ -135,7 +134,7 @@ async def test_the_end_mark_ends_the_answer_at_once() -> None:
     async with playing(HEAD, event("a"), DONE, HANG) as (llm, server):
         began = time.monotonic()
         assert text_of(await streamed(llm, ask(server))) == "a"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 10
 
 
 # --- broken answers ---------------------------------------------------------------------------------------------------
@@ -161,7 +160,7 @@ async def test_an_answer_that_breaks_off_may_be_asked_for_again(tail: list[Opera
 async def test_what_comes_behind_the_finish_reason_does_not_matter(
     tail: list[Operation], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "AFTER_FINISH_S", 0.2)
+    monkeypatch.setattr(time_limits, "AFTER_FINISH_S", 0.2)
     error = {"send": 'data: {"error": {"message": "late"}}\n\n'}
     async with playing(HEAD, event("all", "stop"), error, *tail) as (llm, server):
         assert text_of(await streamed(llm, ask(server))) == "all"
@@ -264,7 +263,10 @@ async def test_a_call_that_is_cancelled_ends_the_providers_within_a_second(
     async with playing(*operations) as (llm, server):
         request = ask(server, trace=trace)
         task = asyncio.create_task(streamed(llm, request) if mode == "stream" else llm.chat(request))  # type: ignore[arg-type]
-        await asyncio.sleep(0.15)
+        async with asyncio.timeout(10):
+            while not server.requests:
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -366,31 +368,25 @@ async def test_headers_about_limits_are_told_of_answers_and_errors() -> None:
         assert trace.usage == ({"prompt_tokens": 3} if status == 200 else None)
 
 
-# --- models that are being loaded -------------------------------------------------------------------------------------
+@pytest.mark.parametrize("mode", ["stream", "batch"])
+async def test_calls_of_tools_without_end_end(mode: Mode) -> None:
+    calls = [{"id": f"c{number}", "function": {"name": "f", "arguments": ""}} for number in range(1_001)]
+    part = {"send": f"data: {json.dumps({'choices': [{'delta': {'tool_calls': calls}}]})}\n\n"}
+    async with playing(HEAD, part, DONE) as (llm, server):
+        found = await failure(llm, ask(server), mode)
+    assert (found.code, found.retryable) == ("bad_answer", False)
 
 
-def test_a_model_that_is_being_loaded_is_waited_for_ten_minutes_in_growing_steps() -> None:
-    loading, now, waits = LoadingModels(), 1_000.0, list[float]()
-    error = ProviderError("loading", code="overloaded_error", retryable=True)
-    while isinstance(found := loading.wait(error, "u", "m", now), NodeMustWait):
-        waits.append(found.delay_s)
-        now += found.delay_s
-    assert found is error
-    assert MAX_LOADING_S < now - 1_000 <= MAX_LOADING_S + 30
-    assert waits[0] == 2
-    assert max(waits) == 30
-    # Each model for itself, and anew when it was there in between.
-    assert isinstance(loading.wait(error, "u", "other", now), NodeMustWait)
-    assert isinstance(loading.wait(error, "u", "m", now), NodeMustWait)
-    loading.forget("u", "m")
-    again = loading.wait(error, "u", "m", now + 500)
-    assert isinstance(again, NodeMustWait)
-    assert again.delay_s == 2
+async def test_a_model_that_is_being_loaded_is_waited_for_as_long_as_the_server_says() -> None:
+    said = '{"error": "Model x is currently loading", "estimated_time": 20.0}'
+    async with playing(*whole(503, said)) as (llm, server):
+        found = await failure(llm, ask(server))
+    assert isinstance(found, NodeMustWait)
+    assert (found.delay_s, found.details["code"]) == (20.0, "overloaded_error")
 
 
-def test_models_that_are_being_loaded_do_not_fill_the_memory() -> None:
-    loading = LoadingModels()
-    error = ProviderError("loading")
-    for number in range(5_000):
-        loading.wait(error, "u", str(number), 0.0)
-    assert len(loading._since) == driver.MAX_LOADING_MODELS
+async def test_a_header_of_a_channel_that_is_none_is_told() -> None:
+    async with playing(*whole(200, "{}")) as (llm, server):
+        found = await failure(llm, ask(server, traits=ChannelTraits(headers={"X Title": "a"})))
+        assert server.requests == []
+    assert isinstance(found, NodeInputError)

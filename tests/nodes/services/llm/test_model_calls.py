@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,10 +19,13 @@ from innkeeper.nodes.errors import (
     ResourceError,
 )
 from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route, SecretRef
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter
 from innkeeper.nodes.services.llm.breaker import Breaker, BreakerRules
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
 from innkeeper.nodes.testing import MemoryChannels, MemorySecrets
+from tests.nodes.services.llm.wire_server import WireServer
 
 Script = Sequence[Chunk | BaseException]
 TEXT = Chunk("text_chunk", "Hi")
@@ -208,6 +212,36 @@ async def test_the_gate_hears_of_every_request_under_a_name_of_its_own() -> None
     assert [end.outcome for end in house.gate.ended] == ["failed", "ok"]
     assert [end.id for end in house.gate.ended] == [start.id for start in house.gate.begun]
     assert len({start.id for start in house.gate.begun}) == 2
+
+
+RATE = "X-RateLimit-Remaining-Requests: 0"
+USED = 'data: {"choices": [{"index": 0, "delta": {"content": "a"}}], "usage": {"prompt_tokens": 5}}\n\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "code", "usage"),
+    [
+        (f"HTTP/1.1 429 X\r\n{RATE}\r\nContent-Length: 0\r\n\r\n", "failed", "rate_limit_error", None),
+        (f"HTTP/1.1 200 X\r\n{RATE}\r\n\r\n{USED}", "cut", "connection_error", {"prompt_tokens": 5}),
+        (f"HTTP/1.1 200 X\r\n{RATE}\r\n\r\n{USED}data: [DONE]\n\n", "ok", "", {"prompt_tokens": 5}),
+        ("", "not_sent", "connection_error", None),
+    ],
+)
+async def test_the_gate_hears_what_a_call_told_and_took_also_when_it_failed(
+    answer: str, outcome: str, code: str, usage: Any
+) -> None:
+    gate = Gate()
+    llm = ProtocolAdapter(OpenAIChat(), AddressPolicy(allow_loopback=True))
+    shared = ModelServices(llm, MemoryChannels(), gate, b"salt")
+    async with WireServer({"it": {"stream": {"responses": [[{"send": answer}]]}}}) as server:
+        url = server.base_url("it") if answer else "http://127.0.0.1:1/v1"
+        with suppress(ProviderError):
+            async for _ in ModelCalls(shared, MemorySecrets(), CallOrigin()).stream(ChatRequest(url, "m")):
+                pass
+    await llm.aclose()
+    (end,) = gate.ended
+    assert (end.outcome, end.code, end.usage) == (outcome, code, usage)
+    assert end.headers == ({"x-ratelimit-remaining-requests": "0"} if answer else {})
 
 
 @pytest.mark.parametrize("key", [None, "sk-\u00e4", "sk-a\nb"])

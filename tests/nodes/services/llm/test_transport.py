@@ -71,14 +71,14 @@ async def test_nobody_listens() -> None:
             "refused",
             "check that the server",
         )
-    assert not trace.was_sent
+    assert trace.was_sent is False
 
 
 @pytest.mark.parametrize("name", ["does-not-exist.invalid", "a" * 64 + ".invalid"])
 async def test_the_name_is_unknown(name: str) -> None:
     trace = CallTrace()
     expect(await failure(f"http://{name}/v1", trace=trace), "dns", "its name does not resolve")
-    assert not trace.was_sent
+    assert trace.was_sent is False
 
 
 async def test_the_server_speaks_no_tls() -> None:
@@ -140,7 +140,7 @@ async def test_a_connection_that_nobody_takes_is_given_up(monkeypatch: pytest.Mo
         for one in waiting:
             one.close()
     assert (error.code, error.details["limit"], error.retryable) == ("timeout_error", "connect", True)
-    assert not trace.was_sent
+    assert trace.was_sent is False
 
 
 async def test_a_refused_address_is_refused_before_anything_is_sent() -> None:
@@ -148,7 +148,7 @@ async def test_a_refused_address_is_refused_before_anything_is_sent() -> None:
     llm = ProtocolAdapter(OpenAIChat(), AddressPolicy())
     with pytest.raises(RequestRefused):
         await llm.chat(ChatRequest("http://127.0.0.1:1/v1", "m", [], trace=trace))
-    assert not trace.was_sent
+    assert trace.was_sent is False
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, b"x"])

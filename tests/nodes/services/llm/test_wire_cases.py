@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from openai import AsyncOpenAI
 
 from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import ChatRequest, ChatTimes
@@ -167,6 +168,46 @@ async def test_slow_case(llm: ProtocolAdapter, name: str, mode: Mode) -> None:
 @pytest.mark.parametrize(("name", "mode"), params({*LASTS, "paced"}))
 async def test_slow_case_played_faster(llm: ProtocolAdapter, name: str, mode: Mode) -> None:
     await check(llm, name, mode, pace=0.02)
+
+
+NOT_FOR_THE_LIBRARY = frozenset(
+    [
+        "azure",
+        "bom",
+        "cr_split",
+        "json_for_stream",
+        "leaked_comment",
+        "message_in_stream",
+        "mistral_parts",
+        "n2",
+        "nulls",
+        "open_after_finish",
+        "retry_field",
+        "sse_for_batch",
+        "surrogate_split",
+    ]
+)
+"""Cases that the client library reads otherwise, or not at all."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "mode"), params(FAST - NOT_FOR_THE_LIBRARY - TRIES_AGAIN.keys()))
+async def test_the_providers_client_library_reads_the_same_text(llm: ProtocolAdapter, name: str, mode: Mode) -> None:
+    """Both ends of the other cases are ours: what the wire says is read by somebody else here."""
+    if CASES[name][mode]["want"] is None or CASES[name][mode]["want"][0] != "text" or name in FOR_EVER:
+        pytest.skip("no text comes of it")
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    async with WireServer() as server:
+        options: Any = {"base_url": server.base_url(name), "api_key": "k", "max_retries": 0}
+        async with AsyncOpenAI(**options) as client:
+            if mode == "batch":
+                answer = await client.chat.completions.create(model="m", messages=messages)
+                theirs = answer.choices[0].message.content
+            else:
+                parts = await client.chat.completions.create(model="m", messages=messages, stream=True)
+                theirs = "".join([part.choices[0].delta.content or "" async for part in parts if part.choices])
+    async with WireServer() as server:
+        assert (await ask(llm, server.base_url(name), mode, MAX_TRIES)).text == theirs
 
 
 def test_every_case_is_asked() -> None:
