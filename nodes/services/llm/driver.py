@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -126,8 +127,9 @@ class ProtocolAdapter:
             await answer.aclose()
 
     async def warm_up(self) -> None:
-        """Load root certificates off the event loop: it takes tens of milliseconds."""
+        """Load off the event loop what takes tens of milliseconds: root certificates, and how connections are made."""
         await asyncio.to_thread(self._network.tls)
+        await asyncio.to_thread(_load_connections)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -357,6 +359,12 @@ class _Call:
     async def next_part(self, parts: AsyncIterator[bytes]) -> bytes | None:
         """The next bytes of the body; None at its end."""
         return await self.within(anext(parts, None))
+
+
+def _load_connections() -> None:
+    # The HTTP library loads its back end with the first connection.
+    for name in ("anyio._backends._asyncio", "encodings.idna"):
+        importlib.import_module(name)
 
 
 def _now() -> float:
