@@ -16,7 +16,7 @@ import asyncio
 import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -362,9 +362,10 @@ class _Call:
 
 
 def _load_connections() -> None:
-    # The HTTP library loads its back end with the first connection.
+    # The HTTP library loads its back end with the first connection. What is not found here it finds itself.
     for name in ("anyio._backends._asyncio", "encodings.idna"):
-        importlib.import_module(name)
+        with suppress(ImportError):
+            importlib.import_module(name)
 
 
 def _now() -> float:
