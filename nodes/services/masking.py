@@ -106,17 +106,18 @@ class ChunkMask:
         self._forms = forms
         # A text each: pieces of one do not go on in the other.
         self._texts: dict[ChunkType, TextMask] = {"text_chunk": TextMask(forms), "reasoning_chunk": TextMask(forms)}
+        self._arguments: dict[int, TextMask] = {}
         self._in_data = False
 
     @property
     def has_masked(self) -> bool:
         """A secret was found."""
-        return self._in_data or any(text.has_masked for text in self._texts.values())
+        return self._in_data or any(text.has_masked for text in self._all())
 
     def add(self, forms: tuple[str, ...]) -> None:
         """Mask further texts from here on."""
         self._forms = tuple(sorted({*self._forms, *forms}, key=lambda form: (-len(form), form)))
-        for text in self._texts.values():
+        for text in self._all():
             text.forms = self._forms
 
     def feed(self, chunk: Chunk) -> list[Chunk]:
@@ -128,6 +129,8 @@ class ChunkMask:
             content = self._texts[chunk.type].feed(chunk.content)
             return [Chunk(chunk.type, content, extra)] if content or not chunk.content else []
         self._in_data = self._in_data or content != chunk.content
+        if chunk.type == "tool_call_chunk" and isinstance(chunk.content, Mapping):
+            content = {**content, **self._argument(chunk.content)}
         # A stream ends with such a chunk: no text may come behind it.
         held = self.end() if chunk.type in ("finish_reason_chunk", "error_chunk") else []
         return [*held, Chunk(chunk.type, content, extra)]
@@ -135,7 +138,22 @@ class ChunkMask:
     def end(self) -> list[Chunk]:
         """What was held back."""
         rests = [(kind, text.end()) for kind, text in self._texts.items()]
-        return [Chunk(kind, rest) for kind, rest in rests if rest]
+        calls = [(index, text.end()) for index, text in self._arguments.items()]
+        return [
+            *(Chunk(kind, rest) for kind, rest in rests if rest),
+            *(Chunk("tool_call_chunk", {"index": index, "arguments": rest}) for index, rest in calls if rest),
+        ]
+
+    def _argument(self, call: Mapping[str, Any]) -> dict[str, str]:
+        """What of a tool's arguments may go out: each call has a text of its own."""
+        index, piece = call.get("index"), call.get("arguments")
+        if not isinstance(index, int) or not isinstance(piece, str):
+            return {}
+        text = self._arguments.setdefault(index, TextMask(self._forms))
+        return {"arguments": text.feed(piece)}
+
+    def _all(self) -> list[TextMask]:
+        return [*self._texts.values(), *self._arguments.values()]
 
 
 def begun_at_end(text: str, form: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any, get_args
@@ -10,6 +11,8 @@ import pytest
 
 from innkeeper.gateway.process.offline_check import check_document
 from innkeeper.nodes.catalogue.plugins import load_catalogue
+from innkeeper.nodes.errors import NodeInputError
+from innkeeper.nodes.library.llm import answer, asking, settings, structured
 from innkeeper.nodes.library.llm_test.api_settings import definition as api_settings
 from innkeeper.nodes.node import ModelWish
 from innkeeper.nodes.services.channel_file import read_channels
@@ -54,12 +57,28 @@ def test_channels_of_the_page_are_read_and_chosen_as_it_says() -> None:
 
 
 def test_codes_and_statuses_are_those_of_the_code() -> None:
+    told = {row[0].strip("`"): row[1] for row in table_rows(PAGE, "Errors")}
+    of_nodes = {NodeInputError.code, structured.INVALID}
+    # `cancelled` is told by the engine, not by a provider.
+    assert set(told) - of_nodes == {*get_args(errors.ErrorCode)} - {"cancelled"}
+    for code, means in told.items():
+        statuses = [int(status) for status in re.findall(r"\b[45]\d\d\b", means.partition("or a 429")[0])]
+        assert {errors.status_error("host", status, {}, None).code for status in statuses} <= {code}
+
+
+def test_what_is_tried_again_is_what_the_page_says() -> None:
     section = PAGE.split("## When a provider fails", 1)[1]
-    named = section.split("one code for all providers:", 1)[1].split(".", 1)[0]
-    # Told by the engine, not by a provider.
-    assert set(re.findall(r"`(\w+)`", named)) == {*get_args(errors.ErrorCode)} - {"cancelled"}
     assert f"at most {errors.MAX_WAIT_S / 3600:g} hours" in section
     rows = [row[0] for row in table_rows(PAGE, "When a provider fails")]
     again, never = ([int(status) for status in re.findall(r"\b\d{3}\b", row)] for row in rows[2:4])
     assert {errors.status_error("host", status, {}, None).retryable for status in (*again, 500, 503)} == {True}
     assert {errors.status_error("host", status, {}, None).retryable for status in never} == {False}
+
+
+def test_warnings_and_settings_of_the_page_are_those_of_the_nodes() -> None:
+    section = PAGE.split("## Nodes", 1)[1].split("## Parameters", 1)[0]
+    assert all(f"`{name}`" in section for name in (*settings.SETTINGS, *answer.OUTPUTS))
+    source = "".join(Path(inspect.getfile(module)).read_text() for module in (answer, asking, structured))
+    warned = set(re.findall(r"^\| `(\w+)`(?:, `(\w+)`)? \|", section.split("| warning |", 1)[1], re.MULTILINE))
+    assert all(f'"{code}"' in source for pair in warned for code in pair if code)
+    assert len({code for pair in warned for code in pair if code}) == 7

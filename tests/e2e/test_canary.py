@@ -129,7 +129,7 @@ async def test_a_key_is_found_nowhere_but_in_the_encrypted_store(tmp_path: Path)
     # Every way of the table was really gone; without that, nothing would be proved.
     table = set(ways.all_ways())
     assert exercised == table
-    assert len(table) == 195
+    assert len(table) == 198
     leaks = {
         (place, leak) for place, texts in seen.said.items() for text in texts for leak in found_in(text)
     }  # fmt: skip
@@ -204,13 +204,21 @@ async def core_ways(seen: Bench, server: Parrot) -> set[ways.Way]:
     states = {path: told["status"] for path, told in ended["nodeStatus"].items()}
     wanted = {ways.Way(entry, out) for entry, outs in ways.CORE_NODES.items() for out in outs}
     wanted |= {ways.Way("unused", out) for out in ways.UNUSED}
-    failing = {"header-status": "error", "unused-misspelt_key": "complete", "bypassed-output": "skipped"}
+    failing = dict.fromkeys(("header-status", "object-refused", "object-refused_stream", "channel-data"), "error")
+    failing |= {"unused-misspelt_key": "complete", "bypassed-output": "skipped"}
     assert {way.node: states.get(way.node) for way in wanted} == {
         way.node: failing.get(way.node, "complete") for way in wanted
     }
     assert "***" in ended["nodeStatus"]["slot-answer"]["output"]["response"]
     assert ended["nodeStatus"]["slot-stream"]["output"]["response"].startswith("Key: *** *** canary")
     assert "***" in json.dumps(ended["nodeStatus"]["header-body"]["output"])
+    assert ended["nodeStatus"]["channel-stream"]["output"]["reasoning"] == "Hm, ***."
+    for way, kept in (
+        ("object-refused", "provider_message"),
+        ("object-refused_stream", "param"),
+        ("channel-data", "text"),
+    ):
+        assert "***" in ended["nodeStatus"][way]["error"]["details"][kept]
     return wanted
 
 

@@ -103,9 +103,12 @@ async def _stream_answer(inputs: Inputs, context: NodeContext) -> AsyncGenerator
 async def _checked(
     response: ChatResponse, asked: Asking, schema: Schema | None, context: NodeContext
 ) -> tuple[ChatResponse, dict[str, Any] | None]:
-    """The answer that counts, and the data in it where a schema is given."""
+    """The answer that counts, and the data in it where a schema is given.
+
+    A model that calls tools has not answered yet.
+    """
     check_answer(response, context)
-    if schema is None:
+    if schema is None or response.tool_calls:
         return response, None
     found = await structured(response, asked, schema, context)
     return found.response, found.data

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError
+from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError, NodeMustWait
 from innkeeper.nodes.json_values import dump_json
 from innkeeper.nodes.library.llm import asking
 from innkeeper.nodes.library.llm.parameters import Asking, next_key, object_of
@@ -19,12 +20,15 @@ MAX_ANSWER_CHARS = 1_000_000
 MAX_KEPT_CHARS = 4_000
 """Of the model's own text, in the details of the error."""
 TIMEOUT_S = 10.0
+MAX_WAIT_S = 300.0
+"""For the request to repair."""
 
 _CHECK = "innkeeper.nodes.services.structured.validation:check_schema"
 _READ = "innkeeper.nodes.services.structured.validation:read_answer"
 _EXAMPLE = '{"type": "object", "properties": {"name": {"type": "string"}}}'
 _CUT = frozenset({"length", "content_filter", "interrupted"})
 _INSTRUCTED = frozenset({"system", "developer"})
+_MIN_WAIT_S = 0.1
 _BUSY = "scripts_busy"
 _TRIES = 10
 """For a process that is free; the service waits a minute each time."""
@@ -85,11 +89,12 @@ async def structured(response: ChatResponse, asked: Asking, schema: Schema, cont
     Raises:
         NodeError: `invalid_structured_output`: neither fits. `details` hold `errors`, the beginning of the `text`, and
             its length in `chars`.
-        ProviderError, NodeMustWait, ...: The request to repair failed, as `nodes.node.Llm`.
+        ProviderError, ...: The request to repair failed, as `nodes.node.Llm`.
+        NodeMustWait: It would have to wait for longer than `MAX_WAIT_S`.
     """
     read = await _read(response, schema, context)
     if "errors" in read and response.finish_reason not in _CUT:
-        second = await asking.chat(_repair(asked, response, read["errors"]), context)
+        second = await _asked_in_time(_repair(asked, response, read["errors"]), context)
         context.warn("structured_output_asked_again", f"the answer did not fit the schema: {_list(read['errors'])}")
         response = replace(second, usage=added_usage(response.usage, second.usage))
         read = await _read(response, schema, context)
@@ -98,6 +103,20 @@ async def structured(response: ChatResponse, asked: Asking, schema: Schema, cont
     if read["is_repaired"]:
         context.warn("json_repaired", "the answer was no valid JSON; its mistakes were repaired")
     return Structured(response, read["data"])
+
+
+async def _asked_in_time(asked: Asking, context: NodeContext) -> ChatResponse:
+    """The answer; short waits pass here. Another attempt would pay for the first answer once more, without end."""
+    waited = 0.0
+    while True:
+        try:
+            return await asking.chat(asked, context)
+        except NodeMustWait as wait:
+            delay_s = max(wait.delay_s, _MIN_WAIT_S)
+            waited += delay_s
+            if waited > MAX_WAIT_S:
+                raise
+            await asyncio.sleep(delay_s)
 
 
 async def _read(response: ChatResponse, schema: Schema, context: NodeContext) -> dict[str, Any]:

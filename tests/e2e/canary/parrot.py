@@ -31,7 +31,16 @@ class Parrot:
         asked = json.loads(body) if body.startswith(b"{") else {}
         path = head.split(" ")[1]
         status = "500 No" if "/broken" in path else "302 Found" if "/redirect" in path else "200 OK"
-        parts = self._stream(key) if asked.get("stream") else self._whole(key)
+        parts = (
+            self._stream(key) if asked.get("stream") else self._whole(key, calls="JSON Schema" not in json.dumps(asked))
+        )
+        if "/broken" in path:
+            error = {
+                "message": f"Not with the key {key}, sent as Authorization: Bearer {key}",
+                "param": key,
+                "type": key,
+            }
+            parts = json.dumps({"error": error, "x-api-key": key}).encode()
         kind = "text/event-stream" if asked.get("stream") else "application/json"
         writer.write(
             f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nX-Key: {key}\r\nX-Url: {quote(key)}\r\n"
@@ -42,13 +51,20 @@ class Parrot:
         await writer.drain()
         writer.close()
 
-    def _whole(self, key: str) -> bytes:
-        message = {"role": "assistant", "content": f"Your key is {key}, in a URL {quote(key, safe='')}."}
+    def _whole(self, key: str, *, calls: bool) -> bytes:
+        call = {"id": key, "type": "function", "function": {"name": key, "arguments": json.dumps({"key": key})}}
+        message = {
+            **{"role": "assistant", "content": f"Your key is {key}, in a URL {quote(key, safe='')}."},
+            **{"reasoning_content": f"They asked with {key}.", "tool_calls": [call] if calls else None},
+        }
         choice = {"index": 0, "message": message, "finish_reason": "stop", "echo": {key: [key]}}
         return json.dumps({"id": key, "object": "chat.completion", "model": key, "choices": [choice]}).encode()
 
     def _stream(self, key: str) -> bytes:
-        pieces = [{"content": text} for text in ("Key: ", key[:4], key[4:11], key[11:], f" {key} ", key[:6])]
+        split = (key[:4], key[4:11], key[11:])
+        pieces = [{"reasoning_content": text} for text in ("Hm, ", *split, ".")]
+        pieces += [{"content": text} for text in ("Key: ", *split, f" {key} ", key[:6])]
+        pieces += [{"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": text}}]} for text in split]
         choices = [{"index": 0, "delta": piece, "finish_reason": None} for piece in pieces]
         choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         events = [{"id": key, "object": "chat.completion.chunk", "model": "m", "choices": [one]} for one in choices]

@@ -37,9 +37,9 @@ PLUGIN = {
 """Where a key gets in, to the ways out of the nodes of a plugin that it is tried with."""
 CORE_NODES = {
     "slot": ("answer", "stream", "template", "extract"),
-    "object": ("answer", "stream", "chat"),
+    "object": ("answer", "stream", "chat", "refused", "refused_stream"),
     "environment": ("answer",),
-    "channel": ("answer", "stream"),
+    "channel": ("answer", "stream", "data"),
     "header": ("body", "status", "redirect"),
     "interface": ("answer",),
     "wired": ("answer",),
@@ -201,7 +201,7 @@ def stored_workflows(url: str) -> dict[str, tuple[Json, Json, Json]]:
 def core_graph(url: str) -> Json:
     """The built-in nodes that spend keys, or are handed what holds one; servers repeat the key."""
     generic = {"messages": [{"role": "user", "content": "x"}], "activated_model_id": "m"}
-    header = f"Bearer {key_of('header')}"
+    header, once = f"Bearer {key_of('header')}", {"retry": {"maximumAttempts": 1}}
     parts = in_parts(key_of("wired"))
     nodes = [
         node("slot", "core:APISettings", **settings_of("slot", url)),
@@ -212,16 +212,20 @@ def core_graph(url: str) -> Json:
         ask("object-answer", settings_of("object", url)),
         ask("object-stream", settings_of("object", url), stream=True),
         ask("object-chat", settings_of("object", url), kind="OpenAIChat"),
+        {**ask("object-refused", settings_of("object", f"{url}/broken")), **once},
+        {**ask("object-refused_stream", settings_of("object", f"{url}/broken"), stream=True), **once},
         node("env", "core:APISettings", base_url=url, use_env_vars=True),
         ask("environment-answer"),
         node("channel-answer", "core:GenericLlmRequest", **generic),
         node("channel-stream", "core:GenericLlmRequest", stream=True, **generic),
+        # The answer is no JSON: it is kept in the error.
+        node("channel-data", "core:GenericLlmRequest", responseSchema={"type": "object"}, **generic),
         node("header-body", "core:HttpRequest", url=f"{url}/web", authorization=header),
         node("header-redirect", "core:HttpRequest", url=f"{url}/redirect", authorization=header),
         {
             **node("header-status", "core:HttpRequest", url=f"{url}/broken", authorization=header),
             "configValues": {"failOnError": True},
-            "retry": {"maximumAttempts": 1},
+            **once,
         },
         node("in", "core:GroupInput"),
         node("interface", "core:APISettings", base_url=url),

@@ -92,3 +92,22 @@ def test_a_stream_hides_a_secret_from_when_it_is_known_and_loses_nothing() -> No
     ]  # fmt: skip
     assert masking.end() == []
     assert masking.has_masked
+
+
+def test_arguments_of_tools_hide_a_secret_call_by_call_and_lose_nothing() -> None:
+    masking, given = ChunkMask(forms_of("sk-canary-1234")), {0: "", 1: ""}
+    pieces = [(0, '{"a": "sk-can'), (1, '{"b": "sk'), (0, 'ary-1234"}'), (1, '-canaries"}'), (1, " sk-c")]
+    chunks = [Chunk("tool_call_chunk", {"index": index, "arguments": piece}) for index, piece in pieces]
+    for chunk in [*chunks, Chunk("finish_reason_chunk", {})]:
+        for masked in masking.feed(chunk):
+            if masked.type == "tool_call_chunk":
+                given[masked.content["index"]] += masked.content["arguments"]
+    assert given == {0: '{"a": "***"}', 1: '{"b": "sk-canaries"} sk-c'}
+    assert masking.has_masked
+
+
+def test_a_beginning_of_a_secret_that_is_none_counts_as_nothing_masked() -> None:
+    masking = ChunkMask(forms_of("sk-canary-1234"))
+    masking.feed(Chunk("tool_call_chunk", {"index": 0, "arguments": "sk-"}))
+    assert [chunk.content for chunk in masking.end()] == [{"index": 0, "arguments": "sk-"}]
+    assert not masking.has_masked

@@ -120,6 +120,27 @@ def test_an_empty_answer_is_asked_again_without_an_empty_turn() -> None:
     assert [message["role"] for message in llm.requests[1].messages] == ["system", "user", "user"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_model_that_calls_tools_has_not_answered_yet(stream: bool) -> None:
+    call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+    class Calls(ToyLlm):
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            self.requests.append(request)
+            return ChatResponse("", "m", "tool_calls", tool_calls=(call,))
+
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            self.requests.append(request)
+            yield Chunk("tool_call_chunk", {"index": 0, "id": "t", "name": "f", "arguments": "{}"})
+            yield Chunk("finish_reason_chunk", {"finish_reason": "tool_calls", "tool_calls": [call]})
+
+    llm = Calls()
+    chunks, outputs, warnings = run(llm, stream=stream, parameters={"tools": [{"type": "function"}]})
+    assert (outputs["tool_calls"], outputs["finish_reason"], outputs["data"]) == ([call], "tool_calls", None)
+    assert (len(llm.requests), warnings) == (1, [])
+    assert [chunk.type for chunk in chunks] == (["tool_call_chunk", "finish_reason_chunk"] if stream else [])
+
+
 async def seen_before(error: type[Exception], llm: ToyLlm, **inputs: Any) -> tuple[list[str], Exception]:
     assert definition.execute is not None
     running: Any = definition.execute(
@@ -175,10 +196,17 @@ async def test_a_paid_answer_waits_for_a_process_that_checks_it() -> None:
     assert (outputs["data"], len(llm.requests)) == (DATA, 1)
 
 
-@pytest.mark.parametrize("error", [NodeMustWait("later", delay_s=1), ProviderError("no", retryable=True)])
+@pytest.mark.parametrize("error", [NodeMustWait("later", delay_s=301), ProviderError("no", retryable=True)])
 def test_a_repair_that_fails_fails_the_attempt_as_such(error: Exception) -> None:
     with pytest.raises(type(error)):
         run(Says(BAD, error))
+
+
+def test_a_repair_that_must_wait_does_not_pay_for_the_first_answer_again() -> None:
+    wait = NodeMustWait("no room", delay_s=0.01)
+    llm = Says(BAD, wait, wait, GOOD)
+    assert run(llm)[1]["data"] == DATA
+    assert [len(request.messages) for request in llm.requests] == [2, 4, 4, 4]
 
 
 def test_an_answer_that_is_too_long_to_check_is_asked_again() -> None:
