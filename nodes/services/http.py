@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import httpcore2
 import httpx2
 
-from innkeeper.nodes.errors import RequestRefused, ResourceError
+from innkeeper.nodes.errors import InnkeeperError, RequestRefused, ResourceError
 from innkeeper.nodes.hosts import is_loopback_name
 
 AddressKind = Literal["public", "loopback", "private", "metadata", "link-local", "multicast", "unspecified", "reserved"]
@@ -309,8 +309,12 @@ class Network:
     ca_bundle: Path | None = None
 
     def tls(self) -> ssl.SSLContext:
-        """Raises OSError (ssl.SSLError is one) when the file cannot be read."""
-        return _tls(self.ca_bundle)
+        """Raises InnkeeperError (`invalid_setting`) when the file cannot be read."""
+        try:
+            return _tls(self.ca_bundle)
+        except OSError as error:  # SSLError is one
+            message = f"{str(self.ca_bundle)!r} (INNKEEPER_LLM_CA_BUNDLE) is no file of certificates that can be read"
+            raise InnkeeperError(message, code="invalid_setting") from error
 
 
 DIRECT = Network()

@@ -143,6 +143,15 @@ class PluginOption(TypedDict):
 
 
 @with_config(CLOSED)
+class PluginProtocol(TypedDict):
+    """A protocol of language models that a plugin adds."""
+
+    id: str
+    """What channels give as their `adapterType`."""
+    name: str
+
+
+@with_config(CLOSED)
 class Plugin(TypedDict):
     """A plugin, or why it was not loaded."""
 
@@ -159,6 +168,7 @@ class Plugin(TypedDict):
     description: NotRequired[str]
     frontend: NotRequired[PluginFrontend]
     """Of a plugin that is loaded and has one."""
+    adapters: NotRequired[list[PluginProtocol]]
     file: NotRequired[str]
     """The first file that failed, relative to the plugin's folder."""
     reason: NotRequired[str]

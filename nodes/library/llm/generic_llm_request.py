@@ -46,7 +46,7 @@ _SINGLE: Mapping[str, Input] = {
     ),
 }
 _SAMPLING = ("temperature", "max_tokens", "top_p")
-_KEPT_OF_MESSAGES = ("role", "content", "tool_calls")
+_KEPT_OF_MESSAGES = ("role", "content", "tool_calls", "thinking_blocks")
 
 
 async def generic_llm_request(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk | Outputs]:

@@ -82,13 +82,11 @@ def collected(
     raw: Any,
     asked_model: str,
     extra: Mapping[str, Any] | None = None,
-    call_extras: Mapping[int, Mapping[str, Any]] | None = None,
 ) -> ChatResponse | Fault:
     """The whole answer that pieces make, or the first fault.
 
     Args:
         extra: Further fields of the message in `choices`, which a later request may send back.
-        call_extras: Further fields of the tool calls, by index.
     """
     text: list[str] = []
     reasoning: list[str] = []
@@ -110,8 +108,6 @@ def collected(
                 about = About(piece.model or about.model, piece.response_id or about.response_id)
             case Finish(found):
                 reason = found
-    for index, fields in (call_extras or {}).items():
-        calls.get(index, {}).update(fields)
     whole, thought = whole_text("".join(text)), whole_text("".join(reasoning))
     message: dict[str, Any] = {"role": "assistant", "content": whole}
     if calls:
@@ -136,3 +132,9 @@ def _add_call(calls: dict[int, dict[str, Any]], piece: ToolCall) -> None:
     call["id"] = call["id"] or piece.id
     call["function"]["name"] = call["function"]["name"] or piece.name
     call["function"]["arguments"] += piece.arguments
+    call |= signature_field(piece.signature)
+
+
+def signature_field(signature: str) -> dict[str, Any]:
+    """The proof of a call, where Google's own OpenAI-compatible servers put it."""
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}

@@ -41,6 +41,7 @@ def base_url_of(text: str) -> BaseUrl:
         'https://host/v1?api-version=1'
     """
     try:
+        text.encode()  # half a character has no place in a URL
         parts = urlsplit(text.strip())
         is_usable = bool(parts.hostname) and (parts.port is None or parts.port > 0)
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))

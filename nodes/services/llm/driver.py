@@ -13,11 +13,13 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from innkeeper.nodes.errors import (
     InnkeeperError,
@@ -58,6 +60,7 @@ ERROR_BODY_S = 10.0
 LIST_TIMES = ChatTimes(first=60.0, silence=60.0, whole=60.0)
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_FIELD = 6
+_SECRET_NAME = re.compile(r"(?i)key|token|secret|pass|auth|sig|code")
 
 T = TypeVar("T")
 
@@ -124,8 +127,9 @@ class ProtocolAdapter:
             await answer.aclose()
 
     async def warm_up(self) -> None:
-        """Load root certificates off the event loop: it takes tens of milliseconds."""
+        """Load off the event loop what takes tens of milliseconds: root certificates, and how connections are made."""
         await asyncio.to_thread(self._network.tls)
+        await asyncio.to_thread(_load_connections)
 
     async def aclose(self) -> None:
         await self._transport.aclose()
@@ -135,7 +139,7 @@ class ProtocolAdapter:
     def _call(self, request: ChatRequest) -> _Call:
         trace = request.trace or CallTrace()
         trace.was_sent = False
-        secrets = (request.api_key, *request.traits.headers.values(), *request.traits.query.values())
+        secrets = (request.api_key, *request.traits.headers.values(), *_secrets_of_query(request))
         return _Call(
             ask=request,
             host=_host(request.base_url),
@@ -189,11 +193,13 @@ class ProtocolAdapter:
     def _gathered(self, call: _Call, body: bytes) -> ChatResponse:
         """The answer that came as a stream though nobody asked for one."""
         reader, events = self._protocol.reader(call.ask), _event_reader(body, self._protocol.framing)
-        for event in (*_events(call, events, body), *events.end()):
+        for event in _events(call, events, body):
             for piece in _pieces(call, reader, event):
                 self._take(call, piece)
             if call.gathering.is_done:
                 break
+        else:
+            self._last(call, reader, events.end())
         return self._finished(call)[1]
 
     def _single(self, call: _Call, answer: Answer, body: bytes) -> ChatResponse:
@@ -294,9 +300,10 @@ class ProtocolAdapter:
             except ValueError:
                 break
             for piece in pieces:
-                if isinstance(piece, Fault):
+                if not isinstance(piece, Fault):
+                    chunks += self._take(call, piece)
+                elif not call.gathering.is_whole:
                     raise _fault(call, piece)
-                chunks += self._take(call, piece)
         return chunks
 
     def _take(self, call: _Call, piece: Piece) -> list[Chunk]:
@@ -311,12 +318,15 @@ class ProtocolAdapter:
         call.trace.usage = gathering.usage
         if not gathering.is_whole:
             raise _cut_short(call.host)
-        rest = gathering.rest()
+        try:
+            rest = gathering.rest()
+        except AnswerTooLarge as error:
+            raise bad_answer(call.host, str(error)) from None
         response = gathering.response()
         is_told = gathering.finish_reason is not None
-        error = complaint(call.host, response, is_told=is_told, goes_on=bool(call.ask.prefix))
-        if error is not None:
-            raise error
+        failure = complaint(call.host, response, is_told=is_told, goes_on=bool(call.ask.prefix))
+        if failure is not None:
+            raise failure
         return rest, response
 
 
@@ -351,8 +361,24 @@ class _Call:
         return await self.within(anext(parts, None))
 
 
+def _load_connections() -> None:
+    # The HTTP library loads its back end with the first connection. What is not found here it finds itself.
+    for name in ("anyio._backends._asyncio", "encodings.idna"):
+        with suppress(ImportError):
+            importlib.import_module(name)
+
+
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _secrets_of_query(ask: ChatRequest) -> list[str]:
+    """Values in the query that are keys by their names. Others, such as a version, people need to see."""
+    try:
+        pairs = parse_qsl(urlsplit(ask.base_url).query)
+    except ValueError:
+        pairs = []
+    return [value for name, value in (*pairs, *ask.traits.query.items()) if _SECRET_NAME.search(name)]
 
 
 def _host(base_url: str) -> str:

@@ -156,7 +156,7 @@ def refused(host: str, refusal: Refusal, *, secrets: tuple[str, ...] = (), now: 
     """
     words = told(refusal.body)
     status = refusal.status if not refusal.in_answer or refusal.status else words.status
-    wait_s = retry_hint(refusal.headers, refusal.body, now or datetime.now(UTC))
+    wait_s = retry_hint(refusal.headers, refusal.body, now or datetime.now(UTC), is_over_limit=status == 429)
     code = _code(status, words, wait_s)
     details: dict[str, Any] = {"host": host, "provider_code": words.words[0] if words.words else None}
     details |= {"status": status} if status else {}

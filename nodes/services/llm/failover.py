@@ -9,6 +9,7 @@ from typing import Any
 from innkeeper.nodes.errors import InnkeeperError, NodeMustWait, ProviderError, RequestRefused, ResourceError
 from innkeeper.nodes.node import Route
 from innkeeper.nodes.services.llm.breaker import Refusal, Verdict
+from innkeeper.nodes.services.llm.messages import UNSUPPORTED_PART
 
 MAX_ASKED = 5
 """Routes that one call asks at most."""
@@ -32,9 +33,12 @@ def another_may_answer(error: InnkeeperError) -> bool:
 
     Busy and broken ones always are. So are a key that is missing, wrong or empty of money, an address that is refused,
     a model that is not there, and an answer that is no chat completion: the operator has one channel set up wrongly,
-    which is no reason to fail a request that others can answer. A request that is wrong or too long, or that a
-    content filter refuses, would be so elsewhere.
+    which is no reason to fail a request that others can answer. Nor is code of a plugin that fails, or a part of a
+    message that one protocol has no form for. A request that is wrong or too long, or that a content filter refuses,
+    would be so elsewhere.
     """
+    if error.code == UNSUPPORTED_PART or "adapter" in error.details:
+        return True
     if isinstance(error, NodeMustWait | RequestRefused):
         return True
     if isinstance(error, ResourceError):

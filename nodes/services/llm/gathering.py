@@ -8,6 +8,7 @@ from typing import Any
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.json_values import TextJoiner, whole_text
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.llm.answer_parts import signature_field
 from innkeeper.nodes.services.llm.errors import bad_answer
 from innkeeper.nodes.services.llm.think_tags import ThinkSplitter
 from innkeeper.nodes.services.llm.wire import About, Done, Finish, Piece, Reasoning, Text, ToolCall, Usage
@@ -130,9 +131,10 @@ class Gathering:
         if len(self._calls) > MAX_CALLS:
             raise AnswerTooLarge(f"answered with more than {MAX_CALLS} calls of tools")
         call.id, call.name = call.id or piece.id, call.name or piece.name
+        call.signature = call.signature or piece.signature
         arguments = call.joiner.feed(piece.arguments)
         call.arguments.append(arguments)
-        self._grow(len(arguments) + 1)  # empty ones fill the memory, too
+        self._grow(len(arguments) + len(piece.signature) + 1)  # empty ones fill the memory, too
         told = {"id": piece.id, "name": whole_text(piece.name)}
         content = {"index": piece.index, **{key: value for key, value in told.items() if value}, "arguments": arguments}
         return [Chunk("tool_call_chunk", content)]
@@ -147,13 +149,14 @@ class _GatheredCall:
     """One call of a tool."""
 
     def __init__(self) -> None:
-        self.id = self.name = ""
+        self.id = self.name = self.signature = ""
         self.joiner = TextJoiner()
         self.arguments: list[str] = []
 
     def to_json(self, index: int) -> dict[str, Any]:
         function = {"name": whole_text(self.name), "arguments": "".join(self.arguments) + self.joiner.end()}
-        return {"id": self.id or f"call_{index}", "type": "function", "function": function}
+        call = {"id": self.id or f"call_{index}", "type": "function", "function": function}
+        return call | signature_field(self.signature)
 
 
 def chunks_of(response: ChatResponse) -> list[Chunk]:

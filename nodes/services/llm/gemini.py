@@ -255,8 +255,6 @@ class GeminiReader:
         self._calls = 0
         self._about = About()
         self._usage: Usage | None = None
-        self._signatures: dict[int, Mapping[str, Any]] = {}
-        """Of calls, by number; in the form in which `messages` reads them."""
 
     def event(self, name: str, data: str) -> Iterable[Piece]:
         """As `AnswerReader.event`."""
@@ -269,7 +267,7 @@ class GeminiReader:
         if not answers or not any(key in answer for answer in answers for key in known):
             raise ValueError("it is no answer of generateContent")
         pieces = [piece for answer in answers for piece in self._pieces(answer)]
-        return collected(pieces, raw=data, asked_model=self._asked_model, call_extras=self._signatures)
+        return collected(pieces, raw=data, asked_model=self._asked_model)
 
     def _pieces(self, answer: Mapping[str, Any]) -> Iterator[Piece]:
         if "error" in answer:
@@ -304,9 +302,8 @@ class GeminiReader:
         call = inner(part, "functionCall")
         if name := text_of(call, "name"):
             number, self._calls = self._calls, self._calls + 1
-            if signature := text_of(part, "thoughtSignature"):
-                self._signatures[number] = {"extra_content": {"google": {"thought_signature": signature}}}
-            yield ToolCall(number, text_of(call, "id") or f"{OWN_CALL}{number}", name, dump_json(inner(call, "args")))
+            id_, arguments = text_of(call, "id") or f"{OWN_CALL}{number}", dump_json(inner(call, "args"))
+            yield ToolCall(number, id_, name, arguments, text_of(part, "thoughtSignature"))
 
 
 def _usage(told: Mapping[str, Any]) -> Usage | None:

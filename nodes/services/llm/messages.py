@@ -26,11 +26,11 @@ from innkeeper.nodes.json_values import InvalidJson, dump_json, read_json, text_
 Role = Literal["system", "user", "assistant", "tool"]
 MediaKind = Literal["image", "audio", "file"]
 
+UNSUPPORTED_PART = "unsupported_part"
+"""Code of the error for a part that one protocol has no form for; another one may."""
 MAX_PARTS = 10_000
 """Of one message."""
-_DATA_URI = re.compile(
-    r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?P<options>(;[^,;]*)*),(?P<data>.*)", re.DOTALL | re.IGNORECASE
-)
+_DATA_URI = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?P<options>(;[^,;]*)*)", re.IGNORECASE)
 _LOOKED_AT = 8_192
 _URL_SAFE = str.maketrans("-_", "+/")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]*={0,2}")
@@ -71,6 +71,7 @@ class MediaPart:
     Attributes:
         mime: Its media type; "" when nobody told it.
         data: Its bytes in base64; "" when it is elsewhere.
+        uri: The data URI that it came as, else "": tens of megabytes are not put together anew.
         url: Where it is, else "": an http(s) URL, or what the provider itself gave as the address of an upload.
         file_id: Its name at the provider, else "".
         detail: How closely an image is looked at, in OpenAI's words.
@@ -85,10 +86,11 @@ class MediaPart:
     name: str = ""
     detail: str = ""
     place: str = ""
+    uri: str = ""
 
     @property
     def data_uri(self) -> str:
-        return f"data:{self.mime or 'application/octet-stream'};base64,{self.data}"
+        return self.uri or f"data:{self.mime or 'application/octet-stream'};base64,{self.data}"
 
     def decoded_text(self) -> str:
         """The text of a text file."""
@@ -266,10 +268,15 @@ def media_of(part: Mapping[str, Any], place: str) -> MediaPart:
 
 
 def _located(blank: MediaPart, found: str, mime: str) -> MediaPart:
-    if match := _DATA_URI.fullmatch(found):
-        if "base64" not in match["options"].lower():
+    if found[:5].lower() == "data:":
+        head, _, data = found.partition(",")
+        match = _DATA_URI.fullmatch(head)
+        if match is None or "base64" not in match["options"].lower():
             raise NodeInputError(f"{blank.place}: its data URI is not base64")
-        return replace(blank, mime=(match["mime"] or mime).lower(), data=_checked_base64(match["data"], blank.place))
+        checked = _checked_base64(data, blank.place)
+        # One whose type was told beside it, or with another alphabet, is written anew.
+        uri = found if match["mime"] and checked is data else ""
+        return replace(blank, mime=(match["mime"] or mime).lower(), data=checked, uri=uri)
     if "://" in found[:64]:
         return replace(blank, mime=mime, url=found)
     return replace(blank, mime=mime, data=_checked_base64(found, blank.place))
@@ -383,4 +390,5 @@ def spoken(message: Message) -> Message:
 def unsupported(part: MediaPart, protocol: str, takes: str) -> NodeInputError:
     """A part that the protocol has no form for."""
     what = f"{part.kind} of type {part.mime}" if part.mime else part.kind
-    return NodeInputError(f"{part.place}: the protocol {protocol!r} takes no {what}; it takes {takes}")
+    message = f"{part.place}: the protocol {protocol!r} takes no {what}; it takes {takes}"
+    return NodeInputError(message, code=UNSUPPORTED_PART)

@@ -142,7 +142,8 @@ class ThreadedAdapter:
             thread.abandon()
 
     def _failed(self, what: str) -> ProviderError:
-        return ProviderError(f"the adapter {self._name} {what}", code="server_error", retryable=False)
+        message = f"the adapter {self._name} {what}"
+        return ProviderError(message, code="server_error", details={"adapter": self._name}, retryable=False)
 
 
 class _AdapterThread:

@@ -145,7 +145,7 @@ def _protocol_of(offered: OfferedAdapter, who: str) -> WireProtocol:
         callable(getattr(made, part, None)) for part in parts
     ):
         message = f"the adapter {who} is no WireProtocol: it needs framing ('sse' or 'json_lines'), {', '.join(parts)}"
-        raise ProviderError(message, code="server_error", retryable=False)
+        raise ProviderError(message, code="server_error", details={"adapter": offered.name}, retryable=False)
     protocol: WireProtocol = made
     return protocol
 

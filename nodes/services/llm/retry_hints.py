@@ -23,19 +23,20 @@ _RESET = re.compile(r"(?:x-|anthropic-)?ratelimit(?:-[a-z-]+)?-reset(?:-[a-z-]+)
 _EPOCH_S, _EPOCH_MS = 1e9, 1e12
 
 
-def retry_hint(headers: Mapping[str, str], body: object, now: datetime) -> float | None:
+def retry_hint(headers: Mapping[str, str], body: object, now: datetime, *, is_over_limit: bool = True) -> float | None:
     """Seconds to wait, between 1 and 86,400; None when nothing usable is said.
 
     Args:
         headers: With names in lower case.
         body: The error as JSON, or as text.
+        is_over_limit: It refuses for a limit. Many servers tell with every answer when their limits begin anew.
     """
     # By the server's own clock, if it tells it: this machine's may be a day off.
     now = _date(headers.get("date")) or now
-    for seconds in _hints(headers, body, now):
-        if seconds is not None:
-            return min(max(seconds, MIN_WAIT_S), MAX_WAIT_S)
-    return None
+    found = next((seconds for seconds in _hints(headers, body, now) if seconds is not None), None)
+    if found is None and is_over_limit:
+        found = _of_resets(headers, now)
+    return None if found is None else min(max(found, MIN_WAIT_S), MAX_WAIT_S)
 
 
 def rate_limit_headers(headers: Mapping[str, str]) -> dict[str, str]:
@@ -48,7 +49,6 @@ def _hints(headers: Mapping[str, str], body: object, now: datetime) -> Iterator[
     yield None if milliseconds is None else milliseconds / 1000
     yield _moment(headers.get("retry-after"), now)
     yield from _of_body(body)
-    yield _of_resets(headers, now)
 
 
 def _of_resets(headers: Mapping[str, str], now: datetime) -> float | None:

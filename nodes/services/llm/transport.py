@@ -107,7 +107,7 @@ class LlmTransport:
                 headers = {name.lower(): value for name, value in response.headers.items()}
                 return Answer(response.status_code, headers, host, response)
             await response.aclose()
-            target = urljoin(str(sent.url), location)
+            target = _target(host, sent, location)
             if sent.method != "GET" and response.status_code not in _KEEPING_THE_METHOD:
                 raise _moved(host, response.status_code, target)
             sent = _redirected(sent, target)
@@ -143,7 +143,7 @@ def _prepared(request: WireRequest) -> httpx2.Request:
             content=content,
             extensions={"timeout": timeout},
         )
-    except httpx2.InvalidURL as error:
+    except (httpx2.InvalidURL, ValueError) as error:  # of names that no domain can have
         raise NodeInputError("base_url is not an http or https URL") from error
 
 
@@ -161,8 +161,17 @@ def _sendable(name: str, value: str) -> str:
     return value
 
 
-def _redirected(request: httpx2.Request, target: str) -> httpx2.Request:
-    url = httpx2.URL(target)
+def _target(host: str, request: httpx2.Request, location: str) -> httpx2.URL:
+    try:
+        url = httpx2.URL(urljoin(str(request.url), location))
+    except (ValueError, httpx2.InvalidURL):
+        url = httpx2.URL()
+    if url.scheme not in ("http", "https") or not url.host:
+        raise bad_answer(host, "redirects to what is no http or https URL; check the base URL", code="not_found_error")
+    return url
+
+
+def _redirected(request: httpx2.Request, url: httpx2.URL) -> httpx2.Request:
     is_same = (url.scheme, url.host, url.port) == (request.url.scheme, request.url.host, request.url.port)
     kept = {name: value for name, value in request.headers.items() if is_same or name.lower() in _FOR_EVERY_SERVER}
     kept.pop("host", None)
@@ -170,9 +179,9 @@ def _redirected(request: httpx2.Request, target: str) -> httpx2.Request:
     return httpx2.Request(request.method, url, headers=kept, content=request.content, extensions=request.extensions)
 
 
-def _moved(host: str, status: int, target: str) -> ProviderError:
-    parts = urlsplit(target)
-    place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:300]
+def _moved(host: str, status: int, target: httpx2.URL) -> ProviderError:
+    # Without the query and the name and password, which may be secrets.
+    place = f"{target.scheme}://{target.netloc.decode('ascii', 'replace')}{target.path}"[:300]
     return bad_answer(
         host, f"answered {status}: it sends requests on to {place!r}; make that the base URL", code="not_found_error"
     )
@@ -271,7 +280,10 @@ def with_additions(request: WireRequest, headers: Mapping[str, str], query: Mapp
     """The request with what a channel adds to every one."""
     if not headers and not query:
         return request
-    url = httpx2.URL(request.url)
+    try:
+        url = httpx2.URL(request.url)
+    except (httpx2.InvalidURL, ValueError) as error:  # of names that no domain can have
+        raise NodeInputError("base_url is not an http or https URL") from error
     names = {name.lower() for name in headers}
     kept = {name: value for name, value in request.headers.items() if name.lower() not in names}
     return replace(

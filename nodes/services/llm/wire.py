@@ -40,12 +40,16 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A piece of a call of a tool: `arguments` pieces of one `index` make one JSON text."""
+    """A piece of a call of a tool: `arguments` pieces of one `index` make one JSON text.
+
+    `signature` is the provider's proof of the call (Gemini's), which must be sent back with it.
+    """
 
     index: int
     id: str = ""
     name: str = ""
     arguments: str = ""
+    signature: str = ""
 
 
 @dataclass(frozen=True, slots=True)

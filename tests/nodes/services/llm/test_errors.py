@@ -127,6 +127,13 @@ def test_a_wait_is_asked_for_by_what_may_pass_only(retry_after: str | None) -> N
     assert status_error("host", 429, headers, error(code="insufficient_quota")).code == "billing_error"
 
 
+@pytest.mark.parametrize("status", [500, 503])
+def test_when_limits_begin_anew_says_nothing_of_a_server_that_is_down(status: int) -> None:
+    found = status_error("host", status, {"x-ratelimit-reset-requests": "6m0s"}, None)
+    assert isinstance(found, ProviderError)
+    assert found.retry_after is None
+
+
 def test_a_wait_of_a_day_is_as_long_as_that() -> None:
     found = status_error("host", 429, {"retry-after": "86400"}, error("free-models-per-day"))
     assert isinstance(found, NodeMustWait)

@@ -27,6 +27,7 @@ from innkeeper.nodes.services.llm.failover import (
     may_have_been_paid,
     verdicts_on,
 )
+from innkeeper.nodes.services.llm.messages import UNSUPPORTED_PART
 
 
 def provider(code: str, retryable: bool = False, **details: Any) -> ProviderError:
@@ -72,6 +73,8 @@ def concluded(*events: InnkeeperError | Refusal) -> InnkeeperError:
         (provider("context_length_error"), False),
         (provider("content_filter"), False),
         (NodeInputError("no messages"), False),
+        (NodeInputError("no audio here", code=UNSUPPORTED_PART), True),
+        (provider("server_error", adapter="'toy' of the plugin 'toys'"), True),
         (BudgetReached("enough"), False),
     ],
     ids=lambda value: getattr(value, "code", str(value)),

@@ -109,7 +109,7 @@ async def test_errors_of_ours_pass_as_they_are() -> None:
 
 async def test_code_that_blocks_is_given_up_and_holds_nobody_up() -> None:
     toy = Toy(blocked)
-    made = adapter(toy, block_limit_s=0.3)
+    made = adapter(toy, block_limit_s=1.0)
     blocking = asyncio.gather(made.chat(ASK), made.chat(ASK), return_exceptions=True)
     longest = 0.0
     while not blocking.done():
@@ -118,8 +118,8 @@ async def test_code_that_blocks_is_given_up_and_holds_nobody_up() -> None:
         longest = max(longest, time.monotonic() - began)
     for error in await blocking:
         assert isinstance(error, ProviderError)
-        assert "blocked for 0.3 s" in error.message
-    assert longest < 0.25
+        assert "blocked for 1 s" in error.message
+    assert longest < 0.9
     toy.act = lambda: None
     assert (await made.chat(ASK)).text == "Hello"
     await made.aclose()
@@ -135,7 +135,7 @@ async def test_code_that_blocks_in_c_for_ever_costs_a_few_threads_and_no_more() 
         began = time.monotonic()
         with pytest.raises(ProviderError, match="is not asked any more"):
             await made.chat(ASK)
-        assert time.monotonic() - began < 0.25
+        assert time.monotonic() - began < 1
     finally:
         release.set()
 
