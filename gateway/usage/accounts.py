@@ -1,0 +1,41 @@
+"""What the calls of nodes to models cost: reserved before each call, settled after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
+
+
+@dataclass(frozen=True)
+class BudgetRefusal:
+    """A call could go past a budget. The fields are those of `nodes.errors.BudgetReached.details`.
+
+    Attributes:
+        limit, used: `{tokens?, money?}`; what is reserved for calls under way counts as used.
+    """
+
+    scope: Literal["run", "workflow", "user", "day"]
+    limit: Mapping[str, Any] = field(default_factory=dict)
+    used: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Accounts(Protocol):
+    """Budgets and records of calls. Each call is named by `CallStart.id`; whatever comes twice counts once."""
+
+    async def reserve(self, start: CallStart) -> BudgetRefusal | None:
+        """Take what the call may cost at most from its budgets, all of them or none, and note the call."""
+
+    async def release(self, id: str) -> None:
+        """Give back what was reserved for a call that is not made."""
+
+    async def settle(self, end: CallEnd) -> None:
+        """Put what the call has cost in the place of what was reserved for it.
+
+        The start may be unknown: it was made while the gateway was away, or before it was restored.
+        """
+
+    async def lost(self, ids: Sequence[str]) -> None:
+        """The workers of these calls are gone: what they have cost is unknown, and what was reserved stays spent."""
