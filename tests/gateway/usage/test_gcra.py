@@ -1,4 +1,4 @@
-"""GCRA: the bound holds in every window, what is given back is what the right amount would have left, and others agree."""
+"""GCRA: the bound holds in every window, what is given back was not worked off, and another implementation agrees."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def test_settled_calls_leave_what_the_right_amounts_would_have_left(
             bucket.settle(numbers[index], reserved * share, moment)
     end = max(moment for moment, _, _ in moments)
     assert max(bucket.tat - end, 0) == pytest.approx(max(right - end, 0), abs=1e-6)
-    assert bucket._open == {} and bucket._lows == []
+    assert bucket._open == {}
+    assert bucket._lows == []
 
 
 def test_idle_time_is_not_given_back() -> None:
