@@ -63,6 +63,7 @@ RUNS = Table(
         "origin": Column(json_of(dict), since=9),
         "told": Column(true_flag, since=9),
         "callbacks": Column(json_of(list), since=10),
+        "budget": Column(json_of(dict), since=12),
     },
 )
 CALLBACKS = Table(
@@ -211,7 +212,52 @@ SEEN_FILES = Table(
         "gone_at": Column(need_moment),
     },
 )
+MODEL_CALLS = Table(
+    "model_calls",
+    {
+        "number": Column(number),
+        "id": Column(need_id),
+        "run": Column(need_text),
+        "node": Column(need_text),
+        "attempt": Column(need_count),
+        "workflow": Column(text),
+        "project": Column(text),
+        "user_id": Column(need_text),
+        "channel": Column(need_text),
+        "host": Column(need_text),
+        "adapter": Column(need_text),
+        "model": Column(need_text),
+        "answered": Column(need_text),
+        "key": Column(need_text),
+        "day": Column(need_count),
+        "started_at": Column(need_moment),
+        "ended_at": Column(number),
+        "outcome": Column(need_one_of({"open", "ok", "failed", "cut", "not_sent", "lost"})),
+        "code": Column(need_text),
+        "input_tokens": Column(need_count),
+        "output_tokens": Column(need_count),
+        "cached_tokens": Column(need_count),
+        "reasoning_tokens": Column(need_count),
+        "estimated": Column(need_flag),
+        "cost": Column(number),
+        "currency": Column(text),
+        "first_ms": Column(number),
+        "whole_ms": Column(number),
+    },
+)
+RAISED_BUDGETS = Table(
+    "raised_budgets",
+    {
+        "number": Column(number),
+        "user_id": Column(need_text),
+        "day": Column(need_integer),
+        "tokens": Column(number),
+        "nanos": Column(number),
+        "raised_at": Column(need_moment),
+    },
+)
 TABLES = (
     *(RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS),
     *(TRIGGERS, DELIVERIES, CALLBACKS, FILE_WATCHES, SEEN_FILES),
+    *(MODEL_CALLS, RAISED_BUDGETS),
 )

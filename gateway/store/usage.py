@@ -1,0 +1,273 @@
+"""Queries over requests to models: what each took and cost, and what may be spent."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    String,
+    Table,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+
+from innkeeper.gateway.store.models import ModelCallRow, RaisedBudgetRow, RunRow
+from innkeeper.gateway.store.runs import json_of, now_ms
+from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
+
+DAY_MS = 86_400_000
+ALL_DAYS = -1
+OPEN, LOST, NOT_SENT = "open", "lost", "not_sent"
+DELETED_AT_ONCE = 5_000
+_CALLS: Table = ModelCallRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
+_RAISED: Table = RaisedBudgetRow.__table__  # type: ignore[assignment]
+_RUNS: Table = RunRow.__table__  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to a model, as `ModelCallRow` says it."""
+
+    id: str
+    run: str
+    node: str
+    attempt: int
+    user_id: str
+    day: int
+    started_at: int
+    workflow: str | None = None
+    project: str | None = None
+    channel: str = ""
+    host: str = ""
+    adapter: str = ""
+    model: str = ""
+    answered: str = ""
+    key: str = ""
+    ended_at: int | None = None
+    outcome: str = OPEN
+    code: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+    estimated: bool = True
+    cost: int | None = None
+    currency: str | None = None
+    first_ms: int | None = None
+    whole_ms: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+
+_NAMES = tuple(field.name for field in fields(Call))
+_COLUMNS = tuple(_CALLS.c[name] for name in _NAMES)
+_INSERT = insert(_CALLS)
+_UPDATE = (
+    update(_CALLS)
+    .where(_CALLS.c.id == bindparam("of"))
+    .values({name: bindparam(f"new_{name}") for name in _NAMES if name != "id"})
+)
+_RENAME = (
+    update(_CALLS)
+    .where(_CALLS.c.id == bindparam("of"))
+    .values(id=func.substr(_CALLS.c.id, 1, 40) + "/" + cast(_CALLS.c.number, String))
+)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one batch of the ledger writes, in this order.
+
+    Attributes:
+        renamed: Ids of ended requests whose id another request has now.
+    """
+
+    renamed: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    updated: tuple[Call, ...] = ()
+    added: tuple[Call, ...] = ()
+
+    def __bool__(self) -> bool:
+        return self != Changes()
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the accounts need of a run. `budget`: JSON as it was kept with it."""
+
+    user: str
+    workflow: str | None
+    project: str | None
+    budget: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What requests took together, those under way with the most that they may take.
+
+    Attributes:
+        nanos: Of the currency that was asked for.
+        unpriced: How many took something of which nobody knows the price in that currency.
+    """
+
+    tokens: int = 0
+    nanos: int = 0
+    unpriced: int = 0
+
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(self.tokens + other.tokens, self.nanos + other.nanos, self.unpriced + other.unpriced)
+
+    def __sub__(self, other: Spent) -> Spent:
+        return Spent(self.tokens - other.tokens, self.nanos - other.nanos, self.unpriced - other.unpriced)
+
+
+@dataclass(frozen=True)
+class Whose:
+    """Whose requests are counted together: a run's, or a user's, of one day or (`ALL_DAYS`) of all."""
+
+    run: str | None = None
+    user: str = ""
+    day: int = ALL_DAYS
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        if self.run is not None:
+            return [_CALLS.c.run == self.run]
+        of_user = [_CALLS.c.user_id == self.user]
+        return of_user if self.day == ALL_DAYS else [*of_user, _CALLS.c.day == self.day]
+
+
+class UsageStore:
+    """Requests to models of all runs.
+
+    Args:
+        writes: The only writer of this database.
+    """
+
+    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
+        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+        self._writes = writes
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    async def calls(self, ids: Collection[str]) -> dict[str, Call]:
+        """Those of these ids that are known."""
+        found = await self.rows(select(*_COLUMNS).where(_CALLS.c.id.in_(ids))) if ids else []
+        return {row["id"]: Call(**row) for row in found}
+
+    async def write(self, changes: Changes) -> None:
+        await self._writes.write(_apply, changes)
+
+    async def spent(self, whose: Whose, currency: str) -> Spent:
+        """What their requests took together."""
+        return Spent(**(await self.rows(select(*_spent_columns(currency)).where(*whose.conditions())))[0])
+
+    async def open_before(self, moment: int, limit: int = 200) -> Sequence[str]:
+        """Some requests that began before a moment (milliseconds since 1970) and of whose end nobody told."""
+        is_old = (_CALLS.c.outcome == OPEN, _CALLS.c.started_at < moment)
+        return [row["id"] for row in await self.rows(select(_CALLS.c.id).where(*is_old).limit(limit))]
+
+    async def delete_before(self, moment: int) -> int:
+        """Forget some of the requests that began before a moment; gives how many."""
+        old = select(_CALLS.c.number).where(_CALLS.c.started_at < moment).limit(DELETED_AT_ONCE)
+        return await self._writes.write(_execute, delete(_CALLS).where(_CALLS.c.number.in_(old)))
+
+    # --- runs and limits ------------------------------------------------------------------------------------------
+
+    async def facts(self, runs: Collection[str]) -> dict[str, RunFacts]:
+        """Of those of these runs that there are."""
+        columns = (_RUNS.c.id, _RUNS.c.user_id, _RUNS.c.workflow_id, _RUNS.c.project_id, _RUNS.c.budget)
+        found = await self.rows(select(*columns).where(_RUNS.c.id.in_(runs))) if runs else []
+        return {
+            row["id"]: RunFacts(row["user_id"], row["workflow_id"], row["project_id"], json_of(row["budget"]))
+            for row in found
+        }
+
+    async def set_budget(self, run: str, budget: Mapping[str, Any]) -> None:
+        query = update(_RUNS).where(_RUNS.c.id == run).values(budget=orjson.dumps(budget).decode())
+        await self._writes.write(_execute, query)
+
+    async def raised(self, users: Collection[str]) -> dict[tuple[str, int], tuple[int | None, int | None]]:
+        """(user, day) to the raised limits: tokens, and money in billionths."""
+        columns = (_RAISED.c.user_id, _RAISED.c.day, _RAISED.c.tokens, _RAISED.c.nanos)
+        newest = _RAISED.c.day >= now_ms() // DAY_MS - 2
+        query = select(*columns).where(_RAISED.c.user_id.in_(users), newest | (_RAISED.c.day == ALL_DAYS))
+        found = await self.rows(query) if users else []
+        return {(row["user_id"], row["day"]): (row["tokens"], row["nanos"]) for row in found}
+
+    async def set_raised(self, user: str, day: int, tokens: int | None, nanos: int | None) -> None:
+        values = {"user_id": user, "day": day, "tokens": tokens, "nanos": nanos, "raised_at": now_ms()}
+        await self._writes.write(_raise, values)
+
+    # --- reports --------------------------------------------------------------------------------------------------
+
+    async def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
+        """The rows of a query over `model_calls`, as mappings."""
+        async with self._sessions() as session:
+            return [dict(row) for row in (await session.execute(query)).mappings()]
+
+
+def spent_of(call: Call, currency: str) -> Spent:
+    """What one request counts in `UsageStore.spent`."""
+    is_priced = call.cost is not None and (call.currency == currency or call.cost == 0)
+    unpriced = not is_priced and call.tokens > 0
+    return Spent(call.tokens, (call.cost or 0) if call.currency == currency else 0, int(unpriced))
+
+
+def _spent_columns(currency: str) -> Iterable[ColumnElement[Any]]:
+    tokens = _CALLS.c.input_tokens + _CALLS.c.output_tokens
+    is_foreign = or_(_CALLS.c.cost.is_(None), (_CALLS.c.currency != currency) & (_CALLS.c.cost != 0))
+    sums = {
+        "tokens": tokens,
+        "nanos": case((_CALLS.c.currency == currency, _CALLS.c.cost), else_=0),
+        "unpriced": case((is_foreign & (tokens > 0), 1), else_=0),
+    }
+    return [func.coalesce(func.sum(value), 0).label(name) for name, value in sums.items()]
+
+
+def _values(call: Call) -> dict[str, Any]:
+    return {name: getattr(call, name) for name in _NAMES}
+
+
+def _new_values(call: Call) -> dict[str, Any]:
+    """As `_UPDATE` names them."""
+    return {"of": call.id, **{f"new_{name}": value for name, value in _values(call).items() if name != "id"}}
+
+
+@one_by_one
+async def _apply(connection: AsyncConnection, changes: Changes) -> None:
+    if changes.renamed:
+        await connection.execute(_RENAME, [{"of": id} for id in changes.renamed])
+    if changes.deleted:
+        await connection.execute(delete(_CALLS).where(_CALLS.c.id.in_(changes.deleted)))
+    if changes.updated:
+        await connection.execute(_UPDATE, [_new_values(call) for call in changes.updated])
+    if changes.added:
+        await connection.execute(_INSERT, [_values(call) for call in changes.added])
+
+
+@one_by_one
+async def _raise(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+    is_same = (_RAISED.c.user_id == values["user_id"], _RAISED.c.day == values["day"])
+    if (await connection.execute(update(_RAISED).where(*is_same).values(**values))).rowcount == 0:
+        await connection.execute(insert(_RAISED).values(**values))
+
+
+@one_by_one
+async def _execute(connection: AsyncConnection, query: Any) -> int:
+    """How many rows it has changed."""
+    return (await connection.execute(query)).rowcount

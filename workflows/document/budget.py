@@ -1,0 +1,86 @@
+"""What a run may spend: `budget {tokens, money}` of a submission or a stored workflow. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from innkeeper.workflows.document.json_reader import kind, quoted_names
+
+BUDGET = "budget"
+"""The key under which it stands."""
+BUDGET_KEYS = frozenset({"tokens", "money"})
+MAX_TOKENS = 10**15
+MAX_MONEY = 10**9
+NANOS = 10**9
+"""Billionths in one unit of a currency: one token of a cheap model costs less than a millionth."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that may be spent; None: as much as it takes.
+
+    Attributes:
+        tokens: Input and output together.
+        nanos: Money, in billionths of a unit of the currency.
+    """
+
+    tokens: int | None = None
+    nanos: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """`{tokens?, money?}` as documents have it."""
+        told = {"tokens": self.tokens, "money": None if self.nanos is None else money_of(self.nanos)}
+        return {key: value for key, value in told.items() if value is not None}
+
+    def __bool__(self) -> bool:
+        return self != Budget()
+
+
+def money_of(nanos: int) -> float:
+    """An amount of money as JSON tells it: in units of its currency."""
+    return nanos / NANOS
+
+
+def nanos_of(money: float) -> int:
+    """Raises OverflowError, ValueError: The number is not finite."""
+    return int((Decimal(repr(money)) * NANOS).to_integral_value())
+
+
+def read_budget(raw: Mapping[str, Any]) -> Budget:
+    """The budget in an object without complaints."""
+    tokens, money = raw.get("tokens"), raw.get("money")
+    return Budget(None if tokens is None else int(tokens), None if money is None else nanos_of(money))
+
+
+def complaints(raw: Mapping[str, Any], name: str = f"'{BUDGET}'") -> Iterator[str]:
+    """What is wrong with a budget, in sentences."""
+    tokens, money = raw.get("tokens"), raw.get("money")
+    if tokens is not None and not (_is_amount(tokens, MAX_TOKENS) and tokens == int(tokens)):
+        yield f"'tokens' of {name} must be a whole number from 0 to {MAX_TOKENS:,}, found {_found(tokens)}"
+    if money is not None and not _is_amount(money, MAX_MONEY):
+        yield f"'money' of {name} must be a number from 0 to {MAX_MONEY:,}, found {_found(money)}"
+
+
+def unknown_key_complaint(raw: Mapping[str, Any]) -> str | None:
+    """Editors may add keys to what they store; in a request an unknown key is a mistake."""
+    unknown = sorted(str(key)[:40] for key in raw.keys() - BUDGET_KEYS)
+    return f"'budget' has 'tokens' and 'money'; found {quoted_names(unknown)}" if unknown else None
+
+
+def _is_amount(value: object, most: int) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= most  # type: ignore[arg-type, operator]  # as is_number says
+
+
+def _found(value: object) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:.6g}" if is_number and _is_short(value) else kind(value)  # type: ignore[arg-type]  # as is_number says
+
+
+def _is_short(value: float) -> bool:
+    # A whole number of thousands of digits is no float, and no part of a message.
+    return -1e300 < value < 1e300 or isinstance(value, float)
