@@ -7,7 +7,7 @@ are what survives a restart; the line does not, because its waiters ask again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from innkeeper.gateway.usage.gcra import Booking, Bucket, wait_s
@@ -15,7 +15,8 @@ from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, Lear
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
 from innkeeper.gateway.usage.line import SOON_S, Line, Waiter
-from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
+from innkeeper.nodes.services.llm.call_messages import start_from_json, start_to_json
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 
 MAX_WAITERS = 100_000
@@ -65,6 +66,11 @@ class _Call:
     taken: dict[str, tuple[int, float]] = field(default_factory=dict)
     concurrent: tuple[str, ...] = ()
     lost_at: float | None = None
+    kept: dict[str, Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # What was taken for it stays taken over a restart: to give it back needs more than one number.
+        self.kept = {"start": start_to_json(self.start), "began": self.began}
 
 
 @dataclass(frozen=True)
@@ -125,6 +131,11 @@ class Limiter:
         waiter.due = now + longest
         line = self._lines[binding.key]
         return Wait(_ask_in(longest, binding, len(line)), binding.name, line.place(waiter))
+
+    def learned_rate(self, start: CallStart) -> float | None:
+        """Requests a minute, as its provider has shown; None: it has refused nothing lately."""
+        learned = self._learner.limits.get(endpoint_of(start))
+        return None if learned is None else learned.per_minute
 
     def put_back(self, id: str) -> None:
         """The call is not made after all: all that it took is given back as if it had never been taken."""
@@ -291,16 +302,7 @@ class Limiter:
                 [*endpoint, limit.told, limit.per_minute, limit.burst, limit.until, limit.tat]
                 for endpoint, limit in self._learner.limits.items()
             ],
-            "calls": [
-                {
-                    "start": asdict(call.start),
-                    "began": call.began,
-                    "concurrent": list(call.concurrent),
-                    # What was taken for it stays taken: to give it back needs more than one number.
-                    "lost": call.lost_at is not None,
-                }
-                for call in self._calls.values()
-            ],
+            "calls": [[call.kept, call.concurrent, call.lost_at is not None] for call in self._calls.values()],
         }
 
     def restore(self, state: Mapping[str, Any], elapsed_s: float, was_s: float) -> None:
@@ -320,11 +322,10 @@ class Limiter:
                 is_first_wave=False,
                 tat=tat + shift,
             )
-        for kept in state.get("calls", ()):
-            origin = CallOrigin(**kept["start"]["origin"])
-            call = _Call(CallStart(**{**kept["start"], "origin": origin}), kept["began"] + shift)
-            call.concurrent = tuple(kept["concurrent"])
-            if kept["lost"]:
+        for kept, concurrent, is_lost in state.get("calls", ()):
+            start = start_from_json(kept["start"])
+            call = _Call(start, kept["began"] + shift, concurrent=tuple(concurrent))
+            if is_lost:
                 call.lost_at = now
             else:
                 # Its worker could not renew while the gateway was away.
