@@ -28,6 +28,9 @@ class Accounts(Protocol):
     async def reserve(self, start: CallStart) -> BudgetRefusal | None:
         """Take what the call may cost at most from its budgets, all of them or none, and note the call."""
 
+    async def has_budget(self, start: CallStart) -> bool:
+        """Does a budget count for the call? Its worker then waits while the gateway is away."""
+
     async def release(self, id: str) -> None:
         """Give back what was reserved for a call that is not made."""
 

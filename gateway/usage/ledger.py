@@ -26,6 +26,8 @@ MAX_KNOWN = 5_000
 FORGOTTEN_MS = DAY_MS
 """Whoever holds the leases of requests gives them up much sooner; this is for those that were lost with it."""
 LOOK_S = 3_600.0
+BUDGET_KNOWN_S = 60.0
+"""So long it is not asked again whether a run has a budget: that only says what its workers do without the gateway."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +196,20 @@ class Ledger:
         self._spent: dict[Whose, Spent] = {}
         self._currency = ""
         self._are_sums_stale = False
+        self._have_budget: dict[str, tuple[bool, float]] = {}
 
     async def reserve(self, start: CallStart) -> BudgetRefusal | None:
         return await self._ask(Reserve(start, start.id))
+
+    async def has_budget(self, start: CallStart) -> bool:
+        run, now = start.origin.run, self._clock()
+        known = self._have_budget.get(run)
+        if known is None or known[1] < now - BUDGET_KNOWN_S:
+            limits = await self._budgets.limits(await self._facts([start]), self._now_ms() // DAY_MS)
+            known = self._have_budget[run] = bool(limits.get(run)), now
+            for old in [*self._have_budget][: max(len(self._have_budget) - MAX_KNOWN, 0)]:
+                del self._have_budget[old]
+        return known[0]
 
     async def release(self, id: str) -> None:
         await self._ask(Release(id))

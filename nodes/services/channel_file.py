@@ -7,11 +7,23 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from innkeeper.nodes.plain_yaml import AliasFreeLoader
-from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, Model, Routing
+from innkeeper.nodes.services.channels import (
+    BUILT_IN_ADAPTERS,
+    PINNED,
+    Channel,
+    ChannelConfig,
+    Limits,
+    Model,
+    ModelGroup,
+    ModelTraits,
+    Parameters,
+    Pricing,
+    Routing,
+)
 
 CHANNELS_FILE = "channels.yaml"
 MAX_FILE_BYTES = 256 * 1024
@@ -25,6 +37,15 @@ _WORDING = {
     "model_attributes_type": "must be a mapping",
     "string_type": "must be a text",
     "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+    "dict_type": "must be a mapping",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "greater_than": "must be more than 0",
+    "invalid-json-value": "must be JSON: texts, numbers, true, false, lists and mappings",
 }
 
 
@@ -147,17 +168,34 @@ def _problem_of(item: ErrorDetails, tree: _Tree) -> FileProblem:
 
 
 def _unused_keys(tree: _Tree) -> Iterator[FileProblem]:
-    parts: list[tuple[Place, Any, type[Any]]] = [((), tree.value, ChannelConfig)]
-    parts += [(("routing",), tree.value.get("routing"), Routing)]
-    for name, kind in (("channels", Channel), ("models", Model)):
+    yield from _unused_of(tree, (), tree.value, ChannelConfig)
+    yield from _unused_of(tree, ("routing",), tree.value.get("routing"), Routing)
+    for name, kind in (("channels", Channel), ("models", Model), ("modelGroups", ModelGroup)):
         items = tree.value.get(name)
-        parts += [((name, index), item, kind) for index, item in enumerate(items if isinstance(items, list) else ())]
-    for place, part, kind in parts:
-        known = [field.alias or name for name, field in kind.model_fields.items()]
-        for key in part if isinstance(part, Mapping) else ():
-            if key not in known:
-                message = f"{_path((*place, key))} is not used; known keys are {', '.join(known)}"
-                yield FileProblem(tree.line((*place, key)), message, "warning")
+        for index, item in enumerate(items if isinstance(items, list) else ()):
+            yield from _unused_of(tree, (name, index), item, kind)
+            if kind is Channel and isinstance(item, Mapping):
+                yield from _unused_traits(tree, (name, index), item)
+
+
+def _unused_traits(tree: _Tree, place: Place, item: Mapping[str, Any]) -> Iterator[FileProblem]:
+    for name, kind in (("parameters", Parameters), ("limits", Limits), ("pricing", Pricing)):
+        yield from _unused_of(tree, (*place, name), item.get(name), kind)
+    special = item.get("perModel")
+    for model, traits in special.items() if isinstance(special, Mapping) else ():
+        yield from _unused_of(tree, (*place, "perModel", model), traits, ModelTraits)
+        if isinstance(traits, Mapping):
+            yield from _unused_traits(tree, (*place, "perModel", model), {**traits, "perModel": None})
+
+
+def _unused_of(tree: _Tree, place: Place, part: Any, kind: type[BaseModel]) -> Iterator[FileProblem]:
+    # What a channel is stands before how it differs.
+    names = sorted(kind.model_fields, key=lambda name: name in ModelTraits.model_fields)
+    known = [kind.model_fields[name].alias or name for name in names]
+    for key in part if isinstance(part, Mapping) else ():
+        if key not in known:
+            message = f"{_path((*place, key))} is not used; known keys are {', '.join(known)}"
+            yield FileProblem(tree.line((*place, key)), message, "warning")
 
 
 def _cross_problems(config: ChannelConfig, tree: _Tree) -> Iterator[FileProblem]:
@@ -169,6 +207,18 @@ def _cross_problems(config: ChannelConfig, tree: _Tree) -> Iterator[FileProblem]
             place = ("models", index, "defaultChannelRef")
             message = f"{_path(place)} names no channel; channels are {', '.join(channels) or 'none'}"
             yield FileProblem(tree.line(place), message)
+    yield from _group_problems(config, tree)
+
+
+def _group_problems(config: ChannelConfig, tree: _Tree) -> Iterator[FileProblem]:
+    yield from _repeated("modelGroups", "id", [group.id for group in config.model_groups], tree)
+    models = {model.model_id for model in config.models}
+    for index, group in enumerate(config.model_groups):
+        place: Place = ("modelGroups", index, "id")
+        if group.id in models:
+            yield FileProblem(tree.line(place), f"{_path(place)} {group.id!r} is a model's id, too")
+        if group.id.startswith(PINNED):
+            yield FileProblem(tree.line(place), f"{_path(place)} must not begin with {PINNED!r}")
 
 
 def _repeated(part: str, key: str, names: Iterable[str], tree: _Tree) -> Iterator[FileProblem]:
@@ -186,16 +236,31 @@ def _oddities(config: ChannelConfig, tree: _Tree, adapters: Collection[str]) -> 
             place: Place = ("channels", index, "adapterType")
             message = f"{_path(place)} is not known, so the channel is not used; types are {', '.join(adapters)}"
             yield FileProblem(tree.line(place), message, "warning")
+        for name in channel.per_model:
+            if not channel.supports(name):
+                place = ("channels", index, "perModel", name)
+                message = f"{_path(place)} is not used: the channel's supportedModels do not have it"
+                yield FileProblem(tree.line(place), message, "warning")
     for index, model in enumerate(config.models):
         # A disabled channel counts: turning one off for a while is nothing odd.
-        if not model.default_channel_ref and not any(item.supports(model.model_id) for item in config.channels):
+        if not model.default_channel_ref and not _has_channel(model.model_id, config):
             message = f"models[{index}] {model.model_id!r} has no channel"
             yield FileProblem(tree.line(("models", index)), message, "warning")
+    with_default = {model.model_id for model in config.models if model.default_channel_ref}
+    for index, group in enumerate(config.model_groups):
+        for number, name in enumerate(group.models):
+            if name not in with_default and not _has_channel(name, config):
+                place = ("modelGroups", index, "models", number)
+                yield FileProblem(tree.line(place), f"{_path(place)} {name!r} has no channel", "warning")
     listed = {model.model_id for model in config.models}
     for index, name in enumerate(config.routing.preferred_models):
         if name not in listed:
             place = ("routing", "preferredModels", index)
             yield FileProblem(tree.line(place), f"{_path(place)} {name!r} is no model of this file", "warning")
+
+
+def _has_channel(model: str, config: ChannelConfig) -> bool:
+    return any(channel.supports(model) for channel in config.channels)
 
 
 def _path(place: Place) -> str:

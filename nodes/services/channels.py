@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
-from innkeeper.nodes.node import ModelWish, Route, SecretRef
+from innkeeper.nodes.node import ChannelTraits, ModelWish, PrefixKind, Route, SecretRef, StructuredKind
 
 BUILT_IN_ADAPTERS = ("openai",)
 MAX_NAMED = 12
 _ENVIRONMENT_KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _STORED_KEY = re.compile(r"[0-9a-f]{64}")
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
+PINNED = "channel:"
+"""`channel:ID/MODEL` where a model's id is asked for: that model at that channel, and no other."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_HEADER_VALUE = re.compile(r"[ -~]{0,4096}")
+_KEY_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"}
+)
+_OWN_HEADERS = frozenset(
+    {"host", "connection", "content-length", "content-type", "transfer-encoding", "accept-encoding", "te", "trailer"}
+    | {"upgrade", "expect", "keep-alive"}
+)
+_KEY_QUERY = frozenset({"key", "api_key", "apikey", "api-key", "token", "access_token"})
+_NO_PARAMETERS = frozenset({"model", "messages", "stream"})
 _USUAL_CAPABILITIES = {"llm": ("llm", "chat"), "embedding": ("embedding",)}
 _HOW_TO_GIVE_A_KEY = (
     "must be a reference: 'env:NAME' names an environment variable of the worker, "
@@ -57,7 +71,57 @@ def _words(value: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.strip().lower() for word in value)
 
 
+Word = TypeVar("Word")
+Names = TypeVar("Names", bound=Iterable[str])
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
+            raise ValueError(f"must be names of headers with plain texts; {name[:64]!r} is none, or has none")
+        if name.lower() in _KEY_HEADERS:
+            raise ValueError(f"must not hold {name!r}: keys go into apiKey, which is never shown")
+        if name.lower() in _OWN_HEADERS:
+            raise ValueError(f"must not hold {name!r}: it is set for each request")
+    return value
+
+
+def _query(value: dict[str, str]) -> dict[str, str]:
+    for name, text in value.items():
+        if not name or len(name) > 256 or len(text) > 4096 or not name.isprintable() or not text.isprintable():
+            raise ValueError("must be names with texts, without control characters")
+        if name.lower() in _KEY_QUERY:
+            raise ValueError(f"must not hold {name!r}: addresses are logged; keys go into apiKey")
+    return value
+
+
+def _parameter_names(value: Names) -> Names:
+    renamed = value.values() if isinstance(value, Mapping) else ()
+    wrong = next((name for name in (*value, *renamed) if name in _NO_PARAMETERS), None)
+    if wrong is not None:
+        raise ValueError(f"must not hold {wrong!r}, which is no parameter")
+    return value
+
+
+def _defaults(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    _parameter_names(list(value))
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise ValueError("must not hold numbers that JSON does not have") from None
+    return value
+
+
+def _renamed(value: dict[str, str]) -> dict[str, str]:
+    if len(set(value.values())) < len(value):
+        raise ValueError("must give each parameter a name of its own")
+    return value
+
+
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+Query = Annotated[dict[str, str], AfterValidator(_query)]
+Count = Annotated[int, Field(gt=0, le=10**12)]
 Moment = Annotated[datetime, AfterValidator(_with_zone)]
 Words = Annotated[tuple[Name, ...], AfterValidator(_words)]
 
@@ -73,7 +137,55 @@ class _Part(BaseModel):
     )
 
 
-class Channel(_Part):
+class Parameters(_Part):
+    """How parameters of requests are changed, see `ChannelTraits`. What is not said is None."""
+
+    rename: Annotated[dict[Name, Name], AfterValidator(_parameter_names), AfterValidator(_renamed)] | None = None
+    defaults: Annotated[dict[Name, JsonValue], AfterValidator(_defaults)] | None = None
+    drop: Annotated[tuple[Name, ...], AfterValidator(_parameter_names)] | None = None
+
+
+class Limits(_Part):
+    """How much may be asked, by all workers together. What is not said has no limit.
+
+    Attributes:
+        burst: Requests that may come at once after a pause; without it as many as a few seconds' worth.
+    """
+
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
+    concurrent: Count | None = None
+    burst: Count | None = None
+
+
+class Pricing(_Part):
+    """Where the prices of a channel are looked up. `provider` is the name that the list of prices has for it."""
+
+    provider: Name | None = None
+
+
+class _Traits(_Part):
+    """What may be said of a channel, and of one model on it. None: nothing is said."""
+
+    headers: Headers | None = None
+    query: Query | None = None
+    parameters: Parameters | None = None
+    prefix: PrefixKind | None = None
+    structured_output: StructuredKind | None = None
+    think_tags: bool | None = None
+    limits: Limits | None = None
+    pricing: Pricing | None = None
+
+
+class ModelTraits(_Traits):
+    """What differs for one model on a channel.
+
+    Its words take the place of the channel's; of headers, query, renamed and default parameters the channel's other
+    ones stay. Its limits hold beside those of the channel.
+    """
+
+
+class Channel(_Traits):
     """An endpoint with its key. Empty `supported_models`: it serves every model.
 
     `api_key` is the reference that the file holds: `env:NAME` (any name: the file is the operator's own) or the id of
@@ -91,6 +203,7 @@ class Channel(_Part):
     priority: int = 0
     weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     created_at: Moment | None = None
+    per_model: dict[Name, ModelTraits] = Field(default_factory=dict)
 
     @property
     def host(self) -> str:
@@ -104,6 +217,28 @@ class Channel(_Part):
 
     def supports(self, model_id: str) -> bool:
         return not self.supported_models or model_id in self.supported_models
+
+    def traits_of(self, model_id: str) -> ChannelTraits:
+        """How the model is asked on this channel."""
+        special = self.per_model.get(model_id, ModelTraits())
+        own, other = self.parameters or Parameters(), special.parameters or Parameters()
+        return ChannelTraits(
+            headers={**(self.headers or {}), **(special.headers or {})},
+            query={**(self.query or {}), **(special.query or {})},
+            rename={**(own.rename or {}), **(other.rename or {})},
+            defaults={**(own.defaults or {}), **(other.defaults or {})},
+            drop=_first(other.drop, own.drop, ()),
+            prefix=_first(special.prefix, self.prefix, "none"),
+            structured=_first(special.structured_output, self.structured_output, "none"),
+            think_tags=_first(special.think_tags, self.think_tags, False),
+        )
+
+
+class UserChannel(Channel):
+    """A channel that a user has made over REST: only the user's own runs go through it, and it reaches what an address
+    in a graph may reach."""
+
+    owner: Name
 
 
 class Model(_Part):
@@ -129,6 +264,23 @@ class Model(_Part):
         return wanted <= self.offers and (self.model_type != "embedding" or "embedding" in wanted)
 
 
+class UserModel(Model):
+    """A model that a user has listed over REST, for the user's own runs."""
+
+    owner: Name
+
+
+class ModelGroup(_Part):
+    """Models of which any will do: its id is asked for in place of a model's.
+
+    `priority` asks them as they are listed; `round-robin` begins with the next one at each call; `random` mixes them.
+    """
+
+    id: Name
+    models: Annotated[tuple[Name, ...], Field(min_length=1, max_length=64)]
+    strategy: Literal["priority", "round-robin", "random"] = "priority"
+
+
 class Routing(_Part):
     """What is taken first where several models fit, the best first."""
 
@@ -141,14 +293,26 @@ class ChannelConfig(_Part):
 
     channels: tuple[Channel, ...] = ()
     models: tuple[Model, ...] = ()
+    model_groups: tuple[ModelGroup, ...] = ()
     routing: Routing = Routing()
 
 
-def route(wish: ModelWish, config: ChannelConfig, adapters: Container[str] = BUILT_IN_ADAPTERS) -> tuple[Route, ...]:
+Order = Callable[[ModelGroup], Sequence[str]]
+
+
+def as_listed(group: ModelGroup) -> Sequence[str]:
+    """The models of a group in the order in which it lists them."""
+    return group.models
+
+
+def route(
+    wish: ModelWish, config: ChannelConfig, adapters: Container[str] = BUILT_IN_ADAPTERS, order: Order = as_listed
+) -> tuple[Route, ...]:
     """The ways to ask what is wished for, best first (reference llm 4).
 
-    A model id wins over capabilities; it must be listed, or be allowed by a channel. Else models that have all
-    capabilities: preferred ids, preferred tags, default, name. Of each model its default channel comes first, then
+    A model id wins over capabilities; it must be listed, or be allowed by a channel. A group's id stands for its
+    models, in the order that `order` gives them; `channel:ID/MODEL` is one model at one channel. Else models that have
+    all capabilities: preferred ids, preferred tags, default, name. Of each model its default channel comes first, then
     enabled ones that support it by priority and weight (the higher the earlier), then the oldest.
 
     Raises:
@@ -157,21 +321,48 @@ def route(wish: ModelWish, config: ChannelConfig, adapters: Container[str] = BUI
     usable = [channel for channel in config.channels if not channel.disabled and channel.adapter_type in adapters]
     if not usable:
         raise _nothing("no channel is enabled", "channels", (channel.id for channel in config.channels))
+    if wish.model_id.startswith(PINNED):
+        return (_pinned(wish.model_id, usable),)
+    group = next((group for group in config.model_groups if group.id == wish.model_id), None)
+    if group is not None:
+        return _by_group(group, order(group), config, usable)
     if wish.model_id:
         return _by_id(wish.model_id, config, usable)
     return _by_capabilities(frozenset(word.lower() for word in wish.capabilities), config, usable)
 
 
-def _by_id(model_id: str, config: ChannelConfig, usable: list[Channel]) -> tuple[Route, ...]:
-    listed = (model for model in config.models if model.model_id == model_id)
-    # Of one that is not listed only the id is known, unchecked as a graph gives it.
-    model = next(listed, None) or Model.model_construct(model_id=model_id)
-    routes = tuple(_routes(model, usable))
+def _pinned(name: str, usable: list[Channel]) -> Route:
+    """The longest id that fits: ids and models may hold slashes, too."""
+    rest = name.removeprefix(PINNED)
+    fitting = [channel for channel in usable if rest.startswith(f"{channel.id}/") and rest != f"{channel.id}/"]
+    if not fitting:
+        raise _nothing(f"{name!r} names no enabled channel and a model", "channels", (item.id for item in usable))
+    channel = max(fitting, key=lambda item: len(item.id))
+    return _route(channel, rest.removeprefix(f"{channel.id}/"))
+
+
+def _by_group(
+    group: ModelGroup, models: Sequence[str], config: ChannelConfig, usable: list[Channel]
+) -> tuple[Route, ...]:
+    routes = tuple(found for name in models for found in _routes(_listed(name, config), usable))
     if not routes:
-        known = [model.model_id for model in config.models]
+        raise _nothing(f"no enabled channel has a model of the group {group.id!r}", "models of it", group.models)
+    return routes
+
+
+def _by_id(model_id: str, config: ChannelConfig, usable: list[Channel]) -> tuple[Route, ...]:
+    routes = tuple(_routes(_listed(model_id, config), usable))
+    if not routes:
+        known = [*(model.model_id for model in config.models), *(group.id for group in config.model_groups)]
         allowed = [name for channel in usable for name in channel.supported_models]
         raise _nothing(f"no enabled channel has the model {model_id!r}", "models", [*known, *allowed])
     return routes
+
+
+def _listed(model_id: str, config: ChannelConfig) -> Model:
+    listed = (model for model in config.models if model.model_id == model_id)
+    # Of one that is not listed only the id is known, unchecked as a graph gives it.
+    return next(listed, None) or Model.model_construct(model_id=model_id)
 
 
 def _by_capabilities(wanted: frozenset[str], config: ChannelConfig, usable: list[Channel]) -> tuple[Route, ...]:
@@ -210,9 +401,23 @@ def _routes(model: Model, usable: list[Channel]) -> Iterator[Route]:
     best_first = sorted(oldest_first, key=lambda channel: (-channel.priority, -channel.weight))
     best_first.sort(key=lambda channel: (not is_default(channel), model.model_id not in channel.default_for))
     for channel in best_first:
-        yield Route(
-            channel.id, model.model_id, base_url=channel.base_url, api_key=channel.api_key, adapter=channel.adapter_type
-        )
+        yield _route(channel, model.model_id)
+
+
+def _route(channel: Channel, model_id: str) -> Route:
+    return Route(
+        channel.id,
+        model_id,
+        base_url=channel.base_url,
+        api_key=channel.api_key,
+        adapter=channel.adapter_type,
+        traits=channel.traits_of(model_id),
+    )
+
+
+def _first(*words: Word | None) -> Word:
+    """The first that says something."""
+    return next(word for word in words if word is not None)
 
 
 def _all_of(words: frozenset[str]) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from innkeeper.nodes.errors import InnkeeperError, ProviderError
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
+from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
+from innkeeper.nodes.services.llm.failover import SUCCEEDED, UNKNOWN, Tries, verdicts_on
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class ModelServices:
     channels: Channels
     gate: CallGate
     key_salt: bytes
+    breaker: Breaker = field(default_factory=Breaker)
 
 
 class ModelCalls:
@@ -42,60 +45,119 @@ class ModelCalls:
         self._calls = 0
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
-        """As `nodes.node.Llm.chat`.
+        """As `nodes.node.Llm.chat`. When a channel fails, the next one that fits is asked.
 
         Raises:
-            ProviderError, NodeMustWait, RequestRefused, NodeInputError: See `nodes.services.llm`.
+            ProviderError, NodeMustWait, RequestRefused, NodeInputError: See `nodes.services.llm`. Of a wish, `details`
+                say what was tried.
             BudgetReached: It could go past what may be spent.
         """
-        target = await self._target(request)
-        call = await self._begin(target)
+        if request.wish is None:
+            return await self._answer(request)
+        tries = Tries()
+        for route in self._promising(await self._shared.channels.routes(request.wish), tries):
+            try:
+                answered = await self._answer(request, route)
+            except InnkeeperError as error:
+                # Nobody has seen anything of a whole answer that failed, so any channel may take over.
+                if not tries.note(route, error):
+                    tries.tell(error)
+                    raise
+            else:
+                return replace(answered, channel_id=route.channel_id, tried=tuple(tries.told))
+        raise tries.conclusion()
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        """As `nodes.node.Llm.stream`. Raises as `chat`. The next channel is asked only while nothing of the answer has
+        been given out: from then on the reader has seen the beginning of this answer, which no other one goes on."""
+        if request.wish is None:
+            async with aclosing(self._pieces(request)) as pieces:
+                async for chunk in pieces:
+                    yield chunk
+            return
+        tries = Tries()
+        for route in self._promising(await self._shared.channels.routes(request.wish), tries):
+            is_seen, held = False, list[Chunk]()
+            try:
+                async with aclosing(self._pieces(request, route)) as pieces:
+                    async for chunk in pieces:
+                        # Counts that come before the text are nothing of the answer: they wait for it.
+                        if chunk.type == "usage_chunk" and not is_seen:
+                            held.append(chunk)
+                            continue
+                        is_seen = True
+                        while held:
+                            yield held.pop(0)
+                        yield _with_origin(chunk, route, tries.told)
+                return
+            except InnkeeperError as error:
+                if not tries.note(route, error) or is_seen:
+                    tries.tell(error)
+                    raise
+        raise tries.conclusion()
+
+    def _promising(self, routes: Sequence[Route], tries: Tries) -> Iterator[Route]:
+        """The routes to ask, one by one, until `tries` has had enough."""
+        for route in routes:
+            refusal = self._shared.breaker.refusal(_circuits(route))
+            if refusal is not None:
+                tries.skip(route, refusal)
+            elif tries.may_go_on:
+                yield route
+
+    async def _answer(self, request: ChatRequest, route: Route | None = None) -> ChatResponse:
+        call = await self._open(request, route)
         try:
-            response = await self._shared.llm.chat(target)
+            response = await self._shared.llm.chat(call.target)
         except BaseException as error:
             self._shared.gate.end(call.failed(error))
             raise
         self._shared.gate.end(call.answered(response.model, response.usage, len(response.text)))
-        return replace(response, channel_id=target.channel_id)
+        return response
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
-        """As `nodes.node.Llm.stream`. Raises as `chat`."""
-        target = await self._target(request)
-        call = await self._begin(target)
+    async def _pieces(self, request: ChatRequest, route: Route | None = None) -> AsyncGenerator[Chunk, None]:
+        call = await self._open(request, route)
         chars, end = 0, None
         try:
-            async with aclosing(cast("AsyncGenerator[Chunk, None]", self._shared.llm.stream(target))) as chunks:
+            async with aclosing(cast("AsyncGenerator[Chunk, None]", self._shared.llm.stream(call.target))) as chunks:
                 async for chunk in chunks:
                     call.note_first()
                     if chunk.type in ("text_chunk", "reasoning_chunk"):
                         chars += len(chunk.content)
                     elif chunk.type == "finish_reason_chunk":
                         end = chunk.content
-                        chunk = replace(chunk, content={**end, "channel_id": target.channel_id})
                     yield chunk
         except BaseException as error:
             self._shared.gate.end(call.failed(error, chars))
             raise
         told = end or {}
-        self._shared.gate.end(call.answered(told.get("model") or target.model, told.get("usage"), chars))
+        self._shared.gate.end(call.answered(told.get("model") or call.target.model, told.get("usage"), chars))
 
-    async def _target(self, request: ChatRequest) -> ChatRequest:
-        if request.wish is None:
-            return request
-        route = (await self._shared.channels.routes(request.wish))[0]
-        # The last step before the call: an earlier failure must not have touched the key.
-        return routed(request, route, await self._key(route))
+    async def _open(self, request: ChatRequest, route: Route | None) -> _Call:
+        """Everything before the request itself; when it returns, the request may be made."""
+        names = _circuits(route) if route else ()
+        # Before the first await: of two that come at once, one is the probe.
+        ticket = self._shared.breaker.take(names)
+        try:
+            # The last step before the call: an earlier failure must not have touched the key.
+            target = routed(request, route, await self._key(route)) if route else request
+            start = self._start(target)
+            await self._shared.gate.begin(start)
+        except BaseException:
+            ticket.tell(UNKNOWN)
+            raise
+        return _Call(start, target, ticket)
 
     async def _key(self, route: Route) -> str:
         if route.api_key is None or is_demo_model(route.base_url):
             return ""
         return await self._secrets.reveal(route.api_key, host=host_of(route.base_url))
 
-    async def _begin(self, target: ChatRequest) -> _Call:
+    def _start(self, target: ChatRequest) -> CallStart:
         self._calls += 1
         origin = self._origin
         name = f"{origin.run}/{origin.node}/{origin.attempt}/{self._calls}"
-        start = CallStart(
+        return CallStart(
             id=hashlib.sha256(name.encode()).hexdigest()[:32],
             origin=origin,
             channel=target.channel_id,
@@ -106,8 +168,6 @@ class ModelCalls:
             input_tokens=estimate_input(target),
             output_tokens=estimate_output(target),
         )
-        await self._shared.gate.begin(start)
-        return _Call(start)
 
     def _fingerprint(self, key: str) -> str:
         return hmac.digest(self._shared.key_salt, key.encode(errors="replace"), "sha256").hex()[:16] if key else ""
@@ -127,22 +187,40 @@ def routed(request: ChatRequest, route: Route, api_key: str) -> ChatRequest:
     )
 
 
+def _circuits(route: Route) -> tuple[tuple[str, ...], ...]:
+    """The channel, and the model on it. With the address: one that was mended is asked at once."""
+    return (route.channel_id, route.base_url), (route.channel_id, route.base_url, route.model_id)
+
+
+def _with_origin(chunk: Chunk, route: Route, tried: Sequence[Mapping[str, Any]]) -> Chunk:
+    if chunk.type != "finish_reason_chunk":
+        return chunk
+    more = {"tried": list(tried)} if tried else {}
+    return replace(chunk, content={**chunk.content, "channel_id": route.channel_id, **more})
+
+
 class _Call:
     """One request under way, and what is told of its end."""
 
-    def __init__(self, start: CallStart) -> None:
+    def __init__(self, start: CallStart, target: ChatRequest, ticket: Ticket) -> None:
+        self.target = target
         self._start = start
+        self._ticket = ticket
         self._began = time.monotonic()
         self._first_ms: int | None = None
 
     def note_first(self) -> None:
         if self._first_ms is None:
             self._first_ms = self._elapsed_ms()
+            # A probe that answers need not be over: others may ask, too.
+            self._ticket.tell(SUCCEEDED)
 
     def answered(self, model: str, usage: Mapping[str, Any] | None, chars: int) -> CallEnd:
+        self._ticket.tell(SUCCEEDED)
         return self._end(CallEnd(self._start.id, "ok", model=model, usage=usage, output_chars=chars))
 
     def failed(self, error: BaseException, chars: int = 0) -> CallEnd:
+        self._ticket.tell(verdicts_on(error), getattr(error, "code", ""))
         if not isinstance(error, InnkeeperError):  # cancelled, or a fault of ours
             return self._end(CallEnd(self._start.id, "cut", code="cancelled", output_chars=chars))
         retry_after = error.retry_after if isinstance(error, ProviderError) else getattr(error, "delay_s", None)

@@ -120,7 +120,7 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         "line 8: models[0].capabilities must be a list",
     ]
     assert problems[4].startswith("line 3: channels[0].base_url is not used; known keys are id, baseUrl, label")
-    assert problems[5].startswith("line 9: colour is not used; known keys are channels, models, routing")
+    assert problems[5].startswith("line 9: colour is not used; known keys are channels, models, modelGroups, routing")
 
 
 @pytest.mark.parametrize(
@@ -192,3 +192,54 @@ def test_no_values_crash_the_reader(channel: dict[str, object]) -> None:
 
     found = read_channels(yaml.safe_dump({"channels": [channel]}).encode())
     assert (found.config is None) == bool(found.errors)
+
+
+def traits(text: str) -> list[str]:
+    return told(f"channels:\n- id: a\n  baseUrl: http://h/v1\n  supportedModels: [m]\n{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("  headers: {Authorization: x}", "line 5: channels[0].headers must not hold 'Authorization': keys go into"),
+        ("  headers: {X-API-Key: x}", "line 5: channels[0].headers must not hold 'X-API-Key'"),
+        ("  headers: {Content-Length: '1'}", "line 5: channels[0].headers must not hold 'Content-Length': it is set"),
+        ('  headers: {X-A: "a\\r\\nX-B: b"}', "line 5: channels[0].headers must be names of headers with plain texts"),
+        ("  headers: {'X A': b}", "line 5: channels[0].headers must be names of headers with plain texts"),
+        ("  headers: [X-A]", "line 5: channels[0].headers must be a mapping"),
+        ("  query: {key: x}", "line 5: channels[0].query must not hold 'key'"),
+        ('  query: {a: "b\\n"}', "line 5: channels[0].query must be names with texts"),
+        ("  parameters: {drop: [messages]}", "line 5: channels[0].parameters.drop must not hold 'messages'"),
+        ("  parameters: {rename: {a: stream}}", "line 5: channels[0].parameters.rename must not hold 'stream'"),
+        ("  parameters: {rename: {a: c, b: c}}", "line 5: channels[0].parameters.rename must give each parameter"),
+        ("  parameters: {defaults: {model: x}}", "line 5: channels[0].parameters.defaults must not hold 'model'"),
+        ("  parameters: {defaults: {at: 2024-01-01}}", "line 5: channels[0].parameters.defaults.at"),
+        ("  parameters: {defaults: {at: .nan}}", "line 5: channels[0].parameters.defaults must not hold numbers"),
+        ("  prefix: echo", "line 5: channels[0].prefix input should be 'none', 'trailing'"),
+        ("  thinkTags: maybe", "line 5: channels[0].thinkTags must be true or false"),
+        ("  limits:\n    requestsPerMinute: 0", "line 6: channels[0].limits.requestsPerMinute must be more than 0"),
+        ("  limits:\n    concurrent: many", "line 6: channels[0].limits.concurrent must be a whole number"),
+        ("  limits:\n    perHour: 1", "line 6: channels[0].limits.perHour is not used; known keys are requestsPer"),
+        ("  perModel:\n    m:\n      prefix: x", "line 7: channels[0].perModel.m.prefix input should be"),
+        (
+            "  perModel:\n    m:\n      baseUrl: x",
+            "line 7: channels[0].perModel.m.baseUrl is not used; known keys are hea",
+        ),
+        ("  perModel:\n    m:\n      limits: {x: 1}", "line 7: channels[0].perModel.m.limits.x is not used"),
+        ("  perModel:\n    other: {prefix: none}", "line 6: channels[0].perModel.other is not used: the channel's"),
+        ("modelGroups:\n- {id: g, models: []}", "line 6: modelGroups[0].models must not be empty"),
+        ("modelGroups:\n- {id: g, models: [m], strategy: best}", "line 6: modelGroups[0].strategy input should be"),
+        ("modelGroups:\n- {id: g, models: [x]}", "line 6: modelGroups[0].models[0] 'x' has no channel"),
+        ("modelGroups:\n- {id: 'channel:g', models: [m]}", "line 6: modelGroups[0].id must not begin with 'channel:'"),
+        ("modelGroups:\n- {id: g, models: [m]}\n- {id: g, models: [m]}", "line 7: modelGroups[1].id 'g' is taken"),
+        ("models: [{modelId: m}]\nmodelGroups:\n- {id: m, models: [m]}", "line 7: modelGroups[0].id 'm' is a model's"),
+    ],
+)
+def test_every_problem_of_traits_and_groups_has_its_line(text: str, problem: str) -> None:
+    problems = traits(text)
+    assert len(problems) == 1, problems
+    assert problems[0].startswith(problem)
+
+
+def test_a_key_in_a_header_is_not_repeated() -> None:
+    assert KEY not in str(traits(f"  headers: {{Authorization: Bearer {KEY}}}\n  query: {{key: {KEY}}}\n"))

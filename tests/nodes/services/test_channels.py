@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from innkeeper.nodes.errors import ProviderError
-from innkeeper.nodes.node import ModelWish, SecretRef
+from innkeeper.nodes.node import ChannelTraits, ModelWish, SecretRef
 from innkeeper.nodes.services.channels import ChannelConfig, route
 
 URL = "https://host/v1"
@@ -132,3 +132,72 @@ def test_any_text_may_be_asked_for_as_a_model_id() -> None:
 def test_long_lists_are_cut() -> None:
     models = [{"modelId": f"m{number}"} for number in range(40)]
     assert "and 28 more" in complaint("gpt", config([channel("c", supportedModels=["m0"])], models))
+
+
+GROUP = {"id": "any", "models": ["big", "small"]}
+
+
+def test_a_group_stands_for_its_models_on_all_their_channels() -> None:
+    found = config([channel("a", supportedModels=["small", "big"]), channel("b", supportedModels=["big"], priority=1)])
+    found = found.model_copy(
+        update={"model_groups": ChannelConfig.model_validate({"modelGroups": [GROUP]}).model_groups}
+    )
+    assert routed("any", found) == ["big@b", "big@a", "small@a"]
+    turned = route(ModelWish("any"), found, order=lambda group: group.models[::-1])
+    assert [f"{way.model_id}@{way.channel_id}" for way in turned] == ["small@a", "big@b", "big@a"]
+
+
+def test_a_group_whose_models_no_channel_has_says_so() -> None:
+    found = ChannelConfig.model_validate({"channels": [channel("a", supportedModels=["x"])], "modelGroups": [GROUP]})
+    assert "no enabled channel has a model of the group 'any'; models of it: big, small" in complaint("any", found)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("channel:a/m", "m@a"), ("channel:a/b/m", "m@a/b"), ("channel:a/org/m", "org/m@a"), ("channel:a/b/", "b/@a")],
+)
+def test_a_model_is_pinned_to_a_channel_even_where_others_come_first(name: str, expected: str) -> None:
+    found = config([channel("first", priority=9), channel("a", supportedModels=["other"]), channel("a/b")])
+    assert routed(name, found) == [expected]
+
+
+@pytest.mark.parametrize("name", ["channel:", "channel:a", "channel:a/", "channel:off/m", "channel:none/m"])
+def test_a_pin_to_what_is_no_enabled_channel_names_those_that_are(name: str) -> None:
+    message = complaint(name, config([channel("a"), channel("off", disabled=True)]))
+    assert message.startswith(f"{name!r} names no enabled channel and a model; channels: a.")
+
+
+def test_traits_of_a_model_take_the_place_of_those_of_its_channel() -> None:
+    special = {
+        "headers": {"X-B": "2"},
+        "parameters": {"rename": {"max_tokens": "max_completion_tokens"}, "drop": []},
+        "thinkTags": False,
+        "prefix": "none",
+    }
+    found = config(
+        [
+            channel(
+                "c",
+                headers={"X-A": "1", "X-B": "1"},
+                query={"api-version": "v1"},
+                parameters={"defaults": {"top_k": 4}, "drop": ["temperature"]},
+                prefix="trailing",
+                structuredOutput="json_object",
+                thinkTags=True,
+                perModel={"m": special},
+            )
+        ]
+    )
+    shared = {"query": {"api-version": "v1"}, "defaults": {"top_k": 4}, "structured": "json_object"}
+    assert [route(ModelWish(name), found)[0].traits for name in ("other", "m")] == [
+        ChannelTraits(
+            headers={"X-A": "1", "X-B": "1"}, drop=("temperature",), prefix="trailing", think_tags=True, **shared
+        ),
+        ChannelTraits(
+            headers={"X-A": "1", "X-B": "2"}, rename={"max_tokens": "max_completion_tokens"}, drop=(), **shared
+        ),
+    ]
+
+
+def test_a_channel_of_which_nothing_is_said_follows_its_protocol() -> None:
+    assert route(ModelWish("m"), config([channel("c")]))[0].traits == ChannelTraits()
