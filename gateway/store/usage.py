@@ -169,6 +169,10 @@ class UsageStore:
         found = await self.rows(select(*_COLUMNS).where(_CALLS.c.id.in_(ids))) if ids else []
         return {row["id"]: Call(**row) for row in found}
 
+    async def open_calls(self) -> list[Call]:
+        """All requests that are under way."""
+        return [Call(**row) for row in await self.rows(select(*_COLUMNS).where(_CALLS.c.outcome == OPEN))]
+
     async def write(self, changes: Changes) -> None:
         await self._writes.write(_apply, changes)
 
@@ -201,12 +205,10 @@ class UsageStore:
         query = update(_RUNS).where(_RUNS.c.id == run).values(budget=orjson.dumps(budget).decode())
         await self._writes.write(_execute, query)
 
-    async def raised(self, users: Collection[str]) -> dict[tuple[str, int], tuple[int | None, int | None]]:
-        """(user, day) to the raised limits: tokens, and money in billionths."""
+    async def raised(self, day: int) -> dict[tuple[str, int], tuple[int | None, int | None]]:
+        """(user, day) to the raised limits of that day and of all days: tokens, and money in billionths."""
         columns = (_RAISED.c.user_id, _RAISED.c.day, _RAISED.c.tokens, _RAISED.c.nanos)
-        newest = _RAISED.c.day >= now_ms() // DAY_MS - 2
-        query = select(*columns).where(_RAISED.c.user_id.in_(users), newest | (_RAISED.c.day == ALL_DAYS))
-        found = await self.rows(query) if users else []
+        found = await self.rows(select(*columns).where(_RAISED.c.day.in_((day, ALL_DAYS))))
         return {(row["user_id"], row["day"]): (row["tokens"], row["nanos"]) for row in found}
 
     async def set_raised(self, user: str, day: int, tokens: int | None, nanos: int | None) -> None:

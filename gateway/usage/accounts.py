@@ -34,10 +34,11 @@ class Accounts(Protocol):
     async def release(self, id: str) -> None:
         """Give back what was reserved for a call that is not made."""
 
-    async def settle(self, end: CallEnd) -> None:
-        """Put what the call has cost in the place of what was reserved for it.
+    async def settle(self, end: CallEnd, start: CallStart | None = None) -> None:
+        """Put what the call has cost in the place of what was reserved for it, whatever the budgets say.
 
-        The start may be unknown: it was made while the gateway was away, or before it was restored.
+        Args:
+            start: Of a call that was made while the gateway was away. An unknown one counts without its run.
         """
 
     async def lost(self, ids: Sequence[str]) -> None:

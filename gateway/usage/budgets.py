@@ -12,6 +12,7 @@ from innkeeper.gateway.store.usage import ALL_DAYS, DAY_MS, RunFacts, Spent, Usa
 from innkeeper.gateway.usage.accounts import BudgetRefusal
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, RunNotFound
+from innkeeper.nodes.services.llm.call_gate import CallOrigin
 from innkeeper.workflows.document.budget import (
     BUDGET,
     BUDGET_KEYS,
@@ -27,6 +28,7 @@ logger = logging.getLogger("innkeeper.runs")
 
 Scope = Literal["run", "workflow", "user", "day"]
 INVALID = "invalid_budget"
+MAX_KNOWN = 5_000
 _NOTHING = Budget()
 
 
@@ -112,12 +114,30 @@ class Budgets:
         self._prices = prices
         self._user = user
         self._day = day
+        self._facts: dict[str, RunFacts] = {}
+        self._raised: dict[tuple[str, int], Budget] = {}
+        self._raised_of: int | None = None
+        self._changes = 0
+
+    async def facts(self, origins: Collection[CallOrigin]) -> dict[str, RunFacts]:
+        """Of the runs that make requests. One that is not known here counts for the user that it names."""
+        named = {origin.run: RunFacts(origin.user, None, None, {}) for origin in origins}
+        if missing := named.keys() - self._facts.keys():
+            changes = self._changes
+            read = await self._store.facts(missing)
+            if changes != self._changes:  # a limit was raised meanwhile, perhaps behind what was read
+                return {**named, **await self._store.facts(named)}
+            self._facts |= read
+        found = {**named, **{run: self._facts[run] for run in named if run in self._facts}}
+        for run in [*self._facts][: max(len(self._facts) - MAX_KNOWN, 0)]:
+            del self._facts[run]
+        return found
 
     async def limits(self, facts: Mapping[str, RunFacts], day: int) -> dict[str, list[Limit]]:
         """Run to all limits that count for a call that it makes on a day (in days since 1970)."""
         if not any((self._user, self._day, *(known.budget for known in facts.values()))):
             return {run: [] for run in facts}
-        raised = await self._raised({known.user for known in facts.values()})
+        raised = await self._raised_limits(day)
         return {run: self._limits(run, known, day, raised) for run, known in facts.items()}
 
     def _limits(self, run: str, facts: RunFacts, day: int, raised: Mapping[tuple[str, int], Budget]) -> list[Limit]:
@@ -128,10 +148,16 @@ class Budgets:
         found += [Limit("day", Whose(None, facts.user, day), of_day)] if of_day else []
         return found + ([Limit("user", Whose(None, facts.user), of_user)] if of_user else [])
 
-    async def _raised(self, users: Collection[str]) -> dict[tuple[str, int], Budget]:
+    async def _raised_limits(self, day: int) -> Mapping[tuple[str, int], Budget]:
         if not (self._user or self._day):
             return {}
-        return {key: Budget(*limits) for key, limits in (await self._store.raised(users)).items()}
+        if self._raised_of != day:
+            changes = self._changes
+            found = {key: Budget(*limits) for key, limits in (await self._store.raised(day)).items()}
+            if changes != self._changes:
+                return found
+            self._raised, self._raised_of = found, day
+        return self._raised
 
     async def raise_limit(self, run: str, scope: str, values: Mapping[str, Any], *, now_ms: int) -> None:
         """Let a run, or the user whose run it is, spend more.
@@ -157,12 +183,15 @@ class Budgets:
         if old is None:
             raise InvalidBudget(f"run {run!r} has no limit of the {scope} to raise")
         budget = _merged(old.budget, given)
-        currency = (await self._prices.refresh()).currency
+        currency = self._prices.refresh().currency
         _check_helps(budget, await self._store.spent(old.whose, currency), currency)
         if old.whose.run is not None:
             await self._store.set_budget(run, RunBudget(budget, _run_scope(old.scope)).to_json())
         else:
             await self._store.set_raised(facts.user, old.whose.day, budget.tokens, budget.nanos)
+        self._changes += 1
+        self._facts.pop(run, None)
+        self._raised_of = None
         fields = {"event": "budget_raised", "run": run, "scope": scope, "limit": budget.to_json()}
         logger.info("budget raised", extra=fields)
 

@@ -144,9 +144,7 @@ class CallAdmission:
         if ended.end.outcome == "not_sent":
             await self._accounts.release(ended.end.id)
             return
-        if ended.start is not None and await self._accounts.reserve(ended.start) is not None:
-            logger.warning("a request that was made while the gateway was away goes past a budget")
-        await self._accounts.settle(ended.end)
+        await self._accounts.settle(ended.end, ended.start)
 
     def forget_run(self, run: str) -> None:
         """A run has ended: its places in the lines are free."""

@@ -51,8 +51,9 @@ def opened(start: CallStart, facts: RunFacts | None, now_ms: int) -> Call:
         adapter=_cut(start.adapter),
         model=_cut(start.model),
         key=_cut(start.key, MAX_KEY_CHARS),
-        input_tokens=_count(start.input_tokens) or 0,
-        output_tokens=_count(start.output_tokens) or 0,
+        # More than there can be is no reason to reserve nothing.
+        input_tokens=min(max(start.input_tokens, 0), MAX_COUNT),
+        output_tokens=min(max(start.output_tokens, 0), MAX_COUNT),
     )
 
 
@@ -118,8 +119,9 @@ def priced(call: Call, cost: Cost | None) -> Call:
     return replace(call, cost=cost.nanos, currency=cost.currency)
 
 
-def is_open(call: Call | None) -> bool:
-    return call is not None and call.outcome == OPEN
+def is_over(call: Call) -> bool:
+    """Was its end told?"""
+    return call.outcome not in (OPEN, LOST)
 
 
 def _counts(call: Call, end: CallEnd) -> _Counts:

@@ -49,7 +49,7 @@ class Prices:
         """What each request cost, in order; None: nobody knows."""
         if not taken:
             return []
-        await self.refresh()
+        self.refresh()
         own = [self._own(each) for each in taken]
         if self._public is None and any(cost is _ASK_PUBLIC for cost in own):
             self._public = await asyncio.to_thread(self._loaded)
@@ -57,12 +57,11 @@ class Prices:
             return await asyncio.to_thread(self._with_public, taken, own)
         return self._with_public(taken, own)
 
-    async def refresh(self) -> PriceFile:
-        """The user's file as it is now."""
-        stamp = await asyncio.to_thread(_stamp_of, self._path)
+    def refresh(self) -> PriceFile:
+        """The user's file as it is now. Blocking, for microseconds unless the file has changed."""
+        stamp = _stamp_of(self._path)
         if stamp != self._stamp:
-            self._file = await asyncio.to_thread(_read, self._path)
-            self._stamp = stamp
+            self._file, self._stamp = _read(self._path), stamp
             for problem in self._file.problems:
                 logger.warning("%s: %s", PRICES_FILE, problem, extra={"event": "prices_problem"})
         return self._file

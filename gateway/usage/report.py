@@ -48,7 +48,7 @@ class UsageReports:
 
     async def page(self, which: Filter, group: Group, *, offset: int, limit: int) -> JsonObject:
         """A page of groups, and the sums over all of them."""
-        file = await self._prices.refresh()
+        file = self._prices.refresh()
         (total,) = await self._store.rows(sums(which, file.currency))
         found = await self._store.rows(
             grouped_sums(which, group, file.currency, offset=offset, limit=min(limit, MAX_GROUPS) + 1)
@@ -68,7 +68,7 @@ class UsageReports:
 
     async def of_run(self, run: str) -> RunUsage | None:
         """What a run took so far; None when it made no request and has no budget."""
-        currency, which = (await self._prices.refresh()).currency, Filter(run=run)
+        currency, which = self._prices.refresh().currency, Filter(run=run)
         facts = (await self._store.facts([run])).get(run)
         budget = None if facts is None else kept_budget(facts.budget)
         (total,) = await self._store.rows(sums(which, currency))

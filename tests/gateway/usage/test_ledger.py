@@ -54,6 +54,13 @@ async def test_what_was_reserved_is_free_again_when_it_is_not_made(tmp_path: Pat
         assert await its.store.calls(["a"]) == {}
 
 
+async def test_a_run_with_a_limit_is_known_as_one(tmp_path: Path) -> None:
+    async with books(tmp_path) as its:
+        await its.add_run("r", Budget(tokens=100))
+        await its.add_run("free")
+        assert [await its.ledger.has_budget(start("a", run)) for run in ("r", "free")] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("ended", "tokens", "estimated"),
     [
@@ -116,6 +123,22 @@ async def test_an_end_without_a_start_is_not_lost(tmp_path: Path) -> None:
         await its.ledger.settle(end("a", model="m"))
         row = await its.row("a")
     assert (row.run, row.tokens, row.model) == ("", 50, "m")
+
+
+async def test_a_request_that_was_made_while_the_gateway_was_away_counts_for_its_run(tmp_path: Path) -> None:
+    async with books(tmp_path) as its:
+        await its.add_run("r", Budget(tokens=40), workflow_id="w")
+        await its.ledger.settle(end("a"), start("a"))
+        await its.ledger.settle(end("a"), start("a"))
+        row = await its.row("a")
+        assert (row.run, row.workflow, row.tokens, row.cost) == ("r", "w", 50, 20 * 1000 + 30 * 2000)
+        assert await its.ledger.reserve(start("b")) is not None  # it was past the limit, and that counts
+
+
+async def test_an_estimate_beyond_all_bounds_reserves_no_less(tmp_path: Path) -> None:
+    async with books(tmp_path) as its:
+        await its.add_run("r", Budget(tokens=10**6))
+        assert await its.ledger.reserve(start("a", tokens=(1, 10**30))) is not None
 
 
 async def test_an_id_that_begins_anew_is_another_request(tmp_path: Path) -> None:
