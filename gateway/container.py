@@ -75,8 +75,13 @@ from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_s
 from innkeeper.gateway.store.runs import ENDED, RunStore
 from innkeeper.gateway.store.seen_files import SeenFileStore
 from innkeeper.gateway.store.triggers import TriggerStore
+from innkeeper.gateway.store.usage import UsageStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.gateway.usage.budgets import Budgets
+from innkeeper.gateway.usage.ledger import Ledger
+from innkeeper.gateway.usage.prices import Prices
+from innkeeper.gateway.usage.report import UsageReports
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import load_catalogue
@@ -88,6 +93,7 @@ from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys, heal_signing_keys
+from innkeeper.workflows.document.budget import budget_of
 from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
 
@@ -141,6 +147,9 @@ class Container:
     codec: EncryptionCodec | None
     garbage_collector: GarbageCollector
     metrics: Metrics
+    ledger: Ledger
+    budgets: Budgets
+    usage: UsageReports
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -180,6 +189,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "run-ends": container.run_ends.keep_telling(),
             "schedules": container.schedules.keep_equal(),
             "callbacks": container.callbacks.keep_sending(),
+            "usage-ledger": container.ledger.keep_giving_up(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
@@ -204,6 +214,7 @@ class _Data:
     triggers: TriggerStore
     callbacks: CallbackStore
     seen_files: SeenFileStore
+    usage: UsageStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
@@ -220,6 +231,7 @@ class _Stores(NamedTuple):
     triggers: TriggerStore
     callbacks: CallbackStore
     seen_files: SeenFileStore
+    usage: UsageStore
 
 
 async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> _Data:
@@ -343,7 +355,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     book.listeners.append(schedules.changed)
     external_events = ExternalEvents(store, run_log, temporal, data.broadcasts)
     await _telling(callbacks, run_ends)
-    garbage_collector, retention = _cleaning(settings, data, runs, library)
+    budgets, ledger, usage = _accounts(settings, data)
+    stack.push_async_callback(ledger.settled)
+    garbage_collector, retention = _cleaning(settings, data, runs, library, ledger)
     clients = ClientSockets(
         SocketServices(
             runs=runs,
@@ -393,6 +407,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         codec=data.codec,
         garbage_collector=garbage_collector,
         metrics=metrics,
+        ledger=ledger,
+        budgets=budgets,
+        usage=usage,
     )
 
 
@@ -460,7 +477,17 @@ def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
     return PluginFolders(settings.plugins, data.root, lambda value: data.secrets.put(value, settings.user))
 
 
-def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> tuple[GarbageCollector, Retention]:
+def _accounts(settings: Settings, data: _Data) -> tuple[Budgets, Ledger, UsageReports]:
+    prices = Prices.of(data.root)
+    user = budget_of(settings.budget_user_tokens, settings.budget_user_money)
+    day = budget_of(settings.budget_day_tokens, settings.budget_day_money)
+    budgets = Budgets(data.usage, prices, user=user, day=day)
+    return budgets, Ledger(data.usage, budgets, prices), UsageReports(data.usage, prices)
+
+
+def _cleaning(
+    settings: Settings, data: _Data, runs: Runs, library: Library, ledger: Ledger
+) -> tuple[GarbageCollector, Retention]:
     collector = GarbageCollector(
         data.store,
         data.log,
@@ -476,8 +503,10 @@ def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> 
         data.log,
         runs.delete_older,
         library.purge,
+        ledger.delete_older,
         collector.keep_collecting,
         run_days=settings.run_days,
+        usage_days=settings.usage_days,
         event_days=settings.event_days,
         event_bytes=settings.event_bytes,
         collect_every_s=settings.collect_every_s,
@@ -549,6 +578,7 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, file
         TriggerStore(engine, writes),
         CallbackStore(engine, writes),
         SeenFileStore(engine, writes),
+        UsageStore(engine, writes),
     )
 
 

@@ -11,19 +11,29 @@ from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.store.usage import ALL_DAYS, DAY_MS, RunFacts, Spent, UsageStore, Whose
 from innkeeper.gateway.usage.accounts import BudgetRefusal
 from innkeeper.gateway.usage.prices import Prices
-from innkeeper.nodes.errors import RunNotFound
-from innkeeper.workflows.document.budget import BUDGET_KEYS, Budget, complaints, money_of, read_budget
+from innkeeper.nodes.errors import InvalidWorkflow, Problem, RunNotFound
+from innkeeper.workflows.document.budget import (
+    BUDGET,
+    BUDGET_KEYS,
+    Budget,
+    complaints,
+    money_of,
+    read_budget,
+    unknown_key_complaint,
+)
+from innkeeper.workflows.document.json_reader import kind
 
 logger = logging.getLogger("innkeeper.runs")
 
 Scope = Literal["run", "workflow", "user", "day"]
+INVALID = "invalid_budget"
 _NOTHING = Budget()
 
 
 class InvalidBudget(BadRequest):
     """A new limit that cannot be one, or would change nothing."""
 
-    code = "invalid_budget"
+    code = INVALID
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,24 @@ def kept_budget(kept: Mapping[str, Any]) -> RunBudget | None:
     limits = {key: value for key in ("tokens", "nanos") if isinstance(value := kept.get(key), int) and value >= 0}
     scope: Literal["run", "workflow"] = "workflow" if kept.get("scope") == "workflow" else "run"
     return RunBudget(Budget(**limits), scope) if limits else None
+
+
+def submitted_budget(body: Mapping[str, Any]) -> RunBudget | None:
+    """The budget in what a client sent.
+
+    Raises:
+        InvalidWorkflow: It cannot be one.
+    """
+    raw = body.get(BUDGET)
+    if raw is None:
+        return None
+    if not isinstance(raw, Mapping):
+        raise InvalidWorkflow([Problem(INVALID, f"'budget' must be {{tokens?, money?}}, found {kind(raw)}")])
+    wrong = [*complaints(raw), *filter(None, [unknown_key_complaint(raw)])]
+    if wrong:
+        raise InvalidWorkflow([Problem(INVALID, message) for message in wrong])
+    budget = read_budget(raw)
+    return RunBudget(budget) if budget else None
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,15 @@ class Ledger:
         self._spent.clear()
         self._are_sums_stale = True  # also those of the batch that is being done now
 
+    async def delete_older(self, age_s: float) -> int:
+        """Forget requests that began longer ago. Gives how many."""
+        count, before = 0, self._now_ms() - int(age_s * 1000)
+        while gone := await self._store.delete_before(before):
+            count += gone
+        if count:
+            self.forget_sums()
+        return count
+
     async def keep_giving_up(self) -> None:
         """For ever: give up requests that began long ago and of whose end nobody told."""
         while True:

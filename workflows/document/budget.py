@@ -50,10 +50,14 @@ def nanos_of(money: float) -> int:
     return int((Decimal(repr(money)) * NANOS).to_integral_value())
 
 
+def budget_of(tokens: float | None, money: float | None) -> Budget:
+    """A budget of these amounts, which are sound."""
+    return Budget(None if tokens is None else int(tokens), None if money is None else nanos_of(money))
+
+
 def read_budget(raw: Mapping[str, Any]) -> Budget:
     """The budget in an object without complaints."""
-    tokens, money = raw.get("tokens"), raw.get("money")
-    return Budget(None if tokens is None else int(tokens), None if money is None else nanos_of(money))
+    return budget_of(raw.get("tokens"), raw.get("money"))
 
 
 def complaints(raw: Mapping[str, Any], name: str = f"'{BUDGET}'") -> Iterator[str]:
