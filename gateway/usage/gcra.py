@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MINUTE_S = 60.0
 BURST_SHARE = 0.1
@@ -56,8 +57,7 @@ def taken(tat: float, seconds: float, now: float) -> float:
     return max(tat, now) + seconds
 
 
-@dataclass(frozen=True)
-class Booking:
+class Booking(NamedTuple):
     """What one who waits will take, and when its turn is."""
 
     due: float
