@@ -189,7 +189,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "run-ends": container.run_ends.keep_telling(),
             "schedules": container.schedules.keep_equal(),
             "callbacks": container.callbacks.keep_sending(),
-            "usage-ledger": container.ledger.keep_giving_up(),
+            "usage-ledger": container.ledger.keep_tidy(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))

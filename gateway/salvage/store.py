@@ -21,6 +21,7 @@ from innkeeper.gateway.salvage.store_tables import (
     SEEN_FILES,
     TABLES,
     TRIGGERS,
+    USAGE_DAYS,
     VERSIONS,
     WORKFLOWS,
 )
@@ -93,6 +94,8 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
                 VERSIONS.insert(db, [row])
             elif table is MODEL_CALLS:
                 _insert_call(db, row)  # there may be millions of them
+            elif table is USAGE_DAYS:
+                pass  # they are summed up anew
             else:
                 copies[table.name].add(row)
             break

@@ -245,6 +245,30 @@ MODEL_CALLS = Table(
         "whole_ms": Column(number),
     },
 )
+USAGE_DAYS = Table(
+    "usage_days",
+    {
+        "number": Column(number),
+        "day": Column(need_count),
+        "run": Column(need_text),
+        "user_id": Column(need_text),
+        "workflow": Column(text),
+        "project": Column(text),
+        "channel": Column(need_text),
+        "model": Column(need_text),
+        "currency": Column(text),
+        "calls": Column(need_count),
+        "open": Column(need_count),
+        "failed": Column(need_count),
+        "estimated": Column(need_count),
+        "input_tokens": Column(need_count),
+        "output_tokens": Column(need_count),
+        "cached_tokens": Column(need_count),
+        "reasoning_tokens": Column(need_count),
+        "cost": Column(need_count),
+        "unknown": Column(need_count),
+    },
+)
 RAISED_BUDGETS = Table(
     "raised_budgets",
     {
@@ -259,5 +283,5 @@ RAISED_BUDGETS = Table(
 TABLES = (
     *(RUNS, BROADCASTS, PROJECTS, WORKFLOWS, VERSIONS),
     *(TRIGGERS, DELIVERIES, CALLBACKS, FILE_WATCHES, SEEN_FILES),
-    *(MODEL_CALLS, RAISED_BUDGETS),
+    *(MODEL_CALLS, USAGE_DAYS, RAISED_BUDGETS),
 )

@@ -439,6 +439,39 @@ class ModelCallRow(Base):
     whole_ms: Mapped[int | None] = mapped_column(BigInteger)
 
 
+class UsageDayRow(Base):
+    """What requests of one day took together, by all that reports name but nodes. Made of `model_calls` alone.
+
+    Attributes:
+        day: As in `ModelCallRow`. All days up to the last one here are summed up.
+        cost: In billionths of a unit of `currency`, of those whose price is known.
+        unknown: How many have an unknown price.
+    """
+
+    __tablename__ = "usage_days"
+    __table_args__ = (Index("ix_usage_days_day", "day", "run"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    day: Mapped[int] = mapped_column(Integer)
+    run: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str] = mapped_column(String(200))
+    workflow: Mapped[str | None] = mapped_column(String(200))
+    project: Mapped[str | None] = mapped_column(String(200))
+    channel: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str | None] = mapped_column(String(8))
+    calls: Mapped[int] = mapped_column(BigInteger)
+    open: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    estimated: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(BigInteger)
+    cost: Mapped[int] = mapped_column(BigInteger)
+    unknown: Mapped[int] = mapped_column(BigInteger)
+
+
 class RaisedBudgetRow(Base):
     """A limit of a user, or of a user's day, that somebody raised above the configured one.
 

@@ -23,14 +23,21 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+from sqlalchemy.sql.selectable import CompoundSelect
 
 from innkeeper.gateway.store.models import ModelCallRow, RaisedBudgetRow, RunRow
 from innkeeper.gateway.store.runs import json_of, now_ms
+from innkeeper.gateway.store.usage_sums import (
+    DAY_MS,
+    OPEN,
+    forget_days,
+    next_day,
+    sum_up,
+    sum_up_changed,
+)
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
-DAY_MS = 86_400_000
 ALL_DAYS = -1
-OPEN, LOST, NOT_SENT = "open", "lost", "not_sent"
 DELETED_AT_ONCE = 5_000
 _CALLS: Table = ModelCallRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _RAISED: Table = RaisedBudgetRow.__table__  # type: ignore[assignment]
@@ -98,7 +105,7 @@ class Changes:
     """
 
     renamed: tuple[str, ...] = ()
-    deleted: tuple[str, ...] = ()
+    deleted: tuple[Call, ...] = ()
     updated: tuple[Call, ...] = ()
     added: tuple[Call, ...] = ()
 
@@ -185,10 +192,16 @@ class UsageStore:
         is_old = (_CALLS.c.outcome == OPEN, _CALLS.c.started_at < moment)
         return [row["id"] for row in await self.rows(select(_CALLS.c.id).where(*is_old).limit(limit))]
 
-    async def delete_before(self, moment: int) -> int:
-        """Forget some of the requests that began before a moment; gives how many."""
-        old = select(_CALLS.c.number).where(_CALLS.c.started_at < moment).limit(DELETED_AT_ONCE)
-        return await self._writes.write(_execute, delete(_CALLS).where(_CALLS.c.number.in_(old)))
+    async def delete_before(self, day: int) -> int:
+        """Forget some of the requests that began before a day (in days since 1970); gives how many."""
+        return await self._writes.write(_delete_before, day)
+
+    async def sum_up_days(self, today: int) -> int:
+        """Sum up the days before today on which there were requests, one by one. Gives how many."""
+        count = 0
+        while await self._writes.write(_sum_up_next, today):
+            count += 1
+        return count
 
     # --- runs and limits ------------------------------------------------------------------------------------------
 
@@ -217,7 +230,7 @@ class UsageStore:
 
     # --- reports --------------------------------------------------------------------------------------------------
 
-    async def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
+    async def rows(self, query: Select[Any] | CompoundSelect[Any]) -> list[dict[str, Any]]:
         """The rows of a query over `model_calls`, as mappings."""
         async with self._sessions() as session:
             return [dict(row) for row in (await session.execute(query)).mappings()]
@@ -255,11 +268,28 @@ async def _apply(connection: AsyncConnection, changes: Changes) -> None:
     if changes.renamed:
         await connection.execute(_RENAME, [{"of": id} for id in changes.renamed])
     if changes.deleted:
-        await connection.execute(delete(_CALLS).where(_CALLS.c.id.in_(changes.deleted)))
+        await connection.execute(delete(_CALLS).where(_CALLS.c.id.in_([call.id for call in changes.deleted])))
     if changes.updated:
         await connection.execute(_UPDATE, [_new_values(call) for call in changes.updated])
     if changes.added:
         await connection.execute(_INSERT, [_values(call) for call in changes.added])
+    changed = (*changes.deleted, *changes.updated, *changes.added)
+    await sum_up_changed(connection, {(call.day, call.run) for call in changed})
+
+
+@one_by_one
+async def _delete_before(connection: AsyncConnection, day: int) -> int:
+    old = select(_CALLS.c.number).where(_CALLS.c.started_at < day * DAY_MS).limit(DELETED_AT_ONCE)
+    await forget_days(connection, day)
+    return (await connection.execute(delete(_CALLS).where(_CALLS.c.number.in_(old)))).rowcount
+
+
+@one_by_one
+async def _sum_up_next(connection: AsyncConnection, today: int) -> bool:
+    day = await next_day(connection, today)
+    if day is not None:
+        await sum_up(connection, day)
+    return day is not None
 
 
 @one_by_one

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from innkeeper.gateway.errors import BadRequest
-from innkeeper.gateway.store.usage import ALL_DAYS, DAY_MS, RunFacts, Spent, UsageStore, Whose
+from innkeeper.gateway.store.usage import ALL_DAYS, RunFacts, Spent, UsageStore, Whose
+from innkeeper.gateway.store.usage_sums import DAY_MS
 from innkeeper.gateway.usage.accounts import BudgetRefusal
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, RunNotFound
@@ -109,9 +111,18 @@ class Budgets:
         prices: Their currency is that of all amounts of money.
     """
 
-    def __init__(self, store: UsageStore, prices: Prices, *, user: Budget = _NOTHING, day: Budget = _NOTHING) -> None:
+    def __init__(
+        self,
+        store: UsageStore,
+        prices: Prices,
+        *,
+        user: Budget = _NOTHING,
+        day: Budget = _NOTHING,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._prices = prices
+        self._clock = clock
         self._user = user
         self._day = day
         self._facts: dict[str, RunFacts] = {}
@@ -159,7 +170,7 @@ class Budgets:
             self._raised, self._raised_of = found, day
         return self._raised
 
-    async def raise_limit(self, run: str, scope: str, values: Mapping[str, Any], *, now_ms: int) -> None:
+    async def raise_limit(self, run: str, scope: str, values: Mapping[str, Any]) -> None:
         """Let a run, or the user whose run it is, spend more.
 
         The new limit counts from the next request on, also for other runs where it is the user's. What `values` does
@@ -168,7 +179,6 @@ class Budgets:
         Args:
             scope: `BudgetRefusal.scope`.
             values: `{tokens?, money?}`: the new limits.
-            now_ms: Milliseconds since 1970: which day is meant.
 
         Raises:
             RunNotFound: No such run.
@@ -178,7 +188,7 @@ class Budgets:
         facts = (await self._store.facts([run])).get(run)
         if facts is None:
             raise RunNotFound(f"there is no run {run!r}")
-        day = now_ms // DAY_MS
+        day = int(self._clock() * 1000) // DAY_MS
         old = next((limit for limit in (await self.limits({run: facts}, day))[run] if _is_of(limit, scope)), None)
         if old is None:
             raise InvalidBudget(f"run {run!r} has no limit of the {scope} to raise")

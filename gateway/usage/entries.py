@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from innkeeper.gateway.store.usage import DAY_MS, LOST, NOT_SENT, OPEN, Call, RunFacts
+from innkeeper.gateway.store.usage import Call, RunFacts
+from innkeeper.gateway.store.usage_sums import DAY_MS, LOST, NOT_SENT, OPEN
 from innkeeper.gateway.usage.price_file import Cost, Taken
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import OperationalError
 
-from innkeeper.gateway.store.usage import DAY_MS, OPEN, Call, Changes, RunFacts, Spent, UsageStore, Whose, spent_of
+from innkeeper.gateway.store.usage import Call, Changes, RunFacts, Spent, UsageStore, Whose, spent_of
+from innkeeper.gateway.store.usage_sums import DAY_MS, OPEN
 from innkeeper.gateway.usage.accounts import BudgetRefusal
 from innkeeper.gateway.usage.budgets import Budgets, Limit, first_refusal
 from innkeeper.gateway.usage.entries import ended, given_up, is_over, opened, priced, taken_by, unknown_start
@@ -131,7 +132,7 @@ class _Book:
         kept = [call for call in self.after.values() if call is not None]
         return Changes(
             renamed=tuple(self._begun),
-            deleted=tuple(id for id, call in self.after.items() if call is None),
+            deleted=tuple(before[id] for id, call in self.after.items() if call is None),
             updated=tuple(call for call in kept if call.id in before and call.id not in self._begun),
             added=tuple(call for call in kept if call.id not in before or call.id in self._begun),
         )
@@ -237,22 +238,23 @@ class Ledger:
         self._are_sums_stale = True  # also those of the batch that is being done now
 
     async def delete_older(self, age_s: float) -> int:
-        """Forget requests that began longer ago. Gives how many."""
-        count, before = 0, self._now_ms() - int(age_s * 1000)
+        """Forget requests of days that are longer ago. Gives how many."""
+        count, before = 0, (self._now_ms() - int(age_s * 1000)) // DAY_MS
         while gone := await self._store.delete_before(before):
             count += gone
         if count:
             self.forget_sums()
         return count
 
-    async def keep_giving_up(self) -> None:
-        """For ever: give up requests that began long ago and of whose end nobody told."""
+    async def keep_tidy(self) -> None:
+        """For ever: give up requests that began long ago and of whose end nobody told; sum up days that are over."""
         while True:
             try:
                 while ids := await self._store.open_before(self._now_ms() - FORGOTTEN_MS):
                     await self.lost(ids)
+                await self._store.sum_up_days(self._now_ms() // DAY_MS)
             except Exception:
-                logger.exception("giving up old requests failed", extra={"event": "usage_failed"})
+                logger.exception("giving up old requests, or summing up days, failed", extra={"event": "usage_failed"})
             await asyncio.sleep(LOOK_S)
 
     def _now_ms(self) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from innkeeper.gateway.errors import BadRequest
-from innkeeper.gateway.store.usage import DAY_MS, UsageStore, Whose
-from innkeeper.gateway.store.usage_sums import Filter, Group, grouped_sums, other_costs, sums
+from innkeeper.gateway.store.usage import UsageStore, Whose
+from innkeeper.gateway.store.usage_sums import DAY_MS, Filter, Group, grouped_sums, other_costs
 from innkeeper.gateway.usage.budgets import kept_budget
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.nodes.yaml_tree import LineProblem
@@ -49,11 +49,9 @@ class UsageReports:
     async def page(self, which: Filter, group: Group, *, offset: int, limit: int) -> JsonObject:
         """A page of groups, and the sums over all of them."""
         file = self._prices.refresh()
-        (total,) = await self._store.rows(sums(which, file.currency))
-        found = await self._store.rows(
-            grouped_sums(which, group, file.currency, offset=offset, limit=min(limit, MAX_GROUPS) + 1)
-        )
-        others = await self._store.rows(other_costs(which, group, file.currency)) if total["foreign"] else []
+        query = grouped_sums(which, group, file.currency, offset=offset, limit=min(limit, MAX_GROUPS) + 1)
+        total, *found = await self._store.rows(query)
+        others = await self._store.rows(other_costs(which, group, file.currency)) if total["foreign_calls"] else []
         shown = found[:limit]
         return {
             "groupBy": group,
@@ -71,11 +69,10 @@ class UsageReports:
         currency, which = self._prices.refresh().currency, Filter(run=run)
         facts = (await self._store.facts([run])).get(run)
         budget = None if facts is None else kept_budget(facts.budget)
-        (total,) = await self._store.rows(sums(which, currency))
+        total, *nodes = await self._store.rows(grouped_sums(which, "node", currency, limit=MAX_NODES))
         if not total["calls"] and budget is None:
             return None
-        nodes = await self._store.rows(grouped_sums(which, "node", currency, limit=MAX_NODES))
-        others = await self._store.rows(other_costs(which, "node", currency)) if total["foreign"] else []
+        others = await self._store.rows(other_costs(which, "node", currency)) if total["foreign_calls"] else []
         usage = shown_sums(total, currency, others)
         if budget is not None:
             usage["budget"] = {"scope": budget.scope, **budget.budget.to_json()}

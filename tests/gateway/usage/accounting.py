@@ -70,7 +70,7 @@ async def books(folder: Path, *, user: Budget | None = None, day: Budget | None 
         Prices(folder / "prices.yaml", lambda: lambda taken: None),
         Clock(),
     )
-    budgets = Budgets(store, prices, user=user or Budget(), day=day or Budget())
+    budgets = Budgets(store, prices, user=user or Budget(), day=day or Budget(), clock=clock)
     ledger = Ledger(store, budgets, prices, clock=clock)
     try:
         yield Books(store, RunStore(engine, writes), budgets, prices, ledger, clock)

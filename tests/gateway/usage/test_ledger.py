@@ -207,11 +207,11 @@ async def test_a_raised_limit_counts_from_the_next_request_on_and_survives_a_cra
     async with books(tmp_path, day=Budget(tokens=250)) as its:
         await its.add_run("r", Budget(tokens=100))
         await its.ledger.reserve(start("a"))
-        await its.budgets.raise_limit("r", "run", {"tokens": 1_000}, now_ms=int(its.clock() * 1000))
+        await its.budgets.raise_limit("r", "run", {"tokens": 1_000})
         assert await its.ledger.reserve(start("b")) is None
         refusal = await its.ledger.reserve(start("c"))
         assert refusal is not None
-        await its.budgets.raise_limit("r", refusal.scope, {"tokens": 300}, now_ms=int(its.clock() * 1000))
+        await its.budgets.raise_limit("r", refusal.scope, {"tokens": 300})
     async with books(tmp_path, day=Budget(tokens=250)) as its:
         assert await its.ledger.reserve(start("c")) is None
         assert await its.ledger.reserve(start("d")) is not None
@@ -250,7 +250,7 @@ async def test_requests_of_whose_end_nobody_tells_are_given_up_in_the_end(tmp_pa
         await its.ledger.reserve(start("old"))
         its.clock.now += 25 * HOUR_S
         await its.ledger.reserve(start("young"))
-        looking = asyncio.create_task(its.ledger.keep_giving_up())
+        looking = asyncio.create_task(its.ledger.keep_tidy())
         async with asyncio.timeout(10):
             while (await its.row("old")).outcome == "open":
                 await asyncio.sleep(0.01)

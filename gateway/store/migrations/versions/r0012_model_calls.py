@@ -53,6 +53,29 @@ def upgrade() -> None:
     op.create_index("ix_model_calls_started", "model_calls", ["started_at"])
     op.create_index("ix_model_calls_outcome", "model_calls", ["outcome", "started_at"])
     op.create_table(
+        "usage_days",
+        sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("run", sa.String(64), nullable=False),
+        sa.Column("user_id", sa.String(200), nullable=False),
+        sa.Column("workflow", sa.String(200)),
+        sa.Column("project", sa.String(200)),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("currency", sa.String(8)),
+        sa.Column("calls", sa.BigInteger(), nullable=False),
+        sa.Column("open", sa.BigInteger(), nullable=False),
+        sa.Column("failed", sa.BigInteger(), nullable=False),
+        sa.Column("estimated", sa.BigInteger(), nullable=False),
+        sa.Column("input_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("output_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cached_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("reasoning_tokens", sa.BigInteger(), nullable=False),
+        sa.Column("cost", sa.BigInteger(), nullable=False),
+        sa.Column("unknown", sa.BigInteger(), nullable=False),
+    )
+    op.create_index("ix_usage_days_day", "usage_days", ["day", "run"])
+    op.create_table(
         "raised_budgets",
         sa.Column("number", _NUMBER, primary_key=True, autoincrement=True),
         sa.Column("user_id", sa.String(200), nullable=False),
@@ -66,6 +89,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("raised_budgets")
+    op.drop_table("usage_days")
     op.drop_table("model_calls")
     with op.batch_alter_table("runs") as runs:
         runs.drop_column("budget")
