@@ -278,8 +278,11 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         log,
         hub,
         observers=[
-            *(audit, open_runs.observe, socket_runs.observe),
-            *(lambda events: callbacks.observe(events), lambda events: model_calls.observe(events)),
+            audit,
+            open_runs.observe,
+            socket_runs.observe,
+            lambda events: callbacks.observe(events),
+            lambda events: model_calls.observe(events),
         ],
         metrics=metrics,
     )
