@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from innkeeper.gateway.deliveries.starter import Starter
 from innkeeper.gateway.deliveries.trigger_checks import TriggerChecks
 from innkeeper.gateway.deliveries.webhooks import Webhooks
 from innkeeper.gateway.events.audit import audit
+from innkeeper.gateway.events.clock import steady_s
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
@@ -79,7 +81,12 @@ from innkeeper.gateway.store.usage import UsageStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.gateway.usage.budgets import Budgets
+from innkeeper.gateway.usage.calls import CallAdmission
+from innkeeper.gateway.usage.channel_limits import ChannelLimits
 from innkeeper.gateway.usage.ledger import Ledger
+from innkeeper.gateway.usage.limit_state import LIMITS_FILE, Clocks, LimitState
+from innkeeper.gateway.usage.limiter import Limiter
+from innkeeper.gateway.usage.limits import UserAmounts
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.gateway.usage.report import UsageReports
 from innkeeper.nodes.catalogue.live import LiveCatalogue
@@ -149,6 +156,7 @@ class Container:
     metrics: Metrics
     ledger: Ledger
     budgets: Budgets
+    model_calls: CallAdmission
     usage: UsageReports
 
 
@@ -190,6 +198,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "schedules": container.schedules.keep_equal(),
             "callbacks": container.callbacks.keep_sending(),
             "usage-ledger": container.ledger.keep_tidy(),
+            "model-limits": container.model_calls.keep_sweeping(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
@@ -268,7 +277,13 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     writer = LogWriter(
         log,
         hub,
-        observers=[audit, open_runs.observe, socket_runs.observe, lambda events: callbacks.observe(events)],
+        observers=[
+            audit,
+            open_runs.observe,
+            socket_runs.observe,
+            lambda events: callbacks.observe(events),
+            lambda events: model_calls.observe(events),
+        ],
         metrics=metrics,
     )
     await writer.start()
@@ -357,6 +372,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     await _telling(callbacks, run_ends)
     budgets, ledger, usage = _accounts(settings, data)
     stack.push_async_callback(ledger.settled)
+    model_calls = _model_calls(settings, data, ledger, workers)
+    await model_calls.load()
+    stack.push_async_callback(model_calls.close)
     garbage_collector, retention = _cleaning(settings, data, runs, library, ledger)
     clients = ClientSockets(
         SocketServices(
@@ -409,6 +427,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         metrics=metrics,
         ledger=ledger,
         budgets=budgets,
+        model_calls=model_calls,
         usage=usage,
     )
 
@@ -483,6 +502,20 @@ def _accounts(settings: Settings, data: _Data) -> tuple[Budgets, Ledger, UsageRe
     day = budget_of(settings.budget_day_tokens, settings.budget_day_money)
     budgets = Budgets(data.usage, prices, user=user, day=day)
     return budgets, Ledger(data.usage, budgets, prices), UsageReports(data.usage, prices)
+
+
+def _model_calls(settings: Settings, data: _Data, ledger: Ledger, workers: WorkerSockets) -> CallAdmission:
+    boot = boot_id()
+    users = UserAmounts(
+        settings.user_requests_per_minute, settings.user_tokens_per_minute, settings.user_concurrent_requests
+    )
+    return CallAdmission(
+        Limiter(steady_s),
+        ChannelLimits(data.root, users),
+        ledger,
+        LimitState(data.root / LIMITS_FILE, lambda: Clocks(boot, steady_s(), time.time())),
+        workers=lambda: len(workers.workers()),
+    )
 
 
 def _cleaning(

@@ -81,6 +81,27 @@ class Settings(ProcessSettings):
         low=1,
         high=10_000_000,
     )
+    user_requests_per_minute: Whole | None = setting(
+        None,
+        "Requests to models that the runs of one user may make in a minute; without it there is no limit.",
+        unit="requests",
+        low=1,
+        high=1_000_000_000,
+    )
+    user_tokens_per_minute: Whole | None = setting(
+        None,
+        "Tokens that they may take of models in a minute; without it there is no limit.",
+        unit="tokens",
+        low=1,
+        high=10**12,
+    )
+    user_concurrent_requests: Whole | None = setting(
+        None,
+        "Requests to models that they may have under way at once; without it there is no limit.",
+        unit="requests",
+        low=1,
+        high=1_000_000,
+    )
     run_timeout_s: Number | None = setting(
         None,
         "A run that takes longer, waits and pauses included, is ended with the error `run_timeout`; without it there "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from innkeeper.gateway.events.fence import STATUS
+from innkeeper.gateway.store.runs import ENDED
 from innkeeper.gateway.usage.accounts import Accounts, BudgetRefusal
 from innkeeper.gateway.usage.leases import LEASE_S
 from innkeeper.gateway.usage.limit_state import LimitState
@@ -146,9 +148,11 @@ class CallAdmission:
             return
         await self._accounts.settle(ended.end, ended.start)
 
-    def forget_run(self, run: str) -> None:
-        """A run has ended: its places in the lines are free."""
-        self._limiter.forget_run(run)
+    def observe(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """Follow the events of one run in one commit: when it ends, its places in the lines are free."""
+        last = events[-1]
+        if last["type"] == STATUS and last["payload"]["status"] in ENDED:
+            self._limiter.forget_run(last["payload"]["promptId"])
 
     async def load(self) -> None:
         """Go on from what an earlier gateway has kept. Once, before the first call."""
