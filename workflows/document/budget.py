@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -76,15 +75,11 @@ def unknown_key_complaint(raw: Mapping[str, Any]) -> str | None:
 
 
 def _is_amount(value: object, most: int) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= most  # type: ignore[arg-type, operator]  # as is_number says
+    # No number is in this range that is not finite.
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _found(value: object) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:.6g}" if is_number and _is_short(value) else kind(value)  # type: ignore[arg-type]  # as is_number says
-
-
-def _is_short(value: float) -> bool:
-    # A whole number of thousands of digits is no float, and no part of a message.
-    return -1e300 < value < 1e300 or isinstance(value, float)
+    # A whole number may have thousands of digits, which are no part of a message.
+    is_short = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**20
+    return f"{value:.6g}" if isinstance(value, float) or is_short else kind(value)
