@@ -25,6 +25,10 @@ INLINE_LIMIT = 4096
 """Bytes of JSON up to which a value travels inline; larger ones are blobs."""
 PREVIEW_CHARS = 200
 
+NODE_PARKED = "node_parked"
+BUDGET_REACHED = "budget_reached"
+"""Types of the failures after which the run itself waits and then starts the node anew (`NodeCall.may_park`)."""
+
 SERVERLESS_QUEUE = "innkeeper.serverless"
 """The task queue of workers that are functions: started when there is work, and stopped soon after."""
 SERVERLESS_ATTEMPT_S = 60.0
@@ -57,6 +61,10 @@ class NodeCall:
         stream_inputs: Slot to its sources, feed by feed: a producer's path, `""` (no chunks), None (the batch value).
         keep_chunks: Another node consumes this stream: none of its chunks may be dropped, the node waits instead.
         active_timeout_s: Time the node may take without what it waits for its input or for room; 0 has no limit here.
+        counts_silence: That limit is for the time without a sign of life: each chunk begins it anew.
+        max_timeouts: Attempts that may run out of time, after which it has failed for good.
+        may_park: A long wait may end the activity (`NODE_PARKED`, `BUDGET_REACHED`): whoever started it starts it anew.
+        counted: How the attempts before that ended: `{failures, timeouts, deaths, waited: {kind: seconds}}`.
         cached: What this type and version gave for equal inputs before may be given again instead of running it.
     """
 
@@ -79,6 +87,10 @@ class NodeCall:
     keep_chunks: bool = False
     active_timeout_s: float = 0.0
     cached: bool = False
+    counts_silence: bool = False
+    max_timeouts: int = 2
+    may_park: bool = False
+    counted: JsonObject = field(default_factory=dict)
 
     def to_wire(self) -> JsonObject:
         return _changed(self)

@@ -233,7 +233,10 @@ class NodeDefinition:
         memory_mb: What the process of a node with placement `process` may reserve; None takes the worker's setting.
         retry: None takes the default of the engine (4 attempts, 2 when `side_effects`).
         timeout_s: Time for one attempt, in seconds; None is 300.
-        total_timeout_s: Time for all attempts together; None is three times `timeout_s`.
+        total_timeout_s: Time for all attempts together; None is three times `timeout_s`, or a day for a node that
+            counts silence.
+        timeout_counts: What `timeout_s` is for: `work`, all of an attempt; `silence`, the time without a chunk, of a
+            node that streams what a model says. A whole answer of a model comes at once: then it is all of the time.
         falls_back_to_default_mode: A node whose mode is not set or unknown runs in the default mode. Without it such
             a node has its base slots, and an unknown mode is a problem.
         side_effects: Running it again is visible outside (a paid call, a write).
@@ -278,6 +281,7 @@ class NodeDefinition:
     retry: Retry | None = None
     timeout_s: float | None = None
     total_timeout_s: float | None = None
+    timeout_counts: Literal["work", "silence"] = "work"
     side_effects: bool = False
     is_preview_unsafe: bool = False
     deterministic: bool = False

@@ -340,6 +340,7 @@ class NodeContext:
         node_id: The node's path in the run (`outer/inner` inside groups).
         attempt: 1 for the first try.
         is_last_attempt: When this try fails, the node has failed for good.
+        timeout_s: The node's own limit in seconds, for what its type counts (`NodeDefinition.timeout_counts`); 0: none.
         plugin_settings: Every option of the `configOptions` of the node's plugin, with the operator's value or its
             default; empty for nodes of no plugin.
         workflow_interface_inputs: What the run or group was given from outside; only for node types with
@@ -355,6 +356,7 @@ class NodeContext:
     services: Services
     attempt: int = 1
     is_last_attempt: bool = False
+    timeout_s: float = 0.0
     user_id: str = "default_user"
     mode_id: str | None = None
     config_values: Mapping[str, Any] = field(default_factory=dict)

@@ -69,6 +69,8 @@ class PlannedNode:
         after: Nodes that must have ended first: the sources of the feeds and of edges without a value (GroupOutput).
         beside: Nodes that must have begun first: the producers of the streams it consumes.
         max_attempts: Failures after which the node has failed for good; waits are not counted.
+        max_timeouts: Those of them that may be attempts which took all their time.
+        counts_silence: `timeout_s` is for the time without a chunk, not for all of an attempt.
         gates: Source to the output slots this node hangs on, for sources that may leave outputs dead (a branch, a
             node whose failure is handled).
         joins: Runs as soon as one of its sources has given something (core:Merge).
@@ -103,6 +105,8 @@ class PlannedNode:
     non_retryable: tuple[str, ...] = ()
     timeout_s: float = 300.0
     total_timeout_s: float = 900.0
+    counts_silence: bool = False
+    max_timeouts: int = 2
     gates: Mapping[NodeId, tuple[SlotKey, ...]] = field(default_factory=dict)
     joins: bool = False
     catches: bool = False

@@ -14,18 +14,21 @@ _LEAST_SLEEP_S = 0.05
 class ActiveTime:
     """The clock of one attempt. Starts when it is made.
 
-    Args:
+    Attributes:
         limit_s: What the node may take; 0: no limit.
+
+    Args:
         on_limit: Called once, when the node has worked for so long.
     """
 
     def __init__(self, limit_s: float, on_limit: Callable[[], None]) -> None:
-        self._limit_s = limit_s
+        self.limit_s = limit_s
         self._on_limit = on_limit
         self._began = time.monotonic()
         self._waited_s = 0.0
         self._waits = 0
         self._waits_since = 0.0
+        self._is_watching = False
         self._watch: asyncio.TimerHandle | None = None
 
     @property
@@ -48,16 +51,31 @@ class ActiveTime:
             if not self._waits:
                 self._waited_s += time.monotonic() - self._waits_since
 
+    def restart(self, limit_s: float) -> None:
+        """Count from now on, up to this limit. Cheap: it is called for every chunk of a stream."""
+        self._began, self._waited_s = time.monotonic(), 0.0
+        if self._waits:
+            self._waits_since = self._began
+        if limit_s != self.limit_s:
+            self.limit_s = limit_s
+            if self._is_watching:
+                self.stop()
+                self.watch()
+
     def watch(self) -> None:
         """Hold the node to its limit, from now on."""
-        if self._limit_s <= 0:
+        self._is_watching = True
+        if self.limit_s <= 0:
             return
-        left_s = self._limit_s - self.active_s
+        left_s = self.limit_s - self.active_s
         if left_s <= 0:
+            self._is_watching = False
             self._on_limit()
         else:
             self._watch = asyncio.get_running_loop().call_later(max(left_s, _LEAST_SLEEP_S), self.watch)
 
     def stop(self) -> None:
+        self._is_watching = False
         if self._watch is not None:
             self._watch.cancel()
+            self._watch = None

@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from innkeeper.activities.execution.active_time import ActiveTime
-from innkeeper.activities.execution.errors import clean_warnings, failure, log_fault, message_of
-from innkeeper.activities.execution.heartbeat import Heartbeat
-from innkeeper.activities.execution.retry_rules import deaths_allowed, delay_of
+from innkeeper.activities.execution.errors import clean_warnings, failure, log_fault, message_of, redact
+from innkeeper.activities.execution.heartbeat import EarlierAttempts, Heartbeat
+from innkeeper.activities.execution.retry_rules import (
+    TIMEOUT_CODES,
+    code_and_retryable,
+    deaths_allowed,
+    delay_of,
+    retry_delay_s,
+    spread_s,
+)
+from innkeeper.activities.execution.watched_llm import WatchedLlm
 from innkeeper.activities.link.node_attempt import NodeAttempt
-from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice, notice_of
-from innkeeper.activities.sanitize import error_code
-from innkeeper.nodes.call import NodeCall
-from innkeeper.nodes.errors import NodeMustWait, NodeTimeout
+from innkeeper.activities.link.retry_notice import MAX_REASON_CHARS, RetryKind, RetryNotice, iso
+from innkeeper.activities.sanitize import error_code, json_details
+from innkeeper.nodes.call import BUDGET_REACHED, NODE_PARKED, NodeCall
+from innkeeper.nodes.errors import BudgetReached, NodeError, NodeMustWait, NodeTimeout
 from innkeeper.nodes.node import SecretRef, Secrets, Services
 from innkeeper.nodes.services.masking import MASK
 
 DEFAULT_WAIT_S = 1.0
 """Of a node that must wait and names no time span."""
+PARK_AFTER_S = 300.0
+"""A longer pause ends the activity: the run waits then, and no limit of the activity's time counts."""
+
+
+class BoundedWait(NamedTuple):
+    """Seconds that the waits of one kind may take together, and the code of the error that the next one is."""
+
+    seconds: float
+    code: str
+
+
+BOUNDED_WAITS = {"loading": BoundedWait(600.0, "overloaded_error")}
+"""By `NodeMustWait.details.kind`. A server that loads its model says so until it has, or for ever."""
 
 
 class SecretsOfRun(Secrets, Protocol):
@@ -44,6 +67,7 @@ class Attempt:
         restarted: Set when a stream that this node reads has begun anew.
         is_open: The log was told that this attempt has begun.
         has_waited: This attempt ended as a wait, which is no failure.
+        has_timed_out: It failed because it took all the time there was.
         told: The list that the node's context collects warnings in.
     """
 
@@ -51,19 +75,24 @@ class Attempt:
         self.call = call
         self.key = NodeAttempt(call.run, call.path, (call.base_attempt + activity.info().attempt, 0))
         self.heartbeat = heartbeat
-        self.services = services
         self.secrets = secrets
-        self.earlier = heartbeat.earlier
+        self.earlier = heartbeat.earlier.after(call.counted)
         self.restarted = asyncio.Event()
         self.told: list[dict[str, str]] = []
         self.fenced = False
         self.is_open = False
         self.has_waited = False
-        self._is_late = False
+        self.has_timed_out = False
+        self.open_number = 0  # of the message that told the log of it
+        self._notice: RetryNotice | None = None
+        self._exceeded_s = 0.0  # the limit that it has exceeded
         self._task = asyncio.current_task()
         if self._task is not None:
             self._task.set_name(f"node {call.path!r} of run {call.run}")  # for who finds it at work
         self.time = ActiveTime(call.active_timeout_s, self._exceed_limit)
+        self.services = services
+        if call.counts_silence:
+            self.services = replace(services, llm=WatchedLlm(services.llm, self.time, call.active_timeout_s))
 
     def next_generation(self) -> None:
         self.key = self.key.next_generation()
@@ -102,13 +131,19 @@ class Attempt:
     @property
     def is_exhausted(self) -> bool:
         """The attempts before this one have used up what is allowed, though none of them reported a final failure."""
-        earlier = self.earlier
-        return earlier.failures >= self.call.max_failures or earlier.deaths >= deaths_allowed(self.call.max_failures)
+        earlier, call = self.earlier, self.call
+        has_failed = earlier.failures >= call.max_failures or earlier.timeouts >= call.max_timeouts
+        return has_failed or earlier.deaths >= deaths_allowed(call.max_failures)
 
     @property
     def is_worker_stopping(self) -> bool:
         details = activity.cancellation_details()
         return details is not None and details.worker_shutdown and not details.cancel_requested
+
+    def note_chunk(self) -> None:
+        """A chunk was published: a sign of life."""
+        if self.call.counts_silence:
+            self.time.restart(self.call.active_timeout_s)
 
     def fence(self) -> None:
         """The log has a newer attempt: stop at once, before another call to a provider."""
@@ -116,7 +151,7 @@ class Attempt:
         self._cancel()
 
     def _exceed_limit(self) -> None:
-        self._is_late = True
+        self._exceeded_s = self.time.limit_s
         # Now, for the server gives up on a node that does not stop when it is cancelled.
         self.heartbeat.count_failure(late=True)
         self._cancel()
@@ -131,7 +166,7 @@ class Attempt:
         """What a cancelled attempt reports: interruption as such, a fence or a stopping worker as a try that waits."""
         if self.fenced:
             return self._again("another attempt of this node is running", "fenced", 0.1)
-        if self._is_late:
+        if self._exceeded_s:
             return self.failed(NodeTimeout(self._limit))
         if self.is_worker_stopping:
             return self._again("the worker was stopped", "worker_stopped", 0.1)
@@ -140,23 +175,82 @@ class Attempt:
     def must_wait(self, wait: NodeMustWait) -> ApplicationError:
         delay = delay_of(wait.delay_s)
         delay_s = DEFAULT_WAIT_S if delay is None else max(delay.total_seconds(), 0.01)
-        return self._again(message_of(wait.message, self.secrets.revealed), error_code(wait.code), delay_s)
+        details = self._details(wait)
+        kind = str(details.get("kind", ""))
+        bound = BOUNDED_WAITS.get(kind)
+        if bound is not None:
+            left_s = bound.seconds - self.earlier.waited.get(kind, 0.0)
+            if left_s <= 0:
+                return self.failed(_waited_enough(wait, bound))
+            delay_s = min(delay_s, left_s)
+        elif "limit" not in details:  # a limit of ours has spread the nodes already
+            delay_s = spread_s(delay_s, random.random())
+        message = message_of(wait.message, self.secrets.revealed)
+        return self._again(message, error_code(wait.code), delay_s, kind=kind if bound else "", details=details)
 
     def failed(self, error: Exception) -> ApplicationError:
-        if not self._is_late:
+        if isinstance(error, BudgetReached) and self.call.may_park:
+            return self._out_of_budget(error)
+        if not self._exceeded_s:
             log_fault(error, run=self.call.run, node=self.call.path, attempt=self.number, secrets=self.secrets.revealed)
-        # A node may turn the cancellation at its limit into an error of its own.
-        return failure(
-            NodeTimeout(self._limit) if self._is_late else error,
+        else:  # a node may turn the cancellation at its limit into an error of its own
+            error = NodeTimeout(self._limit)
+        self.has_timed_out = code_and_retryable(error)[0] in TIMEOUT_CODES
+        earlier = self.earlier
+        # From its own random numbers: those of the node are the same in each of its attempts.
+        delay_s = retry_delay_s(error, activity.info().retry_policy, earlier.failures, random.random())
+        found = failure(
+            error,
             attempt=self.number,
-            last=self.is_last,
+            last=self.is_last or (self.has_timed_out and earlier.timeouts + 1 >= self.call.max_timeouts),
             non_retryable=self.call.non_retryable,
             secrets=self.secrets.revealed,
+            delay_s=delay_s,
         )
+        if found.non_retryable:
+            return found
+        reason = f"failure {earlier.failures + 1} of {self.call.max_failures} ({found.type})"
+        return self._delayed(found, delay_s, "retry", earlier.with_failure(timed_out=self.has_timed_out), reason)
+
+    def _out_of_budget(self, error: BudgetReached) -> ApplicationError:
+        self.has_waited = True
+        message = message_of(error.message, self.secrets.revealed)
+        parked = {"counted": self.earlier.counted()}
+        told = {"attempt": self.number, "retryable": False, "details": self._details(error), "parked": parked}
+        return ApplicationError(
+            message, told, type=BUDGET_REACHED, non_retryable=True, category=ApplicationErrorCategory.BENIGN
+        )
+
+    def _delayed(
+        self, found: ApplicationError, delay_s: float, kind: RetryKind, counted: EarlierAttempts, reason: str
+    ) -> ApplicationError:
+        """What a failure is reported as that another attempt follows after `delay_s`, and the notice of it.
+
+        `counted`: how the attempts have ended, this one included.
+        """
+        retry_at = iso(datetime.now(UTC) + timedelta(seconds=delay_s))
+        info: dict[str, Any] = dict(found.details[0])
+        code, details = found.type or "node_failed", info.get("details") or {}
+        self._notice = RetryNotice(code, found.message, retry_at, kind, reason[:MAX_REASON_CHARS], details)
+        if delay_s <= PARK_AFTER_S or not self.call.may_park:
+            return found
+        parked = {"code": code, "delayS": delay_s, "retryAt": retry_at, "kind": kind, "reason": self._notice.reason}
+        return ApplicationError(
+            found.message,
+            {**info, "attempt": self.number, "parked": {**parked, "counted": counted.counted()}},
+            type=NODE_PARKED,
+            non_retryable=True,
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+    def _details(self, error: NodeError) -> dict[str, Any]:
+        details: dict[str, Any] = redact(json_details(error.details) if error.details else {}, self.secrets.revealed)
+        return details
 
     @property
     def _limit(self) -> str:
-        return f"node {self.call.path!r} worked for more than {self.call.active_timeout_s:g} s"
+        did = "gave no sign of life" if self.call.counts_silence else "worked"
+        return f"node {self.call.path!r} {did} for more than {self._exceeded_s or self.call.active_timeout_s:g} s"
 
     def exhausted(self) -> ApplicationError:
         """Nothing is left, and the last attempt reported no error: else it would have been final."""
@@ -166,7 +260,7 @@ class Attempt:
 
     def _why_exhausted(self) -> tuple[str, str]:
         earlier, node = self.earlier, f"node {self.call.path!r}"
-        if earlier.failures < self.call.max_failures:
+        if earlier.failures < self.call.max_failures and earlier.timeouts < self.call.max_timeouts:
             died = f"{_times(earlier.deaths, 'time')} the worker that ran it died or stood still for too long"
             return "worker_died", f"{node} is not tried again: {died}"
         if earlier.exceeded_limit:
@@ -180,23 +274,29 @@ class Attempt:
         None of what it does not know, or must not hear: an end that is final, an attempt that never began there, and
         one that a newer attempt has replaced.
         """
-        if not self.is_open or self.fenced or not isinstance(found, ApplicationError):
-            return None
-        info = activity.info()
-        kind: RetryKind = "wait" if self.has_waited else "retry"
-        return notice_of(found, kind, attempt=info.attempt, policy=info.retry_policy, now=datetime.now(UTC))
+        return self._notice if self.is_open and not self.fenced and isinstance(found, ApplicationError) else None
 
-    def _again(self, message: str, code: str, delay_s: float) -> ApplicationError:
-        """A failure that is none: tried again after `delay_s` and counted as a wait."""
+    def _again(
+        self, message: str, code: str, delay_s: float, *, kind: str = "", details: Mapping[str, Any] | None = None
+    ) -> ApplicationError:
+        """A failure that is none: tried again after `delay_s` and counted as a wait, one of a `kind` with its time."""
         self.has_waited = True
-        self.heartbeat.count_wait()
-        return ApplicationError(
+        self.heartbeat.count_wait(kind, delay_s)
+        told: dict[str, Any] = {"retryable": True, **({"details": details} if details else {})}
+        found = ApplicationError(
             message,
-            {"retryable": True},
+            told,
             type=code,
             next_retry_delay=timedelta(seconds=delay_s),
             category=ApplicationErrorCategory.BENIGN,
         )
+        reason = str((details or {}).get("reason") or message)
+        return self._delayed(found, delay_s, "wait", self.earlier.with_wait(kind, delay_s), reason)
+
+
+def _waited_enough(wait: NodeMustWait, bound: BoundedWait) -> NodeError:
+    message = f"{wait.message}; that was waited for {bound.seconds / 60:g} minutes"
+    return NodeError(message, code=bound.code, details=wait.details, retryable=False)
 
 
 def _times(count: int, what: str) -> str:

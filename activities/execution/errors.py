@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from innkeeper.activities.execution.retry_rules import code_and_retryable, delay_of
+from innkeeper.activities.execution.retry_rules import code_and_retryable
 from innkeeper.activities.sanitize import MAX_MESSAGE_CHARS, json_details, printable, warnings_of
-from innkeeper.nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.node import MAX_WARNING_CHARS
 from innkeeper.nodes.services.masking import begun_at_end, forms_of_all
 from innkeeper.nodes.traces import full_trace, trace_of, where_of
@@ -88,9 +89,20 @@ def _whole(message: str, forms: tuple[str, ...]) -> str:
 
 
 def failure(
-    error: Exception, *, attempt: int, last: bool, non_retryable: Iterable[str] = (), secrets: Iterable[str] = ()
+    error: Exception,
+    *,
+    attempt: int,
+    last: bool,
+    non_retryable: Iterable[str] = (),
+    secrets: Iterable[str] = (),
+    delay_s: float | None = None,
 ) -> ApplicationError:
-    """The failure of one attempt. `last`: no further attempt is allowed, so it is final."""
+    """The failure of one attempt.
+
+    Args:
+        last: No further attempt is allowed, so it is final.
+        delay_s: How long to wait before the next one; None leaves that to the activity's policy.
+    """
     code, retryable = code_and_retryable(error, non_retryable)
     if isinstance(error, InnkeeperError):
         message = error.message
@@ -104,7 +116,7 @@ def failure(
         info,
         type=redact(code, secrets),
         non_retryable=last or not retryable,
-        next_retry_delay=delay_of(error.retry_after) if isinstance(error, ProviderError) else None,
+        next_retry_delay=None if delay_s is None or last or not retryable else timedelta(seconds=delay_s),
         # We log the end of nodes ourselves, without tracebacks that may hold content.
         category=ApplicationErrorCategory.BENIGN,
     )

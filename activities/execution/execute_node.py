@@ -28,7 +28,7 @@ from innkeeper.activities.placement.node_host import NodeHost, place_of_node, ru
 from innkeeper.activities.placement.node_threads import Warn
 from innkeeper.activities.settings import INPUT_ROOM_MB
 from innkeeper.nodes.bridge import Gate, bridged_services
-from innkeeper.nodes.call import EXECUTE_NODE, NodeCall, NodeResult
+from innkeeper.nodes.call import BUDGET_REACHED, EXECUTE_NODE, NodeCall, NodeResult
 from innkeeper.nodes.catalogue.plugin_settings import PluginSettings
 from innkeeper.nodes.definition import Execute, Input, NodeDefinition
 from innkeeper.nodes.errors import InvalidNode, NodeMustWait
@@ -129,7 +129,11 @@ class ExecuteNode:
             raise
         except Exception as error:
             log.debug("node failed", exc_info=True)
-            raise self._announced(attempt, attempt.failed(error)) from None
+            found = attempt.failed(error)
+            if found.type == BUDGET_REACHED and attempt.is_open:
+                # The run tells of that wait, on its own worker's socket: the log must know the attempt before.
+                await self._link.acknowledged(attempt.open_number)
+            raise self._announced(attempt, found) from None
         finally:
             attempt.time.stop()
             heartbeat.stop()
@@ -137,7 +141,7 @@ class ExecuteNode:
     def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:
         """How an attempt failed, once it is counted and the log was told whether another one follows."""
         if isinstance(found, ApplicationError) and not attempt.has_waited:
-            attempt.heartbeat.count_failure()
+            attempt.heartbeat.count_failure(timed_out=attempt.has_timed_out)
         if (notice := attempt.notice(found)) is not None:
             self._link.retry(attempt.key, notice)
         return found
@@ -235,7 +239,7 @@ class ExecuteNode:
     async def _open(self, attempt: Attempt, resume: Epoch | None) -> Answer:
         """Announce the attempt. Later ones ask: an earlier one may be logged, and a provider must not be paid again."""
         if attempt.key.is_first:
-            self._link.open(attempt.key, attempt.call.type, resume)
+            attempt.open_number = self._link.open(attempt.key, attempt.call.type, resume)
             attempt.is_open = True
             return Answer("ok")
         answer = await self._link.ask_open(attempt.key, attempt.call.type, resume)
@@ -313,6 +317,7 @@ class ExecuteNode:
             services=services,
             attempt=attempt.number,
             is_last_attempt=attempt.is_last,
+            timeout_s=call.active_timeout_s,
             user_id=call.run_user,
             mode_id=call.mode,
             config_values=with_secrets(call.config, settings),

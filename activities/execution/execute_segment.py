@@ -21,7 +21,7 @@ from innkeeper.activities.link.retry_notice import RetryKind, RetryNotice
 from innkeeper.activities.placement.node_exit import node_exits_as_errors
 from innkeeper.activities.sanitize import error_code
 from innkeeper.nodes.call import EXECUTE_SEGMENT, SegmentCall, SegmentNode
-from innkeeper.nodes.errors import NodeMustWait
+from innkeeper.nodes.errors import BudgetReached, NodeMustWait
 from innkeeper.nodes.feeds import Missing
 
 PASS_ON_S = 0.02
@@ -198,7 +198,7 @@ def _completed(progress: SegmentProgress, attempt: Attempt, outputs: dict[str, A
 
 
 def _failed(attempt: Attempt, error: Exception) -> NodeEnd:
-    if isinstance(error, NodeMustWait):
+    if isinstance(error, NodeMustWait | BudgetReached):
         message = message_of(error.message, attempt.secrets.revealed)
         return _again(error_code(error.code), message, "wait")
     found = attempt.failed(error)

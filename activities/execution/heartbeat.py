@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from temporalio import activity
 
 INTERVAL_S = 1.0
+LEAST_WAIT_S = 1.0
+"""What a wait counts at least where all waits of its kind together are bounded: none is free."""
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,16 @@ class EarlierAttempts:
         waits: Attempts that only waited.
         failures: Attempts that failed and said so.
         deaths: Attempts that ended without a word: their worker was killed, or stood still.
+        timeouts: Those of the failures that ran out of time.
+        waited: Kind to the seconds that waits of it were given together (`NodeMustWait.details.kind`).
         exceeded_limit: The last one had worked for longer than it may.
     """
 
     waits: int = 0
     failures: int = 0
     deaths: int = 0
+    timeouts: int = 0
+    waited: Mapping[str, float] = field(default_factory=dict)
     exceeded_limit: bool = False
 
     @classmethod
@@ -37,7 +43,36 @@ class EarlierAttempts:
         ended = max(0, attempt - 1 - waits)
         # A worker of an older version does not count failures: what was no wait was one.
         failures = min(ended, int(told.get("failures", ended if told else 0)))
-        return cls(waits, failures, ended - failures, bool(told.get("late")))
+        timeouts = min(failures, int(told.get("timeouts", 0)))
+        return cls(waits, failures, ended - failures, timeouts, dict(told.get("waited") or {}), bool(told.get("late")))
+
+    def after(self, counted: Mapping[str, Any]) -> EarlierAttempts:
+        """With what was counted before the node was parked (`NodeCall.counted`)."""
+        if not counted:
+            return self
+        waited = dict(self.waited)
+        for kind, seconds in (counted.get("waited") or {}).items():
+            waited[kind] = waited.get(kind, 0.0) + float(seconds)
+        return replace(
+            self,
+            failures=self.failures + int(counted.get("failures", 0)),
+            deaths=self.deaths + int(counted.get("deaths", 0)),
+            timeouts=self.timeouts + int(counted.get("timeouts", 0)),
+            waited=waited,
+        )
+
+    def counted(self) -> dict[str, Any]:
+        """What must be known of them when the node is started anew: the message that `after` takes."""
+        told = {"failures": self.failures, "deaths": self.deaths, "timeouts": self.timeouts}
+        return {**told, **({"waited": dict(self.waited)} if self.waited else {})}
+
+    def with_wait(self, kind: str, seconds: float) -> EarlierAttempts:
+        """With one more wait. Only those of a kind are added up."""
+        waited = {**self.waited, kind: self.waited.get(kind, 0.0) + max(seconds, LEAST_WAIT_S)} if kind else self.waited
+        return replace(self, waits=self.waits + 1, waited=waited)
+
+    def with_failure(self, *, timed_out: bool) -> EarlierAttempts:
+        return replace(self, failures=self.failures + 1, timeouts=self.timeouts + timed_out)
 
 
 class Heartbeat:
@@ -46,9 +81,9 @@ class Heartbeat:
     def __init__(self, earlier: EarlierAttempts | None = None) -> None:
         self.earlier = earlier or EarlierAttempts()
         self.chunks = 0
-        self._has_waited = False
-        self._has_failed = False
+        self._told = self.earlier
         self._is_late = False
+        self._has_timed_out = False
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -59,23 +94,25 @@ class Heartbeat:
             self._timer.cancel()
             self._timer = None
 
-    def count_wait(self) -> None:
+    def count_wait(self, kind: str = "", seconds: float = 0.0) -> None:
         """Tell the server that this attempt was a wait; it is flushed before the attempt's failure is reported."""
-        self._has_waited, self._has_failed = True, False  # an attempt is one or the other
+        self._told = self.earlier.with_wait(kind, seconds)  # not a failure: an attempt is one or the other
         self._send()
 
-    def count_failure(self, *, late: bool = False) -> None:
+    def count_failure(self, *, late: bool = False, timed_out: bool = False) -> None:
         """Tell the server that this attempt has failed. `late`: it worked for longer than it may."""
-        self._has_failed = True
         self._is_late = self._is_late or late
+        self._has_timed_out = self._has_timed_out or late or timed_out
+        self._told = self.earlier.with_failure(timed_out=self._has_timed_out)
         self._send()
 
     def _send(self) -> None:
-        told: dict[str, Any] = {
-            "waits": self.earlier.waits + self._has_waited,
-            "failures": self.earlier.failures + self._has_failed,
-            "chunks": self.chunks,
-        }
+        found = self._told
+        told: dict[str, Any] = {"waits": found.waits, "failures": found.failures, "chunks": self.chunks}
+        if found.timeouts:
+            told["timeouts"] = found.timeouts
+        if found.waited:
+            told["waited"] = dict(found.waited)
         activity.heartbeat({**told, "late": True} if self._is_late else told)
 
     def _beat(self) -> None:

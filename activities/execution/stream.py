@@ -242,6 +242,7 @@ class StreamOutput:
         data = chunk.to_json()
         self.collected.add(chunk)
         self._attempt.heartbeat.chunks = self.collected.count
+        self._attempt.note_chunk()
         used = self._inputs.used() if self._is_resumable else None
         self._link.chunk(self._attempt.key, index, data, used=used, may_drop=not self._attempt.call.keep_chunks)
 

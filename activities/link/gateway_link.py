@@ -64,12 +64,12 @@ class GatewayLink:
 
     # --- a node run -----------------------------------------------------------------------------------------------
 
-    def open(self, attempt: NodeAttempt, type: str, resume: Epoch | None = None) -> None:
-        """Announce the first attempt of a node; nobody waits for the answer.
+    def open(self, attempt: NodeAttempt, type: str, resume: Epoch | None = None) -> int:
+        """Announce the first attempt of a node; nobody waits for the answer. Gives the number of the message.
 
         It may linger for a moment: the end of a quick node then travels and is committed with its beginning.
         """
-        self._send_open(attempt, type, resume, reply=False)
+        return self._send_open(attempt, type, resume, reply=False)
 
     async def ask_open(self, attempt: NodeAttempt, type: str, resume: Epoch | None = None) -> Answer:
         """Announce a later attempt and wait for what the log says; `away` when the gateway is away too long.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Literal
-
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 RetryKind = Literal["retry", "wait"]
+MAX_REASON_CHARS = 500
 
 
 @dataclass(frozen=True)
@@ -19,37 +18,19 @@ class RetryNotice:
     Attributes:
         retryAt: Not before this moment; ISO 8601 in UTC with milliseconds.
         kind: `retry` after a failure, `wait` after an attempt that does not count as one.
+        reason: Why it waits, in a short sentence.
+        details: What else the error says.
     """
 
     code: str
     message: str
     retryAt: str  # as it travels
     kind: RetryKind
+    reason: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict)
 
-    def to_wire(self) -> dict[str, str]:
-        return asdict(self)
-
-
-def notice_of(
-    found: ApplicationError, kind: RetryKind, *, attempt: int, policy: RetryPolicy | None, now: datetime
-) -> RetryNotice | None:
-    """What to tell of a failure that goes to the server; None when it is final.
-
-    `attempt`: as the server counts, from 1. `policy`: the server's, which sets the delay unless the failure has one.
-    """
-    if found.non_retryable:
-        return None
-    delay = found.next_retry_delay if found.next_retry_delay is not None else _delay(policy or RetryPolicy(), attempt)
-    return RetryNotice(found.type or "node_failed", found.message, iso(now + delay), kind)
-
-
-def _delay(policy: RetryPolicy, attempt: int) -> timedelta:
-    longest = policy.maximum_interval or 100 * policy.initial_interval
-    try:
-        seconds = policy.initial_interval.total_seconds() * policy.backoff_coefficient ** (attempt - 1)
-    except OverflowError:  # after a thousand attempts
-        return longest
-    return timedelta(seconds=min(seconds, longest.total_seconds()))
+    def to_wire(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value or key not in ("reason", "details")}
 
 
 def iso(moment: datetime) -> str:

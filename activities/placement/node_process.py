@@ -145,9 +145,9 @@ class _NodeProcess:
         plain = {key: value for key, value in self._inputs.items() if key not in streams}
         told = {
             name: getattr(context, name)
-            for name in ("prompt_id", "node_id", "attempt", "is_last_attempt", "user_id", "mode_id", "config_values")
+            for name in ("prompt_id", "node_id", "attempt", "is_last_attempt", "timeout_s", "user_id", "mode_id")
         }
-        told |= {"plugin_settings": context.plugin_settings}
+        told |= {"config_values": context.config_values, "plugin_settings": context.plugin_settings}
         return {
             "root": str(program.root),
             "file": str(program.file),

@@ -26,6 +26,7 @@ NODE_KEYS = {
     "retry": "retry",
     "timeout_seconds": "timeoutSeconds",
     "title": "displayName",
+    "total_timeout_seconds": "totalTimeoutSeconds",
 }
 
 
@@ -113,7 +114,8 @@ class Workflow:
             type: `namespace:Name`.
             id: Names it in events and results; made of the type when left away.
             config: Its settings (`configValues`).
-            options: `bypassed`, `cache`, `continue_on_error`, `queue`, `retry`, `timeout_seconds`, `title`.
+            options: `bypassed`, `cache`, `continue_on_error`, `queue`, `retry`, `timeout_seconds`, `title`,
+                `total_timeout_seconds`.
             inputs: Slot to value; a `Slot` makes an edge, a list of them the edges of a slot that takes several.
 
         Raises:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-WAITS = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED"})
+WAITS = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "BUDGET_REACHED"})
 ENDS = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
 
 
@@ -17,8 +17,8 @@ class Activity:
     Attributes:
         working: Paths of nodes that do something. A group whose inner nodes were heard of is left out: it does what
             they do.
-        waiting: Path to kind (`delay`, `until`, `approval`, `event`; `wait` for a provider or another node) and the
-            event's name, of nodes that wait. A node that is tried again after a failure works.
+        waiting: Path to kind (`delay`, `until`, `approval`, `budget`, `event`; `wait` for a provider or another node)
+            and the event's name, of nodes that wait. A node that is tried again after a failure works.
     """
 
     working: set[str] = field(default_factory=set)
@@ -62,5 +62,5 @@ class Activity:
 
     @property
     def approvals(self) -> int:
-        """How many nodes wait for somebody's approval."""
-        return sum(kind == "approval" for kind, _ in self.waiting.values())
+        """How many nodes wait for somebody's answer."""
+        return sum(kind in ("approval", "budget") for kind, _ in self.waiting.values())

@@ -31,7 +31,9 @@ ERROR = "NODE_ERROR"
 PROGRESS = "NODE_PROGRESS"
 WARNING = "NODE_WARNING"
 RETRY = "NODE_RETRY"
-ANNOUNCED = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "APPROVAL_ANSWERED"})
+BUDGET = "BUDGET_REACHED"
+ANSWERED = "APPROVAL_ANSWERED"
+ANNOUNCED = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", BUDGET, ANSWERED})
 """What the interpreter says of a node that waits."""
 INTERPRETED: Epoch = (0, 0)
 """The epoch of a node that the interpreter runs itself."""
@@ -79,7 +81,8 @@ class NodeLogState:
         used: How many chunks of that input the last chunk had consumed.
         text_bytes: Of the text so far; counted for streams that can be resumed.
         retried: The last epoch that was announced to be tried again.
-        announced: Types of what the interpreter has announced of a node that has not ended.
+        announced: What the interpreter has announced of a node that has not ended: the types, behind them the attempt
+            of those that come once for each.
         progress: The last value of NODE_PROGRESS.
         started_ms: Of the first NODE_EXECUTING, milliseconds since 1970; 0 before it.
         ended_ms: Of the terminal event, milliseconds since 1970; 0 before it.
@@ -151,7 +154,7 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
     elif kind == RETRY:
         node.retried = epoch_of(event["e"])
     elif kind in ANNOUNCED:
-        node.announced = (*node.announced, kind)
+        node.announced = (*node.announced, _announced_as(kind, payload))
     elif kind in TERMINAL:
         node.terminal, node.ended_ms = kind, event["ts"]
         node.completed = event["seq"] if kind == COMPLETE else 0
@@ -374,12 +377,22 @@ def _retry(state: RunLogState, message: Message, now_ms: int) -> Decision:
         return dropped
     if epoch == node.retried:
         return Decision(disposition="resend")
-    told = {key: text_of(message[key]) for key in ("code", "retryAt", "kind")}
-    if told["kind"] not in ("retry", "wait") or not isinstance(message["message"], str):
-        raise ValueError("its kind is retry or wait, and its message a text")
     out = _Events(state, message["run"], now_ms)
-    out.add(RETRY, {"nodeId": path, "attempt": epoch[0], "message": message["message"], **told}, e=epoch)
+    out.add(RETRY, {"nodeId": path, "attempt": epoch[0], **_retry_fields(message)}, e=epoch)
     return Decision(out.events())
+
+
+def _retry_fields(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Why a node is tried again, and when. A worker of an older version gives neither `reason` nor `details`."""
+    found = {key: text_of(told[key]) for key in ("code", "retryAt", "kind")}
+    message = told["message"]
+    if found["kind"] not in ("retry", "wait") or not isinstance(message, str):
+        raise ValueError("its kind is retry or wait, and its message a text")
+    error: dict[str, Any] = {"message": message, "code": found["code"]}
+    if told.get("details"):
+        error["details"] = object_of(told["details"])
+    reason = text_of(told["reason"]) if told.get("reason") else message
+    return {"message": message, **found, "errorDetails": error, "nextAttemptAt": found["retryAt"], "reason": reason}
 
 
 def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:
@@ -423,18 +436,38 @@ def _fact(state: RunLogState, message: Message, now_ms: int) -> Decision:
 def _announcement(state: RunLogState, message: Message, node: NodeLogState, now_ms: int) -> Decision:
     """What the interpreter announces of a node that goes on. Replays announce it again, so each counts once."""
     path, kind, payload = message["path"], message["type"], message["payload"]
-    if kind not in (EXECUTING, PROGRESS, *ANNOUNCED):
+    if kind not in (EXECUTING, PROGRESS, RETRY, *ANNOUNCED):
         raise ValueError(f"{kind!r} is not told as a fact")
+    if "attempt" in payload and kind != EXECUTING and not _is_of_attempt(node, kind, count_of(payload["attempt"])):
+        return Decision(disposition="resend")
     is_known = kind == PROGRESS and number_of(payload["value"]) <= node.progress
     known = {EXECUTING: node.epoch is not None, PROGRESS: is_known}
-    if known.get(kind, kind in node.announced):
+    if known.get(kind, _announced_as(kind, payload) in node.announced):
         return Decision(disposition="resend")
     out = _Events(state, message["run"], now_ms)
     internal: dict[str, Any] = {"e": INTERPRETED} if kind == EXECUTING else {}
+    if kind == RETRY:
+        if node.epoch == node.retried:  # the activity itself has told it
+            return Decision(disposition="resend")
+        payload, internal = {"attempt": payload["attempt"], **_retry_fields(payload)}, {"e": node.epoch}
     if kind == "APPROVAL_REQUIRED":
         payload = {**payload, "data": linked(payload.get("data"), approval_data_url(message["run"], path))}
     out.add(kind, {**payload, "nodeId": path}, **internal)
     return Decision(out.events())
+
+
+def _is_of_attempt(node: NodeLogState, kind: str, attempt: int) -> bool:
+    """Is this the attempt that counts? What is told of an earlier one again, in a replay, is over.
+
+    An answer belongs to its question: the next attempt, on another worker, may be heard of before it.
+    """
+    if kind == ANSWERED:
+        return f"{BUDGET} {attempt}" in node.announced
+    return node.epoch is not None and node.epoch[0] == attempt
+
+
+def _announced_as(kind: str, payload: Mapping[str, Any]) -> str:
+    return f"{kind} {payload['attempt']}" if "attempt" in payload else kind
 
 
 def _status(state: RunLogState, message: Message, now_ms: int) -> Decision:

@@ -16,7 +16,7 @@ INTERFACE_NODE = "__WORKFLOW_INTERFACE_OUTPUTS__"
 FINAL = frozenset({"complete", "error", "interrupted"})
 TERMINAL_TYPES = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
 
-_UNTIL_NEXT_ATTEMPT = ("retryAt", "lastError")
+_UNTIL_NEXT_ATTEMPT = ("retryAt", "nextAttemptAt", "reason", "lastError")
 MARKS = ("dead", "reused", "stale", "cached", "warnings")
 """Of a node that ended: outputs that will never come; outputs taken over from another run, from one of another graph;
 from the result cache; what the node told its user."""
@@ -29,11 +29,13 @@ class RunView:
     Attributes:
         status: The last EXECUTION_STATUS_UPDATE, None before the first.
         nodes: Node path to `{status, output?, error?, attempts?, startedAt?, endedAt?, ...}`; until its next attempt
-            begins a node has `retryAt` (ISO) and `lastError` (`{code, message}`).
+            begins a node has `retryAt` and `nextAttemptAt` (ISO, the same), `reason` (why it waits) and `lastError`
+            (`{code, message}`).
         ended: Paths that have their terminal event.
         outputs: Interface outputs as announced, None before they were.
-        approvals: Node path to `{promptId, nodeId, approvalId, status, until, form, data, requiredAt, seq, answer?}`
-            in the order they were asked for; `status` is `open`, `answered`, or `closed` (nobody answered).
+        approvals: Node path to `{promptId, nodeId, approvalId, kind, status, until, form, data, requiredAt, seq,
+            answer?}` in the order they were asked for; `kind` is `approval` or `budget` (which has `scope`, `limit` and
+            `used` too), `status` is `open`, `answered`, or `closed` (nobody answered).
         activity: What works and what waits now.
     """
 
@@ -87,8 +89,9 @@ def _executing(view: RunView, payload: Mapping[str, Any], moment: str) -> None:
     if payload["nodeId"] in view.ended:
         return
     node = view.node(payload["nodeId"])
-    for passing in ("progress", *_UNTIL_NEXT_ATTEMPT):
+    for passing in ("progress", "wait", *_UNTIL_NEXT_ATTEMPT):
         node.pop(passing, None)
+    _close(view, payload["nodeId"], moment)
     node.update(status="running", attempts=payload.get("attempt", 1))
     node.setdefault("startedAt", moment)
 
@@ -96,7 +99,10 @@ def _executing(view: RunView, payload: Mapping[str, Any], moment: str) -> None:
 def _retry(view: RunView, payload: Mapping[str, Any]) -> None:
     status = "waiting" if payload["kind"] == "wait" else "running"
     error = {"code": payload["code"], "message": payload["message"]}
-    view.node(payload["nodeId"]).update(status=status, retryAt=payload["retryAt"], lastError=error)
+    told = {"nextAttemptAt": payload.get("nextAttemptAt", payload["retryAt"])}
+    if payload.get("reason"):
+        told["reason"] = payload["reason"]
+    view.node(payload["nodeId"]).update(status=status, retryAt=payload["retryAt"], lastError=error, **told)
 
 
 def _warning(view: RunView, payload: Mapping[str, Any]) -> None:
@@ -114,6 +120,11 @@ def _ended(view: RunView, kind: str, payload: Mapping[str, Any], moment: str) ->
     for passing in ("progress", "wait", *_UNTIL_NEXT_ATTEMPT):
         node.pop(passing, None)
     node.update(_END[kind](payload), endedAt=moment)
+    _close(view, path, moment)
+
+
+def _close(view: RunView, path: str, moment: str) -> None:
+    """Whatever the node has asked is not asked any more."""
     asked = view.approvals.get(path)
     if asked is not None and asked["status"] == "open":
         asked.update(status="closed", closedAt=moment)
@@ -127,15 +138,20 @@ def _waiting(view: RunView, event: Mapping[str, Any], moment: str) -> None:
 
 def _approval_required(view: RunView, event: Mapping[str, Any], moment: str) -> None:
     _waiting(view, event, moment)
-    asked = {key: value for key, value in event["payload"].items() if key != "kind"}
+    # A node that asks again does so at the end: pages of the list go on behind a number.
+    view.approvals.pop(event["payload"]["nodeId"], None)
+    asked = {"kind": "approval", "form": [], "data": None, **event["payload"]}
     view.approvals[asked["nodeId"]] = {**asked, "status": "open", "requiredAt": moment, "seq": event["seq"]}
 
 
 def _approval_answered(view: RunView, event: Mapping[str, Any], moment: str) -> None:
     path = event["payload"]["nodeId"]
+    asked = view.approvals.get(path, {})
+    if asked.get("attempt") != event["payload"].get("attempt", asked.get("attempt")):
+        return  # it has asked again meanwhile
     node = view.node(path)
-    node.pop("wait", None)
-    node["status"] = "running"
+    if node.pop("wait", None) is not None:
+        node["status"] = "running"
     answered = {"status": "answered", "answer": event["payload"].get("answer"), "answeredAt": moment}
     view.approvals.setdefault(path, {"approvalId": path, "nodeId": path, "seq": event["seq"]}).update(answered)
 
@@ -143,6 +159,7 @@ def _approval_answered(view: RunView, event: Mapping[str, Any], moment: str) -> 
 _WAIT: dict[str, Callable[[RunView, Mapping[str, Any], str], None]] = {
     "NODE_WAITING": _waiting,
     "APPROVAL_REQUIRED": _approval_required,
+    "BUDGET_REACHED": _approval_required,
     "APPROVAL_ANSWERED": _approval_answered,
 }
 

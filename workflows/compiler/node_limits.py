@@ -8,6 +8,10 @@ from innkeeper.workflows.document.model import DocumentNode
 
 DEFAULT_TIMEOUT_S = 300.0
 TOTAL_PER_TIMEOUT = 3.0
+NO_TOTAL_S = 86_400.0
+"""For all attempts of a node whose limit counts silence: a stream may take as long as it goes on."""
+MAX_TIMEOUTS = 2
+"""Attempts that may run out of time: what was paid for in vain once is paid for once more."""
 
 
 def queue_of(node: DocumentNode, definition: NodeDefinition) -> str | None:
@@ -17,7 +21,7 @@ def queue_of(node: DocumentNode, definition: NodeDefinition) -> str | None:
 
 def leaves_segment(node: DocumentNode, definition: NodeDefinition) -> bool:
     """An inline node with settings of its own runs as an activity of its own."""
-    overrides = (node.retry, node.timeout_seconds, node.queue, node.cache or None)
+    overrides = (node.retry, node.timeout_seconds, node.total_timeout_seconds, node.queue, node.cache or None)
     return definition.placement == "inline" and any(value is not None for value in overrides)
 
 
@@ -34,10 +38,20 @@ def retry_of(node: DocumentNode, definition: NodeDefinition) -> Retry:
     )
 
 
+def max_timeouts_of(node: DocumentNode, definition: NodeDefinition) -> int:
+    """How many attempts may run out of time. How many attempts there are in all the user says for these too."""
+    attempts = retry_of(node, definition).maximum_attempts
+    is_asked_for = (node.retry or {}).get("maximumAttempts") is not None
+    return attempts if is_asked_for else min(attempts, MAX_TIMEOUTS)
+
+
 def timeouts_of(node: DocumentNode, definition: NodeDefinition) -> tuple[float, float]:
-    """Seconds for one attempt and for all of them."""
-    if node.timeout_seconds is not None:
-        return float(node.timeout_seconds), TOTAL_PER_TIMEOUT * node.timeout_seconds
+    """Seconds for one attempt (`NodeDefinition.timeout_counts`) and for all of them."""
     default_s = SERVERLESS_ATTEMPT_S if queue_of(node, definition) == SERVERLESS_QUEUE else DEFAULT_TIMEOUT_S
-    timeout_s = float(definition.timeout_s or default_s)
-    return timeout_s, float(definition.total_timeout_s or TOTAL_PER_TIMEOUT * timeout_s)
+    timeout_s = float(node.timeout_seconds or definition.timeout_s or default_s)
+    if node.total_timeout_seconds is not None:
+        return timeout_s, float(node.total_timeout_seconds)
+    if definition.timeout_counts == "silence":
+        return timeout_s, float(definition.total_timeout_s or NO_TOTAL_S)
+    total_s = None if node.timeout_seconds is not None else definition.total_timeout_s
+    return timeout_s, float(total_s or TOTAL_PER_TIMEOUT * timeout_s)

@@ -14,7 +14,7 @@ from innkeeper.workflows.compiler.graph_order import kahn_order
 from innkeeper.workflows.compiler.groups import MAX_KEPT, Groups, Inner
 from innkeeper.workflows.compiler.literals import Literals
 from innkeeper.workflows.compiler.literals import Place as LiteralPlace
-from innkeeper.workflows.compiler.node_limits import leaves_segment, queue_of, retry_of, timeouts_of
+from innkeeper.workflows.compiler.node_limits import leaves_segment, max_timeouts_of, queue_of, retry_of, timeouts_of
 from innkeeper.workflows.compiler.resolve import ResolvedNode
 from innkeeper.workflows.compiler.secret_checks import readable_parts, secrets_from_outside
 from innkeeper.workflows.compiler.secret_hosts import host_of_node
@@ -169,6 +169,8 @@ class Planner:
             non_retryable=retry.non_retryable,
             timeout_s=timeout_s,
             total_timeout_s=total_s,
+            counts_silence=definition.timeout_counts == "silence",
+            max_timeouts=max_timeouts_of(document, definition),
             gates=self._gates(node),
             joins=definition.joins,
             catches=node.id in self._catching,

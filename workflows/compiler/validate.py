@@ -222,10 +222,12 @@ def config_problems(node: ResolvedNode) -> list[Problem]:
 
 
 def override_problems(node: DocumentNode) -> list[Problem]:
-    """The values of `retry`, `timeoutSeconds` and `queue`."""
+    """The values of `retry`, `timeoutSeconds`, `totalTimeoutSeconds` and `queue`."""
     found = [("invalid_retry", f"'retry.{key}' {complaint}") for key, complaint in _retry_complaints(node.retry or {})]
-    if node.timeout_seconds is not None and not 0 < node.timeout_seconds <= MAX_TIMEOUT_S:
-        found.append(("invalid_timeout", f"'timeoutSeconds' must be over 0 and at most {MAX_TIMEOUT_S}"))
+    times = {"timeoutSeconds": node.timeout_seconds, "totalTimeoutSeconds": node.total_timeout_seconds}
+    for key, seconds in times.items():
+        if seconds is not None and not 0 < seconds <= MAX_TIMEOUT_S:
+            found.append(("invalid_timeout", f"{key!r} must be over 0 and at most {MAX_TIMEOUT_S}"))
     if node.queue is not None and not (node.queue.strip() and len(node.queue) <= 200 and node.queue.isprintable()):
         found.append(("invalid_queue", "'queue' must be a name of at most 200 characters"))
     return [Problem(code, f"node {node.id!r}: {message}", node=node.id) for code, message in found]

@@ -48,7 +48,8 @@ DOCUMENT_KEYS = frozenset(
 NODE_KEYS = frozenset(
     {
         *("bypassed", "cache", "configValues", "continueOnError", "displayName", "fullType", "id", "inputs"),
-        *("inputConnectionOrders", "inputValues", "queue", "retry", "timeoutSeconds", "type"),
+        *("inputConnectionOrders", "inputValues", "queue", "retry", "timeoutSeconds", "totalTimeoutSeconds"),
+        "type",
     }
 )
 EDGE_KEYS = frozenset({"id", "source", "sourceHandle", "sourceNodeId", "target", "targetHandle", "targetNodeId"})
@@ -71,7 +72,8 @@ class DocumentNode:
         inputs: Slot to value, only where it differs from the slot's default.
         orders: Multi slot to edge ids, in the order of the list the node gets.
         retry: Our addition: `maximumAttempts`, `initialSeconds`, `backoff`, `maximumSeconds`, `nonRetryable`.
-        timeout_seconds: Our addition: time for one attempt. The compiler checks both values.
+        timeout_seconds: Our addition: time for one attempt. The compiler checks all these values.
+        total_timeout_seconds: Our addition: time for all attempts together.
         cache: Our addition: may the result cache give its outputs? None leaves that to the node type.
     """
 
@@ -84,6 +86,7 @@ class DocumentNode:
     bypassed: bool = False
     retry: Mapping[str, Any] | None = None
     timeout_seconds: float | None = None
+    total_timeout_seconds: float | None = None
     queue: str | None = None
     continue_on_error: bool = False
     cache: bool | None = None
@@ -287,6 +290,7 @@ def _node(reader: Reader) -> DocumentNode:
         bypassed=reader.flag("bypassed"),
         retry=reader.mapping("retry") if reader.raw.get("retry") is not None else None,
         timeout_seconds=reader.number("timeoutSeconds"),
+        total_timeout_seconds=reader.number("totalTimeoutSeconds"),
         queue=reader.optional_text("queue"),
         continue_on_error=reader.flag("continueOnError"),
         cache=reader.flag("cache") if reader.raw.get("cache") is not None else None,

@@ -134,7 +134,8 @@ def _node(definitions: list[NodeDefinition]) -> JsonObject:
                     "nonRetryable": {"description": "Codes of errors that are not tried again."},
                 },
             },
-            "timeoutSeconds": {**NUMBER, "description": "Time for one attempt."},
+            "timeoutSeconds": {**NUMBER, "description": "Time for one attempt; of a model's stream, of its silence."},
+            "totalTimeoutSeconds": {**NUMBER, "description": "Time for all attempts together."},
             "queue": {**TEXT, "description": "Which workers may run it."},
             "continueOnError": {
                 **FLAG,

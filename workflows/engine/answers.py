@@ -8,16 +8,18 @@ from typing import Any
 from temporalio.exceptions import ApplicationError
 
 from innkeeper.nodes.definition import Input
-from innkeeper.workflows.document.slot_values import value_complaint
+from innkeeper.workflows.document.slot_values import is_number, value_complaint
 from innkeeper.workflows.engine.workflow_context import Wait, WorkflowContext
 
 MAX_COMMENT_CHARS = 10_000
+ASKING = frozenset({"approval", "budget"})
+"""Kinds of waits that somebody answers."""
 
 
 def check(context: WorkflowContext, approval: str, answer: Any) -> None:
     """Raises ApplicationError: nothing waits under this id, it was answered already, or the answer is no fit."""
     wait = context.waits.get(approval)
-    if wait is None or wait.kind != "approval":
+    if wait is None or wait.kind not in ASKING:
         if approval in context.answered:
             raise _refusal("approval_answered", f"approval {approval!r} was answered already")
         raise _refusal("approval_not_found", f"nothing waits for an approval {approval!r}")
@@ -25,8 +27,19 @@ def check(context: WorkflowContext, approval: str, answer: Any) -> None:
         raise _refusal("approval_answered", f"approval {approval!r} was answered already")
     if not isinstance(answer, Mapping) or not isinstance(answer.get("approved"), bool):
         raise _refusal("invalid_answer", "an answer is an object with 'approved': true or false")
+    if wait.kind == "budget" and answer["approved"] and not any(_is_raise(value) for value in _values(answer)):
+        raise _refusal("invalid_answer", f"approval {approval!r}: 'values' must hold the new limit, over 0")
     for complaint in complaints(wait.form, answer, wait.present):
         raise _refusal("invalid_answer", f"approval {approval!r}: {complaint}")
+
+
+def _values(answer: Mapping[str, Any]) -> list[Any]:
+    values = answer.get("values")
+    return list(values.values()) if isinstance(values, Mapping) else []
+
+
+def _is_raise(value: Any) -> bool:
+    return is_number(value) and bool(value > 0)
 
 
 def complaints(form: list[dict[str, Any]], answer: Mapping[str, Any], present: Collection[str] = ()) -> list[str]:

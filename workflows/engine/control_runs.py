@@ -59,6 +59,22 @@ class ControlRuns:
         wait = self._context.waits.get(self._location.of(node))
         return wait is not None and wait.answer is None
 
+    def hold(self, node: NodeId, entry: Mapping[str, Any]) -> Awaitable[None]:
+        """Wait in the place of a node that was parked, until its time has come or somebody has answered.
+
+        `entry`: its row of the node table. The node is known to wait from now on.
+        """
+        wait = self._context.waits[self._location.of(node)] = Wait(**entry["wait"])
+        event, payload = entry["parked"]["event"]
+        self._context.announcements[wait.path] = (event, payload)
+        return self._until_answered(wait)
+
+    def release(self, node: NodeId) -> Wait | None:
+        """The wait of a parked node, which is over; None when it was forgotten."""
+        path = self._location.of(node)
+        self._context.announcements.pop(path, None)
+        return self._context.waits.pop(path, None)
+
     def forget(self, node: NodeId) -> None:
         """End a wait that is not needed any more."""
         self._context.waits.pop(self._location.of(node), None)

@@ -180,9 +180,12 @@ class GraphWorkflow:
         wait = self._context.waits[approval]
         wait.answer = answers.normal(answers.with_defaults(answer, wait) if is_new else answer)
         self._context.answered.add(approval)
+        # A node may run out of budget again and again: to which of its questions is this the answer?
+        _, question = self._context.announcements.get(approval, ("", {}))
+        asked = {"attempt": question["attempt"]} if "attempt" in question else {}
         if workflow.patched(ANSWERS_KEPT_FIRST):
             await self._until_kept(approval)
-        self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
+        self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer, **asked})
         return wait.answer
 
     @answer.validator

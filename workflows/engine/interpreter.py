@@ -10,13 +10,14 @@ from temporalio import workflow
 from innkeeper.nodes.call import NodeResult
 from innkeeper.nodes.feeds import Missing
 from innkeeper.nodes.json_values import json_size
-from innkeeper.workflows.engine import control, node_values, scheduler
+from innkeeper.workflows.engine import control, node_values, parking, scheduler
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.binding import Streams, bound
 from innkeeper.workflows.engine.control import NodeDecision
 from innkeeper.workflows.engine.control_runs import ControlRuns
 from innkeeper.workflows.engine.node_runs import MAX_INLINE_INPUTS, NodeRuns, describe
 from innkeeper.workflows.engine.node_table import NodeTable
+from innkeeper.workflows.engine.parking import Before, Parking
 from innkeeper.workflows.engine.ready_queue import ReadyQueue
 from innkeeper.workflows.engine.segment_queue import SegmentQueue
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
@@ -51,6 +52,7 @@ class Interpreter:
         self.nodes = NodeTable(context, location, self.plan)
         self.drained = False
         self._context = context
+        self._location = location
         self._repeated = repeated
         self._runs = NodeRuns(context, location, self.plan)
         self._controls = ControlRuns(context, location, self.plan, self._runs)
@@ -60,6 +62,9 @@ class Interpreter:
         self._held: list[NodeId] = []  # stream consumers beyond those that may run at a time
         self._consuming = 0
         self._waits_to_resume: list[NodeId] = []
+        self._parked: set[NodeId] = set()  # of those that run: their activity has ended, and the run waits for them
+        self._unparked = ReadyQueue(self.plan)  # have waited, and are to be started anew
+        self._begun: dict[NodeId, float] = {}  # when the activity of a node began, in seconds since 1970
         self._running: dict[NodeId, asyncio.Future[Any]] = {}  # a segment by the node it begins with
         self._ended: list[NodeId] = []
         self._woken = False
@@ -99,6 +104,9 @@ class Interpreter:
         """Go on with the waits of an earlier history, whatever keeps new nodes from starting: they are not new."""
         nodes, self._waits_to_resume = [self.plan.by_id[node] for node in self._waits_to_resume], []
         for node in nodes:
+            if "parked" in self.nodes.entry(node.id):
+                self._hold(node)
+                continue
             inputs = node_values.inputs_for(node, self.nodes.values)
             self._begin(node, {} if isinstance(inputs, Missing) else inputs, 0)
 
@@ -106,7 +114,7 @@ class Interpreter:
         """Is nothing left to do, at least in this history (`drained`)?"""
         if self._ended or self._is_busy():
             return False
-        has_ready = bool(self._ready or self._held or self._segments)
+        has_ready = bool(self._ready or self._held or self._segments or self._unparked)
         if not self._running and (self._context.interrupted or not has_ready):
             return True
         self.drained = self._must_drain() and not self._context.interrupted
@@ -144,6 +152,7 @@ class Interpreter:
         self._ready.clear()
         self._held.clear()
         self._segments.clear()
+        self._unparked.clear()
         for node, task in self._running.items():
             if not self._segments.is_local(node):  # that is over in a moment
                 task.cancel()
@@ -153,12 +162,28 @@ class Interpreter:
     def _start_ready(self) -> bool:
         """Start what is ready, in plan order, inline nodes last. True when this activation's budget held nodes back."""
         self._context.activation.look()
+        if not self._start_unparked():
+            return self._context.has_room
         while self._ready and self._may_start():
             node = self.plan.by_id[self._ready.pop()]
             if not self._start_node(node):
                 self._ready.push((node.id,))
                 return self._context.has_room  # else the end of a node brings the next start
         return self._start_segments()
+
+    def _start_unparked(self) -> bool:
+        """Start anew what has waited. False when this activation's budget held some back."""
+        while self._unparked:
+            node = self.plan.by_id[self._unparked.pop()]
+            # Those that read its stream wait for it, and the end of this history waits for them.
+            is_waited_for = node.id in self.plan.consumers and self._is_busy()
+            if not (self._may_go_on() and (is_waited_for or not self._must_drain())):
+                self._unparked.push((node.id,))
+                return True
+            if not self._start_node(node):
+                self._unparked.push((node.id,))
+                return False
+        return True
 
     def _start_node(self, node: PlannedNode) -> bool:
         """Start a node, end it at once, or put it aside. False: this activation's budget is used up."""
@@ -173,7 +198,7 @@ class Interpreter:
             self._ready.push(self.nodes.fail(node, error, attempts=0))
         elif node.bypass is not None:
             self._ready.push(self.nodes.bypass(node, self._bypass_outputs(node, inputs)))
-        elif self._segments.takes(node):
+        elif "parked" not in self.nodes.entry(node.id) and self._segments.takes(node):
             self._segments.push((node.id,))
         else:
             return self._begin_within_budget(node, inputs)
@@ -192,7 +217,8 @@ class Interpreter:
         # Both ends of a STREAM edge are scheduled in one workflow task.
         self._ready.push(self.nodes.start(node.id))
         if node.placement != "workflow":
-            self._track(node, self._runs.start(node, inputs, size, self._segments.attempts_of(node.id)))
+            self._begun[node.id] = workflow.now().timestamp()
+            self._track(node, self._runs.start(node, inputs, size, self._before(node.id)))
             return
         self.nodes.emit(node.id, "NODE_EXECUTING", {"attempt": 1})
         decision = self._controls.decide(node, inputs, self.nodes.values)
@@ -200,6 +226,11 @@ class Interpreter:
             self._ready.push(self.nodes.complete(node, decision))
         else:
             self._track(node, asyncio.create_task(self._controls.run(node, inputs, self.nodes.entry(node.id))))
+
+    def _before(self, node: NodeId) -> Before:
+        """What was before the next activity of a node."""
+        in_segments = self._segments.attempts_of(node)
+        return Before.of(self.nodes.entry(node)) or Before(in_segments, in_segments)
 
     def _start_segments(self) -> bool:
         """Start segments of the inline nodes that are ready. True when the budget held some back."""
@@ -226,10 +257,11 @@ class Interpreter:
         return node_values.bypass_outputs(node.bypass or {}, inputs)
 
     def _may_start(self) -> bool:
+        return self._may_go_on() and not self._must_drain()
+
+    def _may_go_on(self) -> bool:
         context = self._context
-        if context.interrupted or context.paused or context.activation.segment_runs:
-            return False
-        return not self._must_drain()
+        return not (context.interrupted or context.paused or context.activation.segment_runs)
 
     def _must_drain(self) -> bool:
         """Is this history full enough that nothing new may start in it?"""
@@ -255,6 +287,9 @@ class Interpreter:
 
     def _finish(self, node: PlannedNode, task: asyncio.Future[Any]) -> None:
         """Record how a task ended, of one node or of the segment that begins with it."""
+        if node.id in self._parked:
+            self._release(node, task)
+            return
         if self._repeated and not self._context.has_room:
             self._context.wake_all()  # another graph may use the room
         self._context.in_flight -= not self._controls.waits(node)
@@ -268,10 +303,48 @@ class Interpreter:
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if self.nodes.has_ended(node.id):  # left out: it does not matter how it stopped
             return
+        now = workflow.now().timestamp()
+        spent_s = now - self._begun.pop(node.id, now)
         if error is None:
             self._ready.push(self._record(node, task.result()))
         elif not self._context.interrupted:  # interrupted nodes are recorded together, at the end
+            self._fail(node, error, spent_s)
+
+    def _fail(self, node: PlannedNode, error: BaseException, spent_s: float) -> None:
+        """Record that a node has failed, or that it was parked. `spent_s`: how long its activity was under way."""
+        now = workflow.now().timestamp()
+        found = Parking.of(self._location.of(node.id), error, self._before(node.id), spent_s=spent_s, now=now)
+        if found is None:
             self._ready.push(self.nodes.fail(node, *describe(error, node)))
+            return
+        self.nodes.park(node.id, found)
+        self._hold(node)
+
+    # --- parked nodes ---------------------------------------------------------------------------------------------
+
+    def _hold(self, node: PlannedNode) -> None:
+        """Wait in the place of a node that was parked. Takes no room: it is state, not work."""
+        self._parked.add(node.id)
+        waiting = self._controls.hold(node.id, self.nodes.entry(node.id))
+        task = self._running[node.id] = asyncio.ensure_future(waiting)
+        task.add_done_callback(lambda _: self._ended.append(node.id))
+
+    def _release(self, node: PlannedNode, task: asyncio.Future[None]) -> None:
+        """Let a node go on whose wait is over."""
+        self._parked.discard(node.id)
+        wait = self._controls.release(node.id)
+        if self.nodes.has_ended(node.id):  # left out
+            return
+        entry = self.nodes.entry(node.id)
+        entry.pop("wait", None)
+        if self._context.interrupted or wait is None:
+            return
+        task.result()
+        if parking.is_stopped(wait):
+            error = parking.stop_error(entry["parked"]["event"][1], wait.answer or {})
+            self._ready.push(self.nodes.fail(node, error, entry["parked"]["attempts"]))
+        else:
+            self._unparked.push((node.id,))
 
     def _record(self, node: PlannedNode, result: NodeDecision | dict[str, Any]) -> tuple[NodeId, ...]:
         """Record what a control node decided, or what an activity gave. Returns the nodes that are ready now."""

@@ -28,6 +28,7 @@ from innkeeper.workflows.engine.engine_activities import (
     failure_of,
     pieces_of,
 )
+from innkeeper.workflows.engine.parking import Before
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan, SlotKey
 
@@ -38,6 +39,9 @@ PIECES_SINCE = NAMED_SINCE = 2
 """The first plan version whose multi slots travel in pieces, and whose activities are named like their nodes."""
 STOP_PATIENCE = timedelta(seconds=5)
 """The activity itself holds a node to its limit and tells of it; the server gives up on one that does not stop then."""
+LEAST_TOTAL_S = 10.0
+"""What a node that was parked has at least, when its attempts before have used up the time for all of them."""
+FIRST = Before()
 STREAM_LIMIT = timedelta(hours=24)
 """A node at either end of a STREAM edge may wait this long; its own limit counts what it does not wait."""
 
@@ -62,20 +66,20 @@ class NodeRuns:
         return node.id in self._followers
 
     def start(
-        self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int = 0
+        self, node: PlannedNode, inputs: dict[str, Any], size: int, before: Before = FIRST
     ) -> asyncio.Future[dict[str, Any]]:
-        """`size`: bytes of JSON of all inputs together. `attempts` were made elsewhere."""
+        """`size`: bytes of JSON of all inputs together. `before`: what was before this activity of the node."""
         if size <= MAX_INLINE_INPUTS and node.queue is None:
             try:
-                return self._activity(node, inputs, attempts)
+                return self._activity(node, inputs, before)
             except ApplicationError as error:
                 refused: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
                 refused.set_exception(error)
                 return refused
-        return asyncio.create_task(self._store_and_watch(node, inputs, size, attempts))
+        return asyncio.create_task(self._store_and_watch(node, inputs, size, before))
 
     def _activity(
-        self, node: PlannedNode, inputs: dict[str, Any], attempts: int
+        self, node: PlannedNode, inputs: dict[str, Any], before: Before
     ) -> workflow.ActivityHandle[dict[str, Any]]:
         retry = RetryPolicy(
             initial_interval=timedelta(seconds=node.initial_s),
@@ -84,8 +88,12 @@ class NodeRuns:
             maximum_attempts=0,  # failures are counted by the activity, which knows which attempts only waited
             non_retryable_error_types=["PayloadsTooLarge"],
         )
-        in_stream = self._is_in_stream(node)
-        call = self._call(node, inputs, attempts).to_wire()
+        is_in_stream = self._is_in_stream(node)
+        # Its own limit is then not for all of an attempt: the activity holds the node to it.
+        is_open_ended = is_in_stream or node.counts_silence
+        has_total = node.counts_silence or not is_in_stream
+        total_s = max(node.total_timeout_s - before.spent_s, min(LEAST_TOTAL_S, node.total_timeout_s))
+        call = self._call(node, inputs, before).to_wire()
         must_fit(node, call)
         return workflow.start_activity(
             EXECUTE_NODE,
@@ -94,8 +102,8 @@ class NodeRuns:
             activity_id=self._location.of(node.id) if self._plan.plan_version >= NAMED_SINCE else None,
             task_queue=self._queue_of(node),
             result_type=dict,
-            start_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.timeout_s) + STOP_PATIENCE,
-            schedule_to_close_timeout=STREAM_LIMIT if in_stream else timedelta(seconds=node.total_timeout_s),
+            start_to_close_timeout=STREAM_LIMIT if is_open_ended else timedelta(seconds=node.timeout_s) + STOP_PATIENCE,
+            schedule_to_close_timeout=timedelta(seconds=total_s) if has_total else STREAM_LIMIT,
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=retry,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -112,7 +120,7 @@ class NodeRuns:
         """None is the run's own queue. Consumers wait in slots of their own, or they would starve their producers."""
         return f"{node.queue or workflow.info().task_queue}.streams" if self.follows(node) else node.queue
 
-    def _call(self, node: PlannedNode, inputs: dict[str, Any], attempts: int) -> NodeCall:
+    def _call(self, node: PlannedNode, inputs: dict[str, Any], before: Before) -> NodeCall:
         return NodeCall(
             run=self._context.run,
             path=self._location.of(node.id),
@@ -124,14 +132,18 @@ class NodeRuns:
             seal={key: list(slot.seal) for key, slot in node.outputs.items() if slot.seal},
             streams=[key for key, slot in node.outputs.items() if slot.stream],
             collect_chunks=node.collect_chunks or node.id in self._location.lists,
-            base_attempt=attempts,
-            max_failures=max(1, node.max_attempts - min(attempts, 1)),
+            base_attempt=before.attempts,
+            max_failures=max(1, node.max_attempts - min(before.fused, 1)),
             non_retryable=list(node.non_retryable),
             run_user=self._context.user_id,
             interface_inputs=interface_inputs(self._plan, self._location) if node.interface_values else {},
             stream_inputs=self.sources(node),
             keep_chunks=self._is_followed(node),
             active_timeout_s=node.timeout_s,
+            counts_silence=node.counts_silence,
+            max_timeouts=node.max_timeouts,
+            may_park=True,
+            counted=dict(before.counted),
             cached=node.cached and not self._context.no_cache,
         )
 
@@ -141,12 +153,12 @@ class NodeRuns:
         return {key: [self._location.of(path) if path else path for path in paths] for key, paths in found.items()}
 
     async def _store_and_watch(
-        self, node: PlannedNode, inputs: dict[str, Any], size: int, attempts: int
+        self, node: PlannedNode, inputs: dict[str, Any], size: int, before: Before
     ) -> dict[str, Any]:
         """Start a node with large inputs, which are stored first, or one whose queue may have no worker."""
         if size > MAX_INLINE_INPUTS:
             inputs = await stored(node, inputs, in_pieces=self._plan.plan_version >= PIECES_SINCE)
-        handle = self._activity(node, inputs, attempts)
+        handle = self._activity(node, inputs, before)
         if node.queue is not None:
             await self._watch_queue(self._queue_of(node) or node.queue, handle)
         return await handle

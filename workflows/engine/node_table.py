@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from temporalio import workflow
@@ -12,11 +13,14 @@ from innkeeper.nodes.call import NodeResult
 from innkeeper.nodes.feeds import Outputs
 from innkeeper.workflows.engine import node_errors, node_values, scheduler
 from innkeeper.workflows.engine.control import NodeDecision
+from innkeeper.workflows.engine.parking import Parking, parked_nodes
 from innkeeper.workflows.engine.state import NodeStatus, RunState, end_of
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import ERROR_SLOT, NodeId, PlannedNode, RunPlan
 
 MAX_FAILED_NODES = 20
+_INTERNAL = frozenset({"below", "parked"})
+"""What an entry holds for the engine alone."""
 
 
 class NodeTable:
@@ -47,6 +51,10 @@ class NodeTable:
         """Take over the entries of an earlier history or run. Returns what is ready now, in plan order."""
         self.state.table.update(table)
         self._progress, ready = self.state.progress(self._plan)
+        self._progress.parked.update(parked_nodes(table))
+        for node in self._progress.parked.difference(ready):
+            # It reads the stream of another parked node, and begins anew with that one.
+            self.state.table[node].pop("wait", None)
         for join in [link.id for link in self._plan.links if link.joins and self.has_ended(link.id)]:
             unneeded = scheduler.leave_out_unneeded(self._plan, self._progress, join)
             self._skip(dict.fromkeys(unneeded, scheduler.NOT_NEEDED), join)
@@ -110,7 +118,7 @@ class NodeTable:
         found: dict[str, dict[str, Any]] = {}
         refs: list[dict[str, Any]] = []
         for node, entry in self.state.table.items():
-            found[self._location.of(node)] = {key: value for key, value in entry.items() if key != "below"}
+            found[self._location.of(node)] = {key: value for key, value in entry.items() if key not in _INTERNAL}
             for below in entry.get("below", ()):
                 found.update(below.get("nodes") or {})
                 refs += below.get("refs") or []
@@ -132,7 +140,16 @@ class NodeTable:
         `started_at`: ISO time; without one a node that waited in an earlier history keeps the time it has.
         """
         self.state.move(node, NodeStatus.RUNNING, startedAt=started_at or self.entry(node).get("startedAt") or now())
+        self._progress.parked.discard(node)
+        if node in self._progress.running:  # it was parked in this history: its consumers are on their way
+            return ()
         return scheduler.started(self._plan, self._progress, node)
+
+    def park(self, node: NodeId, found: Parking) -> None:
+        """Record, and announce, that the activity of a node has ended because the node must wait."""
+        self.state.move(node, NodeStatus.WAITING, wait=asdict(found.wait), parked=found.entry)
+        self._progress.parked.add(node)
+        self.emit(node, found.event, found.payload)
 
     def record_result(self, node: PlannedNode, result: NodeResult, ended_at: str | None = None) -> tuple[NodeId, ...]:
         """Record what an activity gave, which has announced it already."""
@@ -188,6 +205,8 @@ class NodeTable:
 
     def _settle(self, node: NodeId, reason: str = "") -> tuple[NodeId, ...]:
         """Skip what will never run now that a node has ended. `reason`: why its dead outputs, if any, are dead."""
+        self.state.table[node].pop("parked", None)
+        self._progress.parked.discard(node)
         settled = scheduler.settle(self._plan, self._progress, node, end_of(self.entry(node), reason))
         self._skip(settled.reasons, node)
         return settled.ready
@@ -197,7 +216,8 @@ class NodeTable:
             if self.entry(node):
                 self.left_out.append(node)
             self.state.move(node, NodeStatus.SKIPPED, reason=why, cause=cause)
-            self.state.table[node].pop("wait", None)
+            for key in ("wait", "parked"):
+                self.state.table[node].pop(key, None)
             self.emit(node, "NODE_SKIPPED", {"reason": why, "causeNodeId": self._location.of(cause)})
 
     def emit(self, node: str, type: str, payload: dict[str, Any]) -> None:

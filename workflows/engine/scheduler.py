@@ -24,11 +24,15 @@ NOT_NEEDED: Final = "not_needed"
 
 @dataclass
 class Progress:
-    """How far a run is: for each node that has not begun the sources it waits for; what runs; outcomes of the rest."""
+    """How far a run is: for each node that has not begun the sources it waits for; what runs; outcomes of the rest.
+
+    `parked`: nodes that have begun and wait, although they are no control nodes.
+    """
 
     waiting: dict[NodeId, int]
     outcome: dict[NodeId, str] = field(default_factory=dict)
     running: set[NodeId] = field(default_factory=set)
+    parked: set[NodeId] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,9 @@ def _is_unneeded(plan: RunPlan, progress: Progress, node_id: NodeId) -> bool:
     node = plan.by_id[node_id]
     if not node.spare or node_id in progress.outcome:
         return False
-    # What is ready may be on its way to an activity already; a control node, which may wait, is not.
-    if node.placement != "workflow" and (node_id in progress.running or not progress.waiting.get(node_id)):
+    # What is ready may be on its way to an activity already; a node that waits, or may wait, is not.
+    may_wait = node.placement == "workflow" or node_id in progress.parked
+    if not may_wait and (node_id in progress.running or not progress.waiting.get(node_id)):
         return False
     return all(reader in progress.outcome for reader in plan.successors[node_id])
 

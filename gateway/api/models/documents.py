@@ -52,7 +52,9 @@ class WorkflowNode(TypedDict):
     bypassed: NotRequired[bool]
     retry: NotRequired[RetryPolicy | None]
     timeoutSeconds: NotRequired[float | None]
-    """Time for one attempt."""
+    """Time for one attempt; of a model's stream, of its silence."""
+    totalTimeoutSeconds: NotRequired[float | None]
+    """Time for all attempts together."""
     queue: NotRequired[str | None]
     """The task queue whose workers run the node."""
     continueOnError: NotRequired[bool]

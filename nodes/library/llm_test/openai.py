@@ -133,5 +133,5 @@ definition = NodeDefinition(
     side_effects=True,
     retry=Retry(maximum_attempts=4),
     timeout_s=600,
-    total_timeout_s=1800,
+    timeout_counts="silence",
 )

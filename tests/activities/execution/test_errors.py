@@ -61,10 +61,9 @@ def test_codes_and_classes_with_those_derived_from_them_can_be_declared_final(na
     assert not reported(NodeTimeout("x", code="my_code"), non_retryable=["ProviderError"]).non_retryable
 
 
-def test_a_provider_sets_the_delay() -> None:
-    found = reported(ProviderError("busy", retryable=True, retry_after=7.5))
-    assert found.next_retry_delay == timedelta(seconds=7.5)
-    assert reported(ProviderError("busy", retryable=True)).next_retry_delay is None
+def test_the_delay_goes_to_the_server_with_a_failure_that_is_tried_again() -> None:
+    assert reported(NodeError("busy"), delay_s=7.5).next_retry_delay == timedelta(seconds=7.5)
+    assert reported(NodeError("busy"), delay_s=7.5, last=True).next_retry_delay is None
 
 
 def test_foreign_errors_are_named_by_their_class() -> None:

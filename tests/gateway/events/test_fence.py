@@ -588,8 +588,63 @@ def test_a_retry_is_told_once_per_epoch_and_the_node_goes_on() -> None:
         "message": "busy",
         "retryAt": "2026-01-01T00:00:00.000Z",
         "kind": "retry",
+        # What a worker of an older version does not say.
+        "errorDetails": {"message": "busy", "code": "overloaded"},
+        "nextAttemptAt": "2026-01-01T00:00:00.000Z",
+        "reason": "busy",
     }
     assert log.types()[-1] == "NODE_COMPLETE"
+    assert fold(log.stored()) == log.state
+
+
+def test_a_retry_says_why_and_what_the_error_said() -> None:
+    log = Log()
+    log.send(opened())
+    log.send(retried(reason="failure 1 of 4", details={"status": 503}))
+    payload = log.events[-1]["payload"]
+    assert payload["reason"] == "failure 1 of 4"
+    assert payload["errorDetails"] == {"message": "busy", "code": "overloaded", "details": {"status": 503}}
+
+
+def retry_fact(attempt: int) -> dict[str, Any]:
+    told = {"code": "waiting", "message": "full", "retryAt": "2026-01-01T00:00:00.000Z", "kind": "wait"}
+    return fact_message("n", "NODE_RETRY", {"attempt": attempt, **told})
+
+
+def test_a_retry_that_the_run_tells_counts_once_and_only_of_the_attempt_that_counts() -> None:
+    log = Log()
+    assert log.send(retry_fact(1)).disposition == "resend"  # nothing has begun
+    log.send(opened())
+    assert [log.send(retry_fact(1)).disposition for _ in range(2)] == ["logged", "resend"]
+    assert log.send(retried()).disposition == "resend"
+    log.send(opened((2, 0)))
+    log.send(retried((2, 0)))
+    assert [log.send(retry_fact(attempt)).disposition for attempt in (1, 2, 3)] == ["resend"] * 3
+    assert log.types().count("NODE_RETRY") == 2
+    assert fold(log.stored()) == log.state
+
+
+def budget_fact(attempt: int) -> dict[str, Any]:
+    return fact_message("n", "BUDGET_REACHED", {"kind": "budget", "approvalId": "n", "attempt": attempt})
+
+
+def budget_answer(attempt: int) -> dict[str, Any]:
+    return fact_message("n", "APPROVAL_ANSWERED", {"approvalId": "n", "answer": {}, "attempt": attempt})
+
+
+def test_a_budget_is_asked_for_once_in_each_attempt_and_so_is_the_answer() -> None:
+    log = Log()
+    assert log.send(budget_fact(1)).disposition == "resend"
+    log.send(opened())
+    assert log.send(budget_answer(1)).disposition == "resend"  # to what was not asked
+    assert [log.send(budget_fact(1)).disposition for _ in range(2)] == ["logged", "resend"]
+    log.send(opened((2, 0)))
+    # The next attempt may be heard of before the answer that led to it.
+    assert [log.send(budget_answer(1)).disposition for _ in range(2)] == ["logged", "resend"]
+    assert log.send(budget_fact(1)).disposition == "resend"
+    assert [log.send(budget_fact(2)).disposition for _ in range(2)] == ["logged", "resend"]
+    assert log.send(budget_answer(1)).disposition == "resend"
+    assert log.send(budget_answer(2)).disposition == "logged"
     assert fold(log.stored()) == log.state
 
 
@@ -602,7 +657,9 @@ def test_a_retry_of_an_attempt_that_does_not_count_any_more_is_dropped() -> None
     assert "NODE_RETRY" not in log.types()
 
 
-@pytest.mark.parametrize("odd", [{"kind": "soon"}, {"retryAt": 5}, {"code": ""}, {"message": None}])
+@pytest.mark.parametrize(
+    "odd", [{"kind": "soon"}, {"retryAt": 5}, {"code": ""}, {"message": None}, {"reason": 5}, {"details": "x"}]
+)
 def test_a_retry_that_cannot_be_read_is_malformed(odd: dict[str, Any]) -> None:
     log = Log()
     log.send(opened())

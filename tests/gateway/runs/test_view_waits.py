@@ -83,16 +83,50 @@ def test_group_that_failed_by_itself_is_the_cause() -> None:
 
 def test_node_that_is_tried_again_says_when_and_why_until_it_is() -> None:
     told = {"code": "overloaded", "message": "busy", "retryAt": "2026-01-01T00:00:00.000Z", "attempt": 1}
+    told |= {"nextAttemptAt": told["retryAt"], "reason": "failure 1 of 4"}
     retry, wait = (event(2, "NODE_RETRY", kind=kind, **told) for kind in ("retry", "wait"))
     view = project([EXECUTING, retry]).nodes["a"]
     assert (view["status"], view["retryAt"]) == ("running", "2026-01-01T00:00:00.000Z")
     assert view["lastError"] == {"code": "overloaded", "message": "busy"}
+    assert (view["nextAttemptAt"], view["reason"]) == ("2026-01-01T00:00:00.000Z", "failure 1 of 4")
     assert project([EXECUTING, wait]).nodes["a"]["status"] == "waiting"
     for after in (event(3, "NODE_EXECUTING", attempt=2), event(3, "NODE_INTERRUPTED"), COMPLETE):
         ended = project([EXECUTING, wait, after]).nodes["a"]
         assert ended["status"] != "waiting"
-        assert not {"retryAt", "lastError"} & ended.keys()
+        assert not {"retryAt", "nextAttemptAt", "reason", "lastError"} & ended.keys()
     assert "retryAt" not in project([COMPLETE, retry]).nodes["a"]
+
+
+def asks_for_budget(seq: int, attempt: int) -> Json:
+    limit, used = {"tokens": 10 * attempt}, {"tokens": 9 * attempt}
+    about = {"scope": "run", "limit": limit, "used": used, "until": None, "form": FORM}
+    return event(seq, "BUDGET_REACHED", kind="budget", approvalId="a", attempt=attempt, **about)
+
+
+def answers_budget(seq: int, attempt: int) -> Json:
+    return event(seq, "APPROVAL_ANSWERED", approvalId="a", attempt=attempt, answer={"approved": True})
+
+
+def test_a_node_out_of_budget_waits_for_an_answer_as_often_as_it_asks() -> None:
+    begun = [EXECUTING, asks_for_budget(2, 1)]
+    view = project(begun)
+    (asked,) = view.approvals.values()
+    assert (asked["status"], asked["kind"], asked["limit"], asked["data"]) == ("open", "budget", {"tokens": 10}, None)
+    assert (view.nodes["a"]["status"], view.nodes["a"]["wait"]["kind"]) == ("waiting", "budget")
+    assert (view.activity.only_waits, view.activity.approvals) == (True, 1)
+    begun += [answers_budget(3, 1), event(4, "NODE_EXECUTING", attempt=2)]
+    view = project(begun)
+    assert (view.approvals["a"]["status"], view.nodes["a"]["status"]) == ("answered", "running")
+    view = project([*begun, asks_for_budget(5, 2), answers_budget(6, 1)])
+    assert (view.approvals["a"]["status"], view.approvals["a"]["seq"]) == ("open", 5)
+    assert "answer" not in view.approvals["a"]
+    assert view.nodes["a"]["status"] == "waiting"
+
+
+def test_an_answer_that_is_heard_of_after_the_next_attempt_does_not_hide_it() -> None:
+    view = project([EXECUTING, asks_for_budget(2, 1), event(3, "NODE_EXECUTING", attempt=2), answers_budget(4, 1)])
+    assert (view.approvals["a"]["status"], view.nodes["a"]["status"]) == ("answered", "running")
+    assert "wait" not in view.nodes["a"]
 
 
 def test_a_warning_is_seen_while_the_node_runs_and_once() -> None:

@@ -78,6 +78,7 @@ BAD: list[tuple[str, Nodes, list[str], list[GraphLocation]]] = [
      [("invalid_retry", "n", None, None)] * 3),
     ("no time at all", [node("n", "Source", timeoutSeconds=0)], [], [("invalid_timeout", "n", None, None)]),
     ("too much time", [node("n", "Source", timeoutSeconds=86_401)], [], [("invalid_timeout", "n", None, None)]),
+    ("no time for all", [node("n", "Source", totalTimeoutSeconds=0)], [], [("invalid_timeout", "n", None, None)]),
     ("queue without a name", [node("n", "Source", queue=" ")], [], [("invalid_queue", "n", None, None)]),
 ]  # fmt: skip
 

@@ -31,8 +31,8 @@ STORED: dict[str, Any] = {
         {
             "id": "join", "type": "core:TextMerge", "displayName": "Greeting", "inputValues": {"separator": ", "},
             "configValues": {"x": 1}, "inputConnectionOrders": {"text_inputs": ["e1"]}, "parentNode": "box",
-            "bypassed": True, "retry": {"maximumAttempts": 2}, "timeoutSeconds": 9, "queue": "gpu",
-            "continueOnError": True,
+            "bypassed": True, "retry": {"maximumAttempts": 2}, "timeoutSeconds": 9, "totalTimeoutSeconds": 20,
+            "queue": "gpu",            "continueOnError": True,
         },
         {"id": "out", "type": "core:GroupOutput"},
         {"id": "out2", "type": "core:GroupOutput"},
@@ -51,7 +51,8 @@ def test_stored_format_gives_nodes_edges_and_interface() -> None:
     assert [node.id for node in document.nodes] == ["in", "join", "out", "out2"]
     assert document.nodes[1] == DocumentNode(
         "join", "core:TextMerge", {"separator": ", "}, {"x": 1}, {"text_inputs": ("e1",)}, "Greeting",
-        bypassed=True, retry={"maximumAttempts": 2}, timeout_seconds=9, queue="gpu", continue_on_error=True,
+        bypassed=True, retry={"maximumAttempts": 2}, timeout_seconds=9, total_timeout_seconds=20, queue="gpu",
+        continue_on_error=True,
     )  # fmt: skip
     assert document.edges[0] == Edge("e1", "in", "who", "join", "text_inputs__0")
     assert (document.id, document.name) == ("greeter-1", "Greeter")

@@ -8,7 +8,7 @@ replayed from its beginning, as in a worker without a cache; its commands must t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -23,6 +23,7 @@ from temporalio.bridge.proto.workflow_activation.workflow_activation_pb2 import 
 )
 from temporalio.common import Priority, TypedSearchAttributes
 from temporalio.converter import DefaultFailureConverter, PayloadConverter
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails
 
 from innkeeper.nodes.call import EXECUTE_NODE, LOAD_VALUE, STORE_VALUES, NodeCall, NodeResult
@@ -57,9 +58,22 @@ class TimeMachine:
         timers_set: Spans of all timers that were set, in seconds.
         result: Of the run, once it has ended.
         is_long: The server suggests a new history.
+        calls: What the activities that ran nodes were given.
+        started: With what options: the fields of the commands.
+
+    Args:
+        failures: Node path to what its attempts end with, one after the other, before one succeeds.
+        held: Paths of nodes whose activity ends when `finish` is called.
     """
 
-    def __init__(self, plan: RunPlan, *, evicted: bool = False) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        *,
+        evicted: bool = False,
+        failures: Mapping[str, list[ApplicationError]] | None = None,
+        held: Iterable[str] = (),
+    ) -> None:
         self.now = BEGUN
         self.facts: list[tuple[str, str, dict[str, Any]]] = []
         self.answers: list[Any] = []
@@ -68,6 +82,11 @@ class TimeMachine:
         self.result: dict[str, Any] | None = None
         self.is_long = False
         self._is_evicted = evicted
+        self.calls: list[NodeCall] = []
+        self.started: list[Any] = []
+        self._failures = {path: list(found) for path, found in (failures or {}).items()}
+        self._held = set(held)
+        self._open: dict[int, NodeCall] = {}
         self._values: dict[str, Any] = {}
         self._payloads: PayloadConverter = DATA_CONVERTER.payload_converter
         self._begin([plan.encode(), RunStart()])
@@ -94,6 +113,14 @@ class TimeMachine:
         update = _job("do_update", id=id, protocol_instance_id=id, name="answer", input=values, run_validator=True)
         update.do_update.meta.update_id = id
         self._task(update)
+
+    def cancel(self) -> None:
+        self._task(_job("cancel_workflow", reason="somebody asked for it"))
+
+    def finish(self, path: str) -> None:
+        """Let an activity end that was held."""
+        (seq,) = [seq for seq, call in self._open.items() if call.path == path]
+        self._task(self._ended(seq, self._open.pop(seq)))
 
     # --- the engine -----------------------------------------------------------------------------------------------
 
@@ -150,10 +177,15 @@ class TimeMachine:
                 self._history.timers.pop(command.cancel_timer.seq, None)
             case "schedule_activity":
                 scheduled = command.schedule_activity
-                given = self._activity(scheduled.activity_type, self._payloads.from_payloads(scheduled.arguments)[0])
-                job = _job("resolve_activity", seq=scheduled.seq)
-                job.resolve_activity.result.completed.result.CopyFrom(self._payloads.to_payload(given))
-                yield job
+                given = self._payloads.from_payloads(scheduled.arguments)[0]
+                if scheduled.activity_type == EXECUTE_NODE:
+                    yield from self._begun(scheduled, NodeCall(**given))
+                else:
+                    yield self._completed(scheduled.seq, self._activity(scheduled.activity_type, given))
+            case "request_cancel_activity":
+                seq = command.request_cancel_activity.seq
+                del self._open[seq]
+                yield self._resolved(seq, "cancelled", CancelledError("as asked"))
             case "set_patch_marker":
                 self._history.patches[command.set_patch_marker.patch_id] = None
             case "update_response":
@@ -166,10 +198,35 @@ class TimeMachine:
             case other:
                 raise AssertionError(f"no test has needed {other!r} so far")
 
+    def _begun(self, scheduled: Any, call: NodeCall) -> Iterator[WorkflowActivationJob]:
+        """Run a node, or keep it running."""
+        self.calls.append(call)
+        self.started.append(scheduled)
+        if call.path in self._held:
+            self._open[scheduled.seq] = call
+        else:
+            yield self._ended(scheduled.seq, call)
+
+    def _ended(self, seq: int, call: NodeCall) -> WorkflowActivationJob:
+        if waiting := self._failures.get(call.path):
+            return self._resolved(seq, "failed", waiting.pop(0))
+        return self._completed(seq, NodeResult({"out": f"{call.path}({call.inputs.get('a')})"}).to_wire())
+
+    def _completed(self, seq: int, given: Any) -> WorkflowActivationJob:
+        job = _job("resolve_activity", seq=seq)
+        job.resolve_activity.result.completed.result.CopyFrom(self._payloads.to_payload(given))
+        return job
+
+    def _resolved(self, seq: int, how: str, error: ApplicationError | CancelledError) -> WorkflowActivationJob:
+        """The end of an activity that gave nothing, as the server wraps it."""
+        job = _job("resolve_activity", seq=seq)
+        failure = getattr(job.resolve_activity.result, how).failure
+        failure.message = "activity error"
+        failure.activity_failure_info.activity_type.name = EXECUTE_NODE
+        DATA_CONVERTER.failure_converter.to_failure(error, self._payloads, failure.cause)
+        return job
+
     def _activity(self, kind: str, given: Any) -> Any:
-        if kind == EXECUTE_NODE:
-            call = NodeCall(**given)
-            return NodeResult({"out": f"{call.path}({call.inputs.get('a')})"}).to_wire()
         if kind == STORE_VALUES:
             return [self._stored(value) for value in given]
         if kind == LOAD_VALUE:
