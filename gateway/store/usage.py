@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import orjson
@@ -130,17 +131,25 @@ class Spent:
     Attributes:
         nanos: Of the currency that was asked for.
         unpriced: How many took something of which nobody knows the price in that currency.
+        open_tokens, open_nanos: Of those under way.
     """
 
     tokens: int = 0
     nanos: int = 0
     unpriced: int = 0
+    open_tokens: int = 0
+    open_nanos: int = 0
+
+    @property
+    def settled(self) -> Spent:
+        """Without those under way."""
+        return Spent(self.tokens - self.open_tokens, self.nanos - self.open_nanos, self.unpriced)
 
     def __add__(self, other: Spent) -> Spent:
-        return Spent(self.tokens + other.tokens, self.nanos + other.nanos, self.unpriced + other.unpriced)
+        return Spent(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: Spent) -> Spent:
-        return Spent(self.tokens - other.tokens, self.nanos - other.nanos, self.unpriced - other.unpriced)
+        return Spent(*map(operator.sub, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)
@@ -240,15 +249,21 @@ def spent_of(call: Call, currency: str) -> Spent:
     """What one request counts in `UsageStore.spent`."""
     is_priced = call.cost is not None and (call.currency == currency or call.cost == 0)
     unpriced = not is_priced and call.tokens > 0
-    return Spent(call.tokens, (call.cost or 0) if call.currency == currency else 0, int(unpriced))
+    nanos = (call.cost or 0) if call.currency == currency else 0
+    reserved = (call.tokens, nanos) if call.outcome == OPEN else (0, 0)
+    return Spent(call.tokens, nanos, int(unpriced), *reserved)
 
 
 def _spent_columns(currency: str) -> Iterable[ColumnElement[Any]]:
     tokens = _CALLS.c.input_tokens + _CALLS.c.output_tokens
     is_foreign = or_(_CALLS.c.cost.is_(None), (_CALLS.c.currency != currency) & (_CALLS.c.cost != 0))
+    nanos = case((_CALLS.c.currency == currency, _CALLS.c.cost), else_=0)
+    is_open = _CALLS.c.outcome == OPEN
     sums = {
         "tokens": tokens,
-        "nanos": case((_CALLS.c.currency == currency, _CALLS.c.cost), else_=0),
+        "nanos": nanos,
+        "open_tokens": case((is_open, tokens), else_=0),
+        "open_nanos": case((is_open, nanos), else_=0),
         "unpriced": case((is_foreign & (tokens > 0), 1), else_=0),
     }
     return [func.coalesce(func.sum(value), 0).label(name) for name, value in sums.items()]

@@ -15,11 +15,13 @@ class BudgetRefusal:
 
     Attributes:
         limit, used: `{tokens?, money?}`; what is reserved for calls under way counts as used.
+        is_reserved: Calls under way have reserved what is missing, and may give it back: the call may wait for them.
     """
 
     scope: Literal["run", "workflow", "user", "day"]
     limit: Mapping[str, Any] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
+    is_reserved: bool = False
 
 
 class Accounts(Protocol):

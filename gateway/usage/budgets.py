@@ -90,16 +90,19 @@ class Limit:
 
     def refusal(self, spent: Spent, more: Spent) -> BudgetRefusal | None:
         """Why `more` may not be spent beside what is `spent`; None: it may."""
-        tokens, nanos = self.budget.tokens, self.budget.nanos
-        over_tokens = tokens is not None and spent.tokens + more.tokens > tokens
-        over_money = nanos is not None and spent.nanos + more.nanos > nanos
-        return self._refused(spent) if over_tokens or over_money else None
+        if not self._is_passed(spent + more):
+            return None
+        return self._refused(spent, is_reserved=not self._is_passed(spent.settled + more))
 
-    def _refused(self, spent: Spent) -> BudgetRefusal:
+    def _is_passed(self, spent: Spent) -> bool:
+        tokens, nanos = self.budget.tokens, self.budget.nanos
+        return (tokens is not None and spent.tokens > tokens) or (nanos is not None and spent.nanos > nanos)
+
+    def _refused(self, spent: Spent, *, is_reserved: bool) -> BudgetRefusal:
         used: dict[str, float] = {"tokens": spent.tokens}
         if self.budget.nanos is not None:
             used["money"] = money_of(spent.nanos)
-        return BudgetRefusal(self.scope, self.budget.to_json(), used)
+        return BudgetRefusal(self.scope, self.budget.to_json(), used, is_reserved)
 
 
 class Budgets:
@@ -207,9 +210,9 @@ class Budgets:
 
 
 def first_refusal(limits: Sequence[Limit], spent: Mapping[Whose, Spent], more: Spent) -> BudgetRefusal | None:
-    """The first limit that a call would pass; None: it passes none."""
-    found = (limit.refusal(spent[limit.whose], more) for limit in limits)
-    return next((refusal for refusal in found if refusal is not None), None)
+    """Which limit a call would pass; None: it passes none. One that stays passed comes before one that may be free."""
+    found = [refusal for limit in limits if (refusal := limit.refusal(spent[limit.whose], more)) is not None]
+    return min(found, key=lambda refusal: refusal.is_reserved, default=None)
 
 
 def checked_raise(scope: str, values: Mapping[str, Any]) -> Budget:
@@ -226,10 +229,11 @@ def checked_raise(scope: str, values: Mapping[str, Any]) -> Budget:
 
 
 def _check_helps(budget: Budget, spent: Spent, currency: str) -> None:
-    if budget.tokens is not None and spent.tokens >= budget.tokens:
-        raise InvalidBudget(f"'tokens' must be more than the {spent.tokens} that are used, found {budget.tokens}")
-    if budget.nanos is not None and spent.nanos >= budget.nanos:
-        used, found = money_of(spent.nanos), money_of(budget.nanos)
+    settled = spent.settled
+    if budget.tokens is not None and settled.tokens >= budget.tokens:
+        raise InvalidBudget(f"'tokens' must be more than the {settled.tokens} that are used, found {budget.tokens}")
+    if budget.nanos is not None and settled.nanos >= budget.nanos:
+        used, found = money_of(settled.nanos), money_of(budget.nanos)
         raise InvalidBudget(f"'money' must be more than the {used:g} {currency} that are used, found {found:g}")
 
 

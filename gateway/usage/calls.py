@@ -20,6 +20,8 @@ from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
 logger = logging.getLogger("innkeeper.gateway")
 
 SWEEP_S = 1.0
+RESERVED_S = 1.0
+"""When a request asks again for which others under way hold the budget: they take seconds."""
 LimitsOf = Callable[[CallStart], Awaitable[Sequence[Limit]]]
 
 
@@ -124,6 +126,10 @@ class CallAdmission:
         except Exception:
             self._limiter.put_back(start.id)
             raise
+        if refusal is not None and refusal.is_reserved:
+            self._limiter.put_back(start.id)
+            self.counts.waits += 1
+            return Wait(RESERVED_S, f"the budget of the {refusal.scope}, which requests under way hold", 1)
         if refusal is not None:
             self._limiter.put_back(start.id)
             self.counts.refused += 1

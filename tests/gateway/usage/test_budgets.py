@@ -106,6 +106,7 @@ async def test_a_limit_that_helps_nobody_is_refused(
     async with books(tmp_path) as its:
         await its.add_run("r", Budget(tokens=100))
         await its.ledger.reserve(start("a"))
+        await its.ledger.settle(end("a", used=(50, 50)))
         with pytest.raises(InvalidBudget) as refused:
             await its.budgets.raise_limit("r", scope, values)
     assert refused.value.message.startswith(told)

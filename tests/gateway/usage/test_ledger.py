@@ -177,6 +177,27 @@ async def test_fifty_at_once_never_reserve_more_than_the_budget(tmp_path: Path) 
         assert await its.ledger.reserve(start("late", tokens=(1, 0))) is not None
 
 
+async def test_what_requests_under_way_hold_may_come_back_and_what_was_spent_does_not(tmp_path: Path) -> None:
+    async with books(tmp_path, day=Budget(tokens=190)) as its:
+        await its.add_run("r", Budget(tokens=150))
+        await its.ledger.reserve(start("a"))
+        refusal = await its.ledger.reserve(start("b"))
+        assert refusal is not None
+        assert (refusal.scope, refusal.is_reserved) == ("run", True)
+        await its.ledger.settle(end("a"))
+        assert await its.ledger.reserve(start("b")) is None
+        await its.ledger.lost(["b"])  # nobody gives it back
+        refusal = await its.ledger.reserve(start("c"))
+        assert refusal is not None
+        assert (refusal.scope, refusal.is_reserved) == ("run", False)
+        # Of two limits the one that stays is told.
+        await its.add_run("other", Budget(tokens=150))
+        await its.ledger.reserve(start("d", "other", tokens=(10, 10)))
+        refusal = await its.ledger.reserve(start("e", "other", tokens=(0, 140)))
+        assert refusal is not None
+        assert (refusal.scope, refusal.is_reserved) == ("day", False)
+
+
 async def test_money_counts_by_the_price_of_the_estimate(tmp_path: Path) -> None:
     async with books(tmp_path) as its:
         await its.add_run("r", Budget(nanos=500_000))  # one request may take 190,000
