@@ -85,7 +85,7 @@ def approve(
     reject: Annotated[bool, typer.Option("--reject", help="Say no.")] = False,
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A new value for a field: name=value, name=@file, name=- for stdin."),
+        typer.Option("--set", "--value", help="A new value for a field: name=value, name=@file, name=- for stdin."),
     ] = None,
     comment: Annotated[str | None, typer.Option(help="Why.", show_default=False)] = None,
     by: Annotated[str | None, typer.Option(help="Who answers.", show_default=False)] = None,
@@ -93,9 +93,9 @@ def approve(
     data_dir: DataDirectory = None,
     url: Url = None,
 ) -> None:
-    """Answer what a run waits for: yes, or no with --reject.
+    """Answer what a run waits for: yes, or no with --reject. Of a used-up budget give the new limit.
 
-    Example: innkeeper approve RUN check --set title="A better one" --comment "only the title"
+    Example: innkeeper approve RUN check --set title="A better one", or innkeeper approve RUN story --value tokens=90000
     """
     from innkeeper.gateway.cli.control_command import Answer, answer
 

@@ -21,6 +21,7 @@ from innkeeper.gateway.cli.run_tree import (
     Repetition,
     approve_command,
     bar,
+    budget_words,
     error_lines,
     fold,
     next_steps,
@@ -57,7 +58,8 @@ PLAIN_ICONS = {
     "interrupted": "!",
 }
 NOTABLE = frozenset({"running", "waiting", "error"})
-REPEATED_FACTS = frozenset({"NODE_ERROR", "NODE_WAITING", "APPROVAL_REQUIRED"})
+QUESTIONS = frozenset({"APPROVAL_REQUIRED", "BUDGET_REACHED"})
+REPEATED_FACTS = frozenset({"NODE_ERROR", "NODE_WAITING", *QUESTIONS})
 TEXT_LINES = 8
 LINE_CHARS = 100
 KEPT_CHARS = 200_000
@@ -121,9 +123,9 @@ class Watched:
             self.texts[path] = (self.texts.get(path, "") + chunk_text(payload))[-KEPT_CHARS:]
         else:
             apply(self.view, event)
-            if kind == "APPROVAL_REQUIRED":
+            if kind in QUESTIONS:
                 self.asked[payload["nodeId"]] = payload
-            elif kind == "APPROVAL_ANSWERED" or kind in TERMINAL_TYPES:
+            elif kind in ("APPROVAL_ANSWERED", "NODE_EXECUTING") or kind in TERMINAL_TYPES:
                 self.asked.pop(payload["nodeId"], None)
             if kind == "NODE_EXECUTING" and (found := self._repetition(payload["nodeId"])):
                 self.repetitions.add(found[0])
@@ -162,6 +164,8 @@ def node_names(document: Mapping[str, Any]) -> dict[str, str]:
 
 def approval_lines(item: Mapping[str, Any], *, whole: bool = False) -> list[str]:
     """What somebody is asked to approve: the data, and the fields that may be changed. `whole`: nothing is cut."""
+    if item.get("kind") == "budget":
+        return [clean(budget_words(item))]
     data = item.get("data")
     lines = [f"data: {_shown(data) if whole else _short(data)}"] if data is not None else []
     for slot in item.get("form") or ():
@@ -281,10 +285,11 @@ class PlainView(_LineView):
         """Of thousands of items only what failed or asks somebody is told; their counts come with the progress."""
         if kind in REPEATED_FACTS or not self._watched.is_repeated(path):
             self._node(path)
-        if kind == "APPROVAL_REQUIRED":
-            for line in approval_lines(self._watched.asked[path]):
+        if kind in QUESTIONS:
+            asked = self._watched.asked[path]
+            for line in approval_lines(asked):
                 self._line(f"{path}: {line}")
-            self._line(f"{path}: {approve_command(self._watched.run, path)}")
+            self._line(f"{path}: {approve_command(self._watched.run, path, str(asked.get('kind')))}")
 
     def _progress(self, path: str) -> None:
         """Ten lines for a repetition, none for other nodes."""
@@ -456,7 +461,7 @@ def _facts(state: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(state.get("wait"), Mapping):
         yield clean(wait_words(state["wait"]))
     yield clean(retry_words(state))
-    if state.get("reason"):
+    if state.get("reason") and not state.get("retryAt"):
         yield str(state["reason"])
     for mark in ("cached", "stale", "reused"):
         if state.get(mark):

@@ -113,7 +113,7 @@ def error_lines(state: Mapping[str, Any], *, trace: bool = False) -> list[str]:
 
 
 def retry_words(state: Mapping[str, Any]) -> str:
-    """When and why a node is tried again; `""` when it is not."""
+    """When and why a node is tried again, or until when and why it waits; `""` when neither."""
     error = state.get("lastError")
     if not state.get("retryAt") or not isinstance(error, Mapping):
         return ""
@@ -121,6 +121,8 @@ def retry_words(state: Mapping[str, Any]) -> str:
         moment = f"{datetime.datetime.fromisoformat(str(state['retryAt'])).astimezone():%H:%M:%S}"
     except ValueError:
         moment = str(state["retryAt"])
+    if state.get("status") == "waiting":
+        return f"waits until {moment}: {' '.join(str(state.get('reason') or error.get('message')).split())}"
     return f"tries again at {moment}: {' '.join(str(error.get('message')).split())} ({error.get('code')})"
 
 
@@ -129,8 +131,21 @@ def retry_words(state: Mapping[str, Any]) -> str:
 
 def wait_words(wait: Mapping[str, Any], now: datetime.datetime | None = None) -> str:
     """What a node waits for."""
-    what = {"approval": "for an approval", "event": f"for event {str(wait.get('name'))!r}"}.get(str(wait.get("kind")))
+    words = {
+        "approval": "for an approval",
+        "budget": f"for more budget: {budget_words(wait)}",
+        "event": f"for event {str(wait.get('name'))!r}",
+    }
+    what = words.get(str(wait.get("kind")))
     return ", ".join(part for part in (what, deadline_words(wait, now)) if part)
+
+
+def budget_words(asked: Mapping[str, Any]) -> str:
+    """What of a budget is used."""
+    limit, used = asked.get("limit"), asked.get("used")
+    limit, used = limit if isinstance(limit, Mapping) else {}, used if isinstance(used, Mapping) else {}
+    parts = [f"{used.get(key, 0)} of {most} {key}" for key, most in limit.items() if most is not None]
+    return f"{', '.join(parts) or 'all'} used (budget of the {asked.get('scope', 'run')})"
 
 
 def deadline_words(wait: Mapping[str, Any], now: datetime.datetime | None = None) -> str:
@@ -147,8 +162,9 @@ def deadline_words(wait: Mapping[str, Any], now: datetime.datetime | None = None
     return f"until {until:%H:%M:%S}, {left:.0f} s left" if left < 3600 else f"until {until:%Y-%m-%d %H:%M:%S}"
 
 
-def approve_command(run: str, node: str) -> str:
-    return f"innkeeper approve {run} {shlex.quote(node)}"
+def approve_command(run: str, node: str, kind: str = "approval") -> str:
+    command = f"innkeeper approve {run} {shlex.quote(node)}"
+    return f"{command} --value tokens=... (or --reject)" if kind == "budget" else command
 
 
 def next_steps(run: str, status: str | None, nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -159,9 +175,9 @@ def next_steps(run: str, status: str | None, nodes: Mapping[str, Mapping[str, An
     if status == "paused":
         yield f"it is paused: innkeeper resume {run}"
     waits = [wait for node in nodes.values() if isinstance(wait := node.get("wait"), Mapping)]
-    asked = [str(wait.get("approvalId")) for wait in waits if wait.get("kind") == "approval"]
-    for node in asked[:MAX_STEPS]:
-        yield f"to approve: {approve_command(run, node)}"
+    asked = [wait for wait in waits if wait.get("kind") in ("approval", "budget")]
+    for wait in asked[:MAX_STEPS]:
+        yield f"to approve: {approve_command(run, str(wait.get('approvalId')), str(wait['kind']))}"
     if len(asked) > MAX_STEPS:
         yield f"{len(asked) - MAX_STEPS} more approvals: innkeeper approvals {run}"
     for name in sorted({str(wait.get("name")) for wait in waits if wait.get("kind") == "event"})[:MAX_STEPS]:

@@ -20,7 +20,7 @@ MAX_NAME_CHARS = 200
 MAX_ERROR_CHARS = 1_000
 MAX_OUTPUTS = 50
 WAITING = "waiting"
-WAITS = frozenset({"approval", "event"})
+WAITS = frozenset({"approval", "budget", "event"})
 """Kinds of waits for somebody outside."""
 
 
@@ -92,12 +92,13 @@ def _error(error: Mapping[str, Any]) -> JsonObject:
 
 def _wait(payload: Mapping[str, Any]) -> JsonObject:
     """Without the data that somebody is to approve: it may be large, and is not for everybody."""
-    keys = ("kind", "nodeId", "approvalId", "name", "until")
+    keys = ("kind", "nodeId", "approvalId", "name", "until", "scope", "limit", "used")
     return {key: payload[key] for key in keys if payload.get(key) is not None}
 
 
-def wait_event(kind: str, node: str) -> str:
-    """By what a wait of a node is known among the messages of its run: a node waits once."""
+def wait_event(wait: Mapping[str, Any], node: str) -> str:
+    """By what a wait of a node is known among the messages of its run: a node waits once, or once in an attempt."""
+    kind = f"{wait['kind']} {wait['attempt']}" if "attempt" in wait else str(wait["kind"])
     return f"{WAITING}-{hashlib.sha256(f'{kind}:{node}'.encode()).hexdigest()[:16]}"
 
 

@@ -71,7 +71,7 @@ MAX_WAITS = 1_000
 """Messages of one run; it is not told that more of its nodes wait."""
 RETRY_S = 2.0
 MAX_SLEEP_S = 30.0
-WAIT_EVENTS = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED"})
+WAIT_EVENTS = frozenset({"NODE_WAITING", "APPROVAL_REQUIRED", "BUDGET_REACHED"})
 
 
 class Callbacks:
@@ -151,7 +151,7 @@ class Callbacks:
         for (run, node), (payload, at) in list(self._waits.items()):
             row = await self._runs.get(run)
             if row is not None and await self._store.count(run) < MAX_WAITS:
-                event = wait_event(str(payload["kind"]), node)
+                event = wait_event(payload, node)
                 facts = _facts(row, WAITING, at, wait=payload)
                 await self._add(run, callbacks_of(row), event, message_of(facts), node)
             self._waits.pop((run, node), None)
@@ -162,7 +162,7 @@ class Callbacks:
             view = await self._run_log.view(run)
             for approval in view.approvals.values():
                 if "requiredAt" in approval:
-                    self._note_wait(run, {**approval, "kind": "approval"}, from_iso(approval["requiredAt"]))
+                    self._note_wait(run, approval, from_iso(approval["requiredAt"]))
             for path, node in view.nodes.items():
                 if isinstance(wait := node.get("wait"), Mapping):
                     self._note_wait(run, {**wait, "nodeId": path}, now_ms())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.exceptions import ApplicationError
@@ -19,6 +20,7 @@ from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.nodes.errors import RunError, RunNotFound
+from innkeeper.workflows.document.slot_values import is_number
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
@@ -29,6 +31,7 @@ NOT_NOW = frozenset({RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_E
 REFUSALS = frozenset({"approval_not_found", "approval_answered", "invalid_answer"})
 ANNOUNCING_S = 2.0
 MAX_DEPTH = 256
+ANSWERS_AT_ONCE = 20
 MAX_COMMENT_CHARS = 10_000
 MAX_BY_CHARS = 200
 FIELDS = frozenset({"approved", "values", "comment", "by"})
@@ -45,13 +48,27 @@ class WorkerAway(RunError):
     retryable = True
 
 
-class Approvals:
-    """All approvals of this gateway's runs."""
+class Budgets(Protocol):
+    """What runs may spend."""
 
-    def __init__(self, store: RunStore, run_log: RunLog, temporal: TemporalLink) -> None:
+    async def raise_limit(self, run: str, scope: str, values: Mapping[str, Any]) -> None:
+        """Set a new limit: `tokens`, `money` or both, of the run itself or of what it shares (`scope`)."""
+
+
+class Approvals:
+    """All approvals of this gateway's runs, and its runs that are out of budget.
+
+    Args:
+        budgets: Without them a new limit is the business of who refuses.
+    """
+
+    def __init__(
+        self, store: RunStore, run_log: RunLog, temporal: TemporalLink, *, budgets: Budgets | None = None
+    ) -> None:
         self._store = store
         self._run_log = run_log
         self._temporal = temporal
+        self._budgets = budgets
 
     # --- looking --------------------------------------------------------------------------------------------------
 
@@ -113,12 +130,44 @@ class Approvals:
         row = await active_row(self._store, run, "answered")
         if row.status == "queued":
             raise _not_found(run, approval)
+        asked = (await self._run_log.view(run)).approvals.get(approval, {})
+        is_budget = asked.get("kind") == "budget"
+        if is_budget and asked["status"] == "open":
+            await self._raise_limit(run, asked, answer)
         try:
-            counted = await self._bring(run, approval, answer, key)
+            counted = await self._bring(run, approval, _addressed(answer, asked), key)
         except ApprovalRefused as refusal:
             raise await self._explained(run, approval, refusal) from None
         await self._announce(run, approval, counted)
+        if is_budget:
+            await self._answer_others(run, asked, counted)
         return counted
+
+    async def _raise_limit(self, run: str, asked: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Before the answer goes to the run: its nodes ask again as soon as they have it."""
+        if not answer["approved"]:
+            return
+        values = answer.get("values") or {}
+        limits = [str(item.get("key")) for item in asked["form"]]
+        if not values or not all(key in limits and _is_limit(value) for key, value in values.items()):
+            raise _invalid(f"'values' must hold the new limit, a number over 0, of {' or '.join(map(repr, limits))}")
+        if self._budgets is not None:
+            await self._budgets.raise_limit(run, str(asked["scope"]), values)
+
+    async def _answer_others(self, run: str, asked: Mapping[str, Any], answer: JsonObject) -> None:
+        """One answer counts for all nodes of the run that wait for the same budget, also those in groups."""
+        at_once = asyncio.Semaphore(ANSWERS_AT_ONCE)
+
+        async def answer_one(other: Mapping[str, Any]) -> None:
+            path = str(other["approvalId"])
+            async with at_once:
+                with contextlib.suppress(RunError):  # it has ended, or was answered with another one of its workflow
+                    counted = await self._bring(run, path, _addressed(answer, other), None)
+                    await self._announce(run, path, counted)
+
+        found = (await self._run_log.view(run)).approvals.values()
+        same = [item for item in found if item["status"] == "open" and item.get("scope") == asked["scope"]]
+        await asyncio.gather(*map(answer_one, same))
 
     async def _bring(self, run: str, approval: str, answer: Mapping[str, Any], key: str | None) -> JsonObject:
         for workflow in owners(run, approval):
@@ -166,10 +215,10 @@ class Approvals:
 
     async def _announce(self, run: str, approval: str, answer: JsonObject) -> None:
         """The worker tells, too, but whoever answered may look at once."""
-        if approval in (await self._run_log.view(run)).approvals:
+        if (asked := (await self._run_log.view(run)).approvals.get(approval)) is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANNOUNCING_S):
-                    await self._run_log.answered(run, approval, answer)
+                    await self._run_log.answered(run, approval, answer, attempt=asked.get("attempt"))
 
 
 class _NoSuchWorkflow(Exception):
@@ -199,6 +248,15 @@ def check_answer(answer: Mapping[str, Any]) -> None:
         value = answer.get(name)
         if value is not None and not (isinstance(value, str) and len(value) <= limit):
             raise _invalid(f"{name!r} must be a text of at most {limit} characters")
+
+
+def _addressed(answer: Mapping[str, Any], asked: Mapping[str, Any]) -> JsonObject:
+    """The answer with what it answers: meanwhile the node may have gone on, and ask for more."""
+    return {**answer, **({"attempt": asked["attempt"]} if "attempt" in asked else {})}
+
+
+def _is_limit(value: Any) -> bool:
+    return is_number(value) and 0 < value < math.inf
 
 
 def _invalid(message: str) -> ApprovalRefused:

@@ -98,9 +98,12 @@ class RunLog:
         is_new = status in (PAUSED, INTERRUPTING)
         await self._writer.append(run, [status_message(status) if is_new else resumed_message(status)])
 
-    async def answered(self, run: str, path: str, answer: Mapping[str, Any]) -> None:
-        """Tell viewers of an answer to an approval, unless the worker was faster."""
-        payload = {"approvalId": path, "answer": answer}
+    async def answered(self, run: str, path: str, answer: Mapping[str, Any], *, attempt: int | None = None) -> None:
+        """Tell viewers of an answer to an approval, unless the worker was faster.
+
+        `attempt`: of a node that is out of budget, the one that asked.
+        """
+        payload = {"approvalId": path, "answer": answer, **({} if attempt is None else {"attempt": attempt})}
         await self._writer.append(run, [fact_message(path, "APPROVAL_ANSWERED", payload)])
 
     async def complete_missing(

@@ -23,7 +23,7 @@ def check(context: WorkflowContext, approval: str, answer: Any) -> None:
         if approval in context.answered:
             raise _refusal("approval_answered", f"approval {approval!r} was answered already")
         raise _refusal("approval_not_found", f"nothing waits for an approval {approval!r}")
-    if wait.answer is not None:
+    if wait.answer is not None or _is_to_another(context, approval, answer):
         raise _refusal("approval_answered", f"approval {approval!r} was answered already")
     if not isinstance(answer, Mapping) or not isinstance(answer.get("approved"), bool):
         raise _refusal("invalid_answer", "an answer is an object with 'approved': true or false")
@@ -31,6 +31,14 @@ def check(context: WorkflowContext, approval: str, answer: Any) -> None:
         raise _refusal("invalid_answer", f"approval {approval!r}: 'values' must hold the new limit, over 0")
     for complaint in complaints(wait.form, answer, wait.present):
         raise _refusal("invalid_answer", f"approval {approval!r}: {complaint}")
+
+
+def _is_to_another(context: WorkflowContext, approval: str, answer: Any) -> bool:
+    """Does it answer what the node has asked in another attempt?"""
+    _, asked = context.announcements.get(approval, ("", {}))
+    if not isinstance(answer, Mapping) or "attempt" not in asked:
+        return False
+    return bool(answer.get("attempt", asked["attempt"]) != asked["attempt"])
 
 
 def _values(answer: Mapping[str, Any]) -> list[Any]:

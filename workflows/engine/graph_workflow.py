@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 
 from innkeeper.nodes.call import LOAD_VALUE, MERGE_VALUES
 from innkeeper.nodes.json_values import json_size
-from innkeeper.workflows.engine import answers, waiting
+from innkeeper.workflows.engine import answers, parking, waiting
 from innkeeper.workflows.engine.activation import History
 from innkeeper.workflows.engine.engine_activities import (
     engine_activity,
@@ -180,12 +180,12 @@ class GraphWorkflow:
         wait = self._context.waits[approval]
         wait.answer = answers.normal(answers.with_defaults(answer, wait) if is_new else answer)
         self._context.answered.add(approval)
-        # A node may run out of budget again and again: to which of its questions is this the answer?
-        _, question = self._context.announcements.get(approval, ("", {}))
-        asked = {"attempt": question["attempt"]} if "attempt" in question else {}
+        if wait.kind == parking.BUDGET:
+            await self._answer_budget(approval, wait.answer)
+            return wait.answer
         if workflow.patched(ANSWERS_KEPT_FIRST):
             await self._until_kept(approval)
-        self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer, **asked})
+        self._context.emit(approval, "APPROVAL_ANSWERED", {"approvalId": approval, "answer": wait.answer})
         return wait.answer
 
     @answer.validator
@@ -193,17 +193,36 @@ class GraphWorkflow:
         if self._has_begun and self._is_loaded:
             answers.check(self._context, approval, answer)
 
-    async def _until_kept(self, approval: str) -> None:
+    async def _answer_budget(self, approval: str, answer: dict[str, Any]) -> None:
+        """What one node may spend all may that wait here for the same budget: they are answered together."""
+        asked = {path: payload for path, (_, payload) in self._context.announcements.items()}
+        scope = asked[approval]["scope"]
+        # A node that was refused before this answer may come to ask after it.
+        self._context.budget_answers[scope] = (workflow.now().timestamp(), answer)
+        waits = self._context.waits
+        others = [
+            path
+            for path, wait in waits.items()
+            if wait.kind == parking.BUDGET and wait.answer is None and asked[path]["scope"] == scope
+        ]
+        for path in others:
+            waits[path].answer = answer
+        self._context.answered.update(others)
+        await self._until_kept(approval, *others)
+        for path in (approval, *others):
+            self._context.emit(path, *parking.answered(asked[path], answer))
+
+    async def _until_kept(self, *approvals: str) -> None:
         """Until the server has kept an answer: nobody may see what follows from it before.
 
         An update is in no history before the workflow task that accepts it is complete. When its worker dies in it,
         another worker may be given another answer first, and the viewers would have seen the one that does not count.
         """
-        self._context.unkept.add(approval)
+        self._context.unkept.update(approvals)
         try:
             await workflow.sleep(KEPT_S)
         finally:
-            self._context.unkept.discard(approval)
+            self._context.unkept.difference_update(approvals)
 
     async def _until_begun(self) -> None:
         """Until everything that waits has begun to.

@@ -123,6 +123,15 @@ def _asking(path: str, message: str, details: Mapping[str, Any], now: float) -> 
     return Wait(path, BUDGET, form=form), "BUDGET_REACHED", payload
 
 
+def answered(asked: Mapping[str, Any], answer: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The event of an answer: type and payload. `asked`: the payload of the question.
+
+    A node may run out of budget again and again: `attempt` says which of its questions it answers.
+    """
+    about = {key: asked[key] for key in ("approvalId", "attempt")}
+    return "APPROVAL_ANSWERED", {**about, "answer": dict(answer)}
+
+
 def is_stopped(wait: Wait) -> bool:
     """Did somebody say that no more may be spent?"""
     return wait.kind == BUDGET and wait.answer is not None and not wait.answer["approved"]

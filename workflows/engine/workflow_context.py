@@ -98,6 +98,7 @@ class WorkflowContext:
         announcements: Path of a waiting node to the event that told of it: type and payload.
         answered: Paths of approvals that were answered.
         unkept: Those of them whose answer the server has not kept yet.
+        budget_answers: Scope of a budget to when it was answered, in seconds since 1970, and how.
         children: Path to the child workflow that runs there.
         activation: What began in the current workflow task.
         held_back: A graph of several in this workflow has more to start than one workflow task may.
@@ -115,6 +116,7 @@ class WorkflowContext:
         self.announcements: dict[str, tuple[str, dict[str, Any]]] = {}
         self.answered: set[str] = set()
         self.unkept: set[str] = set()
+        self.budget_answers: dict[str, tuple[float, dict[str, Any]]] = {}
         self._unclaimed: tuple[int, list[tuple[str, Any]]] = (-1, [])
         self.children: dict[str, workflow.ChildWorkflowHandle[Any, dict[str, Any]]] = {}
         self.activation = Activation()

@@ -9,6 +9,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonValue, Moment
 
+ApprovalKind = TypeAliasType("ApprovalKind", Literal["approval", "budget"])
 ApprovalStatus = TypeAliasType("ApprovalStatus", Literal["open", "answered", "closed"])
 
 
@@ -47,6 +48,8 @@ class Approval(TypedDict):
     nodeId: str
     approvalId: str
     """Path of the node."""
+    kind: ApprovalKind
+    """`budget`: the node would go past what may be spent. Approved, the answer holds the new limit; else it fails."""
     status: ApprovalStatus
     """`closed`: nobody answered in time, or the run ended."""
     until: Moment | None
@@ -55,6 +58,14 @@ class Approval(TypedDict):
     """Fields that the answer may set in `values`, as interface slots."""
     data: JsonValue
     """What is to be approved; a large value is a preview with `url`."""
+    scope: NotRequired[Literal["run", "workflow", "user", "day"]]
+    """Of a budget: whose it is."""
+    limit: NotRequired[FreeObject]
+    """What may be spent: `tokens`, `money` or both."""
+    used: NotRequired[FreeObject]
+    attempt: NotRequired[Count]
+    """Of the node that asked for more."""
+    message: NotRequired[str]
     requiredAt: Moment
     answer: NotRequired[ApprovalAnswer | None]
     answeredAt: NotRequired[Moment]

@@ -18,7 +18,7 @@ RunStatus = TypeAliasType(
 NodeStatus = TypeAliasType(
     "NodeStatus", Literal["running", "waiting", "complete", "error", "skipped", "interrupted"]
 )  # fmt: skip
-WaitKind = TypeAliasType("WaitKind", Literal["delay", "until", "approval", "event"])
+WaitKind = TypeAliasType("WaitKind", Literal["delay", "until", "approval", "budget", "event"])
 
 
 @with_config(CLOSED)
@@ -71,6 +71,20 @@ class Wait(TypedDict):
     """Fields that an approval asks for, as interface slots."""
     data: NotRequired[JsonValue]
     """What is to be approved."""
+    scope: NotRequired[str]
+    """Of a budget that is used up: whose it is."""
+    limit: NotRequired[FreeObject]
+    used: NotRequired[FreeObject]
+    attempt: NotRequired[Count]
+    message: NotRequired[str]
+
+
+@with_config(CLOSED)
+class LastError(TypedDict):
+    """Why the last attempt of a node has ended."""
+
+    code: str
+    message: str
 
 
 @with_config(CLOSED)
@@ -103,7 +117,12 @@ class NodeState(TypedDict):
     startedAt: NotRequired[Moment]
     endedAt: NotRequired[Moment]
     reason: NotRequired[str | None]
-    """Of a skipped node: why."""
+    """Of a skipped node: why. Of a node that is tried again: why it waits."""
+    retryAt: NotRequired[Moment]
+    """The next attempt begins then."""
+    nextAttemptAt: NotRequired[Moment]
+    """`retryAt`."""
+    lastError: NotRequired[LastError]
     cause: NotRequired[str | None]
     """Of a skipped node: the node that it was skipped for."""
     progress: NotRequired[Progress]

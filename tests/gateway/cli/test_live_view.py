@@ -162,19 +162,49 @@ def test_table_of_nodes_shows_each_warning_in_a_line_of_its_own() -> None:
 def test_a_node_that_is_tried_again_shows_when_and_why() -> None:
     error = {"code": "overloaded", "message": "the model\nis busy"}
     when = "2026-01-01T00:00:00.000Z"
-    retry = event("NODE_RETRY", nodeId="a", attempt=1, retryAt=when, **error)
-    retry["payload"]["kind"] = "wait"
+    retry = event("NODE_RETRY", nodeId="a", attempt=1, retryAt=when, reason="failure 1 of 4", **error)
+    retry["payload"]["kind"] = "retry"
     expected = "the model is busy (overloaded)"
     target, file = console()
     with PlainView(target, NAMES) as plain:
         plain.show(event("NODE_EXECUTING", nodeId="a", attempt=1))
         plain.show(retry)
     last = file.getvalue().splitlines()[-1]
-    assert last.startswith("a: core:OpenAI  waiting  tries again at ")
+    assert last.startswith("a: core:OpenAI  running  tries again at ")
     assert last.endswith(expected)
     target, file = console()
-    target.print(node_states_table({"a": {"status": "waiting", "retryAt": when, "lastError": error}}))
+    target.print(node_states_table({"a": {"status": "running", "retryAt": when, "lastError": error}}))
     assert expected in " ".join(file.getvalue().split())
+
+
+def test_a_node_that_waits_shows_until_when_and_for_what() -> None:
+    when = "2026-01-01T00:00:00.000Z"
+    wait = event("NODE_RETRY", nodeId="a", attempt=1, retryAt=when, code="waiting", message="full")
+    wait["payload"] |= {"kind": "wait", "reason": "60 requests a minute of channel x"}
+    target, file = console()
+    with PlainView(target, NAMES) as plain:
+        plain.show(event("NODE_EXECUTING", nodeId="a", attempt=1))
+        plain.show(wait)
+    last = file.getvalue().splitlines()[-1]
+    assert last.startswith("a: core:OpenAI  waiting  waits until ")
+    assert last.endswith(":00: 60 requests a minute of channel x")
+    target, file = console()
+    state = {"status": "waiting", "retryAt": when, "reason": "60 requests", "lastError": {"code": "c", "message": "m"}}
+    target.print(node_states_table({"a": state}))
+    assert "waits until" in " ".join(file.getvalue().split())
+
+
+def test_a_node_out_of_budget_shows_what_is_used_and_how_to_go_on() -> None:
+    asked = {"kind": "budget", "scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}, "until": None}
+    required = event("BUDGET_REACHED", nodeId="a", approvalId="a", attempt=1, form=[{"key": "tokens"}])
+    required["payload"] |= asked
+    target, file = console()
+    with PlainView(target, NAMES) as plain:
+        plain.show(event("NODE_EXECUTING", nodeId="a", attempt=1))
+        plain.show(required)
+    lines = file.getvalue().splitlines()
+    assert "waiting  for more budget: 90 of 100 tokens used (budget of the run)" in lines[-3]
+    assert lines[-1].endswith("innkeeper approve r a --value tokens=... (or --reject)")
 
 
 def test_a_fault_is_shown_with_its_place_and_on_demand_with_the_way_there() -> None:

@@ -221,6 +221,51 @@ def _distinct(payloads: list[Json]) -> list[Json]:
     return [payload for number, payload in enumerate(payloads) if payload not in payloads[:number]]
 
 
+def test_an_answer_to_an_earlier_question_is_none_to_the_next_one() -> None:
+    run = machine(False, out_of_budget(1), out_of_budget(2))
+    raised = {"approved": True, "values": {"tokens": 150}}
+    run.answer("a", {**raised, "attempt": 1})
+    run.travel(seconds=1)
+    run.answer("a", {**raised, "attempt": 1})
+    assert run.answers[-1] == "rejected"
+    run.answer("a", {**raised, "attempt": 2})
+    run.travel(seconds=1)
+    assert statuses(run)["b"] == "complete"
+
+
+def spending(evicted: bool, **options: Any) -> TimeMachine:
+    return TimeMachine(compiled([step(id) for id in "abcd"]), evicted=evicted, **options)
+
+
+@pytest.mark.parametrize(("approved", "status"), [(True, "complete"), (False, "error")])
+def test_one_answer_counts_for_all_that_wait_for_the_same_budget(evicted: bool, approved: bool, status: str) -> None:
+    day = out_of_budget()
+    day.details[0]["details"]["scope"] = "day"
+    failures = {"a": [out_of_budget()], "b": [out_of_budget()], "c": [out_of_budget()], "d": [day]}
+    run = spending(evicted, failures=failures, held=["c"])
+    run.travel(seconds=5)
+    run.answer("a", {"approved": approved, "values": {"tokens": 500}})
+    run.travel(seconds=5)
+    assert starts(run, "b") == ([0, 1] if approved else [0])
+    assert starts(run, "d") == [0]
+    run.finish("c")  # it was refused before that answer, and comes to ask after it
+    assert "APPROVAL_ANSWERED" in [type for path, type, _ in run.facts if path == "c"]
+    if approved:
+        run.finish("c")
+    run.answer("d", {"approved": False})
+    run.travel(seconds=1)
+    assert statuses(run) == {**dict.fromkeys("abc", status), "d": "error"}
+
+
+def test_who_is_refused_after_the_answer_asks_again(evicted: bool) -> None:
+    run = spending(evicted, failures={"a": [out_of_budget(), out_of_budget(2)]}, held=["b"])
+    run.answer("a", {"approved": True, "values": {"tokens": 500}})
+    run.travel(days=1)
+    assert starts(run, "a") == [0, 1]
+    assert run.result is None
+    assert [payload["attempt"] for payload in _distinct(told(run, "BUDGET_REACHED"))] == [1, 2]
+
+
 def test_a_wait_for_a_moment_takes_no_answer() -> None:
     run = machine(False, parked())
     run.answer("a", {"approved": True, "values": {"tokens": 5}})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.definition import BypassBehavior, Input, NodeDefinition, Output
-from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.errors import BudgetReached, NodeError, NodeMustWait
 from innkeeper.nodes.node import Chunk, Outputs
 
 TEXT_IN = {"text": Input("STRING", config={"default": "hi"})}
@@ -41,6 +41,21 @@ async def count(inputs: dict[str, Any], context: Any) -> AsyncIterator[Any]:
         await asyncio.sleep(inputs["pause"])
         yield Chunk("text_chunk", f"{index} ".ljust(inputs["pad"]))
     yield Outputs({"last": inputs["upto"] - 1})
+
+
+async def spend(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Spend more than it may in so many attempts."""
+    if context.attempt <= inputs["refused"]:
+        limit = 100 * context.attempt
+        about = {"scope": inputs["scope"], "limit": {"tokens": limit}, "used": {"tokens": limit - 1, "money": 0.5}}
+        raise BudgetReached(f"it may spend {limit} tokens", details=about)
+    return {"text": "spent"}
+
+
+async def come_back(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
+    if context.attempt == 1:
+        raise NodeMustWait("full", delay_s=inputs["seconds"], details={"reason": "60 requests a minute", "limit": "x"})
+    return {"text": "came back"}
 
 
 async def picture(inputs: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -79,6 +94,13 @@ definitions = [
         },
         {"stream": Output("STRING", is_stream=True), "last": Output("INTEGER")},
     ),
+    _node(
+        "Spend",
+        spend,
+        {"refused": Input("INTEGER", config={"default": 1}), "scope": Input("STRING", config={"default": "run"})},
+        TEXT_OUT,
+    ),
+    _node("ComeBack", come_back, {"seconds": Input("FLOAT")}, TEXT_OUT),
     _node("Picture", picture, {}, {"image": Output("BINARY")}),
     _node("KeyLength", key_length, {"api_key": Input("STRING", secret=True)}, {"length": Output("INTEGER")}),
 ]
