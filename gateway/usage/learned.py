@@ -1,6 +1,7 @@
 """Limits that nobody has written down: learned from a provider's 429, per server, key and model. Pure.
 
-Two kinds of servers are met: some refill a bucket steadily, others open a window each minute.
+An endpoint that is new is begun with slowly, so that its first 429 comes before everything was sent. Two kinds of
+servers are met: some refill a bucket steadily, others open a window each minute.
 
 * The rate is what the provider tells (`x-ratelimit-limit-requests`), else what it took in the minute before.
 * `Retry-After` says when to begin again. Without it one request at a time asks, after 1, 2, 4, 8, 8 … seconds.
@@ -29,6 +30,11 @@ PROBE_S = 2.0
 FORGET_S = 600.0
 """A limit that was not needed for so long is forgotten: it may have been raised."""
 MAX_ENDPOINTS = 1_000
+MAX_NOTED = 10_000
+START_BURST, START_PER_S = 20, 20
+"""With an endpoint that has shown nothing yet: so many at once, and so many a second."""
+PEAK_PER_START = 4
+"""One more of both for each few that it has answered in a minute."""
 MAX_PER_MINUTE = 1e9
 MAX_BROKEN = 3
 """So often it may refuse what it has told that it takes, until it is not believed any more."""
@@ -188,43 +194,84 @@ class LearnedLimit:
 
 
 @dataclass
+class Ramp:
+    """How an endpoint that has refused nothing is begun with: if it has a limit, that is known after a few requests.
+
+    Attributes:
+        taken: When requests were made in the last minute, those that were refused left out.
+        answered: When those were made that were answered.
+        peak: The most that it has answered in a minute.
+        tat: As in `gateway.usage.gcra`.
+    """
+
+    taken: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_NOTED))
+    answered: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_NOTED))
+    peak: int = 0
+    tat: float = 0.0
+
+    @property
+    def rate(self) -> Rate:
+        trusted = self.peak / PEAK_PER_START
+        return Rate(MINUTE_S * (START_PER_S + trusted), START_BURST + trusted)
+
+    def begin(self, now: float) -> None:
+        self.tat = taken(self.tat, self.rate.unit_s, now)
+        self.taken.append(now)
+        _drop_old(self.taken, now)
+
+    def accept(self, started: float, now: float) -> None:
+        self.answered.append(started)
+        _drop_old(self.answered, now)
+        self.peak = max(self.peak, len(self.answered))
+
+    def refuse(self, now: float) -> int:
+        """Gives how many were taken in the last minute."""
+        _drop_old(self.taken, now)
+        if self.taken:
+            self.taken.pop()  # which of them it was does not matter: they are of one moment, or nearly
+        self.peak = min(self.peak, len(self.taken))
+        return len(self.taken)
+
+
+@dataclass
 class Learner:
     """All endpoints that were asked lately."""
 
     limits: dict[Endpoint, LearnedLimit] = field(default_factory=dict)
-    _taken: OrderedDict[Endpoint, deque[float]] = field(default_factory=OrderedDict)
+    _ramps: OrderedDict[Endpoint, Ramp] = field(default_factory=OrderedDict)
+
+    def ramp(self, start: CallStart) -> Ramp:
+        """Of the endpoint that is asked."""
+        endpoint = endpoint_of(start)
+        found = self._ramps.setdefault(endpoint, Ramp())
+        self._ramps.move_to_end(endpoint)
+        if len(self._ramps) > MAX_ENDPOINTS:
+            self._ramps.popitem(last=False)
+        return found
 
     def begin(self, start: CallStart, now: float) -> None:
         """A call is made."""
-        endpoint = endpoint_of(start)
-        if (limit := self.limits.get(endpoint)) is not None:
+        if (limit := self.limits.get(endpoint_of(start))) is not None:
             limit.begin(start.id, now)
-        taken = self._taken.setdefault(endpoint, deque(maxlen=10_000))
-        self._taken.move_to_end(endpoint)
-        if len(self._taken) > MAX_ENDPOINTS:
-            self._taken.popitem(last=False)
-        taken.append(now)
-        _drop_old(taken, now)
+        self.ramp(start).begin(now)
 
     def end(self, start: CallStart, started: float, end: CallEnd, now: float) -> None:
         """It has ended."""
-        endpoint = endpoint_of(start)
+        endpoint, ramp = endpoint_of(start), self.ramp(start)
         limit = self.limits.get(endpoint)
         if was_refused(end):
-            taken = self._taken.get(endpoint, deque())
-            _drop_old(taken, now)
-            if taken:
-                taken.pop()  # which of them it was does not matter: they are of one moment, or nearly
             if limit is None:
                 limit = self.limits[endpoint] = LearnedLimit()
                 while len(self.limits) > MAX_ENDPOINTS:
                     del self.limits[next(iter(self.limits))]
-            limit.refuse(end, started, len(taken), now)
+            limit.refuse(end, started, ramp.refuse(now), now)
+            return
+        if end.outcome == "ok":
+            ramp.accept(started, now)
+        if limit is not None and end.outcome == "ok":
+            limit.accept(start.id, started, now)
         elif limit is not None:
-            if end.outcome == "ok":
-                limit.accept(start.id, started, now)
-            else:
-                limit.forget_probe(start.id)
+            limit.forget_probe(start.id)
 
     def forget_old(self, now: float) -> list[Endpoint]:
         """Drop what was not needed for long; gives the endpoints."""

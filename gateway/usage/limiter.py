@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innkeeper.gateway.usage.gcra import Booking, Bucket, wait_s
-from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, LearnedLimit, Learner, endpoint_of
+from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, LearnedLimit, Learner, Ramp, endpoint_of
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
 from innkeeper.gateway.usage.line import SOON_S, Line, Waiter
@@ -25,7 +25,7 @@ CROWDED_S = 30.0
 FRONT = 16
 """So many of those who wait for a place among concurrent calls ask often, so that none stays free for long."""
 USUAL_CALL_S = 5.0
-MAX_ASKS_PER_S = 20
+MAX_ASKS_PER_S, MAX_RAMP_ASKS_PER_S = 20, 100
 LATE_CALL_S = 600.0
 """A call whose worker was silent is remembered so long: it may have been silent only."""
 _SHORTEST_S, _ASK_SHARE, _LONGEST_ASK_S = 0.25, 0.05, 5.0
@@ -82,6 +82,7 @@ class _Demand:
     cost: float
     limit: Limit | None = None
     learned: LearnedLimit | None = None
+    ramp: Ramp | None = None
 
 
 class Limiter:
@@ -194,6 +195,9 @@ class Limiter:
         if (learned := self._learner.limits.get(endpoint)) is not None:
             name = f"the limit that {start.host} has shown for {start.model!r}"
             demands.append(_Demand(" ".join((_LEARNED, *endpoint)), name, 1, learned=learned))
+        elif not any(limit.kind == "requests" and not limit.key.startswith("requests user") for limit in limits):
+            name = f"{start.host}, which may have a limit and is begun with slowly"
+            demands.append(_Demand(" ".join((_LEARNED, *endpoint)), name, 1, ramp=self._learner.ramp(start)))
         return demands
 
     def _wait_s(self, demand: _Demand, waiter: Waiter, now: float) -> float:
@@ -202,6 +206,9 @@ class Limiter:
             return self._wait_for_place(demand, line, waiter, now)
         if demand.learned is not None:
             return _wait_for_provider(demand.learned, [w for w in line.ahead(waiter) if not w.is_late(now)], now)
+        if demand.ramp is not None:
+            booked = [Booking(ahead.due, 1) for ahead in line.ahead(waiter) if not ahead.is_late(now)]
+            return wait_s(demand.ramp.tat, demand.ramp.rate, 1, booked, now=now)
         assert demand.limit is not None
         tat = self._buckets[demand.key].tat if demand.key in self._buckets else 0.0
         booked = [Booking(ahead.due, ahead.costs[demand.key]) for ahead in line.ahead(waiter) if not ahead.is_late(now)]
@@ -349,6 +356,8 @@ def _ask_in(seconds: float, binding: _Demand, waiting: int) -> float:
     """When one shall ask again whose turn seems to come in `seconds`: earlier, when that is far off or a guess."""
     if binding.learned is not None and binding.learned.is_probing:
         return min(seconds, max(LONGEST_PAUSE_S, waiting / MAX_ASKS_PER_S))
+    if binding.ramp is not None:
+        return min(seconds, max(FIRST_PAUSE_S, waiting / MAX_RAMP_ASKS_PER_S))
     return seconds if seconds <= SOON_S else max(SOON_S, seconds / 2)
 
 

@@ -11,9 +11,9 @@ from innkeeper.nodes.services.llm.call_gate import CallStart
 
 Kind = Literal["requests", "tokens", "concurrent"]
 _WORDS: dict[Kind, str] = {
-    "requests": "{} requests a minute",
-    "tokens": "{} tokens a minute",
-    "concurrent": "{} requests at once",
+    "requests": "{} request{} a minute",
+    "tokens": "{} token{} a minute",
+    "concurrent": "{} request{} at once",
 }
 
 
@@ -43,7 +43,8 @@ class Limit:
         return start.input_tokens + start.output_tokens if self.kind == "tokens" else 1
 
     def __str__(self) -> str:
-        return f"{_WORDS[self.kind].format(f'{self.amount:,.0f}')} of {self.whose}"
+        words = _WORDS[self.kind].format(f"{self.amount:,.0f}", "" if self.amount == 1 else "s")
+        return f"{words} of {self.whose}"
 
 
 class Amounts(Protocol):

@@ -70,7 +70,9 @@ class LimitedProvider:
 
     async def _refuse(self, writer: asyncio.StreamWriter, wait_s: float) -> None:
         more = f"Retry-After: {max(1, math.ceil(wait_s))}\r\n" if self.tells_wait else ""
-        await _send(writer, "429 Too Many Requests", {"error": {"code": "rate_limit_exceeded", "message": "slow"}}, more)
+        await _send(
+            writer, "429 Too Many Requests", {"error": {"code": "rate_limit_exceeded", "message": "slow"}}, more
+        )
 
 
 async def _send(writer: asyncio.StreamWriter, status: str, body: object, more: str = "") -> None:

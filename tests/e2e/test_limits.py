@@ -53,14 +53,17 @@ def most_over(taken: list[float], per_s: float) -> float:
 @pytest.mark.slow
 async def test_a_hundred_nodes_on_four_workers_use_the_limit_and_do_not_pass_it(tmp_path: Path) -> None:
     limits = ", limits: {requestsPerMinute: 300, burst: 10}"
-    async with provider(LimitedProvider()) as found:
-        async with LocalStack(stack_options(tmp_path / "data", found.url, 4, limits)) as stack, asyncio.timeout(120):
-            # A worker's first request takes a second before it is sent, in which others go past it.
-            assert await statuses(stack, await submit(stack, 20)) == ["complete"]
-            await asyncio.sleep(3)
-            found.sent.clear()
-            runs = await submit(stack, 95, 5)
-            assert await statuses(stack, runs) == ["complete", "complete"]
+    async with (
+        provider(LimitedProvider()) as found,
+        LocalStack(stack_options(tmp_path / "data", found.url, 4, limits)) as stack,
+        asyncio.timeout(120),
+    ):
+        # A worker's first request takes a second before it is sent, in which others go past it.
+        assert await statuses(stack, await submit(stack, 20)) == ["complete"]
+        await asyncio.sleep(3)
+        found.sent.clear()
+        runs = await submit(stack, 95, 5)
+        assert await statuses(stack, runs) == ["complete", "complete"]
     taken = sorted(found.taken)
     print("seconds", taken[-1] - taken[0], "over", most_over(taken, 5))
     assert len(found.sent) == 100
@@ -72,10 +75,13 @@ async def test_a_hundred_nodes_on_four_workers_use_the_limit_and_do_not_pass_it(
 @pytest.mark.parametrize("tells_wait", [True, False])
 async def test_a_limit_that_nobody_wrote_down_is_learned(tmp_path: Path, tells_wait: bool) -> None:
     server = BucketServer(60, 60)
-    async with provider(LimitedProvider(server.ask, tells_wait)) as found:
-        async with LocalStack(stack_options(tmp_path / "data", found.url, 4)) as stack, asyncio.timeout(200):
-            runs = await submit(stack, 100)
-            assert await statuses(stack, runs) == ["complete"]
+    async with (
+        provider(LimitedProvider(server.ask, tells_wait)) as found,
+        LocalStack(stack_options(tmp_path / "data", found.url, 4)) as stack,
+        asyncio.timeout(200),
+    ):
+        runs = await submit(stack, 100)
+        assert await statuses(stack, runs) == ["complete"]
     taken = sorted(found.taken)
     print("seconds", taken[-1] - taken[0], "requests", len(found.sent))
     assert len(taken) == 100
@@ -86,10 +92,13 @@ async def test_a_limit_that_nobody_wrote_down_is_learned(tmp_path: Path, tells_w
 @pytest.mark.slow
 async def test_a_limit_by_windows_is_learned(tmp_path: Path) -> None:
     server = SlidingServer(60)
-    async with provider(LimitedProvider(server.ask)) as found:
-        async with LocalStack(stack_options(tmp_path / "data", found.url, 2)) as stack, asyncio.timeout(200):
-            runs = await submit(stack, 100)
-            assert await statuses(stack, runs) == ["complete"]
+    async with (
+        provider(LimitedProvider(server.ask)) as found,
+        LocalStack(stack_options(tmp_path / "data", found.url, 2)) as stack,
+        asyncio.timeout(200),
+    ):
+        runs = await submit(stack, 100)
+        assert await statuses(stack, runs) == ["complete"]
     taken = sorted(found.taken)
     print("seconds", taken[-1] - taken[0], "requests", len(found.sent))
     assert len(found.sent) <= 120
@@ -100,15 +109,18 @@ async def test_a_limit_by_windows_is_learned(tmp_path: Path) -> None:
 async def test_the_places_of_a_killed_worker_are_free_again(tmp_path: Path) -> None:
     """Eight nodes hang in their requests, three at once; a worker is killed, and the others go on with all places."""
     limits = ", limits: {concurrent: 3}"
-    async with provider(LimitedProvider(answer_s=2.0)) as found:
-        async with LocalStack(stack_options(tmp_path / "data", found.url, 4, limits)) as stack, asyncio.timeout(150):
-            runs = await submit(stack, 24)
-            while found.under_way < 3:
-                await asyncio.sleep(0.05)
-            killed = time.monotonic()
-            for name in ("worker-1", "worker-2", "worker-3"):
-                os.kill(stack.pids()[name], signal.SIGKILL)
-            assert await statuses(stack, runs) == ["complete"]
+    async with (
+        provider(LimitedProvider(answer_s=2.0)) as found,
+        LocalStack(stack_options(tmp_path / "data", found.url, 4, limits)) as stack,
+        asyncio.timeout(150),
+    ):
+        runs = await submit(stack, 24)
+        while found.under_way < 3:
+            await asyncio.sleep(0.05)
+        killed = time.monotonic()
+        for name in ("worker-1", "worker-2", "worker-3"):
+            os.kill(stack.pids()[name], signal.SIGKILL)
+        assert await statuses(stack, runs) == ["complete"]
     print("seconds", time.monotonic() - killed, "requests", len(found.sent))
     assert found.most <= 3
     late = [at for at in found.taken if at > killed + 17]

@@ -86,6 +86,7 @@ class World:
     tells_wait: bool = True
     headers: dict[str, str] = field(default_factory=dict)
     answers_s: tuple[float, float] = (0.5, 3.0)
+    refused_s: float = 0.05
     tokens: tuple[int, int] = (100, 100)
     lateness_s: tuple[float, float] = (0.02, 0.15)
     now: float = 1_000.0
@@ -151,7 +152,7 @@ class World:
             self.went[place] = self.now
             self.at(self.now + self.chance.uniform(*self.answers_s), lambda: self._answered(start))
         else:
-            self.at(self.now + 0.05, lambda: self._refused(place, start, wait))
+            self.at(self.now + self.refused_s, lambda: self._refused(place, start, wait))
 
     def _answered(self, start: CallStart) -> None:
         self.ended = self.now

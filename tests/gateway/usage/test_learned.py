@@ -43,7 +43,7 @@ def test_a_window_that_opens_at_full_minutes(tells_wait: bool) -> None:
     world.add("run", 100)
     world.play()
     assert len(world.sent) <= 120
-    assert max(world.starts()) - 1_000 <= (21 if tells_wait else 35)  # the minute is full at 1,020
+    assert max(world.starts()) - 1_000 <= (22 if tells_wait else 37)  # the minute is full at 1,020
 
 
 def test_a_provider_that_enforces_by_the_second() -> None:
@@ -71,6 +71,29 @@ def test_two_runs_share_what_was_learned() -> None:
     small = [at - 1_020 for place, at in world.went.items() if place[0] == "small"]
     assert len(small) == 5
     assert max(small) < 15
+
+
+@pytest.mark.parametrize("answers_s", [(0.02, 0.05), (5.0, 20.0)], ids=["fast", "slow"])
+def test_a_provider_without_a_limit_is_held_back_for_seconds_at_most(answers_s: tuple[float, float]) -> None:
+    world = World(answers_s=answers_s)
+    world.add("run", 300, per_s=10_000)
+    world.play()
+    assert max(world.starts()) - 1_000 <= (6 if answers_s[1] < 1 else 14.5)
+    again = World(answers_s=answers_s)
+    again.limiter = world.limiter
+    again.now = world.now
+    world.limiter._clock = lambda: again.now
+    again.add("next", 300, per_s=10_000)
+    again.play()
+    assert max(again.starts()) - world.now <= 3
+
+
+def test_all_at_once_before_the_first_answer_is_not_all_refused() -> None:
+    """A hundred nodes ask at once, and even a refusal takes a second: without care 140 requests would be made."""
+    world = World(server=BucketServer(60, 60), answers_s=(1.0, 2.0), refused_s=1.0)
+    world.add("run", 100, per_s=10_000)
+    world.play()
+    assert len(world.sent) <= 137
 
 
 def start(id: str, model: str = "m") -> CallStart:
@@ -110,7 +133,7 @@ def test_a_graph_that_makes_up_models_fills_no_memory() -> None:
         learner.begin(begun, number)
         learner.end(begun, number, CallEnd("c", "failed", "rate_limit_error"), number + 0.1)
     assert len(learner.limits) == MAX_ENDPOINTS
-    assert len(learner._taken) == MAX_ENDPOINTS
+    assert len(learner._ramps) == MAX_ENDPOINTS
 
 
 @pytest.mark.parametrize(
