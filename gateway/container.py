@@ -409,7 +409,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         launcher=launcher,
         retention=retention,
         control=control,
-        approvals=Approvals(store, run_log, temporal),
+        approvals=Approvals(store, run_log, temporal, budgets=budgets),
         external_events=external_events,
         events=Events(book, intake, store, external_events),
         triggers=book,

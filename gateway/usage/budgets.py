@@ -8,12 +8,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.store.usage import ALL_DAYS, RunFacts, Spent, UsageStore, Whose
 from innkeeper.gateway.store.usage_sums import DAY_MS
 from innkeeper.gateway.usage.accounts import BudgetRefusal
 from innkeeper.gateway.usage.prices import Prices
-from innkeeper.nodes.errors import InvalidWorkflow, Problem, RunNotFound
+from innkeeper.nodes.errors import InvalidWorkflow, Problem, RunError, RunNotFound
 from innkeeper.nodes.services.llm.call_gate import CallOrigin
 from innkeeper.workflows.document.budget import (
     BUDGET,
@@ -34,10 +33,10 @@ MAX_KNOWN = 5_000
 _NOTHING = Budget()
 
 
-class InvalidBudget(BadRequest):
-    """A new limit that cannot be one, or would change nothing."""
+class InvalidBudget(RunError):
+    """A new limit that cannot be one, or would change nothing: an answer that does not count."""
 
-    code = INVALID
+    code = "invalid_answer"
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ class Budgets:
         """Let a run, or the user whose run it is, spend more.
 
         The new limit counts from the next request on, also for other runs where it is the user's. What `values` does
-        not name stays. Asking for the same again changes nothing.
+        not name stays. Asking for the same again changes nothing, and so does raising what has no limit.
 
         Args:
             scope: `BudgetRefusal.scope`.
@@ -193,8 +192,8 @@ class Budgets:
             raise RunNotFound(f"there is no run {run!r}")
         day = int(self._clock() * 1000) // DAY_MS
         old = next((limit for limit in (await self.limits({run: facts}, day))[run] if _is_of(limit, scope)), None)
-        if old is None:
-            raise InvalidBudget(f"run {run!r} has no limit of the {scope} to raise")
+        if old is None:  # the operator has taken it away since it was reached
+            return
         budget = _merged(old.budget, given)
         currency = self._prices.refresh().currency
         _check_helps(budget, await self._store.spent(old.whose, currency), currency)

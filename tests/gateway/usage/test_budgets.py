@@ -14,11 +14,13 @@ import pytest
 from innkeeper.gateway.store.usage import RunFacts
 from innkeeper.gateway.usage.budgets import InvalidBudget, kept_budget, submitted_budget
 from innkeeper.nodes.errors import InvalidWorkflow, RunNotFound
-from innkeeper.nodes.services.llm.call_gate import CallOrigin
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.workflows.document.budget import NANOS, Budget
+from tests.gateway.api.test_control import answer, until_open
 from tests.gateway.api.test_prompts import graph, node
+from tests.gateway.asking import submit, until
 from tests.gateway.conftest import Stack
-from tests.gateway.usage.accounting import books, end, start
+from tests.gateway.usage.accounting import books, end, start, usage
 
 # --- what a submission says -------------------------------------------------------------------------------------------
 
@@ -96,7 +98,6 @@ async def test_a_run_has_the_budget_of_its_submission_else_that_of_its_workflow(
         ("run", {"tokens": "500"}, "'tokens' of the new limit must be a whole number"),
         ("run", {"money": float("nan")}, "'money' of the new limit must be a number"),
         ("run", {"tokens": 100}, "'tokens' must be more than the 100 that are used, found 100"),
-        ("day", {"tokens": 500}, "run 'r' has no limit of the day to raise"),
         ("galaxy", {"tokens": 500}, "a limit is of the run, workflow, user or day; found 'galaxy'"),
     ],
 )
@@ -110,6 +111,15 @@ async def test_a_limit_that_helps_nobody_is_refused(
         with pytest.raises(InvalidBudget) as refused:
             await its.budgets.raise_limit("r", scope, values)
     assert refused.value.message.startswith(told)
+
+
+async def test_a_limit_that_is_gone_needs_no_raising(tmp_path: Path) -> None:
+    """The operator took it away while nodes waited: their answer must go through all the same."""
+    async with books(tmp_path) as its:
+        await its.add_run("r")
+        for scope in ("run", "day", "user"):
+            await its.budgets.raise_limit("r", scope, {"tokens": 5})
+        assert await its.ledger.reserve(start("a")) is None
 
 
 async def test_a_limit_of_no_run_cannot_be_raised(tmp_path: Path) -> None:
@@ -178,3 +188,19 @@ async def test_runs_without_any_limit_cost_no_look_at_sums(tmp_path: Path, monke
         monkeypatch.delattr(its.store.__class__, "spent")
         assert await its.ledger.reserve(start("a")) is None
         await its.ledger.settle(end("a"))
+
+
+async def test_an_answer_with_too_low_a_limit_does_not_count_and_says_why(stack: Stack) -> None:
+    """Through the approvals of a real run: a node of it is out of budget."""
+    async with stack.up() as http:
+        run = await submit(http, {**graph(node("a", "Spend", refused=1)), "budget": {"tokens": 100}})
+        await until_open(http, run)
+        origin = CallOrigin(run, "a", 1, stack.settings.user)
+        await stack.container.ledger.reserve(CallStart("x", origin, "", "h:1", "openai", "m"))
+        await stack.container.ledger.settle(CallEnd("x", "ok", usage=usage(60, 50)))
+        low = await answer(http, run, "a", approved=True, values={"tokens": 110})
+        assert (low.status_code, low.json()["code"]) == (422, "invalid_answer")
+        assert low.json()["error"] == "'tokens' must be more than the 110 that are used, found 110"
+        assert (await answer(http, run, "a", approved=True, values={"tokens": 500})).status_code == 200
+        done = await until(http, run, "complete")
+    assert done["usage"]["budget"] == {"scope": "run", "tokens": 500}
