@@ -9,6 +9,7 @@ from typing import Any
 from innkeeper.gateway.store.usage import Call, RunFacts
 from innkeeper.gateway.store.usage_sums import DAY_MS, LOST, NOT_SENT, OPEN
 from innkeeper.gateway.usage.price_file import Cost, Taken
+from innkeeper.nodes.hosts import is_plain_host
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 
@@ -48,7 +49,7 @@ def opened(start: CallStart, facts: RunFacts | None, now_ms: int) -> Call:
         workflow=known.workflow,
         project=known.project,
         channel=_cut(start.channel),
-        host=_cut(start.host),
+        host=_host(start.host),
         adapter=_cut(start.adapter),
         model=_cut(start.model),
         key=_cut(start.key, MAX_KEY_CHARS),
@@ -159,6 +160,11 @@ def _count(value: Any) -> int | None:
 
 def _duration(value: int | None) -> int | None:
     return None if value is None else min(max(value, 0), MAX_WAIT_MS)
+
+
+def _host(text: str) -> str:
+    """`name:port`. What an address without one holds may be a key: it is not kept."""
+    return _cut(text) if is_plain_host(text) else ""
 
 
 def _cut(text: str, chars: int = MAX_NAME_CHARS) -> str:

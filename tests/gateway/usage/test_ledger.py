@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +262,67 @@ async def test_a_database_that_is_away_fails_who_asks_and_spends_nothing(
         assert await its.ledger.reserve(start("b")) is None
 
 
+async def test_what_was_committed_though_its_answer_was_lost_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with books(tmp_path) as its:
+        await its.add_run("r", Budget(tokens=200))
+        write = its.store.write
+
+        async def lose_the_answer(changes: Changes) -> None:
+            await write(changes)
+            await _away(changes)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(its.store, "write", lose_the_answer)
+            with pytest.raises(OperationalError):
+                await its.ledger.reserve(start("a"))
+            assert await its.ledger.reserve(start("a")) is None  # there is nothing left to write
+            with pytest.raises(OperationalError):
+                await its.ledger.settle(end("a"))
+        await its.ledger.settle(end("a"))
+        assert await its.ledger.reserve(start("b")) is None
+        assert await its.ledger.reserve(start("c")) is not None
+        assert await its.spent("r") == 150
+
+
+async def test_a_gateway_that_stops_in_the_middle_keeps_nobody_waiting_and_counts_what_it_wrote(tmp_path: Path) -> None:
+    async with books(tmp_path) as its:
+        await its.add_run("r", Budget(tokens=10_000))
+        asking = [asyncio.create_task(its.ledger.reserve(start(f"c{number}"))) for number in range(30)]
+        await asyncio.sleep(0.002)
+        assert its.ledger._task is not None
+        its.ledger._task.cancel()
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*asking, return_exceptions=True)
+    async with books(tmp_path) as its:
+        written = await its.store.calls([f"c{number}" for number in range(30)])
+        assert sum(answer is None for answer in answers) <= len(written)  # who was answered is written down
+        assert await its.spent("r") == 100 * len(written)
+        assert [await its.ledger.reserve(start(f"c{number}")) for number in range(30)] == [None] * 30
+        assert await its.spent("r") == 3_000
+
+
+async def test_a_write_that_the_database_refuses_spoils_none_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with books(tmp_path) as its:
+        await its.add_run("r", Budget(tokens=250))
+        write = its.store.write
+
+        async def refuse_one(changes: Changes) -> None:
+            if any(call.id == "odd" for call in changes.added):
+                raise ValueError("it cannot be written")
+            await write(changes)
+
+        monkeypatch.setattr(its.store, "write", refuse_one)
+        asking = [its.ledger.reserve(start(id)) for id in ("a", "odd", "b")]
+        first, odd, last = await asyncio.gather(*asking, return_exceptions=True)
+        assert (first, last) == (None, None)
+        assert isinstance(odd, ValueError)
+        assert await its.spent("r") == 200
+
+
 async def _away(changes: Changes) -> None:
     raise OperationalError("INSERT", {}, Exception("disk I/O error"))
 
@@ -298,6 +360,22 @@ async def _live(its: Books, number: int) -> None:
     ]
     for step in steps[number % 3 :] + steps[: number % 3]:
         await step
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("host.example:443", "host.example:443"),
+        ("[::1]:8080", "[::1]:8080"),
+        ("demo", "demo"),
+        ("not an address?api_key=CANARY", ""),
+        ("user:CANARY@host", ""),
+    ],
+)
+async def test_of_an_address_nothing_is_kept_but_its_host(tmp_path: Path, told: str, kept: str) -> None:
+    async with books(tmp_path) as its:
+        await its.ledger.reserve(replace(start("a"), host=told))
+        assert (await its.row("a")).host == kept
 
 
 async def test_names_of_strangers_are_kept_in_bounds(tmp_path: Path) -> None:
