@@ -195,7 +195,7 @@ class Budgets:
         if old is None:  # the operator has taken it away since it was reached
             return
         budget = _merged(old.budget, given)
-        currency = self._prices.refresh().currency
+        currency = (await self._prices.refresh()).currency
         _check_helps(budget, await self._store.spent(old.whose, currency), currency)
         if old.whose.run is not None:
             await self._store.set_budget(run, RunBudget(budget, _run_scope(old.scope)).to_json())

@@ -342,7 +342,7 @@ class Ledger:
 
     async def _known(self, operations: Sequence[Operation], open_calls: Mapping[str, Call]) -> Known:
         now_ms = self._now_ms()
-        currency = self._prices.refresh().currency
+        currency = (await self._prices.refresh()).currency
         if currency != self._currency:
             self._spent.clear()
             self._currency = currency

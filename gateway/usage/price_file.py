@@ -16,6 +16,7 @@ from innkeeper.nodes.yaml_tree import InvalidFile, LineProblem, YamlTree, inside
 PRICES_FILE = "prices.yaml"
 USD = "USD"
 MAX_PRICES = 2_000
+MAX_KNOWN = 1_000
 MAX_PRICE = 10**6
 MAX_PATTERN_CHARS = 200
 _TOP_KEYS = frozenset({"currency", "rates", "prices"})
@@ -83,8 +84,7 @@ class Price:
         return tuple(re.compile(translate(pattern.lower())) for pattern in self.patterns)
 
     def fits(self, taken: Taken) -> bool:
-        if taken.at_ms < self.from_ms:
-            return False
+        """By its names; its time is another matter."""
         model, channel, host = self._matchers
         names = (taken.model, taken.answered)
         # A pattern of a host may leave out the port.
@@ -104,19 +104,29 @@ class PriceFile:
         currency: Of prices that name none, of budgets, and of all sums.
         rates: How much of it one unit of another currency is worth.
         prices: The first that fits counts.
+        known: Names of requests to the prices that fit them.
     """
 
     currency: str = USD
     rates: Mapping[str, Decimal] = field(default_factory=dict)
     prices: tuple[Price, ...] = ()
     problems: tuple[LineProblem, ...] = ()
+    known: dict[tuple[str, ...], tuple[Price, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def cost(self, taken: Taken) -> Cost | None:
         """By the first price that fits. Raises NoPrice: none does."""
-        found = next((price for price in self.prices if price.fits(taken)), None)
+        found = next((price for price in self._fitting(taken) if taken.at_ms >= price.from_ms), None)
         if found is None:
             raise NoPrice
         return None if found.rates is None else self.exchanged(Cost(found.rates.nanos(taken), found.currency))
+
+    def _fitting(self, taken: Taken) -> tuple[Price, ...]:
+        names = (taken.model, taken.answered, taken.channel, taken.host)
+        if (found := self.known.get(names)) is None:
+            if len(self.known) >= MAX_KNOWN:  # names come from strangers
+                self.known.clear()
+            found = self.known[names] = tuple(price for price in self.prices if price.fits(taken))
+        return found
 
     def exchanged(self, cost: Cost) -> Cost:
         """In the currency of the file, where it says what the other one is worth."""

@@ -40,6 +40,7 @@ class Prices:
         self._public: PublicPrices | None = None
         self._stamp: tuple[int, int] | None = None
         self._file = PriceFile()
+        self._reading = asyncio.Lock()
 
     @classmethod
     def of(cls, data_dir: Path) -> Prices:
@@ -49,7 +50,7 @@ class Prices:
         """What each request cost, in order; None: nobody knows."""
         if not taken:
             return []
-        self.refresh()
+        await self.refresh()
         own = [self._own(each) for each in taken]
         if self._public is None and any(cost is _ASK_PUBLIC for cost in own):
             self._public = await asyncio.to_thread(self._loaded)
@@ -57,13 +58,15 @@ class Prices:
             return await asyncio.to_thread(self._with_public, taken, own)
         return self._with_public(taken, own)
 
-    def refresh(self) -> PriceFile:
-        """The user's file as it is now. Blocking, for microseconds unless the file has changed."""
-        stamp = _stamp_of(self._path)
+    async def refresh(self) -> PriceFile:
+        """The user's file as it is now."""
+        stamp = _stamp_of(self._path)  # takes microseconds, where a thread would take hundreds
         if stamp != self._stamp:
-            self._file, self._stamp = _read(self._path), stamp
-            for problem in self._file.problems:
-                logger.warning("%s: %s", PRICES_FILE, problem, extra={"event": "prices_problem"})
+            async with self._reading:  # nobody is priced by what has changed
+                if stamp != self._stamp:
+                    # In a thread: the parser may take seconds.
+                    self._file, self._stamp = await asyncio.to_thread(_read, self._path), stamp
+                    _tell(self._file)
         return self._file
 
     def _own(self, taken: Taken) -> Cost | None:
@@ -137,9 +140,9 @@ def is_host_of(api_pattern: str, host: str) -> bool:
     return not rest or (api_pattern.endswith(r"\.") and "." not in rest)
 
 
-def problems_of(file: Path) -> tuple[LineProblem, ...]:
-    """What is wrong with a file of prices. Blocking."""
-    return _read(file).problems
+def _tell(file: PriceFile) -> None:
+    for problem in file.problems:
+        logger.warning("%s: %s", PRICES_FILE, problem, extra={"event": "prices_problem"})
 
 
 def _stamp_of(path: Path) -> tuple[int, int] | None:

@@ -48,7 +48,7 @@ class UsageReports:
 
     async def page(self, which: Filter, group: Group, *, offset: int, limit: int) -> JsonObject:
         """A page of groups, and the sums over all of them."""
-        file = self._prices.refresh()
+        file = await self._prices.refresh()
         query = grouped_sums(which, group, file.currency, offset=offset, limit=min(limit, MAX_GROUPS) + 1)
         total, *found = await self._store.rows(query)
         others = await self._store.rows(other_costs(which, group, file.currency)) if total["foreign_calls"] else []
@@ -66,7 +66,7 @@ class UsageReports:
 
     async def of_run(self, run: str) -> RunUsage | None:
         """What a run took so far; None when it made no request and has no budget."""
-        currency, which = self._prices.refresh().currency, Filter(run=run)
+        currency, which = (await self._prices.refresh()).currency, Filter(run=run)
         facts = (await self._store.facts([run])).get(run)
         budget = None if facts is None else kept_budget(facts.budget)
         total, *nodes = await self._store.rows(grouped_sums(which, "node", currency, limit=MAX_NODES))

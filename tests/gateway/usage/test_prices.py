@@ -176,7 +176,7 @@ async def test_the_users_prices_come_first_and_are_read_again_when_they_change(t
     file.unlink()
     file.mkdir()  # it cannot be read: that is told, and public prices count
     assert await prices.costs([ASKED]) == [Cost(5, "USD")]
-    assert [problem.line for problem in prices.refresh().problems] == [0]
+    assert [problem.line for problem in (await prices.refresh()).problems] == [0]
 
 
 async def test_lists_that_cannot_be_loaded_leave_prices_unknown(tmp_path: Path) -> None:
