@@ -351,7 +351,10 @@ class Ledger:
         facts = await self._budgets.facts([start.origin for start in starts if start is not None])
         limits = await self._budgets.limits(facts, now_ms // DAY_MS)
         spent = await self._sums({limit.whose for found in limits.values() for limit in found}, currency)
-        costs = await self._costs(operations, calls, now_ms)
+        # The first request of all need not wait for prices that nothing depends on.
+        limits_money = any(limit.budget.nanos is not None for found in limits.values() for limit in found)
+        needs_prices = limits_money or any(isinstance(operation, Settle) for operation in operations)
+        costs = await self._costs(operations, calls, now_ms, in_a_hurry=not needs_prices)
         return Known(calls, facts, limits, spent, costs, currency, now_ms)
 
     async def _calls(self, operations: Sequence[Operation], open_calls: Mapping[str, Call]) -> dict[str, Call]:
@@ -368,11 +371,12 @@ class Ledger:
         return found
 
     async def _costs(
-        self, operations: Sequence[Operation], calls: Mapping[str, Call], now_ms: int
+        self, operations: Sequence[Operation], calls: Mapping[str, Call], now_ms: int, *, in_a_hurry: bool
     ) -> list[Cost | None]:
         """Of each operation, in their order."""
         asked = {index: call for index, call in enumerate(_to_price(operations, calls, now_ms)) if call is not None}
-        found = dict(zip(asked, await self._prices.costs([taken_by(call) for call in asked.values()]), strict=True))
+        costs = await self._prices.costs([taken_by(call) for call in asked.values()], in_a_hurry=in_a_hurry)
+        found = dict(zip(asked, costs, strict=True))
         return [found.get(index) for index in range(len(operations))]
 
 

@@ -41,19 +41,26 @@ class Prices:
         self._stamp: tuple[int, int] | None = None
         self._file = PriceFile()
         self._reading = asyncio.Lock()
+        self._loading: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, data_dir: Path) -> Prices:
         return cls(data_dir / PRICES_FILE)
 
-    async def costs(self, taken: Sequence[Taken]) -> list[Cost | None]:
-        """What each request cost, in order; None: nobody knows."""
+    async def costs(self, taken: Sequence[Taken], *, in_a_hurry: bool = False) -> list[Cost | None]:
+        """What each request cost, in order; None: nobody knows.
+
+        Args:
+            in_a_hurry: Public lists that are not loaded yet are not waited for: what they know is not known then.
+        """
         if not taken:
             return []
         await self.refresh()
         own = [self._own(each) for each in taken]
         if self._public is None and any(cost is _ASK_PUBLIC for cost in own):
-            self._public = await asyncio.to_thread(self._loaded)
+            loading = self._begin_loading()
+            if not in_a_hurry:
+                await asyncio.shield(loading)
         if len(taken) >= LARGE:
             return await asyncio.to_thread(self._with_public, taken, own)
         return self._with_public(taken, own)
@@ -83,6 +90,14 @@ class Prices:
     def _ask_public(self, taken: Taken) -> Cost | None:
         found = self._public(taken) if self._public is not None else None
         return None if found is None else self._file.exchanged(found)
+
+    def _begin_loading(self) -> asyncio.Task[None]:
+        async def load() -> None:
+            self._public = await asyncio.to_thread(self._loaded)
+
+        if self._loading is None:
+            self._loading = asyncio.create_task(load(), name="public-prices")
+        return self._loading
 
     def _loaded(self) -> PublicPrices:
         try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from innkeeper.gateway.usage.price_file import Cost, NoPrice, Taken, read_prices
-from innkeeper.gateway.usage.prices import Prices, is_host_of, load_public_prices
+from innkeeper.gateway.usage.prices import Prices, PublicPrices, is_host_of, load_public_prices
 
 AT = 1_900_000_000_000
 ASKED = Taken("m", "", "c", "host.example:443", AT, 1_000_000, 400_000, 500_000)
@@ -177,6 +178,24 @@ async def test_the_users_prices_come_first_and_are_read_again_when_they_change(t
     file.mkdir()  # it cannot be read: that is told, and public prices count
     assert await prices.costs([ASKED]) == [Cost(5, "USD")]
     assert [problem.line for problem in (await prices.refresh()).problems] == [0]
+
+
+async def test_who_is_in_a_hurry_does_not_wait_for_the_public_lists(tmp_path: Path) -> None:
+    may_load = threading.Event()
+
+    def load() -> PublicPrices:
+        may_load.wait(10)
+        return lambda taken: Cost(5, "USD")
+
+    prices = Prices(tmp_path / "prices.yaml", load)
+    assert await prices.costs([ASKED], in_a_hurry=True) == [None]
+    asking = asyncio.create_task(prices.costs([ASKED]))
+    await asyncio.sleep(0.05)
+    assert not asking.done()
+    asking.cancel()  # nobody else loses the lists by that
+    may_load.set()
+    assert await prices.costs([ASKED]) == [Cost(5, "USD")]
+    assert await prices.costs([ASKED], in_a_hurry=True) == [Cost(5, "USD")]
 
 
 async def test_lists_that_cannot_be_loaded_leave_prices_unknown(tmp_path: Path) -> None:
