@@ -14,12 +14,14 @@ from typing import Any
 
 import orjson
 import pytest
+from temporalio.exceptions import ActivityError, ApplicationError
 from websockets.asyncio.client import connect
 
 from innkeeper.activities.link.follower import Follower, StreamEnd
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.pending_answers import Answer
+from innkeeper.activities.link.retry_notice import RetryNotice
 from innkeeper.gateway.deliveries.callback_message import RunFacts, message_of
 from innkeeper.gateway.events import fence
 from innkeeper.gateway.moments import from_iso
@@ -28,10 +30,11 @@ from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.reruns import read_request
 from innkeeper.gateway.runs.run_callbacks import submitted_callback
 from innkeeper.gateway.runs.view import project
-from innkeeper.nodes.call import NodeCall, NodeResult, is_blob
+from innkeeper.nodes.call import BUDGET_REACHED, NodeCall, NodeResult, is_blob
 from innkeeper.nodes.services.webhook_signing import signing_key
 from innkeeper.workflows.engine import waiting
 from innkeeper.workflows.engine.iteration_state import IterationState
+from innkeeper.workflows.engine.parking import Before, Parking, answered
 from innkeeper.workflows.engine.segment_runs import SegmentRuns
 from innkeeper.workflows.engine.workflow_context import GraphLocation, RunStart, Wait, WorkflowContext
 from innkeeper.workflows.plan import RunPlan
@@ -195,6 +198,30 @@ def logged(*messages: Mapping[str, Any], meta: Mapping[str, Any] | None = None) 
 
 ERROR_INFO = SAYS["run-events"][4]["payload"]["errorInfo"]
 FORM = SAYS["waits"][1]["payload"]["form"]
+BUSY = RetryNotice(
+    "overloaded_error",
+    "the model is busy",
+    "2030-01-31T14:05:00.000Z",
+    "retry",
+    "failure 1 of 4 (overloaded_error)",
+    {"status": 529},
+)
+
+
+def out_of_budget() -> Parking:
+    about = {"scope": "run", "limit": {"tokens": 50_000}, "used": {"tokens": 49_200}}
+    told = {"attempt": 2, "retryable": False, "details": about, "parked": {"counted": {}}}
+    error = ActivityError(
+        "x", scheduled_event_id=1, started_event_id=2, identity="", activity_type="", activity_id="", retry_state=None
+    )
+    error.__cause__ = ApplicationError("the run may spend 50000 tokens", told, type=BUDGET_REACHED)
+    found = Parking.of("story", error, Before(), spent_s=1, now=1_000)
+    assert found is not None
+    return found
+
+
+OUT_OF_BUDGET = out_of_budget()
+RAISED = {"approved": True, "values": {"tokens": 90_000}}
 
 
 @pytest.mark.parametrize(
@@ -237,10 +264,21 @@ FORM = SAYS["waits"][1]["payload"]["form"]
                 ),
             ],
         ),
+        (
+            "pauses",
+            [
+                {"t": "open", "path": "story", "epoch": [1, 0]},
+                {"t": "retry", "path": "story", "epoch": [1, 0], **BUSY.to_wire()},
+                {"t": "open", "path": "story", "epoch": [2, 0]},
+                fence.fact_message("story", OUT_OF_BUDGET.event, OUT_OF_BUDGET.payload),
+                fence.fact_message("story", *answered(OUT_OF_BUDGET.payload, RAISED)),
+            ],
+        ),
     ],
 )
 def test_events_are_what_the_log_makes_of_messages(name: str, messages: list[Json]) -> None:
-    assert logged(*messages) == SAYS[name]
+    shown = ("seq", "ts", "type", "payload")  # beside what is for the log alone
+    assert [{key: event[key] for key in shown} for event in logged(*messages)] == SAYS[name]
     project(SAYS[name])  # the gateway's own view reads them
 
 

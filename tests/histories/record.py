@@ -18,6 +18,7 @@ import orjson
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
+from innkeeper.activities.execution import attempt
 from innkeeper.activities.execution.values import JSON_MIME
 from innkeeper.workflows.engine.graph_workflow import RunStart
 from innkeeper.workflows.plan import RunPlan
@@ -53,8 +54,23 @@ async def record(worker: ToyWorker, toys: Toys, name: str) -> None:
     if name == "wait_for_event":
         await until_waiting(handle)
         await handle.signal("event", args=["paid", {"amount": 1}])
+    if name == "budget":
+        await until_waiting(handle, 2)
+        below = worker.client.get_workflow_handle(f"{handle.id}/g")
+        await until_waiting(below)
+        for owner, path in ((handle, "a"), (below, "g/s")):
+            await owner.execute_update("answer", args=[path, {"approved": True, "values": {"tokens": 500}}])
+    if name == "budget_stopped":
+        await until_waiting(handle)
+        await handle.execute_update("answer", args=["a", {"approved": False}])
     result = await handle.result()
-    wanted = {"caught": "complete", "error_skips": "error", "segments_beside": "error", "interrupted": "interrupted"}
+    wanted = {
+        "budget_stopped": "error",
+        "caught": "complete",
+        "error_skips": "error",
+        "segments_beside": "error",
+        "interrupted": "interrupted",
+    }
     assert result["status"] == wanted.get(name, "complete"), (name, result)
     found = await histories(worker.client, handle)
     for number, history in enumerate(found):
@@ -90,6 +106,7 @@ async def main(names: list[str]) -> None:
 
 async def record_all(names: list[str], events: int) -> None:
     """Args: `events` is where the server suggests a new history."""
+    attempt.PARK_AFTER_S = 0.1
     toys = Toys()
     env: WorkflowEnvironment
     with tempfile.TemporaryDirectory() as folder:

@@ -135,5 +135,31 @@ PLANS = {
     ),
 }  # fmt: skip
 """Recorded after patches: an answer without a timer, and waits that are not needed any more."""
-DRAINED = frozenset({"for_each", "loop"})
+_BELOW = {
+    "rests": _inner(
+        node("w", "rest", inputs={"value": PlannedInput((Feed("in", "item"),))}, after=("in",)),
+        out="w.out",  # type: ignore[arg-type]
+    ),
+    "spends": _inner(node("s", "spend", after=("in",)), out="s.out"),
+}
+PLANS = {
+    **PLANS,
+    "parked": RunPlan((node("a", "rest"), node("b", "echo", "a"))),
+    "parked_items": RunPlan(
+        (control("each", "ForEach", {"concurrency": 4}, inputs={"items": list(range(12))}, group="rests"),),
+        groups={"rests": _BELOW["rests"]},
+    ),
+    "budget": RunPlan(
+        (
+            node("a", "spend"),
+            node("b", "spend"),
+            control("g", "NodeGroup", inputs={"item": 1}, group="spends"),
+            node("z", "echo", "a", "b", "g"),
+        ),
+        groups={"spends": _BELOW["spends"]},
+    ),
+    "budget_stopped": RunPlan((node("a", "spend"), node("z", "echo", "a"))),
+}
+"""Nodes that wait for long, or for somebody who lets them spend more: their activities end, and begin anew."""
+DRAINED = frozenset({"for_each", "loop", "parked_items"})
 """Recorded where the server suggests a new history early, so that they continue as new."""

@@ -22,7 +22,7 @@ from innkeeper.activities.execution.execute_segment import ExecuteSegment
 from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.nodes.definition import NodeDefinition, Output
-from innkeeper.nodes.errors import NodeError
+from innkeeper.nodes.errors import BudgetReached, NodeError, NodeMustWait
 from innkeeper.nodes.node import NodeContext, SecretRef
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.graph_workflow import GraphWorkflow, RunStart
@@ -51,7 +51,10 @@ class Toys:
     calls: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, execute in {"echo": self._echo, "fail": self._fail, "sleep": self._sleep}.items():
+        for name, execute in {
+            **{"echo": self._echo, "fail": self._fail, "sleep": self._sleep},
+            **{"rest": self._rest, "spend": self._spend},
+        }.items():
             self.add(name, execute)
 
     def add(self, name: str, execute: Execute, outputs: Mapping[str, Output] | None = None) -> None:
@@ -69,6 +72,21 @@ class Toys:
     async def _fail(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
         self.calls.append(context.node_id)
         raise NodeError("no luck", retryable=False)
+
+    async def _rest(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        """Must wait before it does anything."""
+        self.calls.append(context.node_id)
+        if context.attempt == 1:
+            raise NodeMustWait("full", delay_s=0.3)
+        return {"out": inputs.get("value", context.node_id)}
+
+    async def _spend(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
+        """Needs more than it may spend at first."""
+        self.calls.append(context.node_id)
+        if context.attempt == 1:
+            about = {"scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}}
+            raise BudgetReached("it may spend 100 tokens", details=about)
+        return {"out": "spent"}
 
     async def _sleep(self, inputs: dict[str, Any], context: NodeContext) -> dict[str, Any]:
         self.calls.append(context.node_id)

@@ -12,7 +12,7 @@ from temporalio import workflow
 from innkeeper.nodes.call import NodeResult
 from innkeeper.nodes.json_values import json_size
 from innkeeper.workflows.engine import segments
-from innkeeper.workflows.engine.node_table import NodeTable
+from innkeeper.workflows.engine.node_table import NodeTable, now
 from innkeeper.workflows.engine.ready_queue import ReadyQueue
 from innkeeper.workflows.engine.segment_runs import MAX_ATTEMPTS, REGULAR_MS, SegmentRuns
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
@@ -123,11 +123,21 @@ class SegmentQueue:
         if error is not None:
             if self._context.interrupted:
                 return []
-            self._attempts.update(dict.fromkeys(segment.ready, 1 if segment.is_local else MAX_ATTEMPTS))
+            attempts = 1 if segment.is_local else MAX_ATTEMPTS
+            self._attempts.update(dict.fromkeys(segment.ready, attempts))
+            self._announce_retries(segment.ready, attempts)
         ready: list[NodeId] = []
         for node_id, outcome in result["nodes"].items():
             ready += self._record(self._plan.by_id[NodeId(node_id)], outcome)
         return [*ready, *(node for node in segment.ready if not self._nodes.entry(node))]
+
+    def _announce_retries(self, nodes: Iterable[NodeId], attempt: int) -> None:
+        """Tell of the nodes of a segment that has failed: they run by themselves. The log takes it of those that have
+        begun."""
+        message = "the worker that ran it together with other nodes did not come to an end with them"
+        told = {"attempt": attempt, "code": "segment_failed", "message": message, "kind": "retry", "retryAt": now()}
+        for node in nodes:
+            self._nodes.emit(node, "NODE_RETRY", {**told, "reason": "it runs by itself now"})
 
     def _record(self, node: PlannedNode, outcome: dict[str, Any]) -> tuple[NodeId, ...]:
         """Record how a node of a segment ended, as if it had run by itself. Returns the nodes that are ready now."""

@@ -135,6 +135,7 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_socket(http, shared.ws_url)
         await play_repetitions(http, shared.data)
         await play_control(http)
+        await play_long_waits(http)
         await play_triggers(http)
         await play_webhooks(http)
         await play_callbacks(http)
@@ -755,6 +756,23 @@ async def play_control(http: httpx.AsyncClient) -> None:
     await gives(http, 400, "GET", "/api/approvals", params={"cursor": "x"})
     await gives(http, 404, "GET", "/api/prompt/nobody/approvals")
     await gives(http, 404, "POST", "/api/prompt/nobody/interrupt")
+
+
+async def play_long_waits(http: httpx.AsyncClient) -> None:
+    """A node out of budget asks like an approval; one that must wait for long says until when, and why."""
+    run = await start(http, graph(node("story", "Spend"), node("busy", "ComeBack", seconds=240)))
+    async with asyncio.timeout(30):
+        while (found := await gives(http, 200, "GET", f"/api/prompt/{run}"))["status"] != "waiting":
+            await asyncio.sleep(0.02)
+        while not found["nodeStatus"].get("story", {}).get("wait"):
+            found = await gives(http, 200, "GET", f"/api/prompt/{run}")
+    assert found["nodeStatus"]["busy"]["lastError"]
+    url = f"/api/prompt/{run}/approvals"
+    (asked,) = (await gives(http, 200, "GET", url))["approvals"]
+    assert asked["kind"] == "budget"
+    await gives(http, 200, "POST", f"{url}/story", json={"approved": True, "values": {"tokens": 90_000}})
+    await gives(http, 200, "POST", f"/api/prompt/{run}/interrupt")
+    await until(http, run, "interrupted")
 
 
 async def play_pause(http: httpx.AsyncClient) -> None:

@@ -282,10 +282,16 @@ async def test_a_segment_that_fails_as_a_whole_leaves_its_nodes_to_run_by_themse
     def broken(self: Any, node: Any) -> Any:
         raise RuntimeError("a bug")
 
+    told: list[tuple[str, str, Any]] = []
+    monkeypatch.setattr(
+        "innkeeper.workflows.engine.workflow_context.emit",
+        lambda run, path, type, payload: told.append((path, type, payload["attempt"])),
+    )
     monkeypatch.setattr(SegmentProgress, "values", broken)
     result, count = await ended(await worker.start(*chain(3)))
     assert result["counts"] == {"complete": 3}
     assert count(ACTIVITY) == 3
+    assert ("n0", "NODE_RETRY", 1) in told
 
 
 async def test_a_bug_of_the_interpreter_beside_a_segment_fails_the_run(
