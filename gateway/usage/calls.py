@@ -37,7 +37,7 @@ class EndedCall:
 class CallCounts:
     """What has happened since this gateway began."""
 
-    let_go: int = 0
+    begun: int = 0
     waits: int = 0
     refused: int = 0
     lost: int = 0
@@ -134,7 +134,7 @@ class CallAdmission:
             self._limiter.put_back(start.id)
             self.counts.refused += 1
             return refusal
-        self.counts.let_go += 1
+        self.counts.begun += 1
         return Go(share_of(limits, self._limiter.learned_rate(start), self._workers()), has_budget)
 
     def renew(self, ids: Sequence[str]) -> list[str]:
