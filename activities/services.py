@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from innkeeper.activities.link.gateway_door import GatewayDoor, GatewayEvents
+from innkeeper.activities.link.model_gate import ModelGate
 from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_token
 from innkeeper.nodes.node import Blobs, SecretRef, Services, require_secret
 from innkeeper.nodes.process.logging import mask_in_log
@@ -137,10 +138,11 @@ class ServicesForRuns:
         self.http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
         self._events = GatewayEvents(self.door)
+        self._gate = ModelGate(self.door, patience_s=settings.flush_timeout_s) if settings.gateway_url else None
         self._models = ModelServices(
             self._llm,
             self._channels,
-            OpenGate(),
+            self._gate or OpenGate(),
             hmac.digest(key, b"keys of models", "sha256"),
             remote_media=adapters.remote_media,
         )
@@ -182,6 +184,8 @@ class ServicesForRuns:
 
     async def aclose(self) -> None:
         await self._scripts.aclose()
+        if self._gate is not None:
+            await self._gate.aclose()
         await self.door.aclose()
         await self.http.aclose()
         await self._llm.aclose()

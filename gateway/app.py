@@ -34,6 +34,7 @@ from innkeeper.gateway.api import (
     prompts,
     start_page,
     triggers,
+    usage,
     users,
     workflows,
 )
@@ -93,7 +94,7 @@ class GatewayApp:
             *(prompts, callbacks, control, external_events, events, triggers, nodes, plugins),
             *(workflows, projects, files),
             *(file_manager, characters, users, model_settings),
-            *(health, metrics, demo, openapi, start_page, codec),
+            *(health, metrics, usage, demo, openapi, start_page, codec),
             internal,
         ):
             app.include_router(module.router)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from innkeeper.gateway.deliveries.starter import Starter
 from innkeeper.gateway.deliveries.trigger_checks import TriggerChecks
 from innkeeper.gateway.deliveries.webhooks import Webhooks
 from innkeeper.gateway.events.audit import audit
+from innkeeper.gateway.events.clock import steady_s
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
@@ -76,8 +78,18 @@ from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_s
 from innkeeper.gateway.store.runs import ENDED, RunStore
 from innkeeper.gateway.store.seen_files import SeenFileStore
 from innkeeper.gateway.store.triggers import TriggerStore
+from innkeeper.gateway.store.usage import UsageStore
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
+from innkeeper.gateway.usage.budgets import Budgets
+from innkeeper.gateway.usage.calls import CallAdmission
+from innkeeper.gateway.usage.channel_limits import ChannelLimits
+from innkeeper.gateway.usage.ledger import Ledger
+from innkeeper.gateway.usage.limit_state import LIMITS_FILE, Clocks, LimitState
+from innkeeper.gateway.usage.limiter import Limiter
+from innkeeper.gateway.usage.limits import UserAmounts
+from innkeeper.gateway.usage.prices import Prices
+from innkeeper.gateway.usage.report import UsageReports
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import load_catalogue
@@ -89,6 +101,7 @@ from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key, tell_unreadable
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys, create_signing_keys, heal_signing_keys
+from innkeeper.workflows.document.budget import budget_of
 from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
 
@@ -144,6 +157,10 @@ class Container:
     channels: ChannelStore
     secrets: SecretStore
     metrics: Metrics
+    ledger: Ledger
+    budgets: Budgets
+    model_calls: CallAdmission
+    usage: UsageReports
 
 
 def container_of(connection: HTTPConnection) -> Container:
@@ -183,6 +200,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
             "run-ends": container.run_ends.keep_telling(),
             "schedules": container.schedules.keep_equal(),
             "callbacks": container.callbacks.keep_sending(),
+            "usage-ledger": container.ledger.keep_tidy(),
+            "model-limits": container.model_calls.keep_sweeping(),
         }.items():
             stack.push_async_callback(_stop, run_critical(work, name))
         stack.push_async_callback(_stop, asyncio.create_task(container.control.recover(), name="pause-recovery"))
@@ -207,6 +226,7 @@ class _Data:
     triggers: TriggerStore
     callbacks: CallbackStore
     seen_files: SeenFileStore
+    usage: UsageStore
     log: EventLog
     blobs: FolderBlobs
     secrets: SecretStore
@@ -223,6 +243,7 @@ class _Stores(NamedTuple):
     triggers: TriggerStore
     callbacks: CallbackStore
     seen_files: SeenFileStore
+    usage: UsageStore
 
 
 async def _open_data(settings: Settings, stack: contextlib.AsyncExitStack, databases: Databases) -> _Data:
@@ -259,7 +280,13 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     writer = LogWriter(
         log,
         hub,
-        observers=[audit, open_runs.observe, socket_runs.observe, lambda events: callbacks.observe(events)],
+        observers=[
+            audit,
+            open_runs.observe,
+            socket_runs.observe,
+            lambda events: callbacks.observe(events),
+            lambda events: model_calls.observe(events),
+        ],
         metrics=metrics,
     )
     await writer.start()
@@ -346,7 +373,12 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     book.listeners.append(schedules.changed)
     external_events = ExternalEvents(store, run_log, temporal, data.broadcasts)
     await _telling(callbacks, run_ends)
-    garbage_collector, retention = _cleaning(settings, data, runs, library)
+    budgets, ledger, usage = _accounts(settings, data)
+    stack.push_async_callback(ledger.settled)
+    model_calls = _model_calls(settings, data, ledger, workers)
+    await model_calls.load()
+    stack.push_async_callback(model_calls.close)
+    garbage_collector, retention = _cleaning(settings, data, runs, library, ledger)
     clients = ClientSockets(
         SocketServices(
             runs=runs,
@@ -380,7 +412,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         launcher=launcher,
         retention=retention,
         control=control,
-        approvals=Approvals(store, run_log, temporal),
+        approvals=Approvals(store, run_log, temporal, budgets=budgets),
         external_events=external_events,
         events=Events(book, intake, store, external_events),
         triggers=book,
@@ -398,6 +430,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         channels=ChannelStore(data.root, data.secrets),
         secrets=data.secrets,
         metrics=metrics,
+        ledger=ledger,
+        budgets=budgets,
+        model_calls=model_calls,
+        usage=usage,
     )
 
 
@@ -465,7 +501,31 @@ def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
     return PluginFolders(settings.plugins, data.root, lambda value: data.secrets.put(value, settings.user))
 
 
-def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> tuple[GarbageCollector, Retention]:
+def _accounts(settings: Settings, data: _Data) -> tuple[Budgets, Ledger, UsageReports]:
+    prices = Prices.of(data.root)
+    user = budget_of(settings.budget_user_tokens, settings.budget_user_money)
+    day = budget_of(settings.budget_day_tokens, settings.budget_day_money)
+    budgets = Budgets(data.usage, prices, user=user, day=day)
+    return budgets, Ledger(data.usage, budgets, prices), UsageReports(data.usage, prices)
+
+
+def _model_calls(settings: Settings, data: _Data, ledger: Ledger, workers: WorkerSockets) -> CallAdmission:
+    boot = boot_id()
+    users = UserAmounts(
+        settings.user_requests_per_minute, settings.user_tokens_per_minute, settings.user_concurrent_requests
+    )
+    return CallAdmission(
+        Limiter(steady_s),
+        ChannelLimits(data.root, users),
+        ledger,
+        LimitState(data.root / LIMITS_FILE, lambda: Clocks(boot, steady_s(), time.time())),
+        workers=lambda: len(workers.workers()),
+    )
+
+
+def _cleaning(
+    settings: Settings, data: _Data, runs: Runs, library: Library, ledger: Ledger
+) -> tuple[GarbageCollector, Retention]:
     collector = GarbageCollector(
         data.store,
         data.log,
@@ -481,8 +541,10 @@ def _cleaning(settings: Settings, data: _Data, runs: Runs, library: Library) -> 
         data.log,
         runs.delete_older,
         library.purge,
+        ledger.delete_older,
         collector.keep_collecting,
         run_days=settings.run_days,
+        usage_days=settings.usage_days,
         event_days=settings.event_days,
         event_bytes=settings.event_bytes,
         collect_every_s=settings.collect_every_s,
@@ -554,6 +616,7 @@ async def _open_store(settings: Settings, stack: contextlib.AsyncExitStack, file
         TriggerStore(engine, writes),
         CallbackStore(engine, writes),
         SeenFileStore(engine, writes),
+        UsageStore(engine, writes),
     )
 
 

@@ -25,6 +25,7 @@ from innkeeper.nodes.process.settings import (
 from innkeeper.nodes.process.variables import PREFIX
 from innkeeper.nodes.services.damaged import set_aside, tell
 from innkeeper.nodes.services.resources import MAX_RESOURCE_BYTES
+from innkeeper.workflows.document.budget import MAX_MONEY, MAX_TOKENS
 
 __all__ = ["Settings", "SettingsError", "worker_token"]
 
@@ -80,6 +81,27 @@ class Settings(ProcessSettings):
         low=1,
         high=10_000_000,
     )
+    user_requests_per_minute: Whole | None = setting(
+        None,
+        "Requests to models that the runs of one user may make in a minute; without it there is no limit.",
+        unit="requests",
+        low=1,
+        high=1_000_000_000,
+    )
+    user_tokens_per_minute: Whole | None = setting(
+        None,
+        "Tokens that they may take of models in a minute; without it there is no limit.",
+        unit="tokens",
+        low=1,
+        high=10**12,
+    )
+    user_concurrent_requests: Whole | None = setting(
+        None,
+        "Requests to models that they may have under way at once; without it there is no limit.",
+        unit="requests",
+        low=1,
+        high=1_000_000,
+    )
     run_timeout_s: Number | None = setting(
         None,
         "A run that takes longer, waits and pauses included, is ended with the error `run_timeout`; without it there "
@@ -116,6 +138,38 @@ class Settings(ProcessSettings):
         unit="days",
         low=0,
         high=CENTURY_DAYS,
+    )
+    usage_days: Number = setting(
+        0.0,
+        "What each request to a model took and cost is kept so long; 0 is for ever. Older requests no longer count for "
+        "the budget of the user.",
+        unit="days",
+        low=0,
+        high=CENTURY_DAYS,
+    )
+    budget_user_tokens: Whole | None = setting(
+        None,
+        "All runs of a user together may spend so many on models; without it there is no limit.",
+        unit="tokens",
+        low=0,
+        high=MAX_TOKENS,
+    )
+    budget_user_money: Number | None = setting(
+        None,
+        "All runs of a user together may spend so much on models, in the currency of `prices.yaml` or USD; without it "
+        "there is no limit.",
+        low=0,
+        high=MAX_MONEY,
+    )
+    budget_day_tokens: Whole | None = setting(
+        None,
+        "The same of one day (UTC) of a user.",
+        unit="tokens",
+        low=0,
+        high=MAX_TOKENS,
+    )
+    budget_day_money: Number | None = setting(
+        None, "The same of one day (UTC) of a user, in that currency.", low=0, high=MAX_MONEY
     )
     blob_grace_s: Number = setting(
         3600.0,

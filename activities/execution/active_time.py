@@ -38,6 +38,11 @@ class ActiveTime:
         waits_since = self._waits_since if self._waits else now
         return now - self._began - self._waited_s - (now - waits_since)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Does the node wait for others right now?"""
+        return self._waits > 0
+
     @contextmanager
     def waiting(self) -> Iterator[None]:
         """Time in here is not the node's own: it waits for its input, or for room. Overlapping waits count once."""

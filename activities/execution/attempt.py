@@ -40,6 +40,12 @@ PARK_AFTER_S = 300.0
 """A longer pause ends the activity: the run waits then, and no limit of the activity's time counts."""
 
 
+RENEW_AFTER_S = 23 * 3_600.0
+"""The server ends the activity of a node that reads a stream after a day. One that still waits then begins anew before:
+what gives the stream may be parked for as long as nobody answers."""
+RENEW_AGAIN_S = 60.0
+
+
 class BoundedWait(NamedTuple):
     """Seconds that the waits of one kind may take together, and the code of the error that the next one is."""
 
@@ -96,6 +102,8 @@ class Attempt:
         self.has_waited = False
         self.has_timed_out = False
         self.open_number = 0  # of the message that told the log of it
+        self._is_renewed = False
+        self._renewal: asyncio.TimerHandle | None = None
         self._notice: RetryNotice | None = None
         self._exceeded_s = 0.0  # the limit that it has exceeded
         self._task = asyncio.current_task()
@@ -186,6 +194,28 @@ class Attempt:
         if self.call.counts_silence:
             self.time.restart(self.call.active_timeout_s)
 
+    def start(self) -> None:
+        """Hold the node to its limits, from now on."""
+        self.time.watch()
+        if self.call.stream_inputs and self.call.may_park:
+            under_way_s = (datetime.now(UTC) - activity.info().scheduled_time).total_seconds()
+            self._renew_in(max(RENEW_AFTER_S - under_way_s, 0.0))
+
+    def stop(self) -> None:
+        self.time.stop()
+        if self._renewal is not None:
+            self._renewal.cancel()
+
+    def _renew_in(self, seconds: float) -> None:
+        self._renewal = asyncio.get_running_loop().call_later(seconds, self._renew)
+
+    def _renew(self) -> None:
+        if self.time.is_waiting:
+            self._is_renewed = True
+            self._cancel()
+        else:
+            self._renew_in(RENEW_AGAIN_S)
+
     def fence(self) -> None:
         """The log has a newer attempt: stop at once, before another call to a provider."""
         self.fenced = True
@@ -211,6 +241,8 @@ class Attempt:
             return self.failed(NodeTimeout(self._limit))
         if self.is_worker_stopping:
             return self._again("the worker was stopped", "worker_stopped", 0.1)
+        if self._is_renewed:
+            return self._again("it waits for a stream", "waiting", 1.0, must_park=True)
         return asyncio.CancelledError()
 
     def must_wait(self, wait: NodeMustWait) -> ApplicationError:
@@ -263,7 +295,14 @@ class Attempt:
         )
 
     def _delayed(
-        self, found: ApplicationError, delay_s: float, kind: RetryKind, counted: EarlierAttempts, reason: str
+        self,
+        found: ApplicationError,
+        delay_s: float,
+        kind: RetryKind,
+        counted: EarlierAttempts,
+        reason: str,
+        *,
+        must_park: bool = False,
     ) -> ApplicationError:
         """What a failure is reported as that another attempt follows after `delay_s`, and the notice of it.
 
@@ -272,8 +311,11 @@ class Attempt:
         retry_at = iso(datetime.now(UTC) + timedelta(seconds=delay_s))
         info: dict[str, Any] = dict(found.details[0])
         code, details = found.type or "node_failed", info.get("details") or {}
-        self._notice = RetryNotice(code, found.message, retry_at, kind, reason[:MAX_REASON_CHARS], details)
-        if delay_s <= PARK_AFTER_S or not self.call.may_park:
+        is_parked = self.call.may_park and (must_park or delay_s > PARK_AFTER_S)
+        self._notice = RetryNotice(
+            code, found.message, retry_at, kind, reason[:MAX_REASON_CHARS], details, parked=is_parked
+        )
+        if not is_parked:
             return found
         parked = {"code": code, "delayS": delay_s, "retryAt": retry_at, "kind": kind, "reason": self._notice.reason}
         return ApplicationError(
@@ -320,7 +362,14 @@ class Attempt:
         return self._notice if self.is_open and not self.fenced and isinstance(found, ApplicationError) else None
 
     def _again(
-        self, message: str, code: str, delay_s: float, *, kind: str = "", details: Mapping[str, Any] | None = None
+        self,
+        message: str,
+        code: str,
+        delay_s: float,
+        *,
+        kind: str = "",
+        details: Mapping[str, Any] | None = None,
+        must_park: bool = False,
     ) -> ApplicationError:
         """A failure that is none: tried again after `delay_s` and counted as a wait, one of a `kind` with its time."""
         self.has_waited = True
@@ -334,7 +383,8 @@ class Attempt:
             category=ApplicationErrorCategory.BENIGN,
         )
         reason = str((details or {}).get("reason") or message)
-        return self._delayed(found, delay_s, "wait", self.earlier.with_wait(kind, delay_s), reason)
+        counted = self.earlier.with_wait(kind, delay_s)
+        return self._delayed(found, delay_s, "wait", counted, reason, must_park=must_park)
 
 
 def _waited_enough(wait: NodeMustWait, bound: BoundedWait) -> NodeError:

@@ -116,7 +116,7 @@ class ExecuteNode:
         heartbeat = Heartbeat(EarlierAttempts.of(info.attempt, info.heartbeat_details))
         attempt = Attempt(call, heartbeat, *self.services_for(origin_of(call, info.attempt)))
         heartbeat.start()
-        attempt.time.watch()
+        attempt.start()
         try:
             return (await self._run(attempt)).to_wire()
         except asyncio.CancelledError:
@@ -133,7 +133,7 @@ class ExecuteNode:
                 await self._link.acknowledged(attempt.open_number)
             raise self._announced(attempt, found) from None
         finally:
-            attempt.time.stop()
+            attempt.stop()
             heartbeat.stop()
 
     def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 RetryKind = Literal["retry", "wait"]
 MAX_REASON_CHARS = 500
+_OPTIONAL = frozenset({"reason", "details", "parked"})
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class RetryNotice:
         kind: `retry` after a failure, `wait` after an attempt that does not count as one.
         reason: Why it waits, in a short sentence.
         details: What else the error says.
+        parked: It waits in its run, not in a slot's time.
     """
 
     code: str
@@ -28,9 +30,10 @@ class RetryNotice:
     kind: RetryKind
     reason: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
+    parked: bool = False
 
     def to_wire(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items() if value or key not in ("reason", "details")}
+        return {key: value for key, value in asdict(self).items() if value or key not in _OPTIONAL}
 
 
 def iso(moment: datetime) -> str:

@@ -36,6 +36,14 @@ _GAUGES: Mapping[str, tuple[str, Callable[[Container], float]]] = {
         "Worker processes connected to this gateway.",
         lambda container: len(container.workers.workers()),
     ),
+    "model_calls_waiting": (
+        "Nodes that wait for a limit on requests to models.",
+        lambda container: container.model_calls.waiting,
+    ),
+    "model_calls_under_way": (
+        "Requests to models that workers make now.",
+        lambda container: container.model_calls.under_way,
+    ),
     "temporal_reachable": (
         "1 when Temporal answers, else 0.",
         lambda container: container.temporal.reachable,
@@ -52,6 +60,13 @@ _GAUGES: Mapping[str, tuple[str, Callable[[Container], float]]] = {
         "Bytes of the stored values that the last collection kept.",
         lambda container: container.garbage_collector.last.kept_bytes,
     ),
+}
+# Attributes of CallCounts.
+_CALL_COUNTERS = {
+    "begun": "Requests to models that limits and budgets let go.",
+    "waits": "Requests to models that were told to wait for a limit; each time counts.",
+    "refused": "Requests to models that a budget refused.",
+    "lost": "Requests to models whose worker fell silent.",
 }
 # Keys of LogWriter.counters.
 _LOG_COUNTERS = {
@@ -116,6 +131,7 @@ def _counted(container: Container, queue: Mapping[str, int]) -> Iterator[Metric]
     yield _closed_runs(container.finisher.closed)
     yield _counter("frames_sent", "Events sent to clients, by WebSocket and SSE.", container.reader.frames_sent)
     yield from _counters("schedule_starts_", _SCHEDULE_COUNTERS, _left_out(container))
+    yield from _counters("model_calls_", _CALL_COUNTERS, vars(container.model_calls.counts))
     yield from _counters("log_", _LOG_COUNTERS, container.writer.counters)
     yield from _counters("collection_", _COLLECTION_COUNTERS, container.garbage_collector.counters)
 

@@ -27,6 +27,7 @@ from innkeeper.gateway.api.responses import (
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, body_of, json_response, status_of, unsuccessful
 from innkeeper.gateway.runs.admission import read_body
+from innkeeper.gateway.usage.report import with_usage
 from innkeeper.nodes.errors import RunError
 
 router = APIRouter(prefix="/api", tags=["runs"], default_response_class=Response)
@@ -84,6 +85,7 @@ async def submit_run(request: Request) -> Response:
     if wait_s is None:
         return json_response(accepted.to_json())
     status = await container.runs.wait_for_end(accepted.run, wait_s, container.reader.follow)
+    status = with_usage(status, await container.usage.of_run(accepted.run))
     return json_response({**status, **accepted.to_json()})
 
 
@@ -94,7 +96,9 @@ async def submit_run(request: Request) -> Response:
     | errors({404: "run_not_found", 409: "run_damaged", 503: "event_log_unavailable"}),
 )
 async def get_run(run: RunId, request: Request) -> Response:
-    return json_response(await container_of(request).runs.status(run))
+    container = container_of(request)
+    status = await container.runs.status(run)
+    return json_response(with_usage(status, await container.usage.of_run(run)))
 
 
 @router.get(

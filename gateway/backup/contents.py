@@ -20,7 +20,8 @@ KEY_FILES = (KEY_FILE, SIGNING_FILE, PAYLOAD_KEYS_FILE, "worker.token")
 RESULTS = "results"
 _USERS_OWN = frozenset({"users", "shared", "profiles", "system"})
 """Files in these folders have the names that users give them."""
-_OF_THIS_MACHINE = re.compile(r"lock|logs|\.probe-.*|\.salvage-.*|" + re.escape(MARKER) + r"(\.\d+)?")
+# What limits have spent belongs to this minute.
+_OF_THIS_MACHINE = re.compile(r"limits\.db(-.*)?|lock|logs|\.probe-.*|\.salvage-.*|" + re.escape(MARKER) + r"(\.\d+)?")
 
 
 class Part(StrEnum):

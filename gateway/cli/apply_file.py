@@ -36,10 +36,10 @@ from innkeeper.gateway.cli.trigger_file import (
     secrets_in,
     without_secrets,
 )
-from innkeeper.gateway.cli.yaml_tree import InvalidFile, LineProblem, YamlTree, inside
 from innkeeper.gateway.triggers.reading import InvalidTrigger, read_trigger
 from innkeeper.gateway.triggers.scheme_config import check_config
 from innkeeper.nodes.errors import InvalidWorkflow
+from innkeeper.nodes.yaml_tree import InvalidFile, LineProblem, YamlTree, inside
 
 APPLIED_BY = "appliedBy"
 """The label of a trigger that holds the name of the file that made it."""

@@ -25,6 +25,7 @@ from innkeeper.gateway.cli import (
     stack_commands,
     temporal_commands,
     trigger_commands,
+    usage_commands,
 )
 from innkeeper.gateway.cli.base import EXIT_CODES, FAILED, INVALID, UNREACHABLE, console
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow
@@ -62,7 +63,14 @@ DEPLOYMENTS = "Versions of workers"
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start": (process_commands.up, stack_commands.status, stack_commands.logs, stack_commands.open_page),
     "Run workflows": (run_commands.run, run_commands.rerun, run_commands.watch, run_commands.validate),
-    "Look at runs": (run_commands.runs, run_commands.show, run_commands.cancel, run_commands.delete, run_commands.gc),
+    "Look at runs": (
+        run_commands.runs,
+        run_commands.show,
+        run_commands.cancel,
+        run_commands.delete,
+        run_commands.gc,
+        usage_commands.usage,
+    ),
     "Steer runs": (
         *(control_commands.pause, control_commands.resume, control_commands.approvals),
         *(control_commands.approve, control_commands.event),

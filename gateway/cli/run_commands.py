@@ -259,6 +259,7 @@ def show(
     from innkeeper.gateway.cli.control_command import callback_lines, hints_of_run, shown_nodes
     from innkeeper.gateway.cli.live_view import outcome
     from innkeeper.gateway.cli.tables import node_states_table
+    from innkeeper.gateway.cli.usage_command import usage_lines
 
     found = ask_about_run(run_id, lambda client, run: client.status(run), data_dir, url)
     if as_json:
@@ -267,7 +268,7 @@ def show(
     nodes = node_states_table(shown_nodes(found.get("nodeStatus") or {}), trace=trace)
     head = Text(f"run {found.get('promptId')}: {found.get('status')}", "bold")
     console().print(Group(head, nodes, *outcome(found)))
-    for line in (*callback_lines(found), *hints_of_run(found)):
+    for line in (*usage_lines(found), *callback_lines(found), *hints_of_run(found)):
         say(line)
 
 

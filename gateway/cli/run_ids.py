@@ -49,15 +49,15 @@ def match_run(text: str, runs: Iterable[Mapping[str, Any]]) -> str:
     return fitting[0]
 
 
-def before_moment(text: str, now: datetime.datetime) -> datetime.datetime:
-    """The moment that `7d`, `12h` or a date means. Raises UnclearRun."""
+def before_moment(text: str, now: datetime.datetime, option: str = "--before") -> datetime.datetime:
+    """The moment that `7d`, `12h` or a date means. Raises UnclearRun, which names the option."""
     if span := span_of(text):
         with contextlib.suppress(OverflowError):
             return now - span
     try:
         moment = datetime.datetime.fromisoformat(text.strip())
     except ValueError:
-        raise UnclearRun(f"--before {text!r} is not understood: write 7d, 12h, 30m or 2026-01-31") from None
+        raise UnclearRun(f"{option} {text!r} is not understood: write 7d, 12h, 30m or 2026-01-31") from None
     return moment if moment.tzinfo else moment.astimezone()
 
 

@@ -14,9 +14,9 @@ from innkeeper.gateway.cli.run_command import UsageError
 from innkeeper.gateway.cli.secret_sources import SecretSource, new_secret, read_secrets
 from innkeeper.gateway.cli.trigger_file import DefinitionFile
 from innkeeper.gateway.cli.trigger_words import starts_when, target_of
-from innkeeper.gateway.cli.yaml_tree import InvalidFile
 from innkeeper.gateway.client import GatewayClient, GatewayRefused, InvalidTriggerDefinition, etag_of
 from innkeeper.nodes.json_values import InvalidJson, read_json
+from innkeeper.nodes.yaml_tree import InvalidFile
 
 NOT_THERE = "trigger_not_found"
 FOLLOW_S = 1.0

@@ -9,8 +9,8 @@ from typing import Any
 
 from innkeeper.gateway.cli.run_command import UsageError
 from innkeeper.gateway.cli.secret_sources import SecretSource
-from innkeeper.gateway.cli.yaml_tree import MAX_BYTES, InvalidFile, LineProblem, YamlTree, inside, read_yaml
 from innkeeper.nodes.json_values import InvalidJson, read_json
+from innkeeper.nodes.yaml_tree import MAX_BYTES, InvalidFile, LineProblem, YamlTree, inside, read_yaml
 
 SECRETS = "secrets"
 CALLBACK, SECRET = "callback", "secret"

@@ -232,6 +232,11 @@ class GatewayClient:
         found = await self._transport.call("GET", "/api/history", params={"limit": limit})
         return list(found["history"])
 
+    async def usage(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        """What requests to models took and cost: `GET /api/usage` with these parameters. Raises GatewayAway."""
+        found: dict[str, Any] = await self._transport.call("GET", "/api/usage", params=dict(params))
+        return found
+
     async def node_types(self) -> list[dict[str, Any]]:
         """The node types that workflows can use at this gateway, plugins included. Raises GatewayAway."""
         found: list[dict[str, Any]] = await self._transport.call("GET", "/api/nodes")

@@ -17,8 +17,9 @@ class Activity:
     Attributes:
         working: Paths of nodes that do something. A group whose inner nodes were heard of is left out: it does what
             they do.
-        waiting: Path to kind (`delay`, `until`, `approval`, `budget`, `event`; `wait` for a provider or another node)
-            and the event's name, of nodes that wait. A node that is tried again after a failure works.
+        waiting: Path to kind (`delay`, `until`, `approval`, `budget`, `event`; `wait` for a provider or another node,
+            `parked` when that takes long) and the event's name, of nodes that wait. A node that is tried again after a
+            failure works.
     """
 
     working: set[str] = field(default_factory=set)
@@ -38,9 +39,9 @@ class Activity:
             if path not in self._groups:
                 self.working.add(path)
                 self.waiting.pop(path, None)
-        elif kind == "NODE_RETRY" and payload.get("kind") == "wait":
+        elif kind == "NODE_RETRY" and (payload.get("kind") == "wait" or payload.get("parked")):
             self.working.discard(path)
-            self.waiting[path] = ("wait", "")
+            self.waiting[path] = ("parked" if payload.get("parked") else "wait", "")
         elif kind in WAITS:
             self.working.discard(path)
             self.waiting[path] = (str(payload.get("kind")), str(payload.get("name") or ""))

@@ -408,7 +408,9 @@ def _retry_fields(told: Mapping[str, Any]) -> dict[str, Any]:
     if told.get("details"):
         error["details"] = object_of(told["details"])
     reason = text_of(told["reason"]) if told.get("reason") else message
-    return {"message": message, **found, "errorDetails": error, "nextAttemptAt": found["retryAt"], "reason": reason}
+    more = {"parked": True} if told.get("parked") is True else {}
+    at = found["retryAt"]
+    return {"message": message, **found, "errorDetails": error, "nextAttemptAt": at, "reason": reason, **more}
 
 
 def _complete(state: RunLogState, message: Message, now_ms: int) -> Decision:

@@ -35,6 +35,7 @@ FILES = (
     *("lock", "port", "secret.key", "worker.token", MARKER, DAMAGE_LOG),
     *("blobs/.lock", "blobs/.hold", "secrets/.lock", "secrets/.hold", "temporal/version.json"),
     *(f"{name}{suffix}" for name in _DATABASES for suffix in ("", "-wal", "-shm", "-journal", ".state")),
+    *(f"limits.db{suffix}" for suffix in ("", "-wal", "-shm", "-journal")),
 )
 """All files that processes of ours make and open by name. What a user puts there himself is the user's."""
 _OWN = {True: stat.S_IRWXU, False: stat.S_IRUSR | stat.S_IWUSR}

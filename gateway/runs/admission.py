@@ -23,6 +23,7 @@ from innkeeper.gateway.runs.run_callbacks import (
     submitted_callback,
 )
 from innkeeper.gateway.store.models import WorkflowRow
+from innkeeper.gateway.usage.budgets import RunBudget, submitted_budget
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
@@ -36,6 +37,7 @@ from innkeeper.workflows.compiler.new_inputs import with_new_inputs
 from innkeeper.workflows.compiler.resolve import REFERENCE
 from innkeeper.workflows.compiler.run_limit import waits_beyond
 from innkeeper.workflows.compiler.seal import seal_document
+from innkeeper.workflows.document.budget import BUDGET
 from innkeeper.workflows.document.callback import CALLBACK, Callback
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
 from innkeeper.workflows.plan import RunPlan
@@ -45,6 +47,7 @@ LARGE_BYTES = 256_000
 """What is larger is read and packed in a thread."""
 ENVELOPE = (
     "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache", "callback",
+    "budget",
 )  # fmt: skip
 """Keys beside a document that are about the submission, not the graph."""
 
@@ -71,6 +74,7 @@ class Checked:
     Attributes:
         callback: That of the stored workflow.
         callbacks: All of the run, those of the submission first.
+        budget: What the run may spend; None: as much as it takes.
     """
 
     compiled: Compiled
@@ -78,6 +82,7 @@ class Checked:
     source: Source = field(default_factory=Source)
     callback: Callback | None = None
     callbacks: tuple[SealedCallback, ...] = ()
+    budget: RunBudget | None = None
 
 
 class Admission:
@@ -134,7 +139,7 @@ class Admission:
         return sealed, self._problems(sealed, reader)
 
     def _problems(self, document: JsonObject, reader: WorkflowReader) -> Sequence[Problem]:
-        own = {key: value for key, value in document.items() if key not in ENVELOPE or key == CALLBACK}
+        own = {key: value for key, value in document.items() if key not in ENVELOPE or key in (CALLBACK, BUDGET)}
         try:
             checked = self._compile(_with_optional_inputs(own), {}, reader, _name_of_secret)
         except InvalidWorkflow as error:
@@ -168,9 +173,9 @@ class Admission:
 
     async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         """Compile what was sent, or the stored workflow that it names."""
-        asked = submitted_callback(body)
+        asked, budget = submitted_callback(body), submitted_budget(body)
         checked = await self._compiled_graph(body, user, secret_id)
-        return await self._with_callbacks(checked, asked, user)
+        return await self._with_callbacks(replace(checked, budget=budget or checked.budget), asked, user)
 
     async def _with_callbacks(self, checked: Checked, asked: Callback | None, user: str) -> Checked:
         found: dict[CallbackSource, Callback | None] = {"submission": asked, "workflow": checked.callback}
@@ -220,15 +225,21 @@ class Admission:
         return replace(checked, source=replace(checked.source, version=stored.version.version))
 
     async def admit_plan(
-        self, plan: RunPlan, body: JsonObject, user: str, callbacks: Iterable[RunCallback] = ()
+        self,
+        plan: RunPlan,
+        body: JsonObject,
+        user: str,
+        *,
+        callbacks: Iterable[RunCallback] = (),
+        budget: RunBudget | None = None,
     ) -> Checked:
         """The plan of an earlier run again, with other values for its interface inputs.
 
         Args:
             body: The submission.
-            callbacks: Those of the earlier run's workflow.
+            callbacks, budget: Those of the earlier run's workflow.
         """
-        asked = submitted_callback(body)
+        asked, own_budget = submitted_callback(body), submitted_budget(body)
         literals = Literals(lambda value: self._secrets.ref_for(value, user).id, user)
         plan, warnings = with_new_inputs(plan, _inputs_of(body), literals)
         if literals.problems:
@@ -237,7 +248,8 @@ class Admission:
         await asyncio.to_thread(self._check_references, literals.references, user, warnings)
         compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
         await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
-        checked = await self._with_callbacks(Checked(compiled, warnings), asked, user)
+        checked = Checked(compiled, warnings, budget=own_budget or budget)
+        checked = await self._with_callbacks(checked, asked, user)
         checked = replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks)))
         await self._keep(checked)
         return checked
@@ -270,7 +282,9 @@ class Admission:
         warnings = (*odd, *unknown, *compiled.warnings)
         self._check_references(compiled.references, reader.user, warnings)
         warnings = (*warnings, *self._check_waits(compiled.plan, warnings))
-        return Checked(compiled, warnings, Source(reader.project, None, reader.versions), document.callback)
+        source = Source(reader.project, None, reader.versions)
+        budget = None if document.budget is None else RunBudget(document.budget, "workflow")
+        return Checked(compiled, warnings, source, document.callback, budget=budget)
 
     def _check_waits(self, plan: RunPlan, warnings: Iterable[Problem]) -> list[Problem]:
         """Warnings for waits that go on when a run must have ended.

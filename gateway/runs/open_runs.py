@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from innkeeper.gateway.events.fence import INTERRUPTING, PAUSED, Event, RunLogState
 
-IDLE_WAITS = frozenset({"approval", "event", "delay", "until"})
-"""Waits that need nothing of this system. A node that waits for its provider to take requests again holds its place."""
+IDLE_WAITS = frozenset({"approval", "budget", "event", "delay", "until", "parked"})
+"""Waits that need nothing of this system. A node whose provider takes requests again in a moment holds its place."""
 
 
 @dataclass

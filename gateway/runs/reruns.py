@@ -20,6 +20,7 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of, stored_result
+from innkeeper.gateway.usage.budgets import RunBudget, kept_budget
 from innkeeper.nodes.catalogue.live import LiveCatalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError, RunError, RunNotFound
 from innkeeper.nodes.services.blobs import FolderBlobs, hashes_in
@@ -98,7 +99,9 @@ class Reruns:
         if before is None or "nodes" in body or isinstance(body.get("workflowId"), str):
             checked = await self._admission.admit(body, user)
         else:
-            checked = await self._admission.admit_plan(before, body, user, _callbacks_of_workflow(row))
+            checked = await self._admission.admit_plan(
+                before, body, user, callbacks=_callbacks_of_workflow(row), budget=_budget_of_workflow(row)
+            )
             checked = replace(checked, source=_source_of(row)) if row else checked
         plan = checked.compiled.plan
         entries = await self._entries(row, before) if row and before else {}
@@ -288,6 +291,11 @@ def read_request(body: Mapping[str, Any]) -> Asked:
 
 def _callbacks_of_workflow(row: RunRow | None) -> list[RunCallback]:
     return [] if row is None else [found for found in callbacks_of(row) if found.source == "workflow"]
+
+
+def _budget_of_workflow(row: RunRow | None) -> RunBudget | None:
+    budget = None if row is None else kept_budget(json_of(row.budget))
+    return budget if budget is not None and budget.scope == "workflow" else None
 
 
 def _with_asked_callbacks_only(checked: Checked) -> Checked:

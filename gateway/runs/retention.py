@@ -19,19 +19,23 @@ FIRST_COLLECTION_S = 120.0
 
 @dataclass(frozen=True)
 class Retention:
-    """How long what is kept. Days of 0 for `run_days` and seconds of 0 for `collect_every_s` mean: never.
+    """How long what is kept. Days of 0 for `run_days` and `usage_days`, and seconds of 0 for `collect_every_s`, mean:
+    never.
 
     Attributes:
         delete_older: Deletes runs that ended so many seconds ago; gives how many.
         purge: Forgets workflows that were deleted long ago; gives how many.
+        delete_usage: Forgets requests to models that began so many seconds ago; gives how many.
         keep_collecting: Collects stored values for ever: after the first pause, then with the second between.
     """
 
     log: EventLog
     delete_older: Callable[[float], Awaitable[int]]
     purge: Callable[[], Awaitable[int]]
+    delete_usage: Callable[[float], Awaitable[int]]
     keep_collecting: Callable[[float, float], Awaitable[None]]
     run_days: float
+    usage_days: float
     event_days: float
     event_bytes: int
     collect_every_s: float
@@ -52,6 +56,8 @@ class Retention:
     async def _clean(self) -> None:
         if self.run_days and (runs := await self.delete_older(self.run_days * 86_400)):
             logger.info("runs deleted", extra={"event": "cleaned", "count": runs})
+        if self.usage_days and (calls := await self.delete_usage(self.usage_days * 86_400)):
+            logger.info("accounts of requests deleted", extra={"event": "cleaned", "count": calls})
         if workflows := await self.purge():
             logger.info("deleted workflows purged", extra={"event": "cleaned", "count": workflows})
         if gone := await self.log.delete_sealed(max_age_s=self.event_days * 86_400, max_bytes=self.event_bytes):

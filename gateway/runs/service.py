@@ -179,6 +179,7 @@ class Runs:
             versions=admitted.checked.source.versions,
             origin=None if origin is None else origin.encode(),
             callbacks=[callback.to_json() for callback in callbacks],
+            budget=None if admitted.checked.budget is None else admitted.checked.budget.to_json(),
         )
         row = await self._store.add(new)
         if row is None and origin is not None:

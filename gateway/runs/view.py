@@ -97,7 +97,7 @@ def _executing(view: RunView, payload: Mapping[str, Any], moment: str) -> None:
 
 
 def _retry(view: RunView, payload: Mapping[str, Any]) -> None:
-    status = "waiting" if payload["kind"] == "wait" else "running"
+    status = "waiting" if payload["kind"] == "wait" or payload.get("parked") else "running"
     error = {"code": payload["code"], "message": payload["message"]}
     told = {"nextAttemptAt": payload.get("nextAttemptAt", payload["retryAt"])}
     if payload.get("reason"):

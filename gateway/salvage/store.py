@@ -14,11 +14,14 @@ from innkeeper.gateway.salvage.store_tables import (
     DELIVERIES,
     ENDED,
     FILE_WATCHES,
+    MODEL_CALLS,
     PROJECTS,
+    RAISED_BUDGETS,
     RUNS,
     SEEN_FILES,
     TABLES,
     TRIGGERS,
+    USAGE_DAYS,
     VERSIONS,
     WORKFLOWS,
 )
@@ -76,7 +79,8 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
         DELIVERIES, "id", lambda row: (row["status"] not in ("accepted", "queued"), *_numbers(row, "ended"))
     )
     watches, files = (_Copies(table, "number", lambda row: ()) for table in (FILE_WATCHES, SEEN_FILES))
-    every = (runs, broadcasts, projects, workflows, triggers, deliveries, callbacks, watches, files)
+    raised = _Copies(RAISED_BUDGETS, "number", lambda row: _numbers(row, "raised_at"))
+    every = (runs, broadcasts, projects, workflows, triggers, deliveries, callbacks, watches, files, raised)
     copies = {kept.table.name: kept for kept in every}
     indexed = Indexed()
     db.execute("BEGIN")
@@ -88,12 +92,16 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
             if table is VERSIONS:
                 # A version never changes, and all of them may be more than the memory holds.
                 VERSIONS.insert(db, [row])
+            elif table is MODEL_CALLS:
+                _insert_call(db, row)  # there may be millions of them
+            elif table is USAGE_DAYS:
+                pass  # they are summed up anew
             else:
                 copies[table.name].add(row)
             break
     RUNS.insert(db, sorted((_ended(row) for row in runs.rows.values()), key=_by_end))
     BROADCASTS.insert(db, sorted(broadcasts.rows.values(), key=lambda row: _numbers(row, "created_at")))
-    for kept in (triggers, deliveries, callbacks):
+    for kept in (triggers, deliveries, callbacks, raised):
         kept.table.insert(db, sorted(kept.rows.values(), key=lambda row: _numbers(row, "number")))
     # Of two rows of one file the later one counts. Watches are not kept: one that goes on would take files whose rows
     # are lost for new ones; one that begins again asks when they came.
@@ -102,6 +110,13 @@ def salvage_store(reader: PageReader, db: sqlite3.Connection, user: str) -> Salv
     db.execute("COMMIT")
     count: int = db.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
     return SalvagedStore(count, library)
+
+
+def _insert_call(db: sqlite3.Connection, row: Row) -> None:
+    """Of two copies of one request the one that tells of its end counts."""
+    if row["outcome"] != "open":
+        db.execute("DELETE FROM model_calls WHERE id = ? AND outcome IN ('open', 'lost')", [row["id"]])
+    MODEL_CALLS.insert(db, [row])
 
 
 def _ended(row: Row) -> Row:

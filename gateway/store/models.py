@@ -49,6 +49,7 @@ class RunRow(Base):
         origin: JSON of the trigger that started it, with its labels (`gateway/runs/origin.py`); None: somebody did.
         told: Whoever waits for the end of runs knows that it ended; true also while nobody does.
         callbacks: JSON list of whom it tells how it goes (`gateway/runs/run_callbacks.py`).
+        budget: JSON of what it may spend (`gateway/usage/budgets.py`); None: as much as it takes.
     """
 
     __tablename__ = "runs"
@@ -90,6 +91,7 @@ class RunRow(Base):
     origin: Mapped[str | None] = mapped_column(Text)
     told: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     callbacks: Mapped[str | None] = mapped_column(Text)
+    budget: Mapped[str | None] = mapped_column(Text)
 
 
 class CallbackRow(Base):
@@ -373,3 +375,119 @@ class SeenFileRow(Base):
     sha256: Mapped[str | None] = mapped_column(String(64))
     state: Mapped[str] = mapped_column(String(20))
     gone_at: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class ModelCallRow(Base):
+    """One request to a model, from before it is made. Times in milliseconds since 1970.
+
+    Rows stay when their run is deleted: what was spent was spent.
+
+    Attributes:
+        id: `CallStart.id`.
+        run: "" when nobody knows: its start was never told.
+        node: Path of the node; `attempt` counts its attempts from 1.
+        workflow, project: Of the stored workflow, where the run had one.
+        channel, host, adapter, model, key: As in `CallStart`.
+        answered: The model that the answer names; "" when it names none.
+        day: Of its start, in days since 1970 (UTC).
+        ended_at: None while it is `open`.
+        outcome: `open`, a word of `call_gate.Outcome`, or `lost`: nobody told how it ended.
+        code: Why it failed.
+        input_tokens, output_tokens: While it is `open`: what it may take at most. Input includes cached tokens, output
+            includes reasoning.
+        estimated: The provider did not say how many tokens.
+        cost: In billionths of a unit of `currency`; None: nobody knows, which is not 0.
+        first_ms, whole_ms: As in `CallEnd`.
+    """
+
+    __tablename__ = "model_calls"
+    __table_args__ = (
+        UniqueConstraint("id", name="uq_model_calls_id"),
+        Index("ix_model_calls_run", "run"),
+        Index("ix_model_calls_user_day", "user_id", "day"),
+        Index("ix_model_calls_started", "started_at"),
+        Index("ix_model_calls_outcome", "outcome", "started_at"),
+    )
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    id: Mapped[str] = mapped_column(String(64))
+    run: Mapped[str] = mapped_column(String(64))
+    node: Mapped[str] = mapped_column(Text)
+    attempt: Mapped[int] = mapped_column(Integer)
+    workflow: Mapped[str | None] = mapped_column(String(200))
+    project: Mapped[str | None] = mapped_column(String(200))
+    user_id: Mapped[str] = mapped_column(String(200))
+    channel: Mapped[str] = mapped_column(Text)
+    host: Mapped[str] = mapped_column(Text)
+    adapter: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    answered: Mapped[str] = mapped_column(Text)
+    key: Mapped[str] = mapped_column(String(64))
+    day: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[int] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str] = mapped_column(String(20))
+    code: Mapped[str] = mapped_column(Text)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(BigInteger)
+    estimated: Mapped[bool] = mapped_column(Boolean)
+    cost: Mapped[int | None] = mapped_column(BigInteger)
+    currency: Mapped[str | None] = mapped_column(String(8))
+    first_ms: Mapped[int | None] = mapped_column(BigInteger)
+    whole_ms: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class UsageDayRow(Base):
+    """What requests of one day took together, by all that reports name but nodes. Made of `model_calls` alone.
+
+    Attributes:
+        day: As in `ModelCallRow`. All days up to the last one here are summed up.
+        cost: In billionths of a unit of `currency`, of those whose price is known.
+        unknown: How many have an unknown price.
+    """
+
+    __tablename__ = "usage_days"
+    __table_args__ = (Index("ix_usage_days_day", "day", "run"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    day: Mapped[int] = mapped_column(Integer)
+    run: Mapped[str] = mapped_column(String(64))
+    user_id: Mapped[str] = mapped_column(String(200))
+    workflow: Mapped[str | None] = mapped_column(String(200))
+    project: Mapped[str | None] = mapped_column(String(200))
+    channel: Mapped[str] = mapped_column(Text)
+    model: Mapped[str] = mapped_column(Text)
+    currency: Mapped[str | None] = mapped_column(String(8))
+    calls: Mapped[int] = mapped_column(BigInteger)
+    open: Mapped[int] = mapped_column(BigInteger)
+    failed: Mapped[int] = mapped_column(BigInteger)
+    estimated: Mapped[int] = mapped_column(BigInteger)
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+    cached_tokens: Mapped[int] = mapped_column(BigInteger)
+    reasoning_tokens: Mapped[int] = mapped_column(BigInteger)
+    cost: Mapped[int] = mapped_column(BigInteger)
+    unknown: Mapped[int] = mapped_column(BigInteger)
+
+
+class RaisedBudgetRow(Base):
+    """A limit of a user, or of a user's day, that somebody raised above the configured one.
+
+    Attributes:
+        day: In days since 1970 (UTC); -1 for the limit of all days together.
+        tokens: None: as configured.
+        nanos: Money, in billionths of a unit; None: as configured.
+        raised_at: Milliseconds since 1970.
+    """
+
+    __tablename__ = "raised_budgets"
+    __table_args__ = (UniqueConstraint("user_id", "day", name="uq_raised_budgets_day"),)
+
+    number: Mapped[int] = mapped_column(Number, primary_key=True, autoincrement=True)
+    user_id: Mapped[str] = mapped_column(String(200))
+    day: Mapped[int] = mapped_column(Integer)
+    tokens: Mapped[int | None] = mapped_column(BigInteger)
+    nanos: Mapped[int | None] = mapped_column(BigInteger)
+    raised_at: Mapped[int] = mapped_column(BigInteger)

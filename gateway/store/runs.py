@@ -69,6 +69,7 @@ class NewRun:
     versions: Mapping[str, int] = field(default_factory=dict)
     origin: str | None = None
     callbacks: Sequence[dict[str, Any]] = ()
+    budget: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,7 @@ class RunStore:
             "origin": run.origin,
             "told": True,
             "callbacks": orjson.dumps(list(run.callbacks)).decode() if run.callbacks else None,
+            "budget": orjson.dumps(run.budget).decode() if run.budget else None,
         }
         try:
             await self._writes.write(_add, values)

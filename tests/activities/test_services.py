@@ -16,11 +16,13 @@ from innkeeper.nodes.testing import MemoryBlobs, MemorySecrets
 
 SOMEBODY = CallOrigin(user="somebody")
 NOBODY_THERE = "http://127.0.0.1:9"
+WITHOUT_GATEWAY = {"INNKEEPER_WORKER_TOKEN": "a token of workers", "INNKEEPER_FLUSH_TIMEOUT_S": "0"}
+"""Nobody waits for a gateway that is not there."""
 
 
 async def outcomes(folder: Path, environ: Mapping[str, str], engine: str | None = None) -> tuple[str, str]:
     """Codes of the errors that a plain request to this machine, and one to a model there, end with."""
-    settings = WorkerSettings.load(environ, data_dir=folder)
+    settings = WorkerSettings.load({**environ, **WITHOUT_GATEWAY}, data_dir=folder)
     make = ServicesForRuns(settings, MemoryBlobs(), environ, engine_address=engine)
     services, _ = make(SOMEBODY)
     found = []
@@ -74,13 +76,13 @@ def test_address_of_the_engine_that_cannot_be_read_is_told(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
 async def test_the_demo_model_is_reached_wherever_the_gateway_listens(tmp_path: Path, host: str) -> None:
-    environ = {"INNKEEPER_GATEWAY_URL": NOBODY_THERE, "INNKEEPER_HOST": host}
+    environ = {"INNKEEPER_GATEWAY_URL": NOBODY_THERE, "INNKEEPER_HOST": host, **WITHOUT_GATEWAY}
     make = ServicesForRuns(WorkerSettings.load(environ, data_dir=tmp_path), MemoryBlobs(), environ)
     services, _ = make(SOMEBODY)
     messages = [{"role": "user", "content": "x"}]
     for base_url, code in (("/demo/v1", "connection_error"), ("/api/prompt", RequestRefused.code)):
         with pytest.raises(InnkeeperError) as caught:
-            await services.llm.chat(ChatRequest(NOBODY_THERE + base_url, "m", messages))
+            await services.llm.chat(ChatRequest(NOBODY_THERE + base_url, code, messages))
         assert caught.value.code == code
     with pytest.raises(RequestRefused):
         await services.http.request(HttpRequest("GET", f"{NOBODY_THERE}/demo/v1/models"))

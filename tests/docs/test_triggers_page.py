@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from innkeeper.gateway.cli.yaml_tree import MAX_BYTES, read_yaml
 from innkeeper.gateway.deliveries.book import MAX_TRIGGERS
 from innkeeper.gateway.deliveries.intake import KEEP_MS, MAX_PENDING
 from innkeeper.gateway.deliveries.received_files import MAX_FILES
@@ -18,6 +17,7 @@ from innkeeper.gateway.triggers.payload import DEFAULT_LIMITS
 from innkeeper.gateway.triggers.reading import MAX_BYTES as MAX_DEFINITION_BYTES
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.gateway.triggers.scheme_config import FIXED_SCHEMES
+from innkeeper.nodes.yaml_tree import MAX_BYTES, read_yaml
 from tests.docs.pages import DOCS, code_blocks, table_rows
 
 PAGE = (DOCS / "triggers.md").read_text()

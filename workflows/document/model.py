@@ -8,6 +8,8 @@ from typing import Any
 
 from innkeeper.nodes.definition import TYPED_EMPTY, Input, Output
 from innkeeper.nodes.errors import InvalidWorkflow, Problem
+from innkeeper.workflows.document.budget import BUDGET, BUDGET_KEYS, Budget, read_budget
+from innkeeper.workflows.document.budget import complaints as budget_complaints
 from innkeeper.workflows.document.callback import CALLBACK, CALLBACK_KEYS, Callback, complaints, read_callback
 from innkeeper.workflows.document.json_reader import Reader, kind
 from innkeeper.workflows.document.limits import DEFAULT_LIMITS, Limits, count_problems, load_json
@@ -28,7 +30,18 @@ __all__ = [
 
 DOCUMENT_KEYS = frozenset(
     {
-        *("callback", "edges", "id", "inputs", "interfaceInputs", "interfaceOutputs", "metadata", "name", "nodes"),
+        *(
+            "budget",
+            "callback",
+            "edges",
+            "id",
+            "inputs",
+            "interfaceInputs",
+            "interfaceOutputs",
+            "metadata",
+            "name",
+            "nodes",
+        ),
         *("outputInterfaceMappings", "workflowId"),
     }
 )
@@ -155,6 +168,7 @@ class WorkflowDocument:
 
     Attributes:
         callback: Whom every run of it tells; of a workflow that runs as a group it does not count.
+        budget: What each run of it may spend, where the submission does not say; as a group it does not count.
     """
 
     nodes: tuple[DocumentNode, ...]
@@ -165,6 +179,7 @@ class WorkflowDocument:
     id: str | None = None
     name: str | None = None
     callback: Callback | None = None
+    budget: Budget | None = None
     odd: tuple[Problem, ...] = ()
 
 
@@ -238,6 +253,7 @@ def _document(reader: Reader, nodes: tuple[DocumentNode, ...], edges: tuple[Edge
         id=reader.optional_text("id") or reader.optional_text("workflowId"),
         name=reader.optional_text("name") or (name if isinstance(name, str) else None),
         callback=_callback(reader),
+        budget=_budget(reader),
     )
 
 
@@ -249,6 +265,14 @@ def _callback(reader: Reader) -> Callback | None:
     found = [Problem("invalid_callback", message) for message in complaints(raw)]
     reader.problems += found
     return None if found else read_callback(raw)
+
+
+def _budget(reader: Reader) -> Budget | None:
+    raw = reader.mapping(BUDGET)
+    reader.inner(raw, "'budget'").look_for_misspelt(BUDGET_KEYS)
+    found = [Problem("invalid_budget", message) for message in budget_complaints(raw)]
+    reader.problems += found
+    return None if found else read_budget(raw) or None
 
 
 def _node(reader: Reader) -> DocumentNode:

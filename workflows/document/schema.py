@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, Input, NodeDefinition
+from innkeeper.workflows.document.budget import MAX_MONEY, MAX_TOKENS
 from innkeeper.workflows.document.callback import EVENTS
 from innkeeper.workflows.document.slot_values import suggested
 
@@ -47,6 +48,7 @@ def document_schema(definitions: Iterable[NodeDefinition] = ()) -> JsonObject:
             "inputs": {"description": "Values for this run, by the names of 'interfaceInputs'."},
             "metadata": {**OBJECT, "properties": {"workflowName": {"description": "The same as 'name'."}}},
             "callback": _callback(),
+            "budget": _budget(),
         },
         "$defs": {"node": _node(known), "edge": _edge(), "slot": _slot(), "mapping": _mapping()},
     }
@@ -73,6 +75,28 @@ def _callback() -> JsonObject:
                 "minItems": 1,
                 "uniqueItems": True,
                 "description": "What it is told of; without it of each end.",
+            },
+        },
+    }
+
+
+def _budget() -> JsonObject:
+    return {
+        **OBJECT,
+        "description": "The most that each run of it may spend on models; a submission may say another one.",
+        "properties": {
+            "tokens": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": MAX_TOKENS,
+                "multipleOf": 1,
+                "description": "Input and output of all requests together.",
+            },
+            "money": {
+                "type": ["number", "null"],
+                "minimum": 0,
+                "maximum": MAX_MONEY,
+                "description": "In the currency of the accounts, USD unless 'prices.yaml' says another.",
             },
         },
     }

@@ -103,6 +103,7 @@ def _resting(path: str, message: str, details: Mapping[str, Any], now: float) ->
     moment = datetime.fromtimestamp(deadline, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     code, kind = str(told.get("code")), "retry" if told.get("kind") == "retry" else "wait"
     payload = {"attempt": details["attempt"], "code": code, "message": message, "retryAt": moment, "kind": kind}
+    payload["parked"] = True
     found = details.get("details")
     if found and json_size(found) <= MAX_DETAILS_BYTES:
         payload["details"] = found

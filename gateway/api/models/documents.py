@@ -10,6 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from innkeeper.gateway.api.models.base import CLOSED, OPEN, FreeObject, JsonValue
 from innkeeper.gateway.api.models.callbacks import CallbackRequest
 from innkeeper.gateway.api.models.errors import Problem
+from innkeeper.gateway.api.models.usage import BudgetRequest
 
 DataFlowType = TypeAliasType(
     "DataFlowType",
@@ -118,6 +119,8 @@ class Workflow(TypedDict, total=False):
     do nothing outside, and their inputs may be whole slots (`{value, dataFlowType, ...}`)."""
     callback: CallbackRequest | None
     """Whom each run of it tells how it goes."""
+    budget: BudgetRequest | None
+    """The most that each run of it may spend on models."""
     workflowId: str | None
     """Without `nodes`: the id of the stored workflow to run. Beside them: the id of the document."""
 

@@ -10,6 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonValue, Moment
 from innkeeper.gateway.api.models.callbacks import RunCallback
 from innkeeper.gateway.api.models.errors import Problem
+from innkeeper.gateway.api.models.usage import RunUsage, UsageSums
 
 RunStatus = TypeAliasType(
     "RunStatus", Literal["queued", "running", "paused", "waiting", "interrupting", "complete", "error", "interrupted"]
@@ -136,6 +137,8 @@ class NodeState(TypedDict):
     """From the result cache."""
     warnings: NotRequired[list[NodeWarning]]
     """What the node told its user, and what was odd about its outputs."""
+    usage: NotRequired[UsageSums]
+    """What its requests to models took; of the first 2,000 nodes, the most expensive ones."""
 
 
 @with_config(CLOSED)
@@ -221,6 +224,8 @@ class Run(RunSummary):
     """Node path to state. Nodes that have not begun are absent."""
     errorInfo: NotRequired[RunErrorInfo]
     """Also of a run that was interrupted by force."""
+    usage: NotRequired[RunUsage]
+    """What its requests to models took so far. Absent: it made none, and has no budget."""
     callbacks: NotRequired[list[RunCallback]]
     """Whom it tells how it goes: the submission's own first, then the workflow's."""
     differs: NotRequired[list[str]]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from temporalio.activity import info as activity_info
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from innkeeper.activities.execution import attempt as attempts
 from innkeeper.activities.execution.attempt import Attempt
 from innkeeper.activities.execution.heartbeat import EarlierAttempts, Heartbeat
 from innkeeper.nodes.call import BUDGET_REACHED, NODE_PARKED, NodeCall
@@ -163,6 +167,37 @@ async def test_the_notice_says_why_and_what_the_error_said() -> None:
     notice = (await end_of(wait)).notice  # type: ignore[attr-defined]
     assert (notice.kind, notice.reason) == ("wait", "60 requests a minute of channel x")
     assert (await end_of(NodeError("no", retryable=False))).notice is None  # type: ignore[attr-defined]
+
+
+async def test_a_node_that_waits_for_a_stream_begins_anew_before_its_day_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What gives the stream may be parked until somebody answers."""
+
+    async def activity(passed_s: float, *, may_park: bool, waits: bool) -> str:
+        began = datetime.now(UTC) - activity_info().scheduled_time
+        monkeypatch.setattr(attempts, "RENEW_AFTER_S", began.total_seconds() + passed_s)
+        call = NodeCall(run="r", path="n", type="toy:x", inputs={}, stream_inputs={"in": ["p"]}, may_park=may_park)
+        attempt = Attempt(call, Heartbeat(), None, NoSecrets())  # type: ignore[arg-type]
+        attempt.start()
+        try:
+            with attempt.time.waiting() if waits else contextlib.nullcontext():
+                await asyncio.sleep(0.3)
+            return "done"
+        except asyncio.CancelledError:
+            raise attempt.cancelled() from None
+        finally:
+            attempt.stop()
+
+    async def run(**options: Any) -> str:
+        return str(await ActivityEnvironment().run(functools.partial(activity, 0.1, **options)))
+
+    with pytest.raises(ApplicationError) as renewed:
+        await run(may_park=True, waits=True)
+    assert (renewed.value.type, renewed.value.non_retryable) == (NODE_PARKED, True)
+    assert renewed.value.details[0]["parked"]["delayS"] == 1
+    assert await run(may_park=False, waits=True) == "done"
+    assert await run(may_park=True, waits=False) == "done"  # it works on what has come
 
 
 async def test_silence_is_counted_anew_with_each_sign_of_life_of_a_model() -> None:

@@ -29,11 +29,13 @@ GAUGES = {
     "runs_running", "runs_queued", "runs_idle", "runs_followed", "clients_connected", "workers_connected",
     "temporal_reachable",
     "event_log_healthy", "blobs_kept", "blob_bytes_kept",
+    "model_calls_waiting", "model_calls_under_way",
 }  # fmt: skip
 COUNTERS = {
     "runs_closed", "frames_sent", "collection_runs", "collection_blobs_deleted", "collection_bytes_deleted",
     "log_events", "log_commits", "log_commit_failures", "log_logged", "log_resend", "log_fenced", "log_late",
     "log_unknown_run", "log_protocol_errors",
+    "model_calls_begun", "model_calls_waits", "model_calls_refused", "model_calls_lost",
     "schedule_starts_overlapped", "schedule_starts_missed", "schedule_starts_late",
 }  # fmt: skip
 HISTOGRAMS = {

@@ -28,6 +28,7 @@ from innkeeper.gateway.app import create_app
 from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.errors import InvalidWorkflow
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.workflows.document.model import parse_document
 from tests.gateway.api.test_control import asking, until, until_open
 from tests.gateway.api.test_prompts import edge, graph, node
@@ -48,7 +49,7 @@ OPERATION_IDS = """
     diff_workflow disable_trigger discover_models download_file enable_trigger get_approval_data get_avatar
     get_character_image get_client_script get_current_user get_file get_history_run get_node_type get_plugin_file
     get_plugin_settings get_project get_project_workflow get_run get_run_output get_system_stats get_trigger
-    get_version get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs
+    get_usage get_version get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs
     list_channel_models list_channels list_characters list_credentials list_demo_models list_files list_folder
     list_history list_models list_node_types list_open_approvals list_plugins list_project_workflows list_projects
     list_providers list_run_approvals list_service_keys list_trigger_results list_triggers list_versions
@@ -130,6 +131,7 @@ async def test_every_operation_answers_as_declared(told: tuple[httpx.AsyncClient
         await play_catalogue(http)
         await play_workflows(http, shared.data)
         await play_runs(http)
+        await play_usage(http, shared)
         await play_socket(http, shared.ws_url)
         await play_repetitions(http, shared.data)
         await play_control(http)
@@ -292,6 +294,7 @@ COMMON_ERRORS = {
     *((name, 404) for name in ("stream_run_events", "get_node_type", "get_client_script", "get_workflow")),
     *((name, 404) for name in ("validate_workflow", "list_files", "get_file", "head_file", "put_file", "delete_file")),
     ("create_chat_completion", 404),
+    ("get_usage", 400),
     *(("resend_callback", status) for status in (400, 404)),
     *((name, 400) for name in ("list_folder", "create_folder", "upload_files", "write_json_file", "rename_file")),
     *((name, 400) for name in ("move_files", "delete_files", "rename_user", "upload_avatar")),
@@ -384,6 +387,41 @@ async def play_health(http: httpx.AsyncClient) -> None:
     assert await gives(http, 200, "GET", "/openapi.json") == document()
     await gives(http, 200, "POST", "/api/gc?dryRun=true")
     await gives(http, 400, "POST", "/api/gc?dryRun=perhaps")
+
+
+PRICES = """
+prices:
+  - {model: dollars, input: 1, output: 2}
+  - {model: euros, perRequest: 0.25, currency: EUR}
+  - {model: typo, input: 1, output: two}
+"""
+
+
+async def play_usage(http: httpx.AsyncClient, stack: Stack) -> None:
+    (stack.data / "prices.yaml").write_text(PRICES)
+    budget = {"tokens": 1_000_000, "money": 5}
+    run = await gives(http, 200, "POST", "/api/prompt", json={**graph(node("a", "Say")), "budget": budget, "wait": 20})
+    assert run["usage"] == {**run["usage"], "calls": 0, "cost": 0, "budget": {"scope": "run", **budget}}
+    origin = CallOrigin(run["promptId"], "a", 1, stack.settings.user)
+    for model in ("dollars", "euros", "typo", "typo"):
+        id = f"scene-{model}-{time.time_ns()}"
+        ask = CallStart(id, origin, "main", "models.example:443", "openai", model, input_tokens=10, output_tokens=20)
+        assert await stack.container.ledger.reserve(ask) is None
+        usage = {"prompt_tokens": 1_000, "completion_tokens": 500}
+        await stack.container.ledger.settle(CallEnd(id, "ok", model=model, usage=usage, first_ms=80, whole_ms=900))
+    shown = await gives(http, 200, "GET", f"/api/prompt/{run['promptId']}")
+    usage = shown["usage"]
+    assert (usage["calls"], usage["totalTokens"], usage["cost"], usage["unknownCost"]) == (4, 6_000, 0.002, 2)
+    assert (usage["budgetBlind"], usage["otherCosts"]) == (True, {"EUR": 0.25})
+    assert shown["nodeStatus"]["a"]["usage"]["cost"] == 0.002
+    asked = {"groupBy": "model", "run": run["promptId"], "from": "2020-01-01", "limit": 2}
+    last = await gives(http, 200, "GET", "/api/usage", params={**asked, "cursor": 2})
+    assert [(row["key"], row["otherCosts"], row["cost"]) for row in last["groups"]] == [("euros", {"EUR": 0.25}, 0)]
+    page = await gives(http, 200, "GET", "/api/usage", params=asked)
+    assert [(row["key"], row["cost"]) for row in page["groups"]] == [("dollars", 0.002), ("typo", None)]
+    assert (page["nextCursor"], page["total"]["calls"], page["priceProblems"][0]["line"]) == (2, 4, 5)
+    await gives(http, 400, "GET", "/api/usage?from=yesterday")
+    (stack.data / "prices.yaml").unlink()
 
 
 async def play_plugins(http: httpx.AsyncClient) -> None:

@@ -11,7 +11,7 @@ import pytest
 from innkeeper.gateway.cli.apply_file import Wanted, read_apply_file
 from innkeeper.gateway.cli.run_command import UsageError
 from innkeeper.gateway.cli.trigger_file import read_definition
-from innkeeper.gateway.cli.yaml_tree import InvalidFile
+from innkeeper.nodes.yaml_tree import InvalidFile
 
 WHOLE = """\
     name: office

@@ -677,9 +677,9 @@ def test_a_retry_is_told_once_per_epoch_and_the_node_goes_on() -> None:
 def test_a_retry_says_why_and_what_the_error_said() -> None:
     log = Log()
     log.send(opened())
-    log.send(retried(reason="failure 1 of 4", details={"status": 503}))
+    log.send(retried(reason="failure 1 of 4", details={"status": 503}, parked=True))
     payload = log.events[-1]["payload"]
-    assert payload["reason"] == "failure 1 of 4"
+    assert (payload["reason"], payload["parked"]) == ("failure 1 of 4", True)
     assert payload["errorDetails"] == {"message": "busy", "code": "overloaded", "details": {"status": 503}}
 
 

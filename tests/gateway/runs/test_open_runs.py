@@ -31,6 +31,10 @@ OTHER_BEGINS, OTHER_ENDS = event("NODE_EXECUTING", "b"), event("NODE_COMPLETE", 
 RATE_LIMITED = event("NODE_RETRY", kind="wait", code="rate_limited", message="", retryAt="")
 
 
+def parked(kind: str) -> Json:
+    return event("NODE_RETRY", kind=kind, code="rate_limited", message="", retryAt="", parked=True)
+
+
 @pytest.mark.parametrize(
     ("events", "idle"),
     [
@@ -42,6 +46,8 @@ RATE_LIMITED = event("NODE_RETRY", kind="wait", code="rate_limited", message="",
         ([RUNNING, waits("approval"), event("APPROVAL_ANSWERED", answer={})], False),
         ([RUNNING, waits("delay"), ENDS], False),  # what follows has not been heard of yet
         ([RUNNING, BEGINS, RATE_LIMITED], False),
+        *(([RUNNING, BEGINS, parked(kind)], True) for kind in ("wait", "retry")),
+        ([RUNNING, BEGINS, event("BUDGET_REACHED", kind="budget", until=None)], True),
         ([RUNNING, BEGINS, PAUSED], False),
         ([RUNNING, BEGINS, PAUSED, ENDS], True),
         ([RUNNING, PAUSED, status("running")], False),

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.gateway.cli.yaml_tree import MAX_BYTES, InvalidFile, read_yaml
 from innkeeper.nodes.json_values import MAX_INTEGER
+from innkeeper.nodes.yaml_tree import MAX_BYTES, InvalidFile, read_yaml
 
 
 def value(text: str) -> Any:

@@ -1,0 +1,59 @@
+"""Which limits a call stands under."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from innkeeper.gateway.usage.channel_limits import ChannelLimits, limits_of_call
+from innkeeper.gateway.usage.limits import UserAmounts
+from innkeeper.nodes.services.channels import Channel
+from innkeeper.nodes.services.llm.call_gate import CallOrigin, CallStart
+
+FILE = """
+channels:
+- id: c
+  baseUrl: https://host.example/v1
+  limits: {requestsPerMinute: %d, tokensPerMinute: 90000, concurrent: 3, burst: 9}
+  perModel: {big: {limits: {concurrent: 1}}}
+"""
+
+
+def start(channel: str = "c", model: str = "m") -> CallStart:
+    return CallStart("id", CallOrigin("run", "n", 1, "me"), channel, "host.example:443", "openai", model)
+
+
+async def test_a_call_stands_under_the_limits_of_its_channel_model_and_user(tmp_path: Path) -> None:
+    (tmp_path / "channels.yaml").write_text(FILE % 60)
+    limits = ChannelLimits(tmp_path, UserAmounts(requests_per_minute=600))
+    assert [str(limit) for limit in await limits(start())] == [
+        "600 requests a minute of each user",
+        "60 requests a minute of channel 'c'",
+        "90,000 tokens a minute of channel 'c'",
+        "3 requests at once of channel 'c'",
+    ]
+    assert [str(limit) for limit in await limits(start(model="big"))][4:] == [
+        "1 request at once of model 'big' on channel 'c'"
+    ]
+    assert [limit.key for limit in await limits(start(channel=""))] == ["requests user me"]
+    assert (await limits(start()))[1].rate.burst == 9
+
+
+async def test_a_changed_file_counts_and_a_broken_one_leaves_the_limits(tmp_path: Path) -> None:
+    file = tmp_path / "channels.yaml"
+    limits = ChannelLimits(tmp_path, UserAmounts())
+    found = []
+    for number, text in enumerate((FILE % 60, FILE % 30, "channels: [", "channels: []")):
+        file.write_text(text)
+        os.utime(file, (number, number))
+        limits._looked_at = 0.0  # a second later
+        found.append([limit.amount for limit in await limits(start())][:1])
+    assert found == [[60], [30], [30], []]
+
+
+def test_a_user_named_like_a_channel_has_a_limit_of_its_own() -> None:
+    channel = Channel.model_validate(
+        {"id": "me", "baseUrl": "https://host.example", "limits": {"requestsPerMinute": 5}}
+    )
+    keys = [limit.key for limit in limits_of_call(start("me"), channel, UserAmounts(requests_per_minute=7))]
+    assert keys == ["requests user me", "requests channel me"]
