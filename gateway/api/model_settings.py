@@ -220,7 +220,7 @@ async def _adapters(container: Container) -> dict[str, str]:
         return {kind.name: kind.display_name for kind in built_in_adapters()}
 
     of_plugins = {adapter.name: adapter.display_name for adapter in container.catalogue.adapters}
-    return {**of_plugins, **await asyncio.to_thread(load)}
+    return {**await asyncio.to_thread(load), **of_plugins}
 
 
 async def _check_adapter(given: Mapping[str, Any], container: Container) -> None:

@@ -18,10 +18,10 @@ async def web(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_without_a_file_there_are_the_protocols_alone(web: httpx.AsyncClient) -> None:
+async def test_without_a_file_there_are_the_protocols_alone_ours_first(web: httpx.AsyncClient) -> None:
     providers = (await web.get("/api/llm/providers")).json()
     assert {"id": "openai", "name": "OpenAI-compatible"} in providers
-    assert [provider["id"] for provider in providers] == list(BUILT_IN_ADAPTERS)
+    assert [provider["id"] for provider in providers] == [*BUILT_IN_ADAPTERS, "toys-speech"]
     for name in ("channels", "models"):
         assert (await web.get(f"/api/llm/{name}")).json() == []
 
