@@ -338,6 +338,12 @@ def test_producer_and_consumer_that_are_both_parked_begin_together_in_a_new_hist
         ApplicationError("x", {"attempt": 1, "parked": 5}, type=BUDGET_REACHED),
         ApplicationError("x", type=NODE_PARKED),
         ApplicationError("x", {"attempt": 1, "parked": {}}, type="node_failed"),
+        # What the code of a plugin may raise.
+        ApplicationError("x", {"attempt": 1, "parked": {"counted": {}}}, type=NODE_PARKED),
+        ApplicationError("x", {"attempt": "one", "parked": {"counted": {}, "delayS": 1}}, type=NODE_PARKED),
+        ApplicationError("x", {"attempt": 1, "parked": {"counted": 7, "delayS": 1}}, type=NODE_PARKED),
+        ApplicationError("x", {"attempt": 1, "parked": {"counted": {}, "delayS": "soon"}}, type=NODE_PARKED),
+        ApplicationError("x", ["attempt"], type=BUDGET_REACHED),
     ],
 )
 def test_other_ends_are_failures(cause: ApplicationError) -> None:
@@ -346,6 +352,13 @@ def test_other_ends_are_failures(cause: ApplicationError) -> None:
     )
     error.__cause__ = cause
     assert Parking.of("a", error, Before(), spent_s=0, now=0) is None
+
+
+@pytest.mark.parametrize("delay_s", [-5.0, 1e300])
+def test_a_wait_of_any_length_has_an_end(delay_s: float) -> None:
+    run = machine(False, parked(delay_s=delay_s))
+    run.travel(days=3_700)
+    assert statuses(run)["b"] == "complete"
 
 
 def test_large_details_stay_out_of_the_node_table() -> None:
