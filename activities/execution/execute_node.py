@@ -128,13 +128,22 @@ class ExecuteNode:
         except Exception as error:
             log.debug("node failed", exc_info=True)
             found = attempt.failed(error)
-            if found.type == BUDGET_REACHED and attempt.is_open:
-                # The run tells of that wait, on its own worker's socket: the log must know the attempt before.
-                await self._link.acknowledged(attempt.open_number)
-            raise self._announced(attempt, found) from None
+            raise self._announced(attempt, await self._known(attempt, found)) from None
         finally:
             attempt.stop()
             heartbeat.stop()
+
+    async def _known(self, attempt: Attempt, found: ApplicationError) -> BaseException:
+        """The end of an attempt, once the log knows of the attempt itself, where somebody else tells how it goes on.
+
+        The run tells that a node is out of budget, on the socket of its own worker, which may be another one.
+        """
+        try:
+            if found.type == BUDGET_REACHED and attempt.is_open:
+                await self._link.acknowledged(attempt.open_number)
+        except asyncio.CancelledError:
+            return attempt.cancelled()
+        return found
 
     def _announced(self, attempt: Attempt, found: BaseException) -> BaseException:
         """How an attempt failed, once it is counted and the log was told whether another one follows."""

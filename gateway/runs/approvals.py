@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
@@ -32,6 +31,8 @@ REFUSALS = frozenset({"approval_not_found", "approval_answered", "invalid_answer
 ANNOUNCING_S = 2.0
 MAX_DEPTH = 256
 ANSWERS_AT_ONCE = 20
+MAX_LIMIT = 2**53
+"""What every reader of JSON can count to."""
 MAX_COMMENT_CHARS = 10_000
 MAX_BY_CHARS = 200
 FIELDS = frozenset({"approved", "values", "comment", "by"})
@@ -130,17 +131,18 @@ class Approvals:
         row = await active_row(self._store, run, "answered")
         if row.status == "queued":
             raise _not_found(run, approval)
-        asked = (await self._run_log.view(run)).approvals.get(approval, {})
-        is_budget = asked.get("kind") == "budget"
-        if is_budget and asked["status"] == "open":
+        found = (await self._run_log.view(run)).approvals
+        asked = dict(found.get(approval, {}))
+        # As they stand before the answer: what a node asks after it is another question.
+        others = [dict(item) for item in found.values() if _is_same_budget(asked, item)]
+        if asked.get("kind") == "budget" and asked["status"] == "open":
             await self._raise_limit(run, asked, answer)
         try:
             counted = await self._bring(run, approval, _addressed(answer, asked), key)
         except ApprovalRefused as refusal:
             raise await self._explained(run, approval, refusal) from None
         await self._announce(run, approval, counted)
-        if is_budget:
-            await self._answer_others(run, asked, counted)
+        await self._answer_others(run, others, counted)
         return counted
 
     async def _raise_limit(self, run: str, asked: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -154,7 +156,7 @@ class Approvals:
         if self._budgets is not None:
             await self._budgets.raise_limit(run, str(asked["scope"]), values)
 
-    async def _answer_others(self, run: str, asked: Mapping[str, Any], answer: JsonObject) -> None:
+    async def _answer_others(self, run: str, others: Iterable[Mapping[str, Any]], answer: JsonObject) -> None:
         """One answer counts for all nodes of the run that wait for the same budget, also those in groups."""
         at_once = asyncio.Semaphore(ANSWERS_AT_ONCE)
 
@@ -165,9 +167,7 @@ class Approvals:
                     counted = await self._bring(run, path, _addressed(answer, other), None)
                     await self._announce(run, path, counted)
 
-        found = (await self._run_log.view(run)).approvals.values()
-        same = [item for item in found if item["status"] == "open" and item.get("scope") == asked["scope"]]
-        await asyncio.gather(*map(answer_one, same))
+        await asyncio.gather(*map(answer_one, others))
 
     async def _bring(self, run: str, approval: str, answer: Mapping[str, Any], key: str | None) -> JsonObject:
         for workflow in owners(run, approval):
@@ -250,13 +250,20 @@ def check_answer(answer: Mapping[str, Any]) -> None:
             raise _invalid(f"{name!r} must be a text of at most {limit} characters")
 
 
+def _is_same_budget(asked: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Does another node wait for what this one asks for?"""
+    if asked.get("kind") != "budget" or other.get("kind") != "budget" or other["status"] != "open":
+        return False
+    return bool(other["scope"] == asked["scope"] and other["nodeId"] != asked["nodeId"])
+
+
 def _addressed(answer: Mapping[str, Any], asked: Mapping[str, Any]) -> JsonObject:
     """The answer with what it answers: meanwhile the node may have gone on, and ask for more."""
     return {**answer, **({"attempt": asked["attempt"]} if "attempt" in asked else {})}
 
 
 def _is_limit(value: Any) -> bool:
-    return is_number(value) and 0 < value < math.inf
+    return is_number(value) and 0 < value <= MAX_LIMIT
 
 
 def _invalid(message: str) -> ApprovalRefused:

@@ -24,6 +24,8 @@ from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
 DATA_OF_APPROVALS = "data-of-approvals"
 """The patch since which an approval looks at stored data before it asks (`workflow.patched`)."""
+COMMAND_S = 0.001
+"""Of a timer that is only there to be one."""
 Run = Callable[[PlannedNode, dict[str, Any], dict[str, Any]], Awaitable[NodeDecision]]
 
 
@@ -67,7 +69,14 @@ class ControlRuns:
         wait = self._context.waits[self._location.of(node)] = Wait(**entry["wait"])
         event, payload = entry["parked"]["event"]
         self._context.announcements[wait.path] = (event, payload)
-        return self._until_answered(wait)
+        return self._held(wait)
+
+    async def _held(self, wait: Wait) -> None:
+        if wait.deadline is None:
+            # A worker that does not have the workflow in its cache is given all tasks that left no command as one: it
+            # would be given an answer before the node asks, and refuse it.
+            await workflow.sleep(COMMAND_S)
+        await self._until_answered(wait)
 
     def release(self, node: NodeId) -> Wait | None:
         """The wait of a parked node, which is over; None when it was forgotten."""

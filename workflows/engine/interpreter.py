@@ -319,7 +319,7 @@ class Interpreter:
             return
         self.nodes.park(node.id, found)
         answered_at, answer = self._context.budget_answers.get(found.payload.get("scope", ""), (0.0, {}))
-        if answer and answered_at >= now - spent_s:  # it was refused before somebody answered
+        if answer and answered_at > now - spent_s:  # it was refused before somebody answered
             self.nodes.entry(node.id)["wait"]["answer"] = answer
             self.nodes.emit(node.id, *parking.answered(found.payload, answer))
         self._hold(node)

@@ -6,6 +6,7 @@ time, and it outlives the history and every process.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from innkeeper.workflows.plan import NodeId
 PARKED = "parked"
 BUDGET = "budget"
 """Kinds of `Wait`."""
+SCOPES = ("run", "workflow", "user", "day")
 MAX_DETAILS_BYTES = 4_000
 """Of an error, in the node table: a run may park many nodes."""
 _FIELDS = {
@@ -70,7 +72,7 @@ class Parking:
 
     @classmethod
     def of(cls, path: str, error: BaseException, before: Before, *, spent_s: float, now: float) -> Parking | None:
-        """The parking that an activity ended with; None: it has failed.
+        """The parking that an activity ended with; None: it has failed, or gives itself out for parked.
 
         Args:
             before: What was before that activity.
@@ -80,26 +82,26 @@ class Parking:
         cause = error.cause if isinstance(error, ActivityError) else None
         if not isinstance(cause, ApplicationError) or cause.type not in (NODE_PARKED, BUDGET_REACHED):
             return None
-        details = cause.details[0] if cause.details else None
-        told = details.get("parked") if isinstance(details, Mapping) else None
-        if not isinstance(details, Mapping) or not isinstance(told, Mapping):
-            return None
-        attempts = int(details["attempt"])
-        entry = {
-            "attempts": attempts,
-            "fused": before.fused,
-            "counted": dict(told.get("counted") or {}),
-            "spentS": round(before.spent_s + spent_s, 3),
-        }
         begin = _asking if cause.type == BUDGET_REACHED else _resting
-        wait, event, payload = begin(path, cause.message, details, now)
+        try:
+            details = cause.details[0]
+            entry = {
+                "attempts": int(details["attempt"]),
+                "fused": before.fused,
+                "counted": dict(details["parked"]["counted"]),
+                "spentS": round(before.spent_s + spent_s, 3),
+            }
+            wait, event, payload = begin(path, cause.message, details, now)
+        except (LookupError, TypeError, ValueError, ArithmeticError):  # the code of a plugin may raise what it likes
+            return None
         return cls(wait, event, payload, {**entry, "event": [event, payload]})
 
 
 def _resting(path: str, message: str, details: Mapping[str, Any], now: float) -> tuple[Wait, str, dict[str, Any]]:
     told = details["parked"]
     # By this clock: that of the worker may be another one.
-    deadline = now + min(max(float(told["delayS"]), 0.0), MAX_WAIT_S)
+    delay_s = float(told["delayS"])
+    deadline = now + (min(max(delay_s, 0.0), MAX_WAIT_S) if math.isfinite(delay_s) else 0.0)
     moment = datetime.fromtimestamp(deadline, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     code, kind = str(told.get("code")), "retry" if told.get("kind") == "retry" else "wait"
     payload = {"attempt": details["attempt"], "code": code, "message": message, "retryAt": moment, "kind": kind}
@@ -119,7 +121,12 @@ def _asking(path: str, message: str, details: Mapping[str, Any], now: float) -> 
     form = [item for key, item in _FIELDS.items() if key in limit] or list(_FIELDS.values())
     payload = {
         **{"kind": BUDGET, "approvalId": path, "attempt": details["attempt"], "until": None, "form": form},
-        **{"scope": str(about.get("scope", "run")), "limit": limit, "used": used, "message": message},
+        **{
+            "scope": scope if (scope := about.get("scope")) in SCOPES else "run",
+            "limit": limit,
+            "used": used,
+            "message": message,
+        },
     }
     return Wait(path, BUDGET, form=form), "BUDGET_REACHED", payload
 

@@ -68,7 +68,9 @@ async def test_a_run_out_of_budget_survives_the_death_of_everything_and_can_be_s
         await until_open(http, run, 2)
     async with stack.up() as http:
         await until_open(http, run, 2)
-        assert (await answer(http, run, "a", approved=True, values={"tokens": 150})).status_code == 200
+        async with asyncio.timeout(30):  # the new worker may take a moment to get the run
+            while (await answer(http, run, "a", approved=True, values={"tokens": 150})).status_code == 503:
+                pass
         async with asyncio.timeout(30):
             while [item["attempt"] for item in await until_open(http, run, 2)] != [2, 2]:
                 await asyncio.sleep(0.02)

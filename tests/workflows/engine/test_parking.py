@@ -153,6 +153,7 @@ def test_a_parked_node_that_nobody_needs_any_more_is_left_out(evicted: bool) -> 
 
 def test_a_node_out_of_budget_asks_and_goes_on_with_the_new_limit(evicted: bool) -> None:
     run = machine(evicted, out_of_budget(2, failures=1))
+    assert run.timers_set  # a task without a command would be given to another worker together with the answer
     (asked, *_) = told(run, "BUDGET_REACHED")
     about = {"kind": "budget", "approvalId": "a", "attempt": 2, "until": None, "scope": "run"}
     assert about.items() <= asked.items()
@@ -250,6 +251,7 @@ def test_one_answer_counts_for_all_that_wait_for_the_same_budget(evicted: bool, 
     assert starts(run, "d") == [0]
     run.finish("c")  # it was refused before that answer, and comes to ask after it
     assert "APPROVAL_ANSWERED" in [type for path, type, _ in run.facts if path == "c"]
+    run.travel(seconds=1)
     if approved:
         run.finish("c")
     run.answer("d", {"approved": False})
@@ -338,6 +340,12 @@ def test_producer_and_consumer_that_are_both_parked_begin_together_in_a_new_hist
         ApplicationError("x", {"attempt": 1, "parked": 5}, type=BUDGET_REACHED),
         ApplicationError("x", type=NODE_PARKED),
         ApplicationError("x", {"attempt": 1, "parked": {}}, type="node_failed"),
+        # What the code of a plugin may raise.
+        ApplicationError("x", {"attempt": 1, "parked": {"counted": {}}}, type=NODE_PARKED),
+        ApplicationError("x", {"attempt": "one", "parked": {"counted": {}, "delayS": 1}}, type=NODE_PARKED),
+        ApplicationError("x", {"attempt": 1, "parked": {"counted": 7, "delayS": 1}}, type=NODE_PARKED),
+        ApplicationError("x", {"attempt": 1, "parked": {"counted": {}, "delayS": "soon"}}, type=NODE_PARKED),
+        ApplicationError("x", ["attempt"], type=BUDGET_REACHED),
     ],
 )
 def test_other_ends_are_failures(cause: ApplicationError) -> None:
@@ -346,6 +354,13 @@ def test_other_ends_are_failures(cause: ApplicationError) -> None:
     )
     error.__cause__ = cause
     assert Parking.of("a", error, Before(), spent_s=0, now=0) is None
+
+
+@pytest.mark.parametrize("delay_s", [-5.0, 1e300])
+def test_a_wait_of_any_length_has_an_end(delay_s: float) -> None:
+    run = machine(False, parked(delay_s=delay_s))
+    run.travel(days=3_700)
+    assert statuses(run)["b"] == "complete"
 
 
 def test_large_details_stay_out_of_the_node_table() -> None:
