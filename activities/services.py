@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,10 +16,12 @@ from innkeeper.activities.settings import SettingsError, WorkerSettings, worker_
 from innkeeper.nodes.node import Blobs, SecretRef, Services, require_secret
 from innkeeper.nodes.process.logging import mask_in_log
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
-from innkeeper.nodes.services.http import AddressPolicy, Endpoint
+from innkeeper.nodes.services.http import AddressPolicy, Endpoint, Network
 from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
+from innkeeper.nodes.services.llm.media import MediaLoader
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
+from innkeeper.nodes.services.llm.registry import OfferedAdapter
 from innkeeper.nodes.services.masking import forms_of_all
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses
@@ -91,6 +93,7 @@ class ServicesForRuns:
     Args:
         engine_address: Where the Temporal server is, which no node may reach. It may come from Temporal's own variables
             and profiles, so the settings alone do not tell.
+        plugin_adapters: Protocols of language models that plugins offer at the time.
 
     Raises:
         SettingsError: That address cannot be read.
@@ -103,6 +106,7 @@ class ServicesForRuns:
         environ: Mapping[str, str],
         *,
         engine_address: str | None = None,
+        plugin_adapters: Callable[[], Iterable[OfferedAdapter]] = tuple,
     ) -> None:
         self._settings = settings
         self._blobs = blobs
@@ -118,18 +122,29 @@ class ServicesForRuns:
             allow_demo=True,
             closed=frozenset(filter(None, [_engine_endpoint(engine_address or settings.temporal_address or "")])),
         )
-        adapters = built_in_adapters()
+        proxy = settings.llm_proxy.get_secret_value() if settings.llm_proxy else ""
+        adapters = built_in_adapters(Network(proxy, settings.llm_ca_bundle), plugin_adapters)
         self._channels = ChannelBook(data, self._secrets, environ, adapters.names)
         vouched = VouchedHosts(self._channels, settings.allowed_hosts)
         channel_policy = replace(policy, allowed_hosts=vouched)
-        self._llm = DispatchingLlm(adapters, policy, channel_policy, demo=_demo_endpoint(settings))
+        self._llm = DispatchingLlm(
+            adapters,
+            policy,
+            channel_policy,
+            demo=_demo_endpoint(settings),
+            is_operators=self._channels.is_operators,
+        )
         web_policy = replace(policy, allow_loopback=settings.allow_loopback_http, allow_demo=False)
         self.http = GuardedHttp(web_policy, max_response_bytes=settings.max_response_mb * MEGABYTE)
         self.door = GatewayDoor(settings.gateway_url, lambda: worker_token(settings))
         self._events = GatewayEvents(self.door)
         self._gate = ModelGate(self.door, patience_s=settings.flush_timeout_s) if settings.gateway_url else None
         self._models = ModelServices(
-            self._llm, self._channels, self._gate or OpenGate(), hmac.digest(key, b"keys of models", "sha256")
+            self._llm,
+            self._channels,
+            self._gate or OpenGate(),
+            hmac.digest(key, b"keys of models", "sha256"),
+            remote_media=adapters.remote_media,
         )
         self._scripts = ScriptProcesses(settings.script_processes, settings.script_memory_mb, settings.script_idle_s)
         self._of_user = lru_cache(maxsize=1_000)(self._make)
@@ -142,12 +157,15 @@ class ServicesForRuns:
     def __call__(self, origin: CallOrigin) -> tuple[Services, RunSecrets]:
         _, resources = self._of_user(origin.user)
         secrets = self.secrets_of(origin.user)
+        channels = self._channels.of_user(origin.user)
         services = Services(
-            llm=ModelCalls(self._models, secrets, origin),
+            llm=ModelCalls(
+                replace(self._models, channels=channels), secrets, origin, MediaLoader(resources, self.http)
+            ),
             secrets=secrets,
             resources=resources,
             blobs=self._blobs,
-            channels=self._channels,
+            channels=channels,
             http=self.http,
             scripts=self._scripts,
             events=self._events,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, ValidationInfo, field_validator
+from pydantic import AfterValidator, SecretStr, ValidationInfo, field_validator
 
 from innkeeper.nodes.hosts import is_loopback_name
 from innkeeper.nodes.process.settings import (
@@ -60,6 +61,24 @@ def _plain(pattern: re.Pattern[str]) -> Callable[[str | None], str | None]:
 
 _DEPLOYMENT = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _BUILD_ID = re.compile(r"[A-Za-z0-9._-]{1,100}")
+
+
+def _proxy(url: SecretStr | None) -> SecretStr | None:
+    if url is not None:
+        parts = urlsplit(url.get_secret_value())
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or parts.query:
+            raise ValueError("not the URL of a proxy")
+        _ = parts.port  # raises ValueError for what is no port
+    return url
+
+
+def _certificates(file: Path | None) -> Path | None:
+    if file is not None:
+        try:
+            ssl.create_default_context(cafile=str(file))
+        except OSError as error:  # SSLError is one
+            raise ValueError("not a file of certificates") from error
+    return file
 
 
 class WorkerSettings(ProcessSettings):
@@ -137,6 +156,17 @@ class WorkerSettings(ProcessSettings):
         (),
         "Further hosts that keys from this process's environment may go to.",
         allowed="`name` or `name:port`, separated by commas",
+    )
+    llm_proxy: Annotated[SecretStr | None, AfterValidator(_proxy)] = setting(
+        None,
+        "The HTTP proxy through which model servers with public addresses are reached; others are reached directly. It "
+        "resolves names that are unknown here. Proxies of the environment (`HTTPS_PROXY`) do not count.",
+        allowed="an http or https URL, with a name and a password if it needs them",
+    )
+    llm_ca_bundle: Annotated[Path | None, AfterValidator(_certificates)] = setting(
+        None,
+        "Certificates of further authorities that model servers are trusted by, beside those that are known.",
+        allowed="a PEM file",
     )
     result_days: Number = setting(
         7.0, "The result cache keeps what deterministic nodes gave so long.", unit="days", low=0, high=36_500

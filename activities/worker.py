@@ -263,7 +263,13 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
     plugin_settings = load_plugin_settings(catalogue.plugins, settings.data_dir)
     blobs = FolderBlobs(settings.data_dir / "blobs")
     values = Values(blobs)
-    services = ServicesForRuns(settings, blobs, environ, engine_address=client.service_client.config.target_host)
+    services = ServicesForRuns(
+        settings,
+        blobs,
+        environ,
+        engine_address=client.service_client.config.target_host,
+        plugin_adapters=lambda: catalogue.adapters,
+    )
     link = build_link(settings)
     engine_activities = EngineActivities(values, client)
     max_age_s = settings.result_days * 86_400

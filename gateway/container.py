@@ -69,6 +69,7 @@ from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.salvage.database import DatabaseFile, boot_id
 from innkeeper.gateway.salvage.heal import Databases
 from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.gateway.storage.channel_store import ChannelStore
 from innkeeper.gateway.storage.garbage_collector import GarbageCollector
 from innkeeper.gateway.storage.workflow_library import WorkflowFiles
 from innkeeper.gateway.store.broadcasts import BroadcastStore
@@ -153,6 +154,8 @@ class Container:
     clients: ClientSockets
     codec: EncryptionCodec | None
     garbage_collector: GarbageCollector
+    channels: ChannelStore
+    secrets: SecretStore
     metrics: Metrics
     ledger: Ledger
     budgets: Budgets
@@ -424,6 +427,8 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         clients=clients,
         codec=data.codec,
         garbage_collector=garbage_collector,
+        channels=ChannelStore(data.root, data.secrets),
+        secrets=data.secrets,
         metrics=metrics,
         ledger=ledger,
         budgets=budgets,

@@ -186,6 +186,19 @@ class Settings(ProcessSettings):
         high=YEAR_S,
     )
 
+    # As of the workers: the gateway itself asks servers of models what they have.
+    allow_loopback: Flag = setting(
+        None,
+        "As of the workers, for the servers of channels that users have made, which the gateway asks for their models. "
+        "Without it they may be on this machine while the gateway listens on loopback.",
+    )
+    allow_private: Flag = setting(False, "As of the workers, for the same servers.")
+    node_allowed_hosts: Names = setting(
+        (),
+        "As of the workers, for the same servers.",
+        allowed="`name` or `name:port`, separated by commas",
+    )
+
     # A validator of the field, not of the whole: it is asked, and told, also when other values are wrong.
     @field_validator("access_token")
     @classmethod
@@ -197,6 +210,11 @@ class Settings(ProcessSettings):
                 f"set {PREFIX}ACCESS_TOKEN or listen on 127.0.0.1"
             )
         return token
+
+    @field_validator("allow_loopback", mode="before")
+    @classmethod
+    def _open_to_this_machine_alone(cls, given: object, info: ValidationInfo) -> object:
+        return is_loopback_name(info.data.get("host", "")) if given is None else given
 
     @property
     def store_path(self) -> Path:

@@ -154,6 +154,21 @@ class ChatTimes:
     whole: float | None = None
 
 
+@dataclass
+class CallTrace:
+    """What a call told beside its answer, also when it failed or was cut. Filled in while the call is under way.
+
+    Attributes:
+        headers: The provider's `x-ratelimit-*` and `retry-after*` headers, in lower case.
+        usage: As `ChatResponse.usage`; the last that was told.
+        was_sent: The provider may have got the request: something can have been spent. None where nobody tells.
+    """
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    usage: Mapping[str, Any] | None = None
+    was_sent: bool | None = None
+
+
 @dataclass(frozen=True)
 class ChatRequest:
     """One chat completion. `base_url` and `api_key` name the endpoint; `parameters` are the sampling parameters.
@@ -166,6 +181,7 @@ class ChatRequest:
         traits: How that channel differs from its protocol.
         prefix: The beginning of the answer, which the model goes on from as `traits.prefix` says.
         response_schema: JSON Schema that the answer shall keep to, where `traits.structured` says the model can.
+        trace: Gets what the call tells beside its answer; for those between a node and its adapter.
     """
 
     base_url: str = ""
@@ -181,6 +197,7 @@ class ChatRequest:
     times: ChatTimes = ChatTimes()
     prefix: str = ""
     response_schema: Mapping[str, Any] | None = None
+    trace: CallTrace | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -340,6 +357,7 @@ class NodeContext:
         node_id: The node's path in the run (`outer/inner` inside groups).
         attempt: 1 for the first try.
         is_last_attempt: When this try fails, the node has failed for good.
+        timeout_s: The node's own limit in seconds, for what its type counts (`NodeDefinition.timeout_counts`); 0: none.
         plugin_settings: Every option of the `configOptions` of the node's plugin, with the operator's value or its
             default; empty for nodes of no plugin.
         workflow_interface_inputs: What the run or group was given from outside; only for node types with
@@ -355,6 +373,7 @@ class NodeContext:
     services: Services
     attempt: int = 1
     is_last_attempt: bool = False
+    timeout_s: float = 0.0
     user_id: str = "default_user"
     mode_id: str | None = None
     config_values: Mapping[str, Any] = field(default_factory=dict)

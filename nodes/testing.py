@@ -42,6 +42,8 @@ from innkeeper.nodes.node import (
 )
 from innkeeper.nodes.output_checks import check_outputs, declared_outputs
 from innkeeper.nodes.services.function_call import call_function, error_of_call, from_json, to_json
+from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
+from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
 
 
 class MemorySecrets:
@@ -178,7 +180,8 @@ class ToyLlm:
             yield Chunk("text_chunk", word if index == 0 else f" {word}")
         usage = _usage(text)
         yield Chunk("usage_chunk", usage)
-        yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": text, "usage": usage})
+        end = {"finish_reason": "stop", "accumulated_text": text, "usage": usage, "model": request.model}
+        yield Chunk("finish_reason_chunk", end)
 
     def _record_and_answer(self, request: ChatRequest) -> str:
         self.requests.append(request)
@@ -194,13 +197,18 @@ def memory_services(
     http: Http | None = None,
     events: Events | None = None,
 ) -> Services:
-    """Services that touch nothing outside the test."""
+    """Services that touch nothing outside the test.
+
+    `llm` gets requests as it does in a run: one with a `wish` has the first route filled in, its key revealed.
+    """
+    secrets, channels = secrets or MemorySecrets(), channels or MemoryChannels()
+    shared = ModelServices(llm or ToyLlm(), channels, OpenGate(), b"")
     return Services(
-        llm=llm or ToyLlm(),
-        secrets=secrets or MemorySecrets(),
+        llm=ModelCalls(shared, secrets, CallOrigin()),
+        secrets=secrets,
         resources=MemoryResources(files),
         blobs=MemoryBlobs(),
-        channels=channels or MemoryChannels(),
+        channels=channels,
         http=http or ToyHttp(),
         scripts=DirectScripts(),
         events=events or MemoryEvents(),

@@ -33,7 +33,7 @@ SHARERS = {
     "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes", "webhook_crash"),
     "tests/e2e": (
         *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
-        *("other_user", "web_page_attack"),
+        *("other_user", "web_page_attack", "llm_wire"),
     ),
     "tests/vectors": ("vectors", "groups"),
 }

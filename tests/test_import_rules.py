@@ -188,6 +188,17 @@ RULES: Mapping[str, Rule] = {
             and not (found.leaves("nodes.services.llm") and found.is_lazy)
         ),
     ),
+    "structured": Rule(
+        "what is held against a user's schema is pure, and runs in a process of its own that is called by name",
+        lambda found: (
+            found.reaches("nodes.services.structured.validation")
+            or (
+                found.leaves("nodes.services.structured")
+                and found.reaches("httpx2", "socket", *PACKAGES)
+                and not found.reaches("nodes.services.structured", "nodes.errors", "nodes.json_values")
+            )
+        ),
+    ),
     "workflows": Rule(
         "workflows take nothing of nodes but pure data, and nothing of activities and gateway",
         lambda found: (
@@ -340,6 +351,9 @@ BROKEN = [
     ("nodes", "nodes/a.py", "from ..gateway import errors"),
     ("provider-sdks", "nodes/library/a.py", "def f():\n    from openai import AsyncOpenAI"),
     ("provider-sdks", "nodes/services/llm/a.py", "import openai"),
+    ("structured", "nodes/library/a.py", "from innkeeper.nodes.services.structured import validation"),
+    ("structured", "nodes/services/structured/a.py", "from innkeeper.nodes.node import NodeContext"),
+    ("structured", "nodes/services/structured/a.py", "import httpx2"),
     ("workflows", "workflows/a.py", "from innkeeper.nodes.services.blobs import Blobs"),
     ("workflows", "workflows/engine/a.py", "from innkeeper.nodes import node"),
     ("workflows", "workflows/a.py", "import innkeeper.activities.worker"),
@@ -382,6 +396,7 @@ KEPT = [
 ]
 MODULES = (
     *("workflows/engine/scheduler.py", "workflows/engine/state.py"),
+    "nodes/services/structured/validation.py",
     *("gateway/client.py", "gateway/serve.py", "gateway/process/__init__.py"),
 )
 

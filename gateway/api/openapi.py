@@ -61,7 +61,7 @@ TAGS = [
     {"name": "workflows", "description": "Stored workflows, and checking a document."},
     {"name": "files", "description": "Files that graphs read and write: `user://`, `shared://`, `system://`."},
     {"name": "user", "description": "The one local user, as ComfyTavern's front end asks for users."},
-    {"name": "models", "description": "Channels and models of `channels.yaml`, which are changed there and not here."},
+    {"name": "models", "description": "Channels and models: the operator's of `channels.yaml`, and the user's own."},
     {"name": "health", "description": "For operators: is it alive, ready, busy."},
     {"name": "demo", "description": "A demo model behind a part of OpenAI's API, without a key."},
 ]

@@ -34,6 +34,7 @@ _STATUS = {
     428: "A condition is missing that the request needs.",
     429: "Too much at once; try again later.",
     500: "A defect of the gateway; its log has the reference.",
+    502: "A server that was asked for it does not answer as it should.",
     503: "A part that is needed does not answer; try again later.",
     507: "The disk refuses.",
 }

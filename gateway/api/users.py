@@ -28,8 +28,9 @@ from innkeeper.gateway.errors import NotEditable, NotFound, TooLarge, json_respo
 from innkeeper.gateway.moments import iso_of
 from innkeeper.gateway.runs.admission import read_body
 from innkeeper.gateway.storage.profiles import AVATAR_SIDE, MAX_AVATAR_BYTES, Profile, checked_name
+from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.redaction import MASK
-from innkeeper.nodes.services.channel_book import is_stored_key, read_channel_file
+from innkeeper.nodes.services.channel_book import is_stored_key
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE
 
 router = APIRouter(prefix="/api", tags=["user"], default_response_class=Response)
@@ -110,7 +111,7 @@ async def list_service_keys() -> Response:
 @router.get(
     "/users/me/credentials",
     summary="Stored keys of channels, masked",
-    responses=answer("One for each channel of `channels.yaml` whose key is stored here.", Credentials) | errors(),
+    responses=answer("One for each channel whose key is stored here.", Credentials) | errors(),
 )
 async def list_credentials(request: Request) -> Response:
     return json_response({"credentials": await asyncio.to_thread(_credentials, request)})
@@ -130,8 +131,8 @@ async def refuse_service_keys() -> Response:
 @router.delete("/users/me/credentials/{key}", include_in_schema=False)
 async def refuse_credentials() -> Response:
     raise NotEditable(
-        f"keys are not stored over HTTP: `innkeeper channels --store-key` stores one, and {CHANNELS_FILE} in the data "
-        "directory says which channel uses it"
+        "a key is stored with the channel that uses it: POST or PUT /api/llm/channels, or `innkeeper channels "
+        f"--store-key` for {CHANNELS_FILE} in the data directory"
     )
 
 
@@ -160,16 +161,23 @@ def _avatar_url(profile: Profile) -> str | None:
 
 
 def _credentials(request: Request) -> list[dict[str, Any]]:
-    file: Path = container_of(request).settings.data_dir / CHANNELS_FILE
-    config = read_channel_file(file).config
+    container = container_of(request)
+    try:
+        channels = container.channels.config(container.settings.user).channels
+    except InnkeeperError:  # the page of channels tells what is the matter
+        return []
     return [
         {
             "id": channel.id,
             "serviceName": channel.adapter_type,
             "displayName": channel.label or channel.id,
             "displayHint": {"prefix": MASK, "suffix": ""},
-            "createdAt": iso_of(channel.created_at or datetime.fromtimestamp(file.stat().st_mtime, UTC)),
+            "createdAt": iso_of(channel.created_at or _written(container.settings.data_dir / CHANNELS_FILE)),
         }
-        for channel in (config.channels if config else ())
+        for channel in channels
         if is_stored_key(channel)
     ]
+
+
+def _written(file: Path) -> datetime:
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC)

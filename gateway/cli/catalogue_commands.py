@@ -6,7 +6,6 @@ What a command needs is imported when it runs, so that `--help` comes at once.
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,13 +21,11 @@ from innkeeper.gateway.cli.base import (
     ask_if_running,
     catalogue_of,
     console,
-    data_folder,
     path_list,
     print_json,
 )
 
 if TYPE_CHECKING:
-    from innkeeper.gateway.cli.channels_command import ChannelReport
     from innkeeper.gateway.client import GatewayClient
 
 
@@ -91,57 +88,6 @@ def schema(plugins: Plugins = None) -> None:
     from innkeeper.workflows.document.schema import document_schema
 
     print_json(document_schema(catalogue_of(plugins).get_definitions()))
-
-
-def channels(
-    as_json: AsJson = False,
-    check: Annotated[bool, typer.Option("--check", help="Ask each server for its models.")] = False,
-    store: Annotated[
-        bool, typer.Option("--store-key", help="Store a key (asked for, or read from a pipe) and print its reference.")
-    ] = False,
-    data_dir: DataDirectory = None,
-) -> None:
-    """Show the language models that workflows may use: channels.yaml of the data directory.
-
-    Exit code 2: an error in it, or, with --check, a server that cannot be reached.
-
-    Example: innkeeper channels --check
-    """
-    from innkeeper.gateway.cli.channels_command import ask_servers, report_channels, store_key
-
-    folder = data_folder(data_dir)
-    if store:
-        value = typer.prompt("Key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-        print(store_key(value, folder, os.environ))
-        return
-    report = report_channels(folder, os.environ)
-    if check:
-        report = ask_servers(report, folder, os.environ)
-    if as_json:
-        print_json(report.to_json())
-    else:
-        _print_channels(report)
-    raise typer.Exit(0 if report.is_usable and report.is_reached else INVALID)
-
-
-def _print_channels(report: ChannelReport) -> None:
-    from innkeeper.gateway.cli.tables import channels_table, file_problems_table, models_table
-
-    screen = console()
-    if report.channels:
-        screen.print(channels_table(report.channels))
-    if report.models:
-        screen.print()
-        screen.print(models_table(report.models))
-    if report.problems:
-        screen.print(file_problems_table(report.problems))
-    if not report.exists:
-        line = f"there is no {str(report.file)!r}: examples/channels.yaml of Innkeeper shows what to write there"
-    elif not report.is_usable:
-        line = f"{str(report.file)!r} has errors, so no channel is used"
-    else:
-        line = f"{str(report.file)!r}: {len(report.channels)} channels, {len(report.models)} models"
-    screen.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def settings(

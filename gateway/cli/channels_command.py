@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.hosts import is_demo_model
+from innkeeper.nodes.process.redaction import MASK
 from innkeeper.nodes.services.channel_book import key_of, read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, ChannelFile, FileProblem
-from innkeeper.nodes.services.channels import Channel, Model
+from innkeeper.nodes.services.channels import Channel, ChannelConfig, Model, ModelGroup
 from innkeeper.nodes.services.ownership import PRIVATE, mark_own
 from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, OPERATOR, SecretStore, load_or_create_key
+from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE, UserEntries, read_user_channels
 
-CHECK_S = 20.0
 MAX_PLAIN_KEY = 1_000
 
 
@@ -34,19 +34,25 @@ class ChannelState:
     is_reached: bool = True
 
     def to_json(self) -> dict[str, Any]:
-        data = self.channel.model_dump(mode="json", by_alias=True, exclude={"api_key"})
+        data = self.channel.model_dump(mode="json", by_alias=True, exclude={"api_key"}, exclude_none=True)
+        # Values of headers may be keys of some kind.
+        for traits in (data, *data.get("perModel", {}).values()):
+            if "headers" in traits:
+                traits["headers"] = dict.fromkeys(traits["headers"], MASK)
         return {**data, "key": self.key, **({"server": self.server} if self.server else {})}
 
 
 @dataclass(frozen=True)
 class ChannelReport:
-    """What is known of `<data>/channels.yaml`. A file with an error has no channels: none of them is used."""
+    """What is known of `<data>/channels.yaml`, and of the channels that users have made. A file with an error has no
+    channels: none of them is used."""
 
     file: Path
     exists: bool
     channels: tuple[ChannelState, ...]
     models: tuple[Model, ...]
     problems: tuple[FileProblem, ...]
+    groups: tuple[ModelGroup, ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -66,6 +72,7 @@ class ChannelReport:
                 {**model.model_dump(mode="json", by_alias=True), "capabilities": sorted(model.offers)}
                 for model in self.models
             ],
+            "modelGroups": [group.model_dump(mode="json", by_alias=True) for group in self.groups],
             "problems": [
                 {"line": problem.line, "level": problem.level, "message": problem.message} for problem in self.problems
             ],
@@ -76,10 +83,17 @@ def report_channels(data_dir: Path, environ: Mapping[str, str]) -> ChannelReport
     """Read the file. Keys are looked for here; a worker that runs elsewhere has an environment of its own."""
     file = data_dir / CHANNELS_FILE
     content: ChannelFile = read_channel_file(file)
-    channels = content.config.channels if content.config else ()
-    models = content.config.models if content.config else ()
+    config = content.config or ChannelConfig()
+    problems = content.problems
+    try:
+        entries = read_user_channels(data_dir / USER_CHANNELS_FILE)
+    except ResourceError as error:
+        entries, problems = UserEntries(), (*problems, FileProblem(0, error.message, "warning"))
+    # Those of all users: the operator looks.
+    channels = (*config.channels, *entries.channels) if content.config else ()
+    models = (*config.models, *entries.models) if content.config else ()
     states = tuple(ChannelState(channel, _key_state(channel, data_dir, environ)) for channel in channels)
-    return ChannelReport(file, file.exists(), states, models, content.problems)
+    return ChannelReport(file, file.exists(), states, models, problems, config.model_groups)
 
 
 def ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[str, str]) -> ChannelReport:
@@ -135,7 +149,7 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
     """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
     from innkeeper.nodes.services.http import AddressPolicy
-    from innkeeper.nodes.services.llm import built_in_adapters
+    from innkeeper.nodes.services.llm.model_lists import models_of, network_of
 
     if channel.disabled:
         return "not asked: disabled", True
@@ -143,11 +157,7 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
         return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
     try:
-        adapter = built_in_adapters().make(channel.adapter_type, policy)
-        async with aclosing(adapter), asyncio.timeout(CHECK_S):
-            models = await adapter.list_models(channel.base_url, _key(channel, data_dir, environ))
-    except TimeoutError:
-        return f"no answer within {CHECK_S:.0f} s", False
+        models = await models_of(channel, _key(channel, data_dir, environ), policy, network_of(environ))
     except InnkeeperError as error:
         return error.message, False
     return f"{len(models)} models", True

@@ -78,8 +78,10 @@ def commands() -> Mapping[str, Command]:
     """Every command by its name; those of a group by both words, as `workflows list`."""
     found: dict[str, Command] = {}
     for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        found |= {f"{name} {word}": below for word, below in inner.items()} if inner else {name: command}
+        inner = getattr(command, "commands", {})
+        if not inner or getattr(command, "invoke_without_command", False):
+            found[name] = command
+        found |= {f"{name} {word}": below for word, below in inner.items()}
     return found
 
 

@@ -14,6 +14,7 @@ from innkeeper.gateway.cli import (
     authoring_commands,
     backup_commands,
     catalogue_commands,
+    channel_commands,
     control_commands,
     deploy_commands,
     file_commands,
@@ -49,7 +50,9 @@ triggers = typer.Typer(
 )
 INVALID_TRIGGER = "invalid_trigger"
 NATIVE_CLIENT = "temporalio.bridge.temporal_sdk_bridge"
+channels = typer.Typer(epilog=EXIT_CODES)
 LIBRARY = "Workflow library"
+CHANNELS = "Language models"
 TRIGGERS = "Triggers"
 deploy = typer.Typer(
     help="Builds of versioned workers: which gets new runs, and what is open on the others.",
@@ -74,7 +77,11 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     ),
     "Write workflows and plugins": (
         *(authoring_commands.init, authoring_commands.new, authoring_commands.fmt, authoring_commands.diff),
-        *(catalogue_commands.nodes, catalogue_commands.schema, catalogue_commands.channels),
+        *(catalogue_commands.nodes, catalogue_commands.schema),
+    ),
+    CHANNELS: (
+        *(channel_commands.channels, channel_commands.try_channel),
+        *(channel_commands.add_channel, channel_commands.remove_channel),
     ),
     LIBRARY: (
         *(library_commands.list_workflows, library_commands.show_workflow, library_commands.save_workflow),
@@ -98,11 +105,15 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
 }
 WORDS: dict[str, tuple[str, typer.Typer]] = {
     LIBRARY: ("workflows", library),
+    CHANNELS: ("channels", channels),
     TRIGGERS: ("triggers", triggers),
     DEPLOYMENTS: ("deploy", deploy),
 }
 """Groups whose commands have two words: the first one, and what holds them."""
+ALONE: dict[str, Callable[..., None]] = {CHANNELS: channel_commands.channels}
+"""Of such a group: what its first word does by itself."""
 _OTHER_NAMES: dict[Callable[..., None], str] = {
+    channel_commands.try_channel: "test",
     trigger_commands.try_trigger: "test",
     trigger_commands.rotate_token: "rotate-token",
 }
@@ -115,11 +126,14 @@ def _second_word(command: Callable[..., None]) -> str:
 NAMES: dict[Callable[..., None], str] = {
     **{file_commands.list_files: "ls", stack_commands.open_page: "open"},
     **{command: f"{word} {_second_word(command)}" for title, (word, _) in WORDS.items() for command in GROUPS[title]},
+    **{command: WORDS[title][0] for title, command in ALONE.items()},
 }
 for _title, _commands in GROUPS.items():
     _word, _inner = WORDS.get(_title, ("", None))
     for _command in _commands:
-        if _inner is not None:
+        if _inner is not None and _command is ALONE.get(_title):
+            _inner.callback(invoke_without_command=True)(_command)
+        elif _inner is not None:
             _inner.command(_second_word(_command))(_command)
         else:
             app.command(NAMES.get(_command), rich_help_panel=_title)(_command)

@@ -17,7 +17,7 @@ from innkeeper.nodes.errors import Problem
 if TYPE_CHECKING:
     from innkeeper.gateway.cli.channels_command import ChannelState
     from innkeeper.nodes.services.channel_file import FileProblem
-    from innkeeper.nodes.services.channels import Model
+    from innkeeper.nodes.services.channels import Channel, Model, ModelGroup, ModelTraits
 
 
 WIDE = 90
@@ -137,10 +137,66 @@ def _channel_lines(state: ChannelState) -> Iterable[Text]:
     channel = state.channel
     use = Text("disabled", "yellow") if channel.disabled else Text("enabled", "green")
     yield use + _cell(f", {channel.adapter_type}")
+    if owner := getattr(channel, "owner", ""):
+        yield _cell(f"made by {owner}")
     yield _cell(f"models: {', '.join(channel.supported_models) or 'all'}")
+    yield from (_cell(line) for line in _traits_lines(channel))
+    yield from (
+        _cell(f"{name}: {line}") for name, special in channel.per_model.items() for line in _traits_lines(special)
+    )
     yield Text("key: ") + _cell(state.key, "" if state.key in ("set", "none") else "red")
     if state.server:
         yield Text("server: ") + _cell(state.server, "" if state.is_reached else "red")
+
+
+def _traits_lines(part: Channel | ModelTraits) -> Iterable[str]:
+    """How a channel or a model differs, and what its limits are, in words."""
+    if part.limits:
+        amounts = part.limits.model_dump(by_alias=True, exclude_none=True)
+        yield "limits: " + ", ".join(f"{name} {amount:,}" for name, amount in amounts.items())
+    told = {"prefix": part.prefix, "structuredOutput": part.structured_output, "thinkTags": part.think_tags}
+    words = [f"{name} {str(value).lower()}" for name, value in told.items() if value not in (None, "none", False)]
+    parameters = part.parameters
+    if parameters:
+        words += [f"{old} is {new}" for old, new in (parameters.rename or {}).items()]
+        words += [f"no {name}" for name in parameters.drop or ()]
+        words += [f"{name} by default" for name in parameters.defaults or ()]
+    words += [f"header {name}" for name in part.headers or ()] + [f"query {name}" for name in part.query or ()]
+    if words:
+        yield "differs: " + ", ".join(words)
+
+
+def groups_lines(groups: Iterable[ModelGroup]) -> Iterable[str]:
+    """The groups of models, a line each."""
+    return (f"group {group.id!r} ({group.strategy}): {', '.join(group.models)}" for group in groups)
+
+
+def channel_test_table(found: Mapping[str, Any]) -> Table:
+    """What a test of a channel has shown."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    usage, cost, error = found.get("usage") or {}, found.get("cost"), found.get("error") or {}
+    state = Text("it answers", "green") if found["ok"] else Text("no answer", "red")
+    table.add_row("channel", Text(f"{found['channel']}: ") + state)
+    table.add_row("model", _cell(found["model"]))
+    if not found["ok"]:
+        table.add_row("error", _cell(f"{error.get('message') or 'the run has failed'} ({error.get('code')})"))
+        return table
+    table.add_row("answered by", _cell(found.get("answeredBy") or "it does not say"))
+    table.add_row("first piece", _milliseconds(found.get("firstMs")))
+    table.add_row("whole answer", _milliseconds(found.get("wholeMs")))
+    tokens = f"{usage.get('prompt_tokens', '?')} in, {usage.get('completion_tokens', '?')} out" if usage else "not told"
+    table.add_row("tokens", _cell(tokens))
+    table.add_row("cost", _cell(f"{cost['amount']} {cost['currency']}" if cost else "unknown"))
+    for name, seen in found["capabilities"].items():
+        table.add_row(_CAPABILITIES.get(name, name), _cell(seen))
+    return table
+
+
+_CAPABILITIES = {"stream": "in pieces", "toolCalls": "tool calls", "jsonSchema": "JSON by a schema"}
+
+
+def _milliseconds(value: int | None) -> Text:
+    return _cell("not seen" if value is None else f"{value:,} ms")
 
 
 def models_table(models: Iterable[Model]) -> Table:

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from innkeeper.gateway.client.approvals import Approvals
+from innkeeper.gateway.client.channels import Channels
 from innkeeper.gateway.client.event_stream import ENDED, Events
 from innkeeper.gateway.client.files import Files
 from innkeeper.gateway.client.library import Projects, Version, Workflows, run_of_stored
@@ -33,6 +34,7 @@ class GatewayClient:
         workflows: The workflow library: list, read, save, publish, compare, delete.
         projects: List and make projects.
         triggers: What starts runs by itself: list, make, change, test.
+        channels: Where language models are: list, make, change, delete.
 
     Raises:
         InvalidAddress: The address or the token cannot be used.
@@ -45,6 +47,7 @@ class GatewayClient:
         self.workflows = Workflows(self._transport)
         self.projects = Projects(self._transport)
         self.triggers = Triggers(self._transport)
+        self.channels = Channels(self._transport)
 
     @property
     def url(self) -> str:

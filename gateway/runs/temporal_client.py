@@ -108,6 +108,13 @@ class TemporalLink:
         return str(config["namespace"])
 
     @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host and port of the server. Raises ConnectionInvalid."""
+        config = connect_config(self._settings.temporal_address, self._settings.namespace, os.environ)
+        host, _, port = str(config["target_host"]).rpartition(":")
+        return host.strip("[]").lower(), int(port)
+
+    @property
     def state(self) -> str:
         """`ok`, or why runs cannot be started."""
         return "ok" if self.reachable else self._objection or "Temporal does not answer"

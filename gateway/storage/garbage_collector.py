@@ -28,6 +28,7 @@ from innkeeper.nodes.services.blobs import HASH_BYTES, FolderBlobs, hashes_in
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE
 from innkeeper.nodes.services.files import delete_temporaries
 from innkeeper.nodes.services.secrets import SecretStore
+from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE
 
 _ID = re.compile(rb"[0-9a-f]{64}")
 logger = logging.getLogger("innkeeper.gateway.collection")
@@ -185,6 +186,7 @@ class GarbageCollector:
         """Everything that stored workflows, channels and settings of plugins may mean as a secret's id."""
         files = [
             self._data / CHANNELS_FILE,
+            self._data / USER_CHANNELS_FILE,
             *(self._data / "shared" / "library" / "workflows").glob("*.json"),
             *(self._data / PLUGIN_SECRETS_FOLDER).glob("*.json"),
         ]

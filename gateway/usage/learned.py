@@ -38,7 +38,6 @@ PEAK_PER_START = 4
 MAX_PER_MINUTE = 1e9
 MAX_BROKEN = 3
 """So often it may refuse what it has told that it takes, until it is not believed any more."""
-_REFUSED = frozenset({"rate_limit_error", "waiting"})
 _LIMIT_HEADERS = ("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit")
 Endpoint = tuple[str, str, str]
 
@@ -50,7 +49,7 @@ def endpoint_of(start: CallStart) -> Endpoint:
 
 def was_refused(end: CallEnd) -> bool:
     """Was it a 429?"""
-    return end.outcome != "ok" and end.code in _REFUSED
+    return end.outcome != "ok" and end.code == "rate_limit_error"
 
 
 def told_limit(headers: Mapping[str, str]) -> float | None:

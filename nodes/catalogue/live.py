@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from innkeeper.nodes.catalogue.plugins import Catalogue, PluginStatus
+from innkeeper.nodes.catalogue.plugins import Catalogue, PluginAdapter, PluginStatus
 from innkeeper.nodes.definition import NodeDefinition
 
 
@@ -28,6 +28,10 @@ class LiveCatalogue:
     @property
     def plugins(self) -> tuple[PluginStatus, ...]:
         return self._current.plugins
+
+    @property
+    def adapters(self) -> tuple[PluginAdapter, ...]:
+        return self._current.adapters
 
     def replace(self, catalogue: Catalogue) -> None:
         """Take another catalogue from now on."""

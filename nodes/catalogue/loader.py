@@ -9,12 +9,13 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from innkeeper.nodes.catalogue import plugin_imports
 from innkeeper.nodes.catalogue.manager import LIBRARY_ROOT, NodeManager, node_manager
@@ -147,6 +148,20 @@ class _Load:
 def import_definitions(root: Path, file: Path) -> list[NodeDefinition]:
     """The definitions of one file of the package that `root` is. Raises what the import raises."""
     return [item.node for item in _definitions_of(_import(_module_name(_package_for(root), file.relative_to(root))))]
+
+
+def import_function(root: Path, file: Path, name: str) -> Callable[[], Any]:
+    """A function of one file of the package that `root` is.
+
+    Raises:
+        PluginLoadError: There is none of this name.
+        Exception: What the import raises.
+    """
+    function = getattr(_import(_module_name(_package_for(root), file.relative_to(root))), name, None)
+    if not callable(function):
+        raise PluginLoadError(f"it has no function {name!r}")
+    found: Callable[[], Any] = function
+    return found
 
 
 def reason_of(error: BaseException) -> str:

@@ -24,6 +24,14 @@ def _inside(path: str) -> str:
     return path
 
 
+def _function_of_file(text: str) -> str:
+    file, _, function = text.partition(":")
+    if not file.endswith(".py") or not function.isidentifier():
+        raise ValueError("must name a function of a file, like 'adapters/mine.py:make'")
+    _inside(file)
+    return text
+
+
 InnerPath = Annotated[str, AfterValidator(_inside)]
 
 
@@ -122,6 +130,27 @@ class ConfigOption(_Part):
         return self
 
 
+class AdapterPart(_Part):
+    """A protocol of language models that the plugin speaks.
+
+    Attributes:
+        name: What channels give as their `adapterType`.
+        module: `file.py:function`; the function takes nothing and gives a `WireProtocol`.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
+    display_name: Annotated[str, Field(min_length=1, max_length=100)]
+    module: Annotated[str, AfterValidator(_function_of_file)]
+
+    @property
+    def file(self) -> str:
+        return self.module.partition(":")[0]
+
+    @property
+    def function(self) -> str:
+        return self.module.partition(":")[2]
+
+
 class PluginManifest(_Part):
     """A checked `plugin.yaml`. `name` is the plugin's id and the namespace of its nodes."""
 
@@ -133,6 +162,7 @@ class PluginManifest(_Part):
     nodes: NodesPart | None = None
     frontend: FrontendPart | None = None
     config_options: tuple[ConfigOption, ...] = ()
+    adapters: tuple[AdapterPart, ...] = ()
 
 
 class _Loader(AliasFreeLoader):

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from innkeeper.nodes.catalogue.loader import LoadError, LoadReport, NodeLoader
+from innkeeper.nodes.catalogue.loader import LoadError, LoadReport, NodeLoader, import_function, reason_of
 from innkeeper.nodes.catalogue.manager import CORE, LIBRARY_ROOT, UNKNOWN, NodeManager, short_path
-from innkeeper.nodes.catalogue.manifest import MANIFEST, Assets, PluginManifest, read_manifest
+from innkeeper.nodes.catalogue.manifest import MANIFEST, AdapterPart, Assets, PluginManifest, read_manifest
 from innkeeper.nodes.definition import NodeDefinition
 from innkeeper.nodes.errors import PluginLoadError
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
 
 _log = logging.getLogger("innkeeper.plugins")
+
+
+@dataclass(frozen=True)
+class PluginAdapter:
+    """A protocol of language models that a plugin speaks. `make` is code of the plugin: it may fail and block."""
+
+    name: str
+    display_name: str
+    plugin: str
+    make: Callable[[], Any] = field(compare=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,7 @@ class PluginStatus:
         errors: Every file that failed.
         warnings: Oddities that did not stop it.
         is_enabled: Somebody may have turned it off; then nothing of it is loaded.
+        adapters: Protocols of language models that it adds; none of a plugin that failed.
     """
 
     name: str
@@ -44,6 +56,7 @@ class PluginStatus:
     errors: tuple[LoadError, ...] = ()
     warnings: tuple[str, ...] = ()
     is_enabled: bool = True
+    adapters: tuple[PluginAdapter, ...] = ()
 
     @property
     def is_loaded(self) -> bool:
@@ -65,6 +78,8 @@ class PluginStatus:
             data |= _shown(self.manifest)
         if self.assets is not None:
             data["frontend"] = _shown_assets(self.name, self.assets)
+        if self.adapters:
+            data["adapters"] = [{"id": adapter.name, "name": adapter.display_name} for adapter in self.adapters]
         if self.errors:
             data |= {"file": self.file, "reason": self.reason}
             data["errors"] = [{"file": error.file, "reason": error.reason} for error in self.errors]
@@ -100,6 +115,8 @@ class PluginLoader:
     def __init__(self, manager: NodeManager, disabled: Collection[str] = ()) -> None:
         self._manager = manager
         self._disabled = disabled
+        self._adapters: dict[str, str] = {}
+        """Name of an adapter to the plugin that has it."""
 
     def load_plugins(self, roots: Sequence[Path]) -> tuple[PluginStatus, ...]:
         """Load every plugin folder below each root: roots in the given order, folders by name.
@@ -128,17 +145,21 @@ class PluginLoader:
         manifest = plugin.manifest
         if manifest.name in self._disabled:
             return PluginStatus(manifest.name, plugin.folder, manifest, warnings=plugin.warnings, is_enabled=False)
+        adapters: tuple[PluginAdapter, ...] = ()
         try:
             report = self._load_nodes(plugin)
+            if not report.errors:
+                adapters = self._load_adapters(plugin)
         except PluginLoadError as error:
             report = LoadReport(errors=(LoadError(error.file or MANIFEST, error.message),))
         warnings = (*plugin.warnings, *report.warnings)
         if report.errors:
             self._manager.unregister_plugin(manifest.name)
             return _failed_status(plugin.folder, manifest, report.errors, warnings)
+        self._adapters |= {adapter.name: manifest.name for adapter in adapters}
         for warning in warnings:
             _log.warning("plugin %s: %s", manifest.name, warning)
-        return PluginStatus(manifest.name, plugin.folder, manifest, report.nodes, warnings=warnings)
+        return PluginStatus(manifest.name, plugin.folder, manifest, report.nodes, warnings=warnings, adapters=adapters)
 
     def _load_nodes(self, plugin: _Candidate) -> LoadReport:
         part = plugin.manifest.nodes
@@ -150,6 +171,28 @@ class PluginLoader:
             return report
         nothing = f"no file of {part.entry!r} exports a 'definition', so the plugin adds no node"
         return replace(report, warnings=(nothing, *report.warnings))
+
+    def _load_adapters(self, plugin: _Candidate) -> tuple[PluginAdapter, ...]:
+        found: dict[str, PluginAdapter] = {}
+        for part in plugin.manifest.adapters:
+            owner = self._adapters.get(part.name) or (plugin.manifest.name if part.name in found else None)
+            if part.name in BUILT_IN_ADAPTERS or owner is not None:
+                whose = f"the plugin {owner!r}" if owner is not None else "Innkeeper itself"
+                raise PluginLoadError(f"the adapter {part.name!r} is already there, of {whose}; choose another name")
+            make = _function_of(plugin.folder, part)
+            found[part.name] = PluginAdapter(part.name, part.display_name, plugin.manifest.name, make)
+        return tuple(found.values())
+
+
+def _function_of(folder: Path, part: AdapterPart) -> Callable[[], Any]:
+    root = folder.resolve()
+    file = (root / part.file).resolve()
+    if not file.is_relative_to(root) or not file.is_file():
+        raise PluginLoadError(f"adapters: {part.file!r} is not a file of the plugin")
+    try:
+        return import_function(root, file, part.function)
+    except (Exception, SystemExit) as error:
+        raise PluginLoadError(reason_of(error), file=part.file) from error
 
 
 def _plugin_folders(roots: Sequence[Path]) -> Iterator[Path]:
@@ -239,6 +282,11 @@ class Catalogue:
         if not plugin.is_enabled:
             return f"its plugin {plugin.name!r} is disabled; enable it, or remove the node"
         return f"its plugin {plugin.name!r} could not be loaded ({plugin.file}: {plugin.reason})"
+
+    @property
+    def adapters(self) -> tuple[PluginAdapter, ...]:
+        """Protocols of language models that plugins add."""
+        return tuple(adapter for plugin in self.plugins for adapter in plugin.adapters)
 
     @property
     def plugin_set_hash(self) -> str:

@@ -1,22 +1,34 @@
-"""The channels a worker knows right now: the file, read again when it changes, and the keys behind it."""
+"""The channels a worker knows right now: the files, read again when they change, and the keys behind them."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import random
 import secrets
 import stat
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from innkeeper.nodes.errors import ProviderError, ResourceError
 from innkeeper.nodes.hosts import same_host
-from innkeeper.nodes.node import ModelWish, Route, SecretRef
+from innkeeper.nodes.node import Channels, ModelWish, Route, SecretRef
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, MAX_FILE_BYTES, ChannelFile, FileProblem, read_channels
-from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, Channel, ChannelConfig, route
+from innkeeper.nodes.services.channels import (
+    BUILT_IN_ADAPTERS,
+    Channel,
+    ChannelConfig,
+    ModelGroup,
+    UserChannel,
+    route,
+)
 from innkeeper.nodes.services.secrets import SecretStore
+from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE, UserEntries, config_of, read_user_channels
+
+log = logging.getLogger("innkeeper.channels")
 
 NAMES_VARIABLE = "INNKEEPER_CHANNEL_ENV"
 """Names of variables that may be keys of channels, with commas; `*` stands for any characters."""
@@ -28,9 +40,10 @@ _Stamp = tuple[int, int, int]
 
 
 class ChannelBook:
-    """Routes wishes over `<data>/channels.yaml` (`nodes.node.Channels`).
+    """Routes wishes over `<data>/channels.yaml` (`nodes.node.Channels`), and over the channels that users have made.
 
-    A file that cannot be used disables routing with its reason; the next good version of it enables it again.
+    A file of the operator that cannot be used disables routing with its reason; the next good version of it enables it
+    again. Without a usable file of users' channels, there are none of them.
 
     Args:
         data_dir: Where the file is; it need not exist.
@@ -52,22 +65,37 @@ class ChannelBook:
         self._adapters = adapters
         self._stamp: _Stamp | None = None
         self._content = ChannelFile(ChannelConfig())
+        self._user_file = data_dir / USER_CHANNELS_FILE
+        self._user_stamp: _Stamp | None = None
+        self._user_entries = UserEntries()
+        self._turns: dict[str, int] = {}
         # A graph can spell any reference. One with this in it can only come from here, so keys of channels are spent
         # by nodes that were routed and by no others.
         self._nonce = secrets.token_hex(16)
         self._given: dict[str, Channel] = {}
 
-    async def routes(self, wish: ModelWish) -> tuple[Route, ...]:
-        """The routes that fit, best first.
+    async def routes(self, wish: ModelWish, user: str = "") -> tuple[Route, ...]:
+        """The routes that fit, best first; of channels that users have made only those of `user`.
 
         Raises:
             ProviderError: None fits, or the file cannot be used (`not_found_error`).
         """
-        config = (await asyncio.to_thread(self._fresh)).config
-        if config is None:
-            raise _unusable(self._content.errors)
+        content, entries = await asyncio.to_thread(self._fresh)
+        if content.config is None:
+            raise _unusable(content.errors)
+        config = config_of(user, content.config, entries)
         channels = {channel.id: channel for channel in config.channels}
-        return tuple(self._hide_key(item, channels[item.channel_id]) for item in route(wish, config, self._adapters))
+        found = route(wish, config, self._adapters, self._order)
+        return tuple(self._hide_key(item, channels[item.channel_id]) for item in found)
+
+    def of_user(self, user: str) -> Channels:
+        """The channels of the operator and of one user."""
+        return _ChannelsOfUser(self, user)
+
+    def is_operators(self, channel: str) -> bool:
+        """Is it a channel of the operator, whose server may be anywhere?"""
+        config = self._content.config
+        return config is not None and any(item.id == channel for item in config.channels)
 
     def is_key(self, ref: SecretRef) -> bool:
         """Is this the reference of a route's key?"""
@@ -103,16 +131,48 @@ class ChannelBook:
     def _hide_key(self, found: Route, channel: Channel) -> Route:
         if found.api_key is None:
             return found
-        ref = SecretRef(f"{_REFERENCE}{self._nonce}:{channel.id}")
+        owner = channel.owner if isinstance(channel, UserChannel) else ""
+        ref = SecretRef(f"{_REFERENCE}{self._nonce}:{owner}:{channel.id}")
         self._given[ref.id] = channel
         return replace(found, api_key=ref)
 
-    def _fresh(self) -> ChannelFile:
+    def _order(self, group: ModelGroup) -> Sequence[str]:
+        """The models of a group in the order of this call."""
+        if group.strategy == "random":
+            # Spreads load; nobody has to be kept from guessing it.
+            return random.sample(group.models, len(group.models))
+        if group.strategy == "priority":
+            return group.models
+        turn = self._turns.get(group.id, 0) % len(group.models)
+        self._turns[group.id] = turn + 1
+        return (*group.models[turn:], *group.models[:turn])
+
+    def _fresh(self) -> tuple[ChannelFile, UserEntries]:
         stamp = _stamp_of(self._file)
         if stamp != self._stamp:
             self._content = read_channel_file(self._file, self._adapters)
             self._stamp = stamp
-        return self._content
+        user_stamp = _stamp_of(self._user_file)
+        if user_stamp != self._user_stamp:
+            self._user_entries = self._read_user_entries()
+            self._user_stamp = user_stamp
+        return self._content, self._user_entries
+
+    def _read_user_entries(self) -> UserEntries:
+        try:
+            return read_user_channels(self._user_file)
+        except ResourceError as error:
+            log.warning("%s", error.message)
+            return UserEntries()
+
+
+class _ChannelsOfUser:
+    def __init__(self, book: ChannelBook, user: str) -> None:
+        self._book = book
+        self._user = user
+
+    async def routes(self, wish: ModelWish) -> tuple[Route, ...]:
+        return await self._book.routes(wish, self._user)
 
 
 class VouchedHosts:
@@ -162,10 +222,12 @@ def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, st
             message = f"the environment variable {name} (key of channel {channel.id!r}) is not set"
             raise ResourceError(message, code="secret_not_found")
         return environ[name]
-    # Whose secret it is does not matter here: the file is the operator's, and ids of secrets cannot be guessed.
+    # Whose secret it is does not matter to a channel of the operator's file; ids of secrets cannot be guessed.
     if store is None:
         raise ResourceError(f"the key of channel {channel.id!r} is not stored here", code="secret_not_found")
     record = store.load(channel.api_key)
+    if isinstance(channel, UserChannel) and record.owner != channel.owner:
+        raise ResourceError(f"the key of channel {channel.id!r} is not stored here", code="secret_not_found")
     if record.hosts and not any(same_host(channel.host, host) for host in record.hosts):
         raise ResourceError(f"the stored key of channel {channel.id!r} is for other hosts", code="secret_refused")
     return record.value

@@ -138,7 +138,7 @@ class _Tree:
         for key_node, value_node in node.value:
             key, line = str(_whole(key_node.value, key_node)), key_node.start_mark.line + 1
             if (*place, key) in self._lines:
-                self.problems.append(FileProblem(line, f"{_path((*place, key))} stands twice"))
+                self.problems.append(FileProblem(line, f"{place_of((*place, key))} stands twice"))
                 continue
             self._lines[(*place, key)] = line
             value = self._plain(value_node, (*place, key))
@@ -162,9 +162,13 @@ def _validated(tree: _Tree) -> tuple[ChannelConfig | None, list[FileProblem]]:
 
 
 def _problem_of(item: ErrorDetails, tree: _Tree) -> FileProblem:
-    place = item["loc"]
+    return FileProblem(tree.line(item["loc"]), f"{place_of(item['loc'])} {wording_of(item)}")
+
+
+def wording_of(item: ErrorDetails) -> str:
+    """What is wrong, in our words; it quotes no value."""
     wording = _WORDING.get(item["type"]) or item["msg"].removeprefix("Value error, ")
-    return FileProblem(tree.line(place), f"{_path(place)} {wording[:1].lower()}{wording[1:]}")
+    return f"{wording[:1].lower()}{wording[1:]}"
 
 
 def _unused_keys(tree: _Tree) -> Iterator[FileProblem]:
@@ -194,7 +198,7 @@ def _unused_of(tree: _Tree, place: Place, part: Any, kind: type[BaseModel]) -> I
     known = [kind.model_fields[name].alias or name for name in names]
     for key in part if isinstance(part, Mapping) else ():
         if key not in known:
-            message = f"{_path((*place, key))} is not used; known keys are {', '.join(known)}"
+            message = f"{place_of((*place, key))} is not used; known keys are {', '.join(known)}"
             yield FileProblem(tree.line((*place, key)), message, "warning")
 
 
@@ -205,7 +209,7 @@ def _cross_problems(config: ChannelConfig, tree: _Tree) -> Iterator[FileProblem]
     for index, model in enumerate(config.models):
         if model.default_channel_ref and model.default_channel_ref not in channels:
             place = ("models", index, "defaultChannelRef")
-            message = f"{_path(place)} names no channel; channels are {', '.join(channels) or 'none'}"
+            message = f"{place_of(place)} names no channel; channels are {', '.join(channels) or 'none'}"
             yield FileProblem(tree.line(place), message)
     yield from _group_problems(config, tree)
 
@@ -216,9 +220,9 @@ def _group_problems(config: ChannelConfig, tree: _Tree) -> Iterator[FileProblem]
     for index, group in enumerate(config.model_groups):
         place: Place = ("modelGroups", index, "id")
         if group.id in models:
-            yield FileProblem(tree.line(place), f"{_path(place)} {group.id!r} is a model's id, too")
+            yield FileProblem(tree.line(place), f"{place_of(place)} {group.id!r} is a model's id, too")
         if group.id.startswith(PINNED):
-            yield FileProblem(tree.line(place), f"{_path(place)} must not begin with {PINNED!r}")
+            yield FileProblem(tree.line(place), f"{place_of(place)} must not begin with {PINNED!r}")
 
 
 def _repeated(part: str, key: str, names: Iterable[str], tree: _Tree) -> Iterator[FileProblem]:
@@ -226,7 +230,7 @@ def _repeated(part: str, key: str, names: Iterable[str], tree: _Tree) -> Iterato
     for index, name in enumerate(names):
         if name in seen:
             place = (part, index, key)
-            yield FileProblem(tree.line(place), f"{_path(place)} {name!r} is taken by another one")
+            yield FileProblem(tree.line(place), f"{place_of(place)} {name!r} is taken by another one")
         seen.add(name)
 
 
@@ -234,12 +238,12 @@ def _oddities(config: ChannelConfig, tree: _Tree, adapters: Collection[str]) -> 
     for index, channel in enumerate(config.channels):
         if channel.adapter_type not in adapters:
             place: Place = ("channels", index, "adapterType")
-            message = f"{_path(place)} is not known, so the channel is not used; types are {', '.join(adapters)}"
+            message = f"{place_of(place)} is not known, so the channel is not used; types are {', '.join(adapters)}"
             yield FileProblem(tree.line(place), message, "warning")
         for name in channel.per_model:
             if not channel.supports(name):
                 place = ("channels", index, "perModel", name)
-                message = f"{_path(place)} is not used: the channel's supportedModels do not have it"
+                message = f"{place_of(place)} is not used: the channel's supportedModels do not have it"
                 yield FileProblem(tree.line(place), message, "warning")
     for index, model in enumerate(config.models):
         # A disabled channel counts: turning one off for a while is nothing odd.
@@ -251,19 +255,20 @@ def _oddities(config: ChannelConfig, tree: _Tree, adapters: Collection[str]) -> 
         for number, name in enumerate(group.models):
             if name not in with_default and not _has_channel(name, config):
                 place = ("modelGroups", index, "models", number)
-                yield FileProblem(tree.line(place), f"{_path(place)} {name!r} has no channel", "warning")
+                yield FileProblem(tree.line(place), f"{place_of(place)} {name!r} has no channel", "warning")
     listed = {model.model_id for model in config.models}
     for index, name in enumerate(config.routing.preferred_models):
         if name not in listed:
             place = ("routing", "preferredModels", index)
-            yield FileProblem(tree.line(place), f"{_path(place)} {name!r} is no model of this file", "warning")
+            yield FileProblem(tree.line(place), f"{place_of(place)} {name!r} is no model of this file", "warning")
 
 
 def _has_channel(model: str, config: ChannelConfig) -> bool:
     return any(channel.supports(model) for channel in config.channels)
 
 
-def _path(place: Place) -> str:
+def place_of(place: Place) -> str:
+    """`channels[0].apiKey`."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part[:64]}" for part in place)
     return text.removeprefix(".")
 

@@ -15,7 +15,7 @@ from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
 from innkeeper.nodes.node import ChannelTraits, ModelWish, PrefixKind, Route, SecretRef, StructuredKind
 
-BUILT_IN_ADAPTERS = ("openai",)
+BUILT_IN_ADAPTERS = ("openai", "openai-responses", "anthropic", "gemini", "ollama")
 MAX_NAMED = 12
 _ENVIRONMENT_KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _STORED_KEY = re.compile(r"[0-9a-f]{64}")
@@ -50,6 +50,13 @@ def _key_reference(value: Any) -> SecretRef | None:
     if isinstance(inner, str) and inner is not value and _STORED_KEY.fullmatch(inner):
         return SecretRef(inner)
     raise ValueError(_HOW_TO_GIVE_A_KEY)
+
+
+def _stored_reference(value: Any) -> SecretRef | None:
+    ref = _key_reference(value)
+    if ref is not None and not _STORED_KEY.fullmatch(ref.id):
+        raise ValueError("must be a stored key")
+    return ref
 
 
 def _address(value: str) -> str:
@@ -235,10 +242,14 @@ class Channel(_Traits):
 
 
 class UserChannel(Channel):
-    """A channel that a user has made over REST: only the user's own runs go through it, and it reaches what an address
-    in a graph may reach."""
+    """A channel that a user has made over REST.
+
+    Only the user's own runs go through it, it reaches what an address in a graph may reach, and its key is a stored one
+    of the user: variables of the environment are the operator's.
+    """
 
     owner: Name
+    api_key: Annotated[SecretRef | None, BeforeValidator(_stored_reference)] = None
 
 
 class Model(_Part):

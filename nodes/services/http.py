@@ -8,16 +8,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Container, Iterable
+import zlib
+from collections.abc import AsyncIterator, Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 from typing import Literal
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import httpcore2
 import httpx2
 
 from innkeeper.nodes.errors import RequestRefused, ResourceError
+from innkeeper.nodes.hosts import is_loopback_name
 
 AddressKind = Literal["public", "loopback", "private", "metadata", "link-local", "multicast", "unspecified", "reserved"]
 Address = IPv4Address | IPv6Address
@@ -25,6 +29,8 @@ Endpoint = tuple[str, int]
 """Host name or address, in lower case and without brackets, and port."""
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
+RESOLVE_S = 15.0
+_INFLATED_PART_BYTES = 256 * 1024
 _FIRST_KIND = "innkeeper_first_kind"
 UNREAD = "innkeeper_unread"
 """Extension of a request whose answer nobody reads: it may come in any encoding."""
@@ -216,6 +222,60 @@ async def _resolve(host: str, port: int, timeout_s: float | None) -> list[Addres
     return list(dict.fromkeys(ip_address(str(entry[4][0])) for entry in found))
 
 
+class _Inflater:
+    """Unpacks gzip and deflate, in parts of bounded size: a few kilobytes may hold gigabytes."""
+
+    def __init__(self, encoding: str) -> None:
+        self._is_gzip = encoding == "gzip"
+        self._zlib = zlib.decompressobj(wbits=31 if self._is_gzip else 15)
+        self._begun = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Raises ResourceError when it is not packed so."""
+        while data:
+            part, data = self._inflated(data), self._zlib.unconsumed_tail
+            if part:
+                yield part
+            if self._zlib.eof:
+                data = self._zlib.unused_data
+                # A gzip body may be several ones; what else stands behind the end is of no interest.
+                if not (self._is_gzip and data.startswith(b"\x1f\x8b")):
+                    return
+                self._zlib = zlib.decompressobj(wbits=31)
+
+    def _inflated(self, data: bytes) -> bytes:
+        try:
+            part = self._zlib.decompress(data, _INFLATED_PART_BYTES)
+        except zlib.error as error:
+            if self._begun or self._is_gzip:
+                message = "the answer is not packed as its Content-Encoding says"
+                raise ResourceError(message, code="response_refused") from error
+            # Some servers send deflate without the zlib header that the standard asks for.
+            self._zlib = zlib.decompressobj(wbits=-15)
+            self._begun = True
+            return self._inflated(data)
+        self._begun = True
+        return part
+
+
+class _InflatedStream(httpx2.AsyncByteStream):
+    """A response body, unpacked."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, encoding: str) -> None:
+        self._inner = inner
+        self._inflater = _Inflater(encoding)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for packed in self._inner:
+            for part in self._inflater.feed(packed):
+                yield part
+                if len(part) == _INFLATED_PART_BYTES:
+                    await asyncio.sleep(0)  # a small piece may hold many such parts: others must run between them
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
 class _LimitedStream(httpx2.AsyncByteStream):
     """A response body that ends with an error at the limit instead of filling the memory."""
 
@@ -235,21 +295,56 @@ class _LimitedStream(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
+@dataclass(frozen=True)
+class Network:
+    """What stands between this machine and the servers outside.
+
+    Attributes:
+        proxy: URL of the operator's own HTTP proxy, through which public addresses are reached; "" for none. Those of
+            the environment never count: a graph's request must not leave by a way that nobody chose for it.
+        ca_bundle: PEM file of further authorities whose certificates are trusted.
+    """
+
+    proxy: str = ""
+    ca_bundle: Path | None = None
+
+    def tls(self) -> ssl.SSLContext:
+        """Raises OSError (ssl.SSLError is one) when the file cannot be read."""
+        return _tls(self.ca_bundle)
+
+
+DIRECT = Network()
+
+
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """The transport of every HTTP client in this project.
 
     Redirects, which keep the extensions of their first request, and requests to the demo model have bounds of their
     own. Each kind has connections of its own, too: one that was opened within wider bounds would serve without a check.
+
+    With a proxy, what is not public here goes straight and is guarded as ever: a model server at home is no business of
+    the proxy. The rest goes through it, also names that cannot be resolved here, as behind many proxies: it resolves
+    them itself, so beyond it the proxy's own rules are the bounds, and a name that changes its address is its affair.
     """
 
-    def __init__(self, policy: AddressPolicy, *, max_response_bytes: int = MAX_RESPONSE_BYTES) -> None:
+    def __init__(
+        self, policy: AddressPolicy, *, max_response_bytes: int = MAX_RESPONSE_BYTES, network: Network = DIRECT
+    ) -> None:
         self._policy = policy
         self._limit = max_response_bytes
+        self._network = network
         self._transports: dict[tuple[AddressKind | None, bool], _PoolTransport] = {}
+        self._proxied: _PoolTransport | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         first: AddressKind | None = request.extensions.get(_FIRST_KIND)
         port = request.url.port or _PORTS.get(request.url.scheme, 0)
+        outside = await _outside(request.url.host) if self._network.proxy else None
+        if outside is not None:
+            self._policy.check(request.url.host, port, outside)  # our own services may have public addresses
+            # The peer would be the proxy, which is a private address as a rule.
+            request.extensions[_FIRST_KIND] = "public"
+            return await self._through_proxy().handle_async_request(request)
         is_demo = first in (None, "loopback") and self._policy.is_demo(port, request.url.path)
         response = await self._transport(first, is_demo).handle_async_request(request)
         if first is None:
@@ -257,16 +352,46 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         return response
 
     async def aclose(self) -> None:
-        transports, self._transports = self._transports, {}
-        for transport in transports.values():
+        transports, self._transports = list(self._transports.values()), {}
+        if self._proxied is not None:
+            transports.append(self._proxied)
+            self._proxied = None
+        for transport in transports:
             await transport.aclose()
 
     def _transport(self, first: AddressKind | None, is_demo: bool) -> _PoolTransport:
         key = first, is_demo
         if key not in self._transports:
             policy = self._policy if first is None else self._policy.after(first)
-            self._transports[key] = _PoolTransport(policy.for_demo() if is_demo else policy, self._limit)
+            guard = _GuardedBackend(policy.for_demo() if is_demo else policy)
+            self._transports[key] = _PoolTransport(guard, self._limit, self._network.tls())
         return self._transports[key]
+
+    def _through_proxy(self) -> _PoolTransport:
+        if self._proxied is None:
+            proxy = _proxy(self._network.proxy)
+            # The operator named it: its address needs no permission.
+            plain = httpcore2.AnyIOBackend()
+            self._proxied = _PoolTransport(plain, self._limit, self._network.tls(), proxy)
+        return self._proxied
+
+
+async def _outside(host: str) -> list[Address] | None:
+    """The addresses of a host that is public, none when it is unknown here; None for everything else."""
+    if is_loopback_name(host):
+        return None
+    try:
+        addresses = await _resolve(host.strip("[]"), 0, RESOLVE_S)
+    except (httpcore2.ConnectTimeout, httpcore2.ConnectError):
+        return [] if "." in host else None  # a bare word is a name of the local network
+    return addresses if all(address_kind(address) == "public" for address in addresses) else None
+
+
+def _proxy(url: str) -> httpcore2.Proxy:
+    parts = urlsplit(url)
+    name, password = unquote(parts.username or ""), unquote(parts.password or "")
+    bare = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], "", "", ""))
+    return httpcore2.Proxy(bare, auth=(name, password) if name else None)
 
 
 def _kind_of_peer(response: httpx2.Response) -> AddressKind:
@@ -280,38 +405,54 @@ def _kind_of_peer(response: httpx2.Response) -> AddressKind:
 
 
 class _PoolTransport(httpx2.AsyncHTTPTransport):
-    """Connections within one policy.
+    """Connections of one kind.
 
-    Ignores proxies of the environment: behind one, the address that is reached could not be checked. Asks for
-    uncompressed answers and takes no others, so that the limit counts what really ends up in memory.
+    Asks for uncompressed answers; takes gzip and deflate from servers that do not listen, so that the limit counts
+    what really ends up in memory.
     """
 
-    def __init__(self, policy: AddressPolicy, limit: int) -> None:
-        super().__init__(verify=_tls())
+    def __init__(
+        self,
+        backend: httpcore2.AsyncNetworkBackend,
+        limit: int,
+        tls: ssl.SSLContext,
+        proxy: httpcore2.Proxy | None = None,
+    ) -> None:
+        super().__init__(verify=tls)
         self._limit = limit
         self._pool = httpcore2.AsyncConnectionPool(
-            ssl_context=_tls(),
+            ssl_context=tls,
             max_connections=1000,
             max_keepalive_connections=100,
             keepalive_expiry=30.0,
-            network_backend=_GuardedBackend(policy),
+            network_backend=backend,
+            proxy=proxy,
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         request.headers["Accept-Encoding"] = "identity"
         response = await super().handle_async_request(request)
-        is_identity = response.headers.get("Content-Encoding", "identity").lower() == "identity"
-        if not (is_identity or UNREAD in request.extensions):
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
+        encoding = response.headers.get("Content-Encoding", "identity").strip().lower().removeprefix("x-")
+        if encoding in ("gzip", "deflate") and UNREAD not in request.extensions:
+            response.stream = _InflatedStream(response.stream, encoding)
+            # The client would unpack it once more, and without bounds.
+            del response.headers["Content-Encoding"]
+        elif not (encoding in ("identity", "") or UNREAD in request.extensions):
             await response.aclose()
             raise ResourceError(
-                f"{request.url.host!r} sent a compressed answer although asked not to", code="response_refused"
+                f"{request.url.host!r} sent a compressed answer although asked not to, and in a way that is not read "
+                f"here; gzip and deflate are",
+                code="response_refused",
             )
-        assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _LimitedStream(response.stream, self._limit)
         return response
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _tls(ca_bundle: Path | None = None) -> ssl.SSLContext:
     # Loading the root certificates takes tens of milliseconds: once per process.
-    return httpx2.create_ssl_context()
+    context = httpx2.create_ssl_context()
+    if ca_bundle is not None:
+        context.load_verify_locations(cafile=str(ca_bundle))
+    return context

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import orjson
 
-from innkeeper.nodes.node import Chunk
+from innkeeper.nodes.node import Chunk, ChunkType
 from innkeeper.nodes.process.redaction import MASK as MASK
 
 MIN_SECRET_CHARS = 6
@@ -25,8 +25,9 @@ def forms_of(secret: str) -> tuple[str, ...]:
     """How an answer may repeat a secret: as it is, in JSON, in a URL; the longest first.
 
     None for what is short, and for plain words: people type `ollama` where a server asks for any key, and answers
-    about it must stay whole.
+    about it must stay whole. White space around it is left out: a key is sent without it.
     """
+    secret = secret.strip()
     is_word = len(secret) < MAX_WORD_CHARS and _PLAIN_WORD.fullmatch(secret) is not None
     if len(secret) < MIN_SECRET_CHARS or is_word:
         return ()
@@ -103,26 +104,28 @@ class ChunkMask:
 
     def __init__(self, forms: tuple[str, ...] = ()) -> None:
         self._forms = forms
-        self._text = TextMask(forms)
+        # A text each: pieces of one do not go on in the other.
+        self._texts: dict[ChunkType, TextMask] = {"text_chunk": TextMask(forms), "reasoning_chunk": TextMask(forms)}
         self._in_data = False
 
     @property
     def has_masked(self) -> bool:
         """A secret was found."""
-        return self._in_data or self._text.has_masked
+        return self._in_data or any(text.has_masked for text in self._texts.values())
 
     def add(self, forms: tuple[str, ...]) -> None:
         """Mask further texts from here on."""
         self._forms = tuple(sorted({*self._forms, *forms}, key=lambda form: (-len(form), form)))
-        self._text.forms = self._forms
+        for text in self._texts.values():
+            text.forms = self._forms
 
     def feed(self, chunk: Chunk) -> list[Chunk]:
         """What may go out now: nothing while a text may be the beginning of a secret."""
         if not self._forms:
             return [chunk]
         content, extra = mask((chunk.content, chunk.extra), self._forms)
-        if chunk.type == "text_chunk" and isinstance(chunk.content, str):
-            content = self._text.feed(chunk.content)
+        if chunk.type in self._texts and isinstance(chunk.content, str):
+            content = self._texts[chunk.type].feed(chunk.content)
             return [Chunk(chunk.type, content, extra)] if content or not chunk.content else []
         self._in_data = self._in_data or content != chunk.content
         # A stream ends with such a chunk: no text may come behind it.
@@ -131,8 +134,8 @@ class ChunkMask:
 
     def end(self) -> list[Chunk]:
         """What was held back."""
-        rest = self._text.end()
-        return [Chunk("text_chunk", rest)] if rest else []
+        rests = [(kind, text.end()) for kind, text in self._texts.items()]
+        return [Chunk(kind, rest) for kind, rest in rests if rest]
 
 
 def begun_at_end(text: str, form: str) -> int:

@@ -115,3 +115,37 @@ def test_payloads_are_encrypted_unless_the_server_is_the_embedded_one(
 
 def test_settings_of_others_are_left_alone() -> None:
     assert WorkerSettings.load({"QUEUES": "gpu", "HOME": "/root"}) == WorkerSettings.load({})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "proxy:3128",
+        "socks5://proxy",
+        "http://",
+        "http://me:canary-word@",
+        "http://proxy:canary-word",
+        "http://p/canary-x",
+    ],
+)
+def test_a_proxy_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(SettingsError, match="INNKEEPER_LLM_PROXY") as caught:
+        WorkerSettings.load({"INNKEEPER_LLM_PROXY": url})
+    assert "canary" not in caught.value.message
+
+
+def test_a_proxy_is_not_shown_with_its_password() -> None:
+    environ = {"INNKEEPER_LLM_PROXY": "http://me:canary-word@proxy:3128"}
+    settings = WorkerSettings.load(environ)
+    assert settings.llm_proxy is not None
+    assert settings.llm_proxy.get_secret_value() == "http://me:canary-word@proxy:3128"
+    assert "canary" not in f"{settings!r} {settings.rows(environ)}"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_a_file_without_certificates_is_refused_at_the_start(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "authorities.pem"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(SettingsError, match="INNKEEPER_LLM_CA_BUNDLE"):
+        WorkerSettings.load({"INNKEEPER_LLM_CA_BUNDLE": str(file)})

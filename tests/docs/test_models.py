@@ -37,7 +37,8 @@ def test_address_is_taken_as_it_is_by_both_ways(address: str) -> None:
 
 
 def test_channels_of_the_page_are_read_and_chosen_as_it_says() -> None:
-    (text,) = code_blocks(PAGE, "yaml")
+    text, traits = code_blocks(PAGE, "yaml")
+    assert read_channels(traits.encode()).problems == ()
     found = read_channels(text.encode())
     assert found.problems == ()
     assert found.config is not None
@@ -57,8 +58,8 @@ def test_codes_and_statuses_are_those_of_the_code() -> None:
     named = section.split("one code for all providers:", 1)[1].split(".", 1)[0]
     # Told by the engine, not by a provider.
     assert set(re.findall(r"`(\w+)`", named)) == {*get_args(errors.ErrorCode)} - {"cancelled"}
-    assert f"at most {errors.MAX_WAIT_S / 60:g} minutes" in section
+    assert f"at most {errors.MAX_WAIT_S / 3600:g} hours" in section
     rows = [row[0] for row in table_rows(PAGE, "When a provider fails")]
-    again, never = ([int(status) for status in re.findall(r"\b\d{3}\b", row)] for row in rows[1:])
+    again, never = ([int(status) for status in re.findall(r"\b\d{3}\b", row)] for row in rows[2:4])
     assert {errors.status_error("host", status, {}, None).retryable for status in (*again, 500, 503)} == {True}
     assert {errors.status_error("host", status, {}, None).retryable for status in never} == {False}

@@ -50,5 +50,10 @@ OUR_OUTPUTS: dict[tuple[str, str], tuple[dict[str, Any] | None, str]] = {
 EXTRA_OUTPUTS = {
     "report": "core:ContextBuilder tells what went in",
     "chatState": "core:ContextBuilder gives what the next turn needs",
+    "finish_reason": "nodes that ask a model tell why the answer ended",
+    "reasoning": "nodes that ask a model tell what it thought",
+    "usage": "nodes that ask a model tell what it took",
+    "tool_calls": "core:GenericLlmRequest gives what the model calls",
+    "data": "core:GenericLlmRequest gives an answer that keeps to a schema",
 }
 """Outputs that a node may have beside the recorded ones."""

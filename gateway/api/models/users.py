@@ -23,7 +23,7 @@ class DisplayHint(TypedDict):
 
 @with_config(CLOSED)
 class Credential(TypedDict):
-    """The key of a channel of `channels.yaml`, without the key."""
+    """The stored key of a channel, without the key."""
 
     id: str
     """Of the channel."""

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
-from innkeeper.nodes.errors import InnkeeperError, NodeInputError, NodeMustWait
-from innkeeper.nodes.hosts import host_of, is_demo_model
-from innkeeper.nodes.json_values import InvalidJson, TooDeep, read_json
+from innkeeper.nodes.errors import InnkeeperError, NodeInputError
+from innkeeper.nodes.json_values import text_or_empty
+from innkeeper.nodes.library.llm import asking
+from innkeeper.nodes.library.llm.answer import OUTPUTS, Collected, check_answer, is_final, outputs_of
 from innkeeper.nodes.library.llm.messages import read_history
-from innkeeper.nodes.library.llm.parameters import STREAM, number_of
+from innkeeper.nodes.library.llm.parameters import PARAMETERS, STREAM, Asking, number_of, parameters_of
+from innkeeper.nodes.library.llm.settings import SETTINGS, times_of
+from innkeeper.nodes.library.llm.structured import SLOT, Schema, schema_of, structured, with_schema
 from innkeeper.nodes.library.utilities.text import is_truthy
-from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs, Route
+from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs
 from innkeeper.nodes.tavern.documents import kind_of
 
+_SINGLE: Mapping[str, Input] = {
+    "temperature": Input(
+        "FLOAT",
+        display_name="Temperature",
+        description="0 is sober, 2 is wild.",
+        config={"default": 0.7, "min": 0, "max": 2, "step": 0.01},
+    ),
+    "max_tokens": Input(
+        "INTEGER",
+        display_name="Longest answer",
+        description="In tokens.",
+        config={"default": 2048, "min": 1, "max": 65536, "step": 64},
+    ),
+    "top_p": Input(
+        "FLOAT",
+        display_name="Top P",
+        description="Leave out what is less likely than this share.",
+        config={"default": 1.0, "min": 0, "max": 1, "step": 0.01},
+    ),
+    "seed": Input(
+        "INTEGER",
+        display_name="Seed",
+        description="The same seed gives similar answers where the provider can; 0 is none.",
+        config={"default": 0, "min": 0, "step": 1},
+    ),
+}
 _SAMPLING = ("temperature", "max_tokens", "top_p")
-_NOT_PARAMETERS = frozenset({"model", "messages", "stream"})
 _KEPT_OF_MESSAGES = ("role", "content", "tool_calls")
 
 
 async def generic_llm_request(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk | Outputs]:
     """Ask the model `activated_model_id`, or the best one with the `required_capabilities`.
 
-    With `stream` every chunk of the model goes out as it comes: text, usage, and one `finish_reason_chunk` with
-    `{finish_reason, accumulated_text, usage}`. A final error puts an `error_chunk` into the stream, with `stream` or
-    without, and fails the node.
+    With `stream` every chunk of the model goes out as it comes: text, reasoning, tool calls, usage, and one
+    `finish_reason_chunk` with `{finish_reason, accumulated_text, usage}`. A final error puts an `error_chunk` into the
+    stream, with `stream` or without, and fails the node.
+
+    With `responseSchema` the data of the answer is in `data`. An answer that does not fit is asked for once more; the
+    second one is in the outputs only, as the stream has gone out by then.
 
     Raises:
         NodeInputError: An input that cannot be used.
+        NodeError: The answer does not keep to the schema (`invalid_structured_output`).
         ProviderError: No channel fits, or the provider refuses; `code` is one of `nodes.services.llm.errors`.
         NodeMustWait, RequestRefused, ResourceError: See `nodes.services`.
     """
@@ -40,31 +71,58 @@ async def generic_llm_request(inputs: Inputs, context: NodeContext) -> AsyncIter
             async for item in items:
                 yield item
     except InnkeeperError as error:
-        if _is_final(error, context):
+        if is_final(error, context):
             yield Chunk("error_chunk", _told(error))
         raise
 
 
 async def _stream_answer(inputs: Inputs, context: NodeContext) -> AsyncGenerator[Chunk | Outputs, None]:
-    request = await _request(inputs, context)
+    asked, schema = _asked(inputs, context), await schema_of(inputs, context)
+    if schema is not None:
+        asked = with_schema(asked, schema)
     if not is_truthy(inputs.get("stream")):
-        yield _outputs_of(_standard(await context.services.llm.chat(request)))
+        response, data = await _checked(await asking.chat(asked, context), asked, schema, context)
+        yield _outputs(response, _standard(response), data)
         return
-    text: list[str] = []
-    end: Mapping[str, Any] = {}
-    async with aclosing(cast("AsyncGenerator[Chunk, None]", context.services.llm.stream(request))) as chunks:
+    collected, end = Collected(), list[Chunk]()
+    async with aclosing(asking.stream(asked, context)) as chunks:
         async for chunk in chunks:
-            if chunk.type == "text_chunk":
-                text.append(chunk.content)
-            elif chunk.type == "finish_reason_chunk" and isinstance(chunk.content, Mapping):
-                end = chunk.content
-            yield chunk
-    whole = end.get("accumulated_text") or "".join(text)
-    yield _outputs_of({"text": whole, "model": request.model, "usage": end.get("usage")})
+            collected.add(chunk)
+            if chunk.type == "finish_reason_chunk":
+                end.append(chunk)
+            else:
+                yield chunk
+    answer = collected.response(text_or_empty(inputs.get("activated_model_id")).strip())
+    response, data = await _checked(answer, asked, schema, context)
+    # The last word of the stream, once it is sure that no error follows it.
+    for chunk in end:
+        yield chunk
+    yield _outputs(response, _streamed(response), data)
 
 
-def _outputs_of(response: dict[str, Any]) -> Outputs:
-    return Outputs(response=response, responseText=response["text"], usage=response.get("usage"))
+async def _checked(
+    response: ChatResponse, asked: Asking, schema: Schema | None, context: NodeContext
+) -> tuple[ChatResponse, dict[str, Any] | None]:
+    """The answer that counts, and the data in it where a schema is given."""
+    check_answer(response, context)
+    if schema is None:
+        return response, None
+    found = await structured(response, asked, schema, context)
+    return found.response, found.data
+
+
+def _outputs(response: ChatResponse, standard: dict[str, Any], data: dict[str, Any] | None) -> Outputs:
+    return Outputs(
+        response=standard,
+        responseText=response.text,
+        tool_calls=[dict(call) for call in response.tool_calls],
+        data=data,
+        **outputs_of(response),
+    )
+
+
+def _streamed(response: ChatResponse) -> dict[str, Any]:
+    return {"text": response.text, "model": response.model, "usage": outputs_of(response)["usage"]}
 
 
 def _standard(response: ChatResponse) -> dict[str, Any]:
@@ -90,37 +148,25 @@ def _choice(choice: Mapping[str, Any], index: int) -> dict[str, Any]:
     }
 
 
-def _is_final(error: InnkeeperError, context: NodeContext) -> bool:
-    # An attempt that is made again begins the stream anew; a reader that saw an error in it would give up before.
-    return not isinstance(error, NodeMustWait) and (not error.retryable or context.is_last_attempt)
-
-
 def _told(error: InnkeeperError) -> dict[str, Any]:
     code = error.details.get("provider_code") or error.details.get("status") or error.code
     return {"message": error.message, "code": code, "type": error.code}
 
 
-async def _request(inputs: Inputs, context: NodeContext) -> ChatRequest:
+def _asked(inputs: Inputs, context: NodeContext) -> Asking:
     messages = read_history(inputs.get("messages"), "messages")
-    parameters = _parameters(inputs)
-    route = (await context.services.channels.routes(_wish(inputs, context)))[0]
-    return ChatRequest(
-        base_url=route.base_url,
-        model=route.model_id,
+    if not messages:
+        raise NodeInputError("nothing to ask: 'messages' is empty")
+    has_seed = (number_of(inputs, "seed") or 0) > 0
+    parameters = parameters_of(inputs, _SINGLE, (*_SAMPLING, *(("seed",) if has_seed else ())))
+    request = ChatRequest(
         messages=messages,
-        # The last step before the call: an earlier failure must not have touched the key.
-        api_key=await _key_of_route(route, context),
-        parameters=parameters,
+        parameters=parameters.sent,
         idempotency_key=context.idempotency_key,
-        adapter=route.adapter,
-        channel_id=route.channel_id,
+        wish=_wish(inputs, context),
+        times=times_of(context),
     )
-
-
-async def _key_of_route(route: Route, context: NodeContext) -> str:
-    if route.api_key is None or is_demo_model(route.base_url):
-        return ""
-    return await context.services.secrets.reveal(route.api_key, host=host_of(route.base_url))
+    return Asking(request, parameters.unasked)
 
 
 def _wish(inputs: Inputs, context: NodeContext) -> ModelWish:
@@ -133,41 +179,6 @@ def _wish(inputs: Inputs, context: NodeContext) -> ModelWish:
     if not isinstance(capabilities, str):
         raise NodeInputError("'required_capabilities' must be a text like 'llm,vision'")
     return ModelWish(capabilities=tuple(word.strip() for word in capabilities.split(",") if word.strip()))
-
-
-def _parameters(inputs: Inputs) -> dict[str, Any]:
-    """The single fields, then what `parameters` says, which wins."""
-    found = {slot: number_of(inputs, slot) for slot in _SAMPLING}
-    seed = number_of(inputs, "seed")
-    given = _given_parameters(inputs.get("parameters"))
-    fields = {key: value for key, value in found.items() if value is not None}
-    return {**fields, **({"seed": seed} if seed and seed > 0 else {}), **given}
-
-
-def _given_parameters(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        value = _parsed(value)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise NodeInputError(f"'parameters' must be an object or its JSON text, found {kind_of(value)}")
-    try:
-        json.dumps(value, allow_nan=False)
-    except (ValueError, TypeError, RecursionError):
-        raise NodeInputError("'parameters' holds something that is not JSON (NaN, say)") from None
-    return {key: item for key, item in value.items() if key not in _NOT_PARAMETERS}
-
-
-def _parsed(text: str) -> Any:
-    if not text.strip():
-        return None
-    try:
-        return read_json(text)
-    except TooDeep:
-        raise NodeInputError("'parameters' is nested too deeply") from None
-    except InvalidJson as error:
-        place = "" if error.position is None else f" at character {error.position[2]}"
-        raise NodeInputError(f"""'parameters' is not valid JSON{place}; it looks like '{{"stop": ["x"]}}'""") from None
 
 
 definition = NodeDefinition(
@@ -184,43 +195,20 @@ definition = NodeDefinition(
             match_categories=("Json", "ChatHistory", "NoDefaultEdit", "UiBlock"),
             config={"default": "[]", "languageHint": "json", "multiline": True},
         ),
-        "parameters": Input(
-            "STRING",
-            display_name="Parameters",
-            description="More parameters for the model, as JSON text or an object; they win over the fields below.",
-            match_categories=("Json", "LlmConfig", "NoDefaultEdit"),
-            config={"default": "{}", "languageHint": "json"},
-        ),
+        "parameters": PARAMETERS,
         "activated_model_id": Input(
             "STRING",
             display_name="Model",
             description="The id of a model. Empty: the best one with the required capabilities.",
         ),
-        "temperature": Input(
-            "FLOAT",
-            display_name="Temperature",
-            description="0 is sober, 2 is wild.",
-            config={"default": 0.7, "min": 0, "max": 2, "step": 0.01},
-        ),
-        "max_tokens": Input(
-            "INTEGER",
-            display_name="Longest answer",
-            description="In tokens.",
-            config={"default": 2048, "min": 1, "max": 65536, "step": 64},
-        ),
-        "top_p": Input(
-            "FLOAT",
-            display_name="Top P",
-            description="Leave out what is less likely than this share.",
-            config={"default": 1.0, "min": 0, "max": 1, "step": 0.01},
-        ),
-        "seed": Input(
-            "INTEGER",
-            display_name="Seed",
-            description="The same seed gives similar answers where the provider can; 0 is none.",
-            config={"default": 0, "min": 0, "step": 1},
-        ),
+        **_SINGLE,
         "stream": STREAM,
+        SLOT: Input(
+            "OBJECT",
+            display_name="Schema of the answer",
+            description="JSON Schema of an object, native or as JSON text: the answer is data that keeps to it.",
+            match_categories=("Json",),
+        ),
     },
     outputs={
         "response": Output(
@@ -229,15 +217,27 @@ definition = NodeDefinition(
         "responseText": Output(
             "STRING", display_name="Text", description="The text of the answer.", match_categories=("LlmOutput",)
         ),
-        "usage": Output(
-            "OBJECT", display_name="Usage", description="Counts of tokens.", match_categories=("LlmOutput",)
-        ),
+        "usage": OUTPUTS["usage"],
         "stream_output": Output(
             "STRING",
             display_name="Stream",
             description="The answer in pieces; empty unless 'stream' is on.",
             is_stream=True,
             match_categories=("StreamChunk",),
+        ),
+        "finish_reason": OUTPUTS["finish_reason"],
+        "reasoning": OUTPUTS["reasoning"],
+        "tool_calls": Output(
+            "ARRAY",
+            display_name="Calls of tools",
+            description="{id, type, function: {name, arguments}} each; 'arguments' is JSON text.",
+            match_categories=("LlmOutput",),
+        ),
+        "data": Output(
+            "OBJECT",
+            display_name="Data",
+            description="The answer as an object that keeps to 'responseSchema', its keys in the schema's order.",
+            match_categories=("Json", "LlmOutput"),
         ),
     },
     config_schema={
@@ -246,7 +246,8 @@ definition = NodeDefinition(
             display_name="Required capabilities",
             description="What the model must be able to do, with commas: llm,chat or llm,vision.",
             config={"default": "llm,chat"},
-        )
+        ),
+        **SETTINGS,
     },
     execute=generic_llm_request,
     bypass_behavior="mute",

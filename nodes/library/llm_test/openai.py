@@ -2,61 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import InnkeeperError, NodeInputError
+from innkeeper.nodes.library.llm import asking
+from innkeeper.nodes.library.llm.answer import OUTPUTS, Collected, check_answer, is_final, outputs_of
 from innkeeper.nodes.library.llm.messages import read_history
-from innkeeper.nodes.library.llm.parameters import STREAM
+from innkeeper.nodes.library.llm.parameters import PARAMETERS, STREAM
+from innkeeper.nodes.library.llm.settings import SETTINGS
 from innkeeper.nodes.library.llm_test.images import user_message
-from innkeeper.nodes.library.llm_test.request import chat_request
+from innkeeper.nodes.library.llm_test.request import asking_of
 from innkeeper.nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.library.utilities.text import is_truthy, to_text
-from innkeeper.nodes.node import ChatRequest, Chunk, Inputs, NodeContext, Outputs
+from innkeeper.nodes.node import Chunk, Inputs, NodeContext, Outputs
 
 _MODELS = ("deepseek-chat", "chatgpt-4o-latest", "claude-sonnet-4-20250514", "gemini-2.5-flash-preview-05-20")
+_STREAMED = ("text_chunk", "reasoning_chunk")
 
 
 async def openai(inputs: Inputs, context: NodeContext) -> AsyncIterator[Chunk | Outputs]:
     """Ask a model for one answer; with `stream`, its pieces go out as they come.
 
-    The stream is the text and one `finish_reason_chunk` whose content is the reason itself; usage is not part of it.
-    An error that no further attempt can heal ends the stream with an `error_chunk` before it fails the node.
+    The stream is the text, the reasoning in chunks of its own, and one `finish_reason_chunk` whose content is the
+    reason itself; usage is not part of it. An error that no further attempt can heal ends the stream with an
+    `error_chunk` before it fails the node.
 
     Raises:
         NodeInputError: Nothing to ask, or an input that cannot be used.
         ProviderError, NodeMustWait, RequestRefused: See `nodes.services.llm`.
     """
     if not is_truthy(inputs.get("stream")):
-        response = await context.services.llm.chat(await chat_request(_prompt_messages(inputs), inputs, context))
-        yield Outputs(response=response.text)
+        response = await asking.chat(await asking_of(_prompt_messages(inputs), inputs, context), context)
+        check_answer(response, context)
+        yield Outputs(response=response.text, **outputs_of(response))
         return
-    text: list[str] = []
+    collected = Collected()
     try:
-        request = await chat_request(_prompt_messages(inputs), inputs, context)
-        # Closed at once when the run is interrupted, not when the garbage collector finds time: the provider keeps
-        # writing, and billing, until the connection ends.
-        async with aclosing(_streamed(request, context)) as chunks:
+        asked = await asking_of(_prompt_messages(inputs), inputs, context)
+        async with aclosing(asking.stream(asked, context)) as chunks:
             async for chunk in chunks:
-                if chunk.type == "text_chunk":
-                    text.append(chunk.content)
-                yield chunk
+                collected.add(chunk)
+                if chunk.type in _STREAMED:
+                    yield chunk
+        response = collected.response(asked.request.model)
+        check_answer(response, context)
     except InnkeeperError as error:
-        if not error.retryable:
+        if is_final(error, context):
             yield Chunk("error_chunk", error.message)
         raise
-    yield Outputs(response="".join(text))
-
-
-async def _streamed(request: ChatRequest, context: NodeContext) -> AsyncGenerator[Chunk, None]:
-    async with aclosing(cast("AsyncGenerator[Chunk, None]", context.services.llm.stream(request))) as chunks:
-        async for chunk in chunks:
-            if chunk.type == "text_chunk":
-                yield chunk
-            elif chunk.type == "finish_reason_chunk":
-                yield Chunk("finish_reason_chunk", chunk.content["finish_reason"])
+    outputs = outputs_of(response)
+    # Last, once it is sure that no error follows it.
+    yield Chunk("finish_reason_chunk", outputs["finish_reason"])
+    yield Outputs(response=response.text, **outputs)
 
 
 def _prompt_messages(inputs: Inputs) -> list[dict[str, Any]]:
@@ -115,6 +115,7 @@ definition = NodeDefinition(
         ),
         "image": IMAGE,
         "stream": STREAM,
+        "parameters": PARAMETERS,
     },
     outputs={
         "response": Output(
@@ -127,7 +128,9 @@ definition = NodeDefinition(
             is_stream=True,
             match_categories=("LlmOutput", "TextStream"),
         ),
+        **OUTPUTS,
     },
+    config_schema=SETTINGS,
     execute=openai,
     bypass_behavior="mute",
     side_effects=True,

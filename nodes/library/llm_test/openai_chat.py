@@ -7,9 +7,13 @@ from typing import Any
 from innkeeper.nodes.definition import Input, NodeDefinition, Output, Retry
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import dump_json
+from innkeeper.nodes.library.llm import asking
+from innkeeper.nodes.library.llm.answer import OUTPUTS, check_answer, outputs_of
 from innkeeper.nodes.library.llm.messages import read_history
+from innkeeper.nodes.library.llm.parameters import PARAMETERS
+from innkeeper.nodes.library.llm.settings import SETTINGS
 from innkeeper.nodes.library.llm_test.images import user_message
-from innkeeper.nodes.library.llm_test.request import chat_request
+from innkeeper.nodes.library.llm_test.request import asking_of
 from innkeeper.nodes.library.llm_test.slots import API_SETTINGS, IMAGE, MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.library.math.numbers import trim
 from innkeeper.nodes.library.utilities.text import to_text
@@ -20,7 +24,7 @@ _RULE = "-" * 40
 _NO_ANSWER = "The model's reply was empty."
 
 
-async def openai_chat(inputs: Inputs, context: NodeContext) -> dict[str, str]:
+async def openai_chat(inputs: Inputs, context: NodeContext) -> dict[str, Any]:
     """Ask a model for the next turn after `external_history` and the user's input.
 
     `history` is what came in, the user's turn and the answer, never the system prompt. An empty answer is told in
@@ -31,7 +35,8 @@ async def openai_chat(inputs: Inputs, context: NodeContext) -> dict[str, str]:
         ProviderError, NodeMustWait, RequestRefused: See `nodes.services.llm`.
     """
     system, turns = _chat_messages(inputs)
-    response = await context.services.llm.chat(await chat_request([*system, *turns], inputs, context))
+    response = await asking.chat(await asking_of([*system, *turns], inputs, context), context)
+    check_answer(response, context)
     answer = trim(response.text)
     if answer:
         turns = [*turns, {"role": "assistant", "content": answer}]
@@ -39,6 +44,7 @@ async def openai_chat(inputs: Inputs, context: NodeContext) -> dict[str, str]:
         "full_conversation": _transcript([*system, *turns]),
         "current_output": answer or _NO_ANSWER,
         "history": dump_json(turns),
+        **outputs_of(response),
     }
 
 
@@ -123,6 +129,7 @@ definition = NodeDefinition(
             match_categories=("ChatHistory", "Json"),
         ),
         "image": IMAGE,
+        "parameters": PARAMETERS,
     },
     outputs={
         "full_conversation": Output(
@@ -143,7 +150,9 @@ definition = NodeDefinition(
             description="The turns so far as JSON text, for the next turn.",
             match_categories=("ChatHistory", "Json"),
         ),
+        **OUTPUTS,
     },
+    config_schema=SETTINGS,
     execute=openai_chat,
     bypass_behavior="mute",
     side_effects=True,

@@ -7,16 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
-from innkeeper.nodes.library.llm.parameters import number_of
+from innkeeper.nodes.library.llm.parameters import Asking, parameters_of
+from innkeeper.nodes.library.llm.settings import times_of
+from innkeeper.nodes.library.llm_test.slots import MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
 
 _DOUBTFUL = re.compile(r"[\\\s\x00-\x1f\x7f]")
+_SECRET_IN_QUERY = re.compile(r"[?&][^=&]*(key|token|secret|password|sig)[^=&]*=", re.IGNORECASE)
+_SINGLE: Mapping[str, Input] = {"temperature": TEMPERATURE, "max_tokens": MAX_TOKENS}
 
 
-async def chat_request(messages: list[dict[str, Any]], inputs: Inputs, context: NodeContext) -> ChatRequest:
-    """A request of the slots `api_settings`, `model`, `temperature` and `max_tokens`, with the key revealed.
+async def asking_of(messages: list[dict[str, Any]], inputs: Inputs, context: NodeContext) -> Asking:
+    """What is asked by the slots `api_settings`, `model`, `temperature`, `max_tokens` and `parameters`.
 
     Raises:
         NodeInputError: One of them cannot be used.
@@ -26,18 +31,21 @@ async def chat_request(messages: list[dict[str, Any]], inputs: Inputs, context: 
     model = inputs.get("model")
     if not isinstance(model, str) or not model.strip():
         raise NodeInputError("'model' is empty; give the name of a model")
-    parameters = {"temperature": number_of(inputs, "temperature"), "max_tokens": number_of(inputs, "max_tokens")}
+    parameters = parameters_of(inputs, _SINGLE, _SINGLE)
+    times = times_of(context)
     # The last step before the call: an earlier failure must not have touched the key.
     if isinstance(api_key, SecretRef):
         api_key = await context.services.secrets.reveal(api_key, host=_host(base_url))
-    return ChatRequest(
+    request = ChatRequest(
         base_url=base_url,
         model=model,
         messages=messages,
-        api_key=api_key,
-        parameters={key: value for key, value in parameters.items() if value is not None},
+        api_key=api_key.strip(),  # people paste a line end with it
+        parameters=parameters.sent,
         idempotency_key=context.idempotency_key,
+        times=times,
     )
+    return Asking(request, parameters.unasked)
 
 
 def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
@@ -52,11 +60,11 @@ def _endpoint(settings: Any) -> tuple[str, str | SecretRef]:
         return DEMO_MODEL, ""  # it needs no key, and gets none
     if "@" in base_url.partition("//")[2].partition("/")[0] and not _DOUBTFUL.search(base_url):
         raise NodeInputError("'api_settings': 'base_url' holds a user name or password; use 'api_key'")
-    if "?" in base_url or "#" in base_url:
-        # The path of the request is put behind it: a graph could choose any path of a server, and hide ours.
-        raise NodeInputError("'api_settings': 'base_url' must not hold '?' or '#'; it looks like 'https://host/v1'")
     if not isinstance(api_key, str | SecretRef | None):
         raise NodeInputError("'api_settings': 'api_key' must be a text")
+    if _SECRET_IN_QUERY.search(base_url):
+        raise NodeInputError("'api_settings': 'base_url' holds a key in its query; use 'api_key'")
+    # The adapter takes what people paste behind the base: the endpoint's path, a query that the server needs.
     return base_url.strip(), api_key or ""
 
 

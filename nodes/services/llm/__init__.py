@@ -2,8 +2,9 @@
 
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
 from innkeeper.nodes.services.llm.dispatch import DemoEndpoint, DispatchingLlm
-from innkeeper.nodes.services.llm.openai_adapter import OpenAIAdapter
-from innkeeper.nodes.services.llm.registry import AdapterRegistry, AdapterType, built_in_adapters
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
+from innkeeper.nodes.services.llm.registry import AdapterRegistry, AdapterType, adapter_type, built_in_adapters
 
 __all__ = [
     "AdapterRegistry",
@@ -11,6 +12,8 @@ __all__ = [
     "DemoEndpoint",
     "DispatchingLlm",
     "LlmAdapter",
-    "OpenAIAdapter",
+    "OpenAIChat",
+    "ProtocolAdapter",
+    "adapter_type",
     "built_in_adapters",
 ]

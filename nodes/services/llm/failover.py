@@ -46,7 +46,11 @@ def may_have_been_paid(error: InnkeeperError) -> bool:
     """Can the provider have worked on the request, and charge for it, though nothing came of it?"""
     if not isinstance(error, ProviderError) or error.code not in _MAYBE_PAID:
         return False
-    return error.details.get("kind") not in _NEVER_SENT
+    return not _has_never_reached_it(error)
+
+
+def _has_never_reached_it(error: ProviderError) -> bool:
+    return error.details.get("kind") in _NEVER_SENT or error.details.get("limit") == "connect"
 
 
 SUCCEEDED: tuple[Verdict, Verdict] = ("succeeded", "succeeded")
@@ -59,7 +63,7 @@ def verdicts_on(error: BaseException) -> tuple[Verdict, Verdict]:
         return "answered", "answered"
     if not isinstance(error, ProviderError):  # cancelled, refused by us, or a fault of ours
         return UNKNOWN
-    if error.code == "connection_error":
+    if error.code == "connection_error" or _has_never_reached_it(error):
         return "failed", "none"
     if not error.retryable or error.code == "rate_limit_error":
         return "answered", "answered"

@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from innkeeper.nodes.errors import InnkeeperError, ProviderError
+from innkeeper.nodes.errors import InnkeeperError, NodeMustWait, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
-from innkeeper.nodes.node import Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
+from innkeeper.nodes.node import CallTrace, Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
 from innkeeper.nodes.services.llm.failover import SUCCEEDED, UNKNOWN, Tries, verdicts_on
+from innkeeper.nodes.services.llm.media import MediaLoader
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ModelServices:
     Attributes:
         key_salt: Fingerprints of keys are made with it, so that nobody can try keys against them; the same on all
             workers of a gateway.
+        remote_media: Adapter to the beginnings of the web addresses that its provider fetches itself.
     """
 
     llm: Llm
@@ -33,15 +35,23 @@ class ModelServices:
     gate: CallGate
     key_salt: bytes
     breaker: Breaker = field(default_factory=Breaker)
+    remote_media: Callable[[str], Sequence[str]] = lambda adapter: ()
 
 
 class ModelCalls:
-    """Language models, as one attempt of one node sees them (`nodes.node.Llm`)."""
+    """Language models, as one attempt of one node sees them (`nodes.node.Llm`).
 
-    def __init__(self, shared: ModelServices, secrets: Secrets, origin: CallOrigin) -> None:
+    Args:
+        media: Puts media that messages name into them; without it they are sent as they are.
+    """
+
+    def __init__(
+        self, shared: ModelServices, secrets: Secrets, origin: CallOrigin, media: MediaLoader | None = None
+    ) -> None:
         self._shared = shared
         self._secrets = secrets
         self._origin = origin
+        self._media = media
         self._calls = 0
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
@@ -139,8 +149,10 @@ class ModelCalls:
         # Before the first await: of two that come at once, one is the probe.
         ticket = self._shared.breaker.take(names)
         try:
-            # The last step before the call: an earlier failure must not have touched the key.
-            target = routed(request, route, await self._key(route)) if route else request
+            target = await self._with_media(request, route.adapter if route else request.adapter)
+            if route:
+                # The last step before the call: an earlier failure must not have touched the key.
+                target = routed(target, route, await self._key(route))
             start = self._start(target)
             await self._shared.gate.begin(start)
         except BaseException:
@@ -148,10 +160,21 @@ class ModelCalls:
             raise
         return _Call(start, target, ticket)
 
+    async def _with_media(self, request: ChatRequest, adapter: str) -> ChatRequest:
+        """Before the gate: while media are fetched nothing is reserved."""
+        if self._media is None:
+            return request
+        return await self._media.loaded(request, self._shared.remote_media(adapter))
+
     async def _key(self, route: Route) -> str:
         if route.api_key is None or is_demo_model(route.base_url):
             return ""
-        return await self._secrets.reveal(route.api_key, host=host_of(route.base_url))
+        key = (await self._secrets.reveal(route.api_key, host=host_of(route.base_url))).strip()
+        if not key.isascii() or not key.isprintable():
+            # Told here, as the fault of one channel: another one has another key.
+            message = f"the key of channel {route.channel_id!r} holds characters that no header may have: enter it anew"
+            raise ResourceError(message, code="secret_unusable")
+        return key
 
     def _start(self, target: ChatRequest) -> CallStart:
         self._calls += 1
@@ -203,7 +226,8 @@ class _Call:
     """One request under way, and what is told of its end."""
 
     def __init__(self, start: CallStart, target: ChatRequest, ticket: Ticket) -> None:
-        self.target = target
+        self._trace = CallTrace()
+        self.target = replace(target, trace=self._trace)
         self._start = start
         self._ticket = ticket
         self._began = time.monotonic()
@@ -225,11 +249,22 @@ class _Call:
             return self._end(CallEnd(self._start.id, "cut", code="cancelled", output_chars=chars))
         retry_after = error.retry_after if isinstance(error, ProviderError) else getattr(error, "delay_s", None)
         outcome: Outcome = "cut" if self._first_ms is not None else "failed"
-        end = CallEnd(self._start.id, outcome, code=error.code, output_chars=chars, retry_after_s=retry_after)
+        # A provider that asks to wait has refused for a reason: a 429 teaches a limit, a model that is loaded does not.
+        code = str(error.details.get("code") or error.code) if isinstance(error, NodeMustWait) else error.code
+        end = CallEnd(self._start.id, outcome, code=code, output_chars=chars, retry_after_s=retry_after)
         return self._end(end)
 
     def _end(self, end: CallEnd) -> CallEnd:
-        return replace(end, first_ms=self._first_ms, whole_ms=self._elapsed_ms())
+        trace = self._trace
+        return replace(
+            end,
+            outcome="not_sent" if trace.was_sent is False else end.outcome,
+            # What failed has cost something, too, where the provider told it in time.
+            usage=end.usage or trace.usage,
+            headers=trace.headers,
+            first_ms=self._first_ms,
+            whole_ms=self._elapsed_ms(),
+        )
 
     def _elapsed_ms(self) -> int:
         return int((time.monotonic() - self._began) * 1000)

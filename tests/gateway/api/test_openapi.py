@@ -43,21 +43,22 @@ WRITE_EXAMPLES = os.environ.get("WRITE_EXAMPLES") == "1"
 EXAMPLE_GRAPHS = Path(__file__).parents[3] / "examples"
 SHOWN_ITEMS = 2
 OPERATION_IDS = """
-    answer_approval broadcast_event collect_garbage create_chat_completion create_folder create_project
-    create_project_workflow create_trigger create_workflow delete_file delete_files delete_interrupt delete_project
-    delete_project_workflow delete_run delete_trigger delete_workflow diff_workflow disable_trigger download_file
-    enable_trigger get_approval_data get_avatar get_character_image get_client_script get_current_user get_file
-    get_history_run get_node_type get_plugin_file get_plugin_settings get_project get_project_workflow get_run
-    get_run_output get_system_stats get_trigger get_usage get_version get_workflow get_workflow_schema head_file
-    healthz interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials
+    answer_approval broadcast_event collect_garbage create_channel create_chat_completion create_folder
+    create_model create_project create_project_workflow create_trigger create_workflow delete_channel
+    delete_file delete_files delete_interrupt delete_model delete_project delete_project_workflow delete_run
+    delete_trigger delete_workflow diff_workflow disable_trigger discover_models download_file enable_trigger
+    get_approval_data get_avatar get_character_image get_client_script get_current_user get_file get_history_run
+    get_node_type get_plugin_file get_plugin_settings get_project get_project_workflow get_run get_run_output
+    get_system_stats get_trigger get_usage get_version get_workflow get_workflow_schema head_file healthz
+    interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials
     list_demo_models list_files list_folder list_history list_models list_node_types list_open_approvals
     list_plugins list_project_workflows list_projects list_providers list_run_approvals list_service_keys
     list_trigger_results list_triggers list_versions list_workflows metrics move_files pause_run post_interrupt
-    post_run_event post_webhook preview_trigger publish_workflow put_file put_project put_project_workflow
-    put_trigger put_webhook put_workflow read_file readyz reload_nodes reload_plugins rename_file rename_user
-    resend_callback restore_workflow resume_run rotate_trigger_token save_plugin_settings set_plugin_state
-    stream_run_events submit_run try_trigger unpublish_workflow upload_avatar upload_files validate_workflow
-    write_json_file
+    post_run_event post_webhook preview_trigger publish_workflow put_channel put_file put_model put_project
+    put_project_workflow put_trigger put_webhook put_workflow read_file readyz reload_nodes reload_plugins
+    rename_file rename_user resend_callback restore_workflow resume_run rotate_trigger_token
+    save_plugin_settings set_plugin_state stream_run_events submit_run try_trigger unpublish_workflow
+    upload_avatar upload_files validate_workflow write_json_file
 """
 
 
@@ -167,6 +168,7 @@ async def test_common_refusals_are_declared_everywhere(temporal: Client, tmp_pat
         "name": "p",
         "full_type": "a:b",
         "number": 1,
+        "model": "m",
     }
     async with stack.gateway(), stack.http(event_hooks=hooks) as http:
         for path, item in document()["paths"].items():
@@ -1067,10 +1069,73 @@ models:
     await gives(http, 200, "GET", "/api/llm/models")
     await gives(http, 200, "GET", "/api/llm/channels/main/list-models")
     await gives(http, 404, "GET", "/api/llm/channels/none/list-models")
+    await play_channels(http)
     (data / "channels.yaml").write_text("[]")
     for name in ("channels", "models"):
         await gives(http, 409, "GET", f"/api/llm/{name}")
     (data / "channels.yaml").unlink()
+
+
+async def play_channels(http: httpx.AsyncClient) -> None:
+    url = "/api/llm/channels"
+    traits = {
+        "query": {"api-version": "v1"},
+        "parameters": {
+            "rename": {"max_tokens": "max_completion_tokens"},
+            "defaults": {"top_k": 4},
+            "drop": ["temperature"],
+        },
+        "prefix": "trailing",
+        "structuredOutput": "json_schema",
+        "thinkTags": True,
+        "limits": {"requestsPerMinute": 60, "tokensPerMinute": 100_000, "concurrent": 4, "burst": 5},
+        "pricing": {"provider": "openai"},
+    }
+    whole = {
+        "id": "mine",
+        "label": "My server",
+        "baseUrl": "demo",
+        "customHeaders": {"X-Title": "Inn"},
+        "perModel": {"demo-echo": {**traits, "headers": {"X-Title": "Echo"}}},
+        **traits,
+    }
+    made = await gives(http, 201, "POST", url, json=whole)
+    await gives(http, 400, "POST", url, content=b"[")
+    await gives(http, 409, "POST", url, json=whole)
+    await gives(http, 422, "POST", url, json={"baseUrl": "ftp://x"})
+    await gives(http, 200, "PUT", f"{url}/mine", json={"label": "Mine"}, headers={"If-Match": made["etag"]})
+    await gives(http, 412, "PUT", f"{url}/mine", json={"label": "Other"}, headers={"If-Match": made["etag"]})
+    await gives(http, 400, "PUT", f"{url}/mine", content=b"[")
+    await gives(http, 404, "PUT", f"{url}/none", json={})
+    await gives(http, 409, "PUT", f"{url}/main", json={})
+    await gives(http, 422, "PUT", f"{url}/mine", json={"baseUrl": "ftp://x"})
+    await gives(http, 200, "POST", f"{url}/mine/discover-models")
+    await gives(http, 404, "POST", f"{url}/none/discover-models")
+    await gives(http, 201, "POST", url, json={"id": "inside", "baseUrl": "http://10.1.2.3/v1"})
+    await gives(http, 403, "POST", f"{url}/inside/discover-models")
+    await gives(http, 201, "POST", url, json={"id": "away", "baseUrl": "http://127.0.0.1:9/v1"})
+    await gives(http, 502, "POST", f"{url}/away/discover-models")
+    await gives(http, 200, "GET", url)
+    url = "/api/llm/models"
+    await gives(http, 201, "POST", url, json={"modelId": "own", "groupName": "g", "defaultChannelRef": "mine"})
+    await gives(http, 409, "POST", url, json={"modelId": "own"})
+    await gives(http, 422, "POST", url, json={})
+    await gives(http, 400, "POST", url, content=b"[")
+    changed = await gives(http, 200, "PUT", f"{url}/own", json={"displayName": "Own", "tags": ["t"]})
+    for method in ("PUT", "DELETE"):
+        body = {"json": {}} if method == "PUT" else {}
+        await gives(http, 412, method, f"{url}/own", headers={"If-Match": '"0"'}, **body)
+        await gives(http, 404, method, f"{url}/none", **body)
+        await gives(http, 409, method, f"{url}/story", **body)
+    await gives(http, 400, "PUT", f"{url}/own", content=b"[")
+    await gives(http, 422, "PUT", f"{url}/own", json={"modelType": "magic"})
+    await gives(http, 204, "DELETE", f"{url}/own", headers={"If-Match": changed["etag"]})
+    url = "/api/llm/channels"
+    await gives(http, 412, "DELETE", f"{url}/mine", headers={"If-Match": '"0"'})
+    await gives(http, 404, "DELETE", f"{url}/none")
+    await gives(http, 409, "DELETE", f"{url}/main")
+    for name in ("mine", "inside", "away"):
+        await gives(http, 204, "DELETE", f"{url}/{name}")
 
 
 async def play_characters(http: httpx.AsyncClient, data: Path) -> None:

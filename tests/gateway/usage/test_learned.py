@@ -110,7 +110,7 @@ def test_only_the_endpoint_that_refused_is_held_back() -> None:
     assert limit.not_before(1) == 31
 
 
-@pytest.mark.parametrize("code", ["overloaded_error", "server_error", "connection_error", "cancelled"])
+@pytest.mark.parametrize("code", ["overloaded_error", "waiting", "server_error", "connection_error", "cancelled"])
 def test_other_failures_teach_nothing(code: str) -> None:
     learner = Learner()
     learner.begin(start("c"), 0)

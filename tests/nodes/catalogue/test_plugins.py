@@ -294,3 +294,70 @@ def test_a_plugin_without_any_definition_says_so(tmp_path: Path, caplog: pytest.
         "nodes/n.py exports no 'definition' and no 'definitions'",
     )
     assert "nodes/n.py exports no 'definition'" in caplog.text
+
+
+# --- adapters ---------------------------------------------------------------------------------------------------------
+
+SPEAKER = "def make():\n    return 'a protocol'\n"
+
+
+def speaker(root: Path, name: str, *adapters: str, code: str = SPEAKER) -> Path:
+    """A plugin of adapters; each line is the inside of a YAML mapping."""
+    items = "".join(f"  - {{{line}}}\n" for line in adapters)
+    folder = plugin(root, name, f"name: {name}\ndisplayName: Speaker\nversion: 1\nadapters:\n{items}")
+    (folder / "speak.py").write_text(code)
+    return folder
+
+
+def test_a_plugin_adds_adapters(tmp_path: Path) -> None:
+    speaker(tmp_path, "speaker", "name: mine, displayName: Mine, module: 'speak.py:make'")
+    catalogue, statuses = load(tmp_path)
+    (adapter,) = catalogue.adapters
+    assert (adapter.name, adapter.display_name, adapter.plugin) == ("mine", "Mine", "speaker")
+    assert adapter.make() == "a protocol"
+    assert statuses["speaker"].to_json()["adapters"] == [{"id": "mine", "name": "Mine"}]
+    disabled = load_catalogue((tmp_path,), disabled={"speaker"})
+    assert disabled.adapters == ()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "code", "reason"),
+    [
+        ("name: openai, displayName: X, module: 'speak.py:make'", SPEAKER, "is already there, of Innkeeper itself"),
+        ("name: ollama, displayName: X, module: 'speak.py:make'", SPEAKER, "is already there, of Innkeeper itself"),
+        ("name: Mine, displayName: X, module: 'speak.py:make'", SPEAKER, "adapters.0.name"),
+        ("name: mine, displayName: X, module: 'speak.py'", SPEAKER, "must name a function of a file"),
+        ("name: mine, displayName: X, module: '../speak.py:make'", SPEAKER, "inside the plugin's folder"),
+        ("name: mine, displayName: X, module: 'none.py:make'", SPEAKER, "'none.py' is not a file of the plugin"),
+        ("name: mine, displayName: X, module: 'speak.py:other'", SPEAKER, "it has no function 'other'"),
+        ("name: mine, displayName: X, module: 'speak.py:make'", "make = 7", "it has no function 'make'"),
+        ("name: mine, displayName: X, module: 'speak.py:make'", "1 / 0", "ZeroDivisionError"),
+        ("name: mine, displayName: X, module: 'speak.py:make'", "raise SystemExit(3)", "SystemExit"),
+    ],
+)
+def test_a_plugin_whose_adapter_cannot_be_used_is_not_loaded(
+    tmp_path: Path, adapter: str, code: str, reason: str
+) -> None:
+    speaker(tmp_path, "speaker", adapter, code=code)
+    catalogue, statuses = load(tmp_path)
+    assert catalogue.adapters == ()
+    assert not statuses["speaker"].is_loaded
+    assert reason in str(statuses["speaker"].reason)
+
+
+def test_of_two_adapters_with_one_name_the_first_plugin_has_it(tmp_path: Path) -> None:
+    line = "name: mine, displayName: X, module: 'speak.py:make'"
+    speaker(tmp_path, "a", line)
+    speaker(tmp_path, "b", line)
+    catalogue, statuses = load(tmp_path)
+    assert [adapter.plugin for adapter in catalogue.adapters] == ["a"]
+    assert "is already there, of the plugin 'a'" in str(statuses["b"].reason)
+
+
+def test_an_adapter_that_leads_out_by_a_link_is_refused(tmp_path: Path) -> None:
+    folder = speaker(tmp_path, "speaker", "name: mine, displayName: X, module: 'out.py:make'")
+    outside = tmp_path / "outside.py"
+    outside.write_text(SPEAKER)
+    (folder / "out.py").symlink_to(outside)
+    _, statuses = load(folder)
+    assert "is not a file of the plugin" in str(statuses["speaker"].reason)

@@ -37,11 +37,19 @@ TABLE: dict[str, str] = {
         in top_p FLOAT default=1.0 min=0 max=1 step=0.01
         in seed INTEGER default=0 min=0 step=1
         in stream BOOLEAN default=false
+        in responseSchema OBJECT #Json
         out response OBJECT #LlmOutput
         out responseText STRING #LlmOutput
         out usage OBJECT #LlmOutput
         out stream_output ~STRING #StreamChunk
+        out finish_reason STRING #LlmOutput
+        out reasoning STRING #LlmOutput
+        out tool_calls ARRAY #LlmOutput
+        out data OBJECT #Json #LlmOutput
         config required_capabilities STRING default="llm,chat"
+        config first_token_timeout FLOAT default=600 min=0 max
+        config total_timeout FLOAT default=0 min=0 max
+        config on_crash STRING default="restart" suggestions=["restart","continue","accept"] #ComboOption
     """,
     "CreateMessage": """
         category LLM
@@ -77,8 +85,15 @@ TABLE: dict[str, str] = {
         in history STRING #ChatHistory #Json
         in image STRING #ImageData #Url
         in stream BOOLEAN default=false
+        in parameters STRING default="{}" languageHint="json" #Json #LlmConfig #NoDefaultEdit
         out response STRING #LlmOutput
         out stream_output ~STRING #LlmOutput #TextStream
+        out finish_reason STRING #LlmOutput
+        out reasoning STRING #LlmOutput
+        out usage OBJECT #LlmOutput
+        config first_token_timeout FLOAT default=600 min=0 max
+        config total_timeout FLOAT default=0 min=0 max
+        config on_crash STRING default="restart" suggestions=["restart","continue","accept"] #ComboOption
     """,
     "OpenAIChat": """
         category TEST-LLM
@@ -92,9 +107,16 @@ TABLE: dict[str, str] = {
         in user_input STRING req multiline=true #Prompt
         in external_history STRING #ChatHistory #Json
         in image STRING #ImageData #Url
+        in parameters STRING default="{}" languageHint="json" #Json #LlmConfig #NoDefaultEdit
         out full_conversation STRING #ChatHistory
         out current_output STRING #LlmOutput
         out history STRING #ChatHistory #Json
+        out finish_reason STRING #LlmOutput
+        out reasoning STRING #LlmOutput
+        out usage OBJECT #LlmOutput
+        config first_token_timeout FLOAT default=600 min=0 max
+        config total_timeout FLOAT default=0 min=0 max
+        config on_crash STRING default="restart" suggestions=["restart","continue","accept"] #ComboOption
     """,
     "History": """
         category TEST-LLM

@@ -10,8 +10,10 @@ import pytest
 from innkeeper.nodes.errors import ProviderError, RequestRefused, ResourceError
 from innkeeper.nodes.node import ModelWish, Route, SecretRef
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts, read_channel_file
+from innkeeper.nodes.services.channels import UserChannel, UserModel
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.secrets import SecretStore
+from innkeeper.nodes.services.user_channels import UserEntries
 
 WISH = ModelWish("m")
 
@@ -161,3 +163,98 @@ def test_what_is_no_file_is_a_problem(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "not a file" in str(read_channel_file(tmp_path / "pipe").errors[0])
     assert read_channel_file(tmp_path).config is None
+
+
+# --- channels that users have made ----------------------------------------------------------------------------------
+
+
+def own(name: str, owner: str, ref: SecretRef | None = None, **more: object) -> UserChannel:
+    key = ref.to_json() if ref else None
+    host = f"http://{name}.example/v1"
+    return UserChannel.model_validate({"id": name, "owner": owner, "baseUrl": host, "apiKey": key, **more})
+
+
+def write_own(folder: Path, *channels: UserChannel, models: tuple[UserModel, ...] = ()) -> None:
+    (folder / "channels.json").write_bytes(UserEntries(channels, models).to_bytes())
+
+
+async def names(found: ChannelBook, user: str, wish: ModelWish = WISH) -> list[str]:
+    try:
+        return [item.channel_id for item in await found.of_user(user).routes(wish)]
+    except ProviderError:
+        return []
+
+
+async def test_a_users_channel_serves_that_user_alone_and_at_once(tmp_path: Path, store: SecretStore) -> None:
+    found = book(tmp_path, store, one())
+    assert await names(found, "ann") == ["main"]
+    model = UserModel.model_validate({"modelId": "mine", "owner": "ann", "capabilities": ["special"]})
+    write_own(tmp_path, own("anns", "ann", priority=1), own("bobs", "bob"), models=(model,))
+    assert await names(found, "ann") == ["anns", "main"]
+    assert await names(found, "bob") == ["main", "bobs"]
+    assert await names(found, "") == ["main"]
+    assert await names(found, "bob", ModelWish("channel:anns/m")) == []
+    wish = ModelWish(capabilities=("special",))
+    assert (await names(found, "ann", wish), await names(found, "bob", wish)) == (["anns", "main"], [])
+
+
+async def test_the_operators_channel_wins_over_one_of_the_same_id(tmp_path: Path, store: SecretStore) -> None:
+    found = book(tmp_path, store, one())
+    write_own(tmp_path, own("main", "ann"))
+    assert [item.base_url for item in await found.of_user("ann").routes(WISH)] == ["http://10.1.2.3:8000/v1"]
+    assert found.is_operators("main")
+
+
+async def test_a_users_channel_opens_no_address_that_a_graph_may_not_reach(tmp_path: Path, store: SecretStore) -> None:
+    from ipaddress import ip_address
+
+    found = book(tmp_path, store)
+    write_own(tmp_path, own("lan", "ann", baseUrl="http://10.9.9.9/v1"))
+    assert await names(found, "ann") == ["lan"]
+    assert not found.is_operators("lan")
+    with pytest.raises(RequestRefused):
+        AddressPolicy(allowed_hosts=VouchedHosts(found)).check("10.9.9.9", 80, [ip_address("10.9.9.9")])
+
+
+async def test_a_users_channel_has_only_stored_keys_of_that_user(tmp_path: Path, store: SecretStore) -> None:
+    hers = store.put("sk-hers", "ann", ["anns.example:80"])
+    found = book(tmp_path, store)
+    write_own(tmp_path, own("anns", "ann", hers), own("bobs", "bob", hers, baseUrl="http://anns.example/v1"))
+    for user, expected in (("ann", "sk-hers"), ("bob", None)):
+        (item,) = await found.of_user(user).routes(WISH)
+        assert item.api_key is not None
+        if expected:
+            assert await found.reveal(item.api_key, "anns.example:80") == expected
+            continue
+        with pytest.raises(ResourceError) as caught:
+            await found.reveal(item.api_key, "anns.example:80")
+        assert caught.value.code == "secret_not_found"
+    (tmp_path / "channels.json").write_text(
+        '{"channels": [{"id": "e", "owner": "ann", "baseUrl": "http://e/v1", "apiKey": "env:X_API_KEY"}], "models": []}'
+    )
+    assert await names(found, "ann") == []
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"channels": 1, "models": []}', '{"channels": []}', "null"])
+async def test_a_damaged_file_of_users_leaves_the_operators_channels(
+    tmp_path: Path, store: SecretStore, content: str
+) -> None:
+    found = book(tmp_path, store, one())
+    (tmp_path / "channels.json").write_text(content)
+    assert await names(found, "ann") == ["main"]
+
+
+async def test_groups_take_turns_or_are_mixed(tmp_path: Path, store: SecretStore) -> None:
+    groups = "".join(
+        f"- {{id: {name}, models: [a, b, c], strategy: {name}}}\n" for name in ("round-robin", "random", "priority")
+    )
+    found = book(tmp_path, store, f"{one()}modelGroups:\n{groups}")
+
+    async def order(group: str) -> str:
+        return "".join(item.model_id for item in await found.routes(ModelWish(group)))
+
+    assert [await order("round-robin") for _ in range(4)] == ["abc", "bca", "cab", "abc"]
+    assert [await order("priority") for _ in range(2)] == ["abc", "abc"]
+    mixed = {await order("random") for _ in range(60)}
+    assert len(mixed) > 1
+    assert {"".join(sorted(text)) for text in mixed} == {"abc"}

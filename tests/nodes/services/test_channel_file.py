@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from innkeeper.nodes.node import SecretRef
+from innkeeper.nodes.hosts import host_of
+from innkeeper.nodes.node import ModelWish, SecretRef
 from innkeeper.nodes.services.channel_file import MAX_FILE_BYTES, ChannelFile, read_channels
-from innkeeper.nodes.services.channels import ChannelConfig
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS, ChannelConfig, route
 from tests.effort import examples
 
 KEY = "sk-canary-1234567890abcdef"
@@ -35,7 +36,16 @@ def test_the_example_is_good() -> None:
     found = read_channels(EXAMPLE.read_bytes())
     assert found.problems == ()
     assert found.config is not None
-    assert [channel.id for channel in found.config.channels] == ["demo", "openai"]
+    first, *others = found.config.channels
+    assert (first.id, first.disabled) == ("demo", False)
+    assert all(channel.disabled for channel in others), "until the key is there"
+    assert {channel.adapter_type for channel in others} == set(BUILT_IN_ADAPTERS) - {"openai-responses"}
+    at_home = [channel for channel in others if channel.api_key is None]
+    assert (len(others) - len(at_home), len(at_home)) == (10, 4)
+    assert all((host_of(channel.base_url) or "").startswith("127.0.0.1") for channel in at_home)
+    there = tuple(item.model_copy(update={"disabled": False}) for item in found.config.channels)
+    enabled = found.config.model_copy(update={"channels": there})
+    assert [way.channel_id for way in route(ModelWish("fast"), enabled)] == ["openai", "anthropic", "gemini"]
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "channels:\nmodels:\n"])

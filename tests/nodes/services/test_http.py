@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gzip
 import socket
 import ssl
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
@@ -22,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from innkeeper.nodes.errors import RequestRefused, ResourceError
 from innkeeper.nodes.node import HttpRequest
-from innkeeper.nodes.services.http import AddressPolicy, GuardedTransport, address_kind
+from innkeeper.nodes.services.http import AddressPolicy, GuardedTransport, Network, address_kind
 from innkeeper.nodes.services.web import GuardedHttp
 
 
@@ -188,13 +191,52 @@ async def test_a_response_over_the_limit_ends_with_an_error() -> None:
             await http.get(f"http://127.0.0.1:{port}/")
 
 
-async def test_compressed_answers_are_not_asked_for_and_not_taken() -> None:
-    packed = gzip.compress(b"x" * 100_000)
+RAW_DEFLATE = zlib.compressobj(wbits=-15)
+PACKED = {
+    "gzip": gzip.compress(b"hello" * 1_000),
+    "x-gzip": gzip.compress(b"hello" * 1_000),
+    "GZIP": gzip.compress(b"hello" * 500) + gzip.compress(b"hello" * 500) + b"junk",
+    "deflate": zlib.compress(b"hello" * 1_000),
+    "Deflate": RAW_DEFLATE.compress(b"hello" * 1_000) + RAW_DEFLATE.flush(),
+}
+
+
+@pytest.mark.parametrize("encoding", PACKED)
+async def test_compressed_answers_are_not_asked_for_but_read(encoding: str) -> None:
     here = AddressPolicy(allow_loopback=True)
-    async with answering(packed, b"Content-Encoding: gzip\r\n") as (port, heads), client(here) as http:
-        with pytest.raises(ResourceError, match="compressed"):
-            await http.get(f"http://127.0.0.1:{port}/")
+    header = f"Content-Encoding: {encoding}\r\n".encode()
+    async with answering(PACKED[encoding], header) as (port, heads), client(here) as http:
+        response = await http.get(f"http://127.0.0.1:{port}/")
+    assert response.content == b"hello" * 1_000
     assert b"accept-encoding: identity" in heads[0].lower()
+
+
+async def test_a_compressed_answer_ends_at_the_limit_and_not_in_memory() -> None:
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(bytes(1_000_000)) for _ in range(60)) + packer.flush()
+    here = AddressPolicy(allow_loopback=True)
+    tracemalloc.start()
+    try:
+        async with (
+            answering(bomb, b"Content-Encoding: gzip\r\n") as (port, _),
+            client(here, max_response_bytes=2_000_000) as http,
+        ):
+            with pytest.raises(ResourceError, match="2000000 bytes"):
+                await http.get(f"http://127.0.0.1:{port}/")
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000  # 60 MB are packed in it
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "match"), [("br", "gzip and deflate"), ("gzip, gzip", "gzip and deflate"), ("gzip", "not packed")]
+)
+async def test_what_cannot_be_unpacked_is_refused(encoding: str, match: str) -> None:
+    here = AddressPolicy(allow_loopback=True)
+    header = f"Content-Encoding: {encoding}\r\n".encode()
+    async with answering(b"hello", header) as (port, _), client(here) as http:
+        with pytest.raises(ResourceError, match=match):
+            await http.get(f"http://127.0.0.1:{port}/")
 
 
 async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +253,7 @@ def _server_tls(folder: Path) -> ssl.SSLContext:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("tls.test")]), critical=False)
         .sign(key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM
@@ -240,6 +283,92 @@ async def test_tls_is_spoken_with_the_name_and_its_certificate_is_checked(
         with pytest.raises(httpx2.ConnectError, match="certificate"):
             await http.get(f"https://tls.test:{server.sockets[0].getsockname()[1]}/")
     assert names == ["tls.test"]
+
+
+# --- proxy and authorities of the operator ------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def proxying() -> AsyncIterator[tuple[str, list[str]]]:
+    """A proxy that answers everything itself; gives its URL and the first lines and permissions it got."""
+    asked: list[str] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        asked.append(head.split(" HTTP/")[0])
+        asked.extend(line for line in head.split("\r\n") if line.lower().startswith("proxy-authorization"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nproxy")
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://me:pass%20word@127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+
+
+async def test_what_is_outside_is_reached_through_the_proxy_of_the_operator(monkeypatch: pytest.MonkeyPatch) -> None:
+    really = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: really(host.replace("out.test", "1.1.1.1"), *rest, **more)
+    )
+    async with proxying() as (url, asked), client(AddressPolicy(), network=Network(proxy=url)) as http:
+        assert (await http.get("http://out.test/a")).text == "proxy"
+        assert (await http.get("http://unknown-here.invalid/b")).text == "proxy"
+    assert asked[::2] == ["GET http://out.test/a", "GET http://unknown-here.invalid/b"]
+    assert asked[1].split()[-1] == base64.b64encode(b"me:pass word").decode()
+
+
+async def test_what_is_inside_goes_past_the_proxy_and_is_guarded() -> None:
+    async with proxying() as (url, asked), answering() as (port, _):
+        network = Network(proxy=url)
+        async with client(AddressPolicy(allow_loopback=True), network=network) as http:
+            assert (await http.get(f"http://127.0.0.1:{port}/")).text == "hello"
+        async with client(AddressPolicy(), network=network) as http:
+            for inside in (f"127.0.0.1:{port}", f"localhost:{port}", "10.0.0.1", "169.254.169.254", "[::1]"):
+                with pytest.raises(RequestRefused):
+                    await http.get(f"http://{inside}/")
+    assert asked == []
+
+
+async def test_our_own_services_are_closed_behind_a_proxy_too() -> None:
+    policy = AddressPolicy(closed=frozenset({("unknown-here.invalid", 80)}))
+    async with proxying() as (url, asked), client(policy, network=Network(proxy=url)) as http:
+        with pytest.raises(RequestRefused):
+            await http.get("http://unknown-here.invalid/")
+    assert asked == []
+
+
+async def test_a_redirect_from_outside_leads_to_nothing_inside_behind_a_proxy() -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, client(AddressPolicy(allow_loopback=True), network=Network(proxy=url)) as http:
+        with pytest.raises(RequestRefused):
+            await http.get("http://unknown-here.invalid/", follow_redirects=True)
+
+
+async def test_certificates_of_the_operators_own_authority_are_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *rest, **more: really(host.replace("tls.test", "127.0.0.1"), *rest, **more)
+    )
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=_server_tls(tmp_path))
+    network = Network(ca_bundle=tmp_path / "server.pem")
+    async with server, client(AddressPolicy(allow_loopback=True), network=network) as http:
+        response = await http.get(f"https://tls.test:{server.sockets[0].getsockname()[1]}/")
+    assert response.text == "ok"
 
 
 # --- redirects, and our own services ------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ def test_every_form_is_masked_wherever_it_stands(secret: str) -> None:
         assert mask(answer, forms) == {"text": "a ***b", "deep": [{"***": ["***", 1, None]}], "whole": "***"}
 
 
+def test_a_key_that_was_pasted_with_a_line_end_is_masked_without_it() -> None:
+    assert mask("sk-canary-1234", forms_of(" sk-canary-1234\r\n")) == "***"
+
+
 @pytest.mark.parametrize("word", ["", "none", "x", "12345", "ollama", "lm-studio", "not-needed"])
 def test_short_keys_and_plain_words_stay(word: str) -> None:
     assert forms_of(word) == ()

@@ -16,6 +16,8 @@ from innkeeper.nodes.testing import MemoryChannels, MemorySecrets, ToyLlm, colle
 
 MESSAGES = '[{"role":"user","content":"alpha beta"}]'
 USAGE = {"prompt_tokens": 0, "completion_tokens": 2, "total_tokens": 2}
+REST = {"usage": USAGE, "finish_reason": "stop", "reasoning": "", "tool_calls": [], "data": None}
+MADE_BY = {"model": "m", "channel_id": "main"}
 KEYS = MemorySecrets()
 ROUTE = Route("main", "m", "https://api.example.com/v1", KEYS.hide("sk-channel"), "other")
 
@@ -44,7 +46,7 @@ def request_of(**inputs: Any) -> ChatRequest:
 def wish_of(config: Any = None, **inputs: Any) -> ModelWish:
     channels = MemoryChannels(ROUTE)
     services = memory_services(secrets=KEYS, channels=channels)
-    collect(definition, inputs, config=config, services=services)
+    collect(definition, {"messages": MESSAGES, **inputs}, config=config, services=services)
     return channels.wishes[0]
 
 
@@ -58,7 +60,7 @@ def failing(error: Exception) -> ToyLlm:
 def test_batch_gives_the_standard_response_its_text_and_its_usage() -> None:
     chunks, outputs = run(FullLlm())
     response = outputs.pop("response")
-    assert (chunks, outputs) == ([], {"responseText": "Hi", "usage": USAGE})
+    assert (chunks, outputs) == ([], {"responseText": "Hi", **REST})
     assert response.pop("raw_response")["more"] == 1
     assert response == {
         "text": "Hi",
@@ -83,11 +85,11 @@ def test_stream_forwards_every_chunk_and_builds_the_response() -> None:
         {"type": "usage_chunk", "content": USAGE},
         {
             "type": "finish_reason_chunk",
-            "content": {"finish_reason": "stop", "accumulated_text": "beta alpha", "usage": USAGE},
+            "content": {"finish_reason": "stop", "accumulated_text": "beta alpha", "usage": USAGE, **MADE_BY},
         },
     ]
     response = {"text": "beta alpha", "model": "m", "usage": USAGE}
-    assert outputs == {"response": response, "responseText": "beta alpha", "usage": USAGE}
+    assert outputs == {"response": response, "responseText": "beta alpha", **REST}
 
 
 def test_stream_without_a_finish_chunk_still_has_a_response() -> None:
@@ -96,8 +98,9 @@ def test_stream_without_a_finish_chunk_still_has_a_response() -> None:
             yield Chunk("text_chunk", "x")
             yield Chunk("text_chunk", "y")
 
-    outputs = run(Abrupt(), stream=True)[1]
-    assert outputs == {"response": {"text": "xy", "model": "m", "usage": None}, "responseText": "xy", "usage": None}
+    outputs = run(Abrupt(), stream=True, activated_model_id="asked")[1]
+    response = {"text": "xy", "model": "asked", "usage": None}
+    assert outputs == {"response": response, "responseText": "xy", **REST, "usage": None}
 
 
 def test_request_goes_to_the_best_route_with_its_key_and_adapter() -> None:
@@ -131,12 +134,15 @@ def test_channel_without_a_key_reveals_none() -> None:
             {"parameters": {"model": "gpt", "messages": [], "stream": True, "n": 1}},
             {"temperature": 0.7, "max_tokens": 2048, "top_p": 1, "n": 1},
         ),
+        ({"parameters": {"max_tokens": None, "temperature": None}}, {"top_p": 1}),
+        ({"parameters": {"max_completion_tokens": 9}}, {"temperature": 0.7, "top_p": 1, "max_completion_tokens": 9}),
         ({"parameters": " "}, {"temperature": 0.7, "max_tokens": 2048, "top_p": 1}),
         ({"parameters": None}, {"temperature": 0.7, "max_tokens": 2048, "top_p": 1}),
     ],
 )
 def test_parameters_overlay_the_single_fields(inputs: dict[str, Any], expected: dict[str, Any]) -> None:
-    assert request_of(**inputs).parameters == expected
+    sent = request_of(**inputs).parameters
+    assert {name: value for name, value in sent.items() if value is not None} == expected
 
 
 @pytest.mark.parametrize(
@@ -147,8 +153,6 @@ def test_parameters_overlay_the_single_fields(inputs: dict[str, Any], expected: 
             [{"role": "tool", "content": "1", "tool_call_id": "t"}],
         ),
         ({"role": "user", "content": None}, [{"role": "user", "content": None}]),
-        ("", []),
-        (None, []),
     ],
 )
 def test_messages_are_text_or_native_and_keep_their_fields(messages: Any, sent: list[Any]) -> None:
@@ -169,6 +173,9 @@ def test_a_model_id_wins_over_capabilities() -> None:
     ("inputs", "complaint"),
     [
         ({"messages": "{oops"}, "'messages' is not valid JSON"),
+        ({"messages": ""}, "nothing to ask"),
+        ({"messages": None}, "nothing to ask"),
+        ({"messages": []}, "nothing to ask"),
         ({"messages": [{"role": "user"}]}, "item 0 is no message"),
         ({"messages": [{"role": "boss", "content": ""}]}, "unknown role"),
         ({"parameters": "{oops"}, "'parameters' is not valid JSON"),
@@ -255,6 +262,10 @@ def test_the_definition_is_as_recorded() -> None:
         "top_p": 1.0,
         "seed": 0,
         "stream": False,
+        "responseSchema": None,
     }
-    assert list(data["outputs"]) == ["response", "responseText", "usage", "stream_output"]
+    assert list(data["outputs"]) == [
+        *("response", "responseText", "usage", "stream_output"),
+        *("finish_reason", "reasoning", "tool_calls", "data"),
+    ]
     assert data["configSchema"]["required_capabilities"]["config"]["default"] == "llm,chat"

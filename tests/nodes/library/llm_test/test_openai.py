@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.errors import NodeInputError, ProviderError
+from innkeeper.nodes.errors import BudgetReached, NodeInputError, NodeMustWait, ProviderError
 from innkeeper.nodes.library.llm_test.openai import definition
 from innkeeper.nodes.node import ChatRequest, Chunk, NodeContext
 from innkeeper.nodes.testing import MemorySecrets, ToyLlm, collect, memory_services
 
 SETTINGS = {"base_url": "https://api.example.com/v1", "api_key": "sk-test", "use_env_vars": False}
+USAGE = {"prompt_tokens": 0, "completion_tokens": 3, "total_tokens": 3}
+ANSWER = {"response": "gamma beta alpha", "finish_reason": "stop", "reasoning": "", "usage": USAGE}
 PNG = b"\x89PNG\r\n\x1a\n rest"
 
 
@@ -31,7 +33,7 @@ def request_of(**inputs: Any) -> ChatRequest:
 
 
 def test_without_stream_there_is_an_answer_and_no_chunk() -> None:
-    assert run() == ([], {"response": "gamma beta alpha"})
+    assert run() == ([], ANSWER)
 
 
 def test_with_stream_the_text_comes_in_chunks_and_the_reason_bare() -> None:
@@ -42,14 +44,14 @@ def test_with_stream_the_text_comes_in_chunks_and_the_reason_bare() -> None:
         {"type": "text_chunk", "content": " alpha"},
         {"type": "finish_reason_chunk", "content": "stop"},
     ]
-    assert outputs == {"response": "gamma beta alpha"}
+    assert outputs == ANSWER
 
 
 @pytest.mark.parametrize(("flag", "streams"), [("false", True), (1, True), (0, False), (None, False), ("", False)])
 def test_the_stream_flag_is_read_as_a_browser_does(flag: Any, streams: bool) -> None:
     chunks, outputs = run(stream=flag)
     assert bool(chunks) is streams
-    assert outputs == {"response": "gamma beta alpha"}
+    assert outputs == ANSWER
 
 
 def test_the_request_has_model_parameters_and_key() -> None:
@@ -57,6 +59,41 @@ def test_the_request_has_model_parameters_and_key() -> None:
     assert (request.base_url, request.api_key, request.model) == ("https://api.example.com/v1", "sk-test", "m")
     assert json.dumps(request.parameters) == '{"temperature": 1, "max_tokens": 100}'
     assert request_of().parameters == {"temperature": 0.7, "max_tokens": 512}
+
+
+def test_parameters_win_over_the_single_fields_and_null_leaves_one_out() -> None:
+    request = request_of(parameters='{"max_tokens": null, "stop": ["x"], "temperature": 0, "model": "other"}')
+    assert (request.model, request.parameters) == (
+        "deepseek-chat",
+        {"temperature": 0, "max_tokens": None, "stop": ["x"]},
+    )
+
+
+def test_reasoning_is_streamed_apart_and_is_an_output() -> None:
+    class Thinker(ToyLlm):
+        async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+            yield Chunk("reasoning_chunk", "Hm")
+            yield Chunk("text_chunk", "Yes")
+            yield Chunk("usage_chunk", USAGE)
+            yield Chunk("finish_reason_chunk", {"finish_reason": "length", "accumulated_text": "Yes", "usage": USAGE})
+
+    chunks, outputs = run(Thinker(), stream=True)
+    assert [(chunk.type, chunk.content) for chunk in chunks] == [
+        ("reasoning_chunk", "Hm"),
+        ("text_chunk", "Yes"),
+        ("finish_reason_chunk", "length"),
+    ]
+    assert outputs == {"response": "Yes", "finish_reason": "length", "reasoning": "Hm", "usage": USAGE}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_key_is_sent_without_the_line_end_it_was_pasted_with(stream: bool) -> None:
+    assert request_of(api_settings={**SETTINGS, "api_key": " sk-test\r\n"}, stream=stream).api_key == "sk-test"
+
+
+def test_an_address_may_have_the_query_that_its_server_needs() -> None:
+    settings = {**SETTINGS, "base_url": " https://h.example/openai/deployments/d?api-version=1 "}
+    assert request_of(api_settings=settings).base_url == "https://h.example/openai/deployments/d?api-version=1"
 
 
 def test_the_key_is_revealed_for_the_host_and_port_of_the_address() -> None:
@@ -148,6 +185,10 @@ def test_bytes_of_an_image_become_a_data_uri_of_their_kind() -> None:
         ({"api_settings": {**SETTINGS, "base_url": "api.example.com"}}, "not an http or https URL"),
         ({"api_settings": {**SETTINGS, "base_url": "http://good.com\\@evil.com/v1"}}, "not an http or https URL"),
         ({"api_settings": {**SETTINGS, "api_key": 5}}, "'api_key' must be a text"),
+        ({"api_settings": {**SETTINGS, "base_url": "https://h.example/x?api_key=canary"}}, "holds a key in its query"),
+        ({"api_settings": {**SETTINGS, "base_url": "https://h.example/x?a=1&Key=canary"}}, "holds a key in its query"),
+        ({"parameters": "{oops"}, "'parameters' is not valid JSON"),
+        ({"parameters": [1]}, "'parameters' must be an object"),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
@@ -167,19 +208,29 @@ def test_an_error_of_the_provider_fails_the_node(stream: bool) -> None:
         run(ToyLlm(answer), stream=stream)
 
 
-@pytest.mark.parametrize(("retryable", "last"), [(False, ["error_chunk"]), (True, [])])
-async def test_a_final_error_also_ends_the_stream(retryable: bool, last: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("error", "is_last", "chunks"),
+    [
+        (ProviderError("no", retryable=False), False, ["error_chunk"]),
+        (ProviderError("no", retryable=True), False, []),
+        (ProviderError("no", retryable=True), True, ["error_chunk"]),
+        (NodeMustWait("wait", delay_s=1), True, []),
+        (BudgetReached("spent"), True, []),
+    ],
+)
+async def test_a_final_error_also_ends_the_stream(error: Exception, is_last: bool, chunks: list[str]) -> None:
     def answer(request: ChatRequest) -> str:
-        raise ProviderError("no", code="server_error", retryable=retryable)
+        raise error
 
     inputs = {"api_settings": {**SETTINGS, "api_key": ""}, "prompt": "x", "model": "m", "stream": True}
     assert definition.execute is not None
-    running: Any = definition.execute(inputs, NodeContext("run", "node", memory_services(llm=ToyLlm(answer))))
+    context = NodeContext("run", "node", memory_services(llm=ToyLlm(answer)), is_last_attempt=is_last)
+    running: Any = definition.execute(inputs, context)
     seen = []
-    with contextlib.suppress(ProviderError):
+    with contextlib.suppress(type(error)):
         async for chunk in running:
             seen.append(chunk.type)
-    assert seen == last
+    assert seen == chunks
 
 
 async def test_closing_the_node_closes_the_call_at_once() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,15 +11,18 @@ import pytest
 from fastapi import FastAPI
 
 from innkeeper.gateway.api.demo import router as demo_router
+from innkeeper.nodes.catalogue.plugins import PluginAdapter
 from innkeeper.nodes.errors import ProviderError, RequestRefused
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.channels import BUILT_IN_ADAPTERS
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm import (
     AdapterRegistry,
     AdapterType,
     DemoEndpoint,
     DispatchingLlm,
-    OpenAIAdapter,
+    OpenAIChat,
+    ProtocolAdapter,
     built_in_adapters,
 )
 
@@ -87,7 +90,13 @@ class Leak(Parrot):
         key = request.api_key
         raw = {"echo": [f"Bearer {key}"], key: 1}
         return ChatResponse(
-            f"you said {key}.", key, response_id=key, choices=({"message": {key: key}},), raw_response=raw
+            f"you said {key}.",
+            key,
+            response_id=key,
+            choices=({"message": {key: key}},),
+            raw_response=raw,
+            reasoning=f"they said {key}",
+            tool_calls=({"id": key},),
         )
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
@@ -95,6 +104,8 @@ class Leak(Parrot):
         try:
             for piece in ("Hi ", key[:3], key[3:9], key[9:], " and ", key[:5]):
                 yield Chunk("text_chunk", piece)
+            for piece in ("hm ", key[:3], key[3:], "."):
+                yield Chunk("reasoning_chunk", piece)
             yield Chunk("usage_chunk", {"for": key})
             yield Chunk("finish_reason_chunk", {"finish_reason": "stop", "accumulated_text": f"x{key}"}, {"by": key})
         finally:
@@ -108,9 +119,11 @@ async def test_an_answer_that_repeats_the_key_comes_without_it() -> None:
     response = await llm.chat(request)
     assert "sk-canary" not in repr(response)
     assert (response.text, response.choices) == ("you said ***.", ({"message": {"***": "***"}},))
+    assert (response.reasoning, response.tool_calls) == ("they said ***", ({"id": "***"},))
     chunks = [chunk async for chunk in llm.stream(request)]
     assert "sk-canary" not in repr(chunks)
     assert "".join(chunk.content for chunk in chunks if chunk.type == "text_chunk") == "Hi *** and sk-ca"
+    assert "".join(chunk.content for chunk in chunks if chunk.type == "reasoning_chunk") == "hm ***."
     assert chunks[-1].content == {"finish_reason": "stop", "accumulated_text": "x***"}
     assert chunks[-1].extra == {"by": "***"}
     # Nobody has a key of one letter: such an answer stays as it is.
@@ -128,7 +141,8 @@ async def test_a_masked_stream_that_is_given_up_ends_the_providers() -> None:
 
 def test_registering_again_replaces_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     registry = built_in_adapters()
-    assert [(kind.name, kind.display_name) for kind in registry] == [("openai", "OpenAI-compatible")]
+    assert tuple(registry.names) == BUILT_IN_ADAPTERS
+    assert [kind.display_name for kind in registry][:2] == ["OpenAI-compatible", "OpenAI Responses"]
     with caplog.at_level(logging.WARNING):
         registry.register(AdapterType("openai", "Other", lambda policy: Parrot("other")))
     assert "'openai' is registered again" in caplog.text
@@ -160,7 +174,7 @@ async def test_openai_adapter_lists_models_and_hides_no_error(serve: Any) -> Non
     async def odd() -> dict[str, Any]:
         return {"data": {"a": 1}}
 
-    adapter = OpenAIAdapter(HERE)
+    adapter = ProtocolAdapter(OpenAIChat(), HERE)
     async with serve(app) as url:
         assert "demo-echo" in [model["id"] for model in await adapter.list_models(f"{url}/demo/v1", "key")]
         with pytest.raises(ProviderError, match="did not answer with a list of models"):
@@ -191,3 +205,45 @@ async def test_the_demo_model_is_asked_at_its_gateway_with_its_own_token_whateve
     assert [(one.base_url, one.api_key) for one in asked] == [("http://127.0.0.1:5/demo/v1", "its-own")] * 2
     with pytest.raises(RequestRefused, match="no gateway"):
         await DispatchingLlm(registry, NOWHERE, HERE).chat(request)
+
+
+# --- adapters of plugins ----------------------------------------------------------------------------------------------
+
+
+def offered(make: Callable[[], Any], name: str = "mine") -> PluginAdapter:
+    return PluginAdapter(name, "Mine", "toys", make)
+
+
+async def test_adapters_of_plugins_come_and_go(serve: Any) -> None:
+    app = FastAPI()
+    app.include_router(demo_router)
+    plugins: list[PluginAdapter] = []
+    registry = built_in_adapters(plugins=lambda: plugins)
+    names = registry.names
+    llm = DispatchingLlm(registry, HERE, HERE)
+    async with serve(app) as url:
+        request = ChatRequest(f"{url}/demo/v1", "demo-echo@0", [{"role": "user", "content": "hi"}], adapter="mine")
+        with pytest.raises(ProviderError, match="there is no adapter 'mine'"):
+            await llm.chat(request)
+        plugins.append(offered(OpenAIChat))
+        assert "mine" in names
+        assert (await llm.chat(request)).text == "hi"
+        # Loaded anew: what is made next is made of the new code, and the stream goes on with the old.
+        stream = llm.stream(request)
+        await anext(stream)
+        plugins[:] = [offered(lambda: 1 / 0)]
+        with pytest.raises(ProviderError, match="the adapter 'mine' of the plugin 'toys' failed: ZeroDivisionError"):
+            await llm.chat(request)
+        assert [chunk.type async for chunk in stream][-1] == "finish_reason_chunk"
+    await llm.aclose()
+
+
+async def test_what_a_plugin_makes_is_looked_at(serve: Any) -> None:
+    registry = built_in_adapters(plugins=lambda: [offered(lambda: "no protocol"), offered(OpenAIChat, "openai")])
+    llm = DispatchingLlm(registry, HERE, HERE)
+    with pytest.raises(ProviderError, match="is no WireProtocol: it needs framing"):
+        await llm.chat(ChatRequest("http://h", "m", [{"role": "user", "content": "hi"}], adapter="mine"))
+    assert registry.get("openai").display_name == "OpenAI-compatible"  # a built-in name is not taken
+    assert registry.remote_media("mine") == ()
+    assert registry.remote_media("openai") == ("http://", "https://")
+    await llm.aclose()

@@ -84,6 +84,7 @@ def test_what_is_wrong_with_one_channel_sends_the_call_to_the_next(error: Innkee
     ("error", "expected"),
     [
         (provider("timeout_error", True), True),
+        (provider("timeout_error", True, limit="connect"), False),
         (provider("bad_answer"), True),
         (provider("connection_error", True, kind="reset"), True),
         (provider("connection_error", True), True),
@@ -126,6 +127,7 @@ def test_no_call_asks_more_than_a_few_routes() -> None:
         (provider("server_error", True), "answered", "failed"),
         (provider("overloaded_error", True), "answered", "failed"),
         (provider("timeout_error", True), "none", "failed"),
+        (provider("timeout_error", True, limit="connect"), "failed", "none"),
         (RequestRefused("private"), "none", "none"),
         (KeyboardInterrupt(), "none", "none"),
     ],

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from innkeeper.nodes.errors import BudgetReached, InnkeeperError, NodeMustWait, ProviderError, ResourceError
-from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route
+from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route, SecretRef
+from innkeeper.nodes.services.http import AddressPolicy
+from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter
 from innkeeper.nodes.services.llm.breaker import Breaker, BreakerRules
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
 from innkeeper.nodes.testing import MemoryChannels, MemorySecrets
+from tests.nodes.services.llm.wire_server import WireServer
 
 Script = Sequence[Chunk | BaseException]
 TEXT = Chunk("text_chunk", "Hi")
@@ -203,24 +207,54 @@ async def test_the_gate_hears_of_every_request_under_a_name_of_its_own() -> None
     assert len({start.id for start in house.gate.begun}) == 2
 
 
-async def test_a_missing_key_of_one_channel_leaves_the_call_to_the_next() -> None:
-    secrets = MemorySecrets()
-    routes = [
-        Route("a", "m", "https://a/v1", api_key=MemorySecrets().hide("of another")),
-        Route("b", "m", "https://b/v1", api_key=secrets.hide("sk-b")),
-    ]
-    model = Model(b=[GOOD])
+RATE = "X-RateLimit-Remaining-Requests: 0"
+USED = 'data: {"choices": [{"index": 0, "delta": {"content": "a"}}], "usage": {"prompt_tokens": 5}}\n\n'
 
-    class Missing(MemorySecrets):
-        async def reveal(self, ref: Any, host: str | None = None) -> str:
-            if host == "a:443":
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "code", "usage"),
+    [
+        (f"HTTP/1.1 429 X\r\n{RATE}\r\nContent-Length: 0\r\n\r\n", "failed", "rate_limit_error", None),
+        (f"HTTP/1.1 200 X\r\n{RATE}\r\n\r\n{USED}", "cut", "connection_error", {"prompt_tokens": 5}),
+        (f"HTTP/1.1 200 X\r\n{RATE}\r\n\r\n{USED}data: [DONE]\n\n", "ok", "", {"prompt_tokens": 5}),
+        ("", "not_sent", "connection_error", None),
+    ],
+)
+async def test_the_gate_hears_what_a_call_told_and_took_also_when_it_failed(
+    answer: str, outcome: str, code: str, usage: Any
+) -> None:
+    gate = Gate()
+    llm = ProtocolAdapter(OpenAIChat(), AddressPolicy(allow_loopback=True))
+    shared = ModelServices(llm, MemoryChannels(), gate, b"salt")
+    async with WireServer({"it": {"stream": {"responses": [[{"send": answer}]]}}}) as server:
+        url = server.base_url("it") if answer else "http://127.0.0.1:1/v1"
+        with suppress(ProviderError):
+            async for _ in ModelCalls(shared, MemorySecrets(), CallOrigin()).stream(ChatRequest(url, "m")):
+                pass
+    await llm.aclose()
+    (end,) = gate.ended
+    assert (end.outcome, end.code, end.usage) == (outcome, code, usage)
+    assert end.headers == ({"x-ratelimit-remaining-requests": "0"} if answer else {})
+
+
+@pytest.mark.parametrize("key", [None, "sk-\u00e4", "sk-a\nb"])
+async def test_a_key_of_one_channel_that_is_of_no_use_leaves_the_call_to_the_next(key: str | None) -> None:
+    class Keys(MemorySecrets):
+        async def reveal(self, ref: SecretRef | None, host: str | None = None) -> str:
+            if host == "b:443":
+                return " sk-b\n"
+            if key is None:
                 raise ResourceError("it is not set", code="secret_not_found")
-            return "sk-b"
+            return key
 
+    routes = [Route(name, "m", f"https://{name}/v1", api_key=SecretRef(name)) for name in "ab"]
+    model = Model(b=[GOOD])
     shared = ModelServices(model, MemoryChannels(*routes), Gate(), b"salt")
-    response = await ModelCalls(shared, Missing(), CallOrigin()).chat(wish())
+    response = await ModelCalls(shared, Keys(), CallOrigin()).chat(wish())
     assert (response.channel_id, model.requests[0].api_key) == ("b", "sk-b")
-    assert codes(response.tried) == [("a", "secret_not_found")]
+    ((channel, code),) = codes(response.tried)
+    assert (channel, code.startswith("secret_")) == ("a", True)
+    assert "sk-" not in str(response.tried)
 
 
 # --- the breaker ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Answers of models as data that keeps to a JSON Schema of the user."""
