@@ -213,6 +213,8 @@ class Limiter:
             return _wait_for_provider(demand.learned, [w for w in line.ahead(waiter) if not w.is_late(now)], now)
         if demand.ramp is not None:
             booked = [Booking(ahead.due, 1) for ahead in line.ahead(waiter) if not ahead.is_late(now)]
+            if demand.ramp.has_answered_more(len(booked), now):
+                return 0.0
             return wait_s(demand.ramp.tat, demand.ramp.rate, 1, booked, now=now)
         assert demand.limit is not None
         tat = self._buckets[demand.key].tat if demand.key in self._buckets else 0.0
