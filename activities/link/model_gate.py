@@ -27,6 +27,8 @@ REQUEST_S = 5.0
 """How long the gateway may take to answer: a lease must outlive an answer that does not come."""
 AGAIN_S = 1.0
 AWAY_S = 2.0
+SLOW_S = 5.0
+"""A gateway that has not answered for so long is away. One that is only slow, or restarted, keeps the limits itself."""
 SHORT_WAIT_S, PATIENCE_S = 1.0, 5.0
 """A wait as short is waited for here, and no longer in all: to come again costs more, and takes longer."""
 MAX_KEPT = 10_000
@@ -204,7 +206,8 @@ class ModelGate:
         if self._away_since is None:
             self._away_since = now
         has_budget = self._words.budgets.get(start.origin.run)
-        if has_budget or (has_budget is None and now - self._away_since < self._patience_s):
+        patience_s = self._patience_s if has_budget is None else min(SLOW_S, self._patience_s)
+        if has_budget or now - self._away_since < patience_s:
             raise NodeMustWait("the gateway, which keeps limits and budgets, does not answer", delay_s=AWAY_S)
         endpoint = endpoint_of(start)
         beside = sum(endpoint_of(other) == endpoint for other in self._under_way.values()) - 1

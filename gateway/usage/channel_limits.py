@@ -25,15 +25,21 @@ class ChannelLimits:
         self._file = data_dir / CHANNELS_FILE
         self._users = users
         self._channels: Mapping[str, Channel] = {}
-        self._looked_at = 0.0
+        self._looked_at = -LOOK_S
+        self._looking = asyncio.Lock()
         self._stamp: tuple[int, int, int] | None = None
 
     async def __call__(self, start: CallStart) -> Sequence[Limit]:
-        now = time.monotonic()
-        if now - self._looked_at >= LOOK_S:
-            self._looked_at = now
-            await asyncio.to_thread(self._look)
+        if self._is_due():
+            # Nobody goes by what was there before somebody has looked: at the start that is nothing.
+            async with self._looking:
+                if self._is_due():
+                    await asyncio.to_thread(self._look)
+                    self._looked_at = time.monotonic()
         return limits_of_call(start, self._channels.get(start.channel), self._users)
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._looked_at >= LOOK_S
 
     def _look(self) -> None:
         stamp = _stamp_of(self._file)

@@ -31,14 +31,13 @@ FORGET_S = 600.0
 """A limit that was not needed for so long is forgotten: it may have been raised."""
 MAX_ENDPOINTS = 1_000
 MAX_NOTED = 10_000
-START_BURST, START_PER_S = 20, 20
+START_BURST, START_PER_S = 20, 15
 """With an endpoint that has shown nothing yet: so many at once, and so many a second."""
-PEAK_PER_START = 4
+PEAK_PER_START = 5
 """One more of both for each few that it has answered in a minute."""
 MAX_PER_MINUTE = 1e9
 MAX_BROKEN = 3
 """So often it may refuse what it has told that it takes, until it is not believed any more."""
-_REFUSED = frozenset({"rate_limit_error", "waiting"})
 _LIMIT_HEADERS = ("x-ratelimit-limit-requests", "anthropic-ratelimit-requests-limit")
 Endpoint = tuple[str, str, str]
 
@@ -50,7 +49,7 @@ def endpoint_of(start: CallStart) -> Endpoint:
 
 def was_refused(end: CallEnd) -> bool:
     """Was it a 429?"""
-    return end.outcome != "ok" and end.code in _REFUSED
+    return end.outcome != "ok" and end.code == "rate_limit_error"
 
 
 def told_limit(headers: Mapping[str, str]) -> float | None:
@@ -213,6 +212,11 @@ class Ramp:
     def rate(self) -> Rate:
         trusted = self.peak / PEAK_PER_START
         return Rate(MINUTE_S * (START_PER_S + trusted), START_BURST + trusted)
+
+    def has_answered_more(self, ahead: int, now: float) -> bool:
+        """Has it answered more in a minute than it would have got with one more, and those ahead of it?"""
+        _drop_old(self.taken, now)
+        return len(self.taken) + ahead < self.peak
 
     def begin(self, now: float) -> None:
         self.tat = taken(self.tat, self.rate.unit_s, now)

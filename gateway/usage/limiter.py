@@ -14,7 +14,7 @@ from innkeeper.gateway.usage.gcra import Booking, Bucket, wait_s
 from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, LearnedLimit, Learner, Ramp, endpoint_of
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
-from innkeeper.gateway.usage.line import SOON_S, Line, Waiter
+from innkeeper.gateway.usage.line import SOON_S, Line, Place, Waiter
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
 from innkeeper.nodes.services.llm.call_messages import start_from_json, start_to_json
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
@@ -98,14 +98,16 @@ class Limiter:
         self._concurrent: dict[str, set[str]] = {}
         self._call_s: dict[str, float] = {}
         self._lines: dict[str, Line] = {}
-        self._waiters: dict[tuple[str, str], Waiter] = {}
+        self._waiters: dict[Place, Waiter] = {}
+        self._places: dict[tuple[str, str], set[Place]] = {}
         self._calls: dict[str, _Call] = {}
         self._leases = Leases()
         self._learner = Learner()
 
     @property
     def waiting(self) -> int:
-        return len(self._waiters)
+        """Nodes that wait."""
+        return len(self._places)
 
     @property
     def under_way(self) -> int:
@@ -127,6 +129,9 @@ class Limiter:
         longest, binding = max(waits, key=lambda found: found[0], default=(0.0, None))
         if binding is None or longest <= 0:
             self._leave(waiter, went=True)
+            # It is answered: where else it stood, it needs nothing any more.
+            for place in list(self._places.get(waiter.place[:2], ())):
+                self._leave(self._waiters[place], went=False)
             self._go(start, demands, now)
             return None
         waiter.due = now + longest
@@ -208,6 +213,8 @@ class Limiter:
             return _wait_for_provider(demand.learned, [w for w in line.ahead(waiter) if not w.is_late(now)], now)
         if demand.ramp is not None:
             booked = [Booking(ahead.due, 1) for ahead in line.ahead(waiter) if not ahead.is_late(now)]
+            if demand.ramp.has_answered_more(len(booked), now):
+                return 0.0
             return wait_s(demand.ramp.tat, demand.ramp.rate, 1, booked, now=now)
         assert demand.limit is not None
         tat = self._buckets[demand.key].tat if demand.key in self._buckets else 0.0
@@ -229,13 +236,16 @@ class Limiter:
 
     def _join(self, start: CallStart, demands: Sequence[_Demand], now: float) -> Waiter | None:
         origin = start.origin
-        place = (origin.run, origin.node) if origin.run else ("", start.id)
+        # A node that may be answered by several endpoints stands in the lines of all of them.
+        endpoint = " ".join((start.channel, *endpoint_of(start)))
+        place = (origin.run, origin.node if origin.run else start.id, endpoint)
         costs = {demand.key: demand.cost for demand in demands}
         waiter = self._waiters.get(place)
         if waiter is None:
             if len(self._waiters) >= MAX_WAITERS:
                 return None
             waiter = self._waiters[place] = Waiter(place, costs, now)
+            self._places.setdefault(place[:2], set()).add(place)
         for key in [key for key in waiter.numbers if key not in costs]:
             self._leave_line(key, waiter, went=False)
         waiter.costs = costs
@@ -245,6 +255,10 @@ class Limiter:
 
     def _leave(self, waiter: Waiter, *, went: bool) -> None:
         self._waiters.pop(waiter.place, None)
+        places = self._places.get(waiter.place[:2], set())
+        places.discard(waiter.place)
+        if not places:
+            self._places.pop(waiter.place[:2], None)
         for key in list(waiter.numbers):
             self._leave_line(key, waiter, went=went)
 

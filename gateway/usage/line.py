@@ -21,18 +21,22 @@ SOON_S = 20.0
 """One whose turn is later asks again at half time: who was ahead may be gone by then."""
 
 
+Place = tuple[str, str, str]
+"""A run, the path of a node, and the endpoint that it waits for."""
+
+
 @dataclass(eq=False)
 class Waiter:
     """A node that waits.
 
     Attributes:
-        place: Names it: its run and its path.
+        place: Names it.
         costs: By key of each limit that its call needs: how much of it.
         due: When its turn comes, as far as that is known; seconds of the limiter's clock.
         numbers: By key: where it stands in the line of that limit.
     """
 
-    place: tuple[str, str]
+    place: Place
     costs: dict[str, float]
     due: float
     numbers: dict[str, tuple[int, int]] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from innkeeper.nodes.errors import InnkeeperError, ProviderError, ResourceError
+from innkeeper.nodes.errors import InnkeeperError, NodeMustWait, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import CallTrace, Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
@@ -278,7 +278,9 @@ class _Call:
             return self._end(CallEnd(self._start.id, "cut", code="cancelled", output_chars=chars))
         retry_after = error.retry_after if isinstance(error, ProviderError) else getattr(error, "delay_s", None)
         outcome: Outcome = "cut" if self._first_ms is not None else "failed"
-        end = CallEnd(self._start.id, outcome, code=error.code, output_chars=chars, retry_after_s=retry_after)
+        # A provider that asks to wait has refused for a reason: a 429 teaches a limit, a model that is loaded does not.
+        code = str(error.details.get("code") or error.code) if isinstance(error, NodeMustWait) else error.code
+        end = CallEnd(self._start.id, outcome, code=code, output_chars=chars, retry_after_s=retry_after)
         return self._end(end)
 
     def _end(self, end: CallEnd) -> CallEnd:

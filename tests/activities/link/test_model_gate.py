@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from innkeeper.activities.link import model_gate
-from innkeeper.activities.link.model_gate import MAX_ENDS, MAX_KEPT, SHORT_WAIT_S, ModelGate, OwnShare
+from innkeeper.activities.link.model_gate import MAX_ENDS, MAX_KEPT, SHORT_WAIT_S, SLOW_S, ModelGate, OwnShare
 from innkeeper.nodes.errors import BudgetReached, NodeError, NodeInputError, NodeMustWait
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 
@@ -151,6 +151,9 @@ async def test_while_the_gateway_is_away_a_run_goes_on_at_the_workers_share_and_
     async with gate_at(door, clock) as gate:
         await gate.begin(start("first"))
         gate.end(CallEnd("first", "ok"))
+        with pytest.raises(NodeMustWait, match="limits and budgets"):  # it may be slow only
+            await gate.begin(start("second"))
+        clock.now += SLOW_S
         await gate.begin(start("second"))  # one in two seconds
         with pytest.raises(NodeMustWait, match="each worker makes its part") as caught:
             await gate.begin(start("third"))
@@ -169,6 +172,20 @@ async def test_while_the_gateway_is_away_a_run_goes_on_at_the_workers_share_and_
     assert sorted(ends) == ["first", "second", "third"]
     assert "start" not in ends["first"]
     assert ends["third"]["start"]["model"] == "m"
+
+
+async def test_a_gateway_that_answers_others_is_not_away() -> None:
+    clock = Clock()
+    door = ToyDoor([GO, AWAY, GO, AWAY, AWAY])
+    async with gate_at(door, clock) as gate:
+        await gate.begin(start("first"))
+        for _ in range(2):
+            with pytest.raises(NodeMustWait):
+                await gate.begin(start("second"))
+            clock.now += SLOW_S
+            if len(door.begin) > 2:
+                await gate.begin(start("third"))
+        assert gate._unasked == {}
 
 
 async def test_a_run_with_a_budget_waits_for_the_gateway_however_long_it_takes() -> None:

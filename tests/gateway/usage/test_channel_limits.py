@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -39,6 +40,12 @@ async def test_a_call_stands_under_the_limits_of_its_channel_model_and_user(tmp_
     assert (await limits(start()))[1].rate.burst == 9
 
 
+async def test_calls_that_come_at_once_at_the_start_stand_under_the_limits_all_of_them(tmp_path: Path) -> None:
+    (tmp_path / "channels.yaml").write_text(FILE % 60)
+    limits = ChannelLimits(tmp_path, UserAmounts())
+    assert [len(found) for found in await asyncio.gather(*(limits(start()) for _ in range(50)))] == [3] * 50
+
+
 async def test_a_changed_file_counts_and_a_broken_one_leaves_the_limits(tmp_path: Path) -> None:
     file = tmp_path / "channels.yaml"
     limits = ChannelLimits(tmp_path, UserAmounts())
@@ -46,7 +53,7 @@ async def test_a_changed_file_counts_and_a_broken_one_leaves_the_limits(tmp_path
     for number, text in enumerate((FILE % 60, FILE % 30, "channels: [", "channels: []")):
         file.write_text(text)
         os.utime(file, (number, number))
-        limits._looked_at = 0.0  # a second later
+        limits._looked_at -= 2  # a second later
         found.append([limit.amount for limit in await limits(start())][:1])
     assert found == [[60], [30], [30], []]
 

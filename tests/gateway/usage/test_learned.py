@@ -78,14 +78,14 @@ def test_a_provider_without_a_limit_is_held_back_for_seconds_at_most(answers_s: 
     world = World(answers_s=answers_s)
     world.add("run", 300, per_s=10_000)
     world.play()
-    assert max(world.starts()) - 1_000 <= (7 if answers_s[1] < 1 else 14.5)
+    assert max(world.starts()) - 1_000 <= (8 if answers_s[1] < 1 else 20)
     again = World(answers_s=answers_s)
     again.limiter = world.limiter
-    again.now = world.now
+    again.now = world.now + 60
     world.limiter._clock = lambda: again.now
     again.add("next", 300, per_s=10_000)
     again.play()
-    assert max(again.starts()) - world.now <= 4
+    assert max(again.starts()) - world.now <= 61
 
 
 def test_all_at_once_before_the_first_answer_is_not_all_refused() -> None:
@@ -93,7 +93,7 @@ def test_all_at_once_before_the_first_answer_is_not_all_refused() -> None:
     world = World(server=BucketServer(60, 60), answers_s=(1.0, 2.0), refused_s=1.0)
     world.add("run", 100, per_s=10_000)
     world.play()
-    assert len(world.sent) <= 137
+    assert len(world.sent) <= 130
 
 
 def start(id: str, model: str = "m") -> CallStart:
@@ -110,7 +110,7 @@ def test_only_the_endpoint_that_refused_is_held_back() -> None:
     assert limit.not_before(1) == 31
 
 
-@pytest.mark.parametrize("code", ["overloaded_error", "server_error", "connection_error", "cancelled"])
+@pytest.mark.parametrize("code", ["overloaded_error", "waiting", "server_error", "connection_error", "cancelled"])
 def test_other_failures_teach_nothing(code: str) -> None:
     learner = Learner()
     learner.begin(start("c"), 0)

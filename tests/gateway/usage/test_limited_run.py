@@ -13,7 +13,7 @@ from tests.gateway.conftest import Stack
 async def test_nodes_wait_for_their_turn_and_the_log_says_why(stack: Stack) -> None:
     stack.worker_options = {"allow_loopback": True}
     async with provider(LimitedProvider()) as found:
-        limits = "limits: {requestsPerMinute: 30, burst: 1}"
+        limits = "limits: {requestsPerMinute: 12, burst: 1}"
         (stack.data / "channels.yaml").write_text(
             f"channels: [{{id: c, baseUrl: '{found.url}', supportedModels: [m], {limits}}}]"
         )
@@ -31,6 +31,6 @@ async def test_nodes_wait_for_their_turn_and_the_log_says_why(stack: Stack) -> N
     assert len(found.sent) == 2
     (told,) = [event["payload"] for event in events if event["type"] == "NODE_RETRY"]
     assert told["kind"] == "wait"
-    assert told["message"] == "waits for 30 requests a minute of channel 'c', place 1 in the line"
+    assert told["message"] == "waits for 12 requests a minute of channel 'c', place 1 in the line"
     assert (counts.begun, counts.waits) == (2, pytest.approx(1, abs=1))
     assert "innkeeper_model_calls_begun_total 2.0" in metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -131,6 +132,33 @@ def test_the_places_of_a_run_that_ended_are_free() -> None:
     wait = limits.take(start("next", run="other"), [MINUTE])
     assert wait is not None
     assert (wait.place, wait.seconds) == (1, pytest.approx(1))
+
+
+def test_a_node_that_two_channels_may_answer_keeps_its_place_at_both() -> None:
+    limits, clock = limiter()
+    other = Limit("requests channel y", "requests", "channel 'y'", 60)
+
+    def asks(node: str) -> list[Wait | None]:
+        """First one channel, then the other, as nodes do whose first channel must wait."""
+        waits: list[Wait | None] = []
+        for channel, limit in (("x", MINUTE), ("y", other)):
+            waits.append(
+                limits.take(replace(start(f"{node} {channel}"), channel=channel, origin=CallOrigin("r", node)), [limit])
+            )
+            if waits[-1] is None:
+                break
+        return waits
+
+    for number in range(12):
+        assert asks(f"full{number}")[-1] is None
+    for number in range(3):
+        asks(f"n{number}")
+    places = [[wait.place for wait in asks(f"n{number}") if wait is not None] for number in (2, 0, 1)]
+    assert places == [[3, 3], [1, 1], [2, 2]]
+    clock.now += 1
+    assert asks("n0") == [None]
+    assert limits.waiting == 2
+    assert [wait.place for wait in asks("n1") if wait is not None] == [1]
 
 
 def test_tokens_are_taken_as_estimated_and_settled_into_the_same_window() -> None:
