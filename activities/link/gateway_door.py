@@ -9,6 +9,7 @@ import orjson
 
 from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait
 from innkeeper.nodes.node import EmittedEvent, EventReach
+from innkeeper.nodes.process.settings import SettingsError
 
 if TYPE_CHECKING:
     import httpx2
@@ -50,7 +51,10 @@ class GatewayDoor:
 
         if self._client is None:
             self._client = httpx2.AsyncClient(trust_env=False, timeout=REQUEST_S, follow_redirects=False)
-        headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
+        try:
+            headers = {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"}
+        except SettingsError as error:  # its file is gone or being changed; the gateway writes it at its start
+            raise NodeMustWait(error.message, delay_s=AWAY_S) from None
         try:
             response = await self._client.post(f"{self._url}{path}", content=orjson.dumps(body), headers=headers)
         except httpx2.TransportError:

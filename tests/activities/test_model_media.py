@@ -36,7 +36,7 @@ async def worker(folder: Path, name: str, environ: dict[str, str]) -> AsyncItera
     async with serving(server.app) as url, serving(pictures) as web:
         channel = {"id": name, "baseUrl": url + PATHS[name], "adapterType": name}
         (folder / "channels.yaml").write_text(json.dumps({"channels": [channel]}))
-        settings = WorkerSettings.load(environ, data_dir=folder)
+        settings = WorkerSettings.load({"INNKEEPER_GATEWAY_URL": "", **environ}, data_dir=folder)
         make = ServicesForRuns(settings, MemoryBlobs(), environ)
         services, _ = make(CallOrigin(run="r", node="n", user="ann"))
         try:

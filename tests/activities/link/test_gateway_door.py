@@ -13,6 +13,7 @@ import pytest
 from innkeeper.activities.link.gateway_door import GatewayDoor, GatewayEvents
 from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait
 from innkeeper.nodes.node import EmittedEvent, EventReach
+from innkeeper.nodes.process.settings import SettingsError
 
 EVENT = EmittedEvent("run", "outer/n", "paid", {"n": 1})
 
@@ -93,3 +94,13 @@ async def test_worker_without_a_gateway_says_so() -> None:
     with pytest.raises(NodeError) as refused:
         await GatewayEvents(GatewayDoor("", lambda: "t")).emit(EVENT)
     assert (refused.value.code, refused.value.retryable) == ("no_gateway", False)
+
+
+async def test_a_token_that_cannot_be_read_now_is_waited_for() -> None:
+    def unreadable() -> str:
+        raise SettingsError("no worker token: worker.token is not readable")
+
+    door = GatewayDoor("http://127.0.0.1:9", unreadable)
+    with pytest.raises(NodeMustWait, match="worker token"):
+        await door.post("/internal/events", {})
+    await door.aclose()
