@@ -84,6 +84,7 @@ from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.gateway.usage.budgets import Budgets
 from innkeeper.gateway.usage.calls import CallAdmission
 from innkeeper.gateway.usage.channel_limits import ChannelLimits
+from innkeeper.gateway.usage.known_channels import KnownChannels
 from innkeeper.gateway.usage.ledger import Ledger
 from innkeeper.gateway.usage.limit_state import LIMITS_FILE, Clocks, LimitState
 from innkeeper.gateway.usage.limiter import Limiter
@@ -373,9 +374,10 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     book.listeners.append(schedules.changed)
     external_events = ExternalEvents(store, run_log, temporal, data.broadcasts)
     await _telling(callbacks, run_ends)
-    budgets, ledger, usage = _accounts(settings, data)
+    known_channels = KnownChannels(data.root)
+    budgets, ledger, usage = _accounts(settings, data, known_channels)
     stack.push_async_callback(ledger.settled)
-    model_calls = _model_calls(settings, data, ledger, workers)
+    model_calls = _model_calls(settings, data, known_channels, ledger=ledger, workers=workers)
     await model_calls.load()
     stack.push_async_callback(model_calls.close)
     garbage_collector, retention = _cleaning(settings, data, runs, library, ledger)
@@ -501,22 +503,24 @@ def _plugin_folders(settings: Settings, data: _Data) -> PluginFolders:
     return PluginFolders(settings.plugins, data.root, lambda value: data.secrets.put(value, settings.user))
 
 
-def _accounts(settings: Settings, data: _Data) -> tuple[Budgets, Ledger, UsageReports]:
-    prices = Prices.of(data.root)
+def _accounts(settings: Settings, data: _Data, channels: KnownChannels) -> tuple[Budgets, Ledger, UsageReports]:
+    prices = Prices.of(data.root, channels)
     user = budget_of(settings.budget_user_tokens, settings.budget_user_money)
     day = budget_of(settings.budget_day_tokens, settings.budget_day_money)
     budgets = Budgets(data.usage, prices, user=user, day=day)
     return budgets, Ledger(data.usage, budgets, prices), UsageReports(data.usage, prices)
 
 
-def _model_calls(settings: Settings, data: _Data, ledger: Ledger, workers: WorkerSockets) -> CallAdmission:
+def _model_calls(
+    settings: Settings, data: _Data, channels: KnownChannels, *, ledger: Ledger, workers: WorkerSockets
+) -> CallAdmission:
     boot = boot_id()
     users = UserAmounts(
         settings.user_requests_per_minute, settings.user_tokens_per_minute, settings.user_concurrent_requests
     )
     return CallAdmission(
         Limiter(steady_s),
-        ChannelLimits(data.root, users),
+        ChannelLimits(channels, users),
         ledger,
         LimitState(data.root / LIMITS_FILE, lambda: Clocks(boot, steady_s(), time.time())),
         workers=lambda: len(workers.workers()),

@@ -148,7 +148,8 @@ class ModelGate:
         told = end_to_json(end)
         if (start := self._unasked.pop(end.id, None)) is not None:
             told["start"] = start_to_json(start)
-        self._ends[end.id] = told
+        # What was told first is kept: who settles a lost call once more knows less of it.
+        self._ends.setdefault(end.id, told)
         while len(self._ends) > MAX_KEPT:
             self._ends.popitem(last=False)
             self._dropped += 1

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from innkeeper.gateway.usage.known_channels import KnownChannels
 from innkeeper.gateway.usage.price_file import PRICES_FILE, USD, Cost, NoPrice, PriceFile, Taken, read_prices
 from innkeeper.nodes.hosts import DEMO_MODEL
 from innkeeper.nodes.yaml_tree import MAX_BYTES, LineProblem
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("innkeeper.gateway")
 
-PublicPrices = Callable[[Taken], Cost | None]
+PublicPrices = Callable[[Taken, str | None], Cost | None]
+"""What a request cost at a provider; None for that: the one whose host it is."""
 LARGE = 20
 """From so many requests on they are priced in a thread: each takes up to 60 us."""
 
@@ -32,11 +34,19 @@ class Prices:
     Args:
         file: `<data>/prices.yaml`, read again whenever it changes.
         load: Gives the public lists. Called once, in a thread, when the first request needs them.
+        provider_of: The name that public lists have for the provider of a channel; None: its host tells.
     """
 
-    def __init__(self, file: Path, load: Callable[[], PublicPrices] | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        load: Callable[[], PublicPrices] | None = None,
+        *,
+        provider_of: Callable[[str], str | None] = lambda channel: None,
+    ) -> None:
         self._path = file
         self._load = load or load_public_prices
+        self._provider_of = provider_of
         self._public: PublicPrices | None = None
         self._stamp: tuple[int, int] | None = None
         self._file = PriceFile()
@@ -44,8 +54,8 @@ class Prices:
         self._loading: asyncio.Task[None] | None = None
 
     @classmethod
-    def of(cls, data_dir: Path) -> Prices:
-        return cls(data_dir / PRICES_FILE)
+    def of(cls, data_dir: Path, channels: KnownChannels) -> Prices:
+        return cls(data_dir / PRICES_FILE, provider_of=channels.pricing_provider)
 
     async def costs(self, taken: Sequence[Taken], *, in_a_hurry: bool = False) -> list[Cost | None]:
         """What each request cost, in order; None: nobody knows.
@@ -88,7 +98,7 @@ class Prices:
         return [self._ask_public(each) if cost is _ASK_PUBLIC else cost for each, cost in zip(taken, own, strict=True)]
 
     def _ask_public(self, taken: Taken) -> Cost | None:
-        found = self._public(taken) if self._public is not None else None
+        found = self._public(taken, self._provider_of(taken.channel)) if self._public is not None else None
         return None if found is None else self._file.exchanged(found)
 
     def _begin_loading(self) -> asyncio.Task[None]:
@@ -104,7 +114,7 @@ class Prices:
             return self._load()
         except Exception:  # a broken installation must not stop the accounts
             logger.exception("the public price lists cannot be loaded", extra={"event": "prices_missing"})
-            return lambda taken: None
+            return lambda taken, provider: None
 
 
 _ASK_PUBLIC = Cost(-1, "")
@@ -119,13 +129,16 @@ def load_public_prices() -> PublicPrices:
 
     # The library keeps every name that it was ever asked for; names come from strangers.
     @lru_cache(maxsize=1_000)
-    def find(host: str, model: str) -> tuple[Provider, ModelInfo] | None:
-        found = next((each for each in providers if is_host_of(each.api_pattern, host)), None)
+    def find(host: str, model: str, name: str | None) -> tuple[Provider, ModelInfo] | None:
+        if name is not None:
+            found = next((each for each in providers if each.id == name), None)
+        else:
+            found = next((each for each in providers if is_host_of(each.api_pattern, host)), None)
         info = found.find_model(model, all_providers=providers) if found is not None else None
         return None if found is None or info is None else (found, info)
 
-    def price(taken: Taken) -> Cost | None:
-        known = find(taken.host, taken.model) or find(taken.host, taken.answered)
+    def price(taken: Taken, name: str | None) -> Cost | None:
+        known = find(taken.host, taken.model, name) or find(taken.host, taken.answered, name)
         if known is None:
             return None
         provider, model = known

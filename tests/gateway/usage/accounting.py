@@ -67,7 +67,7 @@ async def books(folder: Path, *, user: Budget | None = None, day: Budget | None 
     writes = WriteBatcher(engine)
     store, prices, clock = (
         UsageStore(engine, writes),
-        Prices(folder / "prices.yaml", lambda: lambda taken: None),
+        Prices(folder / "prices.yaml", lambda: lambda taken, provider: None),
         Clock(),
     )
     budgets = Budgets(store, prices, user=user or Budget(), day=day or Budget(), clock=clock)

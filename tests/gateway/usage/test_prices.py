@@ -156,17 +156,20 @@ def test_a_public_price_counts_only_at_the_providers_own_host(pattern: str, host
 def test_public_prices_are_known_without_a_network_and_only_where_they_are() -> None:
     price = load_public_prices()
     asked = Taken("gpt-4o", "gpt-4o-2024-08-06", "c", "api.openai.com:443", AT, 1_000, 400, 500)
-    assert price(asked) == Cost(7_000_000, "USD")
+    assert price(asked, None) == Cost(7_000_000, "USD")
     # The name that was asked for is unknown; the answer tells another one.
-    assert price(replace(asked, model="my-alias")) == Cost(7_000_000, "USD")
-    assert price(replace(asked, host="127.0.0.1:443")) is None
-    assert price(replace(asked, model="nonsense", answered="")) is None
-    assert price(replace(asked, model="\ud83d", answered="x" * 500)) is None
+    assert price(replace(asked, model="my-alias"), None) == Cost(7_000_000, "USD")
+    assert price(replace(asked, host="127.0.0.1:443"), None) is None
+    assert price(replace(asked, model="nonsense", answered=""), None) is None
+    assert price(replace(asked, model="\ud83d", answered="x" * 500), None) is None
+    # A channel may say whose prices count, whatever its host is.
+    elsewhere = replace(asked, host="proxy.example:443")
+    assert [price(elsewhere, name) for name in ("openai", "nobody")] == [Cost(7_000_000, "USD"), None]
 
 
 async def test_the_users_prices_come_first_and_are_read_again_when_they_change(tmp_path: Path) -> None:
     file = tmp_path / "prices.yaml"
-    prices = Prices(file, lambda: lambda taken: Cost(5, "USD"))
+    prices = Prices(file, lambda: lambda taken, provider: Cost(5, "USD"))
     assert await prices.costs([ASKED]) == [Cost(5, "USD")]
     file.write_text("prices: [{model: m, perRequest: 1}]")
     assert await prices.costs([ASKED]) == [Cost(10**9, "USD")]
@@ -185,7 +188,7 @@ async def test_who_is_in_a_hurry_does_not_wait_for_the_public_lists(tmp_path: Pa
 
     def load() -> PublicPrices:
         may_load.wait(10)
-        return lambda taken: Cost(5, "USD")
+        return lambda taken, provider: Cost(5, "USD")
 
     prices = Prices(tmp_path / "prices.yaml", load)
     assert await prices.costs([ASKED], in_a_hurry=True) == [None]
