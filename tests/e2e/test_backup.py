@@ -31,6 +31,7 @@ DECIDED = {
     *("gateway.db", "events.db", "temporal", "blobs", "secrets", "port", "shared", "users", "system", "profiles"),
     *("results", "logs", "lock", "damage.log", ".innkeeper-data", *KEY_FILES),
     *(f"{name}.db{end}" for name in ("gateway", "events") for end in ("-wal", "-shm", ".state")),
+    *(f"limits.db{end}" for end in ("", "-wal", "-shm")),
 }
 """What is in a data directory: state, keys (never in a backup unless asked for), and what belongs to the machine."""
 
