@@ -60,7 +60,9 @@ async def interrupted(client: GatewayClient, run: str) -> None:
     assert (await client.status(run))["status"] == "interrupted"
 
 
-@pytest.mark.parametrize("type", ["Shared", pytest.param("Inline", marks=pytest.mark.slow), "Thread", "Process"])
+@pytest.mark.parametrize(
+    "type", ["Shared", *(pytest.param(type, marks=pytest.mark.slow) for type in ("Inline", "Thread")), "Process"]
+)
 async def test_a_node_that_never_returns_holds_up_no_other_run(stack: LocalStack, type: str) -> None:
     others = [
         {"nodes": [{"id": "a", "fullType": "core:CreateMessage", "inputs": {"content": "Hi"}}], "edges": []},

@@ -16,6 +16,7 @@ from tests.e2e.test_streams import PLUGINS, graph, node, words
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
 
 
+@pytest.mark.slow
 async def test_runs_without_streams_finish_and_those_with_streams_wait(tmp_path: Path) -> None:
     trace, gate = str(tmp_path / "trace.txt"), tmp_path / "the gateway is away"
     steps = [node(f"n{index}", "crash-nodes:Count", file=trace, gate=str(gate)) for index in range(3)]

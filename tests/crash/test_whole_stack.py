@@ -82,6 +82,7 @@ def _kill_whole(stack: LocalStack) -> None:
         child.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cached", CACHES)
 async def test_runs_go_on_when_the_stack_that_died_whole_is_started_again(tmp_path: Path, cached: str) -> None:
     """One streams and one waits. Everything dies at once and stays dead for a moment, the supervisor included."""

@@ -55,6 +55,7 @@ async def killed(stack: LocalStack, *names: str) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_pause_survives_the_death_of_worker_and_gateway(stack: LocalStack) -> None:
     nodes = [node("wait", "Delay", seconds=2.0), node("join", "TextMerge")]
     async with GatewayClient(stack.url) as client:

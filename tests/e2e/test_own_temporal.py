@@ -162,6 +162,7 @@ async def killed(up: Up, word: str) -> None:
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_approval_survives_the_death_of_worker_and_gateway(own: Own, up: Up) -> None:
     document = {
         "nodes": [node("ask", "Approval", None, data=WORDS), node("join", "TextMerge")],

@@ -245,6 +245,7 @@ async def test_template_that_picks_at_random_is_never_remembered(bench: Bench) -
 # --- crashes ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_rerun_survives_the_death_of_worker_and_gateway(bench: Bench) -> None:
     body = bench.chain(bench.counted("a"), bench.counted("b"), bench.counted("c", seconds=0.7))
     base = (await bench.submit(body))["promptId"]

@@ -155,6 +155,7 @@ models:
 """
 
 
+@pytest.mark.slow
 async def test_no_canary_is_found_anywhere(tmp_path: Path) -> None:
     async with provider() as model:
         (tmp_path / "data").mkdir()

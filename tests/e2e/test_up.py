@@ -136,6 +136,7 @@ def up(interrupted: Interrupted) -> Iterator[Up]:
             started.end(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_run_without_a_gateway_goes_on_with_the_next_one(interrupted: Interrupted, up: Up) -> None:
     assert interrupted.code == 130
     found = re.search(r"The run (\S+) is kept", interrupted.said)

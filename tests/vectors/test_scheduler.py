@@ -92,7 +92,13 @@ async def player(folder: Path) -> AsyncIterator[Player]:
         await asyncio.gather(listening, return_exceptions=True)
 
 
-@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def cases() -> list[Any]:
+    """The recording that waits for free places takes long."""
+    slow = {"scheduler_limit_and_fifo"}
+    return [pytest.param(file, id=file.stem, marks=[pytest.mark.slow] if file.stem in slow else []) for file in FILES]
+
+
+@pytest.mark.parametrize("file", cases())
 async def test_recorded_schedule(tmp_path: Path, file: Path) -> None:
     vector = json.loads(file.read_text())
     messages = vector["expected"]["messages"]
