@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from innkeeper.gateway.usage.known_channels import KnownChannels
 from innkeeper.gateway.usage.limits import Limit, UserAmounts, limits_of
-from innkeeper.nodes.services.channels import Channel
+from innkeeper.nodes.services.channels import Channel, Limits
 from innkeeper.nodes.services.llm.call_gate import CallStart
 
 
@@ -26,9 +26,16 @@ def limits_of_call(start: CallStart, channel: Channel | None, users: UserAmounts
     found = list(limits_of(f"user {start.origin.user}", "each user", users))
     if channel is None:
         return found
-    found += limits_of(f"channel {channel.id}", f"channel {channel.id!r}", channel.limits)
+    whose = f"channel {channel.id!r}"
+    found += limits_of(_scope(start, f"channel {channel.id}", channel.limits), whose, channel.limits)
     special = channel.per_model.get(start.model)
     if special is not None:
-        whose = f"model {start.model!r} on channel {channel.id!r}"
-        found += limits_of(f"model {channel.id} {start.model}", whose, special.limits)
+        scope = _scope(start, f"model {channel.id} {start.model}", special.limits, f" {start.model}")
+        found += limits_of(scope, f"model {start.model!r} on {whose}", special.limits)
     return found
+
+
+def _scope(start: CallStart, own: str, limits: Limits | None, model: str = "") -> str:
+    """What counts together: one channel, or all that have its key."""
+    is_shared = limits is not None and limits.shared_by_key and start.key
+    return f"key {start.host} {start.key}{model}" if is_shared else own

@@ -157,12 +157,14 @@ class Limits(_Part):
 
     Attributes:
         burst: Requests that may come at once after a pause; without it as many as a few seconds' worth.
+        shared_by_key: They are those of the API key, together with other channels that have the same key and say so.
     """
 
     requests_per_minute: Count | None = None
     tokens_per_minute: Count | None = None
     concurrent: Count | None = None
     burst: Count | None = None
+    shared_by_key: bool = False
 
 
 class Pricing(_Part):

@@ -43,6 +43,8 @@ class ChannelLimits(TypedDict):
     tokensPerMinute: NotRequired[int]
     concurrent: NotRequired[int]
     burst: NotRequired[int]
+    sharedByKey: NotRequired[bool]
+    """Counted together with other channels that have the same key and say so."""
 
 
 @with_config(CLOSED)

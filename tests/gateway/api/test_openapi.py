@@ -1105,7 +1105,13 @@ async def play_channels(http: httpx.AsyncClient) -> None:
         "prefix": "trailing",
         "structuredOutput": "json_schema",
         "thinkTags": True,
-        "limits": {"requestsPerMinute": 60, "tokensPerMinute": 100_000, "concurrent": 4, "burst": 5},
+        "limits": {
+            "requestsPerMinute": 60,
+            "tokensPerMinute": 100_000,
+            "concurrent": 4,
+            "burst": 5,
+            "sharedByKey": True,
+        },
         "pricing": {"provider": "openai"},
     }
     whole = {

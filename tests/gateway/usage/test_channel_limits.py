@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from innkeeper.gateway.usage.channel_limits import ChannelLimits, limits_of_call
@@ -84,3 +85,14 @@ async def test_the_operator_alone_says_whose_prices_count(tmp_path: Path) -> Non
     (tmp_path / "channels.json").write_text(json.dumps({"channels": [made], "models": []}))
     assert await channels.get("mine") is not None
     assert [channels.pricing_provider(id) for id in ("ours", "mine", "none")] == ["openai", None, None]
+
+
+async def test_channels_with_one_key_may_share_its_limits(tmp_path: Path) -> None:
+    limits = {"requestsPerMinute": 60, "sharedByKey": True}
+    channels = [{"id": id, "baseUrl": "https://host.example/v1", "limits": limits} for id in ("a", "b")]
+    (tmp_path / "channels.yaml").write_text(json.dumps({"channels": channels}))
+    found = ChannelLimits(KnownChannels(tmp_path), UserAmounts())
+    keys = [[limit.key for limit in await found(replace(start(id), key=key))] for id, key in ("a1", "b1", "b2")]
+    assert keys[0] == keys[1] != keys[2]
+    # A channel without a key is limited by itself.
+    assert [limit.key for limit in await found(start("a"))] == ["requests channel a"]
