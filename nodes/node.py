@@ -22,6 +22,7 @@ ChunkType = Literal[
     "error_chunk",
     "custom",
 ]
+USUAL_PRIORITY = 3
 PrefixKind = Literal["none", "trailing", "prefix", "continue_final_message", "partial"]
 StructuredKind = Literal["none", "json_object", "json_schema"]
 Inputs = dict[str, Any]
@@ -181,6 +182,7 @@ class ChatRequest:
         traits: How that channel differs from its protocol.
         prefix: The beginning of the answer, which the model goes on from as `traits.prefix` says.
         response_schema: JSON Schema that the answer shall keep to, where `traits.structured` says the model can.
+        priority: Of those that wait for one limit, 1 goes before all others and 5 behind them.
         trace: Gets what the call tells beside its answer; for those between a node and its adapter.
     """
 
@@ -197,6 +199,7 @@ class ChatRequest:
     times: ChatTimes = ChatTimes()
     prefix: str = ""
     response_schema: Mapping[str, Any] | None = None
+    priority: int = USUAL_PRIORITY
     trace: CallTrace | None = field(default=None, repr=False, compare=False)
 
 

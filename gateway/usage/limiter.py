@@ -244,7 +244,7 @@ class Limiter:
         if waiter is None:
             if len(self._waiters) >= MAX_WAITERS:
                 return None
-            waiter = self._waiters[place] = Waiter(place, costs, now)
+            waiter = self._waiters[place] = Waiter(place, costs, now, start.priority)
             self._places.setdefault(place[:2], set()).add(place)
         for key in [key for key in waiter.numbers if key not in costs]:
             self._leave_line(key, waiter, went=False)

@@ -1,7 +1,8 @@
-"""The line before a limit: first come, first served, with a fair share for each run.
+"""The line before a limit: first come, first served within a priority, with a fair share for each run.
 
-Each waiter gets a number: one more than the number of the last who went, or than that of the last waiter of its own run
-if this is higher. So a run with a thousand waiting nodes stands between the nodes of the others, not before them.
+Each waiter gets a number in its priority: one more than the number of the last who went, or than that of the last
+waiter of its own run if this is higher. So a run with a thousand waiting nodes stands between the nodes of the others,
+not before them.
 Nobody is called: waiters are told when to ask again. One who does not come back holds up others for `HOLD_S`, keeps its
 place for `KEEP_S`, and is then forgotten.
 """
@@ -13,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from innkeeper.nodes.node import USUAL_PRIORITY
+
 HOLD_S = 2.0
 """So long after its turn, what a waiter needs is left for it."""
 KEEP_S = 60.0
@@ -21,6 +24,8 @@ SOON_S = 20.0
 """One whose turn is later asks again at half time: who was ahead may be gone by then."""
 
 
+Number = tuple[int, int, int]
+"""Priority, share of the run, arrival."""
 Place = tuple[str, str, str]
 """A run, the path of a node, and the endpoint that it waits for."""
 
@@ -33,13 +38,15 @@ class Waiter:
         place: Names it.
         costs: By key of each limit that its call needs: how much of it.
         due: When its turn comes, as far as that is known; seconds of the limiter's clock.
+        priority: The lowest goes first.
         numbers: By key: where it stands in the line of that limit.
     """
 
     place: Place
     costs: dict[str, float]
     due: float
-    numbers: dict[str, tuple[int, int]] = field(default_factory=dict)
+    priority: int = USUAL_PRIORITY
+    numbers: dict[str, Number] = field(default_factory=dict)
 
     @property
     def run(self) -> str:
@@ -57,7 +64,7 @@ class Waiter:
 
 
 class _Entry(NamedTuple):
-    number: tuple[int, int]
+    number: Number
     waiter: Waiter
 
 
@@ -67,8 +74,8 @@ class Line:
 
     key: str
     _entries: list[_Entry] = field(default_factory=list)
-    _last_gone: int = 0
-    _last_of_run: dict[str, int] = field(default_factory=dict)
+    _last_gone: dict[int, int] = field(default_factory=dict)
+    _last_of_run: dict[tuple[int, str], int] = field(default_factory=dict)
     _arrivals: int = 0
 
     def __len__(self) -> int:
@@ -79,10 +86,11 @@ class Line:
         if self.key in waiter.numbers:
             return
         self._arrivals += 1
-        share = max(self._last_gone, self._last_of_run.get(waiter.run, 0)) + 1
-        self._last_of_run[waiter.run] = share
-        waiter.numbers[self.key] = (share, self._arrivals)
-        insort(self._entries, _Entry((share, self._arrivals), waiter), key=lambda entry: entry.number)
+        priority = waiter.priority
+        share = max(self._last_gone.get(priority, 0), self._last_of_run.get((priority, waiter.run), 0)) + 1
+        self._last_of_run[priority, waiter.run] = share
+        waiter.numbers[self.key] = number = (priority, share, self._arrivals)
+        insort(self._entries, _Entry(number, waiter), key=lambda entry: entry.number)
 
     def leave(self, waiter: Waiter, *, went: bool) -> None:
         """Take a waiter out. `went`: its call is made."""
@@ -90,12 +98,19 @@ class Line:
         if number is None:
             return
         del self._entries[self._index(number)]
+        priority, share, _ = number
+        own = priority, waiter.run
         if went:
-            self._last_gone = max(self._last_gone, number[0])
-        elif self._last_of_run.get(waiter.run) == number[0]:
-            self._last_of_run[waiter.run] = number[0] - 1
+            self._last_gone[priority] = max(self._last_gone.get(priority, 0), share)
+        elif self._last_of_run.get(own) == share:
+            self._last_of_run[own] = share - 1
         if len(self._last_of_run) > 2 * len(self._entries) + 100:
-            self._last_of_run = {run: last for run, last in self._last_of_run.items() if last > self._last_gone}
+            self._forget_runs()
+
+    def _forget_runs(self) -> None:
+        """Those whose share is no larger than anybody's."""
+        gone = self._last_gone
+        self._last_of_run = {own: last for own, last in self._last_of_run.items() if last > gone.get(own[0], 0)}
 
     def ahead(self, waiter: Waiter) -> Iterator[Waiter]:
         """Those who stand before a waiter, the first of the line first."""
@@ -106,5 +121,5 @@ class Line:
         """1 for the first."""
         return self._index(waiter.numbers[self.key]) + 1
 
-    def _index(self, number: tuple[int, int]) -> int:
+    def _index(self, number: Number) -> int:
         return bisect_left(self._entries, number, key=lambda entry: entry.number)

@@ -13,7 +13,7 @@ from innkeeper.nodes.library.llm import asking
 from innkeeper.nodes.library.llm.answer import OUTPUTS, Collected, check_answer, is_final, outputs_of
 from innkeeper.nodes.library.llm.messages import read_history
 from innkeeper.nodes.library.llm.parameters import PARAMETERS, STREAM, Asking, number_of, parameters_of
-from innkeeper.nodes.library.llm.settings import SETTINGS, times_of
+from innkeeper.nodes.library.llm.settings import SETTINGS, priority_of, times_of
 from innkeeper.nodes.library.llm.structured import SLOT, Schema, schema_of, structured, with_schema
 from innkeeper.nodes.library.utilities.text import is_truthy
 from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk, Inputs, ModelWish, NodeContext, Outputs
@@ -168,6 +168,7 @@ def _asked(inputs: Inputs, context: NodeContext) -> Asking:
         idempotency_key=context.idempotency_key,
         wish=_wish(inputs, context),
         times=times_of(context),
+        priority=priority_of(context),
     )
     return Asking(request, parameters.unasked)
 

@@ -11,7 +11,7 @@ from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
 from innkeeper.nodes.library.llm.parameters import Asking, parameters_of
-from innkeeper.nodes.library.llm.settings import times_of
+from innkeeper.nodes.library.llm.settings import priority_of, times_of
 from innkeeper.nodes.library.llm_test.slots import MAX_TOKENS, TEMPERATURE
 from innkeeper.nodes.node import ChatRequest, Inputs, NodeContext, SecretRef
 
@@ -35,7 +35,7 @@ async def asking_of(messages: list[dict[str, Any]], inputs: Inputs, context: Nod
     if not isinstance(model, str) or not model.strip():
         raise NodeInputError("'model' is empty; give the name of a model")
     parameters = parameters_of(inputs, _SINGLE, _SINGLE)
-    times = times_of(context)
+    times, priority = times_of(context), priority_of(context)
     # The last step before the call: an earlier failure must not have touched the key.
     if isinstance(api_key, SecretRef):
         api_key = await context.services.secrets.reveal(api_key, host=_host(base_url))
@@ -48,6 +48,7 @@ async def asking_of(messages: list[dict[str, Any]], inputs: Inputs, context: Nod
         idempotency_key=context.idempotency_key,
         adapter=DEFAULT_ADAPTER if base_url == DEMO_MODEL else adapter,
         times=times,
+        priority=priority,
     )
     return Asking(request, parameters.unasked)
 

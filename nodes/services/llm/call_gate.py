@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from innkeeper.nodes.node import USUAL_PRIORITY
+
 Outcome = Literal["ok", "failed", "cut", "not_sent"]
 """`cut`: it ended before the answer was whole, by us or by the provider. `not_sent`: nothing can have been spent."""
 
@@ -30,6 +32,7 @@ class CallStart:
         host: `name:port` of the server.
         key: Fingerprint of the API key, which tells nothing of it; "" for none.
         input_tokens, output_tokens: Estimates: of the prompt, and the most that the answer may have.
+        priority: Of those that wait, 1 goes before all others and 5 behind them.
     """
 
     id: str
@@ -41,6 +44,7 @@ class CallStart:
     key: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    priority: int = USUAL_PRIORITY
 
 
 @dataclass(frozen=True)

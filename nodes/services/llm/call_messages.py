@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from innkeeper.nodes.json_values import whole_text
+from innkeeper.nodes.node import USUAL_PRIORITY
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart, Outcome
 
 MAX_TEXT_CHARS = 512
@@ -37,6 +38,7 @@ def start_to_json(start: CallStart) -> JsonObject:
         "key": _text(start.key),
         "inputTokens": _count(start.input_tokens),
         "outputTokens": _count(start.output_tokens),
+        "priority": _priority(start.priority),
     }
 
 
@@ -61,6 +63,7 @@ def start_from_json(told: Mapping[str, Any]) -> CallStart:
         key=_text(told.get("key")),
         input_tokens=_count(told.get("inputTokens")),
         output_tokens=_count(told.get("outputTokens")),
+        priority=_priority(told.get("priority")),
     )
 
 
@@ -128,6 +131,11 @@ def _text(value: object) -> str:
 
 def _count(value: object) -> int:
     return min(max(value, 0), MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _priority(value: object) -> int:
+    """A gateway or a worker of another version tells none; a node of a plugin may say anything."""
+    return min(max(value, 1), 5) if isinstance(value, int) and not isinstance(value, bool) else USUAL_PRIORITY
 
 
 def _optional(value: object) -> int | None:

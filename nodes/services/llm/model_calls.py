@@ -214,6 +214,7 @@ class ModelCalls:
             key=self._fingerprint(target.api_key),
             input_tokens=estimate_input(target),
             output_tokens=estimate_output(target),
+            priority=target.priority,
         )
 
     def _fingerprint(self, key: str) -> str:

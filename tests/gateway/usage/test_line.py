@@ -5,8 +5,8 @@ from __future__ import annotations
 from innkeeper.gateway.usage.line import HOLD_S, KEEP_S, Line, Waiter
 
 
-def waiter(run: str, node: int) -> Waiter:
-    return Waiter((run, f"n{node}", "x"), {"k": 1.0}, due=100.0)
+def waiter(run: str, node: int, priority: int = 3) -> Waiter:
+    return Waiter((run, f"n{node}", "x"), {"k": 1.0}, due=100.0, priority=priority)
 
 
 def order(line: Line, last: Waiter) -> list[str]:
@@ -46,6 +46,19 @@ def test_a_run_that_was_served_gets_no_credit_for_its_silence() -> None:
     for each in again:
         line.join(each)
     assert order(line, again[2])[:2] == ["late/n3", "early/n1"]
+
+
+def test_a_higher_priority_goes_first_and_within_one_runs_take_turns() -> None:
+    line, many = Line("k"), [waiter("usual", node) for node in range(100)]
+    for each in many:
+        line.join(each)
+    for gone in many[:50]:
+        line.leave(gone, went=True)
+    late = [waiter("idle", 0, 5), waiter("urgent", 0, 1), waiter("urgent", 1, 1), waiter("also", 0, 1)]
+    for each in late:
+        line.join(each)
+    assert order(line, late[0])[:4] == ["urgent/n0", "also/n0", "urgent/n1", "usual/n50"]
+    assert line.place(late[0]) == len(line)
 
 
 def test_who_joins_twice_keeps_the_place() -> None:

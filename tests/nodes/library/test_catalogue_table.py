@@ -49,6 +49,7 @@ TABLE: dict[str, str] = {
         config required_capabilities STRING default="llm,chat"
         config first_token_timeout FLOAT default=600 min=0 max
         config total_timeout FLOAT default=0 min=0 max
+        config priority INTEGER default=3 min=1 max=5 step=1
         config on_crash STRING default="restart" suggestions=["restart","continue","accept"] #ComboOption
     """,
     "CreateMessage": """
@@ -94,6 +95,7 @@ TABLE: dict[str, str] = {
         out usage OBJECT #LlmOutput
         config first_token_timeout FLOAT default=600 min=0 max
         config total_timeout FLOAT default=0 min=0 max
+        config priority INTEGER default=3 min=1 max=5 step=1
         config on_crash STRING default="restart" suggestions=["restart","continue","accept"] #ComboOption
     """,
     "OpenAIChat": """
@@ -117,6 +119,7 @@ TABLE: dict[str, str] = {
         out usage OBJECT #LlmOutput
         config first_token_timeout FLOAT default=600 min=0 max
         config total_timeout FLOAT default=0 min=0 max
+        config priority INTEGER default=3 min=1 max=5 step=1
         config on_crash STRING default="restart" suggestions=["restart","continue","accept"] #ComboOption
     """,
     "History": """

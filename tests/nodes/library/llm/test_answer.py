@@ -9,7 +9,7 @@ import pytest
 from innkeeper.nodes.errors import NodeInputError, ProviderError
 from innkeeper.nodes.library.llm import generic_llm_request
 from innkeeper.nodes.library.llm.answer import check_answer
-from innkeeper.nodes.library.llm.settings import times_of
+from innkeeper.nodes.library.llm.settings import priority_of, times_of
 from innkeeper.nodes.library.llm_test import openai, openai_chat
 from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, NodeContext, Route
 from innkeeper.nodes.testing import MemoryChannels, ToyLlm, collect, memory_services
@@ -97,6 +97,17 @@ def test_times_come_from_the_settings_and_the_nodes_time_limit(
     config: dict[str, Any], timeout_s: float, times: ChatTimes
 ) -> None:
     assert times_of(context(config_values=config, timeout_s=timeout_s)) == times
+
+
+@pytest.mark.parametrize(("value", "priority"), [(None, 3), (1, 1), (5.0, 5)])
+def test_priority_is_a_number_from_1_to_5(value: Any, priority: int) -> None:
+    assert priority_of(context(config_values={"priority": value})) == priority
+
+
+@pytest.mark.parametrize("value", [0, 6, 2.5, "high", True, float("nan"), float("inf")])
+def test_no_other_priority_is_taken(value: Any) -> None:
+    with pytest.raises(NodeInputError, match="'priority' must be a whole number from 1"):
+        priority_of(context(config_values={"priority": value}))
 
 
 @pytest.mark.parametrize("value", ["soon", -1, True, float("nan")])

@@ -23,7 +23,7 @@ from innkeeper.nodes.services.llm.call_messages import (
 )
 from tests.effort import examples
 
-START = CallStart("id", CallOrigin("run", "outer/n", 3, "me"), "ch", "h:443", "openai", "m", "key", 10, 20)
+START = CallStart("id", CallOrigin("run", "outer/n", 3, "me"), "ch", "h:443", "openai", "m", "key", 10, 20, 1)
 USAGE = {
     "prompt_tokens": 7,
     "completion_tokens": 5,
