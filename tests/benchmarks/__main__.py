@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import engine, formats, loads, model, product, report, streams, webhooks
+from tests.benchmarks import engine, formats, loads, model, model_run, product, report, streams, webhooks
 from tests.benchmarks.arguments import add_keys, console, parser, run, say
 from tests.benchmarks.report import Line
 
@@ -19,6 +19,7 @@ FAMILIES: Mapping[str, tuple[Sequence[Any], Callable[..., Awaitable[None]]]] = {
     "webhooks": (webhooks.ROWS, webhooks.measure_rows),
     "formats": (formats.ROWS, formats.measure_rows),
     "model": (model.ROWS, model.measure_rows),
+    "model-run": (model_run.ROWS, model_run.measure_rows),
 }
 """Rows that are measured together, and how. A row has a `key`."""
 

@@ -64,7 +64,7 @@ Ask = Callable[[str], Awaitable[Taken]]
 
 
 async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: Done) -> None:
-    async with _server() as base_url, _ours(base_url) as ours, _theirs(base_url) as theirs:
+    async with served() as base_url, adapter(base_url) as ours, client_library(base_url) as theirs:
         for row in rows:
             say(row.key)
             done(await _line(row, ours, theirs, rounds or ROUNDS))
@@ -105,7 +105,8 @@ async def _figure(row: Row, ask: Ask) -> float:
 
 
 @asynccontextmanager
-async def _server() -> AsyncIterator[str]:
+async def served() -> AsyncIterator[str]:
+    """The model server; gives its base URL."""
     port = free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.benchmarks.model_server", str(port))
     try:
@@ -129,12 +130,12 @@ async def _until_it_listens(port: int) -> None:
 
 
 @asynccontextmanager
-async def _ours(base_url: str) -> AsyncIterator[Ask]:
-    adapter = ProtocolAdapter(OpenAIChat(), AddressPolicy(allow_loopback=True))
+async def adapter(base_url: str) -> AsyncIterator[Ask]:
+    talker = ProtocolAdapter(OpenAIChat(), AddressPolicy(allow_loopback=True))
 
     async def ask(model: str) -> Taken:
         began, first_s, chunks = time.perf_counter(), 0.0, 0
-        async for chunk in adapter.stream(ChatRequest(base_url, model, MESSAGES, "key")):
+        async for chunk in talker.stream(ChatRequest(base_url, model, MESSAGES, "key")):
             first_s = first_s or time.perf_counter() - began
             chunks += chunk.type == "text_chunk"
         return Taken(first_s, time.perf_counter() - began, chunks)
@@ -142,11 +143,11 @@ async def _ours(base_url: str) -> AsyncIterator[Ask]:
     try:
         yield ask
     finally:
-        await adapter.aclose()
+        await talker.aclose()
 
 
 @asynccontextmanager
-async def _theirs(base_url: str) -> AsyncIterator[Ask]:
+async def client_library(base_url: str) -> AsyncIterator[Ask]:
     async with AsyncOpenAI(base_url=base_url, api_key="key", max_retries=0) as client:
 
         async def ask(model: str) -> Taken:
