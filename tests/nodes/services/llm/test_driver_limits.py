@@ -417,6 +417,8 @@ async def test_a_model_that_is_being_loaded_is_waited_for_as_long_as_the_server_
         found = await failure(llm, ask(server))
     assert isinstance(found, NodeMustWait)
     assert (found.delay_s, found.details["code"]) == (20.0, "overloaded_error")
+    # By this the engine knows which waits of the node it counts together, and ends.
+    assert found.details["kind"] == "loading"
 
 
 @pytest.mark.parametrize("url", ["http://xn--", "http://a..b/v1", "http://-a-/v1", "http://h/\ud83d", "http://*/v1"])
