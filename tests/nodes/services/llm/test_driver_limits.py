@@ -349,6 +349,7 @@ async def test_a_channel_adds_headers_and_a_query_to_every_request() -> None:
         request = ask(server, api_key="key", traits=traits, parameters={"max_tokens": 3, "top_p": 1})
         await llm.chat(request)
         ((_, _, headers, body),) = server.requests
+        assert server.targets[0].endswith("/chat/completions?api-version=2")
     assert (headers["x-title"], headers["authorization"]) == ("Innkeeper", "Basic zzz")
     assert (body["max_completion_tokens"], "top_p" in body, "max_tokens" in body) == (3, False, False)
 
