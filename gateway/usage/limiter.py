@@ -15,7 +15,7 @@ from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, Lear
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
 from innkeeper.gateway.usage.line import SOON_S, Line, Place, Waiter
-from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.call_messages import start_from_json, start_to_json
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 
@@ -151,6 +151,12 @@ class Limiter:
         """Their workers are alive; gives the ids that are not known."""
         now = self._clock()
         return [id for id in ids if not self._renew(id, now)]
+
+    def calls_of(self, origin: CallOrigin) -> list[str]:
+        """The calls of one attempt whose ends were not told, the oldest first."""
+        asked = origin.run, origin.node, origin.attempt
+        origins = ((id, call.start.origin) for id, call in self._calls.items())
+        return [id for id, found in origins if (found.run, found.node, found.attempt) == asked]
 
     def end(self, end: CallEnd) -> CallStart | None:
         """A call has ended: what it really took is put in the place of what was taken for it. Its start, if known."""

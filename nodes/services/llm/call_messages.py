@@ -23,13 +23,9 @@ JsonObject = dict[str, Any]
 
 def start_to_json(start: CallStart) -> JsonObject:
     """As `start_from_json` reads it."""
-    origin = start.origin
     return {
         "id": _text(start.id),
-        "run": _text(origin.run),
-        "node": _text(origin.node),
-        "attempt": _count(origin.attempt),
-        "user": _text(origin.user),
+        **_origin_to_json(start.origin),
         "channel": _text(start.channel),
         "host": _text(start.host),
         "adapter": _text(start.adapter),
@@ -48,12 +44,7 @@ def start_from_json(told: Mapping[str, Any]) -> CallStart:
     """
     return CallStart(
         id=_id(told),
-        origin=CallOrigin(
-            _text(told.get("run")),
-            _text(told.get("node")),
-            max(_count(told.get("attempt")), 1),
-            _text(told.get("user")) or CallOrigin.user,
-        ),
+        origin=_origin(told),
         channel=_text(told.get("channel")),
         host=_text(told.get("host")),
         adapter=_text(told.get("adapter")),
@@ -77,6 +68,7 @@ def end_to_json(end: CallEnd) -> JsonObject:
         "headers": _headers(end.headers),
         "firstMs": _optional(end.first_ms),
         "wholeMs": _optional(end.whole_ms),
+        "lostOf": None if end.lost_of is None else _origin_to_json(end.lost_of),
     }
 
 
@@ -89,6 +81,7 @@ def end_from_json(told: Mapping[str, Any]) -> CallEnd:
     outcome: Outcome | None = next((word for word in get_args(Outcome) if word == told.get("outcome")), None)
     if outcome is None:
         raise ValueError(f"'outcome' must be one of {', '.join(get_args(Outcome))}")
+    lost_of = told.get("lostOf")
     return CallEnd(
         id=_id(told),
         outcome=outcome,
@@ -100,6 +93,7 @@ def end_from_json(told: Mapping[str, Any]) -> CallEnd:
         headers=_headers(told.get("headers")),
         first_ms=_optional(told.get("firstMs")),
         whole_ms=_optional(told.get("wholeMs")),
+        lost_of=_origin(lost_of) if isinstance(lost_of, Mapping) else None,
     )
 
 
@@ -119,6 +113,24 @@ def _id(told: Mapping[str, Any]) -> str:
     if not id:
         raise ValueError("'id' must be a text that is not empty")
     return id
+
+
+def _origin_to_json(origin: CallOrigin) -> JsonObject:
+    return {
+        "run": _text(origin.run),
+        "node": _text(origin.node),
+        "attempt": _count(origin.attempt),
+        "user": _text(origin.user),
+    }
+
+
+def _origin(told: Mapping[str, Any]) -> CallOrigin:
+    return CallOrigin(
+        _text(told.get("run")),
+        _text(told.get("node")),
+        max(_count(told.get("attempt")), 1),
+        _text(told.get("user")) or CallOrigin.user,
+    )
 
 
 def _text(value: object) -> str:

@@ -123,11 +123,13 @@ class ModelCalls:
         raise tries.conclusion()
 
     def settle_lost(self, attempt: int, chars: int) -> None:
-        """Tell what is known of the first request of an earlier attempt, which may have died before it could.
+        """Tell what is known of an earlier attempt, which may have died in a request before it could tell its end.
 
         Of an end that was told already nothing changes: the gate takes the first one.
         """
-        self._shared.gate.end(CallEnd(call_id(self._origin, attempt, 1), "cut", code="cancelled", output_chars=chars))
+        lost = replace(self._origin, attempt=attempt)
+        id = call_id(lost, attempt, 1)
+        self._shared.gate.end(CallEnd(id, "cut", code="cancelled", output_chars=chars, lost_of=lost))
 
     def _promising(self, routes: Sequence[Route], tries: Tries) -> Iterator[Route]:
         """The routes to ask, one by one, until `tries` has had enough."""

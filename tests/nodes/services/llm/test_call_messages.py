@@ -31,7 +31,19 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 3},
     "completion_tokens_details": {"reasoning_tokens": 2},
 }
-END = CallEnd("id", "cut", "timeout_error", "m-1", USAGE, 40, 2.5, {"x-ratelimit-limit-requests": "60"}, 5, 70)
+END = CallEnd(
+    "id",
+    "cut",
+    "timeout_error",
+    "m-1",
+    USAGE,
+    40,
+    2.5,
+    {"x-ratelimit-limit-requests": "60"},
+    5,
+    70,
+    CallOrigin("run", "n", 2),
+)
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
