@@ -15,6 +15,7 @@ from innkeeper.nodes.process.redaction import MASK
 from innkeeper.nodes.services.channel_book import key_of, read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, ChannelFile, FileProblem
 from innkeeper.nodes.services.channels import Channel, ChannelConfig, Model, ModelGroup
+from innkeeper.nodes.services.header_text import unsendable_at
 from innkeeper.nodes.services.ownership import PRIVATE, mark_own
 from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, OPERATOR, SecretStore, load_or_create_key
 from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE, UserEntries, read_user_channels
@@ -120,7 +121,7 @@ def store_key(value: str, data_dir: Path, environ: Mapping[str, str]) -> str:
         ResourceError: There is none, it is no key, or the disk refuses.
     """
     key = value.strip()
-    if not key or len(key) > MAX_PLAIN_KEY or not key.isascii() or not key.isprintable() or " " in key:
+    if not key or len(key) > MAX_PLAIN_KEY or unsendable_at(key) is not None or " " in key:
         raise ResourceError("this is no key: one is a single word of plain characters", code="invalid_key")
     data_dir.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     mark_own(data_dir)

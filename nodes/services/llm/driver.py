@@ -32,7 +32,14 @@ from innkeeper.nodes.json_values import NotJsonData, mended
 from innkeeper.nodes.node import CallTrace, ChannelTraits, ChatRequest, ChatResponse, ChatTimes, Chunk
 from innkeeper.nodes.services.http import DIRECT, AddressPolicy, Network
 from innkeeper.nodes.services.llm.adapter import NO_TRAITS
-from innkeeper.nodes.services.llm.errors import Refusal, bad_answer, is_loading, refused, transport_error
+from innkeeper.nodes.services.llm.errors import (
+    Refusal,
+    bad_answer,
+    has_reached_nobody,
+    is_loading,
+    refused,
+    transport_error,
+)
 from innkeeper.nodes.services.llm.gathering import AnswerTooLarge, Gathering, chunks_of, complaint, finish_chunk
 from innkeeper.nodes.services.llm.loading import LoadingModels
 from innkeeper.nodes.services.llm.provider_words import is_error, quoted, told
@@ -394,9 +401,7 @@ def _host(base_url: str) -> str:
 
 def _may_have_been_sent(error: InnkeeperError) -> bool:
     """Whether something can have been spent by a request that got no answer."""
-    if isinstance(error, RequestRefused | NodeInputError) or error.details.get("limit") == "connect":
-        return False
-    return error.details.get("kind") not in ("refused", "dns", "tls", "proxy")
+    return not (isinstance(error, RequestRefused | NodeInputError) or has_reached_nobody(error))
 
 
 def _is_json(body: bytes) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, cast
 from innkeeper.nodes.errors import InnkeeperError, NodeMustWait, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import CallTrace, Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
+from innkeeper.nodes.services.header_text import unsendable_at
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
@@ -197,7 +198,7 @@ class ModelCalls:
         if route.api_key is None or is_demo_model(route.base_url):
             return ""
         key = (await self._secrets.reveal(route.api_key, host=host_of(route.base_url))).strip()
-        if not key.isascii() or not key.isprintable():
+        if unsendable_at(key) is not None:
             # Told here, as the fault of one channel: another one has another key.
             message = f"the key of channel {route.channel_id!r} holds characters that no header may have: enter it anew"
             raise ResourceError(message, code="secret_unusable")
