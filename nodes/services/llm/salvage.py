@@ -43,12 +43,14 @@ class Salvage:
         attempt: The one that has it now.
         restart: Voids the stream and begins the node anew, without this salvage; the argument is why, as half a
             sentence. Does not return.
+        may_ask: False: no attempt is left, so nothing better than what is there will come.
     """
 
     kept: KeptStream
     on_crash: OnCrash
     attempt: int
     restart: Callable[[str], Awaitable[NoReturn]]
+    may_ask: bool = True
 
 
 def needs_no_request(kept: KeptStream, on_crash: OnCrash) -> bool:
@@ -89,8 +91,8 @@ class SalvagingLlm:
         if _is_whole(kept):
             taken = [*_so_far(kept), _end_of_whole(kept, request)]
         elif salvage.on_crash == "accept":
-            if not _is_acceptable(kept):
-                await salvage.restart("nothing of its answer can be taken")
+            if reason := _why_not_taken(salvage, request):
+                await salvage.restart(reason)
             taken = [*_so_far(kept), _cut_off(kept, request, INTERRUPTED)]
         else:
             async with aclosing(self._continued(request, salvage)) as chunks:
@@ -232,6 +234,15 @@ def _is_whole(kept: KeptStream) -> bool:
     if kept.finish is None or kept.kinds & _LOST:
         return False
     return isinstance(kept.finish, Mapping) or (isinstance(kept.finish, str) and "tool_call_chunk" not in kept.kinds)
+
+
+def _why_not_taken(salvage: Salvage, request: ChatRequest) -> str | None:
+    if not _is_acceptable(salvage.kept):
+        return "nothing of its answer can be taken"
+    # Half an object mostly does not fit, and the node would then fail for good where another attempt may succeed.
+    if request.response_schema is not None and salvage.may_ask:
+        return "half an answer does not keep to a schema"
+    return None
 
 
 def _is_acceptable(kept: KeptStream) -> bool:
