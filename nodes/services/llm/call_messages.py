@@ -8,14 +8,11 @@ from typing import Any, get_args
 
 from innkeeper.nodes.json_values import whole_text
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart, Outcome
+from innkeeper.nodes.services.llm.token_usage import COUNTS, DETAILS, MAX_COUNT
 
 MAX_TEXT_CHARS = 512
 MAX_HEADERS = 20
-MAX_COUNT = 10**12
-"""Of tokens and characters. What is more is taken for as much: a graph or a provider has said it."""
 MAX_SECONDS = 1e9
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-_DETAILS = {"prompt_tokens_details": "cached_tokens", "completion_tokens_details": "reasoning_tokens"}
 _HEADERS = ("x-ratelimit-", "anthropic-ratelimit-", "retry-after")
 
 JsonObject = dict[str, Any]
@@ -139,6 +136,7 @@ def _text(value: object) -> str:
 
 
 def _count(value: object) -> int:
+    """Of tokens or characters. What is more than there can be is taken for as much."""
     return min(max(value, 0), MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
@@ -155,8 +153,8 @@ def _seconds(value: object) -> float | None:
 def _usage(told: object) -> JsonObject | None:
     if not isinstance(told, Mapping):
         return None
-    found: JsonObject = {name: _count(told[name]) for name in _COUNTS if isinstance(told.get(name), int)}
-    for name, inner in _DETAILS.items():
+    found: JsonObject = {name: _count(told[name]) for name in COUNTS if isinstance(told.get(name), int)}
+    for name, inner in DETAILS.items():
         details = told.get(name)
         if isinstance(details, Mapping) and isinstance(details.get(inner), int):
             found[name] = {inner: _count(details[inner])}

@@ -41,6 +41,7 @@ from innkeeper.nodes.services.llm.messages import (
     unsupported,
 )
 from innkeeper.nodes.services.llm.parameters import shaped
+from innkeeper.nodes.services.llm.token_usage import count
 from innkeeper.nodes.services.llm.wire import (
     About,
     Fault,
@@ -53,7 +54,6 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import count
 
 VERSION = "v1beta"
 OWN_CALL = "innkeeper_call_"

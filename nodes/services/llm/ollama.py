@@ -29,6 +29,7 @@ from innkeeper.nodes.services.llm.messages import (
     unsupported,
 )
 from innkeeper.nodes.services.llm.parameters import shaped
+from innkeeper.nodes.services.llm.token_usage import count
 from innkeeper.nodes.services.llm.wire import (
     About,
     Done,
@@ -41,7 +42,6 @@ from innkeeper.nodes.services.llm.wire import (
     ToolCall,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import count
 
 _RENAMED = {
     "max_tokens": "num_predict",

@@ -10,6 +10,7 @@ from innkeeper.nodes.node import ChatRequest, ChatResponse
 from innkeeper.nodes.services.llm.base_url import BaseUrl, base_url_of
 from innkeeper.nodes.services.llm.parameters import shaped
 from innkeeper.nodes.services.llm.provider_words import is_error
+from innkeeper.nodes.services.llm.token_usage import token_counts
 from innkeeper.nodes.services.llm.wire import (
     About,
     Done,
@@ -23,7 +24,7 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import parsed, token_counts
+from innkeeper.nodes.services.llm.wire_json import parsed
 
 MAX_WORD_CHARS = 100
 _OWN_FIELDS = frozenset({"model", "messages", "stream"})

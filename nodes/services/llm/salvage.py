@@ -13,16 +13,12 @@ from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.llm.continuation import CannotContinue, NothingLeft, Seam, continued, why_not
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_text
 from innkeeper.nodes.services.llm.model_calls import Prepare
+from innkeeper.nodes.services.llm.token_usage import COUNTS, DETAILS
 
 OnCrash = Literal["restart", "continue", "accept"]
 INTERRUPTED = "interrupted"
 _LOST = frozenset({"hole", "too_large", "error_chunk"})
 """Chunks among which some of the text may be missing, or behind which nothing of worth comes."""
-_DETAILS = {
-    "prompt_tokens_details": ("cached_tokens",),
-    "completion_tokens_details": ("reasoning_tokens",),
-}
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 class Calls(Protocol):
@@ -210,12 +206,12 @@ def with_usage(usage: Any, earlier: Mapping[str, Any]) -> dict[str, Any] | None:
     """Both pieces of an answer together; None when the provider does not tell of the second: unknown stays unknown."""
     if not isinstance(usage, Mapping):
         return None
-    found = {name: _sum(usage, earlier, name) for name in _COUNTS if name in usage}
-    for group, names in _DETAILS.items():
+    found = {name: _sum(usage, earlier, name) for name in COUNTS if name in usage}
+    for group, name in DETAILS.items():
         here, there = usage.get(group), earlier.get(group)
         if isinstance(here, Mapping):
             there = there if isinstance(there, Mapping) else {}
-            found[group] = {name: _sum(here, there, name) for name in names if name in here}
+            found[group] = {name: _sum(here, there, name)} if name in here else {}
     return {**usage, **found}
 
 
