@@ -178,8 +178,10 @@ class CallAdmission:
         """Go on from what an earlier gateway has kept. Once, before the first call."""
         found = await asyncio.to_thread(self._state.load)
         if found is not None:
-            state, elapsed_s, was_s = found
-            self._limiter.restore(state, elapsed_s, was_s)
+            try:
+                self._limiter.restore(*found)
+            except ValueError as error:  # another version has written it
+                logger.warning("what was kept of limits is not used: %s", error, extra={"event": "limits_not_read"})
 
     async def keep_sweeping(self) -> None:
         """For ever: end leases that were not renewed, and keep what limits have spent."""

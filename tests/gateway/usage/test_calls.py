@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +189,25 @@ async def test_what_was_spent_is_known_after_a_restart_whatever_the_clocks_do(
     async with desk(tmp_path, SIX_AT_ONCE, machine=Machine(boot, steady, wall)) as at:
         answers = [await at.calls.begin(start(f"d{number}")) for number in range(7)]
         assert sum(isinstance(answer, Go) for answer in answers) == free
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"learned": [["h", "k", "m"]]}, {"buckets": [1]}, {"buckets": {"a": None}}, {"calls": [[{}, [], False]]}],
+)
+async def test_what_another_version_has_kept_of_limits_stops_no_gateway(tmp_path: Path, part: dict[str, Any]) -> None:
+    machine = Machine()
+    state = LimitState(tmp_path / "limits.db", machine.clocks)
+    state.load()
+    state.save({"buckets": {}, "learned": [], "calls": [], **part})
+    state.close()
+    async with desk(tmp_path, SIX_AT_ONCE) as at:
+        await at.its.add_run("r")
+        assert isinstance(await at.calls.begin(start("c")), Go)
+        await at.calls.sweep()
+    async with desk(tmp_path, SIX_AT_ONCE, machine=machine) as at:
+        answers = [await at.calls.begin(start(f"d{number}")) for number in range(6)]
+        assert sum(isinstance(answer, Go) for answer in answers) == 5, "what this version kept counts"
 
 
 async def test_a_killed_gateway_forgets_a_second_at_most(tmp_path: Path) -> None:
