@@ -12,6 +12,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     collected,
     event_object,
     inner,
+    models_with_id,
     objects,
     place_of,
     text_of,
@@ -122,10 +123,7 @@ class AnthropicMessages:
         return WireRequest(_base(base_url).with_path("/models", {"limit": "1000"}), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        found = data.get("data") if isinstance(data, Mapping) else None
-        if not isinstance(found, list):
-            raise ValueError("it is no list of models")
-        return tuple(model for model in objects(found) if isinstance(model.get("id"), str))
+        return models_with_id(data)
 
 
 def _base(base_url: str) -> BaseUrl:

@@ -11,6 +11,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     collected,
     event_object,
     inner,
+    models_with_id,
     objects,
     place_of,
     refusal,
@@ -103,10 +104,7 @@ class OpenAIResponses:
         return WireRequest(base_url_of(base_url).with_path("/models"), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        found = data.get("data") if isinstance(data, Mapping) else None
-        if not isinstance(found, list):
-            raise ValueError("it is no list of models")
-        return tuple(model for model in objects(found) if isinstance(model.get("id"), str))
+        return models_with_id(data)
 
 
 def _headers(api_key: str) -> dict[str, str]:
