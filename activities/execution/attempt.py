@@ -31,6 +31,7 @@ from innkeeper.nodes.call import BUDGET_REACHED, NODE_PARKED, NodeCall
 from innkeeper.nodes.errors import BudgetReached, NodeError, NodeMustWait, NodeTimeout
 from innkeeper.nodes.kept_stream import KeptStream
 from innkeeper.nodes.node import Llm, SecretRef, Secrets, Services
+from innkeeper.nodes.services.llm.loading import LOADING
 from innkeeper.nodes.services.llm.salvage import OnCrash
 from innkeeper.nodes.services.masking import MASK
 
@@ -53,7 +54,7 @@ class BoundedWait(NamedTuple):
     code: str
 
 
-BOUNDED_WAITS = {"loading": BoundedWait(600.0, "overloaded_error")}
+BOUNDED_WAITS = {LOADING: BoundedWait(600.0, "overloaded_error")}
 """By `NodeMustWait.details.kind`. A server that loads its model says so until it has, or for ever."""
 
 

@@ -40,7 +40,8 @@ def services_of(attempt: Attempt) -> Services:
         return attempt.services
     if attempt.kept is None:
         return attempt.services_with(_accepting(calls, attempt)) if attempt.on_crash == "accept" else attempt.services
-    salvage = Salvage(attempt.kept, attempt.on_crash, attempt.number, attempt.restart)
+    may_ask = not attempt.is_exhausted
+    salvage = Salvage(attempt.kept, attempt.on_crash, attempt.number, attempt.restart, may_ask)
     return attempt.services_with(SalvagingLlm(calls, salvage))
 
 

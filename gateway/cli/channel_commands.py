@@ -16,8 +16,10 @@ from innkeeper.gateway.cli.base import (
     INVALID,
     AsJson,
     DataDirectory,
+    Plugins,
     Url,
     ask_gateway,
+    catalogue_of,
     console,
     data_folder,
     print_json,
@@ -33,12 +35,14 @@ ChannelName = Annotated[str, typer.Argument(help="The id of a channel.", show_de
 
 def channels(
     context: typer.Context,
+    *,
     as_json: AsJson = False,
     check: Annotated[bool, typer.Option("--check", help="Ask each server for its models.")] = False,
     store: Annotated[
         bool, typer.Option("--store-key", help="Store a key (asked for, or read from a pipe) and print its reference.")
     ] = False,
     data_dir: DataDirectory = None,
+    plugins: Plugins = None,
 ) -> None:
     """Show the language models that workflows may use: channels.yaml of the data directory, and users' own channels.
 
@@ -54,9 +58,11 @@ def channels(
     if store:
         print(store_key(_key(), folder, os.environ))
         return
-    report = report_channels(folder, os.environ)
+    # Loading the catalogue takes a while: only plugins add protocols to those that are known without it.
+    offered = catalogue_of(plugins).adapters if plugins else ()
+    report = report_channels(folder, os.environ, offered)
     if check:
-        report = ask_servers(report, folder, os.environ)
+        report = ask_servers(report, folder, os.environ, offered)
     if as_json:
         print_json(report.to_json())
     else:

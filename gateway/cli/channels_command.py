@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.hosts import is_demo_model
+from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.process.redaction import MASK
 from innkeeper.nodes.services.channel_book import key_of, read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE, ChannelFile, FileProblem
 from innkeeper.nodes.services.channels import Channel, ChannelConfig, Model, ModelGroup
+from innkeeper.nodes.services.header_text import unsendable_at
 from innkeeper.nodes.services.ownership import PRIVATE, mark_own
 from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE, OPERATOR, SecretStore, load_or_create_key
 from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE, UserEntries, read_user_channels
+
+if TYPE_CHECKING:
+    from innkeeper.nodes.services.llm.registry import OfferedAdapter
 
 MAX_PLAIN_KEY = 1_000
 
@@ -79,10 +84,16 @@ class ChannelReport:
         }
 
 
-def report_channels(data_dir: Path, environ: Mapping[str, str]) -> ChannelReport:
-    """Read the file. Keys are looked for here; a worker that runs elsewhere has an environment of its own."""
+def report_channels(
+    data_dir: Path, environ: Mapping[str, str], plugins: Sequence[OfferedAdapter] = ()
+) -> ChannelReport:
+    """Read the file. Keys are looked for here; a worker that runs elsewhere has an environment of its own.
+
+    Args:
+        plugins: Protocols that plugins offer.
+    """
     file = data_dir / CHANNELS_FILE
-    content: ChannelFile = read_channel_file(file)
+    content: ChannelFile = read_channel_file(file, (*BUILT_IN_ADAPTERS, *(adapter.name for adapter in plugins)))
     config = content.config or ChannelConfig()
     problems = content.problems
     try:
@@ -96,9 +107,11 @@ def report_channels(data_dir: Path, environ: Mapping[str, str]) -> ChannelReport
     return ChannelReport(file, file.exists(), states, models, problems, config.model_groups)
 
 
-def ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[str, str]) -> ChannelReport:
+def ask_servers(
+    report: ChannelReport, data_dir: Path, environ: Mapping[str, str], plugins: Sequence[OfferedAdapter] = ()
+) -> ChannelReport:
     """The report, with what the server of each enabled channel says when it is asked for its models."""
-    return asyncio.run(_ask_servers(report, data_dir, environ))
+    return asyncio.run(_ask_servers(report, data_dir, environ, plugins))
 
 
 def store_key(value: str, data_dir: Path, environ: Mapping[str, str]) -> str:
@@ -108,7 +121,7 @@ def store_key(value: str, data_dir: Path, environ: Mapping[str, str]) -> str:
         ResourceError: There is none, it is no key, or the disk refuses.
     """
     key = value.strip()
-    if not key or len(key) > MAX_PLAIN_KEY or not key.isascii() or not key.isprintable() or " " in key:
+    if not key or len(key) > MAX_PLAIN_KEY or unsendable_at(key) is not None or " " in key:
         raise ResourceError("this is no key: one is a single word of plain characters", code="invalid_key")
     data_dir.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
     mark_own(data_dir)
@@ -136,8 +149,11 @@ def _store(data_dir: Path, environ: Mapping[str, str]) -> SecretStore:
     return SecretStore(data_dir / "secrets", load_or_create_key(data_dir, environ))
 
 
-async def _ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[str, str]) -> ChannelReport:
-    answers = await asyncio.gather(*(_server_state(state.channel, data_dir, environ) for state in report.channels))
+async def _ask_servers(
+    report: ChannelReport, data_dir: Path, environ: Mapping[str, str], plugins: Sequence[OfferedAdapter]
+) -> ChannelReport:
+    asked = (_server_state(state.channel, data_dir, environ, plugins) for state in report.channels)
+    answers = await asyncio.gather(*asked)
     states = tuple(
         replace(state, server=told, is_reached=reached)
         for state, (told, reached) in zip(report.channels, answers, strict=True)
@@ -145,7 +161,9 @@ async def _ask_servers(report: ChannelReport, data_dir: Path, environ: Mapping[s
     return replace(report, channels=states)
 
 
-async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, str]) -> tuple[str, bool]:
+async def _server_state(
+    channel: Channel, data_dir: Path, environ: Mapping[str, str], plugins: Sequence[OfferedAdapter]
+) -> tuple[str, bool]:
     """What its server says, and False when it was asked in vain."""
     # Loaded here: client libraries take most of a second, and only this question needs them.
     from innkeeper.nodes.services.http import AddressPolicy
@@ -157,7 +175,8 @@ async def _server_state(channel: Channel, data_dir: Path, environ: Mapping[str, 
         return "not asked: the gateway has it", True
     policy = AddressPolicy(allowed_hosts=frozenset({channel.connects_to}))
     try:
-        models = await models_of(channel, _key(channel, data_dir, environ), policy, network_of(environ))
+        key = _key(channel, data_dir, environ)
+        models = await models_of(channel, key, policy, network_of(environ), plugins=lambda: plugins)
     except InnkeeperError as error:
         return error.message, False
     return f"{len(models)} models", True

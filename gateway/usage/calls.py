@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from innkeeper.gateway.events.fence import STATUS
@@ -143,10 +143,24 @@ class CallAdmission:
 
     async def end(self, ended: Sequence[EndedCall]) -> None:
         """Requests have ended. What comes twice counts once."""
+        named = [each for told in ended for each in self._named(told)]
         # First the limits: others wait for what is given back.
-        for each in ended:
+        for each in named:
             self._limiter.end(each.end)
-        await asyncio.gather(*(self._settle(each) for each in ended))
+        await asyncio.gather(*(self._settle(each) for each in named))
+
+    def _named(self, told: EndedCall) -> list[EndedCall]:
+        """The ends that are told by it: of an attempt that died, those of all its requests that are still open.
+
+        An attempt asks one model after the other (without a refused parameter, through another channel), so the text
+        is that of the last one.
+        """
+        if told.end.lost_of is None:
+            return [told]
+        *others, last = self._limiter.calls_of(told.end.lost_of) or [""]
+        ends = [replace(told.end, id=id, output_chars=0) for id in others]
+        ends += [replace(told.end, id=last)] if last else []
+        return [EndedCall(end) for end in ends]
 
     async def _settle(self, ended: EndedCall) -> None:
         if ended.end.outcome == "not_sent":
@@ -164,8 +178,10 @@ class CallAdmission:
         """Go on from what an earlier gateway has kept. Once, before the first call."""
         found = await asyncio.to_thread(self._state.load)
         if found is not None:
-            state, elapsed_s, was_s = found
-            self._limiter.restore(state, elapsed_s, was_s)
+            try:
+                self._limiter.restore(*found)
+            except ValueError as error:  # another version has written it
+                logger.warning("what was kept of limits is not used: %s", error, extra={"event": "limits_not_read"})
 
     async def keep_sweeping(self) -> None:
         """For ever: end leases that were not renewed, and keep what limits have spent."""

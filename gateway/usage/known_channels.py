@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +11,11 @@ from innkeeper.nodes.errors import ResourceError
 from innkeeper.nodes.services.channel_book import read_channel_file
 from innkeeper.nodes.services.channel_file import CHANNELS_FILE
 from innkeeper.nodes.services.channels import Channel
+from innkeeper.nodes.services.files import FileStamp, stamp_of
 from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE, read_user_channels
 
 LOOK_S = 1.0
 """How often the files are looked at: what changes in them counts from then on."""
-_Stamp = tuple[int, int, int] | None
 
 
 class KnownChannels:
@@ -30,7 +29,7 @@ class KnownChannels:
         self._user_file = data_dir / USER_CHANNELS_FILE
         self._operators: Mapping[str, Channel] = {}
         self._users: Mapping[str, Channel] = {}
-        self._stamps: tuple[_Stamp, _Stamp] = (None, None)
+        self._stamps: tuple[FileStamp | None, FileStamp | None] = (None, None)
         self._looked_at = -LOOK_S
         self._looking = asyncio.Lock()
 
@@ -56,7 +55,7 @@ class KnownChannels:
         return time.monotonic() - self._looked_at >= LOOK_S
 
     def _look(self) -> None:
-        stamps = _stamp_of(self._file), _stamp_of(self._user_file)
+        stamps = stamp_of(self._file), stamp_of(self._user_file)
         if stamps[0] != self._stamps[0] and (config := read_channel_file(self._file).config) is not None:
             self._operators = {channel.id: channel for channel in config.channels}
         if stamps[1] != self._stamps[1]:
@@ -69,11 +68,3 @@ class KnownChannels:
         except ResourceError:  # whoever asks for these channels is told
             return
         self._users = {channel.id: channel for channel in channels}
-
-
-def _stamp_of(file: Path) -> _Stamp:
-    try:
-        found = os.stat(file)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 LEASE_S = 15.0
@@ -28,13 +27,6 @@ class Leases:
         for id in gone:
             del self._expiry[id]
         return gone
-
-    def hold_all(self, ids: Iterable[str], now: float) -> None:
-        for id in ids:
-            self.hold(id, now)
-
-    def __contains__(self, id: object) -> bool:
-        return id in self._expiry
 
     def __len__(self) -> int:
         return len(self._expiry)

@@ -11,11 +11,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from innkeeper.gateway.usage.gcra import Booking, Bucket, wait_s
-from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, LearnedLimit, Learner, Ramp, endpoint_of
+from innkeeper.gateway.usage.learned import (
+    FIRST_PAUSE_S,
+    LONGEST_PAUSE_S,
+    Endpoint,
+    LearnedLimit,
+    Learner,
+    Ramp,
+    endpoint_of,
+)
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
 from innkeeper.gateway.usage.line import SOON_S, Line, Place, Waiter
-from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.call_messages import start_from_json, start_to_json
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 
@@ -151,6 +159,12 @@ class Limiter:
         """Their workers are alive; gives the ids that are not known."""
         now = self._clock()
         return [id for id in ids if not self._renew(id, now)]
+
+    def calls_of(self, origin: CallOrigin) -> list[str]:
+        """The calls of one attempt whose ends were not told, the oldest first."""
+        asked = origin.run, origin.node, origin.attempt
+        origins = ((id, call.start.origin) for id, call in self._calls.items())
+        return [id for id, found in origins if (found.run, found.node, found.attempt) == asked]
 
     def end(self, end: CallEnd) -> CallStart | None:
         """A call has ended: what it really took is put in the place of what was taken for it. Its start, if known."""
@@ -290,10 +304,13 @@ class Limiter:
             return False
         if call.lost_at is not None:  # it was only silent: its place is taken again, though others may have it now
             call.lost_at = None
-            for key in call.concurrent:
-                self._concurrent.setdefault(key, set()).add(id)
+            self._hold_places(call)
         self._leases.hold(id, now)
         return True
+
+    def _hold_places(self, call: _Call) -> None:
+        for key in call.concurrent:
+            self._concurrent.setdefault(key, set()).add(call.start.id)
 
     def _free(self, call: _Call) -> None:
         for key in call.concurrent:
@@ -327,33 +344,50 @@ class Limiter:
         }
 
     def restore(self, state: Mapping[str, Any], elapsed_s: float, was_s: float) -> None:
-        """Go on from a snapshot that was made at `was_s` of its clock, `elapsed_s` ago."""
+        """Go on from a snapshot that was made at `was_s` of its clock, `elapsed_s` ago.
+
+        Raises:
+            ValueError: It is none of this version; nothing of it is taken.
+        """
         now = self._clock()
         shift = now - elapsed_s - was_s
-        self._buckets = {key: Bucket(tat + shift) for key, tat in state.get("buckets", {}).items()}
-        for host, key, model, told, per_minute, burst, until, tat in state.get("learned", ()):
-            self._learner.limits[(host, key, model)] = LearnedLimit(
-                per_minute,
-                told,
-                burst,
-                until=until + shift,
-                empty_since=now,
-                held_at=now,
-                used_at=now,
-                is_first_wave=False,
-                tat=tat + shift,
-            )
-        for kept, concurrent, is_lost in state.get("calls", ()):
-            start = start_from_json(kept["start"])
-            call = _Call(start, kept["began"] + shift, concurrent=tuple(concurrent))
-            if is_lost:
-                call.lost_at = now
-            else:
+        try:
+            buckets = {key: Bucket(tat + shift) for key, tat in state["buckets"].items()}
+            learned = dict(_learned_before(row, shift, now) for row in state["learned"])
+            calls = [_call_before(row, shift, now) for row in state["calls"]]
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise ValueError(f"it is no state of limits ({type(error).__name__})") from error
+        self._buckets = buckets
+        self._learner.limits |= learned
+        for call in calls:
+            self._calls[call.start.id] = call
+            if call.lost_at is None:
                 # Its worker could not renew while the gateway was away.
                 self._leases.hold(call.start.id, now)
-                for key in call.concurrent:
-                    self._concurrent.setdefault(key, set()).add(call.start.id)
-            self._calls[call.start.id] = call
+                self._hold_places(call)
+
+
+def _learned_before(row: Sequence[Any], shift: float, now: float) -> tuple[Endpoint, LearnedLimit]:
+    host, key, model, told, per_minute, burst, until, tat = row
+    limit = LearnedLimit(
+        per_minute,
+        told,
+        burst,
+        until=until + shift,
+        empty_since=now,
+        held_at=now,
+        used_at=now,
+        is_first_wave=False,
+        tat=tat + shift,
+    )
+    return (host, key, model), limit
+
+
+def _call_before(row: Sequence[Any], shift: float, now: float) -> _Call:
+    kept, concurrent, is_lost = row
+    call = _Call(start_from_json(kept["start"]), kept["began"] + shift, concurrent=tuple(concurrent))
+    call.lost_at = now if is_lost else None
+    return call
 
 
 def _wait_for_provider(learned: LearnedLimit, ahead: Sequence[Waiter], now: float) -> float:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from innkeeper.gateway.usage.known_channels import KnownChannels
 from innkeeper.gateway.usage.price_file import PRICES_FILE, USD, Cost, NoPrice, PriceFile, Taken, read_prices
 from innkeeper.nodes.hosts import DEMO_MODEL
+from innkeeper.nodes.services.files import FileStamp, stamp_of
 from innkeeper.nodes.yaml_tree import MAX_BYTES, LineProblem
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Prices:
         self._load = load or load_public_prices
         self._provider_of = provider_of
         self._public: PublicPrices | None = None
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: FileStamp | None = None
         self._file = PriceFile()
         self._reading = asyncio.Lock()
         self._loading: asyncio.Task[None] | None = None
@@ -77,7 +78,7 @@ class Prices:
 
     async def refresh(self) -> PriceFile:
         """The user's file as it is now."""
-        stamp = _stamp_of(self._path)  # takes microseconds, where a thread would take hundreds
+        stamp = stamp_of(self._path)  # takes microseconds, where a thread would take hundreds
         if stamp != self._stamp:
             async with self._reading:  # nobody is priced by what has changed
                 if stamp != self._stamp:
@@ -171,14 +172,6 @@ def is_host_of(api_pattern: str, host: str) -> bool:
 def _tell(file: PriceFile) -> None:
     for problem in file.problems:
         logger.warning("%s: %s", PRICES_FILE, problem, extra={"event": "prices_problem"})
-
-
-def _stamp_of(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def _read(path: Path) -> PriceFile:

@@ -25,6 +25,7 @@ from innkeeper.nodes.services.channels import (
     UserChannel,
     route,
 )
+from innkeeper.nodes.services.files import FileStamp, stamp_of
 from innkeeper.nodes.services.secrets import SecretStore
 from innkeeper.nodes.services.user_channels import USER_CHANNELS_FILE, UserEntries, config_of, read_user_channels
 
@@ -36,7 +37,6 @@ USUAL_NAMES = ("*_API_KEY",)
 """What providers of models call their keys. Not `*_KEY`: that is AWS_SECRET_ACCESS_KEY, too."""
 _REFERENCE = "channel:"
 _ENVIRONMENT = "env:"
-_Stamp = tuple[int, int, int]
 
 
 class ChannelBook:
@@ -63,10 +63,10 @@ class ChannelBook:
         self._store = store
         self._environ = environ
         self._adapters = adapters
-        self._stamp: _Stamp | None = None
+        self._stamp: FileStamp | None = None
         self._content = ChannelFile(ChannelConfig())
         self._user_file = data_dir / USER_CHANNELS_FILE
-        self._user_stamp: _Stamp | None = None
+        self._user_stamp: FileStamp | None = None
         self._user_entries = UserEntries()
         self._turns: dict[str, int] = {}
         # A graph can spell any reference. One with this in it can only come from here, so keys of channels are spent
@@ -148,11 +148,11 @@ class ChannelBook:
         return (*group.models[turn:], *group.models[:turn])
 
     def _fresh(self) -> tuple[ChannelFile, UserEntries]:
-        stamp = _stamp_of(self._file)
+        stamp = stamp_of(self._file)
         if stamp != self._stamp:
             self._content = read_channel_file(self._file, self._adapters)
             self._stamp = stamp
-        user_stamp = _stamp_of(self._user_file)
+        user_stamp = stamp_of(self._user_file)
         if user_stamp != self._user_stamp:
             self._user_entries = self._read_user_entries()
             self._user_stamp = user_stamp
@@ -251,14 +251,6 @@ def is_offered(name: str, environ: Mapping[str, str]) -> bool:
 def _offered(environ: Mapping[str, str]) -> tuple[str, ...]:
     named = environ.get(NAMES_VARIABLE, "")
     return tuple(part.strip() for part in named.split(",") if part.strip()) or USUAL_NAMES
-
-
-def _stamp_of(file: Path) -> _Stamp | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _unusable(errors: tuple[FileProblem, ...]) -> ProviderError:

@@ -15,6 +15,7 @@ from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.hosts import DEMO_MODEL, host_of, is_demo_model
 from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.node import ChannelTraits, ModelWish, PrefixKind, Route, SecretRef, StructuredKind
+from innkeeper.nodes.services.header_text import is_header_name, unsendable_at
 
 MAX_NAMED = 12
 _ENVIRONMENT_KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
@@ -22,8 +23,7 @@ _STORED_KEY = re.compile(r"[0-9a-f]{64}")
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
 PINNED = "channel:"
 """`channel:ID/MODEL` where a model's id is asked for: that model at that channel, and no other."""
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
-_HEADER_VALUE = re.compile(r"[ -~]{0,4096}")
+MAX_HEADER_NAME, MAX_HEADER_VALUE = 100, 4096
 _KEY_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "cookie", "api-key", "x-api-key", "x-goog-api-key", "x-auth-token"}
 )
@@ -84,7 +84,8 @@ Names = TypeVar("Names", bound=Iterable[str])
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
-        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
+        is_short = len(name) <= MAX_HEADER_NAME and len(text) <= MAX_HEADER_VALUE
+        if not is_short or not is_header_name(name) or unsendable_at(text) is not None:
             raise ValueError(f"must be names of headers with plain texts; {name[:64]!r} is none, or has none")
         if name.lower() in _KEY_HEADERS:
             raise ValueError(f"must not hold {name!r}: keys go into apiKey, which is never shown")

@@ -17,6 +17,18 @@ TEMPORARY_PREFIX = ".new-"
 _TEMPORARY = re.compile(re.escape(TEMPORARY_PREFIX) + r"[a-z0-9_]{8}")
 
 
+FileStamp = tuple[int, int, int]
+
+
+def stamp_of(file: Path) -> FileStamp | None:
+    """Another one when the file has changed, or another has taken its place; None while there is none to look at."""
+    try:
+        found = file.stat()
+    except (OSError, ValueError):  # a path may hold a NUL
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def write_atomic(
     path: Path, data: bytes, *, durable: bool = False, rename_in: AbstractContextManager[None] | None = None
 ) -> None:

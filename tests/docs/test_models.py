@@ -18,6 +18,7 @@ from innkeeper.nodes.node import ModelWish
 from innkeeper.nodes.services.channel_file import read_channels
 from innkeeper.nodes.services.channels import Channel, route
 from innkeeper.nodes.services.llm import errors
+from innkeeper.nodes.services.llm.retry_hints import MAX_WAIT_S
 from innkeeper.nodes.testing import run_node
 from tests.docs.pages import DOCS, code_blocks, examples, table_rows
 
@@ -63,16 +64,18 @@ def test_codes_and_statuses_are_those_of_the_code() -> None:
     assert set(told) - of_nodes == {*get_args(errors.ErrorCode)} - {"cancelled"}
     for code, means in told.items():
         statuses = [int(status) for status in re.findall(r"\b[45]\d\d\b", means.partition("or a 429")[0])]
-        assert {errors.status_error("host", status, {}, None).code for status in statuses} <= {code}
+        assert {errors.refused("host", errors.Refusal(status, {}, None)).code for status in statuses} <= {code}
 
 
 def test_what_is_tried_again_is_what_the_page_says() -> None:
     section = PAGE.split("## When a provider fails", 1)[1]
-    assert f"at most {errors.MAX_WAIT_S / 3600:g} hours" in section
+    assert f"at most {MAX_WAIT_S / 3600:g} hours" in section
     rows = [row[0] for row in table_rows(PAGE, "When a provider fails")]
     again, never = ([int(status) for status in re.findall(r"\b\d{3}\b", row)] for row in rows[2:4])
-    assert {errors.status_error("host", status, {}, None).retryable for status in (*again, 500, 503)} == {True}
-    assert {errors.status_error("host", status, {}, None).retryable for status in never} == {False}
+    assert {errors.refused("host", errors.Refusal(status, {}, None)).retryable for status in (*again, 500, 503)} == {
+        True
+    }
+    assert {errors.refused("host", errors.Refusal(status, {}, None)).retryable for status in never} == {False}
 
 
 def test_warnings_and_settings_of_the_page_are_those_of_the_nodes() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse, Chunk
+
+NO_TRAITS = ChannelTraits()
 
 
 class LlmAdapter(Protocol):
@@ -18,8 +20,13 @@ class LlmAdapter(Protocol):
 
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]: ...
 
-    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
-        """The models of a server, each with its `id`. Raises as `chat` does."""
+    async def list_models(
+        self, base_url: str, api_key: str = "", traits: ChannelTraits = NO_TRAITS
+    ) -> tuple[Mapping[str, Any], ...]:
+        """The models of a server, each with its `id`. Of `traits` the headers and the query count.
+
+        Raises as `chat` does.
+        """
 
     async def warm_up(self) -> None:
         """Load what the first call would otherwise wait for."""

@@ -36,6 +36,19 @@ def objects(value: Any) -> Iterator[Mapping[str, Any]]:
     return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list) else iter(())
 
 
+def listed_models(data: Any, name: str) -> list[Mapping[str, Any]]:
+    """The entries of a list of models, which stands in the field `name`. Raises ValueError when there is none."""
+    found = data.get(name) if isinstance(data, Mapping) else None
+    if not isinstance(found, list):
+        raise ValueError("it is no list of models")
+    return list(objects(found))
+
+
+def models_with_id(data: Any) -> tuple[Mapping[str, Any], ...]:
+    """The models of an answer in OpenAI's form. Raises ValueError when it has none."""
+    return tuple(model for model in listed_models(data, "data") if isinstance(model.get("id"), str))
+
+
 def text_of(data: Mapping[str, Any], name: str) -> str:
     value = data.get(name)
     return value if isinstance(value, str) else ""

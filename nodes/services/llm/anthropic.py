@@ -12,6 +12,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     collected,
     event_object,
     inner,
+    models_with_id,
     objects,
     place_of,
     text_of,
@@ -41,6 +42,7 @@ from innkeeper.nodes.services.llm.messages import (
     unsupported,
 )
 from innkeeper.nodes.services.llm.parameters import shaped
+from innkeeper.nodes.services.llm.token_usage import count
 from innkeeper.nodes.services.llm.wire import (
     About,
     Done,
@@ -54,7 +56,6 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import count
 
 VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 4_096
@@ -122,10 +123,7 @@ class AnthropicMessages:
         return WireRequest(_base(base_url).with_path("/models", {"limit": "1000"}), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        found = data.get("data") if isinstance(data, Mapping) else None
-        if not isinstance(found, list):
-            raise ValueError("it is no list of models")
-        return tuple(model for model in objects(found) if isinstance(model.get("id"), str))
+        return models_with_id(data)
 
 
 def _base(base_url: str) -> BaseUrl:

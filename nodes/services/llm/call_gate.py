@@ -58,6 +58,8 @@ class CallEnd:
         retry_after_s: What the provider asked to wait.
         headers: Its `x-ratelimit-*` and `retry-after*` headers, in lower case.
         first_ms, whole_ms: Until the first piece, and until the end; None when there was none.
+        lost_of: An attempt that died before it could tell, of which a later one tells this: it counts for those
+            requests of it that are still open. Which of them wrote the text, only the gateway knows.
     """
 
     id: str
@@ -70,6 +72,7 @@ class CallEnd:
     headers: Mapping[str, str] = field(default_factory=dict)
     first_ms: int | None = None
     whole_ms: int | None = None
+    lost_of: CallOrigin | None = None
 
 
 class CallGate(Protocol):

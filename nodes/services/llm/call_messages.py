@@ -9,14 +9,11 @@ from typing import Any, get_args
 from innkeeper.nodes.json_values import whole_text
 from innkeeper.nodes.node import USUAL_PRIORITY
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart, Outcome
+from innkeeper.nodes.services.llm.token_usage import COUNTS, DETAILS, MAX_COUNT
 
 MAX_TEXT_CHARS = 512
 MAX_HEADERS = 20
-MAX_COUNT = 10**12
-"""Of tokens and characters. What is more is taken for as much: a graph or a provider has said it."""
 MAX_SECONDS = 1e9
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-_DETAILS = {"prompt_tokens_details": "cached_tokens", "completion_tokens_details": "reasoning_tokens"}
 _HEADERS = ("x-ratelimit-", "anthropic-ratelimit-", "retry-after")
 
 JsonObject = dict[str, Any]
@@ -24,13 +21,9 @@ JsonObject = dict[str, Any]
 
 def start_to_json(start: CallStart) -> JsonObject:
     """As `start_from_json` reads it."""
-    origin = start.origin
     return {
         "id": _text(start.id),
-        "run": _text(origin.run),
-        "node": _text(origin.node),
-        "attempt": _count(origin.attempt),
-        "user": _text(origin.user),
+        **_origin_to_json(start.origin),
         "channel": _text(start.channel),
         "host": _text(start.host),
         "adapter": _text(start.adapter),
@@ -50,12 +43,7 @@ def start_from_json(told: Mapping[str, Any]) -> CallStart:
     """
     return CallStart(
         id=_id(told),
-        origin=CallOrigin(
-            _text(told.get("run")),
-            _text(told.get("node")),
-            max(_count(told.get("attempt")), 1),
-            _text(told.get("user")) or CallOrigin.user,
-        ),
+        origin=_origin(told),
         channel=_text(told.get("channel")),
         host=_text(told.get("host")),
         adapter=_text(told.get("adapter")),
@@ -80,6 +68,7 @@ def end_to_json(end: CallEnd) -> JsonObject:
         "headers": _headers(end.headers),
         "firstMs": _optional(end.first_ms),
         "wholeMs": _optional(end.whole_ms),
+        "lostOf": None if end.lost_of is None else _origin_to_json(end.lost_of),
     }
 
 
@@ -92,6 +81,7 @@ def end_from_json(told: Mapping[str, Any]) -> CallEnd:
     outcome: Outcome | None = next((word for word in get_args(Outcome) if word == told.get("outcome")), None)
     if outcome is None:
         raise ValueError(f"'outcome' must be one of {', '.join(get_args(Outcome))}")
+    lost_of = told.get("lostOf")
     return CallEnd(
         id=_id(told),
         outcome=outcome,
@@ -103,6 +93,7 @@ def end_from_json(told: Mapping[str, Any]) -> CallEnd:
         headers=_headers(told.get("headers")),
         first_ms=_optional(told.get("firstMs")),
         whole_ms=_optional(told.get("wholeMs")),
+        lost_of=_origin(lost_of) if isinstance(lost_of, Mapping) else None,
     )
 
 
@@ -124,12 +115,31 @@ def _id(told: Mapping[str, Any]) -> str:
     return id
 
 
+def _origin_to_json(origin: CallOrigin) -> JsonObject:
+    return {
+        "run": _text(origin.run),
+        "node": _text(origin.node),
+        "attempt": _count(origin.attempt),
+        "user": _text(origin.user),
+    }
+
+
+def _origin(told: Mapping[str, Any]) -> CallOrigin:
+    return CallOrigin(
+        _text(told.get("run")),
+        _text(told.get("node")),
+        max(_count(told.get("attempt")), 1),
+        _text(told.get("user")) or CallOrigin.user,
+    )
+
+
 def _text(value: object) -> str:
     # Half a pair of UTF-16 cannot be sent, and a model's name may hold one.
     return whole_text(value[:MAX_TEXT_CHARS]) if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:
+    """Of tokens or characters. What is more than there can be is taken for as much."""
     return min(max(value, 0), MAX_COUNT) if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
@@ -151,8 +161,8 @@ def _seconds(value: object) -> float | None:
 def _usage(told: object) -> JsonObject | None:
     if not isinstance(told, Mapping):
         return None
-    found: JsonObject = {name: _count(told[name]) for name in _COUNTS if isinstance(told.get(name), int)}
-    for name, inner in _DETAILS.items():
+    found: JsonObject = {name: _count(told[name]) for name in COUNTS if isinstance(told.get(name), int)}
+    for name, inner in DETAILS.items():
         details = told.get(name)
         if isinstance(details, Mapping) and isinstance(details.get(inner), int):
             found[name] = {inner: _count(details[inner])}

@@ -29,9 +29,17 @@ from innkeeper.nodes.errors import (
     RequestRefused,
 )
 from innkeeper.nodes.json_values import NotJsonData, mended
-from innkeeper.nodes.node import CallTrace, ChatRequest, ChatResponse, ChatTimes, Chunk
+from innkeeper.nodes.node import CallTrace, ChannelTraits, ChatRequest, ChatResponse, ChatTimes, Chunk
 from innkeeper.nodes.services.http import DIRECT, AddressPolicy, Network
-from innkeeper.nodes.services.llm.errors import Refusal, bad_answer, is_loading, refused, transport_error
+from innkeeper.nodes.services.llm.adapter import NO_TRAITS
+from innkeeper.nodes.services.llm.errors import (
+    Refusal,
+    bad_answer,
+    has_reached_nobody,
+    is_loading,
+    refused,
+    transport_error,
+)
 from innkeeper.nodes.services.llm.gathering import AnswerTooLarge, Gathering, chunks_of, complaint, finish_chunk
 from innkeeper.nodes.services.llm.loading import LoadingModels
 from innkeeper.nodes.services.llm.provider_words import is_error, quoted, told
@@ -114,10 +122,13 @@ class ProtocolAdapter:
         finally:
             await answer.aclose()
 
-    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+    async def list_models(
+        self, base_url: str, api_key: str = "", traits: ChannelTraits = NO_TRAITS
+    ) -> tuple[Mapping[str, Any], ...]:
         """The models that a server says it has, each with its `id`. Raises as `chat`."""
-        call = self._call(ChatRequest(base_url, api_key=api_key, times=LIST_TIMES))
-        answer = await self._sent(call, self._protocol.models_request(base_url, api_key))
+        call = self._call(ChatRequest(base_url, api_key=api_key, traits=traits, times=LIST_TIMES))
+        request = self._protocol.models_request(base_url, api_key)
+        answer = await self._sent(call, with_additions(request, traits.headers, traits.query))
         try:
             body = await self._body(call, answer)
             return self._protocol.models(mended(parsed(body)))
@@ -390,9 +401,7 @@ def _host(base_url: str) -> str:
 
 def _may_have_been_sent(error: InnkeeperError) -> bool:
     """Whether something can have been spent by a request that got no answer."""
-    if isinstance(error, RequestRefused | NodeInputError) or error.details.get("limit") == "connect":
-        return False
-    return error.details.get("kind") not in ("refused", "dns", "tls", "proxy")
+    return not (isinstance(error, RequestRefused | NodeInputError) or has_reached_nobody(error))
 
 
 def _is_json(body: bytes) -> bool:

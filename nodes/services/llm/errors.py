@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
+from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeMustWait, ProviderError
 from innkeeper.nodes.services.llm.provider_words import Told, quoted, told
-from innkeeper.nodes.services.llm.retry_hints import MAX_WAIT_S as MAX_WAIT_S
 from innkeeper.nodes.services.llm.retry_hints import retry_hint
 
 ErrorCode = Literal[
@@ -36,6 +35,7 @@ ErrorCode = Literal[
 """`cancelled` is told by the engine, as the status of an interrupted node."""
 
 ConnectionKind = Literal["refused", "dns", "tls", "reset", "closed", "proxy"]
+_NEVER_SENT: frozenset[ConnectionKind] = frozenset({"refused", "dns", "tls", "proxy"})
 
 _BY_STATUS: dict[int, ErrorCode] = {
     401: "authentication_error",
@@ -168,13 +168,6 @@ def refused(host: str, refusal: Refusal, *, secrets: tuple[str, ...] = (), now: 
     return ProviderError(message, code=code, details=details, retryable=retryable, retry_after=wait_s)
 
 
-def status_error(
-    host: str, status: int, headers: Mapping[str, str], body: object, *, now: datetime | None = None
-) -> NodeError:
-    """The error for an HTTP status of 400 or more."""
-    return refused(host, Refusal(status, headers, body), now=now)
-
-
 def is_loading(error: NodeError) -> bool:
     """Does the provider say that it is still loading the model?"""
     return error.details.get("status") == 503 and bool(_LOADING.search(error.details.get("provider_message") or ""))
@@ -184,6 +177,11 @@ def transport_error(host: str, code: ErrorCode, what: str, kind: ConnectionKind 
     """The error for a call that got no proper answer."""
     details = {"host": host} | ({"kind": kind} if kind else {})
     return ProviderError(f"the provider at {host} {what}", code=code, details=details, retryable=code in _HELPS_LATER)
+
+
+def has_reached_nobody(error: InnkeeperError) -> bool:
+    """Is it sure that no provider has seen the request, so that none can charge for it?"""
+    return error.details.get("kind") in _NEVER_SENT or error.details.get("limit") == "connect"
 
 
 def bad_answer(host: str, what: str, *, code: ErrorCode = "bad_answer", words: str = "") -> ProviderError:

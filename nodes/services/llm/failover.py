@@ -9,6 +9,7 @@ from typing import Any
 from innkeeper.nodes.errors import InnkeeperError, NodeMustWait, ProviderError, RequestRefused, ResourceError
 from innkeeper.nodes.node import Route
 from innkeeper.nodes.services.llm.breaker import Refusal, Verdict
+from innkeeper.nodes.services.llm.errors import has_reached_nobody
 from innkeeper.nodes.services.llm.messages import UNSUPPORTED_PART
 
 MAX_ASKED = 5
@@ -24,7 +25,6 @@ CIRCUIT_OPEN = "circuit_open"
 _OF_ONE_CHANNEL = frozenset(
     {"authentication_error", "billing_error", "permission_error", "not_found_error", "bad_answer"}
 )
-_NEVER_SENT = frozenset({"refused", "dns", "tls", "proxy"})
 _MAYBE_PAID = frozenset({"timeout_error", "bad_answer", "connection_error"})
 
 
@@ -50,11 +50,7 @@ def may_have_been_paid(error: InnkeeperError) -> bool:
     """Can the provider have worked on the request, and charge for it, though nothing came of it?"""
     if not isinstance(error, ProviderError) or error.code not in _MAYBE_PAID:
         return False
-    return not _has_never_reached_it(error)
-
-
-def _has_never_reached_it(error: ProviderError) -> bool:
-    return error.details.get("kind") in _NEVER_SENT or error.details.get("limit") == "connect"
+    return not has_reached_nobody(error)
 
 
 SUCCEEDED: tuple[Verdict, Verdict] = ("succeeded", "succeeded")
@@ -67,7 +63,7 @@ def verdicts_on(error: BaseException) -> tuple[Verdict, Verdict]:
         return "answered", "answered"
     if not isinstance(error, ProviderError):  # cancelled, refused by us, or a fault of ours
         return UNKNOWN
-    if error.code == "connection_error" or _has_never_reached_it(error):
+    if error.code == "connection_error" or has_reached_nobody(error):
         return "failed", "none"
     if not error.retryable or error.code == "rate_limit_error":
         return "answered", "answered"

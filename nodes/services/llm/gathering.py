@@ -104,6 +104,9 @@ class Gathering:
             return []
         if self._splitter is not None:
             return self._split(self._splitter.feed(text))
+        return self._said(text)
+
+    def _said(self, text: str) -> list[Chunk]:
         self._texts.append(text)
         self._grow(len(text))
         return [Chunk("text_chunk", text)]
@@ -111,12 +114,7 @@ class Gathering:
     def _split(self, parts: list[tuple[bool, str]]) -> list[Chunk]:
         chunks: list[Chunk] = []
         for is_thought, text in parts:
-            if is_thought:
-                chunks += self._thought(text)
-            else:
-                self._texts.append(text)
-                self._grow(len(text))
-                chunks.append(Chunk("text_chunk", text))
+            chunks += self._thought(text) if is_thought else self._said(text)
         return chunks
 
     def _thought(self, text: str) -> list[Chunk]:

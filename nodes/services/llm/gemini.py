@@ -12,6 +12,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     collected,
     event_object,
     inner,
+    listed_models,
     objects,
     refusal,
     text_of,
@@ -41,6 +42,7 @@ from innkeeper.nodes.services.llm.messages import (
     unsupported,
 )
 from innkeeper.nodes.services.llm.parameters import shaped
+from innkeeper.nodes.services.llm.token_usage import count
 from innkeeper.nodes.services.llm.wire import (
     About,
     Fault,
@@ -53,7 +55,6 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import count
 
 VERSION = "v1beta"
 OWN_CALL = "innkeeper_call_"
@@ -122,10 +123,7 @@ class GeminiContent:
         return WireRequest(_base(base_url).with_path("/models", {"pageSize": "1000"}), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        found = data.get("models") if isinstance(data, Mapping) else None
-        if not isinstance(found, list):
-            raise ValueError("it is no list of models")
-        named = (model for model in objects(found) if text_of(model, "name"))
+        named = (model for model in listed_models(data, "models") if text_of(model, "name"))
         return tuple({"id": model["name"].removeprefix("models/"), **model} for model in named)
 
 

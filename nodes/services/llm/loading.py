@@ -1,40 +1,48 @@
-"""Models that a server is still loading: waiting for them is no failure, but it has an end."""
+"""Models that a server is still loading: waiting for them is no failure."""
 
 from __future__ import annotations
 
-from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
+from typing import NamedTuple
 
-MAX_LOADING_S = 600.0
+from innkeeper.nodes.errors import NodeError, NodeMustWait
+
+LOADING = "loading"
+"""`NodeMustWait.details.kind` of these waits. Whoever runs the node counts them together and ends them."""
 MIN_WAIT_S, MAX_WAIT_S = 2.0, 30.0
+FORGET_S = 120.0
+"""A server that was not asked for so long is taken to load its model anew."""
 MAX_MODELS = 1_000
 
 
+class _Seen(NamedTuple):
+    first: float
+    last: float
+
+
 class LoadingModels:
-    """Since when servers say that they are loading a model. Each worker process counts for itself."""
+    """Since when servers say that they are loading a model, so that waits grow. Each worker process has its own."""
 
     def __init__(self) -> None:
-        self._since: dict[tuple[str, str], float] = {}
+        self._seen: dict[tuple[str, str], _Seen] = {}
 
-    def wait(self, error: NodeError, url: str, model: str, now: float) -> NodeError:
-        """The error to raise: a wait, in the end a failure.
+    def wait(self, error: NodeError, url: str, model: str, now: float) -> NodeMustWait:
+        """The error to raise.
 
         Args:
             error: What the provider says; when it says how long to wait, that counts, else waits grow.
             now: Seconds of a clock that never goes back.
         """
-        since = self._since.setdefault((url, model), now)
-        while len(self._since) > MAX_MODELS:
-            self._since.pop(next(iter(self._since)))
-        waited = now - since
-        code = error.details.get("code", error.code)
-        if waited > MAX_LOADING_S:
-            self.forget(url, model)
-            return ProviderError(error.message, code=code, details=error.details, retryable=True)
-        delay_s = min(max(waited / 2, MIN_WAIT_S), MAX_WAIT_S)
+        seen = self._seen.pop((url, model), None)
+        first = now if seen is None or now - seen.last > FORGET_S else seen.first
+        self._seen[(url, model)] = _Seen(first, now)
+        while len(self._seen) > MAX_MODELS:
+            self._seen.pop(next(iter(self._seen)))
+        delay_s = min(max((now - first) / 2, MIN_WAIT_S), MAX_WAIT_S)
         if isinstance(error, NodeMustWait):
-            delay_s = min(error.delay_s, MAX_LOADING_S)
-        return NodeMustWait(error.message, delay_s=delay_s, details=error.details | {"code": code})
+            delay_s = error.delay_s
+        details = error.details | {"code": error.details.get("code", error.code), "kind": LOADING}
+        return NodeMustWait(error.message, delay_s=delay_s, details=details)
 
     def forget(self, url: str, model: str) -> None:
         """The model is there."""
-        self._since.pop((url, model), None)
+        self._seen.pop((url, model), None)

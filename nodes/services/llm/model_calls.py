@@ -13,6 +13,7 @@ from typing import Any, cast
 from innkeeper.nodes.errors import InnkeeperError, NodeMustWait, ProviderError, ResourceError
 from innkeeper.nodes.hosts import host_of, is_demo_model
 from innkeeper.nodes.node import CallTrace, Channels, ChatRequest, ChatResponse, Chunk, Llm, Route, Secrets
+from innkeeper.nodes.services.header_text import unsendable_at
 from innkeeper.nodes.services.llm.breaker import Breaker, Ticket
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallGate, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_output
@@ -123,11 +124,13 @@ class ModelCalls:
         raise tries.conclusion()
 
     def settle_lost(self, attempt: int, chars: int) -> None:
-        """Tell what is known of the first request of an earlier attempt, which may have died before it could.
+        """Tell what is known of an earlier attempt, which may have died in a request before it could tell its end.
 
         Of an end that was told already nothing changes: the gate takes the first one.
         """
-        self._shared.gate.end(CallEnd(call_id(self._origin, attempt, 1), "cut", code="cancelled", output_chars=chars))
+        lost = replace(self._origin, attempt=attempt)
+        id = call_id(lost, attempt, 1)
+        self._shared.gate.end(CallEnd(id, "cut", code="cancelled", output_chars=chars, lost_of=lost))
 
     def _promising(self, routes: Sequence[Route], tries: Tries) -> Iterator[Route]:
         """The routes to ask, one by one, until `tries` has had enough."""
@@ -195,7 +198,7 @@ class ModelCalls:
         if route.api_key is None or is_demo_model(route.base_url):
             return ""
         key = (await self._secrets.reveal(route.api_key, host=host_of(route.base_url))).strip()
-        if not key.isascii() or not key.isprintable():
+        if unsendable_at(key) is not None:
             # Told here, as the fault of one channel: another one has another key.
             message = f"the key of channel {route.channel_id!r} holds characters that no header may have: enter it anew"
             raise ResourceError(message, code="secret_unusable")

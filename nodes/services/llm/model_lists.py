@@ -16,6 +16,7 @@ from innkeeper.nodes.services.llm.registry import OfferedAdapter, built_in_adapt
 ASKING_S = 20.0
 MAX_LISTED = 5_000
 MAX_ID_CHARS = 256
+NO_MODEL = ""
 
 
 def network_of(environ: Mapping[str, str]) -> Network:
@@ -41,7 +42,7 @@ async def models_of(
     adapter = built_in_adapters(network, plugins).make(channel.adapter_type, policy)
     try:
         async with aclosing(adapter), asyncio.timeout(ASKING_S):
-            listed = await adapter.list_models(channel.base_url, key)
+            listed = await adapter.list_models(channel.base_url, key, channel.traits_of(NO_MODEL))
     except TimeoutError:
         message = f"no answer within {ASKING_S:.0f} s"
         raise ProviderError(message, code="timeout_error", retryable=True) from None

@@ -8,7 +8,15 @@ from typing import Any
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import dump_json, text_or_empty
 from innkeeper.nodes.node import ChatRequest, ChatResponse
-from innkeeper.nodes.services.llm.answer_parts import collected, event_object, inner, objects, text_of, usage_of
+from innkeeper.nodes.services.llm.answer_parts import (
+    collected,
+    event_object,
+    inner,
+    listed_models,
+    objects,
+    text_of,
+    usage_of,
+)
 from innkeeper.nodes.services.llm.base_url import BaseUrl, base_url_of
 from innkeeper.nodes.services.llm.chat_parameters import (
     one_answer_only,
@@ -29,6 +37,7 @@ from innkeeper.nodes.services.llm.messages import (
     unsupported,
 )
 from innkeeper.nodes.services.llm.parameters import shaped
+from innkeeper.nodes.services.llm.token_usage import count
 from innkeeper.nodes.services.llm.wire import (
     About,
     Done,
@@ -41,7 +50,6 @@ from innkeeper.nodes.services.llm.wire import (
     ToolCall,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import count
 
 _RENAMED = {
     "max_tokens": "num_predict",
@@ -86,10 +94,7 @@ class OllamaChat:
         return WireRequest(_base(base_url).with_path("/api/tags"), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        found = data.get("models") if isinstance(data, Mapping) else None
-        if not isinstance(found, list):
-            raise ValueError("it is no list of models")
-        ids = ((text_of(model, "model") or text_of(model, "name"), model) for model in objects(found))
+        ids = ((text_of(model, "model") or text_of(model, "name"), model) for model in listed_models(data, "models"))
         return tuple({"id": id_, **model} for id_, model in ids if id_)
 
 

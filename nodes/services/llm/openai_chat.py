@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from innkeeper.nodes.json_values import dump_json, whole_text
+from innkeeper.nodes.json_values import dump_json, text_or_empty, whole_text
 from innkeeper.nodes.node import ChatRequest, ChatResponse
+from innkeeper.nodes.services.llm.answer_parts import models_with_id
 from innkeeper.nodes.services.llm.base_url import BaseUrl, base_url_of
+from innkeeper.nodes.services.llm.endpoints import accepting
 from innkeeper.nodes.services.llm.parameters import shaped
 from innkeeper.nodes.services.llm.provider_words import is_error
+from innkeeper.nodes.services.llm.token_usage import token_counts
 from innkeeper.nodes.services.llm.wire import (
     About,
     Done,
@@ -23,7 +26,7 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import parsed, token_counts
+from innkeeper.nodes.services.llm.wire_json import parsed
 
 MAX_WORD_CHARS = 100
 _OWN_FIELDS = frozenset({"model", "messages", "stream"})
@@ -71,7 +74,7 @@ class OpenAIChat:
         }
         headers = {
             **_key_headers(base, ask.api_key),
-            "Accept": "text/event-stream" if stream else "application/json",
+            **accepting(stream),
             **({"Idempotency-Key": ask.idempotency_key} if ask.idempotency_key else {}),
         }
         return WireRequest(base.with_path("/chat/completions"), headers, body)
@@ -81,13 +84,11 @@ class OpenAIChat:
 
     def models_request(self, base_url: str, api_key: str) -> WireRequest:
         base = base_url_of(base_url)
-        return WireRequest(base.with_path("/models"), {**_key_headers(base, api_key), "Accept": "application/json"})
+        return WireRequest(base.with_path("/models"), {**_key_headers(base, api_key), **accepting(stream=False)})
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        models = data.get("data") if isinstance(data, Mapping) else data
-        if not isinstance(models, list):
-            raise ValueError("it is no list of models")
-        return tuple(model for model in models if isinstance(model, Mapping) and isinstance(model.get("id"), str))
+        # Some servers answer with the bare list.
+        return models_with_id({"data": data} if isinstance(data, list) else data)
 
 
 def _key_headers(base: BaseUrl, api_key: str) -> dict[str, str]:
@@ -215,10 +216,10 @@ class OpenAIChatReader:
             function = call.get("function") if isinstance(call, Mapping) else None
             if not isinstance(function, Mapping):
                 continue
-            id, name, arguments = _word(call.get("id")), _text(function.get("name")), function.get("arguments")
+            id, name, arguments = _word(call.get("id")), text_or_empty(function.get("name")), function.get("arguments")
             if isinstance(arguments, Mapping):
                 arguments = dump_json(arguments)
-            yield ToolCall(self._call_index(call.get("index"), position, id, name), id, name, _text(arguments))
+            yield ToolCall(self._call_index(call.get("index"), position, id, name), id, name, text_or_empty(arguments))
 
     def _call_index(self, told: object, position: int, id: str, name: str) -> int:
         """Which call a piece is of. Some servers tell no index, others the same one for several calls."""
@@ -253,7 +254,7 @@ def _reasoning(delta: Mapping[str, Any]) -> str:
     details = delta.get("reasoning_details")
     if not isinstance(details, list):
         return ""
-    return "".join(_text(part.get("text")) for part in details if isinstance(part, Mapping))
+    return "".join(text_or_empty(part.get("text")) for part in details if isinstance(part, Mapping))
 
 
 def _of_parts(parts: list[Any]) -> Iterator[Piece]:
@@ -264,8 +265,8 @@ def _of_parts(parts: list[Any]) -> Iterator[Piece]:
             if part.get("type") in ("thinking", "reasoning"):
                 inner = part.get("thinking", part.get("text"))
                 if isinstance(inner, list):
-                    inner = "".join(_text(piece.get("text")) for piece in inner if isinstance(piece, Mapping))
-                yield Reasoning(_text(inner))
+                    inner = "".join(text_or_empty(piece.get("text")) for piece in inner if isinstance(piece, Mapping))
+                yield Reasoning(text_or_empty(inner))
             elif isinstance(part.get("text"), str):
                 yield Text(part["text"])
 
@@ -277,7 +278,3 @@ def _tool_call(piece: ToolCall) -> dict[str, Any]:
 
 def _word(value: object) -> str:
     return whole_text(value[:MAX_WORD_CHARS]) if isinstance(value, str) else ""
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

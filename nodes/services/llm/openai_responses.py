@@ -11,6 +11,7 @@ from innkeeper.nodes.services.llm.answer_parts import (
     collected,
     event_object,
     inner,
+    models_with_id,
     objects,
     place_of,
     refusal,
@@ -40,6 +41,7 @@ from innkeeper.nodes.services.llm.messages import (
     unsupported,
 )
 from innkeeper.nodes.services.llm.parameters import shaped
+from innkeeper.nodes.services.llm.token_usage import count
 from innkeeper.nodes.services.llm.wire import (
     About,
     Done,
@@ -53,7 +55,6 @@ from innkeeper.nodes.services.llm.wire import (
     Usage,
     WireRequest,
 )
-from innkeeper.nodes.services.llm.wire_json import count
 
 _RENAMED = {
     "max_tokens": "max_output_tokens",
@@ -103,10 +104,7 @@ class OpenAIResponses:
         return WireRequest(base_url_of(base_url).with_path("/models"), _headers(api_key))
 
     def models(self, data: Any) -> tuple[Mapping[str, Any], ...]:
-        found = data.get("data") if isinstance(data, Mapping) else None
-        if not isinstance(found, list):
-            raise ValueError("it is no list of models")
-        return tuple(model for model in objects(found) if isinstance(model.get("id"), str))
+        return models_with_id(data)
 
 
 def _headers(api_key: str) -> dict[str, str]:

@@ -13,8 +13,8 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from innkeeper.nodes.errors import InnkeeperError, ProviderError
-from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
-from innkeeper.nodes.services.llm.adapter import LlmAdapter
+from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.llm.adapter import NO_TRAITS, LlmAdapter
 
 log = logging.getLogger("innkeeper.llm")
 
@@ -66,10 +66,12 @@ class ThreadedAdapter:
                 # Not waited for: the thread may block, and who interrupts a run waits for us.
                 thread.begin(source.close)
 
-    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+    async def list_models(
+        self, base_url: str, api_key: str = "", traits: ChannelTraits = NO_TRAITS
+    ) -> tuple[Mapping[str, Any], ...]:
         """As `LlmAdapter.list_models`. Raises as `chat`."""
         with self._call() as thread:
-            return await self._within(thread, lambda: thread.list_models(base_url, api_key))
+            return await self._within(thread, lambda: thread.list_models(base_url, api_key, traits))
 
     async def warm_up(self) -> None:
         """There is nothing to load before a channel of this protocol is asked."""
@@ -182,8 +184,8 @@ class _AdapterThread:
     async def chat(self, request: ChatRequest) -> ChatResponse:
         return await self.adapter().chat(request)
 
-    async def list_models(self, base_url: str, api_key: str) -> tuple[Mapping[str, Any], ...]:
-        return await self.adapter().list_models(base_url, api_key)
+    async def list_models(self, base_url: str, api_key: str, traits: ChannelTraits) -> tuple[Mapping[str, Any], ...]:
+        return await self.adapter().list_models(base_url, api_key, traits)
 
     def adapter(self) -> LlmAdapter:
         if self._adapter is None:

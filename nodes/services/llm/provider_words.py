@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from innkeeper.nodes.json_values import whole_text
+from innkeeper.nodes.json_values import text_or_empty, whole_text
 from innkeeper.nodes.process.redaction import MASK, Redactor
 from innkeeper.nodes.services.masking import mask
 
@@ -67,7 +67,7 @@ def told(body: object) -> Told:
     return Told(
         words=_words(inner),
         message=f"{message} ({raw})" if message and raw else message or raw,
-        param=param or _text(inner.get("param")),
+        param=param or text_or_empty(inner.get("param")),
         status=_status(inner),
     )
 
@@ -109,7 +109,7 @@ def _of_list(items: list[Any]) -> tuple[str, str]:
     """FastAPI's `[{"loc": ["body", "top_k"], "msg": "..."}]`."""
     complaints = [item for item in items[:5] if isinstance(item, Mapping)]
     places = [".".join(str(step)[:100] for step in _list(item.get("loc")) if step != "body") for item in complaints]
-    texts = [_text(item.get("msg") or item.get("message")) for item in complaints]
+    texts = [text_or_empty(item.get("msg") or item.get("message")) for item in complaints]
     both = zip(places, texts, strict=True)
     message = "; ".join(f"{place}: {text}" if place else text for place, text in both if text)
     return message or "; ".join(item for item in items[:5] if isinstance(item, str)), places[0] if places else ""
@@ -118,7 +118,7 @@ def _of_list(items: list[Any]) -> tuple[str, str]:
 def _upstream(inner: Mapping[str, Any]) -> str:
     """What the server behind a router said (OpenRouter)."""
     metadata = inner.get("metadata")
-    return _text(metadata.get("raw")) if isinstance(metadata, Mapping) else ""
+    return text_or_empty(metadata.get("raw")) if isinstance(metadata, Mapping) else ""
 
 
 def _words(inner: Mapping[str, Any]) -> tuple[str, ...]:
@@ -153,10 +153,6 @@ def _plain_text(text: str) -> str:
         return text
     title = _TITLE.search(text)
     return html.unescape(title[1]).strip() if title else ""
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _list(value: object) -> list[Any]:

@@ -13,16 +13,12 @@ from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.llm.continuation import CannotContinue, NothingLeft, Seam, continued, why_not
 from innkeeper.nodes.services.llm.estimates import estimate_input, estimate_text
 from innkeeper.nodes.services.llm.model_calls import Prepare
+from innkeeper.nodes.services.llm.token_usage import COUNTS, DETAILS
 
 OnCrash = Literal["restart", "continue", "accept"]
 INTERRUPTED = "interrupted"
 _LOST = frozenset({"hole", "too_large", "error_chunk"})
 """Chunks among which some of the text may be missing, or behind which nothing of worth comes."""
-_DETAILS = {
-    "prompt_tokens_details": ("cached_tokens",),
-    "completion_tokens_details": ("reasoning_tokens",),
-}
-_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 
 
 class Calls(Protocol):
@@ -43,12 +39,14 @@ class Salvage:
         attempt: The one that has it now.
         restart: Voids the stream and begins the node anew, without this salvage; the argument is why, as half a
             sentence. Does not return.
+        may_ask: False: no attempt is left, so nothing better than what is there will come.
     """
 
     kept: KeptStream
     on_crash: OnCrash
     attempt: int
     restart: Callable[[str], Awaitable[NoReturn]]
+    may_ask: bool = True
 
 
 def needs_no_request(kept: KeptStream, on_crash: OnCrash) -> bool:
@@ -89,8 +87,8 @@ class SalvagingLlm:
         if _is_whole(kept):
             taken = [*_so_far(kept), _end_of_whole(kept, request)]
         elif salvage.on_crash == "accept":
-            if not _is_acceptable(kept):
-                await salvage.restart("nothing of its answer can be taken")
+            if reason := _why_not_taken(salvage, request):
+                await salvage.restart(reason)
             taken = [*_so_far(kept), _cut_off(kept, request, INTERRUPTED)]
         else:
             async with aclosing(self._continued(request, salvage)) as chunks:
@@ -208,12 +206,12 @@ def with_usage(usage: Any, earlier: Mapping[str, Any]) -> dict[str, Any] | None:
     """Both pieces of an answer together; None when the provider does not tell of the second: unknown stays unknown."""
     if not isinstance(usage, Mapping):
         return None
-    found = {name: _sum(usage, earlier, name) for name in _COUNTS if name in usage}
-    for group, names in _DETAILS.items():
+    found = {name: _sum(usage, earlier, name) for name in COUNTS if name in usage}
+    for group, name in DETAILS.items():
         here, there = usage.get(group), earlier.get(group)
         if isinstance(here, Mapping):
             there = there if isinstance(there, Mapping) else {}
-            found[group] = {name: _sum(here, there, name) for name in names if name in here}
+            found[group] = {name: _sum(here, there, name)} if name in here else {}
     return {**usage, **found}
 
 
@@ -232,6 +230,15 @@ def _is_whole(kept: KeptStream) -> bool:
     if kept.finish is None or kept.kinds & _LOST:
         return False
     return isinstance(kept.finish, Mapping) or (isinstance(kept.finish, str) and "tool_call_chunk" not in kept.kinds)
+
+
+def _why_not_taken(salvage: Salvage, request: ChatRequest) -> str | None:
+    if not _is_acceptable(salvage.kept):
+        return "nothing of its answer can be taken"
+    # Half an object mostly does not fit, and the node would then fail for good where another attempt may succeed.
+    if request.response_schema is not None and salvage.may_ask:
+        return "half an answer does not keep to a schema"
+    return None
 
 
 def _is_acceptable(kept: KeptStream) -> bool:

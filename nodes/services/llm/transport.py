@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -16,6 +15,7 @@ import httpx2
 
 from innkeeper.nodes.errors import NodeError, NodeInputError, ProviderError, ResourceError
 from innkeeper.nodes.json_values import NotJsonData, encode_json
+from innkeeper.nodes.services.header_text import is_header_name, unsendable_at
 from innkeeper.nodes.services.http import DIRECT, AddressPolicy, GuardedTransport, Network
 from innkeeper.nodes.services.llm.errors import ConnectionKind, bad_answer, transport_error
 from innkeeper.nodes.services.llm.wire import WireRequest
@@ -27,7 +27,6 @@ MAX_STREAM_BYTES = 1024 * 1024 * 1024
 """Of one answer. A piece of a word may come with kilobytes of probabilities, and nobody holds them."""
 # What was meant for one server only, such as its key, does not go on to the next.
 _FOR_EVERY_SERVER = frozenset({"accept", "content-type", "user-agent", "idempotency-key"})
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _KEEPING_THE_METHOD = (307, 308)
 _BECOMING_GET = (301, 302, 303)
 
@@ -149,10 +148,10 @@ def _prepared(request: WireRequest) -> httpx2.Request:
 
 def _sendable(name: str, value: str) -> str:
     """A header's value without white space around it. Raises NodeInputError when it cannot travel in a header."""
-    if not _HEADER_NAME.fullmatch(name):
+    if not is_header_name(name):
         raise NodeInputError(f"{name!r} is no name that a header may have")
     value = value.strip()
-    wrong = next((at for at, character in enumerate(value) if not " " <= character <= "~"), None)
+    wrong = unsendable_at(value)
     if wrong is not None:
         raise NodeInputError(
             f"the header {name!r} cannot be sent: character {wrong + 1} of its {len(value)} is none that a header may "

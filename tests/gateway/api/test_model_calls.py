@@ -35,7 +35,7 @@ async def test_a_call_is_let_go_renewed_and_ended(shared: Stack, http: httpx.Asy
 async def test_a_limit_and_its_place_are_told(shared: Stack, http: httpx.AsyncClient) -> None:
     file = shared.data / "channels.yaml"
     file.write_text("channels: [{id: slow, baseUrl: 'https://h.example/v1', limits: {requestsPerMinute: 6}}]")
-    shared.container.model_calls._limits_of._looked_at = -10.0  # type: ignore[attr-defined]
+    shared.container.model_calls._limits_of._channels._looked_at = -10.0  # type: ignore[attr-defined]
     try:
         answers = [
             (await http.post("/internal/llm/begin", json={**START, "id": id, "channel": "slow"}, headers=token(shared)))

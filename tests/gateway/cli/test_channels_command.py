@@ -18,6 +18,7 @@ from innkeeper.nodes.services.channel_book import key_of
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "channels.yaml"
+TOY_MODELS = Path(__file__).parents[2] / "plugins" / "toy-models"
 KEY = "sk-canary-1234567890"
 
 
@@ -136,3 +137,20 @@ def test_check_ends_with_2_when_a_server_is_away_and_fits_80_columns(
     assert max(map(len, lines)) <= 80
     for whole in (f"my-channel  {address}  enabled, openai", "models: one, two", "key: none", "server: "):
         assert any(whole in line for line in lines), whole
+
+
+def test_a_protocol_of_a_plugin_is_known_and_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sock = listen("127.0.0.1", 0)
+    address = f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+    sock.close()
+    write(f"channels:\n- id: a\n  baseUrl: {address}\n  adapterType: toy\n")
+    assert channels(monkeypatch) == 0
+    assert "is not known" in capsys.readouterr().out
+    monkeypatch.setenv("INNKEEPER_PLUGINS", str(TOY_MODELS))
+    assert channels(monkeypatch) == 0
+    assert "is not known" not in capsys.readouterr().out
+    assert channels(monkeypatch, "--check", "--json") == 2
+    (channel,) = json.loads(capsys.readouterr().out)["channels"]
+    assert "does not take connections" in channel["server"]

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from innkeeper.gateway.usage.leases import LEASE_S
 from innkeeper.gateway.usage.limit_state import Clocks, LimitState, elapsed_s
 from innkeeper.gateway.usage.limiter import Limiter, Wait
 from innkeeper.gateway.usage.limits import Limit
-from innkeeper.nodes.services.llm.call_gate import CallStart
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.workflows.document.budget import Budget
 from tests.gateway.usage.accounting import Books, books, end, start
 
@@ -142,6 +143,31 @@ async def test_calls_of_a_dead_worker_are_given_up(tmp_path: Path) -> None:
         assert at.calls.counts.lost == 1
 
 
+async def test_the_text_of_an_attempt_that_died_is_that_of_its_last_request(tmp_path: Path) -> None:
+    async with desk(tmp_path, ONE_AT_ONCE) as at:
+        await at.its.add_run("r")
+        await at.calls.begin(start("refused"))
+        await at.calls.end([EndedCall(end("refused", "failed", used=None, code="invalid_request_error"))])
+        await at.calls.begin(start("asked-again"))
+        lost = CallEnd("refused", "cut", "cancelled", output_chars=40, lost_of=CallOrigin("r", "n", 1))
+        await at.calls.end([EndedCall(lost)])
+        assert (await at.its.row("refused")).outcome == "failed"
+        row = await at.its.row("asked-again")
+        assert (row.outcome, row.output_tokens, row.estimated) == ("cut", 10, True)
+        assert isinstance(await at.calls.begin(start("next")), Go), "its place is free"
+
+
+async def test_what_is_told_of_an_attempt_without_open_requests_changes_nothing(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.its.add_run("r")
+        await at.calls.begin(start("c"))
+        for attempt, run in ((2, "r"), (1, "other")):
+            lost = CallEnd("x", "cut", "cancelled", output_chars=40, lost_of=CallOrigin(run, "n", attempt))
+            await at.calls.end([EndedCall(lost)])
+        assert (await at.its.row("c")).outcome == "open"
+        assert await at.its.store.calls(["x"]) == {}
+
+
 @pytest.mark.parametrize(
     ("boot", "steady", "wall", "free"),
     [
@@ -163,6 +189,25 @@ async def test_what_was_spent_is_known_after_a_restart_whatever_the_clocks_do(
     async with desk(tmp_path, SIX_AT_ONCE, machine=Machine(boot, steady, wall)) as at:
         answers = [await at.calls.begin(start(f"d{number}")) for number in range(7)]
         assert sum(isinstance(answer, Go) for answer in answers) == free
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"learned": [["h", "k", "m"]]}, {"buckets": [1]}, {"buckets": {"a": None}}, {"calls": [[{}, [], False]]}],
+)
+async def test_what_another_version_has_kept_of_limits_stops_no_gateway(tmp_path: Path, part: dict[str, Any]) -> None:
+    machine = Machine()
+    state = LimitState(tmp_path / "limits.db", machine.clocks)
+    state.load()
+    state.save({"buckets": {}, "learned": [], "calls": [], **part})
+    state.close()
+    async with desk(tmp_path, SIX_AT_ONCE) as at:
+        await at.its.add_run("r")
+        assert isinstance(await at.calls.begin(start("c")), Go)
+        await at.calls.sweep()
+    async with desk(tmp_path, SIX_AT_ONCE, machine=machine) as at:
+        answers = [await at.calls.begin(start(f"d{number}")) for number in range(6)]
+        assert sum(isinstance(answer, Go) for answer in answers) == 5, "what this version kept counts"
 
 
 async def test_a_killed_gateway_forgets_a_second_at_most(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.call_messages import (
-    MAX_COUNT,
     MAX_HEADERS,
     MAX_TEXT_CHARS,
     end_from_json,
@@ -21,6 +20,7 @@ from innkeeper.nodes.services.llm.call_messages import (
     start_from_json,
     start_to_json,
 )
+from innkeeper.nodes.services.llm.token_usage import MAX_COUNT
 from tests.effort import examples
 
 START = CallStart("id", CallOrigin("run", "outer/n", 3, "me"), "ch", "h:443", "openai", "m", "key", 10, 20, 1)
@@ -31,7 +31,19 @@ USAGE = {
     "prompt_tokens_details": {"cached_tokens": 3},
     "completion_tokens_details": {"reasoning_tokens": 2},
 }
-END = CallEnd("id", "cut", "timeout_error", "m-1", USAGE, 40, 2.5, {"x-ratelimit-limit-requests": "60"}, 5, 70)
+END = CallEnd(
+    "id",
+    "cut",
+    "timeout_error",
+    "m-1",
+    USAGE,
+    40,
+    2.5,
+    {"x-ratelimit-limit-requests": "60"},
+    5,
+    70,
+    CallOrigin("run", "n", 2),
+)
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),

@@ -14,7 +14,7 @@ from innkeeper.gateway.api.demo import router as demo_router
 from innkeeper.nodes.catalogue.plugins import PluginAdapter
 from innkeeper.nodes.errors import ProviderError, RequestRefused
 from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
-from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm import (
     AdapterRegistry,
@@ -25,6 +25,7 @@ from innkeeper.nodes.services.llm import (
     ProtocolAdapter,
     built_in_adapters,
 )
+from innkeeper.nodes.services.llm.adapter import NO_TRAITS
 
 NOWHERE = AddressPolicy()
 HERE = AddressPolicy(allow_loopback=True)
@@ -43,7 +44,9 @@ class Parrot:
     async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         yield Chunk("text_chunk", self.name)
 
-    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+    async def list_models(
+        self, base_url: str, api_key: str = "", traits: ChannelTraits = NO_TRAITS
+    ) -> tuple[Mapping[str, Any], ...]:
         return ({"id": self.name},)
 
     async def warm_up(self) -> None:

@@ -349,6 +349,7 @@ async def test_a_channel_adds_headers_and_a_query_to_every_request() -> None:
         request = ask(server, api_key="key", traits=traits, parameters={"max_tokens": 3, "top_p": 1})
         await llm.chat(request)
         ((_, _, headers, body),) = server.requests
+        assert server.targets[0].endswith("/chat/completions?api-version=2")
     assert (headers["x-title"], headers["authorization"]) == ("Innkeeper", "Basic zzz")
     assert (body["max_completion_tokens"], "top_p" in body, "max_tokens" in body) == (3, False, False)
 
@@ -417,6 +418,8 @@ async def test_a_model_that_is_being_loaded_is_waited_for_as_long_as_the_server_
         found = await failure(llm, ask(server))
     assert isinstance(found, NodeMustWait)
     assert (found.delay_s, found.details["code"]) == (20.0, "overloaded_error")
+    # By this the engine knows which waits of the node it counts together, and ends.
+    assert found.details["kind"] == "loading"
 
 
 @pytest.mark.parametrize("url", ["http://xn--", "http://a..b/v1", "http://-a-/v1", "http://h/\ud83d", "http://*/v1"])

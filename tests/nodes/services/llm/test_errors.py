@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from innkeeper.nodes.errors import NodeMustWait, ProviderError
-from innkeeper.nodes.services.llm.errors import Refusal, is_loading, refused, status_error
+from innkeeper.nodes.errors import NodeError, NodeMustWait, ProviderError
+from innkeeper.nodes.services.llm.errors import Refusal, is_loading, refused
 from innkeeper.nodes.services.masking import forms_of_all
 
 KEY = "sk-canary-1234567890abcdef"
@@ -14,6 +14,10 @@ KEY = "sk-canary-1234567890abcdef"
 def inside(body: object, **fields: Any) -> Any:
     """The error for what stands in an answer of 200."""
     return refused("host", Refusal(None, {}, body, in_answer=True, **fields))
+
+
+def status_error(host: str, status: int, headers: dict[str, str], body: object) -> NodeError:
+    return refused(host, Refusal(status, headers, body))
 
 
 def error(message: str = "", **fields: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from innkeeper.nodes.errors import NodeInputError, ProviderError
-from innkeeper.nodes.node import ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse, Chunk
+from innkeeper.nodes.services.llm.adapter import NO_TRAITS
 from innkeeper.nodes.services.llm.plugin_adapter import MAX_LOST_THREADS, ThreadedAdapter
 
 ASK = ChatRequest("https://h", "m", [{"role": "user", "content": "Hi"}])
@@ -40,7 +41,9 @@ class Toy:
         finally:
             self.stream_closed.set()
 
-    async def list_models(self, base_url: str, api_key: str = "") -> tuple[Mapping[str, Any], ...]:
+    async def list_models(
+        self, base_url: str, api_key: str = "", traits: ChannelTraits = NO_TRAITS
+    ) -> tuple[Mapping[str, Any], ...]:
         self.act()
         return ({"id": "m"},)
 

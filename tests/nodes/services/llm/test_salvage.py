@@ -188,6 +188,16 @@ async def test_accept_without_a_whole_text_begins_anew(kept: KeptStream) -> None
         await all_of(salvaging(FakeCalls(), "accept", kept))
 
 
+async def test_half_of_an_answer_that_has_a_schema_is_taken_only_when_no_attempt_is_left() -> None:
+    asked = replace(ASKED, response_schema={"type": "object"})
+    with pytest.raises(Restarted, match="schema"):
+        await all_of(salvaging(FakeCalls(), "accept"), asked)
+    calls = FakeCalls()
+    last = SalvagingLlm(calls, Salvage(KEPT, "accept", 2, _restart, may_ask=False))
+    assert (await all_of(last, asked))[-1].content["finish_reason"] == "interrupted"
+    assert calls.asked == []
+
+
 @pytest.mark.parametrize("on_crash", ["continue", "accept"])
 @pytest.mark.parametrize(
     ("finish", "told"),

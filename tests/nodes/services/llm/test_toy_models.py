@@ -60,8 +60,8 @@ async def worker(folder: Path) -> AsyncIterator[tuple[Llm, ToyServer]]:
             for name, models in (("toy", ["m", "sick"]), ("toy-bad", ["fails", "exits", "blocks"]))
         ]
         (folder / "channels.yaml").write_text(json.dumps({"channels": channels}))
-        environ = {"INNKEEPER_ALLOW_LOOPBACK": "1", "TOY_API_KEY": "sk-toy"}
-        settings = WorkerSettings.load({"INNKEEPER_GATEWAY_URL": "", **environ}, data_dir=folder)
+        environ = {"INNKEEPER_ALLOW_LOOPBACK": "1", "INNKEEPER_GATEWAY_URL": "", "TOY_API_KEY": "sk-toy"}
+        settings = WorkerSettings.load(environ, data_dir=folder)
         make = ServicesForRuns(settings, MemoryBlobs(), environ, plugin_adapters=lambda: catalogue.adapters)
         services, _ = make(CallOrigin(run="r", node="n"))
         try:

@@ -31,6 +31,7 @@ class WireServer:
 
     Attributes:
         requests: Each request: case, mode, headers with names in lower case, and the JSON of its body.
+        targets: Path and query of each request.
         closed: Set when a client has hung up on an operation that waits.
 
     Args:
@@ -43,6 +44,7 @@ class WireServer:
         self._pace = pace
         self._port = port
         self.requests: list[tuple[str, Mode, dict[str, str], Any]] = []
+        self.targets: list[str] = []
         self.closed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -89,7 +91,9 @@ class WireServer:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
         asked = json.loads(body) if body else {}
-        name = first.split()[1].removeprefix("/c/").partition("/")[0].partition(".")[0]
+        target = first.split()[1]
+        self.targets.append(target)
+        name = target.removeprefix("/c/").partition("/")[0].partition(".")[0]
         mode: Mode = "stream" if asked.get("stream") or first.startswith("GET") else "batch"
         number = self.count(name, mode)
         self.requests.append((name, mode, headers, asked))
