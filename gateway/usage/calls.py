@@ -165,7 +165,10 @@ class CallAdmission:
         found = await asyncio.to_thread(self._state.load)
         if found is not None:
             state, elapsed_s, was_s = found
-            self._limiter.restore(state, elapsed_s, was_s)
+            try:
+                self._limiter.restore(state, elapsed_s, was_s)
+            except (ValueError, TypeError, LookupError, AttributeError):  # another version wrote it, or it is damaged
+                logger.warning("what was kept of limits is not understood: they begin anew")
 
     async def keep_sweeping(self) -> None:
         """For ever: end leases that were not renewed, and keep what limits have spent."""

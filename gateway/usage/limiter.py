@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from innkeeper.gateway.usage.gcra import Booking, Bucket, wait_s
+from innkeeper.gateway.usage.gcra import MINUTE_S, Booking, Bucket, wait_s
 from innkeeper.gateway.usage.learned import FIRST_PAUSE_S, LONGEST_PAUSE_S, LearnedLimit, Learner, Ramp, endpoint_of
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
@@ -327,25 +327,20 @@ class Limiter:
         }
 
     def restore(self, state: Mapping[str, Any], elapsed_s: float, was_s: float) -> None:
-        """Go on from a snapshot that was made at `was_s` of its clock, `elapsed_s` ago."""
+        """Go on from a snapshot that was made at `was_s` of its clock, `elapsed_s` ago.
+
+        Raises ValueError, TypeError, LookupError, AttributeError, and restores nothing, when it is no snapshot.
+        """
         now = self._clock()
         shift = now - elapsed_s - was_s
-        self._buckets = {key: Bucket(tat + shift) for key, tat in state.get("buckets", {}).items()}
-        for host, key, model, told, per_minute, burst, until, tat in state.get("learned", ()):
-            self._learner.limits[(host, key, model)] = LearnedLimit(
-                per_minute,
-                told,
-                burst,
-                until=until + shift,
-                empty_since=now,
-                held_at=now,
-                used_at=now,
-                is_first_wave=False,
-                tat=tat + shift,
-            )
-        for kept, concurrent, is_lost in state.get("calls", ()):
-            start = start_from_json(kept["start"])
-            call = _Call(start, kept["began"] + shift, concurrent=tuple(concurrent))
+        # All is read before anything is changed. No rate is spent for longer than `Bucket.settle` allows.
+        latest = now + 2 * MINUTE_S
+        buckets = {str(key): Bucket(min(tat + shift, latest)) for key, tat in state.get("buckets", {}).items()}
+        learned = dict(_restored_limit(kept, shift, now) for kept in state.get("learned", ()))
+        calls = [_restored_call(kept, shift) for kept in state.get("calls", ())]
+        self._buckets = buckets
+        self._learner.limits.update(learned)
+        for call, is_lost in calls:
             if is_lost:
                 call.lost_at = now
             else:
@@ -354,6 +349,28 @@ class Limiter:
                 for key in call.concurrent:
                     self._concurrent.setdefault(key, set()).add(call.start.id)
             self._calls[call.start.id] = call
+
+
+def _restored_limit(kept: Sequence[Any], shift: float, now: float) -> tuple[tuple[str, str, str], LearnedLimit]:
+    host, key, model, told, per_minute, burst, until, tat = kept
+    limit = LearnedLimit(
+        per_minute,
+        told,
+        burst,
+        until=until + shift,
+        empty_since=now,
+        held_at=now,
+        used_at=now,
+        is_first_wave=False,
+        tat=tat + shift,
+    )
+    return (str(host), str(key), str(model)), limit
+
+
+def _restored_call(kept: Sequence[Any], shift: float) -> tuple[_Call, bool]:
+    told, concurrent, is_lost = kept
+    keys = tuple(str(key) for key in concurrent)
+    return _Call(start_from_json(told["start"]), told["began"] + shift, concurrent=keys), bool(is_lost)
 
 
 def _wait_for_provider(learned: LearnedLimit, ahead: Sequence[Waiter], now: float) -> float:
