@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from innkeeper.gateway.usage.gcra import Booking, Bucket, wait_s
+from innkeeper.gateway.usage.gcra import MINUTE_S, Booking, Bucket, wait_s
 from innkeeper.gateway.usage.learned import (
     FIRST_PAUSE_S,
     LONGEST_PAUSE_S,
@@ -22,7 +22,7 @@ from innkeeper.gateway.usage.learned import (
 )
 from innkeeper.gateway.usage.leases import Leases
 from innkeeper.gateway.usage.limits import Limit
-from innkeeper.gateway.usage.line import SOON_S, Line, Place, Waiter
+from innkeeper.gateway.usage.line import SOON_S, Front, Line, Place, Waiter
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.call_messages import start_from_json, start_to_json
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
@@ -30,6 +30,9 @@ from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 MAX_WAITERS = 100_000
 """Further ones are told to ask again, without a place."""
 CROWDED_S = 30.0
+EXACTLY_SEEN = 250
+"""Of those who stand before a waiter, so many are looked at one by one. The others count as many as these would: its
+turn is far off, and it asks again. Else each of ten thousand would look at all others, and nothing else would run."""
 FRONT = 16
 """So many of those who wait for a place among concurrent calls ask often, so that none stays free for long."""
 USUAL_CALL_S = 5.0
@@ -220,32 +223,37 @@ class Limiter:
         return demands
 
     def _wait_s(self, demand: _Demand, waiter: Waiter, now: float) -> float:
-        line = self._lines[demand.key]
+        front = self._lines[demand.key].front(waiter, now, EXACTLY_SEEN)
         if demand.limit is not None and demand.limit.kind == "concurrent":
-            return self._wait_for_place(demand, line, waiter, now)
+            return self._wait_for_place(demand, front, now)
         if demand.learned is not None:
-            return _wait_for_provider(demand.learned, [w for w in line.ahead(waiter) if not w.is_late(now)], now)
+            return _wait_for_provider(demand.learned, front, now)
         if demand.ramp is not None:
-            booked = [Booking(ahead.due, 1) for ahead in line.ahead(waiter) if not ahead.is_late(now)]
-            if demand.ramp.has_answered_more(len(booked), now):
+            if demand.ramp.has_answered_more(front.size, now):
                 return 0.0
-            return wait_s(demand.ramp.tat, demand.ramp.rate, 1, booked, now=now)
+            booked = [Booking(ahead.due, 1) for ahead in front.first]
+            wait = wait_s(demand.ramp.tat, demand.ramp.rate, 1, booked, now=now)
+            return wait + front.others * demand.ramp.rate.unit_s
         assert demand.limit is not None
         tat = self._buckets[demand.key].tat if demand.key in self._buckets else 0.0
-        booked = [Booking(ahead.due, ahead.costs[demand.key]) for ahead in line.ahead(waiter) if not ahead.is_late(now)]
-        return wait_s(tat, demand.limit.rate, demand.cost, booked, now=now)
+        booked = [Booking(ahead.due, ahead.costs[demand.key]) for ahead in front.first]
+        rate = demand.limit.rate
+        wait = wait_s(tat, rate, demand.cost, booked, now=now)
+        if not front.others:
+            return wait
+        usual = sum(rate.needed(booking.cost) for booking in booked) / len(booked)
+        return wait + front.others * usual * rate.unit_s
 
-    def _wait_for_place(self, demand: _Demand, line: Line, waiter: Waiter, now: float) -> float:
+    def _wait_for_place(self, demand: _Demand, before: Front, now: float) -> float:
         """Ends of calls cannot be foreseen: the first of the line ask often, the others about when they are first."""
         assert demand.limit is not None
         usual = self._call_s.get(demand.key, USUAL_CALL_S)
         free = demand.limit.amount - len(self._concurrent.get(demand.key, ()))
-        before = [ahead for ahead in line.ahead(waiter) if not ahead.is_late(now)]
         asks_every = min(max(usual * _ASK_SHARE, _SHORTEST_S), _LONGEST_ASK_S)
-        if free > sum(ahead.is_present(now, asks_every) for ahead in before):
+        if free > before.others + sum(ahead.is_present(now, asks_every) for ahead in before.first):
             return 0.0
         front = min(demand.limit.amount, FRONT)
-        rounds = (len(before) + 1 - front) / demand.limit.amount
+        rounds = (before.size + 1 - front) / demand.limit.amount
         return max(asks_every, rounds * usual)
 
     def _join(self, start: CallStart, demands: Sequence[_Demand], now: float) -> Waiter | None:
@@ -352,7 +360,9 @@ class Limiter:
         now = self._clock()
         shift = now - elapsed_s - was_s
         try:
-            buckets = {key: Bucket(tat + shift) for key, tat in state["buckets"].items()}
+            # No rate is spent for longer than `Bucket.settle` allows.
+            latest = now + 2 * MINUTE_S
+            buckets = {str(key): Bucket(min(tat + shift, latest)) for key, tat in state["buckets"].items()}
             learned = dict(_learned_before(row, shift, now) for row in state["learned"])
             calls = [_call_before(row, shift, now) for row in state["calls"]]
         except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -380,24 +390,25 @@ def _learned_before(row: Sequence[Any], shift: float, now: float) -> tuple[Endpo
         is_first_wave=False,
         tat=tat + shift,
     )
-    return (host, key, model), limit
+    return (str(host), str(key), str(model)), limit
 
 
 def _call_before(row: Sequence[Any], shift: float, now: float) -> _Call:
     kept, concurrent, is_lost = row
-    call = _Call(start_from_json(kept["start"]), kept["began"] + shift, concurrent=tuple(concurrent))
+    call = _Call(start_from_json(kept["start"]), kept["began"] + shift, concurrent=tuple(map(str, concurrent)))
     call.lost_at = now if is_lost else None
     return call
 
 
-def _wait_for_provider(learned: LearnedLimit, ahead: Sequence[Waiter], now: float) -> float:
+def _wait_for_provider(learned: LearnedLimit, before: Front, now: float) -> float:
     first = max(now, learned.not_before(now))
+    unit_s = learned.rate.unit_s
     if not learned.is_probing:
-        booked = [Booking(max(waiter.due, first), 1) for waiter in ahead]
-        return first - now + wait_s(learned.tat, learned.rate, 1, booked, now=first)
-    if first <= now and not any(waiter.is_present(now, FIRST_PAUSE_S) for waiter in ahead):
+        booked = [Booking(max(ahead.due, first), 1) for ahead in before.first]
+        return first - now + wait_s(learned.tat, learned.rate, 1, booked, now=first) + before.others * unit_s
+    if first <= now and not any(ahead.is_present(now, FIRST_PAUSE_S) for ahead in before.first):
         return 0.0
-    return max(first - now, FIRST_PAUSE_S) + len(ahead) * learned.rate.unit_s
+    return max(first - now, FIRST_PAUSE_S) + before.size * unit_s
 
 
 def _ask_in(seconds: float, binding: _Demand, waiting: int) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
 from innkeeper.nodes.node import USUAL_PRIORITY
@@ -61,6 +62,17 @@ class Waiter:
 
     def is_gone(self, now: float) -> bool:
         return self.due < now - KEEP_S
+
+
+class Front(NamedTuple):
+    """Those before a waiter: the first ones, and how many more stand between them and it."""
+
+    first: list[Waiter]
+    others: int
+
+    @property
+    def size(self) -> int:
+        return len(self.first) + self.others
 
 
 class _Entry(NamedTuple):
@@ -114,8 +126,19 @@ class Line:
 
     def ahead(self, waiter: Waiter) -> Iterator[Waiter]:
         """Those who stand before a waiter, the first of the line first."""
-        for entry in self._entries[: self._index(waiter.numbers[self.key])]:
+        for entry in islice(self._entries, self._index(waiter.numbers[self.key])):
             yield entry.waiter
+
+    def front(self, waiter: Waiter, now: float, most: int) -> Front:
+        """Those who stand before a waiter and are not late."""
+        found, seen = list[Waiter](), 0
+        for ahead in self.ahead(waiter):
+            if len(found) == most:
+                break
+            seen += 1
+            if not ahead.is_late(now):
+                found.append(ahead)
+        return Front(found, self.place(waiter) - 1 - seen)
 
     def place(self, waiter: Waiter) -> int:
         """1 for the first."""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
@@ -18,6 +19,9 @@ from innkeeper.nodes.node import ChannelTraits, ModelWish, PrefixKind, Route, Se
 from innkeeper.nodes.services.header_text import is_header_name, unsendable_at
 
 MAX_NAMED = 12
+MAX_ROUTES, MAX_ROUTES_OF_MODEL = 200, 50
+"""The best ones: a request asks a few. Two hundred channels and two thousand models, which one user may make, give four
+hundred thousand."""
 _ENVIRONMENT_KEY = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 _STORED_KEY = re.compile(r"[0-9a-f]{64}")
 _PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(/[!-~]*)?")
@@ -358,7 +362,8 @@ def _pinned(name: str, usable: list[Channel]) -> Route:
 def _by_group(
     group: ModelGroup, models: Sequence[str], config: ChannelConfig, usable: list[Channel]
 ) -> tuple[Route, ...]:
-    routes = tuple(found for name in models for found in _routes(_listed(name, config), usable))
+    found = (found for name in models for found in _routes(_listed(name, config), usable))
+    routes = tuple(islice(found, MAX_ROUTES))
     if not routes:
         raise _nothing(f"no enabled channel has a model of the group {group.id!r}", "models of it", group.models)
     return routes
@@ -381,7 +386,7 @@ def _listed(model_id: str, config: ChannelConfig) -> Model:
 
 def _by_capabilities(wanted: frozenset[str], config: ChannelConfig, usable: list[Channel]) -> tuple[Route, ...]:
     candidates = sorted((model for model in config.models if model.suits(wanted)), key=_rank(config.routing))
-    routes = tuple(route for model in candidates for route in _routes(model, usable))
+    routes = tuple(islice((route for model in candidates for route in _routes(model, usable)), MAX_ROUTES))
     if routes:
         return routes
     if candidates:
@@ -414,7 +419,7 @@ def _routes(model: Model, usable: list[Channel]) -> Iterator[Route]:
     oldest_first = sorted(fitting, key=lambda channel: channel.created_at or datetime.max.replace(tzinfo=UTC))
     best_first = sorted(oldest_first, key=lambda channel: (-channel.priority, -channel.weight))
     best_first.sort(key=lambda channel: (not is_default(channel), model.model_id not in channel.default_for))
-    for channel in best_first:
+    for channel in best_first[:MAX_ROUTES_OF_MODEL]:
         yield _route(channel, model.model_id)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 MAX_CIRCUITS = 1_000
+MAX_GROWTHS = 100
 Verdict = Literal["succeeded", "failed", "answered", "none"]
 """`answered`: it is there, but refused the request or was busy, which says nothing of its health. `none`: it is not
 known, because the request was cancelled or never made."""
@@ -82,7 +83,9 @@ class Circuit:
         failures = self.failures + 1
         if not self.openings and failures < rules.failures:
             return replace(self, failures=failures, code=code)
-        pause_s = min(rules.cool_down_s * rules.growth**self.openings, rules.longest_s)
+        # Of a server that is dead for a day, no float could hold the power.
+        growth = rules.growth ** min(self.openings, MAX_GROWTHS)
+        pause_s = min(rules.cool_down_s * growth, rules.longest_s)
         return Circuit(
             failures=failures,
             openings=self.openings + 1,

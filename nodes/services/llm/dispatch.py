@@ -14,7 +14,8 @@ from innkeeper.nodes.services.http import AddressPolicy
 from innkeeper.nodes.services.llm.adapter import LlmAdapter
 from innkeeper.nodes.services.llm.plugin_adapter import ThreadedAdapter
 from innkeeper.nodes.services.llm.registry import AdapterRegistry
-from innkeeper.nodes.services.masking import ChunkMask, forms_of, mask
+from innkeeper.nodes.services.llm.request_secrets import keys_of
+from innkeeper.nodes.services.masking import ChunkMask, forms_of_all, mask
 
 _TUPLES = frozenset({"choices", "tool_calls", "tried"})
 
@@ -28,7 +29,8 @@ class DemoEndpoint:
 class DispatchingLlm:
     """Sends requests to the adapters of a registry, made when they are first needed (`nodes.node.Llm`).
 
-    Answers that repeat the key come back with `***` in its place, so that no node can store or show it.
+    Answers that repeat the key, or one in the headers or the query of a channel, come back with `***` in its place, so
+    that no node can store or show it.
 
     Args:
         policy: What requests to an address out of a graph may reach.
@@ -58,7 +60,7 @@ class DispatchingLlm:
     async def chat(self, request: ChatRequest) -> ChatResponse:
         request = self._addressed(request)
         response = await self._adapter_for(request).chat(request)
-        forms = forms_of(request.api_key)
+        forms = forms_of_all(keys_of(request))
         if not forms:
             return response
         masked: dict[str, Any] = {part.name: mask(getattr(response, part.name), forms) for part in fields(response)}
@@ -68,7 +70,7 @@ class DispatchingLlm:
     def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
         request = self._addressed(request)
         chunks = self._adapter_for(request).stream(request)
-        forms = forms_of(request.api_key)
+        forms = forms_of_all(keys_of(request))
         return _masked(chunks, forms) if forms else chunks
 
     async def warm_up(self) -> None:

@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import (
     InnkeeperError,
@@ -40,9 +39,18 @@ from innkeeper.nodes.services.llm.errors import (
     refused,
     transport_error,
 )
-from innkeeper.nodes.services.llm.gathering import AnswerTooLarge, Gathering, chunks_of, complaint, finish_chunk
+from innkeeper.nodes.services.llm.gathering import (
+    MAX_CALLS,
+    AnswerTooLarge,
+    Gathering,
+    chunks_of,
+    complaint,
+    finish_chunk,
+    with_bounded_words,
+)
 from innkeeper.nodes.services.llm.loading import LoadingModels
 from innkeeper.nodes.services.llm.provider_words import is_error, quoted, told
+from innkeeper.nodes.services.llm.request_secrets import secrets_of
 from innkeeper.nodes.services.llm.retry_hints import rate_limit_headers
 from innkeeper.nodes.services.llm.sse import (
     Event,
@@ -57,7 +65,7 @@ from innkeeper.nodes.services.llm.time_limits import TimeLimits
 from innkeeper.nodes.services.llm.transport import Answer, LlmTransport, with_additions
 from innkeeper.nodes.services.llm.wire import AnswerReader, Fault, Framing, Piece, WireProtocol, WireRequest
 from innkeeper.nodes.services.llm.wire_json import parsed
-from innkeeper.nodes.services.masking import forms_of_all
+from innkeeper.nodes.services.masking import forms_of_all, mask
 
 MAX_ANSWER_CHARS = 16 * 1024 * 1024
 MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -68,7 +76,6 @@ ERROR_BODY_S = 10.0
 LIST_TIMES = ChatTimes(first=60.0, silence=60.0, whole=60.0)
 _BOM = b"\xef\xbb\xbf"
 _LONGEST_FIELD = 6
-_SECRET_NAME = re.compile(r"(?i)key|token|secret|pass|auth|sig|code")
 
 T = TypeVar("T")
 
@@ -150,13 +157,12 @@ class ProtocolAdapter:
     def _call(self, request: ChatRequest) -> _Call:
         trace = request.trace or CallTrace()
         trace.was_sent = False
-        secrets = (request.api_key, *request.traits.headers.values(), *_secrets_of_query(request))
         return _Call(
             ask=request,
             host=_host(request.base_url),
             gathering=Gathering(request, self._max_chars),
             limits=TimeLimits(request.times, _now()),
-            secrets=forms_of_all(secrets),
+            secrets=forms_of_all(secrets_of(request)),
             trace=trace,
         )
 
@@ -172,7 +178,7 @@ class ProtocolAdapter:
             answer = await call.within(self._transport.send(request))
         except InnkeeperError as error:
             call.trace.was_sent = _may_have_been_sent(error)
-            raise
+            raise _without_secrets(error, call.secrets) from None
         call.trace.headers = rate_limit_headers(answer.headers)
         if 200 <= answer.status < 300:
             self._loading.forget(request.url, call.ask.model)
@@ -254,8 +260,10 @@ class ProtocolAdapter:
         if size > self._max_chars:
             raise bad_answer(call.host, f"answered with more than {self._max_chars} characters")
         is_told = response.finish_reason is not None
-        response = replace(
-            response, finish_reason=response.finish_reason or ("tool_calls" if response.tool_calls else "stop")
+        if len(response.tool_calls) > MAX_CALLS:
+            raise bad_answer(call.host, f"answered with more than {MAX_CALLS} calls of tools")
+        response = with_bounded_words(
+            replace(response, finish_reason=response.finish_reason or ("tool_calls" if response.tool_calls else "stop"))
         )
         error = complaint(call.host, response, is_told=is_told, goes_on=bool(call.ask.prefix))
         if error is not None:
@@ -270,7 +278,8 @@ class ProtocolAdapter:
         kind = None
         while kind is None:
             part = await call.next_part(parts)
-            head += part or b""
+            # What is blank is let go: else a body of white space alone would be kept, and looked at again and again.
+            head = (head + (part or b"")).removeprefix(_BOM).lstrip()
             kind = _kind_of(head, self._protocol.framing, at_end=part is None)
         if kind == "whole":
             response = self._single(call, answer, await _rest_of_body(call, parts, head))
@@ -383,20 +392,18 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _secrets_of_query(ask: ChatRequest) -> list[str]:
-    """Values in the query that are keys by their names. Others, such as a version, people need to see."""
-    try:
-        pairs = parse_qsl(urlsplit(ask.base_url).query)
-    except ValueError:
-        pairs = []
-    return [value for name, value in (*pairs, *ask.traits.query.items()) if _SECRET_NAME.search(name)]
-
-
 def _host(base_url: str) -> str:
     try:
         return urlsplit(base_url.strip()).hostname or base_url
     except ValueError:
         return base_url
+
+
+def _without_secrets(error: InnkeeperError, secrets: Sequence[str]) -> InnkeeperError:
+    """The error. It may quote where a server sends us, with the key in the path, or in a host name in lower case."""
+    message = str(mask(error.message, (*secrets, *(form.lower() for form in secrets))))
+    error.message, error.args = message, (message,)
+    return error
 
 
 def _may_have_been_sent(error: InnkeeperError) -> bool:

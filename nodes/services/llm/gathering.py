@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from innkeeper.nodes.errors import ProviderError
@@ -14,6 +15,8 @@ from innkeeper.nodes.services.llm.think_tags import ThinkSplitter
 from innkeeper.nodes.services.llm.wire import About, Done, Finish, Piece, Reasoning, Text, ToolCall, Usage
 
 MAX_CALLS = 1_000
+MAX_WORD_CHARS = 100
+"""Of a finish reason, a model's name, an id: they go into events, usage and metrics."""
 
 
 class AnswerTooLarge(ValueError):
@@ -67,9 +70,9 @@ class Gathering:
                 self.usage = usage
                 return [Chunk("usage_chunk", dict(usage))]
             case About(model, response_id):
-                self._about = About(model or self._about.model, response_id or self._about.response_id)
+                self._about = About(_word(model) or self._about.model, _word(response_id) or self._about.response_id)
             case Finish(reason):
-                self.finish_reason = whole_text(reason)
+                self.finish_reason = _word(reason)
             case Done():
                 self.is_done = True
         return []
@@ -155,6 +158,20 @@ class _GatheredCall:
         function = {"name": whole_text(self.name), "arguments": "".join(self.arguments) + self.joiner.end()}
         call = {"id": self.id or f"call_{index}", "type": "function", "function": function}
         return call | signature_field(self.signature)
+
+
+def with_bounded_words(response: ChatResponse) -> ChatResponse:
+    """The answer with a finish reason, a model and an id that are no longer than words."""
+    return replace(
+        response,
+        finish_reason=_word(response.finish_reason or "") or None,
+        model=_word(response.model),
+        response_id=_word(response.response_id or "") or None,
+    )
+
+
+def _word(text: str) -> str:
+    return whole_text(text[:MAX_WORD_CHARS])
 
 
 def chunks_of(response: ChatResponse) -> list[Chunk]:

@@ -30,6 +30,8 @@ UNSUPPORTED_PART = "unsupported_part"
 """Code of the error for a part that one protocol has no form for; another one may."""
 MAX_PARTS = 10_000
 """Of one message."""
+MAX_DATA_URI_HEAD = 1_000
+"""Characters of its type and options."""
 _DATA_URI = re.compile(r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?P<options>(;[^,;]*)*)", re.IGNORECASE)
 _LOOKED_AT = 8_192
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -270,7 +272,7 @@ def media_of(part: Mapping[str, Any], place: str) -> MediaPart:
 def _located(blank: MediaPart, found: str, mime: str) -> MediaPart:
     if found[:5].lower() == "data:":
         head, _, data = found.partition(",")
-        match = _DATA_URI.fullmatch(head)
+        match = _DATA_URI.fullmatch(head) if len(head) <= MAX_DATA_URI_HEAD else None
         if match is None or "base64" not in match["options"].lower():
             raise NodeInputError(f"{blank.place}: its data URI is not base64")
         checked = _checked_base64(data, blank.place)

@@ -103,18 +103,19 @@ class ModelCalls:
             return
         tries = Tries()
         for route in self._promising(await self._shared.channels.routes(request.wish), tries):
-            is_seen, held = False, list[Chunk]()
+            is_seen, held = False, None
             asked = await self._with_media(request, route.adapter)
             try:
                 async with aclosing(self._pieces(asked, route, prepare)) as pieces:
                     async for chunk in pieces:
-                        # Counts that come before the text are nothing of the answer: they wait for it.
+                        # Counts that come before the text are nothing of the answer: the last ones wait for it.
                         if chunk.type == "usage_chunk" and not is_seen:
-                            held.append(chunk)
+                            held = chunk
                             continue
                         is_seen = True
-                        while held:
-                            yield held.pop(0)
+                        if held is not None:
+                            yield held
+                            held = None
                         yield _with_origin(chunk, route, tries.told)
                 return
             except InnkeeperError as error:
@@ -148,7 +149,7 @@ class ModelCalls:
         except BaseException as error:
             self._shared.gate.end(call.failed(error))
             raise
-        self._shared.gate.end(call.answered(response.model, response.usage, len(response.text)))
+        self._shared.gate.end(call.answered(response.model, response.usage, _chars_of(response)))
         return response
 
     async def _pieces(
@@ -160,9 +161,8 @@ class ModelCalls:
             async with aclosing(cast("AsyncGenerator[Chunk, None]", self._shared.llm.stream(call.target))) as chunks:
                 async for chunk in chunks:
                     call.note_first()
-                    if chunk.type in ("text_chunk", "reasoning_chunk"):
-                        chars += len(chunk.content)
-                    elif chunk.type == "finish_reason_chunk":
+                    chars += _chars_of_chunk(chunk)
+                    if chunk.type == "finish_reason_chunk":
                         end = chunk.content
                     yield chunk
         except BaseException as error:
@@ -246,6 +246,24 @@ def routed(request: ChatRequest, route: Route, api_key: str) -> ChatRequest:
 def _circuits(route: Route) -> tuple[tuple[str, ...], ...]:
     """The channel, and the model on it. With the address: one that was mended is asked at once."""
     return (route.channel_id, route.base_url), (route.channel_id, route.base_url, route.model_id)
+
+
+def _chars_of(response: ChatResponse) -> int:
+    """What the model has written, for a provider that does not count tokens: calls of tools are paid for, too."""
+    return len(response.text) + len(response.reasoning) + sum(map(_chars_of_call, response.tool_calls))
+
+
+def _chars_of_call(call: Mapping[str, Any]) -> int:
+    function = call.get("function")
+    arguments = function.get("arguments") if isinstance(function, Mapping) else None
+    return len(arguments) if isinstance(arguments, str) else 0
+
+
+def _chars_of_chunk(chunk: Chunk) -> int:
+    if chunk.type in ("text_chunk", "reasoning_chunk"):
+        return len(chunk.content)
+    is_call = chunk.type == "tool_call_chunk" and isinstance(chunk.content, Mapping)
+    return _chars_of_call({"function": chunk.content}) if is_call else 0
 
 
 def _with_origin(chunk: Chunk, route: Route, tried: Sequence[Mapping[str, Any]]) -> Chunk:

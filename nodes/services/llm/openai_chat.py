@@ -128,7 +128,9 @@ class OpenAIChatReader:
     def __init__(self, asked_model: str) -> None:
         self._asked_model = asked_model
         self._about = False
-        self._calls: list[tuple[object, str]] = []
+        self._call_count = 0
+        self._calls: dict[int, tuple[int, str]] = {}
+        """What the server calls the place of a call, to the last call of that place: its number and its id."""
         self._refusal: list[str] = []
 
     def event(self, name: str, data: str) -> Iterator[Piece]:
@@ -224,16 +226,12 @@ class OpenAIChatReader:
     def _call_index(self, told: object, position: int, id: str, name: str) -> int:
         """Which call a piece is of. Some servers tell no index, others the same one for several calls."""
         key = told if isinstance(told, int) else position
-        for index in range(len(self._calls) - 1, -1, -1):
-            known, known_id = self._calls[index]
-            if known == key:
-                if id and known_id and id != known_id:
-                    break
-                if id and not known_id:
-                    self._calls[index] = (known, id)
-                return index
-        self._calls.append((key, id))
-        return len(self._calls) - 1
+        number, known_id = self._calls.get(key, (-1, ""))
+        if number < 0 or (id and known_id and id != known_id):
+            number, self._call_count = self._call_count, self._call_count + 1
+            known_id = id
+        self._calls[key] = number, known_id or id
+        return number
 
 
 def _first(choices: object) -> Mapping[str, Any] | None:

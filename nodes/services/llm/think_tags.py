@@ -18,15 +18,14 @@ class ThinkSplitter:
     def feed(self, text: str) -> list[tuple[bool, str]]:
         """What is known by now: pairs of "is it thought" and a text that is not empty."""
         found: list[tuple[bool, str]] = []
-        rest = self._held + text
-        while True:
-            tag = _CLOSE if self._is_thinking else _OPEN
-            before, is_found, after = rest.partition(tag)
-            if not is_found:
-                break
-            self._add(found, before)
-            self._is_thinking, self._trims, rest = not self._is_thinking, True, after
-        held = begun_at_end(rest, tag)
+        rest, start = self._held + text, 0
+        # By its place in the text: a copy of the rest for each of a million tags would hold the event loop for minutes.
+        while (at := rest.find(self._tag, start)) >= 0:
+            self._add(found, rest[start:at])
+            start = at + len(self._tag)
+            self._is_thinking, self._trims = not self._is_thinking, True
+        rest = rest[start:]
+        held = begun_at_end(rest, self._tag)
         self._held = rest[len(rest) - held :]
         self._add(found, rest[: len(rest) - held])
         return found
@@ -37,6 +36,10 @@ class ThinkSplitter:
         rest, self._held = self._held, ""
         self._add(found, rest)
         return found
+
+    @property
+    def _tag(self) -> str:
+        return _CLOSE if self._is_thinking else _OPEN
 
     def _add(self, found: list[tuple[bool, str]], text: str) -> None:
         if self._trims:

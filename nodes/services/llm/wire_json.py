@@ -8,14 +8,20 @@ from typing import Any
 import orjson
 
 _MAX_DIGITS = 20
+MAX_CONTAINERS = 1_000_000
+"""Objects and lists in one JSON text. Tens of thousands of tokens with all their probabilities have fewer; twenty
+million empty ones fit into what a body may have, and take seconds and gigabytes."""
+_SMALL = 2 * MAX_CONTAINERS
 
 
 def parsed(text: str | bytes) -> Any:
     """The value of JSON text; halves of UTF-16 pairs stay as they are.
 
     Raises:
-        ValueError: It is none, or nested too deeply.
+        ValueError: It is none, nested too deeply, or has more than `MAX_CONTAINERS` objects and lists.
     """
+    if len(text) > _SMALL and _containers(text) > MAX_CONTAINERS:
+        raise ValueError(f"it has more than {MAX_CONTAINERS} objects and lists")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -23,6 +29,11 @@ def parsed(text: str | bytes) -> Any:
             return json.loads(text, parse_int=_integer)
         except RecursionError:
             raise ValueError("it is nested too deeply") from None
+
+
+def _containers(text: str | bytes) -> int:
+    """At most so many objects and lists are in it: brackets in its texts count, too."""
+    return text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
 
 
 def _integer(digits: str) -> int | float:

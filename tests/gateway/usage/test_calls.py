@@ -243,6 +243,40 @@ async def test_a_row_that_nobody_can_read_is_no_obstacle(tmp_path: Path, body: b
         assert isinstance(await at.calls.begin(start("c")), Go)
 
 
+@pytest.mark.parametrize(
+    "state",
+    [
+        '{"buckets": {"requests channel c": "soon"}}',
+        '{"buckets": [1]}',
+        '{"buckets": {"requests channel c": 1e300}, "learned": [[1, 2]]}',
+        '{"buckets": {"requests channel c": 1e300}, "calls": [[{"start": {}, "began": 0}, [], false]]}',
+        '{"calls": [[{"start": {"id": "x"}, "began": null}, ["concurrent channel c"], false]]}',
+    ],
+)
+async def test_a_state_that_nobody_understands_keeps_no_gateway_from_starting(tmp_path: Path, state: str) -> None:
+    async with desk(tmp_path, SIX_AT_ONCE):
+        pass
+    keep_state(tmp_path, state)
+    async with desk(tmp_path, SIX_AT_ONCE) as at:
+        assert isinstance(await at.calls.begin(start("c")), Go)
+
+
+async def test_a_kept_limit_is_spent_for_two_minutes_at_most(tmp_path: Path) -> None:
+    async with desk(tmp_path, SIX_AT_ONCE):
+        pass
+    keep_state(tmp_path, '{"buckets": {"requests channel c": 1e300}}')
+    async with desk(tmp_path, SIX_AT_ONCE) as at:
+        assert isinstance(await at.calls.begin(start("c")), Wait)
+        at.machine.steady += 120
+        assert isinstance(await at.calls.begin(start("c")), Go)
+
+
+def keep_state(folder: Path, state: str) -> None:
+    body = f'{{"boot": "first", "steady": 500, "wall": 1900000000, "state": {state}}}'
+    with contextlib.closing(sqlite3.connect(folder / "limits.db", isolation_level=None)) as db:
+        db.execute("INSERT OR REPLACE INTO state VALUES (1, ?)", [body.encode()])
+
+
 async def test_an_answer_says_what_its_worker_may_do_alone(tmp_path: Path) -> None:
     async with desk(tmp_path, SIX_AT_ONCE, ONE_AT_ONCE) as at:
         await at.its.add_run("r")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -71,6 +72,31 @@ def test_a_run_with_a_thousand_waiting_nodes_does_not_starve_another() -> None:
     assert len(small) == 5
     assert small[0] < 10
     assert small[4] < 30
+
+
+@pytest.mark.parametrize("limit", [MINUTE, TOKENS, TWO_AT_ONCE])
+def test_a_place_in_a_long_line_costs_no_more_than_one_in_a_short_line(limit: Limit) -> None:
+    limits, _ = limiter()
+    took: list[float] = []
+    for count in (500, 4_000):
+        take_all(limits, [limit], count, prefix=f"of{count}-")
+        began = time.thread_time()
+        take_all(limits, [limit], 20, prefix=f"last{count}-")
+        took.append(time.thread_time() - began)
+    assert took[1] < 4 * took[0]  # nine times as many wait
+
+
+@pytest.mark.parametrize("limit", [MINUTE, TOKENS])
+def test_a_turn_far_off_is_guessed_well_though_not_all_are_looked_at(limit: Limit) -> None:
+    limits, _ = limiter()
+    waits = take_all(limits, [limit], 1_000)
+    last = waits[-1]
+    assert last is not None
+    rate = limit.rate
+    cost = rate.needed(1_000 if limit is TOKENS else 1)
+    expected = (1_000 * cost - rate.burst) * rate.unit_s
+    assert last.place > 900
+    assert last.seconds == pytest.approx(expected / 2, rel=0.05)  # who waits long asks again at half time
 
 
 def test_what_is_told_names_the_limit_and_the_place() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from innkeeper.nodes.errors import ProviderError
 from innkeeper.nodes.node import ChannelTraits, ModelWish, SecretRef
-from innkeeper.nodes.services.channels import ChannelConfig, route
+from innkeeper.nodes.services.channels import MAX_ROUTES, MAX_ROUTES_OF_MODEL, ChannelConfig, route
 
 URL = "https://host/v1"
 
@@ -135,6 +135,18 @@ def test_long_lists_are_cut() -> None:
 
 
 GROUP = {"id": "any", "models": ["big", "small"]}
+
+
+def test_of_many_channels_and_models_the_best_routes_are_made_and_no_others() -> None:
+    channels = [channel(f"c{number:03}", priority=-number) for number in range(300)]
+    found = config(channels, [{"modelId": f"m{number:03}"} for number in range(300)])
+    group = {"id": "g", "models": [f"m{number:03}" for number in range(60)]}
+    grouped = ChannelConfig.model_validate({**found.model_dump(by_alias=True), "modelGroups": [group]})
+    for ways in (routed(("chat",), found), routed("g", grouped)):
+        assert len(ways) == MAX_ROUTES
+        assert ways[:2] == ["m000@c000", "m000@c001"]
+        assert ways[MAX_ROUTES_OF_MODEL] == "m001@c000", "a model on many channels leaves room for the next"
+    assert len(routed("m000", found)) == MAX_ROUTES_OF_MODEL
 
 
 def test_a_group_stands_for_its_models_on_all_their_channels() -> None:

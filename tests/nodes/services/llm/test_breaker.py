@@ -50,6 +50,14 @@ def test_it_opens_after_failures_in_a_row_only() -> None:
     assert breaker.refusal([NAME]) == Refusal(10, 1, "server_error")
 
 
+def test_a_server_that_is_dead_for_days_is_still_asked_now_and_then() -> None:
+    breaker, clock = opened()
+    for _ in range(1_100):  # no float holds 2 to the power of 1,024
+        clock.now += wait_s(breaker)
+        fail(breaker)
+    assert wait_s(breaker) == RULES.longest_s
+
+
 def test_answers_that_say_nothing_of_its_health_change_nothing() -> None:
     breaker, _ = start()
     fail(breaker, 2)

@@ -133,6 +133,24 @@ async def test_an_answer_that_repeats_the_key_comes_without_it() -> None:
     assert (await llm.chat(replace(request, api_key="a"))).text == "you said a."
 
 
+class HeaderLeak(Parrot):
+    """An adapter whose answers repeat a header of the channel."""
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        return ChatResponse(f"{request.traits.headers['X-My-Token']} of {request.traits.headers['X-Title']}", "m")
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[Chunk]:
+        yield Chunk("text_chunk", (await self.chat(request)).text)
+
+
+async def test_an_answer_that_repeats_a_key_in_the_headers_of_a_channel_comes_without_it() -> None:
+    llm = DispatchingLlm(AdapterRegistry(AdapterType("leak", "Leak", lambda policy: HeaderLeak("x"))), NOWHERE, HERE)
+    traits = ChannelTraits(headers={"X-My-Token": "Bearer tok-5512", "X-Title": "Innkeeper"})
+    request = replace(ask("leak"), traits=traits)
+    assert (await llm.chat(request)).text == "*** of Innkeeper"
+    assert "".join([chunk.content async for chunk in llm.stream(request)]) == "*** of Innkeeper"
+
+
 async def test_a_masked_stream_that_is_given_up_ends_the_providers() -> None:
     leak = Leak("leak")
     llm = DispatchingLlm(AdapterRegistry(AdapterType("leak", "Leak", lambda policy: leak)), NOWHERE, HERE)

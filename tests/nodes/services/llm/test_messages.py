@@ -100,6 +100,11 @@ def test_thoughts_keep_their_signature() -> None:
             {"role": "user", "content": [{"type": "image_url", "image_url": "data:image/svg+xml,<svg/>"}]},
             "messages[0].content[0]: its data URI is not base64",
         ),
+        (
+            # Megabytes of options would be looked at one by one.
+            {"role": "user", "content": [{"type": "image_url", "image_url": f"data:{';a=b' * 300};base64,AAAA"}]},
+            "messages[0].content[0]: its data URI is not base64",
+        ),
         ({"role": "assistant", "content": "", "tool_calls": {"a": 1}}, "messages[0].tool_calls must be a list"),
         ({"role": "assistant", "content": "", "tool_calls": [{}]}, "messages[0].tool_calls[0] names no function"),
     ],

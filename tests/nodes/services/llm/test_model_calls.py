@@ -160,6 +160,30 @@ async def test_a_stream_that_was_seen_is_not_gone_on_with_by_another(seen: Chunk
     assert model.asked == ["a"]
 
 
+async def test_of_many_counts_before_the_text_the_last_ones_are_kept() -> None:
+    counts = [Chunk("usage_chunk", {"total_tokens": number}) for number in range(1_000)]
+    chunks = await House(Model(a=[[*counts, *GOOD]])).stream()
+    assert [chunk.type for chunk in chunks] == ["usage_chunk", "text_chunk", "finish_reason_chunk"]
+    assert chunks[0].content == {"total_tokens": 999}
+
+
+class ToolModel(Model):
+    """Thinks and calls a tool, and counts no tokens."""
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{" + " " * 98 + "}"}}
+        return ChatResponse("Hi", "m", reasoning="Hmm", tool_calls=(call, {"id": "odd"}))
+
+
+async def test_thoughts_and_calls_of_tools_count_where_the_provider_counts_nothing() -> None:
+    pieces = [Chunk("tool_call_chunk", {"index": 0, "arguments": " " * 50})] * 2
+    odd: list[Chunk] = [Chunk("tool_call_chunk", "odd"), Chunk("tool_call_chunk", {"index": 1})]
+    house = House(ToolModel(a=[[Chunk("reasoning_chunk", "Hmm"), *pieces, *odd, *GOOD]]))
+    await house.chat()
+    await house.stream()
+    assert [end.output_chars for end in house.gate.ended] == [105, 105]
+
+
 async def test_counts_before_the_text_are_no_answer_and_come_with_it() -> None:
     model = Model(a=[[USAGE, DOWN]], b=[[USAGE, TEXT, USAGE, FINISH]])
     chunks = await House(model).stream()
