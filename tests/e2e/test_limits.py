@@ -81,8 +81,8 @@ async def test_a_hundred_nodes_on_four_workers_use_the_limit_and_do_not_pass_it(
     taken, begun = sorted(found.taken), let_go(tmp_path / "data", runs)
     print("seconds", taken[-1] - taken[0], "over", most_over(taken, 5), "of which let go", most_over(begun, 5))
     assert len(found.sent) == len(begun) == 100
-    # It is noted some time after it was let go.
-    assert most_over(begun, 5) <= 10 + 1
+    # It is noted some time after it was let go: by up to half a second here.
+    assert most_over(begun, 5) <= 10 + 2.5
     assert taken[-1] - taken[0] <= 1.3 * (100 - 10) / 5
 
 
@@ -168,5 +168,5 @@ async def test_a_killed_worker_leaves_the_rate_to_the_others(tmp_path: Path) -> 
     # What it was about to send, and an answer that it had got, may have died with it, too.
     assert found.cut > 0
     assert 100 + found.cut <= len(taken) <= len(begun) <= 102 + found.cut
-    assert most_over(begun, 5) <= 10 + 1
+    assert most_over(begun, 5) <= 10 + 2.5
     assert taken[-1] - taken[0] <= 1.3 * (len(taken) - 10) / 5
