@@ -171,6 +171,8 @@ class ModelGate:
 
     async def _ask(self, start: CallStart) -> JsonObject | None:
         """The answer; None: the gateway is away, and the request may be made all the same."""
+        if self._ends.get(start.id, {}).get("outcome") == "not_sent":  # it is asked for again
+            del self._ends[start.id]
         # Before the question: whoever is cancelled while it is answered may have been let go.
         self._under_way[start.id] = start
         try:
@@ -183,7 +185,7 @@ class ModelGate:
                 if _is_away(error):
                     self._go_without(start)
             except NodeMustWait:
-                del self._under_way[start.id]
+                self._give_back(start)
                 raise
             return None
         except BaseException:
@@ -217,6 +219,13 @@ class ModelGate:
             message = "the gateway does not answer; until it does, each worker makes its part of the requests"
             raise NodeMustWait(message, delay_s=wait_s)
         self._unasked[start.id] = start
+
+    def _give_back(self, start: CallStart) -> None:
+        """It is not made, but the gateway may have let it go before it went away. Else it would count as lost."""
+        del self._under_way[start.id]
+        # The ends of requests that were made are worth more: a gateway that is away for long is asked very often.
+        if len(self._ends) < MAX_KEPT // 2:
+            self.end(CallEnd(start.id, "not_sent", "cancelled"))
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> JsonObject:
         """Raises NodeError when there is no answer."""

@@ -43,5 +43,8 @@ class Accounts(Protocol):
             start: Of a call that was made while the gateway was away. An unknown one counts without its run.
         """
 
+    async def open_calls(self) -> Sequence[CallStart]:
+        """The calls that are noted and of whose end nobody has told."""
+
     async def lost(self, ids: Sequence[str]) -> None:
         """The workers of these calls are gone: what they have cost is unknown, and what was reserved stays spent."""

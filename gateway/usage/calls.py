@@ -99,6 +99,7 @@ class CallAdmission:
         self._state = state
         self._workers = workers
         self._saved: dict[str, Any] = {}
+        self._lost: list[str] = []
         self.counts = CallCounts()
 
     @property
@@ -182,6 +183,9 @@ class CallAdmission:
                 self._limiter.restore(*found)
             except ValueError as error:  # another version has written it
                 logger.warning("what was kept of limits is not used: %s", error, extra={"event": "limits_not_read"})
+        # One that died has not kept its last second. Without a lease such a call would hold its reservation for ever.
+        for start in await self._accounts.open_calls():
+            self._limiter.adopt(start)
 
     async def keep_sweeping(self) -> None:
         """For ever: end leases that were not renewed, and keep what limits have spent."""
@@ -195,10 +199,14 @@ class CallAdmission:
         if lost:
             self.counts.lost += len(lost)
             logger.warning("%d requests to models: their worker is silent for %g s", len(lost), LEASE_S)
+        self._lost += lost
+        if self._lost:
             try:
-                await self._accounts.lost(lost)
-            except Exception:  # they stay open there, and are given up later
-                logger.exception("lost requests are not noted", extra={"event": "usage_failed"})
+                await self._accounts.lost(self._lost)
+                self._lost = []
+            except Exception:  # the next round does it
+                if lost:
+                    logger.exception("lost requests are not noted yet", extra={"event": "usage_failed"})
         await self.save()
 
     async def save(self) -> None:

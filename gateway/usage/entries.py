@@ -10,7 +10,7 @@ from innkeeper.gateway.store.usage import Call, RunFacts
 from innkeeper.gateway.store.usage_sums import DAY_MS, LOST, NOT_SENT, OPEN
 from innkeeper.gateway.usage.price_file import Cost, Taken
 from innkeeper.nodes.hosts import is_plain_host
-from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
+from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
 from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 
 MAX_COUNT = 10**8
@@ -56,6 +56,21 @@ def opened(start: CallStart, facts: RunFacts | None, now_ms: int) -> Call:
         # More than there can be is no reason to reserve nothing.
         input_tokens=min(max(start.input_tokens, 0), MAX_COUNT),
         output_tokens=min(max(start.output_tokens, 0), MAX_COUNT),
+    )
+
+
+def start_of(call: Call) -> CallStart:
+    """As it was told when the request began."""
+    return CallStart(
+        id=call.id,
+        origin=CallOrigin(call.run, call.node, call.attempt, call.user_id),
+        channel=call.channel,
+        host=call.host,
+        adapter=call.adapter,
+        model=call.model,
+        key=call.key,
+        input_tokens=call.input_tokens,
+        output_tokens=call.output_tokens,
     )
 
 

@@ -14,7 +14,7 @@ from innkeeper.gateway.store.usage import Call, Changes, RunFacts, Spent, UsageS
 from innkeeper.gateway.store.usage_sums import DAY_MS, OPEN
 from innkeeper.gateway.usage.accounts import BudgetRefusal
 from innkeeper.gateway.usage.budgets import Budgets, Limit, first_refusal
-from innkeeper.gateway.usage.entries import ended, given_up, is_over, opened, priced, taken_by, unknown_start
+from innkeeper.gateway.usage.entries import ended, given_up, is_over, opened, priced, start_of, taken_by, unknown_start
 from innkeeper.gateway.usage.price_file import Cost
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallStart
@@ -223,6 +223,9 @@ class Ledger:
 
     async def settle(self, end: CallEnd, start: CallStart | None = None) -> None:
         await self._ask(Settle(end, start))
+
+    async def open_calls(self) -> Sequence[CallStart]:
+        return [start_of(call) for call in await self._store.open_calls()]
 
     async def lost(self, ids: Sequence[str]) -> None:
         await asyncio.gather(*(self._ask(GiveUp(id)) for id in ids))

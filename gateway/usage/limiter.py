@@ -169,6 +169,13 @@ class Limiter:
         origins = ((id, call.start.origin) for id, call in self._calls.items())
         return [id for id, found in origins if (found.run, found.node, found.attempt) == asked]
 
+    def adopt(self, start: CallStart) -> None:
+        """A call that an earlier gateway let go. It is lost, or lost once more, if nobody renews it."""
+        now = self._clock()
+        if not self._renew(start.id, now):
+            self._calls[start.id] = _Call(start, now)
+            self._leases.hold(start.id, now)
+
     def end(self, end: CallEnd) -> CallStart | None:
         """A call has ended: what it really took is put in the place of what was taken for it. Its start, if known."""
         call = self._calls.pop(end.id, None)

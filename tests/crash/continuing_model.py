@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 KINDS = ("none", "trailing", "prefix", "continue_final_message", "partial")
+PROMPT_TOKENS = 100
 REFUSED = "This model does not support assistant message prefill."
 Json = dict[str, Any]
 
@@ -31,6 +32,8 @@ class ContinuingModel:
         stops: Piece behind which the answer to each request of a conversation stops, in their order.
         breaks: It breaks the connection off there; else it says nothing more.
         requests, pieces, echoes: By conversation: how many it had, and what was said, and said again.
+        told, cut: By conversation: the tokens of the answers that came to their end, which it tells, and the texts of
+            those that did not.
     """
 
     def __init__(self, stops: tuple[int, ...], *, breaks: bool) -> None:
@@ -39,6 +42,8 @@ class ContinuingModel:
         self.requests: Counter[str] = Counter()
         self.pieces: Counter[str] = Counter()
         self.echoes: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+        self.cut: dict[str, list[str]] = defaultdict(list)
         self.bodies: dict[str, list[Json]] = defaultdict(list)
         self._takes: Counter[str] = Counter()
         self._goes_on = asyncio.Event()
@@ -76,21 +81,25 @@ class ContinuingModel:
     async def _say_rest(self, key: str, begun: str, writer: asyncio.StreamWriter) -> None:
         if not begun:
             self._takes[key] += 1
-        pieces, said = pieces_of(key, self._takes[key]), ""
+        pieces, said, count = pieces_of(key, self._takes[key]), "", 0
         assert "".join(pieces).startswith(begun), f"{begun!r} is not what was said"
         number = self.requests[key]
         stop = self.stops[number - 1] if number <= len(self.stops) else len(pieces)
         for place, piece in enumerate(pieces):
             if place == stop:
+                self.cut[key].append(said[len(begun) :])
                 if self.breaks:
                     return
                 await self._goes_on.wait()
+                self.cut[key].pop()
             rest = (said + piece)[max(len(begun), len(said)) :]
             said += piece
             if rest:
                 self.pieces[key] += len(said.rstrip()) > len(begun)
+                count += 1
                 await _say(writer, rest)
-        await _say(writer, None)
+        self.told[key] += count
+        await _say(writer, None, count)
 
 
 def is_understood(kind: str, body: Mapping[str, Any]) -> bool:
@@ -114,11 +123,13 @@ async def _refuse(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
-async def _say(writer: asyncio.StreamWriter, text: str | None) -> None:
-    """One event of the stream; None: the last ones."""
+async def _say(writer: asyncio.StreamWriter, text: str | None, count: int = 0) -> None:
+    """One event of the stream; None: the last ones, with `count` tokens of the answer."""
     delta: Json = {} if text is None else {"content": text}
     choice = {"index": 0, "delta": delta, "finish_reason": "stop" if text is None else None}
-    part = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    part: Json = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    if text is None:
+        part["usage"] = {"prompt_tokens": PROMPT_TOKENS, "completion_tokens": count}
     writer.write(f"data: {json.dumps(part)}\n\n".encode())
     if text is None:
         writer.write(b"data: [DONE]\n\n")

@@ -16,8 +16,9 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
+from innkeeper.nodes.services.llm.estimates import CHARS_PER_TOKEN
 from tests.crash.chaos.viewers import StreamViewer, Way, watch
-from tests.crash.continuing_model import KINDS, ContinuingModel, continuing_model, pieces_of
+from tests.crash.continuing_model import KINDS, PROMPT_TOKENS, ContinuingModel, continuing_model, pieces_of
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 Json = dict[str, Any]
@@ -25,6 +26,8 @@ Hurt = Callable[[LocalStack], Awaitable[None]]
 POLICIES = ("restart", "continue", "accept")
 CASES = tuple((policy, kind) for policy in POLICIES for kind in KINDS)
 HALF = 12
+MOST_TOKENS = 2048
+"""Of an answer of a node that does not say how long it may be."""
 FOLLOWED = "continue-prefix"
 """The node whose stream another node reads."""
 
@@ -149,6 +152,28 @@ def check_all(model: ContinuingModel, result: Json, viewers: Sequence[StreamView
     assert viewers[0].text("relay") == whole(FOLLOWED)
 
 
+async def check_accounts(stack: LocalStack, model: ContinuingModel, run: str, *, lost: bool = False) -> None:
+    """Every request is in the accounts, with the tokens that its provider told, else with those of what had come.
+
+    `lost`: nobody was left to tell of the requests of nodes that ask anew: what they might take counts as taken.
+    """
+    async with GatewayClient(stack.url) as client, asyncio.timeout(40):  # leases run out first
+        while (page := await client.usage({"groupBy": "node", "run": run}))["total"]["openCalls"]:
+            await asyncio.sleep(0.2)
+    found = {group["key"]: group for group in page["groups"]}
+    assert {name: group["calls"] for name, group in found.items()} == model.requests
+    assert page["total"]["calls"] == model.requests.total()
+    for name, group in found.items():
+        legs = model.cut[name]
+        assert (group["failedCalls"], group["estimatedCalls"]) == (len(legs), len(legs)), name
+        least = model.told[name] + sum(len(leg) for leg in legs) // CHARS_PER_TOKEN
+        most = MOST_TOKENS if lost and name.startswith("restart") else 1
+        assert least <= group["outputTokens"] <= least + most * len(legs), name
+        is_told = len(legs) < model.requests[name]
+        estimated = group["inputTokens"] - PROMPT_TOKENS * is_told
+        assert 4 * len(legs) <= estimated < 100 * max(len(legs), 1), name
+
+
 def resets(viewer: StreamViewer) -> int:
     return viewer.types.count("NODE_STREAM_RESET")
 
@@ -162,6 +187,7 @@ async def test_a_connection_that_its_provider_breaks_off(stack: LocalStack) -> N
         write_channels(stack, model)
         result, viewers = await watched(stack, with_addresses(graph(), model), [])
     check_all(model, result, viewers)
+    await check_accounts(stack, model, result["promptId"])
     assert resets(viewers[0]) == RESTARTED + 2
     for policy in POLICIES:
         name, half = f"direct-{policy}", "".join(pieces_of(f"direct-{policy}", 1)[:HALF])
@@ -178,6 +204,7 @@ async def test_processes_killed_in_mid_stream(stack: LocalStack, victims: tuple[
         write_channels(stack, model)
         result, viewers = await watched(stack, graph(), [(names, HALF, kill(*victims))])
     check_all(model, result, viewers)
+    await check_accounts(stack, model, result["promptId"], lost=True)
     # The relay goes on where the log says: it has no reset, too.
     assert resets(viewers[0]) == RESTARTED
 
@@ -191,6 +218,7 @@ async def test_a_worker_killed_twice_in_one_answer(stack: LocalStack) -> None:
         hurts = [(names, HALF, kill("worker-1")), (later, 2 * HALF - 1, kill("worker-1"))]
         result, viewers = await watched(stack, graph(), hurts)
     check_all(model, result, viewers, lives=3)
+    await check_accounts(stack, model, result["promptId"], lost=True)
     assert resets(viewers[0]) == 2 * RESTARTED
 
 
@@ -211,3 +239,4 @@ async def test_a_gateway_killed_in_mid_stream_costs_no_request(stack: LocalStack
         assert result["outputs"][name] == whole(name)
         assert [viewer.text(name) for viewer in viewers] == [whole(name)] * len(viewers)
         assert model.requests[name] == 1
+    await check_accounts(stack, model, result["promptId"])

@@ -21,6 +21,7 @@ class LimitedProvider:
         answer_s: How long an answer takes; `hang` never answers while it is set.
         sent: When each request came, and whether it was taken.
         under_way: How many are answered now; `most` ever.
+        cut: How many hung up before they had their answer.
     """
 
     ask: Callable[[float], tuple[bool, float]] = lambda now: (True, 0.0)
@@ -30,6 +31,7 @@ class LimitedProvider:
     sent: list[tuple[float, bool]] = field(default_factory=list)
     under_way: int = 0
     most: int = 0
+    cut: int = 0
 
     @property
     def taken(self) -> list[float]:
@@ -54,6 +56,7 @@ class LimitedProvider:
         try:
             gone = asyncio.create_task(reader.read())  # a client that is killed is noticed at once
             await asyncio.wait({gone}, timeout=self.answer_s)
+            self.cut += gone.done()
             gone.cancel()
             message = {"role": "assistant", "content": "yes"}
             body = {

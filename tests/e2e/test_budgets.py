@@ -92,3 +92,27 @@ async def test_a_run_that_nobody_gives_more_ends_with_the_reason(tmp_path: Path)
     assert errors == ["budget_reached"] * (NODES - asked)
     assert len(found.sent) == asked
     assert done["usage"]["cost"] == spent
+
+
+@pytest.mark.slow
+async def test_what_was_reserved_when_everything_died_is_given_up(tmp_path: Path) -> None:
+    """All dies in the second in which the first requests are made: none of them holds the budget for ever."""
+    async with provider(LimitedProvider(answer_s=60)) as found:
+        start = options(tmp_path / "data", found.url)
+        async with LocalStack(start) as stack, GatewayClient(stack.url) as client, asyncio.timeout(60):
+            run = await client.submit(questions({"tokens": LIMIT}))
+            while found.under_way < 5:
+                await asyncio.sleep(0.01)
+            _kill_whole(stack)
+        cut, found.answer_s = len(found.sent), 0.1
+        async with LocalStack(start) as stack, GatewayClient(stack.url) as client, asyncio.timeout(90):
+            while True:
+                status = await client.status(run)
+                usage = status.get("usage") or {}
+                if status["status"] == "waiting" and not usage.get("openCalls"):
+                    break
+                await asyncio.sleep(0.2)
+    print("cut", cut, "requests", len(found.sent), "calls", usage["calls"], "spent", usage["totalTokens"], "of", LIMIT)
+    assert usage["failedCalls"] >= cut
+    assert usage["calls"] >= len(found.sent)
+    assert LIMIT - TOOK < usage["totalTokens"] <= LIMIT + found.most * TOOK

@@ -122,14 +122,17 @@ async def test_a_key_is_found_nowhere_but_in_the_encrypted_store(tmp_path: Path)
         exercised |= await refused_ways(seen, good, evil) | await readable_ways(seen, good)
         exercised |= await callback_ways(seen, good)
         assert not [key for key in evil.keys if CORE in key]
-        for page in ("/api/history", "/api/executions", "/metrics", "/api/plugins", "/api/nodes", "/api/approvals"):
-            await seen.get(page)
+        for page in ("history", "executions", "plugins", "nodes", "approvals", "llm/channels", "llm/channels/own"):
+            await seen.get(f"/api/{page}")
+        for group in ("node", "channel", "model"):
+            await seen.get(f"/api/usage?groupBy={group}")
+        await seen.get("/metrics")
         async for history in histories_of(seen.stack):
             seen.said.setdefault("Temporal", []).append(history)
     # Every way of the table was really gone; without that, nothing would be proved.
     table = set(ways.all_ways())
     assert exercised == table
-    assert len(table) == 198
+    assert len(table) == 200
     leaks = {
         (place, leak) for place, texts in seen.said.items() for text in texts for leak in found_in(text)
     }  # fmt: skip
@@ -193,11 +196,14 @@ def is_as_expected(told: Json, out: str, length: int) -> bool:
 
 async def core_ways(seen: Bench, server: Parrot) -> set[ways.Way]:
     document = ways.core_graph(server.url)
+    own = {"id": "own", "baseUrl": server.url, "apiKey": ways.CHANNEL_KEY, "supportedModels": ["own"]}
+    await seen.post("/api/llm/channels", {**own, "priority": 9}, status=201)
     answering = asyncio.create_task(answer_when_asked(seen))
     before = len(server.keys)
     ended = await seen.run(document, shown=True, inputs={"key": ways.key_of("interface")})
     await answering
     assert len([key for key in server.keys[before:] if CORE in key]) >= 15
+    assert server.keys[before:].count(ways.CHANNEL_KEY) == 2
     base = {"baseRun": ended["promptId"], "inputs": {"key": ways.key_of("interface")}}
     await seen.run({"nodes": [], **document}, fromNode="slot-answer", **base)
     await seen.run(document, preview=True, changed=["slot-extract"], **base)

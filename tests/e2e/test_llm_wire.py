@@ -107,7 +107,8 @@ class Play:
             return {"messages": messages, "activated_model_id": one.case, "stream": one.mode == "stream"}
         settings = {"base_url": self.servers[one.kind].base_url(one.case), "api_key": ""}
         words = {"prompt": "Hi", "stream": one.mode == "stream"} if one.kind == "core:OpenAI" else {"user_input": "Hi"}
-        return {"api_settings": settings, "model": "m", "system_prompt": "", **words}
+        # A model of its own: the limit that one case shows would hold back the others.
+        return {"api_settings": settings, "model": one.case, "system_prompt": "", **words}
 
     def count(self, one: Asked) -> int:
         return self.servers[one.kind].count(one.case, one.mode)

@@ -138,6 +138,31 @@ async def test_a_call_that_is_cancelled_while_it_asks_is_given_back() -> None:
     assert {(end["id"], end["outcome"]) for end in door.ends()} == {("c", "not_sent")}
 
 
+async def test_a_call_that_waits_for_a_gateway_which_may_have_let_it_go_is_given_back() -> None:
+    door = ToyDoor(begin=[AWAY, GO])
+    async with gate_at(door) as gate:
+        with pytest.raises(NodeMustWait):
+            await gate.begin(start("heard"))
+        await gate.begin(start("again"))
+        await until(door.ends)
+    assert [(end["id"], end["outcome"]) for end in door.ends()] == [("heard", "not_sent")]
+
+
+async def test_what_is_given_back_pushes_out_no_ends_of_requests_that_were_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(model_gate, "MAX_KEPT", 20)
+    door = ToyDoor(begin=[AWAY], end=[AWAY])
+    async with gate_at(door) as gate:
+        gate.end(CallEnd("made", "ok"))
+        for number in range(21):
+            with pytest.raises(NodeMustWait):
+                await gate.begin(start(str(number)))
+        door.end = [{}]
+    assert door.ends()[-1]["id"] != "made"
+    assert "made" in {end["id"] for end in door.ends()}
+
+
 async def test_what_the_gateway_cannot_read_is_an_error_of_the_node() -> None:
     async with gate_at(ToyDoor([NodeInputError("'id' must be a text")])) as gate:
         with pytest.raises(NodeInputError):
@@ -167,9 +192,11 @@ async def test_while_the_gateway_is_away_a_run_goes_on_at_the_workers_share_and_
         gate.end(CallEnd("third", "ok"))
         door.end = [{}]
         door.told.clear()
-        await until(lambda: len(door.ends()) >= 3)
+        await until(lambda: len(door.ends()) >= 4)
     ends = {end["id"]: end for end in door.ends()}
-    assert sorted(ends) == ["first", "second", "third"]
+    assert {id: end["outcome"] for id, end in ends.items()} == {
+        **{"first": "ok", "second": "failed", "third": "ok", "fourth": "not_sent"},
+    }
     assert "start" not in ends["first"]
     assert ends["third"]["start"]["model"] == "m"
 

@@ -40,6 +40,7 @@ CORE_NODES = {
     "object": ("answer", "stream", "chat", "refused", "refused_stream"),
     "environment": ("answer",),
     "channel": ("answer", "stream", "data"),
+    "own_channel": ("answer", "stream"),
     "header": ("body", "status", "redirect"),
     "interface": ("answer",),
     "wired": ("answer",),
@@ -97,6 +98,10 @@ ENTRIES = tuple(dict.fromkeys((*PLUGIN, *CORE_NODES, "unused", "refused", "callb
 def key_of(entry: str) -> str:
     """Each entry has a key of its own: what one node was shown must not help to hide another's."""
     return f"{CORE}{ENTRIES.index(entry):02}!"
+
+
+CHANNEL_KEY = key_of("own_channel").replace(" ", "_")
+"""Of a channel that a user makes, which takes no key with blanks. Its beginning and its end are found all the same."""
 
 
 def signing_secret() -> str:
@@ -218,6 +223,8 @@ def core_graph(url: str) -> Json:
         ask("environment-answer"),
         node("channel-answer", "core:GenericLlmRequest", **generic),
         node("channel-stream", "core:GenericLlmRequest", stream=True, **generic),
+        node("own_channel-answer", "core:GenericLlmRequest", **generic | {"activated_model_id": "own"}),
+        node("own_channel-stream", "core:GenericLlmRequest", stream=True, **generic | {"activated_model_id": "own"}),
         # The answer is no JSON: it is kept in the error.
         node("channel-data", "core:GenericLlmRequest", responseSchema={"type": "object"}, **generic),
         node("header-body", "core:HttpRequest", url=f"{url}/web", authorization=header),

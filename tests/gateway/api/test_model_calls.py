@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from innkeeper.gateway.settings import worker_token
+from innkeeper.gateway.usage import known_channels
 from tests.gateway.conftest import Stack
 
 START = {"id": "c1", "run": "nowhere", "node": "n", "host": "h.example:443", "adapter": "openai", "model": "m"}
@@ -32,10 +33,12 @@ async def test_a_call_is_let_go_renewed_and_ended(shared: Stack, http: httpx.Asy
     assert (await http.post("/internal/llm/renew", json={"ids": ["c1"]}, headers=headers)).json() == {"lost": ["c1"]}
 
 
-async def test_a_limit_and_its_place_are_told(shared: Stack, http: httpx.AsyncClient) -> None:
+async def test_a_limit_and_its_place_are_told(
+    shared: Stack, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_channels, "LOOK_S", 0.0)
     file = shared.data / "channels.yaml"
     file.write_text("channels: [{id: slow, baseUrl: 'https://h.example/v1', limits: {requestsPerMinute: 6}}]")
-    shared.container.model_calls._limits_of._channels._looked_at = -10.0  # type: ignore[attr-defined]
     try:
         answers = [
             (await http.post("/internal/llm/begin", json={**START, "id": id, "channel": "slow"}, headers=token(shared)))

@@ -168,6 +168,40 @@ async def test_what_is_told_of_an_attempt_without_open_requests_changes_nothing(
         assert await at.its.store.calls(["x"]) == {}
 
 
+async def test_a_call_that_a_killed_gateway_had_just_let_go_is_given_up_unless_it_is_renewed(tmp_path: Path) -> None:
+    """Its limits have not been kept yet, its reservation has."""
+    async with desk(tmp_path) as at:
+        await at.its.add_run("r")
+        for id in ("dead", "alive"):
+            assert isinstance(await at.calls.begin(start(id)), Go)
+    (tmp_path / "limits.db").unlink()
+    async with desk(tmp_path) as at:
+        at.machine.steady += LEASE_S - 1
+        assert at.calls.renew(["alive", "stranger"]) == ["stranger"]
+        at.machine.steady += 1
+        await at.calls.sweep()
+        assert [(await at.its.row(id)).outcome for id in ("dead", "alive")] == ["lost", "open"]
+
+
+async def test_calls_that_could_not_be_given_up_are_given_up_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with desk(tmp_path) as at:
+        await at.its.add_run("r")
+        await at.calls.begin(start("c"))
+
+        async def full(changes: object) -> None:
+            raise OSError("disk full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(at.its.store, "write", full)
+            at.machine.steady += LEASE_S
+            await at.calls.sweep()
+        assert (await at.its.row("c")).outcome == "open"
+        await at.calls.sweep()
+        assert (await at.its.row("c")).outcome == "lost"
+
+
 @pytest.mark.parametrize(
     ("boot", "steady", "wall", "free"),
     [

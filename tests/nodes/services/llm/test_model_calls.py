@@ -295,7 +295,7 @@ class SlowMedia:
         self._error = error
 
     async def loaded(self, request: ChatRequest, taken: Sequence[str]) -> ChatRequest:
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
         if self._error:
             raise self._error
         return request
