@@ -126,13 +126,18 @@ def add_channel(
         say(f"the channel {name!r} is there; 'innkeeper channels test {name}' asks it")
 
 
-def remove_channel(name: ChannelName, *, data_dir: DataDirectory = None, url: Url = None) -> None:
+def remove_channel(
+    name: ChannelName, *, as_json: AsJson = False, data_dir: DataDirectory = None, url: Url = None
+) -> None:
     """Delete a channel of your own. Those of channels.yaml are deleted there.
 
     Example: innkeeper channels remove groq
     """
     ask_gateway(lambda client: client.channels.delete(name), data_dir, url)
-    say(f"the channel {name!r} is deleted")
+    if as_json:
+        print_json({"deleted": [name]})
+    else:
+        say(f"the channel {name!r} is deleted")
 
 
 def _key() -> str:
