@@ -13,7 +13,7 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?[>=]=(?P<version>[\w
 
 
 def lowest(pyproject: str) -> Iterator[str]:
-    """`name==version` of each dependency, extras included, whose lower bound, or only version, `pyproject` (TOML text) states.
+    """`name==version` of each dependency, extras included: the lowest, or only, version in `pyproject` (TOML text).
 
     Raises:
         ValueError: A dependency has no lower bound, so nobody would know whether old versions work.
