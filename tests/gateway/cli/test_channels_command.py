@@ -136,3 +136,14 @@ def test_check_ends_with_2_when_a_server_is_away_and_fits_80_columns(
     assert max(map(len, lines)) <= 80
     for whole in (f"my-channel  {address}  enabled, openai", "models: one, two", "key: none", "server: "):
         assert any(whole in line for line in lines), whole
+
+
+def test_limits_of_which_none_is_known_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("channels: [{id: a, baseUrl: https://h.example/v1, limits: {requestPerMinute: 6}}]")
+    assert channels(monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "limits: " not in shown
+    assert "limits.requestPerMinute is not used" in shown
+    assert "1 channel, 0 models" in shown
