@@ -70,6 +70,7 @@ TABLE: dict[str, str] = {
         in use_env_vars BOOLEAN req default=false
         in base_url STRING req default="https://api.openai.com/v1" multiline=false #Url
         in api_key STRING req default="" multiline=false
+        in adapter STRING default multiline
         out api_settings OBJECT #LlmConfig
     """,
     "OpenAI": """
