@@ -61,6 +61,7 @@ async def worker(folder: Path) -> AsyncIterator[tuple[Llm, ToyServer]]:
         ]
         (folder / "channels.yaml").write_text(json.dumps({"channels": channels}))
         environ = {"INNKEEPER_ALLOW_LOOPBACK": "1", "TOY_API_KEY": "sk-toy"}
+        environ["INNKEEPER_GATEWAY_URL"] = ""  # nobody waits for a gateway that is not there
         settings = WorkerSettings.load(environ, data_dir=folder)
         make = ServicesForRuns(settings, MemoryBlobs(), environ, plugin_adapters=lambda: catalogue.adapters)
         services, _ = make(CallOrigin(run="r", node="n"))
