@@ -128,7 +128,8 @@ class NodeMustWait(NodeError):
 class BudgetReached(NodeError):
     """A call would go past what may be spent. The node is parked until somebody raises the limit or stops the run.
 
-    `details`: `{scope: run | workflow | user | day, limit: {tokens?, money?}, used: {tokens, money?}}`.
+    `details`: `{scope: run | workflow | user | day, limit: {tokens?, money?}, used: {tokens, money?},
+    needed?: {tokens?, money?}}`; `needed` is what the call may take at most.
     """
 
     code = "budget_reached"

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?>=(?P<version>[\w.]+)")
+_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?:\[[^\]]*\])?[>=]=(?P<version>[\w.]+)")
 
 
 def lowest(pyproject: str) -> Iterator[str]:
-    """`name==version` of each dependency, extras included, whose lower bound `pyproject` (TOML text) states.
+    """`name==version` of each dependency, extras included: the lowest, or only, version in `pyproject` (TOML text).
 
     Raises:
         ValueError: A dependency has no lower bound, so nobody would know whether old versions work.

@@ -287,8 +287,12 @@ def _is_away(error: NodeError) -> bool:
 def _budget_sentence(budget: Mapping[str, Any]) -> str:
     return (
         f"the budget of the {budget.get('scope')} is reached: {_amounts(budget.get('used'))} of "
-        f"{_amounts(budget.get('limit'))} used; raise it or stop the run"
+        f"{_amounts(budget.get('limit'))} used{_request_words(budget.get('needed'))}; raise it or stop the run"
     )
+
+
+def _request_words(needed: object) -> str:
+    return f", and the request may take {_amounts(needed)}" if needed else ""
 
 
 def _amounts(told: object) -> str:

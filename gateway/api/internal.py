@@ -62,7 +62,7 @@ async def interrupt_run(run: str, request: Request) -> Response:
 @router.post("/llm/begin")
 async def begin_call(request: Request) -> Response:
     """May a request to a model be made: a `CallStart` to `{go, leaseS, share, hasBudget}`, to `{waitS, reason, limit}`
-    or to `{budget: {scope, limit, used}}`."""
+    or to `{budget: {scope, limit, used, needed}}`."""
     container = _of_worker(request)
     start = _read(start_from_json, await read_body(await request.body(), "a call"))
     return json_response(_answer(await container.model_calls.begin(start)))
@@ -93,7 +93,8 @@ def _answer(found: Go | Wait | BudgetRefusal) -> dict[str, Any]:
     if isinstance(found, Wait):
         return {"waitS": found.seconds, "reason": found.reason, "limit": found.limit}
     if isinstance(found, BudgetRefusal):
-        return {"budget": {"scope": found.scope, "limit": dict(found.limit), "used": dict(found.used)}}
+        amounts = {"limit": dict(found.limit), "used": dict(found.used), "needed": dict(found.needed)}
+        return {"budget": {"scope": found.scope, **amounts}}
     return {"go": True, "leaseS": LEASE_S, "share": found.share.to_json(), "hasBudget": found.has_budget}
 
 

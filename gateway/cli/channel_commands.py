@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sized
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -150,6 +151,10 @@ def _key() -> str:
     return str(typer.prompt("Key", hide_input=True, err=True)) if sys.stdin.isatty() else sys.stdin.readline()
 
 
+def _counted(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun}{'' if len(things) == 1 else 's'}"
+
+
 def _print_channels(report: ChannelReport) -> None:
     from innkeeper.gateway.cli.tables import channels_table, file_problems_table, groups_lines, models_table
 
@@ -168,5 +173,5 @@ def _print_channels(report: ChannelReport) -> None:
     elif not report.is_usable:
         line = f"{str(report.file)!r} has errors, so no channel is used"
     else:
-        line = f"{str(report.file)!r}: {len(report.channels)} channels, {len(report.models)} models"
+        line = f"{str(report.file)!r}: {_counted(report.channels, 'channel')}, {_counted(report.models, 'model')}"
     screen.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -85,7 +85,7 @@ def approval_blocks(found: Iterable[Mapping[str, Any]], *, whole: bool = False) 
         blocks.append(Text(clean(node), "bold") + Text(clean(f"  {_state_of(item)}  run {run}")))
         blocks += [Text(f"  {line}") for line in approval_lines(item, whole=whole)]
         if item.get("status") == "open":
-            blocks.append(Text(clean(f"  {approve_command(run, node, str(item.get('kind')))}"), "yellow"))
+            blocks.append(Text(clean(f"  {approve_command(run, item)}"), "yellow"))
     return Group(*blocks)
 
 

@@ -244,6 +244,7 @@ class PlainView(_LineView):
         self._pending: dict[str, str] = {}
         self._voices: set[str] = set()
         self._tenths: dict[str, int] = {}
+        self._told: dict[str, list[str]] = {}
 
     def __exit__(self, *_: object) -> None:
         self._flush()
@@ -289,7 +290,7 @@ class PlainView(_LineView):
             asked = self._watched.asked[path]
             for line in approval_lines(asked):
                 self._line(f"{path}: {line}")
-            self._line(f"{path}: {approve_command(self._watched.run, path, str(asked.get('kind')))}")
+            self._line(f"{path}: {approve_command(self._watched.run, asked)}")
 
     def _progress(self, path: str) -> None:
         """Ten lines for a repetition, none for other nodes."""
@@ -303,9 +304,13 @@ class PlainView(_LineView):
 
     def _node(self, path: str) -> None:
         self._flush(path)
-        self._line(f"{path}: {node_line(self._watched, path)}")
-        for line in warning_lines(self._watched.state(path)):
-            self._line(f"{path}: {line}")
+        lines = [node_line(self._watched, path), *warning_lines(self._watched.state(path))]
+        # A warning, or a stream that begins anew, comes while nothing else of the node has changed.
+        earlier = self._told.get(path, [])
+        for line in lines:
+            if line not in earlier:
+                self._line(f"{path}: {line}")
+        self._told[path] = lines
 
     def _append_text(self, path: str, text: str) -> None:
         *lines, rest = (self._pending.get(path, "") + text).split("\n")

@@ -141,11 +141,18 @@ def wait_words(wait: Mapping[str, Any], now: datetime.datetime | None = None) ->
 
 
 def budget_words(asked: Mapping[str, Any]) -> str:
-    """What of a budget is used."""
+    """What of a budget is used, and what the request that waits for more may take at most."""
     limit, used = asked.get("limit"), asked.get("used")
     limit, used = limit if isinstance(limit, Mapping) else {}, used if isinstance(used, Mapping) else {}
-    parts = [f"{used.get(key, 0)} of {most} {key}" for key, most in limit.items() if most is not None]
-    return f"{', '.join(parts) or 'all'} used (budget of the {asked.get('scope', 'run')})"
+    parts = [f"{_number(used.get(key, 0))} of {_number(most)} {key}" for key, most in limit.items() if most is not None]
+    needed = asked.get("needed")
+    more = [f"{_number(amount)} {key}" for key, amount in needed.items()] if isinstance(needed, Mapping) else []
+    request = f"; the next request may take {' and '.join(more)}" if more else ""
+    return f"{', '.join(parts) or 'all'} used (budget of the {asked.get('scope', 'run')}){request}"
+
+
+def _number(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
 def deadline_words(wait: Mapping[str, Any], now: datetime.datetime | None = None) -> str:
@@ -162,9 +169,14 @@ def deadline_words(wait: Mapping[str, Any], now: datetime.datetime | None = None
     return f"until {until:%H:%M:%S}, {left:.0f} s left" if left < 3600 else f"until {until:%Y-%m-%d %H:%M:%S}"
 
 
-def approve_command(run: str, node: str, kind: str = "approval") -> str:
-    command = f"innkeeper approve {run} {shlex.quote(node)}"
-    return f"{command} --value tokens=... (or --reject)" if kind == "budget" else command
+def approve_command(run: str, asked: Mapping[str, Any]) -> str:
+    """The command that answers a question. `asked`: the payload of its event."""
+    command = f"innkeeper approve {run} {shlex.quote(str(asked.get('approvalId')))}"
+    if asked.get("kind") != "budget":
+        return command
+    limit = asked.get("limit")
+    limits = [str(key) for key in limit] if isinstance(limit, Mapping) and limit else ["tokens"]
+    return f"{command} {' '.join(f'--value {key}=...' for key in limits)} (or --reject)"
 
 
 def next_steps(run: str, status: str | None, nodes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -177,7 +189,7 @@ def next_steps(run: str, status: str | None, nodes: Mapping[str, Mapping[str, An
     waits = [wait for node in nodes.values() if isinstance(wait := node.get("wait"), Mapping)]
     asked = [wait for wait in waits if wait.get("kind") in ("approval", "budget")]
     for wait in asked[:MAX_STEPS]:
-        yield f"to approve: {approve_command(run, str(wait.get('approvalId')), str(wait['kind']))}"
+        yield f"to approve: {approve_command(run, wait)}"
     if len(asked) > MAX_STEPS:
         yield f"{len(asked) - MAX_STEPS} more approvals: innkeeper approvals {run}"
     for name in sorted({str(wait.get("name")) for wait in waits if wait.get("kind") == "event"})[:MAX_STEPS]:

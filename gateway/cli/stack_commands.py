@@ -60,7 +60,7 @@ def _print_status(found: dict[str, Any]) -> None:
         if state != "ok":
             say(f"          {name}: {state}")
     running, pending = (found.get(f"{kind}Executions", 0) for kind in ("running", "pending"))
-    say(f"runs      {running} running, {pending} waiting for a place")
+    say(f"runs      {running} under way (those that wait for something included), {pending} queued for a place")
     if found.get("dataDir"):
         parts = ", ".join(f"{name} {pid}" for name, pid in found["pids"].items())
         say(f"data      {found['dataDir']}\nlogs      {found['logs']}\nprocesses {parts or found.get('pid')}")

@@ -151,8 +151,8 @@ def _channel_lines(state: ChannelState) -> Iterable[Text]:
 
 def _traits_lines(part: Channel | ModelTraits) -> Iterable[str]:
     """How a channel or a model differs, and what its limits are, in words."""
-    if part.limits:
-        amounts = part.limits.model_dump(by_alias=True, exclude_none=True)
+    amounts = part.limits.model_dump(by_alias=True, exclude_none=True) if part.limits else {}
+    if amounts:
         yield "limits: " + ", ".join(f"{name} {amount:,}" for name, amount in amounts.items())
     told = {"prefix": part.prefix, "structuredOutput": part.structured_output, "thinkTags": part.think_tags}
     words = [f"{name} {str(value).lower()}" for name, value in told.items() if value not in (None, "none", False)]

@@ -14,6 +14,7 @@ from innkeeper.gateway.cli.run_ids import before_moment
 from innkeeper.gateway.client import GatewayClient
 
 MAX_HINTS = 10
+UNKNOWN = "unknown"
 
 
 async def ask_usage(
@@ -60,7 +61,7 @@ def cost_words(sums: Mapping[str, Any]) -> str:
     known += [f"{_amount(value)} {currency}" for currency, value in others]
     if not unknown:
         return " + ".join(known)
-    return f"{' + '.join(known)} + {unknown} unknown" if known else "unknown"
+    return f"{' + '.join(known)} + {unknown} unknown" if known else UNKNOWN
 
 
 def _amount(cost: float) -> str:
@@ -75,10 +76,15 @@ def usage_lines(status: Mapping[str, Any]) -> Iterator[str]:
         return
     calls = usage.get("calls") or 0
     if calls:
-        yield clean(f"models: {_calls_words(usage)}, {_token_words(usage)}, {cost_words(usage)}")
+        yield clean(f"models: {_calls_words(usage)}, {_token_words(usage)}, {_cost_or_not(usage)}")
     if isinstance(budget := usage.get("budget"), Mapping):
         blind = "; requests with an unknown price do not count" if usage.get("budgetBlind") else ""
         yield clean(f"budget: {_budget_words(budget, usage)}{blind}")
+
+
+def _cost_or_not(usage: Mapping[str, Any]) -> str:
+    words = cost_words(usage)
+    return "cost unknown" if words == UNKNOWN else words
 
 
 def _calls_words(usage: Mapping[str, Any]) -> str:

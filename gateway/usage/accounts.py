@@ -15,6 +15,7 @@ class BudgetRefusal:
 
     Attributes:
         limit, used: `{tokens?, money?}`; what is reserved for calls under way counts as used.
+        needed: `{tokens?, money?}`, what the call may take at most of what is limited.
         is_reserved: Calls under way have reserved what is missing, and may give it back: the call may wait for them.
     """
 
@@ -22,6 +23,7 @@ class BudgetRefusal:
     limit: Mapping[str, Any] = field(default_factory=dict)
     used: Mapping[str, Any] = field(default_factory=dict)
     is_reserved: bool = False
+    needed: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Accounts(Protocol):

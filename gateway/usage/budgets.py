@@ -91,17 +91,20 @@ class Limit:
         """Why `more` may not be spent beside what is `spent`; None: it may."""
         if not self._is_passed(spent + more):
             return None
-        return self._refused(spent, is_reserved=not self._is_passed(spent.settled + more))
+        return self._refused(spent, more, is_reserved=not self._is_passed(spent.settled + more))
 
     def _is_passed(self, spent: Spent) -> bool:
         tokens, nanos = self.budget.tokens, self.budget.nanos
         return (tokens is not None and spent.tokens > tokens) or (nanos is not None and spent.nanos > nanos)
 
-    def _refused(self, spent: Spent, *, is_reserved: bool) -> BudgetRefusal:
+    def _refused(self, spent: Spent, more: Spent, *, is_reserved: bool) -> BudgetRefusal:
         used: dict[str, float] = {"tokens": spent.tokens}
         if self.budget.nanos is not None:
             used["money"] = money_of(spent.nanos)
-        return BudgetRefusal(self.scope, self.budget.to_json(), used, is_reserved)
+        limit = self.budget.to_json()
+        asked = {"tokens": more.tokens, "money": money_of(more.nanos)}
+        needed = {key: asked[key] for key in limit}
+        return BudgetRefusal(self.scope, limit, used, is_reserved, needed)
 
 
 class Budgets:

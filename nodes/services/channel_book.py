@@ -219,7 +219,10 @@ def key_of(channel: Channel, store: SecretStore | None, environ: Mapping[str, st
             )
             raise ResourceError(message, code="secret_refused")
         if not environ.get(name):
-            message = f"the environment variable {name} (key of channel {channel.id!r}) is not set"
+            message = (
+                f"the environment variable {name} (key of channel {channel.id!r}) is not set; export it where the "
+                "workers are started"
+            )
             raise ResourceError(message, code="secret_not_found")
         return environ[name]
     # Whose secret it is does not matter to a channel of the operator's file; ids of secrets cannot be guessed.

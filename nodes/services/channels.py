@@ -69,7 +69,8 @@ def _address(value: str) -> str:
     # Nothing on which programs could disagree where the host ends; and no key hidden in the address.
     if not _PLAIN_URL.fullmatch(value) or host_of(value) is None or any(mark in value for mark in "\\#?"):
         raise ValueError(
-            "must be an http or https URL without user, query and fragment, like 'https://host/v1', or 'demo'"
+            "must be an http or https URL without user, query and fragment, like 'https://host/v1', or 'demo'; what "
+            "follows a '?' belongs into 'query', like {api-version: 2024-10-21}"
         )
     return value.rstrip("/")
 

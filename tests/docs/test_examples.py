@@ -220,6 +220,7 @@ BUSY = RetryNotice(
 
 def out_of_budget() -> Parking:
     about = {"scope": "run", "limit": {"tokens": 50_000}, "used": {"tokens": 49_200}}
+    about["needed"] = {"tokens": 2_055}
     told = {"attempt": 2, "retryable": False, "details": about, "parked": {"counted": {}}}
     error = ActivityError(
         "x", scheduled_event_id=1, started_event_id=2, identity="", activity_type="", activity_id="", retry_state=None

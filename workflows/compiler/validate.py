@@ -268,7 +268,7 @@ def setting_warnings(node: ResolvedNode) -> list[Problem]:
     return [
         Problem(
             "unknown_setting",
-            f"node {node.id!r} has no setting {key!r}{_nearest(key, known, 'settings')}; its value is left out",
+            f"node {node.id!r} has no setting {key!r}{_place_of(node, key, known)}; its value is left out",
             level="warning",
             node=node.id,
             slot=key,
@@ -276,6 +276,13 @@ def setting_warnings(node: ResolvedNode) -> list[Problem]:
         for key in node.node.config
         if key not in known
     ]
+
+
+def _place_of(node: ResolvedNode, key: str, settings: Iterable[str]) -> str:
+    """Where what somebody took for a setting belongs."""
+    if key in node.inputs:
+        return "; it is an input: put it into 'inputValues'"
+    return _nearest(key, settings, "settings")
 
 
 def _nearest(key: str, known: Iterable[str], what: str) -> str:
@@ -352,7 +359,8 @@ def _unknown_input(node: ResolvedNode, key: str, edge: str | None) -> Problem:
     if edge:
         message = f"edge {edge!r}: node {node.id!r} has no input {key!r}; inputs are {quoted_names(list(node.inputs))}"
     else:
-        hint = _nearest(key, node.inputs, "inputs")
+        is_setting = key in node.config or key in node.definition.config_schema
+        hint = "; it is a setting: put it into 'configValues'" if is_setting else _nearest(key, node.inputs, "inputs")
         message = f"node {node.id!r} has no input {key!r}{hint}; its value is left out"
     return Problem("unknown_slot", message, level="warning", node=node.id, slot=key, edge=edge)
 

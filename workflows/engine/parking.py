@@ -128,6 +128,8 @@ def _asking(path: str, message: str, details: Mapping[str, Any], now: float) -> 
             "message": message,
         },
     }
+    if isinstance(needed := about.get("needed"), Mapping) and needed:
+        payload["needed"] = dict(needed)
     return Wait(path, BUDGET, form=form), "BUDGET_REACHED", payload
 
 
@@ -148,7 +150,7 @@ def is_stopped(wait: Wait) -> bool:
 def stop_error(payload: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """What a node fails with that may not spend more. `payload`: of the event that asked."""
     by = f" by {answer['by']}" if answer.get("by") else ""
-    details = {key: payload[key] for key in ("scope", "limit", "used")}
+    details = {key: payload[key] for key in ("scope", "limit", "used", "needed") if key in payload}
     message = f"{payload['message']}; it was stopped{by}"
     return {"message": message, "code": BUDGET_REACHED, "retryable": False, "details": details}
 

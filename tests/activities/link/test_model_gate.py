@@ -115,10 +115,10 @@ async def test_short_waits_without_end_are_not_waited_for_here() -> None:
 
 
 async def test_a_budget_that_is_reached_is_told_with_its_numbers() -> None:
-    budget = {"scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}}
+    budget = {"scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}, "needed": {"tokens": 25}}
     async with gate_at(ToyDoor([{"budget": budget}])) as gate:
         with pytest.raises(
-            BudgetReached, match=r"budget of the run is reached: 90 tokens of 100 tokens used"
+            BudgetReached, match=r"run is reached: 90 tokens of 100 tokens used, and the request may take 25 tokens;"
         ) as caught:
             await gate.begin(start())
     assert caught.value.details == budget

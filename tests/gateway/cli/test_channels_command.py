@@ -154,3 +154,14 @@ def test_a_protocol_of_a_plugin_is_known_and_asked(
     assert channels(monkeypatch, "--check", "--json") == 2
     (channel,) = json.loads(capsys.readouterr().out)["channels"]
     assert "does not take connections" in channel["server"]
+
+
+def test_limits_of_which_none_is_known_are_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write("channels: [{id: a, baseUrl: https://h.example/v1, limits: {requestPerMinute: 6}}]")
+    assert channels(monkeypatch) == 0
+    shown = capsys.readouterr().out
+    assert "limits: " not in shown
+    assert "limits.requestPerMinute is not used" in shown
+    assert "1 channel, 0 models" in shown

@@ -122,10 +122,11 @@ def test_table_of_approvals_shows_what_is_asked_and_what_was_said() -> None:
 def test_a_used_up_budget_is_listed_with_what_is_used() -> None:
     file = io.StringIO()
     about = {"kind": "budget", "scope": "day", "limit": {"money": 2.5}, "used": {"tokens": 9, "money": 2.4}}
+    about["needed"] = {"money": 0.25}
     asked = {"promptId": "r", "approvalId": "a", "status": "open", "form": [], "data": None, **about}
     Console(file=file, width=200).print(approval_blocks([asked]))
-    assert "2.4 of 2.5 money used (budget of the day)" in file.getvalue()
-    assert "innkeeper approve r a --value tokens=..." in file.getvalue()
+    assert "2.4 of 2.5 money used (budget of the day); the next request may take 0.25 money" in file.getvalue()
+    assert "innkeeper approve r a --value money=... (or --reject)" in file.getvalue()
 
 
 def test_hints_say_what_to_type() -> None:

@@ -195,7 +195,7 @@ def test_a_node_that_waits_shows_until_when_and_for_what() -> None:
 
 
 def test_a_node_out_of_budget_shows_what_is_used_and_how_to_go_on() -> None:
-    asked = {"kind": "budget", "scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}, "until": None}
+    asked = {"kind": "budget", "scope": "run", "limit": {"tokens": 1000}, "used": {"tokens": 90}, "until": None}
     required = event("BUDGET_REACHED", nodeId="a", approvalId="a", attempt=1, form=[{"key": "tokens"}])
     required["payload"] |= asked
     target, file = console()
@@ -203,7 +203,7 @@ def test_a_node_out_of_budget_shows_what_is_used_and_how_to_go_on() -> None:
         plain.show(event("NODE_EXECUTING", nodeId="a", attempt=1))
         plain.show(required)
     lines = file.getvalue().splitlines()
-    assert "waiting  for more budget: 90 of 100 tokens used (budget of the run)" in lines[-3]
+    assert "waiting  for more budget: 90 of 1,000 tokens used (budget of the run)" in lines[-3]
     assert lines[-1].endswith("innkeeper approve r a --value tokens=... (or --reject)")
 
 
@@ -217,3 +217,17 @@ def test_a_fault_is_shown_with_its_place_and_on_demand_with_the_way_there() -> N
         assert "at p/nodes/n.py:7 in run" in said
         assert ("in run: x[" in said) is trace
         assert "\x1b[31m" not in said
+
+
+def test_plain_lines_tell_of_a_warning_once_and_of_the_same_state_not_again() -> None:
+    warning = {"code": "salvage_restarted", "message": "it is asked for anew"}
+    target, file = console()
+    with PlainView(target, NAMES) as plain:
+        plain.show(event("NODE_EXECUTING", nodeId="a", attempt=2))
+        plain.show(event("NODE_WARNING", nodeId="a", **warning))
+        plain.show(event("NODE_EXECUTING", nodeId="a", attempt=2))
+        plain.show(event("NODE_COMPLETE", nodeId="a", attempt=2, output={}, warnings=[warning]))
+    lines = file.getvalue().splitlines()
+    assert len(lines) == 3
+    assert [line for line in lines if "it is asked for anew" in line] == [lines[1]]
+    assert "complete" in lines[2]

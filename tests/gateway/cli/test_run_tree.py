@@ -51,7 +51,7 @@ def test_next_steps_name_the_command() -> None:
     steps = list(next_steps("r", "paused", nodes))
     assert steps[:2] == ["it is paused: innkeeper resume r", "to approve: innkeeper approve r 'ask 0'"]
     assert steps[-2:] == ["2 more approvals: innkeeper approvals r", "it waits for an event: innkeeper event r paid"]
-    assert approve_command("r", "g/ask") == "innkeeper approve r g/ask"
+    assert approve_command("r", {"approvalId": "g/ask"}) == "innkeeper approve r g/ask"
 
 
 def test_bar_shows_counts() -> None:

@@ -42,6 +42,8 @@ def test_the_status_of_a_run_tells_what_it_took_and_what_it_may_spend() -> None:
         "budget: 9,000 tokens and 2.00 USD (default of the workflow); requests with an unknown price do not count",
     ]
     assert [*usage_lines({"usage": sums(calls=1)})] == ["models: 1 request, 0 input and 0 output tokens, 0.00 USD"]
+    (line,) = usage_lines({"usage": sums(calls=1, cost=None, unknownCost=1)})
+    assert line.endswith("output tokens, cost unknown")
     assert [*usage_lines({})] == []
 
 

@@ -206,6 +206,7 @@ async def test_money_counts_by_the_price_of_the_estimate(tmp_path: Path) -> None
         assert [answer is None for answer in answers] == [True, True, False]
         assert answers[2] is not None
         assert answers[2].used == {"tokens": 200, "money": 0.00038}
+        assert answers[2].needed == {"money": 0.00019}
         assert await its.ledger.reserve(start("free", model="nobody-knows")) is None
 
 

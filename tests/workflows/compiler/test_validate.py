@@ -286,3 +286,15 @@ def test_inputs_of_a_submission_have_their_type(type: str, value: Any, complaint
         found = invalid.problems
     assert [(problem.code, problem.slot) for problem in found] == ([("invalid_input", "i")] if complaint else [])
     assert all(complaint in problem.message for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [
+        (node("n", "Setting", {"level": 3}, configValues=SETTINGS), "it is a setting: put it into 'configValues'"),
+        (setting(x="text"), "it is an input: put it into 'inputValues'"),
+    ],
+)
+def test_a_value_on_the_wrong_side_of_a_node_is_told_its_place(typed: Any, place: str) -> None:
+    (warning,) = problems(typed if isinstance(typed, list) else [typed])
+    assert place in warning.message

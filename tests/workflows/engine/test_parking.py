@@ -29,7 +29,7 @@ def parked(attempt: int = 1, delay_s: float = HOUR_S, **counted: Any) -> Applica
 
 
 def out_of_budget(attempt: int = 1, **counted: Any) -> ApplicationError:
-    about = {"scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}}
+    about = {"scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}, "needed": {"tokens": 25}}
     told = {"attempt": attempt, "retryable": False, "details": about, "parked": {"counted": counted}}
     return ApplicationError("the run may spend 100 tokens", told, type=BUDGET_REACHED, non_retryable=True)
 
@@ -157,7 +157,7 @@ def test_a_node_out_of_budget_asks_and_goes_on_with_the_new_limit(evicted: bool)
     (asked, *_) = told(run, "BUDGET_REACHED")
     about = {"kind": "budget", "approvalId": "a", "attempt": 2, "until": None, "scope": "run"}
     assert about.items() <= asked.items()
-    assert (asked["limit"], asked["used"]) == ({"tokens": 100}, {"tokens": 90})
+    assert (asked["limit"], asked["used"], asked["needed"]) == ({"tokens": 100}, {"tokens": 90}, {"tokens": 25})
     assert [item["key"] for item in asked["form"]] == ["tokens"]
     run.travel(days=4_000)
     assert run.result is None
@@ -177,7 +177,8 @@ def test_a_node_that_is_stopped_fails_with_what_it_asked(evicted: bool) -> None:
     assert run.result is not None
     error = run.result["nodes"]["a"]["error"]
     assert (error["code"], error["message"]) == ("budget_reached", "the run may spend 100 tokens; it was stopped by me")
-    assert error["details"] == {"scope": "run", "limit": {"tokens": 100}, "used": {"tokens": 90}}
+    amounts = {"limit": {"tokens": 100}, "used": {"tokens": 90}, "needed": {"tokens": 25}}
+    assert error["details"] == {"scope": "run", **amounts}
     assert not {"parked", "wait"} & run.result["nodes"]["a"].keys()
 
 
