@@ -73,6 +73,17 @@ class EventLogConformance(ABC):
                 await log.append([batch("a", 1, 2), wrong])
         assert (await log.last_seq("a"), await log.last_seq("b")) == (0, 1)
 
+    async def test_any_number_of_runs_and_one_run_twice_are_appended_together(self, log: EventLog) -> None:
+        runs = [f"r{number}" for number in range(1_100)]
+        for run in runs:
+            await log.create_run(run, {})
+        await log.append([*(batch(run, 1, 2) for run in runs), batch("r7", 3, 1), batch("r7", 4, 2)])
+        assert [await log.last_seq(run) for run in ("r0", "r7", "r1099")] == [2, 5, 2]
+        assert await read_all(log, "r7") == [1, 2, 3, 4, 5]
+        with pytest.raises(LogUnavailable, match="'r800'"):
+            await log.append([batch(run, 4 if run == "r800" else 3, 1) for run in runs if run != "r7"])
+        assert await log.last_seq("r0") == 2
+
     async def test_sealed_run_takes_nothing_more_and_stays_readable(self, log: EventLog) -> None:
         await log.create_run("r", {})
         await log.append([batch("r", 1, 2)])
