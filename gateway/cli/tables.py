@@ -151,9 +151,11 @@ def _channel_lines(state: ChannelState) -> Iterable[Text]:
 
 def _traits_lines(part: Channel | ModelTraits) -> Iterable[str]:
     """How a channel or a model differs, and what its limits are, in words."""
-    amounts = part.limits.model_dump(by_alias=True, exclude_none=True) if part.limits else {}
+    amounts = part.limits.model_dump(by_alias=True, exclude_defaults=True) if part.limits else {}
     if amounts:
-        yield "limits: " + ", ".join(f"{name} {amount:,}" for name, amount in amounts.items())
+        yield "limits: " + ", ".join(
+            name if amount is True else f"{name} {amount:,}" for name, amount in amounts.items()
+        )
     told = {"prefix": part.prefix, "structuredOutput": part.structured_output, "thinkTags": part.think_tags}
     words = [f"{name} {str(value).lower()}" for name, value in told.items() if value not in (None, "none", False)]
     parameters = part.parameters

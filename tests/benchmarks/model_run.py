@@ -31,7 +31,7 @@ class Row:
     title: str
 
 
-ROWS = (Row("model-run", "first token of a warm run, over an empty streaming node and the bare client"),)
+ROWS = (Row("model-run-first", "first token of a warm run, over an empty streaming node and the bare client"),)
 Measure = Callable[[], Awaitable[float]]
 
 

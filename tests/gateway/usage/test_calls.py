@@ -298,7 +298,7 @@ async def test_a_state_that_nobody_understands_keeps_no_gateway_from_starting(tm
 async def test_a_kept_limit_is_spent_for_two_minutes_at_most(tmp_path: Path) -> None:
     async with desk(tmp_path, SIX_AT_ONCE):
         pass
-    keep_state(tmp_path, '{"buckets": {"requests channel c": 1e300}}')
+    keep_state(tmp_path, '{"buckets": {"requests channel c": 1e300}, "learned": [], "calls": []}')
     async with desk(tmp_path, SIX_AT_ONCE) as at:
         assert isinstance(await at.calls.begin(start("c")), Wait)
         at.machine.steady += 120
