@@ -20,7 +20,7 @@ import pytest
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.effort import LONG
 
-pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(600), pytest.mark.slow]
 
 Json = dict[str, Any]
 SECRET = "a secret of twenty characters"

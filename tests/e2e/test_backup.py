@@ -7,6 +7,8 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
+
 from innkeeper.gateway.backup.contents import KEY_FILES
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
@@ -15,6 +17,8 @@ from tests.crash.viewer import Viewer
 from tests.docs.pages import DOCS
 from tests.e2e.test_control import until
 from tests.e2e.test_up import innkeeper
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = DOCS.parent / "examples"
 APPROVAL, STORY = (json.loads((EXAMPLES / f"{name}.json").read_bytes()) for name in ("approval", "story"))

@@ -21,7 +21,7 @@ LANES = 40
 GROUP_NODES = 5_000
 WORKER_MB, GATEWAY_MB = 450, 400
 
-pytestmark = pytest.mark.timeout(120 + NODES // 20 + ACTIVITIES // 10)
+pytestmark = [pytest.mark.timeout(120 + NODES // 20 + ACTIVITIES // 10), pytest.mark.slow]
 Json = dict[str, Any]
 
 

@@ -29,6 +29,8 @@ from tests.e2e.own_temporal import Certificates, bare_server, make_certificates,
 from tests.e2e.test_control import edge, node, until
 from tests.e2e.test_up import INNKEEPER, STORY, TIMEOUT_S, Up, environment
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 TOKEN = "token-of-the-own-temporal"
 NAMESPACE = "inn"

@@ -19,6 +19,8 @@ import pytest
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 
+pytestmark = pytest.mark.slow
+
 Json = dict[str, Any]
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples" / "triggers"

@@ -99,7 +99,8 @@ async def test_each_process_is_a_worker_of_its_own_and_a_killed_one_comes_back(s
     await connected(stack, 0)
 
 
-@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 async def test_no_worker_is_left_when_the_command_ends(stack: LocalStack, number: int) -> None:
     with started(*INNKEEPER, stack.options.data_dir, INNKEEPER_WORKER_PROCESSES="2") as processes:
         await connected(stack, 2)

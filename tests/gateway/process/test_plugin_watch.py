@@ -6,6 +6,8 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from innkeeper.gateway.cli.scaffold import plugin_files, write_files
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.plugin_watch import changed_files, changes, state_of
@@ -36,6 +38,7 @@ async def test_a_change_is_told_once_it_is_whole(tmp_path: Path) -> None:
     await told.aclose()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 async def test_a_running_stack_takes_up_what_was_changed(tmp_path: Path) -> None:
     [*_, node, _] = write_files(tmp_path / "plugins/mine", plugin_files("mine"))
     os.utime(node, (1, 1))
