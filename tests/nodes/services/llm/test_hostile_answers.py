@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,12 +64,26 @@ def calls(count: int) -> list[dict[str, Any]]:
 
 def test_many_calls_of_tools_in_one_event_are_read_in_the_time_of_their_number() -> None:
     events = [json.dumps({"choices": [{"delta": {"tool_calls": calls(count)}}]}) for count in (2_000, 16_000)]
+    took = [quickest_s(partial(read, event)) for event in events]
+    assert took[1] < 30 * took[0]  # eight times as many; 64 times as long when each looks at all the others
+
+
+def read(event: str) -> None:
+    assert sum(1 for _ in OpenAIChat().reader(ChatRequest("http://h", "m")).event("message", event)) > 1_000
+
+
+def quickest_s(work: Callable[[], None]) -> float:
+    """Seconds of this thread, of three tries: other threads and the garbage of other tests have no part in it."""
     took: list[float] = []
-    for event in events:
-        began = time.thread_time()
-        assert sum(1 for _ in OpenAIChat().reader(ChatRequest("http://h", "m")).event("message", event)) > 1_000
-        took.append(time.thread_time() - began)
-    assert took[1] < 25 * took[0]  # eight times as many; 64 times as long when each looks at all the others
+    gc.disable()
+    try:
+        for _ in range(3):
+            began = time.thread_time()
+            work()
+            took.append(time.thread_time() - began)
+    finally:
+        gc.enable()
+    return min(took)
 
 
 async def test_a_whole_answer_has_no_more_calls_of_tools_than_a_stream() -> None:
@@ -83,7 +100,7 @@ def test_json_of_millions_of_objects_is_refused_before_it_takes_memory(text: str
         began = time.thread_time()
         with pytest.raises(ValueError, match="objects and lists"):
             parsed(data)
-        assert time.thread_time() - began < 0.1
+        assert time.thread_time() - began < 1.0  # 4 s, and 2 GB, when it is parsed
 
 
 def test_a_long_text_of_other_characters_is_no_bomb() -> None:
@@ -144,7 +161,7 @@ async def test_white_space_before_an_answer_costs_the_same_for_each_byte() -> No
     began = time.thread_time()
     words = await answered(OpenAIChat(), "stream", HEAD, *blanks, event)
     assert words["finish_reason"] == "stop"
-    assert time.thread_time() - began < 0.7  # seconds when all of it is looked at again with each piece
+    assert time.thread_time() - began < 2.0  # seconds when all of it is looked at again with each piece
 
 
 @pytest.mark.parametrize("place", ["/x/sk-Canary-Key-77/v1", "http://sk-Canary-Key-77.example/v1"])
