@@ -25,7 +25,7 @@ PLUGINS = Path(__file__).parents[1] / "plugins"
 WORKER_MB = 400
 GATEWAY_MB = 300
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -132,11 +132,13 @@ async def test_example_lets_clients_in_and_workers_out(proxy: Proxy) -> None:
         assert (await http.get("/api/nodes", headers=foreign)).status_code == 403
 
 
+@pytest.mark.slow
 async def test_upload_over_the_limits_of_proxies_passes(proxy: Proxy) -> None:
     async with proxy.http() as http:
         assert (await http.put("/api/files/user/big.bin", content=bytes(8_000_000))).is_success
 
 
+@pytest.mark.slow
 async def test_events_come_while_the_run_goes_on(proxy: Proxy) -> None:
     """A proxy that collects an answer would hand all of it on at the end."""
     async with proxy.http() as http:
@@ -150,6 +152,7 @@ async def test_events_come_while_the_run_goes_on(proxy: Proxy) -> None:
     assert arrivals[-1] - arrivals[0] > 0.3
 
 
+@pytest.mark.slow
 async def test_browser_follows_a_run_by_websocket(proxy: Proxy) -> None:
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
