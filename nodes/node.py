@@ -23,6 +23,8 @@ ChunkType = Literal[
     "custom",
 ]
 USUAL_PRIORITY = 3
+PRIORITIES = (1, 5)
+"""The first and the last of those that wait for one limit."""
 PrefixKind = Literal["none", "trailing", "prefix", "continue_final_message", "partial"]
 StructuredKind = Literal["none", "json_object", "json_schema"]
 Inputs = dict[str, Any]

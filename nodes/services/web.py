@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from innkeeper.nodes.errors import NodeInputError, ProviderError
 from innkeeper.nodes.node import HttpRequest, HttpResponse
+from innkeeper.nodes.services.header_text import is_header_name
 
 if TYPE_CHECKING:
     import httpx2
@@ -24,7 +25,6 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REPEATABLE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS"})
 """What a server that keeps to HTTP can be asked twice without doing it twice."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _PLAIN_PLACE = re.compile(r"[\w.:\[\]-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -158,7 +158,7 @@ def _check_method(method: str) -> None:
 
 def _checked_headers(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not _TOKEN.fullmatch(name):
+        if not is_header_name(name):
             raise NodeInputError("a header's name may hold letters, digits and '-'; another character was found")
         if not _HEADER_VALUE.fullmatch(value):
             raise NodeInputError(f"the value of header {name!r} holds a line break or a character that is not ASCII")

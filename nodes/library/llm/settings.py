@@ -5,13 +5,12 @@ from __future__ import annotations
 from innkeeper.nodes.definition import Input
 from innkeeper.nodes.errors import NodeInputError
 from innkeeper.nodes.json_values import is_number
-from innkeeper.nodes.node import USUAL_PRIORITY, ChatTimes, NodeContext
+from innkeeper.nodes.node import PRIORITIES, USUAL_PRIORITY, ChatTimes, NodeContext
 from innkeeper.nodes.tavern.documents import kind_of
 
 FIRST_TOKEN_S = 600
 SILENCE_S = 600.0
 _MAX_S = 315_576_000
-PRIORITIES = (1, 5)
 ON_CRASH = ("restart", "continue", "accept")
 
 SETTINGS = {

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, get_args
 
 from innkeeper.nodes.json_values import whole_text
-from innkeeper.nodes.node import USUAL_PRIORITY
+from innkeeper.nodes.node import PRIORITIES, USUAL_PRIORITY
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart, Outcome
 from innkeeper.nodes.services.llm.token_usage import COUNTS, DETAILS, MAX_COUNT
 
@@ -145,7 +145,10 @@ def _count(value: object) -> int:
 
 def _priority(value: object) -> int:
     """A gateway or a worker of another version tells none; a node of a plugin may say anything."""
-    return min(max(value, 1), 5) if isinstance(value, int) and not isinstance(value, bool) else USUAL_PRIORITY
+    if isinstance(value, bool) or not isinstance(value, int):
+        return USUAL_PRIORITY
+    first, last = PRIORITIES
+    return min(max(value, first), last)
 
 
 def _optional(value: object) -> int | None:
