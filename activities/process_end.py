@@ -11,6 +11,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from innkeeper.nodes.process.event_loop import loop_factory
+
 log = logging.getLogger("innkeeper.worker")
 
 SECOND_GRACE_S = 10.0
@@ -26,7 +28,7 @@ def run_to_end(main: Coroutine[Any, Any, T]) -> T:
     asyncio stops the loop for these, whatever task raises them: one that a node has started would end the worker and
     with it the nodes of all other runs.
     """
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         loop = runner.get_loop()
         task = loop.create_task(main)
         while True:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
@@ -18,42 +17,61 @@ ABORT_S = 15.0
 """What a client that was sent away leaves unread for so long is thrown away with its connection."""
 HEADERS_S = 15.0
 """A client that has not sent the whole head of its request by then is sent away: it holds a connection for nothing."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's line and headers, when it is not all read at once (up to 256 KB)."""
 _TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
-class HttpProtocol(H11Protocol):
-    """Gives the head of a request, also that of a WebSocket, a limited time. Bodies have theirs in `BodyLimit`."""
+class HttpProtocol(HttpToolsProtocol):
+    """Gives the head of a request, also that of a WebSocket, a limited time and size; `BodyLimit` does so for bodies.
+
+    The parser itself takes a head of any size.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
+        before = self._deadline
         super().data_received(data)
+        # Another deadline is that of the next head: what came with its beginning was mostly the body before it.
+        if before is not None and self._deadline is before:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._send_away(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
         self._watch_head()
+
+    def on_headers_complete(self) -> None:
+        self._forget_deadline()
+        super().on_headers_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
         super().connection_lost(exc)
 
     def _watch_head(self) -> None:
-        # IDLE: not a whole head of the next request is there. An idle connection without a byte of it is uvicorn's.
-        if self.conn.their_state is not h11.IDLE or self.transport.is_closing():
-            self._forget_deadline()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(HEADERS_S, self._send_away)
+        # An idle connection without a byte of the next request is uvicorn's.
+        if self._deadline is None and not self.transport.is_closing():
+            self._deadline = self.loop.call_later(HEADERS_S, self._send_away, _TOO_LATE)
 
     def _forget_deadline(self) -> None:
+        self._head_bytes = 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
-    def _send_away(self) -> None:
-        self._deadline = None
+    def _send_away(self, answer: bytes) -> None:
+        self._forget_deadline()
         if self.transport.get_protocol() is self:
-            self.transport.write(_TOO_LATE)
+            self.transport.write(answer)
             self.transport.close()
 
 

@@ -77,7 +77,7 @@ async def blocker(inputs, context):
 
 async def saboteur(inputs, context):
     for found in gc.get_objects():
-        if type(found).__name__ == "_UnixSelectorEventLoop" and found.is_running():
+        if type(found).__name__ in ("_UnixSelectorEventLoop", "Loop") and found.is_running():
             found.call_soon_threadsafe(time.sleep, 300)
 
 

@@ -63,6 +63,26 @@ async def test_half_a_second_head_on_a_used_connection_is_not_waited_for_either(
     assert (await connection.answer()).startswith(b"HTTP/1.1 408")
 
 
+async def test_head_without_an_end_is_refused(raw: Any) -> None:
+    connection = await raw()
+    connection.writer.write(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")
+    await asyncio.sleep(0.05)
+    connection.writer.write(b"x-more: " + b"y" * 80_000)
+    assert (await connection.answer()).startswith(b"HTTP/1.1 431")
+
+
+async def test_head_behind_a_large_body_is_served(raw: Any) -> None:
+    """They may be read at once: then the body does not count as a part of the head."""
+    connection = await raw()
+    body = b'{"nodes": ' + b" " * 200_000 + b"[]}"
+    head = "POST /api/workflows/validate HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+    both = f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+    connection.writer.write(both + b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n")
+    assert (await connection.answer()).startswith(b"HTTP/1.1")
+    connection.writer.write(b"x-pad: " + b"y" * 30_000 + b"\r\n\r\n")
+    assert b'{"status":"ok"}' in await connection.answer()
+
+
 async def test_head_that_comes_in_pieces_is_served(raw: Any) -> None:
     connection = await raw()
     for piece in (b"GET /healthz HTTP/1.1\r\n", b"host: localhost\r\n", b"connection: close\r\n\r\n"):
