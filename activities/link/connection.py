@@ -14,6 +14,7 @@ import orjson
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from innkeeper.activities.link.frame_gap import LEAST_GAP_S
 from innkeeper.activities.link.gateway_frame import MalformedFrame
 from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN
 
@@ -25,9 +26,6 @@ OPEN_S = (5.0, 5.0, 10.0, 20.0, 30.0)
 """How long the gateway may take to accept a connection, by the number of failures before. Longer each time: a gateway
 or a proxy that is always a little slower than one fixed limit would never be reached."""
 
-FRAME_GAP_S = 0.001
-"""At least so long lies between two frames. Each costs the gateway a commit and an answer, whatever it holds."""
-
 
 class FrameHandler(Protocol):
     """What a connection carries frames for. All calls come from the event loop of the connection."""
@@ -37,6 +35,9 @@ class FrameHandler(Protocol):
 
     def next_frame(self) -> bytes | None:
         """The next frame to send; None when there is nothing."""
+
+    def gap_s(self) -> float:
+        """How long chunks may gather after the frame that was sent last, in seconds."""
 
     def receive(self, data: bytes | str) -> None:
         """Take one frame of the gateway. Raises MalformedFrame when it cannot be read."""
@@ -74,6 +75,7 @@ class LinkConnection:
     def __init__(self, address: LinkAddress) -> None:
         self._address = address
         self._frame_due = asyncio.Event()
+        self._is_urgent = asyncio.Event()
         self._failures = 0
         self._last_refusal = ""
         self._task: asyncio.Task[None] | None = None
@@ -86,9 +88,11 @@ class LinkConnection:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def send_soon(self) -> None:
-        """Ask the handler for a frame at the next opportunity."""
+    def send_soon(self, *, urgent: bool = True) -> None:
+        """Ask the handler for a frame at the next opportunity. Only what is not urgent gathers for a while."""
         self._frame_due.set()
+        if urgent:
+            self._is_urgent.set()
 
     async def _keep_connected(self, handler: FrameHandler) -> None:
         unreadable = 0  # connections in a row that ended with a frame that cannot be read
@@ -133,20 +137,28 @@ class LinkConnection:
 
     async def _serve(self, socket: ClientConnection, handler: FrameHandler) -> None:
         reader = asyncio.create_task(self._read(socket, handler))
-        reader.add_done_callback(lambda _: self._frame_due.set())
+        reader.add_done_callback(lambda _: self.send_soon())
         try:
             while not reader.done():
                 self._frame_due.clear()
+                self._is_urgent.clear()
                 frame = handler.next_frame()
                 if frame is not None:
                     await socket.send(frame)
-                    await asyncio.sleep(FRAME_GAP_S)
+                    await self._gather(handler.gap_s())
                 else:
                     await self._frame_due.wait()
             reader.result()
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
+
+    async def _gather(self, gap_s: float) -> None:
+        await asyncio.sleep(LEAST_GAP_S)
+        if gap_s > LEAST_GAP_S:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(gap_s - LEAST_GAP_S):
+                    await self._is_urgent.wait()
 
     async def _read(self, socket: ClientConnection, handler: FrameHandler) -> None:
         with contextlib.suppress(ConnectionClosed):

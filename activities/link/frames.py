@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from innkeeper.activities.link.follows import Follows
+from innkeeper.activities.link.frame_gap import FrameGap
 from innkeeper.activities.link.gateway_availability import GatewayAvailability
 from innkeeper.activities.link.gateway_frame import read_frame
 from innkeeper.activities.link.node_attempt import NodeAttempt
@@ -36,6 +38,7 @@ class LinkFrames:
     fence_callbacks: dict[NodeAttempt, Callable[[], None]]
     send: Callable[[dict[str, Any]], int]
     reloads: Reloads | None = None
+    frame_gap: FrameGap = field(default_factory=FrameGap)
 
     def connected(self) -> None:
         self.follows.follow_all_again()
@@ -52,6 +55,10 @@ class LinkFrames:
         if self.reloads is not None and (answer := self.reloads.take_answer()) is not None:
             fields.append(b'"reloaded":' + orjson.dumps(answer))
         return b"{" + b",".join(fields) + b"}" if fields else None
+
+    def gap_s(self) -> float:
+        """How long chunks may gather after the frame that was sent last."""
+        return self.frame_gap.sent(self.queue.in_frame, len(self.limits), time.monotonic())
 
     def receive(self, data: bytes | str) -> None:
         """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, requests to drain and

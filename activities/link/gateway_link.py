@@ -283,7 +283,7 @@ class GatewayLink:
         if stream is not None:
             self._limits.add(stream, len(queued.data))
         if at_once:
-            self._connection.send_soon()
+            self._connection.send_soon(urgent=stream is None)
         else:
             asyncio.get_running_loop().call_later(LINGER_S, self._connection.send_soon)
         return queued.n

@@ -29,13 +29,18 @@ class QueuedMessage(NamedTuple):
 
 
 class OutgoingQueue:
-    """The messages that are not acknowledged yet, by ascending number. Numbers rise for the life of the process."""
+    """The messages that are not acknowledged yet, by ascending number. Numbers rise for the life of the process.
+
+    Attributes:
+        in_frame: How many messages went into the frame made last.
+    """
 
     def __init__(self) -> None:
         self._messages: deque[QueuedMessage] = deque()
         self._sent = 0  # messages at the front that are on their way in this connection
         self._next_n = 1
         self._waiting = 0
+        self.in_frame = 0
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -71,6 +76,7 @@ class OutgoingQueue:
             batch.append(data)
             size += len(data)
             self._sent += 1
+        self.in_frame = len(batch)
         return batch
 
     def resend_all(self) -> None:

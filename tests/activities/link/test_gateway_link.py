@@ -11,6 +11,7 @@ import pytest
 
 from innkeeper.activities.link import connection as link_connection
 from innkeeper.activities.link import stream_limits
+from innkeeper.activities.link.frame_gap import LEAST_GAP_S
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.pending_answers import Answer
@@ -86,7 +87,7 @@ async def test_messages_of_many_turns_share_few_frames(gateway: FakeGateway, lin
         await asyncio.sleep(0)
     took_s = time.monotonic() - began
     await finished(link, gateway)
-    assert len(gateway.connections[0].frames) <= took_s / link_connection.FRAME_GAP_S + 2
+    assert len(gateway.connections[0].frames) <= took_s / LEAST_GAP_S + 2
 
 
 async def test_much_at_once_is_split_into_frames_the_gateway_takes(gateway: FakeGateway, link: GatewayLink) -> None:
