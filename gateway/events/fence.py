@@ -111,13 +111,17 @@ class NodeLogState:
 
 @dataclass
 class RunLogState:
-    """One run, as its events tell it. `meta` is fixed when the run is created, `size` is kept by the writer."""
+    """One run, as its events tell it. `meta` is fixed when the run is created.
+
+    Kept by the writer: `size`, bytes of the log, and `observed`, when (monotonic) observers were last told of chunks.
+    """
 
     meta: Mapping[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeLogState] = field(default_factory=dict)
     last_seq: int = 0
     status: str | None = None
     size: int = field(default=0, compare=False)
+    observed: float = field(default=0.0, compare=False)
     activity: Activity = field(default_factory=Activity)
 
     @property

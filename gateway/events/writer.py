@@ -38,9 +38,11 @@ Done = Callable[[Sequence[Result]], None]
 Observer = Callable[[Sequence[Event]], None]
 """Called with the events of one run in one commit, after it: quick, and on the event loop.
 
-Chunks that took the short way are left out; of a commit that has nothing else the last one comes, in short.
+Chunks that took the short way are left out. Of commits that have nothing else the last one comes, in short, at most
+each `OBSERVE_S` for each run.
 """
 
+OBSERVE_S = 1.0
 MESSAGES_PER_COMMIT = 1000
 """Deciding holds the event loop: more than this many would be felt by everyone else."""
 CLOSED_STATES = 256
@@ -344,6 +346,10 @@ class LogWriter:
     def _observe(self, run: str, committed: Sequence[Event | ChunkEvent]) -> None:
         events = [event for event in committed if not isinstance(event, ChunkEvent)]
         if not events and isinstance(last := committed[-1], ChunkEvent):
+            state, now = self._open.get(run), time.monotonic()
+            if state is None or now - state.observed < OBSERVE_S:
+                return
+            state.observed = now
             events = [last.summary(run)]
         for observer in self._observers:
             try:
