@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 Epoch = tuple[int, int]
 """`(attempt, generation)`. Epochs compare as pairs; the log takes nothing of a lower one."""
@@ -22,6 +22,14 @@ class NodeAttempt:
     run: str
     path: str
     epoch: Epoch
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Each chunk is looked up by it several times.
+        object.__setattr__(self, "_hash", hash((self.run, self.path, self.epoch)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @property
     def is_first(self) -> bool:

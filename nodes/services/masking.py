@@ -137,6 +137,8 @@ class ChunkMask:
 
     def end(self) -> list[Chunk]:
         """What was held back."""
+        if not self._forms:
+            return []
         rests = [(kind, text.end()) for kind, text in self._texts.items()]
         calls = [(index, text.end()) for index, text in self._arguments.items()]
         return [
