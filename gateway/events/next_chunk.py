@@ -12,6 +12,7 @@ import orjson
 
 from innkeeper.gateway.events.fence import (
     END_CHUNKS,
+    MAX_RESUMED_TEXT,
     OPEN_RUN_BYTES,
     YIELD,
     Event,
@@ -44,11 +45,16 @@ class ChunkEvent(NamedTuple):
         return {"seq": self.seq, "type": YIELD, "payload": payload}
 
 
+_SAFE_TEXT = MAX_RESUMED_TEXT // 2
+"""From so many bytes of text on chunks of a resumable stream are left to the general way, which knows the limit."""
+_AROUND_TEXT = len(b'{"type":"text_chunk","content":}')
+
+
 def take_next_chunk(state: RunLogState, message: Message, now_ms: int) -> ChunkEvent | None:
     """The event of a chunk that goes the short way, which the state has followed; None: nothing has changed.
 
-    A chunk goes it when the log has all before it, it ends nothing, holds one text, and is of no interface output and
-    of no node that can be resumed.
+    A chunk goes it when the log has all before it, it ends nothing, holds one text, and is of no interface output. One
+    of a node that can be resumed must also leave it so.
     """
     path, index, chunk = message.get("path"), message.get("i"), message.get("chunk")
     # Types first: what a worker sends may be anything, and only a text may be looked up.
@@ -57,9 +63,16 @@ def take_next_chunk(state: RunLogState, message: Message, now_ms: int) -> ChunkE
         return None
     if not _is_of_open_epoch(node, message.get("epoch")) or not _is_plain(chunk):
         return None
-    if state.closed or node.input is not None or message.get("u") is not None or state.size > OPEN_RUN_BYTES:
+    if state.closed or state.size > OPEN_RUN_BYTES or not _stays_resumable(node, message.get("u")):
         return None
     return _take(state, node, message, now_ms)
+
+
+def _stays_resumable(node: NodeLogState, used: object) -> bool:
+    """Can the node be resumed behind this chunk as well as before it, or not before either?"""
+    if used is None:
+        return node.input is None
+    return type(used) is int and 0 <= used <= MAX_COUNT and node.text_bytes < _SAFE_TEXT
 
 
 def _is_of_open_epoch(node: NodeLogState, epoch: object) -> bool:
@@ -89,12 +102,26 @@ def _take(state: RunLogState, node: NodeLogState, message: Message, now_ms: int)
         chunk = orjson.dumps(message["chunk"])
     except TypeError:  # half a character
         return None
+    used = message.get("u")
+    if used is not None:
+        if len(chunk) > _SAFE_TEXT:
+            return None
+        _remember_progress(node, message["chunk"]["type"], len(chunk), used)
+    end = b"}" if used is None else b',"u":%d}' % used
     seq = state.last_seq + 1
-    line = b'{"seq":%d,"ts":%d%b%b%b%d%b%d}' % (seq, now_ms, head, chunk, middle, index, tail, index)
+    line = b'{"seq":%d,"ts":%d%b%b%b%d%b%d%b' % (seq, now_ms, head, chunk, middle, index, tail, index, end)
     state.last_seq = seq
     state.size += len(line)
     node.next = index + 1
     return ChunkEvent(seq, path, index, chunk, line)
+
+
+def _remember_progress(node: NodeLogState, kind: str, size: int, used: int) -> None:
+    """As the fence does; `size`: bytes of the whole chunk."""
+    if node.input is not None:
+        node.used = used
+        if kind == "text_chunk":
+            node.text_bytes += size - _AROUND_TEXT
 
 
 def _frame_of(node: NodeLogState, run: str, path: str) -> tuple[bytes, bytes, bytes]:
