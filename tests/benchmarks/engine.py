@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.benchmarks.cpu import Work, cpu_parts
 from tests.benchmarks.loads import LOADS, Row
 from tests.benchmarks.measure import Measured, measure
-from tests.benchmarks.report import Done, Line, Say, Spread, at_most
+from tests.benchmarks.report import Done, Line, Part, Say, Spread, at_most
 from tests.benchmarks.stack import sides
 
 HAND = "hand"
@@ -54,5 +55,14 @@ def line_of(row: Row, measured: Measured) -> Line:
             "CPU": measured.cpu_ratio(row.side, HAND),
         },
         calibration=(measured.before, measured.after),
+        parts=[part for name in (row.side, HAND) for part in _cpu(row, name, measured)],
         samples={side: [asdict(sample) for sample in measured.samples[side]] for side in (row.side, HAND)},
     )
+
+
+def _cpu(row: Row, side: str, measured: Measured) -> list[Part]:
+    load = LOADS[row.load]
+    nodes = load.size if side == HAND else load.node_count
+    seconds = [{name: ms / 1000 for name, ms in each.processes.items()} for each in measured.samples[side]]
+    work = Work(load.at_once, nodes * load.at_once)
+    return cpu_parts(row.key, "by hand" if side == HAND else "ours", seconds, work)

@@ -31,6 +31,11 @@ class Load:
     nodes: int | None = None
     library: Mapping[str, Document] = field(default_factory=dict)
 
+    @property
+    def node_count(self) -> int:
+        """How many of our nodes complete in one run."""
+        return len(self.document["nodes"]) if self.nodes is None else self.nodes
+
 
 @dataclass(frozen=True)
 class Row:

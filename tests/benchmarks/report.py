@@ -69,6 +69,26 @@ def at_least(what: str, value: float, limit: float | None, unit: str = "") -> tu
 
 
 @dataclass(frozen=True)
+class Part:
+    """One line of a table of its own, below the table of rows: what a row is made of.
+
+    Attributes:
+        table: Title of that table.
+        row: The row it belongs to.
+        name: Of this part: a process, a station on the way of a chunk.
+        figures: By the headings of their columns.
+    """
+
+    table: str
+    row: str
+    name: str
+    figures: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"table": self.table, "name": self.name, "figures": dict(self.figures)}
+
+
+@dataclass(frozen=True)
 class Line:
     """One row with its figures.
 
@@ -77,6 +97,7 @@ class Line:
         base: The counterpart, where there is one.
         ratio: Ours / counterpart, of each round.
         further: Figures that only explain, by name.
+        parts: What they are made of, for tables of their own.
         calibration: The calibration loop before and after, in ms.
         samples: All that was measured, for the file.
     """
@@ -90,6 +111,7 @@ class Line:
     ratio: Spread | None = None
     checks: tuple[Check, ...] = ()
     further: Mapping[str, float] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
     samples: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
@@ -115,6 +137,7 @@ class Line:
             "broken": list(self.broken),
             "verdict": self.verdict,
             "further": dict(self.further),
+            "parts": [part.to_json() for part in self.parts],
             "calibrationMs": list(self.calibration),
             "samples": {side: list(found) for side, found in self.samples.items()},
         }
@@ -148,7 +171,25 @@ def show(lines: Sequence[Line], title: str, console: Console, *, ours: str = "ou
     for line in lines:
         table.add_row(*cells(line))
     console.print(table)
+    for found in tables_of([part for line in lines for part in line.parts]):
+        console.print(found)
     console.print(noise(lines))
+
+
+def tables_of(parts: Sequence[Part]) -> list[Table]:
+    """The tables that parts make, each with a column for every figure that one of its parts has."""
+    tables = []
+    for title in dict.fromkeys(part.table for part in parts):
+        chosen = [part for part in parts if part.table == title]
+        columns = list(dict.fromkeys(name for part in chosen for name in part.figures))
+        table = Table("row", "part", title=title)
+        for column in columns:
+            table.add_column(column, justify="right")
+        for part in chosen:
+            figures = (part.figures.get(column) for column in columns)
+            table.add_row(part.row, part.name, *("-" if each is None else number(each) for each in figures))
+        tables.append(table)
+    return tables
 
 
 def cells(line: Line) -> tuple[str, ...]:

@@ -10,20 +10,20 @@ import asyncio
 import gc
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, median
 from time import monotonic
 
 from innkeeper.gateway.process.temporal_server import free_port
+from tests.benchmarks.cpu import Work, cpu_parts
 from tests.benchmarks.measure import calibrate
-from tests.benchmarks.report import Check, Done, Line, Say, Spread, at_least, at_most, may_take_too_long
+from tests.benchmarks.report import Check, Done, Line, Part, Say, Spread, at_least, at_most, may_take_too_long
 from tests.benchmarks.streams_measure import Meter, Tally, Usage
 from tests.benchmarks.streams_sides import Flow, Side, stream_sides
 
 PACE_S = 0.02
 SECONDS = 5.0
-WARM_S = 1.0
 READY_S = 45.0
 LEAD_S = 0.5
 ROUNDS = 3
@@ -74,11 +74,18 @@ ROWS = (
     Row("relay-50", "through a relay, 50 chunks/s", Flow(COUNT, PACE_S, relay=True), 1, Limits(p50_ms=8)),
     Row("relay-max", "through a relay, as fast as it goes", Flow(40_000, 0, relay=True), 1, Limits(least_per_s=10_000)),
 )
+WARM_UP = Row("warm", "", Flow(25, PACE_S, relay=True))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One side of a row in one round. `p50_ms` and `p99_ms` are None for a stream at full speed."""
+    """One side of a row in one round.
+
+    Attributes:
+        p50_ms, p99_ms: Of the delays of chunks; None for a stream at full speed.
+        longest_gap_ms: The longest time in which no client got any chunk.
+        delays: Buckets of `Histogram`.
+    """
 
     p50_ms: float | None
     p99_ms: float | None
@@ -86,6 +93,8 @@ class Outcome:
     lost: int
     misplaced: int
     usage: Mapping[str, Usage]
+    longest_gap_ms: float = 0.0
+    delays: Mapping[int, int] = field(default_factory=dict)
 
 
 async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: Done) -> None:
@@ -94,7 +103,7 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
         folder = Path(name)
         async with stream_sides(folder, free_port()) as sides:
             for side in sides.values():
-                await _sample(side, Row("warm", "", Flow(25, PACE_S, relay=True)), folder)
+                await sample(side, WARM_UP, folder)
             for row in rows:
                 say(row.key)
                 with may_take_too_long(row.key, say):
@@ -107,7 +116,7 @@ async def _line(row: Row, sides: Mapping[str, Side], rounds: int, folder: Path) 
     before = calibrate()
     for number in range(rounds):
         for name in list(sides)[:: -1 if number % 2 else 1]:
-            found[name].append(await _sample(sides[name], row, folder))
+            found[name].append(await sample(sides[name], row, folder))
     return line_of(row, found["ours"], found["hand"], (before, calibrate()))
 
 
@@ -132,8 +141,14 @@ def line_of(row: Row, ours: Sequence[Outcome], hand: Sequence[Outcome], calibrat
         checks=_checks(row, ours, hand, ratio.median, cores),
         further={**late, **(lost if paced else {}), "gateway cores": cores},
         calibration=calibration,
+        parts=[*_cpu(row, "ours", ours), *_cpu(row, "by hand", hand)],
         samples={"ours": [asdict(each) for each in ours], "hand": [asdict(each) for each in hand]},
     )
+
+
+def _cpu(row: Row, side: str, outcomes: Sequence[Outcome]) -> list[Part]:
+    seconds = [{name: usage.cpu_s for name, usage in each.usage.items()} for each in outcomes]
+    return cpu_parts(row.key, side, seconds, Work(row.streams, chunks=row.streams * row.flow.count))
 
 
 def _checks(
@@ -161,7 +176,7 @@ def _late(outcome: Outcome) -> float:
     return outcome.p99_ms or 0.0
 
 
-async def _sample(side: Side, row: Row, folder: Path) -> Outcome:
+async def sample(side: Side, row: Row, folder: Path) -> Outcome:
     gc.collect()
     outcome = await (_paced(side, row, folder) if row.flow.pause else _burst(side, row))
     await side.settle()
@@ -178,7 +193,7 @@ async def _burst(side: Side, row: Row) -> Outcome:
 async def _paced(side: Side, row: Row, folder: Path) -> Outcome:
     """All streams are opened, then told to begin together, each a little apart from the others."""
     go = folder / f"go-{row.key}-{monotonic():.3f}"
-    tally = Tally(skip=int(WARM_S / PACE_S))
+    tally = Tally()
     ready = asyncio.Semaphore(0)
     async with asyncio.timeout(READY_S + row.flow.count * row.flow.pause * 4), asyncio.TaskGroup() as clients:
         runs = await asyncio.gather(*(side.start(row.flow, str(go)) for _ in range(row.streams)))
@@ -190,7 +205,9 @@ async def _paced(side: Side, row: Row, folder: Path) -> Outcome:
         _tell(go, monotonic() + LEAD_S)
     lost = row.streams * row.flow.count - tally.received
     p50, p99 = tally.delays.quantile(0.5), tally.delays.quantile(0.99)
-    return Outcome(p50, p99, row.streams / row.flow.pause, lost, tally.misplaced, meter.read())
+    per_s = row.streams / row.flow.pause
+    buckets = dict(tally.delays.buckets)
+    return Outcome(p50, p99, per_s, lost, tally.misplaced, meter.read(), tally.longest_gap_ms, buckets)
 
 
 async def _client(side: Side, run: str, flow: Flow, tally: Tally, ready: asyncio.Semaphore) -> None:

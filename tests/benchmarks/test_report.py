@@ -154,7 +154,7 @@ def test_report_file_names_row_figures_limit_verdict_and_samples(tmp_path: Path)
         "broken": ["ratio <= 1.10"],
         "verdict": "over",
     }
-    assert row["samples"]["hand"] == [{"wall": 100, "own": 100, "cpu": 200}]
+    assert row["samples"]["hand"] == [{"wall": 100, "own": 100, "cpu": 200, "processes": {}}]
 
 
 def test_row_that_takes_too_long_is_said_and_others_follow() -> None:
