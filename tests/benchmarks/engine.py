@@ -39,6 +39,7 @@ def line_of(row: Row, measured: Measured) -> Line:
     ours, hand = measured.walls(row.side), measured.walls(HAND)
     ratio = Spread.of_ratios(ours, hand)
     inside = Spread.of_ratios(measured.owns(row.side), measured.owns(HAND))
+    cpu = measured.cpu_ratio(row.side, HAND)
     each_ms = Spread.of(ours).median / LOADS[row.load].size if row.each_ms else 0.0
     return Line(
         key=row.key,
@@ -47,12 +48,16 @@ def line_of(row: Row, measured: Measured) -> Line:
         ours=Spread.of(ours),
         base=Spread.of(hand),
         ratio=ratio,
-        checks=(*at_most("ratio", ratio.median, row.limit), *at_most("each", each_ms, row.each_ms, "ms")),
+        checks=(
+            *at_most("ratio", ratio.median, row.limit),
+            *at_most("CPU", cpu, row.cpu),
+            *at_most("each", each_ms, row.each_ms, "ms"),
+        ),
         further={
             **({"each": each_ms} if row.each_ms else {}),
             "best": min(ours) / min(hand),
             "inside": inside.median,
-            "CPU": measured.cpu_ratio(row.side, HAND),
+            "CPU": cpu,
         },
         calibration=(measured.before, measured.after),
         parts=[part for name in (row.side, HAND) for part in _cpu(row, name, measured)],

@@ -225,11 +225,13 @@ def ranged(spread: Spread | None) -> str:
 
 
 def number(value: float) -> str:
-    """Three figures, or all of a whole number."""
+    """Three figures, two of what is below a tenth, or all of a whole number."""
     if not math.isfinite(value):
         return "-"
     if value == int(value) or abs(value) >= 1_000:
         return f"{value:,.0f}"
+    if abs(value) < 0.1:
+        return f"{value:.2g}"
     return f"{value:.{max(0, 2 - (abs(value) >= 10) - (abs(value) >= 100))}f}"
 
 

@@ -28,6 +28,8 @@ from tests.benchmarks.stack import pids_of
 HERE = Path(__file__).resolve().parent
 CLIENT = "client"
 READY_S = 60.0
+SLOTS = 500
+"""Nodes that the worker runs at once, as many as that by hand: a stream holds one, and there are rows of 300."""
 Job = dict[str, Any]
 
 
@@ -167,7 +169,8 @@ async def stream_sides(folder: Path, port: int, tracing: Tracing | None = None) 
     """Start everything below `folder`; the switch by hand listens on `port`. Gives the sides `ours` and `hand`."""
     async with contextlib.AsyncExitStack() as stack:
         plugins = (HERE / "plugins", *(() if tracing is None else (tracing.plugins,)))
-        options = StackOptions(folder / "data", plugins=plugins, env={} if tracing is None else tracing.env)
+        env = {"INNKEEPER_MAX_ACTIVITIES": str(SLOTS), **({} if tracing is None else tracing.env)}
+        options = StackOptions(folder / "data", plugins=plugins, env=env)
         whole = await stack.enter_async_context(LocalStack(options))
         client = await Client.connect(
             whole.temporal_address, namespace=NAMESPACE, grpc_compression=GrpcCompression.NONE
