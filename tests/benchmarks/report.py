@@ -9,11 +9,13 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -250,16 +252,30 @@ def rows_json(lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write figures as JSON, with what they were measured on."""
+    """Write figures as JSON, with when and on what they were measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), **content}, indent=2) + "\n")
+    measured = datetime.now(UTC).isoformat(timespec="seconds")
+    path.write_text(json.dumps({"measured": measured, "machine": machine(), **content}, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "memoryGb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "innkeeper": version("innkeeper").partition("+")[0],
         "temporalio": version("temporalio"),
         "temporalCli": find_binary().version,
     }
+
+
+def _cpu_model() -> str:
+    """As the system calls it; on Linux the kernel knows more than `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(found, platform.processor() or platform.machine())
