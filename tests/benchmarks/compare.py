@@ -164,7 +164,9 @@ def _show(pairs: Sequence[Pair], title: str, file: Path | None) -> None:
     for pair in pairs:
         table.add_row(*cells_of(pair))
     out.print(table)
-    parts = Table("row", "part", "", HERE, THERE, f"{HERE} / {THERE}", title="Parts, medians")
+    parts = Table("row", "part", "", title="Parts, medians")
+    for heading in (HERE, THERE, f"{HERE} / {THERE}"):
+        parts.add_column(heading, justify="right")
     for pair in pairs:
         for cells in part_cells_of(pair):
             parts.add_row(*cells)

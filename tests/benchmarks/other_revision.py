@@ -19,6 +19,11 @@ ENVIRONMENT = ROOT / ".venv-compare"
 MADE_FOR = ".made-for"
 """Holds the pyproject.toml that the environment was made for."""
 STOP_S = 30.0
+_CHECK = """
+import sys, innkeeper.gateway
+if not innkeeper.gateway.__file__.startswith(sys.argv[1]):
+    sys.exit(f"innkeeper is taken from {innkeeper.gateway.__file__!r}, not from {sys.argv[1]!r}")
+"""
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,13 @@ async def tree_of(folder: Path, environment: Path = ENVIRONMENT) -> Tree:
         install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{folder}[dev]")
         await run((str(tree.python), *install), os.environ)
         made_for.write_text(wanted)
+    await check_sources(tree)
     return tree
+
+
+async def check_sources(tree: Tree) -> None:
+    """Raises InnkeeperError when its Python takes `innkeeper` from elsewhere: a tree would be compared with itself."""
+    await run((str(tree.python), "-c", _CHECK, str(tree.sources)), tree.environment())
 
 
 async def run(command: Sequence[str], environment: os._Environ[str] | dict[str, str]) -> None:

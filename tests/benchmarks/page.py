@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.benchmarks.report import Spread, number, ranged
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/benchmarks.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+WIDTH = 118
 PEERS = "peers/"
 """Before the keys of rows of `make bench-peers`: some are called like rows of `make bench`."""
 Json = Mapping[str, Any]
@@ -27,7 +29,7 @@ Json = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Shown:
-    """A row as the page tells it. `also` are figures of `further` that belong to it, with their unit."""
+    """A row as the page tells it. `also` are figures of `further` that belong to it, each in words around `{}`."""
 
     key: str
     title: str
@@ -43,9 +45,9 @@ class Section:
     rows: tuple[Shown, ...]
 
 
-_LATE = (("p99", "ms"), ("lost", "lost"))
-_GAP = (*_LATE, ("longest gap", "ms longest gap"))
-_BY_CPU = (("CPU", "x CPU"),)
+_LATE = (("p99", "p99 {} ms"), ("lost", "{} lost"))
+_GAP = (*_LATE, ("longest gap", "longest gap {} ms"))
+_BY_CPU = (("CPU", "CPU ratio {}"),)
 SECTIONS = (
     Section(
         "Streams",
@@ -76,7 +78,7 @@ SECTIONS = (
             Shown(f"{PEERS}empty-inline", "an empty run"),
             Shown(f"{PEERS}chain-inline", "50 nodes in a row"),
             Shown(f"{PEERS}chain-1000-inline", "1,000 nodes in a row"),
-            Shown(f"{PEERS}runs-inline", "50 runs of 5 nodes at once", (("/ DBOS", "x DBOS"),)),
+            Shown(f"{PEERS}runs-inline", "50 runs of 5 nodes at once", (("/ DBOS", "ratio to DBOS {}"),)),
             Shown(f"{PEERS}fanout-inline", "100 independent nodes"),
         ),
     ),
@@ -87,7 +89,7 @@ SECTIONS = (
             Shown("model-tokens", "as fast as it goes"),
             Shown("model-tokens-20", "20 at once"),
             Shown("model-first", "until the first token"),
-            Shown("model-run-first", "until a client sees the first token of a run", (("added ms", "ms added"),)),
+            Shown("model-run-first", "until a client sees the first token of a run", (("added ms", "{} ms added"),)),
         ),
     ),
     Section(
@@ -96,7 +98,7 @@ SECTIONS = (
         (
             Shown("hook", "a signed webhook until its 202"),
             Shown("hook-first", "until the first event of its run at a client"),
-            Shown("hook-load", "5,000 in 10 s, answered with 202", (("lost", "lost"), ("p99 ms", "ms p99"))),
+            Shown("hook-load", "5,000 in 10 s, answered with 202", (("lost", "{} lost"), ("p99 ms", "p99 {} ms"))),
         ),
     ),
     Section(
@@ -151,8 +153,9 @@ def figures(reports: Sequence[Json]) -> str:
     tables = [table for section in SECTIONS if (table := _section(section, rows))]
     shown = [shown.key for section in SECTIONS for shown in section.rows]
     missing = [key for key in shown if key not in rows]
-    left_out = [f"Not measured: {', '.join(f'`{key}`' for key in missing)}."] if missing else []
-    return "\n\n".join([_machine(reports), *tables, *_costs(rows), *_way(rows), *left_out])
+    left_out = f"Not measured: {', '.join(f'`{key}`' for key in missing)}." if missing else ""
+    texts = [_machine(reports), *tables, *_costs(rows), *_way(rows), textwrap.fill(left_out, WIDTH)]
+    return "\n\n".join(text for text in texts if text)
 
 
 def _rows(report: Json) -> list[tuple[str, Json]]:
@@ -189,7 +192,7 @@ def _section(section: Section, rows: Mapping[str, Json]) -> str:
 
 def _line(shown: Shown, row: Json) -> str:
     unit = row["unit"]
-    also = [f"{number(row['further'][name])} {suffix}" for name, suffix in shown.also if name in row["further"]]
+    also = [words.format(number(row["further"][name])) for name, words in shown.also if name in row["further"]]
     ours = ", ".join([f"{_spread(row['ours'])} {unit}".strip(), *also])
     base = f"{_spread(row['base'])} {unit}" if row["base"] else ""
     ratio = _spread(row["ratio"]) if row["ratio"] else ""

@@ -54,8 +54,8 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
         off = signing_client(await _namespace(client, OFF_NAMESPACE), folder / "off")
         workers = pids_of(await stack.enter_async_context(children(folder, _workers(address, folder))))
         async with asyncio.timeout(READY_S):
-            await _polled(client, handwritten.TASK_QUEUE)
-            await _polled(off, TASK_QUEUE)
+            await polled(client, handwritten.TASK_QUEUE)
+            await polled(off, TASK_QUEUE)
         found: dict[str, Side] = {
             "hand": Handwritten(client, {**server, "worker": workers["worker-handwritten"]}),
             "off": EventsOff(
@@ -127,7 +127,7 @@ async def _namespace(client: Client, name: str) -> Client:
     return await _connect(client.service_client.config.target_host, name)
 
 
-async def _polled(client: Client, queue: str) -> None:
+async def polled(client: Client, queue: str) -> None:
     """Wait until a worker asks for the workflow tasks of a queue."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,

@@ -21,9 +21,9 @@ from websockets.asyncio.client import connect
 
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
-from innkeeper.gateway.process.temporal_server import NAMESPACE, wait_for_pollers
+from innkeeper.gateway.process.temporal_server import NAMESPACE
 from tests.benchmarks import streams_hand
-from tests.benchmarks.stack import pids_of
+from tests.benchmarks.stack import pids_of, polled
 
 HERE = Path(__file__).resolve().parent
 CLIENT = "client"
@@ -179,7 +179,7 @@ async def stream_sides(folder: Path, port: int, tracing: Tracing | None = None) 
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(_children(whole.temporal_address, port))
         async with asyncio.timeout(READY_S):
-            await wait_for_pollers(client, streams_hand.TASK_QUEUE)
+            await polled(client, streams_hand.TASK_QUEUE)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60))
         pids = whole.pids()
         yield {

@@ -12,7 +12,16 @@ import pytest
 
 from innkeeper.nodes.errors import InnkeeperError
 from tests.benchmarks.compare import cells_of, pair_of, part_cells_of
-from tests.benchmarks.other_revision import Revision, find_revision, git, run, worktree
+from tests.benchmarks.other_revision import (
+    WORKING_TREE,
+    Revision,
+    Tree,
+    check_sources,
+    find_revision,
+    git,
+    run,
+    worktree,
+)
 from tests.benchmarks.report import Line, Part, Spread
 
 LOOPS = (10.0, 10.0)
@@ -91,6 +100,13 @@ async def test_worktree_is_gone_after_the_block_though_it_failed(repository: Pat
         await fail()
     assert not folders[0].parent.exists()
     assert git(repository, "worktree", "list").count("\n") == 0
+
+
+async def test_python_that_would_measure_other_sources_is_refused(tmp_path: Path) -> None:
+    await check_sources(WORKING_TREE)
+
+    with pytest.raises(InnkeeperError, match="innkeeper is taken from"):
+        await check_sources(Tree(WORKING_TREE.python, tmp_path))
 
 
 async def test_command_that_fails_says_why_and_one_that_is_cancelled_ends() -> None:
