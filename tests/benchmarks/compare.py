@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -105,7 +106,7 @@ def pair_of(rounds: Sequence[tuple[Json, Json]]) -> Pair:
         figures={name: [row["ours"]["median"] for row in rows] for name, rows in sides.items()},
         ratios=ratios if all(ratios.values()) else {},
         parts={
-            place: {name: [_part(row, place) for row in rows] for name, rows in sides.items()}
+            place: {name: [figure for row in rows for figure in _part(row, place)] for name, rows in sides.items()}
             for place in _places(first)
         },
     )
@@ -121,12 +122,11 @@ def _places(row: Json) -> list[tuple[str, str, str]]:
     ]
 
 
-def _part(row: Json, place: tuple[str, str, str]) -> float:
+def _part(row: Json, place: tuple[str, str, str]) -> list[float]:
+    """The figure at this place, if the row has one."""
     table, name, heading = place
-    for part in row.get("parts", ()):
-        if (part["table"], part["name"]) == (table, name):
-            return float(part["figures"].get(heading, float("nan")))
-    return float("nan")
+    found = [part["figures"] for part in row.get("parts", ()) if (part["table"], part["name"]) == (table, name)]
+    return [float(figures[heading]) for figures in found if heading in figures]
 
 
 def cells_of(pair: Pair) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def part_cells_of(pair: Pair) -> list[tuple[str, ...]]:
     """For each part: row, part, heading, median here and there, their ratio."""
     rows = []
     for (_, name, heading), sides in pair.parts.items():
-        here, there = median(sides[HERE]), median(sides[THERE])
+        here, there = (median(sides[side]) if sides[side] else math.nan for side in (HERE, THERE))
         ratio = number(here / there) if there else "-"
         rows.append((pair.key, name, heading, number(here), number(there), ratio))
     return rows

@@ -95,6 +95,8 @@ def parts_of(row: str, hops: Mapping[str, Histogram]) -> list[Part]:
     """A line per hop, in the order of the way; one that nothing passed is there with no figure."""
     quantiles = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "greatest": 1.0}
     return [
-        Part(TABLE, row, hop, {name: hops.get(hop, Histogram()).quantile(share) for name, share in quantiles.items()})
+        Part(TABLE, row, hop, {name: hops[hop].quantile(share) for name, share in quantiles.items()})
+        if hop in hops and hops[hop].count
+        else Part(TABLE, row, hop, {})
         for hop in HOPS
     ]

@@ -232,7 +232,11 @@ def _way(rows: Mapping[str, Json]) -> list[str]:
     parts = [part for part in rows.get(WAY, {}).get("parts", ()) if part["table"] == HOPS]
     if not parts:
         return []
-    lines = [_table_row(part["name"], *(number(part["figures"][name]) for name in ("p50", "p99"))) for part in parts]
+    lines = [
+        _table_row(part["name"], *(number(part["figures"][name]) for name in ("p50", "p99")))
+        for part in parts
+        if part["figures"]
+    ]
     head = _table_row("age of a chunk, 200 streams, with its way noted", "p50 ms", "p99 ms")
     return ["\n".join(["### The way of a chunk", "", head, "|---|---|---|", *lines])]
 
