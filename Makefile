@@ -81,8 +81,8 @@ bench: $(STAMP) ## Measure everything, beside what is written by hand (ROWS=, RO
 bench-compare: $(STAMP) ## Measure this tree and another revision in turns (REV=, ROWS=, ROUNDS=, FILE=)
 	$(BIN)/python -m tests.benchmarks.compare $(if $(REV),--rev $(REV)) $(BENCH_OPTIONS)
 
-bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an environment of their own (ROUNDS=, FILE=)
-	$(BIN)/python -m tests.benchmarks.peers $(if $(ROUNDS),--rounds $(ROUNDS)) $(FILE)
+bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an environment of their own (LOADS=, ROUNDS=, FILE=)
+	$(BIN)/python -m tests.benchmarks.peers $(if $(LOADS),--loads $(LOADS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(FILE)
 
 bench-page: $(STAMP) ## Write the figures of FILES="one.json other.json" into docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks.page $(FILES)
