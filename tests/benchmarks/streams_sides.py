@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,12 +21,15 @@ from websockets.asyncio.client import connect
 
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
-from innkeeper.gateway.process.temporal_server import NAMESPACE, wait_for_pollers
+from innkeeper.gateway.process.temporal_server import NAMESPACE
 from tests.benchmarks import streams_hand
+from tests.benchmarks.stack import pids_of, polled
 
 HERE = Path(__file__).resolve().parent
 CLIENT = "client"
 READY_S = 60.0
+SLOTS = 500
+"""Nodes that the worker runs at once, as many as that by hand: a stream holds one, and there are rows of 300."""
 Job = dict[str, Any]
 
 
@@ -153,11 +156,21 @@ def _check(as_expected: bool, run: str) -> None:
         raise RuntimeError(f"run {run!r} failed; the figures would mean nothing")
 
 
+@dataclass(frozen=True)
+class Tracing:
+    """What our processes are started with beside the nodes: a folder of plugins, and further environment."""
+
+    plugins: Path
+    env: Mapping[str, str]
+
+
 @contextlib.asynccontextmanager
-async def stream_sides(folder: Path, port: int) -> AsyncIterator[dict[str, Side]]:
+async def stream_sides(folder: Path, port: int, tracing: Tracing | None = None) -> AsyncIterator[dict[str, Side]]:
     """Start everything below `folder`; the switch by hand listens on `port`. Gives the sides `ours` and `hand`."""
     async with contextlib.AsyncExitStack() as stack:
-        options = StackOptions(folder / "data", plugins=(HERE / "plugins",))
+        plugins = (HERE / "plugins", *(() if tracing is None else (tracing.plugins,)))
+        env = {"INNKEEPER_MAX_ACTIVITIES": str(SLOTS), **({} if tracing is None else tracing.env)}
+        options = StackOptions(folder / "data", plugins=plugins, env=env)
         whole = await stack.enter_async_context(LocalStack(options))
         client = await Client.connect(
             whole.temporal_address, namespace=NAMESPACE, grpc_compression=GrpcCompression.NONE
@@ -166,13 +179,12 @@ async def stream_sides(folder: Path, port: int) -> AsyncIterator[dict[str, Side]
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(_children(whole.temporal_address, port))
         async with asyncio.timeout(READY_S):
-            await wait_for_pollers(client, streams_hand.TASK_QUEUE)
+            await polled(client, streams_hand.TASK_QUEUE)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60))
         pids = whole.pids()
-        by_hand = {child.spec.name: child.pid for child in supervisor.children.values() if child.pid is not None}
         yield {
             "ours": Ours(whole.url, http, pids),
-            "hand": ByHand(client, port, {"temporal": pids["temporal"], **by_hand}),
+            "hand": ByHand(client, port, {"temporal": pids["temporal"], **pids_of(supervisor)}),
         }
 
 
