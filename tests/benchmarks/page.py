@@ -106,7 +106,6 @@ SECTIONS = (
         "-",
         (
             Shown("ready", "`innkeeper up` until it is ready"),
-            Shown("hello", "`innkeeper run examples/hello.json` without a stack"),
             Shown("idle", "processor without work"),
             Shown("cancel", "from cancelling to the end of a streaming node"),
             Shown("memory-worker", "memory of the worker after a load"),

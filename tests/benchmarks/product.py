@@ -25,7 +25,6 @@ from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec
 from tests.benchmarks.loads import Document, chain, fan_out
 from tests.benchmarks.measure import calibrate
-from tests.benchmarks.processes import ROOT, run_to_end
 from tests.benchmarks.report import Done, Line, Say, Spread, at_most, may_take_too_long
 from tests.benchmarks.stack import PLUGINS, children
 
@@ -36,8 +35,6 @@ IDLE_S = 20.0
 STREAM_NODES = PLUGINS.parents[1] / "plugins"
 WORDS = {"server": "start-dev", "gateway": "innkeeper.gateway.serve", "worker": "innkeeper.activities.worker"}
 """A word of the command of each process that `innkeeper up` supervises."""
-INNKEEPER = (sys.executable, "-P", "-m", "innkeeper.gateway.cli.main")
-HELLO = ROOT / "examples/hello.json"
 SLOTS = 10
 RUNS = 50
 GROUPS = 3
@@ -55,7 +52,6 @@ class Row:
 
 ROWS = (
     Row("ready", "innkeeper up on a new folder, until it is ready", "s", 2),
-    Row("hello", "innkeeper run examples/hello.json without a stack, on a new folder, to its end", "s", 3),
     Row("idle", f"CPU of all processes together without work, over {IDLE_S:.0f} s", "% core", 5),
     Row("cancel", "interrupting a streaming node, until a client sees it stopped", "s", 1.5),
     Row("cancel-groups", f"the same, {GROUPS} groups deep", "s", 1.5),
@@ -103,7 +99,7 @@ Measure = Callable[[Product, int], Awaitable[Figures]]
 
 
 async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: Done) -> None:
-    """Measure with one `innkeeper up` for all rows but the first two and the last, which have their own."""
+    """Measure with one `innkeeper up` for all rows but the first and the last, which have their own."""
     wanted = {row.key: row for row in rows}
 
     async def add(keys: Sequence[str], work: Callable[[], Awaitable[Figures]]) -> None:
@@ -122,7 +118,6 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
     with tempfile.TemporaryDirectory(prefix="innkeeper-product-") as name:
         folder = Path(name)
         await add(("ready",), partial(_ready, folder, times))
-        await add(("hello",), partial(_hello, folder, times))
         if wanted.keys() & {key for keys, _ in MEASURES for key in keys}:
             async with up(folder / "shared") as product:
                 for keys, measure in MEASURES:
@@ -153,9 +148,12 @@ def line_of(row: Row, found: Found, calibration: tuple[float, float]) -> Line:
 async def up(folder: Path) -> AsyncIterator[Product]:
     """`innkeeper up` on a new data folder below `folder`, and nobody's settings but ours."""
     folder.mkdir()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("INNKEEPER_", "TEMPORAL_"))}
     arguments = ("up", "--port", "0", "--data-dir", str(folder / "data"), "--plugins", str(PLUGINS))
     # Longer than it gives its own children to stop.
-    spec = ChildSpec("up", (*INNKEEPER, *arguments), _environment(), stop_s=20)
+    spec = ChildSpec(
+        "up", (sys.executable, "-P", "-m", "innkeeper.gateway.cli.main", *arguments), environment, stop_s=20
+    )
     began = monotonic()
     async with children(folder, {"up": spec}) as supervisor:
         async with asyncio.timeout(READY_S):
@@ -179,21 +177,6 @@ async def _ready(folder: Path, rounds: int) -> Figures:
         async with up(folder / f"ready-{number}") as product:
             taken.append(product.took_s)
     return {"ready": Found(taken)}
-
-
-async def _hello(folder: Path, rounds: int) -> Figures:
-    taken = []
-    for number in range(rounds):
-        data = folder / f"hello-{number}"
-        began = monotonic()
-        await run_to_end((*INNKEEPER, "run", str(HELLO), "--data-dir", str(data)), _environment(), folder)
-        taken.append(monotonic() - began)
-    return {"hello": Found(taken)}
-
-
-def _environment() -> dict[str, str]:
-    """Nobody's settings but ours."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(("INNKEEPER_", "TEMPORAL_"))}
 
 
 async def _idle(product: Product, rounds: int) -> Figures:
