@@ -21,9 +21,9 @@ from rich.table import Table
 
 from innkeeper.nodes.errors import InnkeeperError
 from tests.benchmarks.__main__ import FAMILIES
-from tests.benchmarks.arguments import add_keys, console, parser, say
-from tests.benchmarks.arguments import run as run_command
-from tests.benchmarks.other_revision import WORKING_TREE, Tree, find_revision, run, tree_of, worktree
+from tests.benchmarks.arguments import add_keys, console, parser, run, say
+from tests.benchmarks.other_revision import WORKING_TREE, Tree, find_revision, tree_of, worktree
+from tests.benchmarks.processes import run_to_end
 from tests.benchmarks.report import Spread, number, ranged, write
 
 ROUNDS = 5
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = parser("tests.benchmarks.compare", __doc__)
     made.add_argument("--rev", help="the other revision (default: the last commit of main that this tree is built on)")
     add_keys(made, "rows", {name: [row.key for row in rows] for name, (rows, _) in FAMILIES.items()}, default=ROWS)
-    return run_command(_compare(made.parse_args(arguments)))
+    return run(_compare(made.parse_args(arguments)))
 
 
 async def _compare(chosen: argparse.Namespace) -> int:
@@ -88,7 +88,7 @@ async def _measured(row: str, tree: Tree) -> Json | None:
         file = Path(name) / "row.json"
         command = (str(tree.python), "-m", "tests.benchmarks", "--rows", row, "--rounds", "1", str(file))
         try:
-            await run(command, tree.environment())
+            await run_to_end(command, tree.environment())
         except InnkeeperError as error:
             say(f"{row} is left out of this round: {error.message}")
             return None

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from innkeeper.nodes.errors import InnkeeperError
+from tests.benchmarks.processes import ROOT, run_to_end
 
-ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-compare"
 MADE_FOR = ".made-for"
 """Holds the pyproject.toml that the environment was made for."""
-STOP_S = 30.0
+PACKAGES = ("nodes", "workflows", "activities", "gateway")
 _CHECK = """
 import sys, innkeeper.gateway
 if not innkeeper.gateway.__file__.startswith(sys.argv[1]):
@@ -97,48 +96,22 @@ async def tree_of(folder: Path, environment: Path = ENVIRONMENT) -> Tree:
     tree = Tree(environment / "bin/python", folder / "src")
     if not made_for.exists() or made_for.read_text() != wanted:
         made_for.unlink(missing_ok=True)
-        await run((sys.executable, "-m", "venv", "--clear", str(environment)), os.environ)
+        await run_to_end((sys.executable, "-m", "venv", "--clear", str(environment)), os.environ)
         install = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-e", f"{folder}[dev]")
-        await run((str(tree.python), *install), os.environ)
+        await run_to_end((str(tree.python), *install), os.environ)
         made_for.write_text(wanted)
     await check_sources(tree)
+    for either in (tree, WORKING_TREE):
+        await compile_all(either)
     return tree
+
+
+async def compile_all(tree: Tree) -> None:
+    """Give a tree its bytecode: new files have none, and each process of the first row would compile them."""
+    folders = (str(tree.sources.parent / name) for name in PACKAGES)
+    await run_to_end((str(tree.python), "-m", "compileall", "-q", *folders), os.environ)
 
 
 async def check_sources(tree: Tree) -> None:
     """Raises InnkeeperError when its Python takes `innkeeper` from elsewhere: a tree would be compared with itself."""
-    await run((str(tree.python), "-c", _CHECK, str(tree.sources)), tree.environment())
-
-
-async def run(command: Sequence[str], environment: os._Environ[str] | dict[str, str]) -> None:
-    """Run a command to its end; one that has to stop before is given time to stop what it started.
-
-    Raises:
-        InnkeeperError: It failed.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=ROOT,
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C comes to us alone
-    )
-    try:
-        _, said = await process.communicate()
-    finally:
-        if process.returncode is None:
-            await _stop(process)
-    if process.returncode:
-        lines = said.decode(errors="replace").strip().splitlines()
-        raise InnkeeperError(f"{' '.join(command)} ended with {process.returncode}: {lines[-1] if lines else ''}")
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    process.terminate()
-    try:
-        async with asyncio.timeout(STOP_S):
-            await process.communicate()  # read on: it would wait for a full pipe
-    except TimeoutError:
-        process.kill()
-        await process.wait()
+    await run_to_end((str(tree.python), "-c", _CHECK, str(tree.sources)), tree.environment())

@@ -13,15 +13,17 @@ import pytest
 from innkeeper.nodes.errors import InnkeeperError
 from tests.benchmarks.compare import cells_of, pair_of, part_cells_of
 from tests.benchmarks.other_revision import (
+    PACKAGES,
     WORKING_TREE,
     Revision,
     Tree,
     check_sources,
+    compile_all,
     find_revision,
     git,
-    run,
     worktree,
 )
+from tests.benchmarks.processes import run_to_end
 from tests.benchmarks.report import Line, Part, Spread
 
 LOOPS = (10.0, 10.0)
@@ -109,11 +111,23 @@ async def test_python_that_would_measure_other_sources_is_refused(tmp_path: Path
         await check_sources(Tree(WORKING_TREE.python, tmp_path))
 
 
+async def test_files_of_a_new_worktree_are_compiled_before_they_are_measured(tmp_path: Path) -> None:
+    for name in PACKAGES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "module.py").write_text("x = 1")
+
+    await compile_all(Tree(WORKING_TREE.python, tmp_path / "src"))
+
+    assert len(list(tmp_path.glob("*/__pycache__/module.*.pyc"))) == len(PACKAGES)
+
+
 async def test_command_that_fails_says_why_and_one_that_is_cancelled_ends() -> None:
     with pytest.raises(InnkeeperError, match="ended with 3: out of luck"):
-        await run((sys.executable, "-c", "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"), os.environ)
+        await run_to_end(
+            (sys.executable, "-c", "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"), os.environ
+        )
 
-    sleeping = asyncio.create_task(run((sys.executable, "-c", "import time; time.sleep(600)"), os.environ))
+    sleeping = asyncio.create_task(run_to_end((sys.executable, "-c", "import time; time.sleep(600)"), os.environ))
     while not (children := psutil.Process().children()):
         await asyncio.sleep(0.01)
     sleeping.cancel()
