@@ -1,8 +1,8 @@
 """The run event log in one SQLite file.
 
-One row per run and commit. One thread writes, another reads; WAL lets them work at the same time. `synchronous=NORMAL`:
-what was acknowledged survives the death of any process; the loss of power may take the newest commits, which is told
-by a new `log_id`.
+One row per run and commit. One thread writes, another reads, a third moves the write-ahead log into the file; WAL lets
+them work at the same time. `synchronous=NORMAL`: what was acknowledged survives the death of any process; the loss of
+power may take the newest commits, which is told by a new `log_id`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +37,10 @@ FORMAT_VERSION = "1"
 _RAW_ROWS = 2_000
 _ROWS_AT_ONCE = 500
 """Of four values each; a statement may have 32,766 of them."""
+
+CHECKPOINT_ROWS = 500
+WRITER_CHECKPOINT_PAGES = 4_000
+"""16 MB of the write-ahead log; 4 times as much as SQLite's own bound."""
 
 logger = logging.getLogger("innkeeper.gateway.events")
 T = TypeVar("T")
@@ -61,8 +65,17 @@ _RUN_COLUMNS = "run, created_ms, sealed_ms, last_seq, bytes, meta"
 class SqliteEventLog:
     """See EventLog. Made by `open`."""
 
-    def __init__(self, writer: sqlite3.Connection, reader: sqlite3.Connection, log_id: str, threads: _Threads) -> None:
-        self._writer, self._reader, self._log_id, self._threads = writer, reader, log_id, threads
+    def __init__(
+        self,
+        writer: sqlite3.Connection,
+        reader: sqlite3.Connection,
+        log_id: str,
+        *,
+        threads: _Threads,
+        checkpoints: _Checkpoints,
+    ) -> None:
+        self._writer, self._reader, self._log_id = writer, reader, log_id
+        self._threads, self._checkpoints = threads, checkpoints
 
     @classmethod
     async def open(
@@ -92,7 +105,7 @@ class SqliteEventLog:
         except BaseException:
             threads.close()
             raise
-        return cls(writer, reader, log_id, threads)
+        return cls(writer, reader, log_id, threads=threads, checkpoints=_Checkpoints(path))
 
     @property
     def log_id(self) -> str:
@@ -105,6 +118,7 @@ class SqliteEventLog:
 
     async def append(self, batches: Sequence[Batch]) -> None:
         await self._commit(lambda db: _append(db, batches))
+        self._checkpoints.wrote(len(batches))
 
     async def read(self, run: str, after: int = 0, limit: int = 1000, max_bytes: int = READ_BYTES) -> list[StoredEvent]:
         return await self._threads.read(
@@ -151,6 +165,7 @@ class SqliteEventLog:
         return await self._threads.read(lambda: _stats(self._reader))
 
     async def close(self) -> None:
+        await self._checkpoints.close()
         await self._threads.read(self._reader.close)
         await self._threads.write(self._writer.close)
         self._threads.close()
@@ -195,6 +210,43 @@ class _Threads:
             raise LogUnavailable(f"the event log cannot be used: {error}") from error
 
 
+class _Checkpoints:
+    """Moves what is in the write-ahead log to its place in the file, beside the commits.
+
+    SQLite would do so within a commit, which then waits for the disk, with everybody whose events it holds. A passive
+    checkpoint holds up nobody, but while commits go on it never ends the log: what it leaves, a commit moves when the
+    log has `WRITER_CHECKPOINT_PAGES`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._pool = ThreadPoolExecutor(1, "event-log-checkpoint")
+        self._db: sqlite3.Connection | None = None
+        self._rows = 0
+        self._running: Future[None] | None = None
+
+    def wrote(self, rows: int) -> None:
+        """Count rows that were committed; from `CHECKPOINT_ROWS` on it is time again."""
+        self._rows += rows
+        if self._rows >= CHECKPOINT_ROWS and (self._running is None or self._running.done()):
+            self._rows = 0
+            self._running = self._pool.submit(self._checkpoint)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._close)
+        self._pool.shutdown(wait=False)
+
+    def _checkpoint(self) -> None:
+        # A file that cannot be written, or is damaged, is found so by the next commit.
+        with contextlib.suppress(sqlite3.Error):
+            self._db = self._db or _connect(self._path)
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def _close(self) -> None:
+        if self._db is not None:
+            self._db.close()
+
+
 def _open_writer(path: Path, full_sync: bool, boot: str) -> tuple[sqlite3.Connection, str]:
     db = _connect(path)
     try:
@@ -202,6 +254,7 @@ def _open_writer(path: Path, full_sync: bool, boot: str) -> tuple[sqlite3.Connec
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
         db.execute("PRAGMA journal_size_limit=67108864")
+        db.execute(f"PRAGMA wal_autocheckpoint={WRITER_CHECKPOINT_PAGES}")
         db.executescript(_SCHEMA)
         return db, _commit(db, lambda db: _identify(db, path, boot))
     except BaseException:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from innkeeper.gateway.events import sqlite as sqlite_module
 from innkeeper.gateway.events.log import EventLog, LogFormatMismatch, LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog, boot_id
 from tests.gateway.events.event_log_conformance import EventLogConformance, batch, read_all
@@ -130,3 +132,19 @@ async def test_deleting_runs_gives_the_space_back(tmp_path: Path) -> None:
     await log.append([batch("next", 1, 1)])
     assert await read_all(log, "next") == [1]
     await log.close()
+
+
+async def test_log_is_moved_into_the_file_beside_the_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a commit would do so, and wait for the disk."""
+    monkeypatch.setattr(sqlite_module, "CHECKPOINT_ROWS", 20)
+    log = await SqliteEventLog.open(tmp_path / "events.db")
+    await log.create_run("r", {})
+    before = (tmp_path / "events.db").stat().st_size
+    for seq in range(1, 101):
+        await log.append([batch("r", seq, 1)])
+    async with asyncio.timeout(30):
+        while (tmp_path / "events.db").stat().st_size == before:
+            await asyncio.sleep(0.01)
+    assert await read_all(log, "r") == list(range(1, 101))
+    await log.close()
+    assert not (tmp_path / "events.db-wal").exists()  # the last connection was closed and took it away
