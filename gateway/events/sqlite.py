@@ -99,9 +99,7 @@ class SqliteEventLog:
         return self._log_id
 
     async def create_run(self, run: str, meta: Mapping[str, Any]) -> bool:
-        row = (run, _now_ms(), orjson.dumps(meta).decode())
-        insert = "INSERT INTO runs(run, created_ms, meta) VALUES(?,?,?) ON CONFLICT DO NOTHING"
-        return await self._commit(lambda db: db.execute(insert, row).rowcount == 1)
+        return await self._commit(lambda db: _create(db, {run: meta}) == 1)
 
     async def append(self, batches: Sequence[Batch]) -> None:
         await self._commit(lambda db: _append(db, batches))
@@ -261,6 +259,16 @@ def _commit(db: sqlite3.Connection, job: Callable[[sqlite3.Connection], T]) -> T
         raise
 
 
+def _create(db: sqlite3.Connection, metas: Mapping[str, Mapping[str, Any]]) -> int:
+    """Make empty open runs; one that exists is left as it is. Gives how many are new."""
+    if not metas:
+        return 0
+    marks = ",".join(["(?,?,?)"] * len(metas))
+    values = [value for run, meta in metas.items() for value in (run, _now_ms(), orjson.dumps(meta).decode())]
+    insert = f"INSERT INTO runs(run, created_ms, meta) VALUES {marks} ON CONFLICT DO NOTHING"
+    return db.execute(insert, values).rowcount
+
+
 def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
     for group in _groups(batches):
         _append_group(db, group)
@@ -279,12 +287,13 @@ def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 
 def _append_group(db: sqlite3.Connection, group: Sequence[Batch]) -> None:
-    """Two statements for any number of runs.
+    """Two statements for any number of runs, and one more when some of them are new.
 
     Each statement gives up the interpreter lock and has to win it back, which takes up to a switch interval while the
     loop is busy: with two statements for each of 200 runs one commit was seen to take seconds. `json_each` for the
     values is a trap: without AS MATERIALIZED its JSON is parsed anew for each row.
     """
+    _create(db, {batch.run: batch.new_run_meta for batch in group if batch.new_run_meta is not None})
     rows = [(batch.run, batch.first_seq + len(batch.lines) - 1, batch.first_seq, _body(batch)) for batch in group]
     marks = ",".join(["(?,?,?,?)"] * len(rows))
     update = f"""

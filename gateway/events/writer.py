@@ -9,6 +9,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from innkeeper.gateway.events.fence import (
@@ -68,12 +69,14 @@ class _Submission:
     size: int
     source: Source | None
     received: float
+    new_run_meta: Mapping[str, Any] | None
 
 
 @dataclass
 class _Work:
     """What one commit would write and tell; thrown away when it fails."""
 
+    new_runs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     lines: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
     events: dict[str, list[Event]] = field(default_factory=dict)
     results: list[list[Result]] = field(default_factory=list)
@@ -158,7 +161,13 @@ class LogWriter:
     # --- input --------------------------------------------------------------------------------------------------
 
     def submit(
-        self, messages: Sequence[Message], done: Done | None = None, *, size: int = 0, source: Source | None = None
+        self,
+        messages: Sequence[Message],
+        done: Done | None = None,
+        *,
+        size: int = 0,
+        source: Source | None = None,
+        new_run_meta: Mapping[str, Any] | None = None,
     ) -> None:
         """Queue messages, in order. Each holds its `run`; `{"t": "drained"}` only marks a place in the order.
 
@@ -167,8 +176,10 @@ class LogWriter:
                 whose attempt no longer counts, else None. A ProtocolError is the last result: what follows was not
                 taken.
             size: Encoded bytes, for the bound that `room` waits for.
+            new_run_meta: The messages are of one run; make its log with this meta, in the same commit, if there is
+                none.
         """
-        self._queue.append(_Submission(messages, done, size, source, time.perf_counter()))
+        self._queue.append(_Submission(messages, done, size, source, time.perf_counter(), new_run_meta))
         self._queued_bytes += size
         if self._queued_bytes > self._max_queued_bytes:
             self._has_room.clear()
@@ -183,14 +194,20 @@ class LogWriter:
         """Queue a terminal event of a node; dropped when the node has one."""
         self.submit([{**fact_message(path, kind, payload), "run": run}])
 
-    async def append(self, run: str, messages: Sequence[Message]) -> list[Answer | None]:
+    async def append(
+        self, run: str, messages: Sequence[Message], *, new_run_meta: Mapping[str, Any] | None = None
+    ) -> list[Answer | None]:
         """Have messages of one run committed; waits as long as the log cannot be written.
+
+        Args:
+            new_run_meta: Make the run's log with this meta, in the same commit, if there is none.
 
         Raises:
             ProtocolError: One does not follow from what the log holds. Those before it are committed.
         """
         future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
-        self.submit([{**message, "run": run} for message in messages], lambda results: _resolve(future, results))
+        told = [{**message, "run": run} for message in messages]
+        self.submit(told, partial(_resolve, future), new_run_meta=new_run_meta)
         answers: list[Answer | None] = []
         for result in await future:
             if isinstance(result, ProtocolError):
@@ -290,13 +307,20 @@ class LogWriter:
         states = {run: state for run in _runs(batch) if (state := await self._state(run)) is not None}
         work = _Work(refused=refused)
         for item in batch:
+            self._make_new_run(item, states, work)
             work.results.append(self._decide_all(item, states, work))
         if work.lines:
             began = time.perf_counter()
-            await self.log.append([Batch(run, first, lines) for run, (first, lines) in work.lines.items()])
+            batches = [Batch(run, first, lines, work.new_runs.get(run)) for run, (first, lines) in work.lines.items()]
+            await self.log.append(batches)
             work.counts["commits"] += 1
             work.timing.observe(self._metrics, began)
         return work
+
+    def _make_new_run(self, item: _Submission, states: dict[str, RunLogState], work: _Work) -> None:
+        if (meta := item.new_run_meta) is not None and (run := item.messages[0]["run"]) not in states:
+            states[run] = self._open[run] = RunLogState(meta)
+            work.new_runs[run] = meta
 
     def _acknowledge(self, batch: Sequence[_Submission], work: _Work) -> None:
         self.counters.update(work.counts)

@@ -63,8 +63,7 @@ class RunLog:
 
     async def begin(self, run: str, meta: Mapping[str, Any], status: str) -> None:
         """Open the log of a run, if it is not, and announce its status, if that is news."""
-        await self.open(run, meta)
-        await self._writer.append(run, [status_message(status)])
+        await self._writer.append(run, [status_message(status)], new_run_meta=meta)
 
     async def view(self, run: str) -> RunView:
         """The state of a run by its events. Only what is new since the last call is read."""
