@@ -109,13 +109,15 @@ class NodeLogState:
 
 @dataclass
 class RunLogState:
-    """One run, as its events tell it. `meta` is fixed when the run is created, `size` is kept by the writer."""
+    """One run, as its events tell it. `meta` is fixed when the run is created; `size` and `is_sealed` are kept by the
+    writer."""
 
     meta: Mapping[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeLogState] = field(default_factory=dict)
     last_seq: int = 0
     status: str | None = None
     size: int = field(default=0, compare=False)
+    is_sealed: bool = field(default=False, compare=False)
     activity: Activity = field(default_factory=Activity)
 
     @property

@@ -86,12 +86,14 @@ class Batch:
 
     Attributes:
         new_run_meta: Make the run first, if there is none, with this meta.
+        is_last: Seal the run with it.
     """
 
     run: str
     first_seq: int
     lines: Sequence[bytes]
     new_run_meta: Mapping[str, Any] | None = None
+    is_last: bool = False
 
 
 @dataclass(frozen=True)

@@ -232,13 +232,15 @@ class LogWriter:
         return self.state_in_memory(run)
 
     async def close_run(self, run: str, messages: Sequence[Message]) -> None:
-        """Append what is missing up to the final status, then seal. Again and again without harm.
+        """Append what is missing up to the final status, whose commit seals. Again and again without harm.
 
         Raises:
             LogUnavailable: The run could not be sealed; call again.
         """
         await self.append(run, messages)
-        await self.log.seal(run)
+        state = self.state_in_memory(run)
+        if state is None or not state.is_sealed:  # what was saved of a damaged log, or written by an earlier version
+            await self.log.seal(run)
         self._hub.seal(run)
 
     # --- the task -----------------------------------------------------------------------------------------------
@@ -311,8 +313,9 @@ class LogWriter:
             work.results.append(self._decide_all(item, states, work))
         if work.lines:
             began = time.perf_counter()
-            batches = [Batch(run, first, lines, work.new_runs.get(run)) for run, (first, lines) in work.lines.items()]
-            await self.log.append(batches)
+            await self.log.append(_batches(work, states))
+            for run in work.lines:
+                states[run].is_sealed = states[run].closed
             work.counts["commits"] += 1
             work.timing.observe(self._metrics, began)
         return work
@@ -451,7 +454,7 @@ class LogWriter:
         info = await self.log.run_info(run)
         if info is None:
             return None
-        state = RunLogState(info.meta, size=info.size)
+        state = RunLogState(info.meta, size=info.size, is_sealed=info.is_sealed)
         while page := await self.log.read(run, state.last_seq, FOLD_PAGE):
             for event in page:
                 _apply_stored(state, event)
@@ -464,6 +467,14 @@ class LogWriter:
             del self._open[run]
             self._metrics.runs.closed(run)
             _remember(self._closed, run, state, CLOSED_STATES)
+
+
+def _batches(work: _Work, states: Mapping[str, RunLogState]) -> list[Batch]:
+    """What the log gets. Nothing follows a final status: it seals its run."""
+    return [
+        Batch(run, first, lines, new_run_meta=work.new_runs.get(run), is_last=states[run].closed)
+        for run, (first, lines) in work.lines.items()
+    ]
 
 
 def _apply_stored(state: RunLogState, event: StoredEvent) -> None:

@@ -321,14 +321,15 @@ class RunFinisher:
             outputs = interface_outputs(interface, outcome, view)
             shown = announced(interface, outputs, outcome.nodes)
         has_outputs = outcome.status != "interrupted" and not outcome.is_refused
-        await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown if has_outputs else None)
-        view = await self._run_log.view(run)
+        if facts := list(missing_facts(outcome, view)):
+            await self._run_log.complete_missing(run, facts)
+            view = await self._run_log.view(run)
         result = full_result(row, outcome, view, outputs)
         self._open_runs.closing(run)
         # The result first: whoever reads the final status may ask for it at once.
         told = not self._tells(row, outcome.status)
         await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result, told=told)
-        await self._run_log.end(run, outcome.status, result.get("errorInfo"))
+        await self._run_log.end(run, outcome.status, result.get("errorInfo"), shown if has_outputs else None)
         self._sealed(run)
         if not outcome.is_refused:
             self.closed[outcome.status] = self.closed.get(outcome.status, 0) + 1

@@ -218,7 +218,7 @@ class Reruns:
             table: dict[str, JsonObject] = orjson.loads(await self._blobs.get(ref["$blob"]))
             facts = [fact async for fact in self._facts(table)]
             for start in range(0, len(facts), FACTS_AT_ONCE):
-                await self._run_log.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE], None)
+                await self._run_log.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE])
 
     async def _facts(self, table: Mapping[str, JsonObject]) -> AsyncIterator[Fact]:
         for node, entry in table.items():

@@ -105,22 +105,23 @@ class RunLog:
         payload = {"approvalId": path, "answer": answer, **({} if attempt is None else {"attempt": attempt})}
         await self._writer.append(run, [fact_message(path, "APPROVAL_ANSWERED", payload)])
 
-    async def complete_missing(
-        self, run: str, facts: Sequence[tuple[str, str, Mapping[str, Any]]], outputs: Mapping[str, Any] | None
-    ) -> None:
-        """Add terminal events `(path, type, payload)` of nodes that have none, then the run's outputs, if any."""
-        messages: list[Message] = [fact_message(*fact) for fact in facts]
-        if outputs is not None:
-            messages.append(interface_outputs_message(outputs))
-        if messages:
-            await self._writer.append(run, messages)
+    async def complete_missing(self, run: str, facts: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Add terminal events `(path, type, payload)` of nodes that have none."""
+        await self._writer.append(run, [fact_message(*fact) for fact in facts])
 
     async def delete(self, run: str) -> None:
         """Delete the log of a run that is sealed."""
         await self.log.delete_run(run)
         self._readings.pop(run, None)
 
-    async def end(self, run: str, status: str, error_info: Mapping[str, Any] | None) -> None:
-        """Announce the final status and seal the log: nothing follows."""
-        await self._writer.close_run(run, [status_message(status, error_info)])
+    async def end(
+        self,
+        run: str,
+        status: str,
+        error_info: Mapping[str, Any] | None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Announce the run's outputs, if any, and the final status, and seal the log: nothing follows."""
+        told: list[Message] = [] if outputs is None else [interface_outputs_message(outputs)]
+        await self._writer.close_run(run, [*told, status_message(status, error_info)])
         self._readings.pop(run, None)

@@ -118,6 +118,15 @@ class EventLogConformance(ABC):
             await log.append([replace(batch("newer", 1, 1), new_run_meta={}), batch("old", 2, 1)])
         assert await log.run_info("newer") is None
 
+    async def test_last_batch_seals_its_run_and_no_other(self, log: EventLog) -> None:
+        for run in ("a", "b"):
+            await log.create_run(run, {})
+        await log.append([replace(batch("a", 1, 2), is_last=True), batch("b", 1, 2)])
+        assert [info.run for info in await log.open_runs()] == ["b"]
+        assert await read_all(log, "a") == [1, 2]
+        with pytest.raises(LogUnavailable):
+            await log.append([batch("a", 3, 1)])
+
     async def test_everything_is_there_after_opening_again(self, tmp_path: Path) -> None:
         log = await self.open_log(tmp_path)
         await log.create_run("r", {"k": 1})
