@@ -72,11 +72,16 @@ class RunLog:
         while len(self._readings) > KEPT_VIEWS:
             self._readings.popitem(last=False)
         async with reading.lock:  # whoever asks meanwhile reads what is new after this, not all of it again
-            while page := await self.log.read(run, reading.seq, PAGE):
+            while not self._has_read(run, reading.seq) and (page := await self.log.read(run, reading.seq, PAGE)):
                 for event in page:
                     _follow(reading.view, event)
                 reading.seq = page[-1].seq
         return reading.view
+
+    def _has_read(self, run: str, seq: int) -> bool:
+        """Is it known without reading that no event follows this one? The writer's state is never behind the file."""
+        state = self._writer.state_in_memory(run)
+        return state is not None and state.last_seq == seq
 
     async def state(self, run: str) -> RunLogState | None:
         """What the log says of a run, to be read only; None when it cannot be read now, or there is none."""
