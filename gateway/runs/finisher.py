@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -247,13 +247,19 @@ class RunFinisher:
                 pause_s = min(2 * pause_s, LAST_RETRY_S)
 
     async def _close_at_end(self, run: str) -> None:
-        row = await self._store.mark_started(run)
-        if row.status in ENDED and await self._was_closed(run):
-            # It was ended by force while it was being handed to Temporal.
-            await self._terminator.owe(run)
-            return
-        outcome = None if row.terminate else await self._unless_forced(run, self._outcome(row))
+        # Only a later process needs the mark: Temporal is asked for the end beside it, and not behind it.
+        async with _beside(self._outcome(run)) as ending:
+            row = await self._store.mark_started(run)
+            if row.status in ENDED and await self._was_closed(run):
+                # It was ended by force while it was being handed to Temporal.
+                await self._terminator.owe(run)
+                return
+            outcome = None if row.terminate else await self._unless_forced(run, self._end_of(row, ending))
         await self._close(row, outcome or FORCED)
+
+    async def _end_of(self, row: RunRow, ending: asyncio.Task[RunOutcome]) -> RunOutcome:
+        await self._cancel_if_asked(row)
+        return await ending
 
     async def _close_by_force(self, run: str) -> None:
         await self._close(await self._row(run), FORCED)
@@ -269,16 +275,11 @@ class RunFinisher:
 
     # --- waiting for the end --------------------------------------------------------------------------------------
 
-    async def _outcome(self, row: RunRow) -> RunOutcome:
-        run = row.id
+    async def _outcome(self, run: str) -> RunOutcome:
         while True:
             client = await self._temporal.wait()
             handle = client.get_workflow_handle(run)
             try:
-                if row.interrupt_requested:
-                    # Asked before Temporal had the run, or while it was away.
-                    await self._run_log.announce(run, INTERRUPTING)
-                    await handle.cancel(rpc_timeout=CALL_TIMEOUT)
                 return await self._outcome_of(await self._completions.result(handle))
             except WorkflowFailureError as failure:
                 row = await self._row(run)
@@ -286,11 +287,28 @@ class RunFinisher:
             except RPCError as error:
                 if error.status == RPCStatusCode.NOT_FOUND:
                     return LOST
-                if not is_away(error):
-                    raise
-                self._temporal.lost()
-                await asyncio.sleep(RETRY_S)
-                row = await self._row(run)
+                await self._pause_if_away(error)
+            await self._cancel_if_asked(await self._row(run))
+
+    async def _cancel_if_asked(self, row: RunRow) -> None:
+        """Tell Temporal of an interruption that was asked for before it had the run, or while it was away."""
+        while row.interrupt_requested:
+            await self._run_log.announce(row.id, INTERRUPTING)
+            client = await self._temporal.wait()
+            try:
+                await client.get_workflow_handle(row.id).cancel(rpc_timeout=CALL_TIMEOUT)
+                return
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:  # who waits for its end is told
+                    return
+                await self._pause_if_away(error)
+
+    async def _pause_if_away(self, error: RPCError) -> None:
+        """Wait a moment when Temporal is away. Raises any other error."""
+        if not is_away(error):
+            raise error
+        self._temporal.lost()
+        await asyncio.sleep(RETRY_S)
 
     async def _outcome_of(self, result: JsonObject) -> RunOutcome:
         nodes = result.get("nodes")
@@ -375,6 +393,17 @@ class RunFinisher:
         row = await self._store.get(run)
         assert row is not None, "a run that is followed is in the store"
         return row
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Have work done beside the block; it ends with it. What the block does not wait for may fail unheard."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def full_result(row: RunRow, outcome: RunOutcome, view: RunView, outputs: JsonObject) -> JsonObject:
