@@ -28,10 +28,12 @@ from innkeeper.gateway.runs.outcome import (
     announced,
     error_info,
     interface_outputs,
+    is_all_logged,
     late_nodes,
     merged_nodes,
     missing_facts,
     outcome_of_failure,
+    outcome_of_result,
 )
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
@@ -314,7 +316,7 @@ class RunFinisher:
         nodes = result.get("nodes")
         if nodes is None and result.get("nodes_ref"):
             nodes = orjson.loads(await self._blobs.get(result["nodes_ref"]["$blob"]))
-        return RunOutcome(result["status"], result.get("outputs") or {}, nodes or {}, result.get("error"))
+        return outcome_of_result(result, nodes or {})
 
     # --- closing --------------------------------------------------------------------------------------------------
 
@@ -378,7 +380,13 @@ class RunFinisher:
         return True
 
     async def _flushed(self, run: str, outcome: RunOutcome, timeout_s: float) -> RunView:
-        """The log's view once connected workers have drained, and workers that are away had time to come back."""
+        """The log's view once connected workers have drained, and workers that are away had time to come back.
+
+        No worker is asked when the log has everything already, as it mostly has.
+        """
+        view = await self._run_log.view(run)
+        if is_all_logged(outcome, view):
+            return view
         timeout_s = min(timeout_s, self._flush_timeout_s)
         deadline = time.monotonic() + timeout_s
         await self._workers.drain(timeout_s)

@@ -1,4 +1,4 @@
-"""How runs are closed: what may come between the start of a run and the mark of it, each on the real stack."""
+"""How runs are closed, on the real stack: what may come between the start of a run and its mark, what comes late."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
+from innkeeper.activities.link.gateway_link import GatewayLink
+from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.gateway.runs.completion_watch import CompletionWatcher
+from innkeeper.gateway.settings import worker_token
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore
 from tests.gateway.asking import single, submit, until, until_begun, until_ready
@@ -34,6 +37,28 @@ class HeldMarks:
             return await mark_started(store, run)
 
         monkeypatch.setattr(RunStore, "mark_started", held)
+
+
+class HeldLink(GatewayLink):
+    """The link of a worker whose events do not get through, and whose nodes do not wait for that, until `release`."""
+
+    def __init__(self, stack: Any) -> None:
+        super().__init__(stack.url, worker_token(stack.settings), "slow")
+        self._held: list[tuple[dict[str, Any], NodeAttempt | None]] | None = []
+
+    def _send(self, message: dict[str, Any], stream: NodeAttempt | None = None, *, at_once: bool = True) -> int:
+        if self._held is None:
+            return super()._send(message, stream, at_once=at_once)
+        self._held.append((message, stream))
+        return 0
+
+    async def acknowledged(self, n: int) -> bool:
+        return False
+
+    def release(self) -> None:
+        held, self._held = self._held, None
+        for message, stream in held or ():
+            super()._send(message, stream)
 
 
 async def events_of(http: httpx.AsyncClient, run: str) -> list[dict[str, Any]]:
@@ -125,3 +150,27 @@ async def test_gateway_that_dies_before_it_notes_a_start_leaves_a_run_that_compl
             found = await until(http, run, "complete")
             await check_told_once(http, run, "complete")
             assert found["nodeStatus"]["n"]["attempts"] == 1
+
+
+async def test_chunks_that_come_after_the_end_of_a_run_are_waited_for(stack: Any) -> None:
+    stack.settings = stack.settings.changed(flush_timeout_s=30.0)
+    link = HeldLink(stack)
+    async with stack.gateway(), stack.worker(link), stack.http() as http:
+        await until_ready(http)
+        run = await submit(http, single("toys:Count", upto=5))
+        await stack.temporal.get_workflow_handle(run).result()
+        await asyncio.sleep(0.5)
+        assert (await http.get(f"/api/prompt/{run}")).json()["status"] == "running"
+        link.release()
+        found = await until(http, run, "complete")
+        events = await events_of(http, run)
+    assert "differs" not in found
+    chunks = [event["payload"] for event in events if event["type"] == "NODE_YIELD"]
+    assert [chunk["index"] for chunk in chunks if "index" in chunk] == list(range(5))
+    assert [event["type"] for event in events if event["type"] != "NODE_YIELD"] == [
+        "EXECUTION_STATUS_UPDATE",
+        "NODE_EXECUTING",
+        "NODE_COMPLETE",
+        "NODE_COMPLETE",
+        "EXECUTION_STATUS_UPDATE",
+    ]
