@@ -70,7 +70,7 @@ class RunFinisher:
     """One task per open run. Everything it does to a run may be done again without harm.
 
     Args:
-        on_closed: Called after a run was closed.
+        on_closed: Called with a run after it was closed.
         tells: Does somebody wait to be told that this run ended, with this status?
     """
 
@@ -85,7 +85,7 @@ class RunFinisher:
         terminator: Terminator,
         blobs: FolderBlobs,
         flush_timeout_s: float,
-        on_closed: Callable[[], Awaitable[None]],
+        on_closed: Callable[[str], Awaitable[None]],
         tells: Callable[[RunRow, str], bool],
     ) -> None:
         self._store = store
@@ -234,7 +234,7 @@ class RunFinisher:
             await self._until_done(run, self._terminator.owe)
         elif run in self._forced:
             self._terminator.wake()  # what is done in Temporal can be noted now
-        await self._on_closed()
+        await self._on_closed(run)
 
     async def _until_done(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         """A run that is not closed keeps its readers waiting for ever: try until it works, ever more seldom."""

@@ -117,10 +117,6 @@ class Reruns:
         seeds = await self._store_seeds(taken, entries)
         return Admitted(checked, _written(asked, taken, seeds))
 
-    async def keep_plan(self, encoded: bytes) -> str:
-        """Keep a run's plan, so that it can be a base. Gives its hash."""
-        return await self._blobs.put(encoded)
-
     # --- the base -------------------------------------------------------------------------------------------------
 
     async def _row(self, run: str, user: str) -> RunRow:
