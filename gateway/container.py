@@ -287,6 +287,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
             socket_runs.observe,
             lambda events: callbacks.observe(events),
             lambda events: model_calls.observe(events),
+            lambda events: workers.observe(events),
         ],
         metrics=metrics,
     )

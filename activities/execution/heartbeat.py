@@ -1,15 +1,17 @@
-"""One heartbeat a second, with counters only: chunks travel on the socket, never in heartbeats."""
+"""Heartbeats, with counters only: chunks travel on the socket, never in heartbeats."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from temporalio import activity
 
-INTERVAL_S = 1.0
+from innkeeper.activities.execution.heartbeat_pace import INTERVAL_S, HeartbeatPace
+
 LEAST_WAIT_S = 1.0
 """What a wait counts at least where all waits of its kind together are bounded: none is free."""
 
@@ -76,20 +78,34 @@ class EarlierAttempts:
 
 
 class Heartbeat:
-    """Sends heartbeats while an attempt runs, and in them how this attempt and those before it ended."""
+    """Sends heartbeats while an attempt runs, and in them how this attempt and those before it ended.
 
-    def __init__(self, earlier: EarlierAttempts | None = None) -> None:
+    Args:
+        pace: How often; one a second by default.
+        run: Whose attempt it is, for the pace.
+    """
+
+    def __init__(
+        self, earlier: EarlierAttempts | None = None, *, pace: HeartbeatPace | None = None, run: str = ""
+    ) -> None:
         self.earlier = earlier or EarlierAttempts()
+        self._pace, self._run = pace, run
         self.chunks = 0
         self._told = self.earlier
         self._is_late = False
         self._has_timed_out = False
         self._timer: asyncio.TimerHandle | None = None
+        # Whoever else asks for a heartbeat is not in the context of this activity.
+        self._context = contextvars.copy_context()
 
     def start(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(INTERVAL_S, self._beat)
+        if self._pace is not None:
+            self._pace.join(self._run, self._beat_now)
+        self._schedule()
 
     def stop(self) -> None:
+        if self._pace is not None:
+            self._pace.leave(self._run, self._beat_now)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -115,6 +131,17 @@ class Heartbeat:
             told["waited"] = dict(found.waited)
         activity.heartbeat({**told, "late": True} if self._is_late else told)
 
+    def _schedule(self) -> None:
+        self._beat_in(INTERVAL_S if self._pace is None else self._pace.interval_s(self._run))
+
+    def _beat_now(self) -> None:
+        self._beat_in(0.0)
+
+    def _beat_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._beat, context=self._context)
+
     def _beat(self) -> None:
         self._send()
-        self.start()
+        self._schedule()

@@ -13,6 +13,7 @@ from innkeeper.activities.link.follows import Follows
 from innkeeper.activities.link.frame_gap import FrameGap
 from innkeeper.activities.link.gateway_availability import GatewayAvailability
 from innkeeper.activities.link.gateway_frame import read_frame
+from innkeeper.activities.link.interrupts import Interrupts
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.outgoing_queue import OutgoingQueue
 from innkeeper.activities.link.pending_answers import PendingAnswers
@@ -28,6 +29,7 @@ class LinkFrames:
         fence_callbacks: Called when the log says that an attempt's epoch is over.
         send: Queues a message of the link's own.
         reloads: Who loads the plugins anew; None: such requests are left alone.
+        interrupts: Who hears of interrupted runs.
     """
 
     queue: OutgoingQueue
@@ -39,6 +41,7 @@ class LinkFrames:
     send: Callable[[dict[str, Any]], int]
     reloads: Reloads | None = None
     frame_gap: FrameGap = field(default_factory=FrameGap)
+    interrupts: Interrupts = field(default_factory=Interrupts)
 
     def connected(self) -> None:
         self.follows.follow_all_again()
@@ -46,6 +49,7 @@ class LinkFrames:
 
     def disconnected(self) -> None:
         self.availability.lost()
+        self.interrupts.lost()
 
     def next_frame(self) -> bytes | None:
         """Everything pending that fits, as one frame; None when nothing is pending."""
@@ -61,8 +65,8 @@ class LinkFrames:
         return self.frame_gap.sent(self.queue.in_frame, len(self.limits), time.monotonic())
 
     def receive(self, data: bytes | str) -> None:
-        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, requests to drain and
-        to load the plugins anew.
+        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, interrupted runs, requests
+        to drain and to load the plugins anew.
 
         Raises:
             MalformedFrame: It cannot be read. Nothing of it was taken.
@@ -78,6 +82,8 @@ class LinkFrames:
         self.follows.receive(frame.get("streams") or ())
         if "ack" in frame:
             self._acknowledge(frame["ack"])
+        if "interrupted" in frame:
+            self.interrupts.receive(frame["interrupted"])
         if "drain" in frame:
             self.send({"t": "drained", "token": frame["drain"]})
         if "reload" in frame and self.reloads is not None:

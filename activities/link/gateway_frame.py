@@ -45,6 +45,9 @@ def read_frame(data: bytes | str, last_n: int) -> dict[str, Any]:
     if "drain" in frame:
         token = frame["drain"]
         _need(_is_count(token) or (isinstance(token, str) and len(token) <= MAX_TOKEN_CHARS), "drain: not a token")
+    if "interrupted" in frame:
+        runs = frame["interrupted"]
+        _need(isinstance(runs, list) and all(isinstance(run, str) for run in runs), "interrupted: not a list of runs")
     if "reload" in frame:
         token = frame["reload"]
         _need(isinstance(token, str) and len(token) <= MAX_TOKEN_CHARS, "reload: not a token")

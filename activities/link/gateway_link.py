@@ -13,6 +13,7 @@ from innkeeper.activities.link.follower import Follower
 from innkeeper.activities.link.follows import Follows
 from innkeeper.activities.link.frames import LinkFrames
 from innkeeper.activities.link.gateway_availability import GatewayAvailability
+from innkeeper.activities.link.interrupts import Interrupts
 from innkeeper.activities.link.node_attempt import Epoch, NodeAttempt
 from innkeeper.activities.link.outgoing_queue import MAX_WAITING, OutgoingQueue
 from innkeeper.activities.link.pending_answers import AWAY, Answer, PendingAnswers
@@ -45,6 +46,7 @@ class GatewayLink:
 
     Attributes:
         connected: Set while the gateway answers.
+        interrupts: Tells of runs that are being interrupted.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class GatewayLink:
         self._connection = LinkConnection(LinkAddress(url, token, worker_id, queues))
         self._follows = Follows(self._connection.send_soon)
         self._reloads: Reloads | None = None
+        self.interrupts = Interrupts()
         self._is_dropping = False
         self._availability = GatewayAvailability(flush_timeout_s, self._answers.give_up)
         self.connected = self._availability.connected
@@ -242,6 +245,7 @@ class GatewayLink:
             fence_callbacks=self._fence_callbacks,
             send=self._send,
             reloads=self._reloads,
+            interrupts=self.interrupts,
         )
         self._connection.start(frames)
 

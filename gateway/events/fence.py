@@ -87,6 +87,7 @@ class NodeLogState:
         started_ms: Of the first NODE_EXECUTING, milliseconds since 1970; 0 before it.
         ended_ms: Of the terminal event, milliseconds since 1970; 0 before it.
         node_type: As the worker told it to this process; the events do not hold it.
+        frame: What all lines of this epoch's chunks have in common (`next_chunk.py`); None: not made yet.
     """
 
     epoch: Epoch | None = None
@@ -105,18 +106,23 @@ class NodeLogState:
     started_ms: int = 0
     ended_ms: int = 0
     node_type: str | None = field(default=None, compare=False)
+    frame: tuple[bytes, bytes, bytes] | None = field(default=None, compare=False)
 
 
 @dataclass
 class RunLogState:
-    """One run, as its events tell it. `meta` is fixed when the run is created; `size` and `is_sealed` are kept by the
-    writer."""
+    """One run, as its events tell it. `meta` is fixed when the run is created.
+
+    Kept by the writer: `size`, bytes of the log, `observed`, when (monotonic) observers were last told of chunks, and
+    `is_sealed`.
+    """
 
     meta: Mapping[str, Any] = field(default_factory=dict)
     nodes: dict[str, NodeLogState] = field(default_factory=dict)
     last_seq: int = 0
     status: str | None = None
     size: int = field(default=0, compare=False)
+    observed: float = field(default=0.0, compare=False)
     is_sealed: bool = field(default=False, compare=False)
     activity: Activity = field(default_factory=Activity)
 
@@ -163,7 +169,7 @@ def _apply_to_node(node: NodeLogState, event: Event) -> None:
 
 
 def _begin(node: NodeLogState, event: Event) -> None:
-    node.epoch = epoch_of(event["e"])
+    node.epoch, node.frame = epoch_of(event["e"]), None
     node.started_ms = node.started_ms or event["ts"]
     if event.get("kept"):
         return
@@ -550,6 +556,15 @@ def _end_chunk(kind: str, payload: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "error_chunk", "content": {key: details[key] for key in ("message", "code") if key in details}}
 
 
+def is_interface_stream(meta: Mapping[str, Any], path: str) -> bool:
+    """Do chunks of this node go out once more, as those of an output of the run?"""
+    return bool(_interfaces(meta, path))
+
+
+def _interfaces(meta: Mapping[str, Any], path: str) -> Iterable[tuple[str, str | None]]:
+    return meta.get("interface_streams", {}).get(path, ())  # type: ignore[no-any-return]  # JSON
+
+
 class _Events:
     """Numbers and shapes the events of one decision."""
 
@@ -581,7 +596,7 @@ class _Events:
             self.add("WORKFLOW_INTERFACE_RESET", {"interfaceOutputKey": key, "attempt": epoch[0]})
 
     def _interfaces(self, path: str) -> Iterable[tuple[str, str | None]]:
-        return self._state.meta.get("interface_streams", {}).get(path, ())  # type: ignore[no-any-return]  # JSON
+        return _interfaces(self._state.meta, path)
 
 
 def _named(key: str, name: str) -> dict[str, Any]:

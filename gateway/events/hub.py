@@ -38,7 +38,7 @@ class _Ring:
         self.first = 0
         self._frames: list[bytes] = []
         self._bytes = 0
-        self._changed = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []
 
     def add(self, first_seq: int, frames: Sequence[bytes]) -> None:
         if not self._frames or first_seq != self.first + len(self._frames):
@@ -68,11 +68,16 @@ class _Ring:
         return list(enumerate(self._frames[seq + 1 - self.first :], seq + 1))
 
     def wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+        waiting, self._waiting = self._waiting, []
+        for reader in waiting:
+            if not reader.done():  # cancelled
+                reader.set_result(None)
 
     async def wait(self) -> None:
-        await self._changed.wait()
+        # No event: one more for each commit is what most of them would cost, while nobody waits.
+        reader = asyncio.get_running_loop().create_future()
+        self._waiting.append(reader)
+        await reader
 
 
 class Hub:

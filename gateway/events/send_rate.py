@@ -7,13 +7,18 @@ from collections.abc import Callable
 
 CALM_FRAMES_PER_S = 1500.0
 PACE_S = 0.03
+FULL_EVENTS_PER_S = 10_000.0
+"""From here on the pace gets slower as the rate rises: each frame costs a system call, however much it holds."""
+SLOWEST_PACE_S = 0.06
+"""One client that catches up makes a high rate alone: the others must not feel it much."""
 WINDOW_S = 0.2
 
 
 class SendRate:
     """Counts what the gateway writes to all its clients, and says how long each should wait.
 
-    Up to `calm` events per second everything goes out at once; above, each client gets at most one frame per `pace_s`.
+    Up to `calm` events per second everything goes out at once; above, each client gets at most one frame per `pace_s`,
+    and in proportion less from `FULL_EVENTS_PER_S` on.
     An event counts as one whether it goes out alone or in an array: else gathering would end what made it necessary.
     """
 
@@ -38,9 +43,11 @@ class SendRate:
 
     def delay_s(self, last_sent: float) -> float:
         """How long a client's next frame should wait; `last_sent`: when (by the clock) its last one went out."""
-        if self.rate <= self._calm:
+        rate = self.rate
+        if rate <= self._calm:
             return 0.0
-        return max(0.0, last_sent + self._pace_s - self._clock())
+        pace_s = min(self._pace_s * max(1.0, rate / FULL_EVENTS_PER_S), SLOWEST_PACE_S)
+        return max(0.0, last_sent + pace_s - self._clock())
 
     @property
     def rate(self) -> float:

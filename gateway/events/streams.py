@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ from innkeeper.gateway.events.fence import (
 from innkeeper.gateway.events.kept_stream import read_kept
 from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.events.log import EventLog, LogDamaged, LogUnavailable, StoredEvent
+from innkeeper.gateway.events.next_chunk import ChunkEvent
 
 RING_CHUNKS = 2048
 RING_BYTES = 1_000_000
@@ -119,12 +120,13 @@ class Stream:
         self._marks.clear()
         self.ring.clear(0)
 
-    def add(self, index: int, seq: int, chunk: Any) -> None:
+    def add(self, index: int, seq: int, chunk: bytes | Mapping[str, Any]) -> None:
+        """Add a chunk, or its JSON."""
         if index >= (self._marks[-1][0] if self._marks else 0) + MARK_EVERY:
             self._marks.append((index, seq))
         self.next = index + 1
         if self.wakes:
-            self.ring.add(orjson.dumps(chunk))
+            self.ring.add(chunk if isinstance(chunk, bytes) else orjson.dumps(chunk))
         else:
             self.ring.first = self.next
 
@@ -167,9 +169,9 @@ class Tail:
     def end_of(self, stream: Stream) -> dict[str, Any] | None:
         return stream.end or (CLOSED if self.closed else None)
 
-    def publish(self, events: Sequence[Event]) -> None:
-        """Follow new events, committed and in order."""
-        first, self._published = events[0]["seq"], events[-1]["seq"]
+    def publish(self, first: int, events: Sequence[Event | ChunkEvent]) -> None:
+        """Follow new events, committed, in order, and numbered from `first`."""
+        self._published = first + len(events) - 1
         if self.live and first == self._seq + 1:
             self._seq = self._published
             self._changed(self._apply_all(events))
@@ -201,7 +203,7 @@ class Tail:
         self.live = True
         self._changed(self._streams.values())
 
-    def _apply_all(self, events: Iterable[Event]) -> set[Stream]:
+    def _apply_all(self, events: Iterable[Event | ChunkEvent]) -> set[Stream]:
         changed: set[Stream] = set()
         for event in events:
             # One that is damaged is lost, the others are not. The writer of the log has told of it.
@@ -210,7 +212,11 @@ class Tail:
                     changed.add(stream)
         return set(self._streams.values()) if self.closed else changed
 
-    def _apply(self, event: Event) -> Stream | None:
+    def _apply(self, event: Event | ChunkEvent) -> Stream | None:
+        if isinstance(event, ChunkEvent):
+            stream = self.stream(event.path)
+            stream.add(event.place, event.seq, event.chunk)
+            return stream
         kind, payload = event["type"], event["payload"]
         if kind == YIELD:
             return self._apply_frame(event)
@@ -247,10 +253,10 @@ class Streams:
         self._rings: OrderedDict[Stream, int] = OrderedDict()
         self._held = 0
 
-    def publish(self, run: str, events: Sequence[Event]) -> None:
+    def publish(self, run: str, first: int, events: Sequence[Event | ChunkEvent]) -> None:
         tail = self._tails.get(run)
         if tail is not None:
-            tail.publish(events)
+            tail.publish(first, events)
 
     def join(self, run: str, path: str, wake: Wake) -> tuple[Tail, Stream]:
         """Follow a stream until `leave`. One that does not exist, even its run, may come: following it waits.

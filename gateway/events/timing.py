@@ -29,12 +29,16 @@ class CommitTiming:
         """Note a message that gave events; the state has followed them already."""
         kind = message["t"]
         if kind == "chunk":
-            if self.oldest_chunk is None:
-                self.oldest_chunk = self.received
+            self.chunk()
         elif kind == "open":
             self._open(message, state)
         elif kind in ("complete", "fact"):
             self._end(message, state)
+
+    def chunk(self) -> None:
+        """Note a chunk."""
+        if self.oldest_chunk is None:
+            self.oldest_chunk = self.received
 
     def _open(self, message: Message, state: RunLogState) -> None:
         self.began.add(message["run"])

@@ -19,6 +19,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from innkeeper.gateway.events.fence import (
     FENCED,
+    INTERRUPTING,
+    STATUS,
+    Event,
     MalformedMessage,
     ProtocolError,
     StoredOutputs,
@@ -90,6 +93,8 @@ class _Session:
     ack: int | None = None
     replies: dict[str, Any] = field(default_factory=dict)
     fenced: dict[tuple[Any, ...], None] = field(default_factory=dict)
+    # The first frame has this field, though empty: it promises that interrupted runs will be told.
+    interrupted: list[str] | None = field(default_factory=list)
     drain: int | None = None
     drained: int = 0
     reload: str | None = None
@@ -107,6 +112,8 @@ class _Session:
             frame["ack"], self.ack = self.ack, None
         if self.fenced:
             frame["fenced"], self.fenced = [[run, path, epoch] for run, path, *epoch in self.fenced], {}
+        if self.interrupted is not None:
+            frame["interrupted"], self.interrupted = self.interrupted, None
         if self.drain is not None:
             frame["drain"], self.drain = self.drain, None
         if self.reload is not None:
@@ -202,6 +209,14 @@ class WorkerSockets:
                     await self._reloaded.wait()
         done = [session for session in asked if session.reloaded == (wanted, True)]
         return Reloaded(len(done), len((asked & self._sessions).difference(done)))
+
+    def observe(self, events: Sequence[Event]) -> None:
+        """Tell every worker of runs that are being interrupted, by the events of a commit."""
+        if not any(event["type"] == STATUS and event["payload"]["status"] == INTERRUPTING for event in events):
+            return
+        for session in self._sessions:
+            session.interrupted = [*(session.interrupted or ()), events[0]["payload"]["promptId"]]
+            session.owes.set()
 
     def close_all(self) -> None:
         """Tell every worker that the gateway restarts."""

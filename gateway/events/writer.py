@@ -26,6 +26,7 @@ from innkeeper.gateway.events.fence import (
 )
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import Batch, EventLog, LogDamaged, LogUnavailable, StoredEvent, encode, frame_of
+from innkeeper.gateway.events.next_chunk import ChunkEvent, take_next_chunk
 from innkeeper.gateway.events.streams import Streams
 from innkeeper.gateway.events.timing import CommitTiming
 from innkeeper.gateway.metrics import Metrics
@@ -36,8 +37,13 @@ logger = logging.getLogger(__name__)
 Result = Answer | ProtocolError | None
 Done = Callable[[Sequence[Result]], None]
 Observer = Callable[[Sequence[Event]], None]
-"""Called with the events of one run in one commit, after it: quick, and on the event loop."""
+"""Called with the events of one run in one commit, after it: quick, and on the event loop.
 
+Chunks that took the short way are left out. Of commits that have nothing else the last one comes, in short, at most
+each `OBSERVE_S` for each run.
+"""
+
+OBSERVE_S = 1.0
 MESSAGES_PER_COMMIT = 1000
 """Deciding holds the event loop: more than this many would be felt by everyone else."""
 CLOSED_STATES = 256
@@ -72,18 +78,33 @@ class _Submission:
     new_run_meta: Mapping[str, Any] | None
 
 
+@dataclass(slots=True)
+class _RunWork:
+    """What one commit would write of one run: events from number `first` on, and their lines."""
+
+    first: int
+    lines: list[bytes] = field(default_factory=list)
+    events: list[Event | ChunkEvent] = field(default_factory=list)
+
+
 @dataclass
 class _Work:
     """What one commit would write and tell; thrown away when it fails."""
 
     new_runs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    lines: dict[str, tuple[int, list[bytes]]] = field(default_factory=dict)
-    events: dict[str, list[Event]] = field(default_factory=dict)
+    runs: dict[str, _RunWork] = field(default_factory=dict)
     results: list[list[Result]] = field(default_factory=list)
     stumbled: dict[Source, tuple[Any, ...]] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
     timing: CommitTiming = field(default_factory=CommitTiming)
     refused: _Refused = field(default_factory=dict)
+
+    def of_run(self, run: str, first: int) -> _RunWork:
+        """The work on a run, of which event `first` is the next one."""
+        found = self.runs.get(run)
+        if found is None:
+            found = self.runs[run] = _RunWork(first)
+        return found
 
 
 _Refused = dict[int, MalformedMessage]
@@ -311,10 +332,10 @@ class LogWriter:
         for item in batch:
             self._make_new_run(item, states, work)
             work.results.append(self._decide_all(item, states, work))
-        if work.lines:
+        if work.runs:
             began = time.perf_counter()
             await self.log.append(_batches(work, states))
-            for run in work.lines:
+            for run in work.runs:
                 states[run].is_sealed = states[run].closed
             work.counts["commits"] += 1
             work.timing.observe(self._metrics, began)
@@ -339,17 +360,24 @@ class LogWriter:
                 logger.exception("acknowledging failed")
 
     def _publish(self, work: _Work) -> None:
-        for run, (first, lines) in work.lines.items():
+        for run, found in work.runs.items():
             try:
                 if self._hub.is_followed(run):
-                    self._hub.publish(run, first, [frame_of(line) for line in lines])
-                self.streams.publish(run, work.events[run])
+                    self._hub.publish(run, found.first, [frame_of(line) for line in found.lines])
+                self.streams.publish(run, found.first, found.events)
             except Exception:  # it is committed: readers find it in the log
                 logger.exception("publishing events of run %s failed", run, extra={"event": "publish_failed"})
-            self._observe(work.events[run])
+            self._observe(run, found.events)
             self._retire(run)
 
-    def _observe(self, events: Sequence[Event]) -> None:
+    def _observe(self, run: str, committed: Sequence[Event | ChunkEvent]) -> None:
+        events = [event for event in committed if not isinstance(event, ChunkEvent)]
+        if not events and isinstance(last := committed[-1], ChunkEvent):
+            state, now = self._open.get(run), time.monotonic()
+            if state is None or now - state.observed < OBSERVE_S:
+                return
+            state.observed = now
+            events = [last.summary(run)]
         for observer in self._observers:
             try:
                 observer(events)
@@ -363,7 +391,12 @@ class LogWriter:
         source, work.timing.received = item.source, item.received
         if source is not None and (source.broken or source in work.stumbled):
             return results
+        may_be_short = not work.refused and (source is None or not source.lost)
+        now_ms = self._clock_ms()
         for message in item.messages:
+            if may_be_short and message["t"] == "chunk" and self._take_next_chunk(message, states, work, now_ms):
+                results.append(None)
+                continue
             try:
                 results.append(self._decide(message, source, states, work))
             except ProtocolError as error:
@@ -374,6 +407,21 @@ class LogWriter:
                     work.stumbled[source] = _key(message, error)
                 break
         return results
+
+    def _take_next_chunk(self, message: Message, states: Mapping[str, RunLogState], work: _Work, now_ms: int) -> bool:
+        """Have a chunk take the short way; False: nothing was done."""
+        run = message["run"]
+        state = states.get(run)
+        event = None if state is None else take_next_chunk(state, message, now_ms)
+        if event is None:
+            return False
+        found = work.of_run(run, event.seq)
+        found.lines.append(event.line)
+        found.events.append(event)
+        work.counts["logged"] += 1
+        work.counts["events"] += 1
+        work.timing.chunk()
+        return True
 
     def _decide(
         self, message: Message, source: Source | None, states: Mapping[str, RunLogState], work: _Work
@@ -422,9 +470,9 @@ class LogWriter:
         work.counts[decision.disposition] += 1
         if not encoded:
             return
-        _, lines = work.lines.setdefault(run, (decision.events[0]["seq"], []))
-        lines.extend(encoded)
-        work.events.setdefault(run, []).extend(decision.events)
+        found = work.of_run(run, decision.events[0]["seq"])
+        found.lines.extend(encoded)
+        found.events.extend(decision.events)
         state.size += sum(map(len, encoded))
         for event in decision.events:
             state.apply(event)
@@ -472,8 +520,8 @@ class LogWriter:
 def _batches(work: _Work, states: Mapping[str, RunLogState]) -> list[Batch]:
     """What the log gets. Nothing follows a final status: it seals its run."""
     return [
-        Batch(run, first, lines, new_run_meta=work.new_runs.get(run), is_last=states[run].closed)
-        for run, (first, lines) in work.lines.items()
+        Batch(run, found.first, found.lines, new_run_meta=work.new_runs.get(run), is_last=states[run].closed)
+        for run, found in work.runs.items()
     ]
 
 

@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from innkeeper.gateway.errors import (
     shown,
     told_of,
 )
+from innkeeper.gateway.realtime.direct_write import direct_write
 from innkeeper.gateway.realtime.reader import EventReader
 from innkeeper.gateway.realtime.send_queue import SendQueue
 from innkeeper.gateway.realtime.subscriptions import Subscriptions
@@ -97,6 +99,7 @@ class _Client:
     def __init__(self, websocket: WebSocket, services: SocketServices) -> None:
         self._websocket = websocket
         self._services = services
+        self._write = direct_write(websocket.scope)
         self.send_queue = SendQueue(self._send, services.reader)
         self._subscriptions = Subscriptions(self.send_queue, services.reader, services.values, self._send_error)
         self._closing = False
@@ -126,14 +129,22 @@ class _Client:
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    async def _send(self, texts: Iterable[str]) -> None:
+    async def _send(self, texts: Iterable[bytes]) -> None:
         """Send messages in order. A client that takes none for too long is sent away; its place is not lost."""
+        left = iter(texts)
+        for text in left:
+            if self._closing:
+                return
+            if not self._write(text):
+                await self._send_patiently(chain([text], left))
+
+    async def _send_patiently(self, texts: Iterable[bytes]) -> None:
         try:
             async with asyncio.timeout(self._services.send_timeout_s):
                 for text in texts:
                     if self._closing:
                         return
-                    await self._websocket.send({"type": "websocket.send", "text": text})
+                    await self._websocket.send({"type": "websocket.send", "text": text.decode()})
         except TimeoutError:
             await self.close(WS_TOO_SLOW, "too slow: come back with SUBSCRIBE and after")
         except (WebSocketDisconnect, RuntimeError, OSError):

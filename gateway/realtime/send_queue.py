@@ -25,10 +25,10 @@ class SendQueue:
     """Sends pages in the order they came. Whoever puts one waits until it was sent, so each has one here at most.
 
     Args:
-        send: Takes messages, in order, and waits as long as the client does not take them.
+        send: Takes messages (UTF-8), in order, and waits as long as the client does not take them.
     """
 
-    def __init__(self, send: Callable[[Iterable[str]], Awaitable[None]], reader: EventReader) -> None:
+    def __init__(self, send: Callable[[Iterable[bytes]], Awaitable[None]], reader: EventReader) -> None:
         self._send = send
         self._reader = reader
         self._pages: list[_Page] = []
@@ -59,9 +59,12 @@ class SendQueue:
     async def run(self) -> None:
         """Send for ever. Everything that is ready goes out together, then the gateway's rate is kept."""
         while True:
-            await self._filled.wait()
-            # Subscriptions that were let go in the same moment have something in the next one: one frame for all.
-            await asyncio.sleep(0)
+            if self._filled.is_set():
+                # Subscriptions that were let go in this moment have something in the next one: one frame for all.
+                await asyncio.sleep(0)
+            else:
+                # Those that wake up together have all put their pages before this goes on.
+                await self._filled.wait()
             self._filled.clear()
             pages, self._pages = self._pages, []
             news, self._news = self._news, {}
@@ -75,14 +78,14 @@ class SendQueue:
             turn.set()
 
 
-def _messages(pages: Iterable[_Page], news: Iterable[bytes]) -> Iterator[str]:
+def _messages(pages: Iterable[_Page], news: Iterable[bytes]) -> Iterator[bytes]:
     """Frames as messages: those of batch subscriptions, of whichever run, together in arrays."""
     gathered: list[bytes] = []
     size = 0
     for page in pages:
         for frame in page.frames:
             if not page.batch:
-                yield frame.decode()
+                yield frame
                 continue
             if gathered and size + len(frame) > ARRAY_BYTES:
                 yield _array(gathered)
@@ -92,8 +95,8 @@ def _messages(pages: Iterable[_Page], news: Iterable[bytes]) -> Iterator[str]:
     if gathered:
         yield _array(gathered)
     for frame in news:
-        yield frame.decode()
+        yield frame
 
 
-def _array(frames: Sequence[bytes]) -> str:
-    return f"[{b','.join(frames).decode()}]"
+def _array(frames: Sequence[bytes]) -> bytes:
+    return b"[" + b",".join(frames) + b"]"

@@ -38,6 +38,7 @@ TO_WORKER: tuple[Json, ...] = (
     {"ack": 8, "replies": {"8": {"s": "finished", "outputs": {"response": {"text": "x", "chunks": 1}}}}},
     {"ack": 2, "replies": {"2": {"s": "fenced"}}, "drain": 1},
     {"ack": 2, "reload": "5f0c2a9be1d34477"},
+    {"ack": 2, "interrupted": [RUN]},
     {"streams": [{"id": "f1", "origin": [2, 0], "i": 0, "chunks": [{"type": "text_chunk", "content": "a"}]}]},
     {"streams": [{"id": "f1", "origin": EPOCH, "i": 4, "chunks": [], "end": {"type": "NODE_COMPLETE"}},
                  {"id": "f2", "origin": None, "end": {"type": "NODE_ERROR", "error": {"message": "boom"}}}]},

@@ -88,3 +88,16 @@ def test_gateway_may_have_many_connections() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == min(serve.MAX_OPEN_FILES, before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_threads_of_databases_wait_one_millisecond_for_a_busy_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, seen = sys.getswitchinterval(), []
+    monkeypatch.setattr("uvicorn.Server.run", lambda server, sockets: seen.append(sys.getswitchinterval()))
+    try:
+        with listen("127.0.0.1", 0) as sock:
+            serve.serve(Settings(data_dir=tmp_path, temporal_address="127.0.0.1:9"), sock)
+    finally:
+        sys.setswitchinterval(before)
+    assert seen == [pytest.approx(0.001)]

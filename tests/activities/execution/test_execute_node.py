@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from temporalio.client import WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from innkeeper.activities.execution import heartbeat_pace
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.nodes.call import NodeCall, NodeResult
@@ -673,6 +675,30 @@ async def test_interruption_stops_the_node_and_nothing_is_logged_as_complete(
             result = await handle.result()
     assert result["nodes"]["a"]["status"] == "interrupted"
     assert gateway.kinds("a") == ["open"]
+
+
+@pytest.mark.parametrize("has_gateway", [True, False])
+async def test_stream_beside_many_others_is_interrupted_in_time(
+    stack: Stack, gateway: FakeGateway, toys: Toys, monkeypatch: pytest.MonkeyPatch, has_gateway: bool
+) -> None:
+    """Its heartbeats would come each 4 s. A gateway tells of the interruption; without one they come each second."""
+    monkeypatch.setattr(heartbeat_pace, "HEARTBEATS_PER_S", 0.1)
+    monkeypatch.setattr(heartbeat_pace, "MAX_INTERVAL_S", 4.0)
+    if not has_gateway:
+        await gateway.stop()
+    async with stack.worker():
+        if has_gateway:
+            await until(lambda: bool(gateway.connections))
+            await gateway.say(interrupted=[])
+        handle = await stack.start(batch("a", "hang_once"))
+        await until(lambda: "a" in toys.calls)
+        begun = time.monotonic()
+        if has_gateway:
+            await gateway.say(interrupted=[handle.id])
+        await handle.cancel()
+        result = await handle.result()
+    assert result["nodes"]["a"]["status"] == "interrupted"
+    assert time.monotonic() - begun < 3.0  # 1 s, and what a busy machine takes
 
 
 async def test_interrupted_while_complete_is_on_its_way_the_node_is_complete(

@@ -52,3 +52,11 @@ def test_pace_ends_when_the_load_ends() -> None:
     assert send_rate.rate == 0
     assert set(run(send_rate, clock, 1000, 1)) == {0.0}
     assert send_rate.total == 7000
+
+
+@pytest.mark.parametrize(("per_s", "pace_s"), [(9_000, 0.03), (15_000, 0.045), (100_000, 0.06)])
+def test_pace_gets_slower_with_the_rate_until_it_is_twice_as_slow(per_s: int, pace_s: float) -> None:
+    """300 streams of 50 chunks/s cost as many system calls a second as 200."""
+    clock = Clock()
+    delays = run(SendRate(clock=clock), clock, per_s, 2)
+    assert delays[-1] == pytest.approx(pace_s, rel=0.01)

@@ -94,6 +94,7 @@ class Worker:
     replies: dict[str, Any] = field(default_factory=dict)
     fenced: list[Any] = field(default_factory=list)
     drains: list[int] = field(default_factory=list)
+    interrupted: list[list[str]] = field(default_factory=list)
     blocks: list[dict[str, Any]] = field(default_factory=list)
 
     async def send(self, *messages: dict[str, Any]) -> None:
@@ -109,6 +110,7 @@ class Worker:
         self.blocks.extend(frame.get("streams", []))
         self.fenced.extend(frame.get("fenced", []))
         self.drains.extend([frame["drain"]] if "drain" in frame else [])
+        self.interrupted.extend([frame["interrupted"]] if "interrupted" in frame else [])
 
     async def until_acked(self, n: int) -> None:
         while self.acked < n:
@@ -323,6 +325,21 @@ async def test_too_large_frame_is_refused(tmp_path: Path) -> None:
         await worker.send(chunk(2, 0, content="y" * 1000))
         assert await worker.close_code() == 1009
         assert len(await gateway.events()) == 1
+
+
+async def test_every_worker_is_told_of_a_run_that_is_interrupted(tmp_path: Path) -> None:
+    async with serve(tmp_path) as gateway, connected(gateway) as one, connected(gateway) as two:
+        told = {"type": "EXECUTION_STATUS_UPDATE", "payload": {"status": "interrupting", "promptId": "r"}}
+        node = {"type": "NODE_EXECUTING", "payload": {"nodeId": "n", "promptId": "r"}}
+        for worker in (one, two):
+            while not worker.interrupted:
+                await worker.receive()
+        gateway.sockets.observe([node])
+        gateway.sockets.observe([told, node])
+        for worker in (one, two):
+            while len(worker.interrupted) < 2:
+                await worker.receive()
+            assert worker.interrupted == [[], ["r"]]
 
 
 async def test_drain_waits_for_everything_that_was_queued_before(gateway: Gateway) -> None:

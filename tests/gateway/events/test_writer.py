@@ -308,3 +308,20 @@ async def test_deleted_run_is_forgotten(log: SqliteEventLog, writer: LogWriter) 
     assert await asyncio.wait_for(writer.append("r", [chunk(0)]), 30) == [None]
     assert writer.counters["unknown_run"] == 1
     assert writer.healthy
+
+
+async def test_observers_are_told_of_all_events_but_of_chunks_only_each_second(
+    log: SqliteEventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    writer = LogWriter(log, Hub(log), observers=[lambda events: told.extend(event["type"] for event in events)])
+    await writer.start()
+    await writer.append("r", [opened(), chunk(0)])
+    for i in range(1, 6):
+        await writer.append("r", [chunk(i)])
+    assert told == ["NODE_EXECUTING", "NODE_YIELD"]
+    monkeypatch.setattr("innkeeper.gateway.events.writer.OBSERVE_S", 0.0)
+    await writer.append("r", [chunk(6)])
+    await writer.append("r", [chunk(7), complete()])
+    assert told[2:] == ["NODE_YIELD", "NODE_YIELD", "NODE_COMPLETE"]  # the end frame of the stream is no chunk
+    await writer.stop()
