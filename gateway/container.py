@@ -310,9 +310,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     run_ends = RunEnds(store)
     callbacks = Callbacks(store, data.callbacks, run_log, temporal, task_queue=settings.task_queue)
 
-    async def run_closed() -> None:
+    async def run_closed(run: str) -> None:
         # First what the end left, then what follows from it: clients know this order from ComfyTavern.
-        run_ends.wake()
+        run_ends.closed(run)
         try:
             if clients.count:
                 clients.broadcast("SYSTEM_QUEUE_UPDATE", await runs.queue_counts())

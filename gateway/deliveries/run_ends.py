@@ -50,17 +50,23 @@ class RunEnds:
     def __init__(self, store: RunStore) -> None:
         self._store = store
         self._wake = asyncio.Event()
+        self._awaited: set[str] = set()
         self._after = 0
         self.listeners: list[Listener] = []
         self.cares: list[Callable[[RunRow, str], bool]] = []
 
     def is_awaited(self, row: RunRow, status: str) -> bool:
         """Is a run's end to be kept until it is told? Asked when it is written down."""
-        return any(care(row, status) for care in self.cares)
+        is_awaited = any(care(row, status) for care in self.cares)
+        if is_awaited:
+            self._awaited.add(row.id)
+        return is_awaited
 
-    def wake(self) -> None:
-        """A run has ended."""
-        self._wake.set()
+    def closed(self, run: str) -> None:
+        """A run has ended, and its end is kept. Nothing is looked up for one that nobody awaits."""
+        if run in self._awaited:
+            self._awaited.discard(run)
+            self._wake.set()
 
     async def keep_telling(self) -> None:
         """For ever: tell of runs that ended."""

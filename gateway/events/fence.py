@@ -113,7 +113,8 @@ class NodeLogState:
 class RunLogState:
     """One run, as its events tell it. `meta` is fixed when the run is created.
 
-    Kept by the writer: `size`, bytes of the log, and `observed`, when (monotonic) observers were last told of chunks.
+    Kept by the writer: `size`, bytes of the log, `observed`, when (monotonic) observers were last told of chunks, and
+    `is_sealed`.
     """
 
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -122,6 +123,7 @@ class RunLogState:
     status: str | None = None
     size: int = field(default=0, compare=False)
     observed: float = field(default=0.0, compare=False)
+    is_sealed: bool = field(default=False, compare=False)
     activity: Activity = field(default_factory=Activity)
 
     @property

@@ -82,11 +82,18 @@ def frame_of(line: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Batch:
-    """New events of one run: lines numbered from `first_seq` without a gap."""
+    """New events of one run: lines numbered from `first_seq` without a gap.
+
+    Attributes:
+        new_run_meta: Make the run first, if there is none, with this meta.
+        is_last: Seal the run with it.
+    """
 
     run: str
     first_seq: int
     lines: Sequence[bytes]
+    new_run_meta: Mapping[str, Any] | None = None
+    is_last: bool = False
 
 
 @dataclass(frozen=True)

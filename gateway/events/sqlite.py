@@ -112,9 +112,7 @@ class SqliteEventLog:
         return self._log_id
 
     async def create_run(self, run: str, meta: Mapping[str, Any]) -> bool:
-        row = (run, _now_ms(), orjson.dumps(meta).decode())
-        insert = "INSERT INTO runs(run, created_ms, meta) VALUES(?,?,?) ON CONFLICT DO NOTHING"
-        return await self._commit(lambda db: db.execute(insert, row).rowcount == 1)
+        return await self._commit(lambda db: _create(db, {run: meta}) == 1)
 
     async def append(self, batches: Sequence[Batch]) -> None:
         await self._commit(lambda db: _append(db, batches))
@@ -141,8 +139,7 @@ class SqliteEventLog:
         return await self._commit(lambda db: db.execute(update, (now_ms - margin_ms, now_ms)).rowcount)
 
     async def seal(self, run: str) -> None:
-        update, row = "UPDATE runs SET sealed_ms=? WHERE run=? AND sealed_ms IS NULL", (_now_ms(), run)
-        await self._commit(lambda db: db.execute(update, row))
+        await self._commit(lambda db: _seal(db, [run]))
 
     async def delete_sealed(self, *, max_age_s: float, max_bytes: int) -> list[str]:
         doomed = await self._threads.read(lambda: _too_old_or_much(self._reader, max_age_s, max_bytes))
@@ -314,6 +311,15 @@ def _commit(db: sqlite3.Connection, job: Callable[[sqlite3.Connection], T]) -> T
         raise
 
 
+def _create(db: sqlite3.Connection, metas: Mapping[str, Mapping[str, Any]]) -> int:
+    """Make empty open runs; one that exists is left as it is. Gives how many are new."""
+    if not metas:
+        return 0
+    values = [value for run, meta in metas.items() for value in (run, _now_ms(), orjson.dumps(meta).decode())]
+    insert = f"INSERT INTO runs(run, created_ms, meta) VALUES {_marks(3, len(metas))} ON CONFLICT DO NOTHING"
+    return db.execute(insert, values).rowcount
+
+
 def _append(db: sqlite3.Connection, batches: Sequence[Batch]) -> None:
     for group in _groups(batches):
         _append_group(db, group)
@@ -332,14 +338,15 @@ def _groups(batches: Sequence[Batch]) -> Iterator[list[Batch]]:
 
 
 def _append_group(db: sqlite3.Connection, group: Sequence[Batch]) -> None:
-    """Two statements for any number of runs.
+    """Two statements for any number of runs, one more when some of them are new, and one when some end.
 
     Each statement gives up the interpreter lock and has to win it back, which takes up to a switch interval while the
     loop is busy: with two statements for each of 200 runs one commit was seen to take seconds. `json_each` for the
     values is a trap: without AS MATERIALIZED its JSON is parsed anew for each row.
     """
+    _create(db, {batch.run: batch.new_run_meta for batch in group if batch.new_run_meta is not None})
     rows = [(batch.run, batch.first_seq + len(batch.lines) - 1, batch.first_seq, _body(batch)) for batch in group]
-    marks = ",".join(["(?,?,?,?)"] * len(rows))
+    marks = _marks(4, len(rows))
     update = f"""
         UPDATE runs SET last_seq=new.column2, bytes=bytes+new.column3 FROM (VALUES {marks}) AS new
         WHERE run=new.column1 AND last_seq=new.column4 AND sealed_ms IS NULL"""
@@ -349,6 +356,18 @@ def _append_group(db: sqlite3.Connection, group: Sequence[Batch]) -> None:
         raise _misfit(db, group)
     values = [value for row in rows for value in row]
     db.execute(f"INSERT INTO rows VALUES {marks}", values)
+    _seal(db, [batch.run for batch in group if batch.is_last])
+
+
+def _seal(db: sqlite3.Connection, runs: Sequence[str]) -> None:
+    if runs:
+        update = f"UPDATE runs SET sealed_ms=? WHERE run IN {_marks(len(runs), 1)} AND sealed_ms IS NULL"
+        db.execute(update, (_now_ms(), *runs))
+
+
+def _marks(columns: int, rows: int) -> str:
+    """The places of values in a statement."""
+    return ",".join([f"({','.join('?' * columns)})"] * rows)
 
 
 def _body(batch: Batch) -> bytes:

@@ -9,6 +9,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from innkeeper.gateway.events.fence import (
@@ -74,6 +75,7 @@ class _Submission:
     size: int
     source: Source | None
     received: float
+    new_run_meta: Mapping[str, Any] | None
 
 
 @dataclass(slots=True)
@@ -89,6 +91,7 @@ class _RunWork:
 class _Work:
     """What one commit would write and tell; thrown away when it fails."""
 
+    new_runs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     runs: dict[str, _RunWork] = field(default_factory=dict)
     results: list[list[Result]] = field(default_factory=list)
     stumbled: dict[Source, tuple[Any, ...]] = field(default_factory=dict)
@@ -179,7 +182,13 @@ class LogWriter:
     # --- input --------------------------------------------------------------------------------------------------
 
     def submit(
-        self, messages: Sequence[Message], done: Done | None = None, *, size: int = 0, source: Source | None = None
+        self,
+        messages: Sequence[Message],
+        done: Done | None = None,
+        *,
+        size: int = 0,
+        source: Source | None = None,
+        new_run_meta: Mapping[str, Any] | None = None,
     ) -> None:
         """Queue messages, in order. Each holds its `run`; `{"t": "drained"}` only marks a place in the order.
 
@@ -188,8 +197,10 @@ class LogWriter:
                 whose attempt no longer counts, else None. A ProtocolError is the last result: what follows was not
                 taken.
             size: Encoded bytes, for the bound that `room` waits for.
+            new_run_meta: The messages are of one run; make its log with this meta, in the same commit, if there is
+                none.
         """
-        self._queue.append(_Submission(messages, done, size, source, time.perf_counter()))
+        self._queue.append(_Submission(messages, done, size, source, time.perf_counter(), new_run_meta))
         self._queued_bytes += size
         if self._queued_bytes > self._max_queued_bytes:
             self._has_room.clear()
@@ -204,14 +215,20 @@ class LogWriter:
         """Queue a terminal event of a node; dropped when the node has one."""
         self.submit([{**fact_message(path, kind, payload), "run": run}])
 
-    async def append(self, run: str, messages: Sequence[Message]) -> list[Answer | None]:
+    async def append(
+        self, run: str, messages: Sequence[Message], *, new_run_meta: Mapping[str, Any] | None = None
+    ) -> list[Answer | None]:
         """Have messages of one run committed; waits as long as the log cannot be written.
+
+        Args:
+            new_run_meta: Make the run's log with this meta, in the same commit, if there is none.
 
         Raises:
             ProtocolError: One does not follow from what the log holds. Those before it are committed.
         """
         future: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
-        self.submit([{**message, "run": run} for message in messages], lambda results: _resolve(future, results))
+        told = [{**message, "run": run} for message in messages]
+        self.submit(told, partial(_resolve, future), new_run_meta=new_run_meta)
         answers: list[Answer | None] = []
         for result in await future:
             if isinstance(result, ProtocolError):
@@ -236,13 +253,15 @@ class LogWriter:
         return self.state_in_memory(run)
 
     async def close_run(self, run: str, messages: Sequence[Message]) -> None:
-        """Append what is missing up to the final status, then seal. Again and again without harm.
+        """Append what is missing up to the final status, whose commit seals. Again and again without harm.
 
         Raises:
             LogUnavailable: The run could not be sealed; call again.
         """
         await self.append(run, messages)
-        await self.log.seal(run)
+        state = self.state_in_memory(run)
+        if state is None or not state.is_sealed:  # what was saved of a damaged log, or written by an earlier version
+            await self.log.seal(run)
         self._hub.seal(run)
 
     # --- the task -----------------------------------------------------------------------------------------------
@@ -311,13 +330,21 @@ class LogWriter:
         states = {run: state for run in _runs(batch) if (state := await self._state(run)) is not None}
         work = _Work(refused=refused)
         for item in batch:
+            self._make_new_run(item, states, work)
             work.results.append(self._decide_all(item, states, work))
         if work.runs:
             began = time.perf_counter()
-            await self.log.append([Batch(run, found.first, found.lines) for run, found in work.runs.items()])
+            await self.log.append(_batches(work, states))
+            for run in work.runs:
+                states[run].is_sealed = states[run].closed
             work.counts["commits"] += 1
             work.timing.observe(self._metrics, began)
         return work
+
+    def _make_new_run(self, item: _Submission, states: dict[str, RunLogState], work: _Work) -> None:
+        if (meta := item.new_run_meta) is not None and (run := item.messages[0]["run"]) not in states:
+            states[run] = self._open[run] = RunLogState(meta)
+            work.new_runs[run] = meta
 
     def _acknowledge(self, batch: Sequence[_Submission], work: _Work) -> None:
         self.counters.update(work.counts)
@@ -475,7 +502,7 @@ class LogWriter:
         info = await self.log.run_info(run)
         if info is None:
             return None
-        state = RunLogState(info.meta, size=info.size)
+        state = RunLogState(info.meta, size=info.size, is_sealed=info.is_sealed)
         while page := await self.log.read(run, state.last_seq, FOLD_PAGE):
             for event in page:
                 _apply_stored(state, event)
@@ -488,6 +515,14 @@ class LogWriter:
             del self._open[run]
             self._metrics.runs.closed(run)
             _remember(self._closed, run, state, CLOSED_STATES)
+
+
+def _batches(work: _Work, states: Mapping[str, RunLogState]) -> list[Batch]:
+    """What the log gets. Nothing follows a final status: it seals its run."""
+    return [
+        Batch(run, found.first, found.lines, new_run_meta=work.new_runs.get(run), is_last=states[run].closed)
+        for run, found in work.runs.items()
+    ]
 
 
 def _apply_stored(state: RunLogState, event: StoredEvent) -> None:

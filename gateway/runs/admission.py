@@ -75,6 +75,7 @@ class Checked:
         callback: That of the stored workflow.
         callbacks: All of the run, those of the submission first.
         budget: What the run may spend; None: as much as it takes.
+        plan_hash: The blob of its plan; None: nothing is kept, for it was only checked.
     """
 
     compiled: Compiled
@@ -83,6 +84,7 @@ class Checked:
     callback: Callback | None = None
     callbacks: tuple[SealedCallback, ...] = ()
     budget: RunBudget | None = None
+    plan_hash: str | None = None
 
 
 class Admission:
@@ -166,10 +168,8 @@ class Admission:
         return found.document
 
     async def admit(self, body: JsonObject, user: str) -> Checked:
-        """Compile, and keep the secrets and large values that the plan only refers to."""
-        checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
-        await self._keep(checked)
-        return checked
+        """Compile, and keep the plan with the secrets and large values that it only refers to."""
+        return await self._keep(await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id))
 
     async def _compiled(self, body: JsonObject, user: str, secret_id: Callable[[str], str]) -> Checked:
         """Compile what was sent, or the stored workflow that it names."""
@@ -250,19 +250,21 @@ class Admission:
         await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
         checked = Checked(compiled, warnings, budget=own_budget or budget)
         checked = await self._with_callbacks(checked, asked, user)
-        checked = replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks)))
-        await self._keep(checked)
-        return checked
+        return await self._keep(replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks))))
 
-    async def _keep(self, checked: Checked) -> None:
+    async def _keep(self, checked: Checked) -> Checked:
+        return replace(checked, plan_hash=await asyncio.to_thread(self._keep_parts, checked))
+
+    def _keep_parts(self, checked: Checked) -> str:
+        """Blocking, in one turn of a thread. Gives the hash of the plan."""
         compiled = checked.compiled
-        if checked.callbacks:
-            await asyncio.to_thread(keep_secrets, checked.callbacks, self._secrets)
+        keep_secrets(checked.callbacks, self._secrets)
         for secret in compiled.secrets:
-            await asyncio.to_thread(self._secrets.put, secret.value, secret.owner, secret.hosts)
-        await asyncio.to_thread(self._keep_known, (use.id for use in compiled.references))
+            self._secrets.put(secret.value, secret.owner, secret.hosts)
+        self._keep_known(use.id for use in compiled.references)
         for data in compiled.blobs.values():
-            await self._blobs.put(data)
+            self._blobs.put_sync(data)
+        return self._blobs.put_sync(compiled.encoded)
 
     def _keep_known(self, secrets: Iterable[str]) -> None:
         """A new run refers to secrets that are stored already, maybe for a run that is deleted in this moment."""

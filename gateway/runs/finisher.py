@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -28,10 +28,12 @@ from innkeeper.gateway.runs.outcome import (
     announced,
     error_info,
     interface_outputs,
+    is_all_logged,
     late_nodes,
     merged_nodes,
     missing_facts,
     outcome_of_failure,
+    outcome_of_result,
 )
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
@@ -68,7 +70,7 @@ class RunFinisher:
     """One task per open run. Everything it does to a run may be done again without harm.
 
     Args:
-        on_closed: Called after a run was closed.
+        on_closed: Called with a run after it was closed.
         tells: Does somebody wait to be told that this run ended, with this status?
     """
 
@@ -83,7 +85,7 @@ class RunFinisher:
         terminator: Terminator,
         blobs: FolderBlobs,
         flush_timeout_s: float,
-        on_closed: Callable[[], Awaitable[None]],
+        on_closed: Callable[[str], Awaitable[None]],
         tells: Callable[[RunRow, str], bool],
     ) -> None:
         self._store = store
@@ -232,7 +234,7 @@ class RunFinisher:
             await self._until_done(run, self._terminator.owe)
         elif run in self._forced:
             self._terminator.wake()  # what is done in Temporal can be noted now
-        await self._on_closed()
+        await self._on_closed(run)
 
     async def _until_done(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         """A run that is not closed keeps its readers waiting for ever: try until it works, ever more seldom."""
@@ -247,13 +249,19 @@ class RunFinisher:
                 pause_s = min(2 * pause_s, LAST_RETRY_S)
 
     async def _close_at_end(self, run: str) -> None:
-        row = await self._store.mark_started(run)
-        if row.status in ENDED and await self._was_closed(run):
-            # It was ended by force while it was being handed to Temporal.
-            await self._terminator.owe(run)
-            return
-        outcome = None if row.terminate else await self._unless_forced(run, self._outcome(row))
+        # Only a later process needs the mark: Temporal is asked for the end beside it, and not behind it.
+        async with _beside(self._outcome(run)) as ending:
+            row = await self._store.mark_started(run)
+            if row.status in ENDED and await self._was_closed(run):
+                # It was ended by force while it was being handed to Temporal.
+                await self._terminator.owe(run)
+                return
+            outcome = None if row.terminate else await self._unless_forced(run, self._end_of(row, ending))
         await self._close(row, outcome or FORCED)
+
+    async def _end_of(self, row: RunRow, ending: asyncio.Task[RunOutcome]) -> RunOutcome:
+        await self._cancel_if_asked(row)
+        return await ending
 
     async def _close_by_force(self, run: str) -> None:
         await self._close(await self._row(run), FORCED)
@@ -269,16 +277,11 @@ class RunFinisher:
 
     # --- waiting for the end --------------------------------------------------------------------------------------
 
-    async def _outcome(self, row: RunRow) -> RunOutcome:
-        run = row.id
+    async def _outcome(self, run: str) -> RunOutcome:
         while True:
             client = await self._temporal.wait()
             handle = client.get_workflow_handle(run)
             try:
-                if row.interrupt_requested:
-                    # Asked before Temporal had the run, or while it was away.
-                    await self._run_log.announce(run, INTERRUPTING)
-                    await handle.cancel(rpc_timeout=CALL_TIMEOUT)
                 return await self._outcome_of(await self._completions.result(handle))
             except WorkflowFailureError as failure:
                 row = await self._row(run)
@@ -286,17 +289,34 @@ class RunFinisher:
             except RPCError as error:
                 if error.status == RPCStatusCode.NOT_FOUND:
                     return LOST
-                if not is_away(error):
-                    raise
-                self._temporal.lost()
-                await asyncio.sleep(RETRY_S)
-                row = await self._row(run)
+                await self._pause_if_away(error)
+            await self._cancel_if_asked(await self._row(run))
+
+    async def _cancel_if_asked(self, row: RunRow) -> None:
+        """Tell Temporal of an interruption that was asked for before it had the run, or while it was away."""
+        while row.interrupt_requested:
+            await self._run_log.announce(row.id, INTERRUPTING)
+            client = await self._temporal.wait()
+            try:
+                await client.get_workflow_handle(row.id).cancel(rpc_timeout=CALL_TIMEOUT)
+                return
+            except RPCError as error:
+                if error.status == RPCStatusCode.NOT_FOUND:  # who waits for its end is told
+                    return
+                await self._pause_if_away(error)
+
+    async def _pause_if_away(self, error: RPCError) -> None:
+        """Wait a moment when Temporal is away. Raises any other error."""
+        if not is_away(error):
+            raise error
+        self._temporal.lost()
+        await asyncio.sleep(RETRY_S)
 
     async def _outcome_of(self, result: JsonObject) -> RunOutcome:
         nodes = result.get("nodes")
         if nodes is None and result.get("nodes_ref"):
             nodes = orjson.loads(await self._blobs.get(result["nodes_ref"]["$blob"]))
-        return RunOutcome(result["status"], result.get("outputs") or {}, nodes or {}, result.get("error"))
+        return outcome_of_result(result, nodes or {})
 
     # --- closing --------------------------------------------------------------------------------------------------
 
@@ -321,14 +341,15 @@ class RunFinisher:
             outputs = interface_outputs(interface, outcome, view)
             shown = announced(interface, outputs, outcome.nodes)
         has_outputs = outcome.status != "interrupted" and not outcome.is_refused
-        await self._run_log.complete_missing(run, list(missing_facts(outcome, view)), shown if has_outputs else None)
-        view = await self._run_log.view(run)
+        if facts := list(missing_facts(outcome, view)):
+            await self._run_log.complete_missing(run, facts)
+            view = await self._run_log.view(run)
         result = full_result(row, outcome, view, outputs)
         self._open_runs.closing(run)
         # The result first: whoever reads the final status may ask for it at once.
         told = not self._tells(row, outcome.status)
         await self._store.close(run, outcome.status, from_iso(result["completedAt"]), result, told=told)
-        await self._run_log.end(run, outcome.status, result.get("errorInfo"))
+        await self._run_log.end(run, outcome.status, result.get("errorInfo"), shown if has_outputs else None)
         self._sealed(run)
         if not outcome.is_refused:
             self.closed[outcome.status] = self.closed.get(outcome.status, 0) + 1
@@ -359,7 +380,13 @@ class RunFinisher:
         return True
 
     async def _flushed(self, run: str, outcome: RunOutcome, timeout_s: float) -> RunView:
-        """The log's view once connected workers have drained, and workers that are away had time to come back."""
+        """The log's view once connected workers have drained, and workers that are away had time to come back.
+
+        No worker is asked when the log has everything already, as it mostly has.
+        """
+        view = await self._run_log.view(run)
+        if is_all_logged(outcome, view):
+            return view
         timeout_s = min(timeout_s, self._flush_timeout_s)
         deadline = time.monotonic() + timeout_s
         await self._workers.drain(timeout_s)
@@ -374,6 +401,17 @@ class RunFinisher:
         row = await self._store.get(run)
         assert row is not None, "a run that is followed is in the store"
         return row
+
+
+@contextlib.asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, T]) -> AsyncIterator[asyncio.Task[T]]:
+    """Have work done beside the block; it ends with it. What the block does not wait for may fail unheard."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def full_result(row: RunRow, outcome: RunOutcome, view: RunView, outputs: JsonObject) -> JsonObject:

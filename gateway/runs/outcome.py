@@ -22,6 +22,7 @@ STREAM_PLACEHOLDER = {
 MAX_FAILED_LISTED = 100
 MAX_LISTED_CHARS = 1_000
 """Of a message in the list of failed nodes, which every client gets; the node's own entry has it whole."""
+ENDED_WELL = frozenset({"complete", "skipped", "bypassed"})
 UNFINISHED = frozenset({"running", "waiting"})
 STATUS_PAGE = 200
 # What a query may take before the log alone has to do: without a worker nobody answers it.
@@ -37,6 +38,8 @@ class RunOutcome:
         nodes: The node table; empty when the engine could not tell.
         error: Why the run as a whole failed, apart from its nodes.
         is_refused: It could not even begin: no worker knows of it, and it has no outputs.
+        is_whole: `nodes` has all nodes that ever began, those of groups and repetitions too, and each of them ended by
+            itself.
     """
 
     status: str
@@ -44,6 +47,7 @@ class RunOutcome:
     nodes: dict[str, JsonObject] = field(default_factory=dict)
     error: JsonObject | None = None
     is_refused: bool = False
+    is_whole: bool = False
 
 
 LOST = RunOutcome(
@@ -63,6 +67,23 @@ FORCED = RunOutcome(
         "code": "interrupted_by_force",
     },
 )
+
+
+def outcome_of_result(result: Mapping[str, Any], nodes: Mapping[str, JsonObject]) -> RunOutcome:
+    """The end of a workflow that returned, with its node table.
+
+    A table may lack nodes that the result has counted: a long repetition keeps a part of them, and a table that could
+    not be stored is empty. Of a child workflow that failed it has none, and they are not counted either.
+    """
+    ended_well = result["status"] == "complete" and all(node["status"] in ENDED_WELL for node in nodes.values())
+    counted = sum((result.get("counts") or {}).values())
+    return RunOutcome(
+        result["status"],
+        result.get("outputs") or {},
+        dict(nodes),
+        result.get("error"),
+        is_whole=ended_well and counted == len(nodes),
+    )
 
 
 async def outcome_of_failure(
@@ -105,6 +126,12 @@ async def _table(handle: WorkflowHandle[Any, Any]) -> dict[str, JsonObject]:
 def late_nodes(outcome: RunOutcome, view: RunView) -> list[str]:
     """Nodes that completed although the log does not know: their worker still holds the events, or died with them."""
     return [path for path, entry in outcome.nodes.items() if entry["status"] == "complete" and path not in view.ended]
+
+
+def is_all_logged(outcome: RunOutcome, view: RunView) -> bool:
+    """Has the log the end of every node? Then it takes nothing more that a worker may still hold: of a node that has
+    ended it takes no event (see `fence`), and of others no worker holds any."""
+    return outcome.is_whole and not any(missing_facts(outcome, view))
 
 
 def missing_facts(outcome: RunOutcome, view: RunView) -> Iterator[tuple[str, str, JsonObject]]:

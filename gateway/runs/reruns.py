@@ -117,10 +117,6 @@ class Reruns:
         seeds = await self._store_seeds(taken, entries)
         return Admitted(checked, _written(asked, taken, seeds))
 
-    async def keep_plan(self, encoded: bytes) -> str:
-        """Keep a run's plan, so that it can be a base. Gives its hash."""
-        return await self._blobs.put(encoded)
-
     # --- the base -------------------------------------------------------------------------------------------------
 
     async def _row(self, run: str, user: str) -> RunRow:
@@ -218,7 +214,7 @@ class Reruns:
             table: dict[str, JsonObject] = orjson.loads(await self._blobs.get(ref["$blob"]))
             facts = [fact async for fact in self._facts(table)]
             for start in range(0, len(facts), FACTS_AT_ONCE):
-                await self._run_log.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE], None)
+                await self._run_log.complete_missing(row.id, facts[start : start + FACTS_AT_ONCE])
 
     async def _facts(self, table: Mapping[str, JsonObject]) -> AsyncIterator[Fact]:
         for node, entry in table.items():

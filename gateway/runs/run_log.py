@@ -63,8 +63,7 @@ class RunLog:
 
     async def begin(self, run: str, meta: Mapping[str, Any], status: str) -> None:
         """Open the log of a run, if it is not, and announce its status, if that is news."""
-        await self.open(run, meta)
-        await self._writer.append(run, [status_message(status)])
+        await self._writer.append(run, [status_message(status)], new_run_meta=meta)
 
     async def view(self, run: str) -> RunView:
         """The state of a run by its events. Only what is new since the last call is read."""
@@ -73,11 +72,16 @@ class RunLog:
         while len(self._readings) > KEPT_VIEWS:
             self._readings.popitem(last=False)
         async with reading.lock:  # whoever asks meanwhile reads what is new after this, not all of it again
-            while page := await self.log.read(run, reading.seq, PAGE):
+            while not self._has_read(run, reading.seq) and (page := await self.log.read(run, reading.seq, PAGE)):
                 for event in page:
                     _follow(reading.view, event)
                 reading.seq = page[-1].seq
         return reading.view
+
+    def _has_read(self, run: str, seq: int) -> bool:
+        """Is it known without reading that no event follows this one? The writer's state is never behind the file."""
+        state = self._writer.state_in_memory(run)
+        return state is not None and state.last_seq == seq
 
     async def state(self, run: str) -> RunLogState | None:
         """What the log says of a run, to be read only; None when it cannot be read now, or there is none."""
@@ -106,22 +110,23 @@ class RunLog:
         payload = {"approvalId": path, "answer": answer, **({} if attempt is None else {"attempt": attempt})}
         await self._writer.append(run, [fact_message(path, "APPROVAL_ANSWERED", payload)])
 
-    async def complete_missing(
-        self, run: str, facts: Sequence[tuple[str, str, Mapping[str, Any]]], outputs: Mapping[str, Any] | None
-    ) -> None:
-        """Add terminal events `(path, type, payload)` of nodes that have none, then the run's outputs, if any."""
-        messages: list[Message] = [fact_message(*fact) for fact in facts]
-        if outputs is not None:
-            messages.append(interface_outputs_message(outputs))
-        if messages:
-            await self._writer.append(run, messages)
+    async def complete_missing(self, run: str, facts: Sequence[tuple[str, str, Mapping[str, Any]]]) -> None:
+        """Add terminal events `(path, type, payload)` of nodes that have none."""
+        await self._writer.append(run, [fact_message(*fact) for fact in facts])
 
     async def delete(self, run: str) -> None:
         """Delete the log of a run that is sealed."""
         await self.log.delete_run(run)
         self._readings.pop(run, None)
 
-    async def end(self, run: str, status: str, error_info: Mapping[str, Any] | None) -> None:
-        """Announce the final status and seal the log: nothing follows."""
-        await self._writer.close_run(run, [status_message(status, error_info)])
+    async def end(
+        self,
+        run: str,
+        status: str,
+        error_info: Mapping[str, Any] | None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Announce the run's outputs, if any, and the final status, and seal the log: nothing follows."""
+        told: list[Message] = [] if outputs is None else [interface_outputs_message(outputs)]
+        await self._writer.close_run(run, [*told, status_message(status, error_info)])
         self._readings.pop(run, None)

@@ -171,7 +171,7 @@ class Runs:
             status=self._launcher.first_status,
             key_hash=key_digest,
             body_hash=body_digest if key else None,
-            plan_hash=await self._reruns.keep_plan(compiled.encoded),
+            plan_hash=admitted.checked.plan_hash,
             rerun=admitted.rerun,
             over_socket=over_socket,
             project_id=admitted.checked.source.project,

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import BroadcastRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
@@ -27,8 +27,8 @@ class BroadcastStore:
         writes: The only writer of this database.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher) -> None:
+        self._engine = engine
         self._writes = writes
 
     async def add(self, row: BroadcastRow) -> bool:
@@ -43,14 +43,12 @@ class BroadcastStore:
 
     async def by_key(self, user_id: str, key_hash: str) -> BroadcastRow | None:
         query = select(BroadcastRow).where(BroadcastRow.user_id == user_id, BroadcastRow.key_hash == key_hash)
-        async with self._sessions() as session:
-            return (await session.scalars(query)).first()
+        return await self._engine.first(query)
 
     async def interrupted(self) -> Sequence[BroadcastRow]:
         """Those whose gateway died while it delivered them, the oldest first."""
         query = select(BroadcastRow).where(BroadcastRow.status == OPEN).order_by(BroadcastRow.created_at)
-        async with self._sessions() as session:
-            return (await session.scalars(query)).all()
+        return await self._engine.scalars(query)
 
     async def end(self, row: BroadcastRow, missed: Sequence[str], answer: dict[str, Any]) -> None:
         """Keep what a client with a key may ask for again. Without one nobody can: it is deleted.
@@ -72,5 +70,5 @@ class BroadcastStore:
 
 
 @one_by_one
-async def _execute(connection: AsyncConnection, query: Any) -> None:
-    await connection.execute(query)
+def _execute(connection: Connection, query: Any) -> None:
+    connection.execute(query)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import Table, func, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+from sqlalchemy import Connection, Table, func, insert, select, update
 from sqlalchemy.orm import defer
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import CallbackRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
@@ -50,8 +50,8 @@ class CallbackStore:
         writes: The only writer of this database.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher) -> None:
+        self._engine = engine
         self._writes = writes
 
     async def add(self, messages: Sequence[NewMessage]) -> None:
@@ -62,9 +62,7 @@ class CallbackStore:
     async def of_run(self, run: str) -> Sequence[CallbackRow]:
         """The newest messages of a run without their bodies, the oldest of them first."""
         query = select(CallbackRow).where(CallbackRow.run == run).options(defer(CallbackRow.body))
-        async with self._sessions() as session:
-            found = await session.scalars(query.order_by(CallbackRow.number.desc()).limit(MAX_SHOWN))
-            return found.all()[::-1]
+        return (await self._engine.scalars(query.order_by(CallbackRow.number.desc()).limit(MAX_SHOWN)))[::-1]
 
     async def of_callback(self, run: str, position: int, event: str | None) -> Sequence[CallbackRow]:
         """The messages of one callback, the oldest first, without their bodies.
@@ -77,33 +75,28 @@ class CallbackStore:
             query = query.where(
                 (CallbackRow.event == event) | CallbackRow.event.startswith(f"{event}-", autoescape=True)
             )
-        async with self._sessions() as session:
-            return (await session.scalars(query.options(defer(CallbackRow.body)).order_by(CallbackRow.number))).all()
+        return await self._engine.scalars(query.options(defer(CallbackRow.body)).order_by(CallbackRow.number))
 
     async def count(self, run: str) -> int:
         """How many messages a run has."""
-        async with self._sessions() as session:
-            return await session.scalar(select(func.count()).where(CallbackRow.run == run)) or 0
+        return await self._engine.first(select(func.count()).where(CallbackRow.run == run)) or 0
 
     async def due(self, now: int, limit: int) -> Sequence[CallbackRow]:
         """Messages for which there is something to do now (milliseconds since 1970), the first that is due first."""
         query = select(CallbackRow).where(CallbackRow.status.in_(OPEN), CallbackRow.check_at <= now)
-        async with self._sessions() as session:
-            return (await session.scalars(query.order_by(CallbackRow.check_at).limit(limit))).all()
+        return await self._engine.scalars(query.order_by(CallbackRow.check_at).limit(limit))
 
     async def next_check(self) -> int | None:
         """When there is something to do next; None: all messages have ended."""
         query = select(func.min(CallbackRow.check_at)).where(CallbackRow.status.in_(OPEN))
-        async with self._sessions() as session:
-            return await session.scalar(query)
+        return await self._engine.first(query)
 
     async def is_stopped(self, run: str, position: int) -> bool:
         """Did the receiver of a callback say that it wants no more?"""
         query = select(CallbackRow.number).where(
             CallbackRow.run == run, CallbackRow.position == position, CallbackRow.status == STOPPED
         )
-        async with self._sessions() as session:
-            return (await session.scalars(query.limit(1))).first() is not None
+        return await self._engine.first(query.limit(1)) is not None
 
     async def note(self, row: CallbackRow, progress: Progress, check_at: int) -> None:
         """Keep what is known of a message, unless a user has had it sent anew meanwhile."""
@@ -119,15 +112,15 @@ class CallbackStore:
 
 
 @one_by_one
-async def _execute(connection: AsyncConnection, query: Any) -> int:
+def _execute(connection: Connection, query: Any) -> int:
     """How many rows it has changed."""
-    return (await connection.execute(query)).rowcount
+    return connection.execute(query).rowcount
 
 
 @one_by_one
-async def _add(connection: AsyncConnection, messages: Sequence[NewMessage]) -> None:
+def _add(connection: Connection, messages: Sequence[NewMessage]) -> None:
     for message in messages:
         is_same = (getattr(_TABLE.c, name) == getattr(message, name) for name in ("run", "position", "event"))
-        if (await connection.execute(select(_TABLE.c.number).where(*is_same))).first() is None:
+        if connection.execute(select(_TABLE.c.number).where(*is_same)).first() is None:
             values = {**asdict(message), **asdict(Progress(NEW)), "sends": 1, "created_at": now_ms(), "check_at": 0}
-            await connection.execute(insert(_TABLE).values(**values))
+            connection.execute(insert(_TABLE).values(**values))

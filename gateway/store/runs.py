@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Delete, Table, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Delete, Table, Update, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import CallbackRow, RunRow
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
@@ -95,8 +95,8 @@ class RunStore:
         writes: The only writer of this database, shared with what else is kept in it.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher | None = None) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher | None = None) -> None:
+        self._engine = engine
         self._writes = writes or WriteBatcher(engine)
 
     async def aclose(self) -> None:
@@ -150,8 +150,7 @@ class RunStore:
 
     async def plan(self, run_id: str) -> bytes | None:
         """The compiled plan of a run that Temporal does not have yet."""
-        async with self._sessions() as session:
-            return (await session.scalars(select(RunRow.plan).where(RunRow.id == run_id))).first()
+        return await self._engine.first(select(RunRow.plan).where(RunRow.id == run_id))
 
     async def by_key(self, user_id: str, key_hash: str) -> RunRow | None:
         return await self._first(RunRow.user_id == user_id, RunRow.key_hash == key_hash)
@@ -187,8 +186,7 @@ class RunStore:
 
     async def to_terminate(self) -> Sequence[str]:
         """Runs whose workflow Temporal must still be told to end."""
-        async with self._sessions() as session:
-            return (await session.scalars(select(RunRow.id).where(RunRow.terminate.is_(True)))).all()
+        return await self._engine.scalars(select(RunRow.id).where(RunRow.terminate.is_(True)))
 
     async def set_paused(self, run_id: str, paused: bool) -> bool:
         """Remember that a run is to pause, or to go on; False when it has ended."""
@@ -230,8 +228,7 @@ class RunStore:
     async def open_over_socket(self) -> Sequence[tuple[str, str]]:
         """Id and user of each run whose log is open and that was submitted over a socket, first come first."""
         query = select(RunRow.id, RunRow.user_id).where(RunRow.sealed.is_(False), RunRow.over_socket.is_(True))
-        async with self._sessions() as session:
-            return [(row[0], row[1]) for row in await session.execute(query.order_by(RunRow.number))]
+        return [(row[0], row[1]) for row in await self._engine.rows(query.order_by(RunRow.number))]
 
     async def open_with_callbacks(self) -> Sequence[RunRow]:
         """Runs whose log is open and that tell somebody how they go, first come first."""
@@ -244,20 +241,17 @@ class RunStore:
     async def running(self) -> Sequence[str]:
         """Ids of the runs that run, first come first."""
         query = select(RunRow.id).where(RunRow.status == "running").order_by(RunRow.number)
-        async with self._sessions() as session:
-            return (await session.scalars(query)).all()
+        return await self._engine.scalars(query)
 
     async def oldest_open(self) -> int | None:
         """When the first of the runs was submitted whose log is still open (milliseconds since 1970)."""
-        async with self._sessions() as session:
-            return await session.scalar(select(func.min(RunRow.submitted_at)).where(RunRow.sealed.is_(False)))
+        return await self._engine.first(select(func.min(RunRow.submitted_at)).where(RunRow.sealed.is_(False)))
 
     async def ended_before(self, moment: int, limit: int = 100) -> Sequence[str]:
         """Some runs that were over before a moment (milliseconds since 1970), first come first."""
         is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
         query = select(RunRow.id).where(*is_over, RunRow.ended_at < moment)
-        async with self._sessions() as session:
-            return (await session.scalars(query.order_by(RunRow.number).limit(limit))).all()
+        return await self._engine.scalars(query.order_by(RunRow.number).limit(limit))
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run that is over; False when there is none."""
@@ -268,8 +262,7 @@ class RunStore:
         plain = (RunRow.rerun, RunRow.callbacks)
         columns = (RunRow.number, RunRow.id, RunRow.plan_hash, *plain, RunRow.plan, RunRow.result)
         query = select(*columns).where(RunRow.number > after).order_by(RunRow.number).limit(limit)
-        async with self._sessions() as session:
-            rows = (await session.execute(query)).all()
+        rows = await self._engine.rows(query)
         held = [
             HeldByRun(
                 run,
@@ -284,15 +277,13 @@ class RunStore:
     async def active_counts(self) -> tuple[int, int]:
         """How many runs run, and how many wait in the queue."""
         query = select(RunRow.status, func.count()).where(RunRow.status.in_(("queued", "running")))
-        async with self._sessions() as session:
-            found = {row[0]: row[1] for row in await session.execute(query.group_by(RunRow.status))}
+        found = {row[0]: row[1] for row in await self._engine.rows(query.group_by(RunRow.status))}
         return found.get("running", 0), found.get("queued", 0)
 
     async def running_count(self) -> int:
         """How many runs were handed to Temporal and have not ended, for all that is known here."""
         query = select(func.count()).where(RunRow.status == "running", RunRow.started_at.is_not(None))
-        async with self._sessions() as session:
-            return await session.scalar(query) or 0
+        return await self._engine.first(query) or 0
 
     async def page(
         self, *, before: int | None, limit: int, status: str | None, previews: bool = False
@@ -304,18 +295,15 @@ class RunStore:
         if not previews:
             conditions.append(RunRow.preview.is_(False))
         query = select(RunRow).where(*conditions).order_by(RunRow.number.desc()).limit(limit)
-        async with self._sessions() as session:
-            return (await session.scalars(query.options(defer(RunRow.plan), defer(RunRow.result)))).all()
+        return await self._engine.scalars(query.options(defer(RunRow.plan), defer(RunRow.result)))
 
     async def _first(self, *conditions: ColumnElement[bool]) -> RunRow | None:
-        async with self._sessions() as session:
-            return (await session.scalars(select(RunRow).where(*conditions))).first()
+        return await self._engine.first(select(RunRow).where(*conditions))
 
     async def _many(self, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[RunRow]:
         query = select(RunRow).where(*conditions).order_by(RunRow.number).limit(limit)
         query = query.options(defer(RunRow.plan), defer(RunRow.result))
-        async with self._sessions() as session:
-            return (await session.scalars(query)).all()
+        return await self._engine.scalars(query)
 
     async def _change(self, run_id: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
         query = update(_RUNS).where(RunRow.id == run_id, *conditions).values(**values)
@@ -326,46 +314,46 @@ def _interrupted() -> dict[str, Any]:
     return {"interrupt_requested": True, "interrupted_at": func.coalesce(RunRow.interrupted_at, now_ms())}
 
 
-async def _add(connection: AsyncConnection, runs: Sequence[dict[str, Any]]) -> Sequence[None]:
-    await connection.execute(_ADD, list(runs))
+def _add(connection: Connection, runs: Sequence[dict[str, Any]]) -> Sequence[None]:
+    connection.execute(_ADD, list(runs))
     return [None] * len(runs)
 
 
-async def _mark_started(connection: AsyncConnection, runs: Sequence[str]) -> Sequence[RunRow]:
-    found = await connection.execute(_STARTED, {"runs": list(runs), "now": now_ms()})
+def _mark_started(connection: Connection, runs: Sequence[str]) -> Sequence[RunRow]:
+    found = connection.execute(_STARTED, {"runs": list(runs), "now": now_ms()})
     rows = {row.id: RunRow(**row._mapping) for row in found}
     return [rows[run] for run in runs]
 
 
-async def _close(connection: AsyncConnection, ends: Sequence[dict[str, Any]]) -> Sequence[None]:
-    await connection.execute(_CLOSED, list(ends))
+def _close(connection: Connection, ends: Sequence[dict[str, Any]]) -> Sequence[None]:
+    connection.execute(_CLOSED, list(ends))
     return [None] * len(ends)
 
 
-async def _mark_sealed(connection: AsyncConnection, groups: Sequence[Sequence[str]]) -> Sequence[None]:
-    await connection.execute(_SEALED, {"runs": [run for group in groups for run in group]})
+def _mark_sealed(connection: Connection, groups: Sequence[Sequence[str]]) -> Sequence[None]:
+    connection.execute(_SEALED, {"runs": [run for group in groups for run in group]})
     return [None] * len(groups)
 
 
-async def _mark_told(connection: AsyncConnection, groups: Sequence[Sequence[str]]) -> Sequence[None]:
-    await connection.execute(_TOLD, {"runs": [run for group in groups for run in group]})
+def _mark_told(connection: Connection, groups: Sequence[Sequence[str]]) -> Sequence[None]:
+    connection.execute(_TOLD, {"runs": [run for group in groups for run in group]})
     return [None] * len(groups)
 
 
 @one_by_one
-async def _change(connection: AsyncConnection, query: Update | Delete) -> bool:
+def _change(connection: Connection, query: Update | Delete) -> bool:
     """Whether it has changed a row."""
-    return (await connection.execute(query)).rowcount > 0
+    return connection.execute(query).rowcount > 0
 
 
 @one_by_one
-async def _delete(connection: AsyncConnection, run_id: str) -> bool:
+def _delete(connection: Connection, run_id: str) -> bool:
     """With it goes what was told of it."""
     is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
     query = delete(_RUNS).where(RunRow.id == run_id, *is_over)
-    is_gone = (await connection.execute(query)).rowcount > 0
+    is_gone = connection.execute(query).rowcount > 0
     if is_gone:
-        await connection.execute(delete(CallbackRow).where(CallbackRow.run == run_id))
+        connection.execute(delete(CallbackRow).where(CallbackRow.run == run_id))
     return is_gone
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Table, delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+from sqlalchemy import Connection, Table, delete, insert, select
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import FileWatchRow, SeenFileRow
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
-READ_AT_ONCE = 200
 WRITTEN_AT_ONCE = 500
 _WATCHES: Table = FileWatchRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _FILES: Table = SeenFileRow.__table__  # type: ignore[assignment]
@@ -24,20 +23,16 @@ class SeenFileStore:
         writes: The only writer of this database.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher) -> None:
+        self._engine = engine
         self._writes = writes
 
     async def watch(self, trigger: int) -> FileWatchRow | None:
         """The watch that has begun; None: the files that are there have not been told from those to come."""
-        async with self._sessions() as session:
-            return (await session.scalars(select(FileWatchRow).where(FileWatchRow.trigger == trigger))).first()
+        return await self._engine.first(select(FileWatchRow).where(FileWatchRow.trigger == trigger))
 
     async def files(self, trigger: int) -> Sequence[SeenFileRow]:
-        # Some at a time: thousands at once hold the event loop.
-        query = select(SeenFileRow).where(SeenFileRow.trigger == trigger).execution_options(yield_per=READ_AT_ONCE)
-        async with self._sessions() as session:
-            return [row async for row in await session.stream_scalars(query)]
+        return await self._engine.scalars(select(SeenFileRow).where(SeenFileRow.trigger == trigger))
 
     async def begin(self, watch: FileWatchRow) -> None:
         """Note that everything there was is written down: from now on files are new."""
@@ -63,9 +58,8 @@ class SeenFileStore:
 
     async def numbers(self) -> set[int]:
         """The triggers of which anything is known."""
-        async with self._sessions() as session:
-            watched = (await session.scalars(select(FileWatchRow.trigger))).all()
-            seen = (await session.scalars(select(SeenFileRow.trigger).distinct())).all()
+        watched = await self._engine.scalars(select(FileWatchRow.trigger))
+        seen = await self._engine.scalars(select(SeenFileRow.trigger).distinct())
         return {*watched, *seen}
 
 
@@ -74,37 +68,37 @@ def _values(table: Table, row: FileWatchRow | SeenFileRow) -> dict[str, Any]:
 
 
 @one_by_one
-async def _begin(connection: AsyncConnection, watch: FileWatchRow) -> None:
-    await connection.execute(delete(_WATCHES).where(_WATCHES.c.trigger == watch.trigger))
-    await connection.execute(insert(_WATCHES).values(**_values(_WATCHES, watch)))
+def _begin(connection: Connection, watch: FileWatchRow) -> None:
+    connection.execute(delete(_WATCHES).where(_WATCHES.c.trigger == watch.trigger))
+    connection.execute(insert(_WATCHES).values(**_values(_WATCHES, watch)))
 
 
 @one_by_one
-async def _put(connection: AsyncConnection, rows: Sequence[SeenFileRow]) -> None:
+def _put(connection: Connection, rows: Sequence[SeenFileRow]) -> None:
     paths: dict[int, list[str]] = {}
     for row in rows:
         paths.setdefault(row.trigger, []).append(row.path)
     for trigger, its in paths.items():
-        await _delete_files(connection, trigger, its)
+        _delete_files(connection, trigger, its)
     if rows:
-        await connection.execute(insert(_FILES), [_values(_FILES, row) for row in rows])
+        connection.execute(insert(_FILES), [_values(_FILES, row) for row in rows])
 
 
 @one_by_one
-async def _drop(connection: AsyncConnection, which: tuple[int, Sequence[str]]) -> None:
-    await _delete_files(connection, *which)
+def _drop(connection: Connection, which: tuple[int, Sequence[str]]) -> None:
+    _delete_files(connection, *which)
 
 
 @one_by_one
-async def _end(connection: AsyncConnection, trigger: int) -> None:
-    await connection.execute(delete(_WATCHES).where(_WATCHES.c.trigger == trigger))
+def _end(connection: Connection, trigger: int) -> None:
+    connection.execute(delete(_WATCHES).where(_WATCHES.c.trigger == trigger))
 
 
 @one_by_one
-async def _forget(connection: AsyncConnection, trigger: int) -> None:
-    await connection.execute(delete(_WATCHES).where(_WATCHES.c.trigger == trigger))
-    await connection.execute(delete(_FILES).where(_FILES.c.trigger == trigger))
+def _forget(connection: Connection, trigger: int) -> None:
+    connection.execute(delete(_WATCHES).where(_WATCHES.c.trigger == trigger))
+    connection.execute(delete(_FILES).where(_FILES.c.trigger == trigger))
 
 
-async def _delete_files(connection: AsyncConnection, trigger: int, paths: Collection[str]) -> None:
-    await connection.execute(delete(_FILES).where(_FILES.c.trigger == trigger, _FILES.c.path.in_(paths)))
+def _delete_files(connection: Connection, trigger: int, paths: Collection[str]) -> None:
+    connection.execute(delete(_FILES).where(_FILES.c.trigger == trigger, _FILES.c.path.in_(paths)))

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import zlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, or_, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.orm import defer
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import DeliveryRow, TriggerRow
 from innkeeper.gateway.store.workflows import unpack
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
@@ -53,15 +51,14 @@ class TriggerStore:
         writes: The only writer of this database.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher) -> None:
+        self._engine = engine
         self._writes = writes
 
     # --- triggers -------------------------------------------------------------------------------------------------
 
     async def triggers(self) -> Sequence[TriggerRow]:
-        async with self._sessions() as session:
-            return (await session.scalars(select(TriggerRow).order_by(TriggerRow.number))).all()
+        return await self._engine.scalars(select(TriggerRow).order_by(TriggerRow.number))
 
     async def add(self, values: Mapping[str, Any]) -> int | None:
         """Write a trigger down; gives its number. None: its name is taken."""
@@ -117,8 +114,7 @@ class TriggerStore:
     async def accepted(self, limit: int) -> Sequence[DeliveryRow]:
         """Some deliveries whose run is to be made, first come first, with what is to be submitted."""
         query = select(DeliveryRow).where(DeliveryRow.status == "accepted").order_by(DeliveryRow.number).limit(limit)
-        async with self._sessions() as session:
-            return (await session.scalars(query)).all()
+        return await self._engine.scalars(query)
 
     async def open(self) -> Sequence[DeliveryRow]:
         """All deliveries that are queued, or whose run has not ended."""
@@ -132,15 +128,13 @@ class TriggerStore:
     async def pending(self) -> int:
         """How many deliveries have no run yet."""
         query = select(func.count()).where(DeliveryRow.status.in_(("accepted", "queued")))
-        async with self._sessions() as session:
-            return await session.scalar(query) or 0
+        return await self._engine.first(query) or 0
 
     async def counts(self) -> Sequence[tuple[int, str, int]]:
         """Trigger, status and how many of its deliveries have it, of those that keep their rows."""
         query = select(DeliveryRow.trigger, DeliveryRow.status, func.count())
         query = query.where(DeliveryRow.status.not_in(NOTED)).group_by(DeliveryRow.trigger, DeliveryRow.status)
-        async with self._sessions() as session:
-            return [(row[0], row[1], row[2]) for row in await session.execute(query)]
+        return [(row[0], row[1], row[2]) for row in await self._engine.rows(query)]
 
     async def first_queued(self, trigger: int, concurrency_key: str) -> DeliveryRow | None:
         """The oldest delivery that waits behind open runs with this key."""
@@ -163,8 +157,7 @@ class TriggerStore:
     async def results(self, trigger: int, limit: int) -> Sequence[DeliveryRow]:
         """The last deliveries of a trigger, newest first."""
         query = select(DeliveryRow).where(DeliveryRow.trigger == trigger).order_by(DeliveryRow.number.desc())
-        async with self._sessions() as session:
-            return (await session.scalars(query.limit(limit).options(defer(DeliveryRow.request)))).all()
+        return await self._engine.scalars(query.limit(limit).options(defer(DeliveryRow.request)))
 
     async def counted(self, trigger: int, since: int, limit: int) -> Sequence[DeliveryRow]:
         """The deliveries that count for a trigger's debounce and rate, from a moment on, first come first."""
@@ -190,8 +183,7 @@ class TriggerStore:
             query = select(DeliveryRow.number, DeliveryRow.request).where(
                 DeliveryRow.number > after, DeliveryRow.request.is_not(None)
             )
-            async with self._sessions() as session:
-                rows = (await session.execute(query.order_by(DeliveryRow.number).limit(READ_AT_ONCE))).all()
+            rows = await self._engine.rows(query.order_by(DeliveryRow.number).limit(READ_AT_ONCE))
             if not rows:
                 return
             after = rows[-1][0]
@@ -201,63 +193,51 @@ class TriggerStore:
 
     async def _deliveries(self, *conditions: ColumnElement[bool], limit: int | None = None) -> Sequence[DeliveryRow]:
         query = select(DeliveryRow).where(*conditions).order_by(DeliveryRow.number).limit(limit)
-        async with self._sessions() as session:
-            return (await session.scalars(query.options(defer(DeliveryRow.request)))).all()
+        return await self._engine.scalars(query.options(defer(DeliveryRow.request)))
 
 
 @one_by_one
-async def _add_trigger(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
-    added = await connection.execute(insert(_TRIGGERS).values(**values).returning(_TRIGGERS.c.number))
+def _add_trigger(connection: Connection, values: Mapping[str, Any]) -> int:
+    added = connection.execute(insert(_TRIGGERS).values(**values).returning(_TRIGGERS.c.number))
     return int(added.scalar_one())
 
 
 @one_by_one
-async def _changed(connection: AsyncConnection, query: Any) -> int:
+def _changed(connection: Connection, query: Any) -> int:
     """How many rows it has changed."""
-    return (await connection.execute(query)).rowcount
+    return connection.execute(query).rowcount
 
 
 @one_by_one
-async def _delete_trigger(connection: AsyncConnection, which: tuple[int, int]) -> bool:
+def _delete_trigger(connection: Connection, which: tuple[int, int]) -> bool:
     number, version = which
     is_it = and_(_TRIGGERS.c.number == number, _TRIGGERS.c.version == version)
-    if (await connection.execute(delete(_TRIGGERS).where(is_it))).rowcount == 0:
+    if connection.execute(delete(_TRIGGERS).where(is_it)).rowcount == 0:
         return False
-    await connection.execute(delete(_DELIVERIES).where(_DELIVERIES.c.trigger == number))
+    connection.execute(delete(_DELIVERIES).where(_DELIVERIES.c.trigger == number))
     return True
 
 
 _RECEIVE = insert(_DELIVERIES).prefix_with("OR IGNORE", dialect="sqlite")
 
 
-_ON_SQLITE = _RECEIVE.compile(
-    dialect=sqlite.dialect(), column_keys=[column.name for column in _DELIVERIES.columns if not column.primary_key]
-)
-_ORDER: Sequence[str] = _ON_SQLITE.positiontup or ()
-
-
 @one_by_one
-async def _receive(connection: AsyncConnection, values: Mapping[str, Any]) -> bool:
-    # Senders wait for it. Through SQLAlchemy the statement takes three turns of the database's thread, here one.
-    if connection.dialect.name == "sqlite":
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        with contextlib.suppress(sqlite3.Error):  # once more below, where all know how to read it
-            return int((await driver.execute(str(_ON_SQLITE), [values[name] for name in _ORDER])).rowcount) > 0
-    return (await connection.execute(_RECEIVE, dict(values))).rowcount > 0
+def _receive(connection: Connection, values: Mapping[str, Any]) -> bool:
+    return connection.execute(_RECEIVE, dict(values)).rowcount > 0
 
 
-async def _note(connection: AsyncConnection, groups: Sequence[Sequence[Mapping[str, Any]]]) -> Sequence[None]:
+def _note(connection: Connection, groups: Sequence[Sequence[Mapping[str, Any]]]) -> Sequence[None]:
     rows = [dict(row) for group in groups for row in group]
     if rows:
-        await connection.execute(insert(_DELIVERIES), rows)
+        connection.execute(insert(_DELIVERIES), rows)
     return [None] * len(groups)
 
 
 @one_by_one
-async def _trim(connection: AsyncConnection, trigger: int) -> None:
+def _trim(connection: Connection, trigger: int) -> None:
     mine = _DELIVERIES.c.trigger == trigger
     newest = select(_DELIVERIES.c.number).where(mine).order_by(_DELIVERIES.c.number.desc()).limit(KEPT_RESULTS)
     oldest_kept = select(func.min(newest.subquery().c.number)).scalar_subquery()
     has_no_key = and_(_DELIVERIES.c.dedupe_key.is_(None), _DELIVERIES.c.replay_key.is_(None))
     is_noted = or_(_DELIVERIES.c.status.in_(NOTED), and_(_DELIVERIES.c.status == "failed", has_no_key))
-    await connection.execute(delete(_DELIVERIES).where(mine, is_noted, _DELIVERIES.c.number < oldest_kept))
+    connection.execute(delete(_DELIVERIES).where(mine, is_noted, _DELIVERIES.c.number < oldest_kept))

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     String,
     Table,
@@ -23,9 +24,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
 from sqlalchemy.sql.selectable import CompoundSelect
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import ModelCallRow, RaisedBudgetRow, RunRow
 from innkeeper.gateway.store.runs import json_of, now_ms
 from innkeeper.gateway.store.usage_sums import (
@@ -174,8 +175,8 @@ class UsageStore:
         writes: The only writer of this database.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher) -> None:
+        self._engine = engine
         self._writes = writes
 
     # --- requests -------------------------------------------------------------------------------------------------
@@ -241,8 +242,7 @@ class UsageStore:
 
     async def rows(self, query: Select[Any] | CompoundSelect[Any]) -> list[dict[str, Any]]:
         """The rows of a query over `model_calls`, as mappings."""
-        async with self._sessions() as session:
-            return [dict(row) for row in (await session.execute(query)).mappings()]
+        return await self._engine.read(lambda session: [dict(row) for row in session.execute(query).mappings()])
 
 
 def spent_of(call: Call, currency: str) -> Spent:
@@ -279,42 +279,42 @@ def _new_values(call: Call) -> dict[str, Any]:
 
 
 @one_by_one
-async def _apply(connection: AsyncConnection, changes: Changes) -> None:
+def _apply(connection: Connection, changes: Changes) -> None:
     if changes.renamed:
-        await connection.execute(_RENAME, [{"of": id} for id in changes.renamed])
+        connection.execute(_RENAME, [{"of": id} for id in changes.renamed])
     if changes.deleted:
-        await connection.execute(delete(_CALLS).where(_CALLS.c.id.in_([call.id for call in changes.deleted])))
+        connection.execute(delete(_CALLS).where(_CALLS.c.id.in_([call.id for call in changes.deleted])))
     if changes.updated:
-        await connection.execute(_UPDATE, [_new_values(call) for call in changes.updated])
+        connection.execute(_UPDATE, [_new_values(call) for call in changes.updated])
     if changes.added:
-        await connection.execute(_INSERT, [_values(call) for call in changes.added])
+        connection.execute(_INSERT, [_values(call) for call in changes.added])
     changed = (*changes.deleted, *changes.updated, *changes.added)
-    await sum_up_changed(connection, {(call.day, call.run) for call in changed})
+    sum_up_changed(connection, {(call.day, call.run) for call in changed})
 
 
 @one_by_one
-async def _delete_before(connection: AsyncConnection, day: int) -> int:
+def _delete_before(connection: Connection, day: int) -> int:
     old = select(_CALLS.c.number).where(_CALLS.c.started_at < day * DAY_MS).limit(DELETED_AT_ONCE)
-    await forget_days(connection, day)
-    return (await connection.execute(delete(_CALLS).where(_CALLS.c.number.in_(old)))).rowcount
+    forget_days(connection, day)
+    return connection.execute(delete(_CALLS).where(_CALLS.c.number.in_(old))).rowcount
 
 
 @one_by_one
-async def _sum_up_next(connection: AsyncConnection, today: int) -> bool:
-    day = await next_day(connection, today)
+def _sum_up_next(connection: Connection, today: int) -> bool:
+    day = next_day(connection, today)
     if day is not None:
-        await sum_up(connection, day)
+        sum_up(connection, day)
     return day is not None
 
 
 @one_by_one
-async def _raise(connection: AsyncConnection, values: Mapping[str, Any]) -> None:
+def _raise(connection: Connection, values: Mapping[str, Any]) -> None:
     is_same = (_RAISED.c.user_id == values["user_id"], _RAISED.c.day == values["day"])
-    if (await connection.execute(update(_RAISED).where(*is_same).values(**values))).rowcount == 0:
-        await connection.execute(insert(_RAISED).values(**values))
+    if connection.execute(update(_RAISED).where(*is_same).values(**values)).rowcount == 0:
+        connection.execute(insert(_RAISED).values(**values))
 
 
 @one_by_one
-async def _execute(connection: AsyncConnection, query: Any) -> int:
+def _execute(connection: Connection, query: Any) -> int:
     """How many rows it has changed."""
-    return (await connection.execute(query)).rowcount
+    return connection.execute(query).rowcount

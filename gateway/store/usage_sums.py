@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     FromClause,
     Select,
     Table,
@@ -26,7 +27,6 @@ from sqlalchemy import (
     select,
     union_all,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from innkeeper.gateway.store.models import ModelCallRow, UsageDayRow
@@ -167,14 +167,14 @@ def _counts_of_call() -> list[ColumnElement[Any]]:
 # --- summing up days --------------------------------------------------------------------------------------------------
 
 
-async def next_day(connection: AsyncConnection, today: int) -> int | None:
+def next_day(connection: Connection, today: int) -> int | None:
     """The first day before today (in days since 1970) that has requests and is not summed up."""
     query = select(func.min(_CALLS.c.started_at)).where(_CALLS.c.started_at >= (_last_day() + 1) * DAY_MS)
-    found = await connection.scalar(query)
+    found = connection.scalar(query)
     return None if found is None or found // DAY_MS >= today else int(found // DAY_MS)
 
 
-async def sum_up(connection: AsyncConnection, day: int, run: str | None = None) -> None:
+def sum_up(connection: Connection, day: int, run: str | None = None) -> None:
     """Sum a day up anew, or what one run did on it."""
     gone = [_DAYS.c.day == day] + ([] if run is None else [_DAYS.c.run == run])
     kept = [_CALLS.c.started_at >= day * DAY_MS, _CALLS.c.started_at < (day + 1) * DAY_MS]
@@ -182,18 +182,18 @@ async def sum_up(connection: AsyncConnection, day: int, run: str | None = None) 
     calls = select(*(_CALLS.c[name] for name in _NAMES), *_counts_of_call()).where(*kept).subquery()
     names = [calls.c[name] for name in _NAMES]
     sums = select(*names, *(func.sum(calls.c[name]) for name in _COUNTS)).group_by(*names)
-    await connection.execute(delete(_DAYS).where(*gone))
-    await connection.execute(insert(_DAYS).from_select([*_NAMES, *_COUNTS], sums))
+    connection.execute(delete(_DAYS).where(*gone))
+    connection.execute(insert(_DAYS).from_select([*_NAMES, *_COUNTS], sums))
 
 
-async def sum_up_changed(connection: AsyncConnection, changed: Collection[tuple[int, str]]) -> None:
+def sum_up_changed(connection: Connection, changed: Collection[tuple[int, str]]) -> None:
     """Sum up anew what these runs did on these days, as far as the days are summed up."""
-    last = await connection.scalar(select(_last_day())) if changed else -1
+    last = connection.scalar(select(_last_day())) if changed else -1
     for day, run in changed:
         if last is not None and day <= last:
-            await sum_up(connection, day, run)
+            sum_up(connection, day, run)
 
 
-async def forget_days(connection: AsyncConnection, before: int) -> None:
+def forget_days(connection: Connection, before: int) -> None:
     """Delete the sums of the days before one."""
-    await connection.execute(delete(_DAYS).where(_DAYS.c.day < before))
+    connection.execute(delete(_DAYS).where(_DAYS.c.day < before))

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Table, delete, func, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, update
 from sqlalchemy.orm import defer
 
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.gateway.store.models import ProjectRow, VersionRow, WorkflowRow
 from innkeeper.gateway.store.runs import now_ms
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
@@ -25,7 +25,6 @@ MAX_VERSIONS = 1_000
 """Of one workflow. The oldest that is not published goes when one more comes."""
 PURGED_AT_ONCE = 100
 READ_AT_ONCE = 20
-ROWS_AT_ONCE = 200
 _WORKFLOWS: Table = WorkflowRow.__table__  # type: ignore[assignment]  # typed as any FROM clause
 _VERSIONS: Table = VersionRow.__table__  # type: ignore[assignment]
 _PROJECTS: Table = ProjectRow.__table__  # type: ignore[assignment]
@@ -104,8 +103,8 @@ class WorkflowStore:
         writes: The only writer of this database.
     """
 
-    def __init__(self, engine: AsyncEngine, writes: WriteBatcher) -> None:
-        self._sessions = async_sessionmaker(engine, expire_on_commit=False)
+    def __init__(self, engine: StoreEngine, writes: WriteBatcher) -> None:
+        self._engine = engine
         self._writes = writes
 
     # --- workflows ------------------------------------------------------------------------------------------------
@@ -156,8 +155,7 @@ class WorkflowStore:
         """Some live workflows of any user that run others as groups, above a number."""
         has_groups = or_(WorkflowRow.references != "[]", func.coalesce(WorkflowRow.groups, "{}") != "{}")
         query = select(WorkflowRow).where(WorkflowRow.number > after, _LIVE, has_groups)
-        async with self._sessions() as session:
-            return (await session.scalars(query.order_by(WorkflowRow.number).limit(limit))).all()
+        return await self._engine.scalars(query.order_by(WorkflowRow.number).limit(limit))
 
     async def deleted(self, user: str, workflow_id: str | None = None) -> Sequence[WorkflowRow]:
         """The workflows in the bin, the last one first."""
@@ -185,10 +183,7 @@ class WorkflowStore:
         self, *conditions: ColumnElement[bool], order: Sequence[Any], limit: int | None = None, offset: int = 0
     ) -> Sequence[WorkflowRow]:
         query = select(WorkflowRow).where(*conditions).order_by(*order).limit(limit).offset(offset)
-        # Some at a time: thousands at once hold the event loop.
-        some = query.execution_options(yield_per=ROWS_AT_ONCE)
-        async with self._sessions() as session:
-            return [row async for row in await session.stream_scalars(some)]
+        return await self._engine.scalars(query)
 
     # --- versions -------------------------------------------------------------------------------------------------
 
@@ -201,8 +196,7 @@ class WorkflowStore:
 
     async def _version(self, *conditions: ColumnElement[bool]) -> VersionRow | None:
         query = select(VersionRow).where(*conditions).order_by(VersionRow.version.desc()).limit(1)
-        async with self._sessions() as session:
-            return (await session.scalars(query)).first()
+        return await self._engine.first(query)
 
     async def versions(self, workflow: int, before: int | None, limit: int) -> Sequence[VersionRow]:
         """Versions below a number, the newest first, without their documents."""
@@ -210,16 +204,14 @@ class WorkflowStore:
         if before is not None:
             query = query.where(VersionRow.version < before)
         query = query.order_by(VersionRow.version.desc()).limit(limit).options(defer(VersionRow.document))
-        async with self._sessions() as session:
-            return (await session.scalars(query)).all()
+        return await self._engine.scalars(query)
 
     async def all_documents(self) -> AsyncIterator[bytes]:
         """JSON of all versions, those in the bin too. One that is damaged says nothing to anybody: it is left out."""
         after = 0
         while True:
             query = select(VersionRow.number, VersionRow.document).where(VersionRow.number > after)
-            async with self._sessions() as session:
-                rows = (await session.execute(query.order_by(VersionRow.number).limit(READ_AT_ONCE))).all()
+            rows = await self._engine.rows(query.order_by(VersionRow.number).limit(READ_AT_ONCE))
             if not rows:
                 return
             after = rows[-1][0]
@@ -238,14 +230,12 @@ class WorkflowStore:
         query = select(ProjectRow).where(
             ProjectRow.user_id == user, ProjectRow.id == project, ProjectRow.deleted_at == 0
         )
-        async with self._sessions() as session:
-            return (await session.scalars(query)).first()
+        return await self._engine.first(query)
 
     async def projects(self, user: str) -> Sequence[ProjectRow]:
         """The live projects by name."""
         query = select(ProjectRow).where(ProjectRow.user_id == user, ProjectRow.deleted_at == 0)
-        async with self._sessions() as session:
-            return (await session.scalars(query.order_by(func.lower(ProjectRow.name), ProjectRow.id))).all()
+        return await self._engine.scalars(query.order_by(func.lower(ProjectRow.name), ProjectRow.id))
 
     async def change_project(self, change: ProjectChange) -> Taken | None:
         """Change columns of a project, unless it was changed meanwhile (`version`), or its new `name` is taken."""
@@ -274,11 +264,11 @@ async def unpack(packed: bytes) -> bytes:
 
 
 @one_by_one
-async def _create(connection: AsyncConnection, new: Creation) -> WorkflowRow | Taken:
+def _create(connection: Connection, new: Creation) -> WorkflowRow | Taken:
     live = (_WORKFLOWS.c.user_id == new.user, _WORKFLOWS.c.project_id == new.project, _WORKFLOWS.c.deleted_at == 0)
-    if await _exists(connection, *live, _WORKFLOWS.c.id == new.id):
+    if _exists(connection, *live, _WORKFLOWS.c.id == new.id):
         return Taken("id")
-    if new.unique_name and await _exists(connection, *live, _WORKFLOWS.c.name == new.values["name"]):
+    if new.unique_name and _exists(connection, *live, _WORKFLOWS.c.name == new.values["name"]):
         return Taken("name")
     now = now_ms()
     values = {
@@ -288,47 +278,47 @@ async def _create(connection: AsyncConnection, new: Creation) -> WorkflowRow | T
         **new.values,
     }
     query = insert(_WORKFLOWS).values(**_named(values)).returning(_WORKFLOWS.c.number)
-    number = (await connection.execute(query)).scalar_one()
-    await _add_version(connection, number, 1, new.version, now)
+    number = connection.execute(query).scalar_one()
+    _add_version(connection, number, 1, new.version, now)
     return WorkflowRow(number=number, **values)
 
 
 @one_by_one
-async def _save(connection: AsyncConnection, saving: Saving) -> WorkflowRow | Taken:
-    row = await _live(connection, saving.number)
+def _save(connection: Connection, saving: Saving) -> WorkflowRow | Taken:
+    row = _live(connection, saving.number)
     if row is None:
         return Taken("gone")
-    if saving.unique_name and saving.values["name"] != row.name and await _has_name(connection, row, saving.values):
+    if saving.unique_name and saving.values["name"] != row.name and _has_name(connection, row, saving.values):
         return Taken("name")
     now = max(now_ms(), row.updated_at + 1)
     values = {
         **{"version": saving.replaces + 1, "valid": saving.version.valid, "reason": None, "updated_at": now},
         **saving.values,
     }
-    if not await _update(connection, saving.number, saving.replaces, values):
+    if not _update(connection, saving.number, saving.replaces, values):
         return Taken("version")
-    await _add_version(connection, saving.number, saving.replaces + 1, saving.version, now)
-    await _drop_oldest(connection, saving.number, row.published)
+    _add_version(connection, saving.number, saving.replaces + 1, saving.version, now)
+    _drop_oldest(connection, saving.number, row.published)
     for name, value in values.items():
         setattr(row, name, value)
     return row
 
 
-async def _has_name(connection: AsyncConnection, row: WorkflowRow, values: Mapping[str, Any]) -> bool:
+def _has_name(connection: Connection, row: WorkflowRow, values: Mapping[str, Any]) -> bool:
     table = _WORKFLOWS.c
     siblings = (table.user_id == row.user_id, table.project_id == row.project_id, table.number != row.number)
-    return await _exists(connection, *siblings, table.deleted_at == 0, table.name == values["name"])
+    return _exists(connection, *siblings, table.deleted_at == 0, table.name == values["name"])
 
 
 @one_by_one
-async def _change(connection: AsyncConnection, change: Change) -> bool:
-    return await _update(connection, change.number, change.version, change.values)
+def _change(connection: Connection, change: Change) -> bool:
+    return _update(connection, change.number, change.version, change.values)
 
 
-async def _update(connection: AsyncConnection, number: int, version: int, values: Mapping[str, Any]) -> bool:
+def _update(connection: Connection, number: int, version: int, values: Mapping[str, Any]) -> bool:
     table = _WORKFLOWS.c
     query = update(_WORKFLOWS).where(table.number == number, table.version == version, table.deleted_at == 0)
-    return (await connection.execute(query.values(**_named(values)))).rowcount > 0
+    return connection.execute(query.values(**_named(values))).rowcount > 0
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,116 +326,116 @@ def _named(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"refers_to" if name == "references" else name: value for name, value in values.items()}
 
 
-async def _add_version(connection: AsyncConnection, workflow: int, version: int, new: NewVersion, now: int) -> None:
+def _add_version(connection: Connection, workflow: int, version: int, new: NewVersion, now: int) -> None:
     values = {**vars(new), "workflow": workflow, "version": version, "saved_at": now}
-    await connection.execute(insert(_VERSIONS).values(**values))
+    connection.execute(insert(_VERSIONS).values(**values))
 
 
-async def _drop_oldest(connection: AsyncConnection, workflow: int, published: int | None) -> None:
+def _drop_oldest(connection: Connection, workflow: int, published: int | None) -> None:
     table = _VERSIONS.c
-    count = await connection.scalar(select(func.count()).where(table.workflow == workflow))
+    count = connection.scalar(select(func.count()).where(table.workflow == workflow))
     if (count or 0) > MAX_VERSIONS:
         oldest = select(func.min(table.version)).where(table.workflow == workflow, table.version != (published or 0))
         goes = (table.workflow == workflow, table.version == oldest.scalar_subquery())
-        await connection.execute(delete(_VERSIONS).where(*goes))
+        connection.execute(delete(_VERSIONS).where(*goes))
 
 
 @one_by_one
-async def _restore(connection: AsyncConnection, number: int) -> WorkflowRow | Taken:
-    row = await _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at > 0)
+def _restore(connection: Connection, number: int) -> WorkflowRow | Taken:
+    row = _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at > 0)
     if row is None:
         return Taken("gone")
     table = _WORKFLOWS.c
     same = (table.user_id == row.user_id, table.project_id == row.project_id, table.id == row.id)
-    if await _exists(connection, *same, table.deleted_at == 0):
+    if _exists(connection, *same, table.deleted_at == 0):
         return Taken("id")
-    await connection.execute(update(_WORKFLOWS).where(table.number == number).values(deleted_at=0))
-    await _revive_project(connection, row)
+    connection.execute(update(_WORKFLOWS).where(table.number == number).values(deleted_at=0))
+    _revive_project(connection, row)
     row.deleted_at = 0
     return row
 
 
-async def _revive_project(connection: AsyncConnection, row: WorkflowRow) -> None:
+def _revive_project(connection: Connection, row: WorkflowRow) -> None:
     table = _PROJECTS.c
     same = (table.user_id == row.user_id, table.id == row.project_id)
-    if (await connection.execute(select(table.number).where(*same, table.deleted_at == 0))).first() is None:
+    if connection.execute(select(table.number).where(*same, table.deleted_at == 0)).first() is None:
         last = select(func.max(table.number)).where(*same).scalar_subquery()
-        await connection.execute(update(_PROJECTS).where(table.number == last).values(deleted_at=0))
+        connection.execute(update(_PROJECTS).where(table.number == last).values(deleted_at=0))
 
 
 @one_by_one
-async def _purge(connection: AsyncConnection, before: int) -> int:
+def _purge(connection: Connection, before: int) -> int:
     table = _WORKFLOWS.c
     old = select(table.number).where(table.deleted_at > 0, table.deleted_at < before).limit(PURGED_AT_ONCE)
-    numbers = list((await connection.scalars(old)).all())
+    numbers = list(connection.scalars(old).all())
     if numbers:
-        await connection.execute(delete(_VERSIONS).where(_VERSIONS.c.workflow.in_(numbers)))
-        await connection.execute(delete(_WORKFLOWS).where(table.number.in_(numbers)))
+        connection.execute(delete(_VERSIONS).where(_VERSIONS.c.workflow.in_(numbers)))
+        connection.execute(delete(_WORKFLOWS).where(table.number.in_(numbers)))
     else:
         is_old = (_PROJECTS.c.deleted_at > 0, _PROJECTS.c.deleted_at < before)
-        await connection.execute(delete(_PROJECTS).where(*is_old))
+        connection.execute(delete(_PROJECTS).where(*is_old))
     return len(numbers)
 
 
 @one_by_one
-async def _add_project(connection: AsyncConnection, row: Mapping[str, Any]) -> bool:
+def _add_project(connection: Connection, row: Mapping[str, Any]) -> bool:
     table = _PROJECTS.c
     same = (table.user_id == row["user_id"], table.id == row["id"], table.deleted_at == 0)
-    if (await connection.execute(select(table.number).where(*same))).first() is not None:
+    if connection.execute(select(table.number).where(*same)).first() is not None:
         return False
-    await connection.execute(insert(_PROJECTS).values(**row))
+    connection.execute(insert(_PROJECTS).values(**row))
     return True
 
 
 @one_by_one
-async def _change_project(connection: AsyncConnection, change: ProjectChange) -> Taken | None:
+def _change_project(connection: Connection, change: ProjectChange) -> Taken | None:
     table, row = _PROJECTS.c, change.row
     if "name" in change.values:
         others = (table.user_id == row.user_id, table.number != row.number, table.deleted_at == 0)
         query = select(table.number).where(*others, table.name == change.values["name"]).limit(1)
-        if (await connection.execute(query)).first() is not None:
+        if connection.execute(query).first() is not None:
             return Taken("name")
     seen = (table.number == row.number, table.updated_at == change.seen_at, table.deleted_at == 0)
-    changed = await connection.execute(update(_PROJECTS).where(*seen).values(**change.values))
+    changed = connection.execute(update(_PROJECTS).where(*seen).values(**change.values))
     return None if changed.rowcount > 0 else Taken("version")
 
 
 @one_by_one
-async def _delete_project(connection: AsyncConnection, row: ProjectRow) -> None:
+def _delete_project(connection: Connection, row: ProjectRow) -> None:
     table = _WORKFLOWS.c
     its = (table.user_id == row.user_id, table.project_id == row.id, table.deleted_at == 0)
-    await _to_the_bin(connection, _WORKFLOWS, *its)
-    await _to_the_bin(connection, _PROJECTS, _PROJECTS.c.number == row.number)
+    _to_the_bin(connection, _WORKFLOWS, *its)
+    _to_the_bin(connection, _PROJECTS, _PROJECTS.c.number == row.number)
 
 
 @one_by_one
-async def _delete(connection: AsyncConnection, workflow: tuple[int, int]) -> bool:
+def _delete(connection: Connection, workflow: tuple[int, int]) -> bool:
     number, version = workflow
-    row = await _live(connection, number)
+    row = _live(connection, number)
     if row is None or row.version != version:
         return False
-    await _to_the_bin(connection, _WORKFLOWS, _WORKFLOWS.c.number == number)
+    _to_the_bin(connection, _WORKFLOWS, _WORKFLOWS.c.number == number)
     return True
 
 
-async def _to_the_bin(connection: AsyncConnection, table: Table, *which: ColumnElement[bool]) -> None:
+def _to_the_bin(connection: Connection, table: Table, *which: ColumnElement[bool]) -> None:
     """Two of one id may go within a millisecond, and a clock may be set back: no two of them have the same moment.
     Those that go together have different ids."""
-    latest = await connection.scalar(select(func.max(table.c.deleted_at)))
+    latest = connection.scalar(select(func.max(table.c.deleted_at)))
     moment = max(now_ms(), (latest or 0) + 1)
-    await connection.execute(update(table).where(*which).values(deleted_at=moment))
+    connection.execute(update(table).where(*which).values(deleted_at=moment))
 
 
-async def _exists(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> bool:
-    return (await connection.execute(select(_WORKFLOWS.c.number).where(*conditions).limit(1))).first() is not None
+def _exists(connection: Connection, *conditions: ColumnElement[bool]) -> bool:
+    return connection.execute(select(_WORKFLOWS.c.number).where(*conditions).limit(1)).first() is not None
 
 
-async def _live(connection: AsyncConnection, number: int) -> WorkflowRow | None:
-    return await _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at == 0)
+def _live(connection: Connection, number: int) -> WorkflowRow | None:
+    return _row(connection, _WORKFLOWS.c.number == number, _WORKFLOWS.c.deleted_at == 0)
 
 
-async def _row(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> WorkflowRow | None:
-    found = (await connection.execute(select(_WORKFLOWS).where(*conditions))).first()
+def _row(connection: Connection, *conditions: ColumnElement[bool]) -> WorkflowRow | None:
+    found = connection.execute(select(_WORKFLOWS).where(*conditions)).first()
     if found is None:
         return None
     values = dict(found._mapping)

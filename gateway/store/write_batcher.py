@@ -7,30 +7,32 @@ for a transaction; here they share it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from innkeeper.gateway.salvage.database import is_damage
+from innkeeper.gateway.store.engine import StoreEngine
 from innkeeper.nodes.process.critical_tasks import run_critical
 
 P = TypeVar("P")
 R = TypeVar("R")
-Kind = Callable[[AsyncConnection, Sequence[P]], Awaitable[Sequence[R]]]
-"""Does one kind of write for many at once; gives as many results, in order."""
+Kind = Callable[[Connection, Sequence[P]], Sequence[R]]
+"""Does one kind of write for many at once, in the writer's thread; gives as many results, in order."""
 
 MAX_GROUP = 200
 """Others wait for the whole group, and a process that dies loses what was not committed of it."""
 
 
-def one_by_one(write: Callable[[AsyncConnection, P], Awaitable[R]]) -> Kind[P, R]:
+def one_by_one(write: Callable[[Connection, P], R]) -> Kind[P, R]:
     """A kind of write that no statement does for many at once."""
 
-    async def write_each(connection: AsyncConnection, many: Sequence[P]) -> Sequence[R]:
-        return [await write(connection, what) for what in many]
+    def write_each(connection: Connection, many: Sequence[P]) -> Sequence[R]:
+        return [write(connection, what) for what in many]
 
     return write_each
 
@@ -45,7 +47,7 @@ class _Write:
 class WriteBatcher:
     """The only writer of a database in this process. What `write` has returned from is committed."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: StoreEngine) -> None:
         self._engine = engine
         self._waiting: list[_Write] = []
         self._task: asyncio.Task[None] | None = None
@@ -94,21 +96,21 @@ class WriteBatcher:
             raise
 
     async def _commit(self, group: Sequence[_Write]) -> None:
-        """Kind by kind, since one statement does many; whoever needs an order waits for the first write to return."""
-        results: dict[_Write, Any] = {}
-        kinds: dict[Kind[Any, Any], list[_Write]] = {}
+        results = await self._engine.write(partial(_write_all, group))
         for each in group:
-            kinds.setdefault(each.kind, []).append(each)
-        async with self._engine.connect() as connection:
-            async with connection.begin():
-                for kind, same in kinds.items():
-                    given = await kind(connection, [each.what for each in same])
-                    results.update(zip(same, given, strict=True))
-            # It is committed. To give the connection back takes a turn of its thread, which nobody needs to wait for;
-            # the pool keeps what goes wrong with that to itself.
-            for each in group:
-                if not each.done.done():
-                    each.done.set_result(results[each])
+            if not each.done.done():
+                each.done.set_result(results[each])
+
+
+def _write_all(group: Sequence[_Write], connection: Connection) -> dict[_Write, Any]:
+    """Kind by kind, since one statement does many; whoever needs an order waits for the first write to return."""
+    results: dict[_Write, Any] = {}
+    kinds: dict[Kind[Any, Any], list[_Write]] = {}
+    for each in group:
+        kinds.setdefault(each.kind, []).append(each)
+    for kind, same in kinds.items():
+        results.update(zip(same, kind(connection, [each.what for each in same]), strict=True))
+    return results
 
 
 async def _give_up() -> None:

@@ -30,7 +30,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _NO_EXTRAS = _STANDARD | {"color_message", "websocket"}
 _WITH_OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
 _NOISY = (
-    *("httpx", "httpcore", "httpx2", "httpcore2", "openai", "websockets", "aiosqlite", "alembic"),
+    *("httpx", "httpcore", "httpx2", "httpcore2", "openai", "websockets", "alembic"),
     "uvicorn.access",
 )
 _FIRST = ("event", "run", "node", "attempt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,25 @@ class EventLogConformance(ABC):
         assert info is not None
         assert (info.meta, info.last_seq, info.size, info.is_sealed) == (meta, 0, 0, False)
         assert await log.run_info("unknown") is None
+
+    async def test_batch_makes_its_run_unless_there_is_one(self, log: EventLog) -> None:
+        await log.create_run("old", {"k": 1})
+        await log.append([replace(batch(run, 1, 2), new_run_meta={"k": 2}) for run in ("old", "new")])
+        await log.append([replace(batch("new", 3, 1), new_run_meta={"k": 3})])
+        found = {info.run: (info.meta, info.last_seq) for info in await log.open_runs()}
+        assert found == {"old": ({"k": 1}, 2), "new": ({"k": 2}, 3)}
+        with pytest.raises(LogUnavailable):
+            await log.append([replace(batch("newer", 1, 1), new_run_meta={}), batch("old", 2, 1)])
+        assert await log.run_info("newer") is None
+
+    async def test_last_batch_seals_its_run_and_no_other(self, log: EventLog) -> None:
+        for run in ("a", "b"):
+            await log.create_run(run, {})
+        await log.append([replace(batch("a", 1, 2), is_last=True), batch("b", 1, 2)])
+        assert [info.run for info in await log.open_runs()] == ["b"]
+        assert await read_all(log, "a") == [1, 2]
+        with pytest.raises(LogUnavailable):
+            await log.append([batch("a", 3, 1)])
 
     async def test_everything_is_there_after_opening_again(self, tmp_path: Path) -> None:
         log = await self.open_log(tmp_path)

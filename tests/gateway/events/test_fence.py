@@ -10,10 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from innkeeper.gateway.events.fence import (
+    ANNOUNCED,
+    EXECUTING,
     FENCED,
     GAP_SPAN,
     MAX_RESUMED_TEXT,
     OPEN_RUN_BYTES,
+    PROGRESS,
+    RETRY,
     TERMINAL,
     Decision,
     Event,
@@ -234,6 +238,32 @@ def test_fact_about_a_node_that_streamed_nothing_has_no_end_frame() -> None:
     log.send(fact_message("n", "NODE_ERROR", {"errorDetails": {"message": "m"}}))
     log.send(fact_message("m", "NODE_SKIPPED", {"reason": "upstream_error", "causeNodeId": "n"}))
     assert log.types() == ["NODE_EXECUTING", "NODE_ERROR", "NODE_SKIPPED"]
+
+
+@pytest.mark.parametrize("kind", [*sorted(TERMINAL), "complete"])
+def test_log_takes_nothing_more_of_a_node_that_has_ended(kind: str) -> None:
+    """A run whose nodes have all ended is closed without waiting for what workers may still hold."""
+    log = Log()
+    log.send(opened())
+    log.send(chunk(0))
+    fact = fact_message("n", kind, {"pseudoOutputs": {}, "errorDetails": {}})
+    log.send(complete(x=1) if kind == "complete" else fact)
+    of_node = {"path": "n", "epoch": [1, 0]}
+    why = {"code": "c", "message": "m"}
+    late: list[Mapping[str, Any]] = [
+        *(opened(epoch) for epoch in ((1, 0), (1, 1), (2, 0))),
+        *(chunk(i, kind=kind) for i in range(3) for kind in ("text_chunk", "finish_reason_chunk")),
+        {"t": "gap", **of_node, "from": 1, "to": 9},
+        {"t": "progress", **of_node, "value": 1, "max": 2},
+        {"t": "warning", **of_node, **why},
+        {"t": "retry", **of_node, **why, "retryAt": "2026-01-01T00:00:00Z", "kind": "retry"},
+        complete(x=2),
+        *(fact_message("n", type, {"value": 1}) for type in (*TERMINAL, *ANNOUNCED, EXECUTING, PROGRESS, RETRY)),
+    ]
+    before = list(log.events)
+    for message in late:
+        log.send(message)
+    assert log.events == before
 
 
 def test_nothing_follows_the_final_status() -> None:

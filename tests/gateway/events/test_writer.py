@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from innkeeper.gateway.events.fence import (
     status_message,
 )
 from innkeeper.gateway.events.hub import Hub
-from innkeeper.gateway.events.log import EventLog
+from innkeeper.gateway.events.log import Batch, EventLog, LogUnavailable, encode
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
 
@@ -102,6 +102,40 @@ async def test_many_senders_at_once_share_commits(log: SqliteEventLog, writer: L
     assert writer.counters["commits"] < len(runs)
 
 
+async def test_first_messages_make_the_log_in_the_same_commit(log: SqliteEventLog, writer: LogWriter) -> None:
+    meta = {"interface_streams": {"n": [["out", None]]}}
+    for _ in range(2):
+        await writer.append("new", [status_message("running")], new_run_meta=meta)
+    await writer.append("new", [opened(), chunk(0)])
+    assert await types(log, "new") == [
+        "EXECUTION_STATUS_UPDATE",
+        "NODE_EXECUTING",
+        "NODE_YIELD",
+        "WORKFLOW_INTERFACE_YIELD",
+    ]
+    assert writer.counters["commits"] == 2
+    info = await log.run_info("new")
+    assert info is not None
+    assert info.meta == meta
+
+
+async def test_log_of_a_new_run_is_made_anew_when_its_first_commit_fails(
+    log: SqliteEventLog, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append, failures = log.append, [LogUnavailable("disk full")]
+
+    async def append_at_last(batches: Sequence[Batch]) -> None:
+        if failures:
+            raise failures.pop()
+        await append(batches)
+
+    monkeypatch.setattr(log, "append", append_at_last)
+    await writer.append("new", [status_message("queued")], new_run_meta={"k": 1})
+    await writer.append("new", [status_message("running")])
+    assert await types(log, "new") == ["EXECUTION_STATUS_UPDATE"] * 2
+    assert writer.counters["commit_failures"] == 1
+
+
 async def test_closing_a_run_twice_is_the_same_as_once(log: SqliteEventLog, writer: LogWriter) -> None:
     end = [
         fact_message("n", "NODE_INTERRUPTED", {}),
@@ -126,6 +160,30 @@ async def test_closing_a_run_twice_is_the_same_as_once(log: SqliteEventLog, writ
     assert await writer.append("r", [chunk(1), opened(2)]) == [FENCED, FENCED]
     assert writer.counters["late"] == 3 + 2
     assert writer.healthy
+
+
+async def test_final_status_seals_the_log_in_its_own_commit(
+    log: SqliteEventLog, writer: LogWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(run: str) -> None:
+        pytest.fail("a second commit")
+
+    monkeypatch.setattr(log, "seal", never)
+    await writer.append("r", [opened(), complete()])
+    await writer.close_run("r", [interface_outputs_message({}), status_message("complete")])
+    await writer.close_run("r", [status_message("complete")])
+    assert [info.run for info in await log.open_runs()] == []
+    assert writer.counters["commits"] == 2
+
+
+async def test_log_that_has_its_final_status_but_no_seal_is_sealed(log: SqliteEventLog, writer: LogWriter) -> None:
+    """An earlier version sealed in a commit of its own, and may have been killed before it."""
+    end = {"seq": 1, "ts": 1, "type": "EXECUTION_STATUS_UPDATE", "payload": {"promptId": "r", "status": "error"}}
+    await log.append([Batch("r", 1, [encode(end)])])
+    assert [info.run for info in await log.open_runs()] == ["r"]
+    await writer.close_run("r", [status_message("error")])
+    assert await log.open_runs() == []
+    assert await types(log) == ["EXECUTION_STATUS_UPDATE"]
 
 
 async def test_followers_see_the_end_of_a_closed_run(log: SqliteEventLog) -> None:

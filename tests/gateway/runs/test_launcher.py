@@ -200,6 +200,15 @@ async def hanging_worker(stack: Any) -> AsyncIterator[None]:
 async def test_worker_that_hangs_at_the_end_of_a_run_keeps_no_other_from_starting(stack: Any) -> None:
     limit(stack, 1, flush_timeout_s=25.0)
     async with stack.up() as http, hanging_worker(stack):
-        first, second = await submit(http, SAY), await submit(http, SAY)
+        first, second = await submit(http, HOLD), await submit(http, SAY)
+        await until_begun(http, first)
+        await http.delete(f"/api/interrupt/{first}")
         await until_begun(http, second)
-        assert await status_of(http, first) == "running"  # its log is not complete yet
+        assert await status_of(http, first) == "interrupting"  # its log is not complete yet
+
+
+async def test_worker_that_hangs_does_not_hold_up_the_end_of_a_run_that_is_wholly_logged(stack: Any) -> None:
+    stack.settings = stack.settings.changed(flush_timeout_s=60.0)
+    async with stack.up() as http, hanging_worker(stack):
+        await until(http, await submit(http, SAY), "complete")
+        await until(http, await submit(http, {"nodes": [], "edges": []}), "complete")

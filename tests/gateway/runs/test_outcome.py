@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -12,9 +13,11 @@ from innkeeper.gateway.runs.outcome import (
     announced,
     error_info,
     interface_outputs,
+    is_all_logged,
     late_nodes,
     merged_nodes,
     missing_facts,
+    outcome_of_result,
 )
 from innkeeper.gateway.runs.view import project
 
@@ -57,6 +60,44 @@ def test_missing_ends_are_taken_from_the_table_each_once() -> None:
         "cut": ("NODE_INTERRUPTED", {}),
     }
     assert late_nodes(RunOutcome("error", {}, table), view) == ["done"]
+
+
+def result_of(status: str = "complete", **nodes: str) -> tuple[Json, dict[str, Json]]:
+    """What a workflow returns, and its node table."""
+    table = {path: {"status": ended} for path, ended in nodes.items()}
+    return {"status": status, "outputs": {}, "counts": dict(Counter(nodes.values()))}, table
+
+
+WELL = {"a": "complete", "b": "skipped", "c": "bypassed"}
+
+
+def test_log_with_the_end_of_every_node_of_a_complete_run_gets_nothing_more() -> None:
+    outcome = outcome_of_result(*result_of(**WELL))
+    ends = ("NODE_COMPLETE", {"output": {}}), ("NODE_SKIPPED", {}), ("NODE_BYPASSED", {"pseudoOutputs": {}})
+    events = [event(kind, nodeId=path, **more) for path, (kind, more) in zip(WELL, ends, strict=True)]
+    assert is_all_logged(outcome, project(events))
+    assert not is_all_logged(outcome, project(events[:2]))
+    begun = event("NODE_EXECUTING", nodeId="nobody knows", attempt=1)
+    assert not is_all_logged(outcome, project([*events, begun]))
+
+
+@pytest.mark.parametrize(
+    ("result", "nodes"),
+    [
+        result_of(a="complete", b="error"),
+        result_of(a="complete", b="interrupted"),
+        result_of("interrupted", a="complete"),
+        result_of("error", a="complete"),
+        (result_of(**WELL)[0], {}),  # the table could not be stored
+        (result_of(**WELL)[0], result_of(a="complete")[1]),  # a long repetition keeps a part of it
+        ({"status": "complete"}, result_of(a="complete")[1]),
+    ],
+)
+def test_workers_are_asked_for_more_where_the_engine_does_not_know_every_node_by_its_end(
+    result: Json, nodes: dict[str, Json]
+) -> None:
+    ends = [event("NODE_COMPLETE", nodeId=path, output={}) for path in "abc"]
+    assert not is_all_logged(outcome_of_result(result, nodes), project(ends))
 
 
 def test_node_left_open_by_a_terminated_run_is_interrupted() -> None:

@@ -114,8 +114,8 @@ async def test_value_that_has_gone_is_computed_again(http: httpx.AsyncClient, sh
 async def test_run_without_a_kept_plan_is_no_base(http: httpx.AsyncClient, shared: Stack) -> None:
     base = (await run(http, pair()))["promptId"]
     engine = open_engine(sqlite_url(shared.data / "gateway.db"))
-    async with engine.begin() as connection:
-        await connection.execute(text("UPDATE runs SET plan_hash = NULL WHERE id = :id"), {"id": base})
+    forget_plan = text("UPDATE runs SET plan_hash = NULL WHERE id = :id").bindparams(id=base)
+    await engine.write(lambda connection: connection.execute(forget_plan))
     await engine.dispose()
     answer = await post(http, {"baseRun": base})
     assert (answer.status_code, answer.json()["code"]) == (409, "base_unusable")

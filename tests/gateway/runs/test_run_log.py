@@ -42,7 +42,24 @@ async def test_five_who_ask_at_once_cost_little_more_than_one(tmp_path: Path) ->
         log.reads = 0
         views = await asyncio.gather(*(run_log.view("r") for _ in range(5)))
         assert [len(view.nodes) for view in views] == [4 * PAGE] * 5
-        assert log.reads <= 5 + 5  # four full pages and the end; the others look at the end only
+        assert log.reads == 4  # full pages; that there is no more, all know
+
+
+async def test_view_asked_for_again_reads_only_what_is_new(tmp_path: Path) -> None:
+    async with opened(tmp_path, 3) as (log, run_log):
+        log.reads = 0
+        await run_log.view("r")
+        await run_log.view("r")
+        assert log.reads == 1
+        await run_log.complete_missing("r", [("n0", "NODE_INTERRUPTED", {})])
+        assert (await run_log.view("r")).ended == {"n0"}
+        assert log.reads == 2
+
+
+async def test_log_of_an_earlier_process_is_read_to_its_end(tmp_path: Path) -> None:
+    async with opened(tmp_path, PAGE + 1) as (log, _):
+        run_log = RunLog(log, LogWriter(log, Hub(log)))
+        assert len((await run_log.view("r")).nodes) == PAGE + 1
 
 
 async def test_reader_that_is_cancelled_leaves_the_next_one_what_it_has_read(tmp_path: Path) -> None:

@@ -373,8 +373,8 @@ async def test_collection_that_cannot_read_deletes_nothing(tmp_path: Path) -> No
         here.put("nobody's")
         await here.run("run", {}, {})
         here.age()
-        async with here.store._sessions.begin() as session:
-            await session.execute(sql("UPDATE runs SET result = X'00'"))
+        damage = sql("UPDATE runs SET result = X'00'")
+        await here.store._engine.write(lambda connection: connection.execute(damage))
         with pytest.raises(CannotCollect, match="innkeeper delete run"):
             await here.garbage_collector.collect()
         assert len(here.there()) == 2

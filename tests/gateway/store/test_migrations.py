@@ -22,7 +22,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[Connection]:
-    engine = create_engine(sqlite_url(tmp_path / "gateway.db").set(drivername="sqlite"))
+    engine = create_engine(sqlite_url(tmp_path / "gateway.db"))
     with engine.begin() as connection:
         yield connection
     engine.dispose()

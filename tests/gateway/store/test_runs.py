@@ -11,22 +11,21 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from innkeeper.gateway.store.engine import NEWEST, alembic_config, ensure_schema, open_engine, sqlite_url
+from innkeeper.gateway.store.engine import NEWEST, StoreEngine, alembic_config, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.models import Base
 from innkeeper.gateway.store.runs import NewRun, RunStore, stored_result
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[StoreEngine]:
     engine = open_engine(sqlite_url(tmp_path / "gateway.db"))
     yield engine
     await engine.dispose()
 
 
 @pytest.fixture
-async def runs(engine: AsyncEngine) -> RunStore:
+async def runs(engine: StoreEngine) -> RunStore:
     await ensure_schema(engine)
     return RunStore(engine)
 
@@ -39,39 +38,37 @@ def _differences(connection: Connection) -> list[object]:
     return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
 
 
-async def test_migrations_lead_to_the_same_schema_as_the_models(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
-        assert await connection.run_sync(_differences) == []
+async def _said(engine: StoreEngine, query: str) -> object:
+    return await engine.read(lambda session: session.scalar(text(query)))
 
 
-async def test_empty_file_gets_the_schema_and_its_version_at_once(engine: AsyncEngine) -> None:
+async def test_migrations_lead_to_the_same_schema_as_the_models(engine: StoreEngine) -> None:
+    await engine.write(lambda connection: command.upgrade(alembic_config(connection), "head"))
+    assert await engine.write(_differences) == []
+
+
+async def test_empty_file_gets_the_schema_and_its_version_at_once(engine: StoreEngine) -> None:
     await ensure_schema(engine)
     await ensure_schema(engine)
-    async with engine.connect() as connection:
-        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == NEWEST
-        assert (await connection.execute(text("pragma journal_mode"))).scalar() == "wal"
+    assert await _said(engine, "select version_num from alembic_version") == NEWEST
+    assert await _said(engine, "pragma journal_mode") == "wal"
 
 
-async def test_the_version_that_new_stores_get_is_that_of_the_last_migration(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "head"))
-        assert (await connection.execute(text("select version_num from alembic_version"))).scalar() == NEWEST
+async def test_the_version_that_new_stores_get_is_that_of_the_last_migration(engine: StoreEngine) -> None:
+    await engine.write(lambda connection: command.upgrade(alembic_config(connection), "head"))
+    assert await _said(engine, "select version_num from alembic_version") == NEWEST
 
 
-async def test_older_store_is_migrated_and_keeps_its_runs(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        await connection.run_sync(lambda sync: command.upgrade(alembic_config(sync), "0001"))
-        columns = "id, user_id, status, interrupt_requested, sealed, submitted_at, interface, warnings"
-        await connection.execute(
-            text(f"insert into runs({columns}) values('r', 'u', 'complete', 0, 1, 5, '{{}}', '[]')")
-        )
+async def test_older_store_is_migrated_and_keeps_its_runs(engine: StoreEngine) -> None:
+    columns = "id, user_id, status, interrupt_requested, sealed, submitted_at, interface, warnings"
+    run = text(f"insert into runs({columns}) values('r', 'u', 'complete', 0, 1, 5, '{{}}', '[]')")
+    await engine.write(lambda connection: command.upgrade(alembic_config(connection), "0001"))
+    await engine.write(lambda connection: connection.execute(run))
     await ensure_schema(engine)
     row = await RunStore(engine).get("r")
     assert row is not None
     assert (row.submitted_at, row.paused, row.preview, row.over_socket) == (5, False, False, False)
-    async with engine.connect() as connection:
-        assert await connection.run_sync(_differences) == []
+    assert await engine.write(_differences) == []
 
 
 async def test_two_submissions_with_one_key_make_one_run(runs: RunStore) -> None:

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
-from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
+from innkeeper.gateway.store.engine import StoreEngine, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[StoreEngine]:
     engine = open_engine(sqlite_url(tmp_path / "store.db"))
     await ensure_schema(engine)
     yield engine
@@ -43,7 +42,7 @@ def delivery(id: str, **more: Any) -> dict[str, Any]:
     return {**base, **more}
 
 
-async def test_a_delivery_is_kept_as_it_came(engine: AsyncEngine) -> None:
+async def test_a_delivery_is_kept_as_it_came(engine: StoreEngine) -> None:
     store = TriggerStore(engine, WriteBatcher(engine))
     assert await store.receive(delivery("a", sample='{"word":"Zoë"}'))
     (row,) = await store.accepted(10)
@@ -51,7 +50,7 @@ async def test_a_delivery_is_kept_as_it_came(engine: AsyncEngine) -> None:
 
 
 @pytest.mark.parametrize("key", ["dedupe_key", "replay_key"])
-async def test_a_second_one_with_a_key_of_the_first_is_not(engine: AsyncEngine, key: str) -> None:
+async def test_a_second_one_with_a_key_of_the_first_is_not(engine: StoreEngine, key: str) -> None:
     store = TriggerStore(engine, WriteBatcher(engine))
     assert await store.receive(delivery("a", **{key: "same"}))
     assert not await store.receive(delivery("b", **{key: "same"}))
@@ -59,9 +58,8 @@ async def test_a_second_one_with_a_key_of_the_first_is_not(engine: AsyncEngine, 
     assert await store.delivery("b") is None
 
 
-async def test_an_error_is_one_that_the_store_can_read(engine: AsyncEngine) -> None:
+async def test_an_error_is_one_that_the_store_can_read(engine: StoreEngine) -> None:
     store = TriggerStore(engine, WriteBatcher(engine))
-    async with engine.begin() as connection:
-        await connection.execute(text("drop table deliveries"))
+    await engine.write(lambda connection: connection.execute(text("drop table deliveries")))
     with pytest.raises(OperationalError, match="no such table"):
         await store.receive(delivery("a"))

@@ -7,36 +7,37 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import IntegrityError, OperationalError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from innkeeper.gateway.store.engine import open_engine, sqlite_url
+from innkeeper.gateway.store.engine import StoreEngine, open_engine, sqlite_url
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 
 
 @pytest.fixture
-async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+async def engine(tmp_path: Path) -> AsyncIterator[StoreEngine]:
     engine = open_engine(sqlite_url(tmp_path / "some.db"))
-    async with engine.begin() as connection:
-        await connection.execute(text("create table words(word text primary key)"))
+    await execute(engine, "create table words(word text primary key)")
     yield engine
     await engine.dispose()
 
 
-async def add(connection: AsyncConnection, words: Sequence[str]) -> Sequence[str]:
-    await connection.execute(text("insert into words values(:word)"), [{"word": word} for word in words])
+async def execute(engine: StoreEngine, statement: str) -> None:
+    await engine.write(lambda connection: connection.execute(text(statement)))
+
+
+def add(connection: Connection, words: Sequence[str]) -> Sequence[str]:
+    connection.execute(text("insert into words values(:word)"), [{"word": word} for word in words])
     return [word.upper() for word in words]
 
 
-async def written(engine: AsyncEngine) -> list[str]:
-    async with engine.connect() as connection:
-        return list((await connection.execute(text("select word from words order by word"))).scalars())
+async def written(engine: StoreEngine) -> list[str]:
+    return list(await engine.read(lambda session: session.scalars(text("select word from words order by word")).all()))
 
 
-async def test_what_comes_during_a_commit_shares_the_next_one_and_gets_its_own_result(engine: AsyncEngine) -> None:
+async def test_what_comes_during_a_commit_shares_the_next_one_and_gets_its_own_result(engine: StoreEngine) -> None:
     commits = []
-    event.listen(engine.sync_engine, "commit", commits.append)
+    event.listen(engine.sync, "commit", commits.append)
     writes = WriteBatcher(engine)
     results = await asyncio.gather(*(writes.write(add, f"w{number:03}") for number in range(150)))
     assert results == [f"W{number:03}" for number in range(150)]
@@ -44,7 +45,7 @@ async def test_what_comes_during_a_commit_shares_the_next_one_and_gets_its_own_r
     assert len(commits) <= 3
 
 
-async def test_a_write_that_has_returned_is_committed(engine: AsyncEngine) -> None:
+async def test_a_write_that_has_returned_is_committed(engine: StoreEngine) -> None:
     writes = WriteBatcher(engine)
 
     async def write_and_look(word: str) -> None:
@@ -54,7 +55,7 @@ async def test_a_write_that_has_returned_is_committed(engine: AsyncEngine) -> No
     await asyncio.gather(*(write_and_look(f"w{number}") for number in range(20)))
 
 
-async def test_a_write_that_breaks_a_rule_spoils_none_beside_it(engine: AsyncEngine) -> None:
+async def test_a_write_that_breaks_a_rule_spoils_none_beside_it(engine: StoreEngine) -> None:
     writes = WriteBatcher(engine)
     words = ["a", "b", "a", "c"]
     results = await asyncio.gather(*(writes.write(add, word) for word in words), return_exceptions=True)
@@ -63,19 +64,17 @@ async def test_a_write_that_breaks_a_rule_spoils_none_beside_it(engine: AsyncEng
     assert await written(engine) == ["a", "b", "c"]
 
 
-async def test_a_database_that_cannot_be_written_is_told_to_all_and_the_next_write_works(engine: AsyncEngine) -> None:
+async def test_a_database_that_cannot_be_written_is_told_to_all_and_the_next_write_works(engine: StoreEngine) -> None:
     writes = WriteBatcher(engine)
-    async with engine.begin() as connection:
-        await connection.execute(text("alter table words rename to hidden"))
+    await execute(engine, "alter table words rename to hidden")
     results = await asyncio.gather(*(writes.write(add, word) for word in "abc"), return_exceptions=True)
     assert all(isinstance(result, OperationalError) for result in results)
-    async with engine.begin() as connection:
-        await connection.execute(text("alter table hidden rename to words"))
+    await execute(engine, "alter table hidden rename to words")
     assert await writes.write(add, "d") == "D"
     assert await written(engine) == ["d"]
 
 
-async def test_a_cancelled_caller_leaves_the_others_their_results(engine: AsyncEngine) -> None:
+async def test_a_cancelled_caller_leaves_the_others_their_results(engine: StoreEngine) -> None:
     writes = WriteBatcher(engine)
     tasks = [asyncio.create_task(writes.write(add, word)) for word in "abc"]
     await asyncio.sleep(0)
