@@ -178,6 +178,11 @@ class WorkflowReader:
     versions: dict[str, int] = field(default_factory=dict)
     _read: dict[str, WorkflowDocument | None] = field(default_factory=dict)
 
+    @property
+    def was_asked(self) -> bool:
+        """Did the document refer to any workflow, stored or not?"""
+        return bool(self._read)
+
     def load(self, workflow_id: str) -> WorkflowDocument | None:
         """A workflow that a node refers to; None when there is none. Blocking: only in a thread of `run_reading`.
 

@@ -14,6 +14,7 @@ import orjson
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.library.documents import MAX_ID_CHARS
 from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader, run_reading
+from innkeeper.gateway.runs.compile_cache import CompileCache, cache_key
 from innkeeper.gateway.runs.run_callbacks import (
     CallbackSource,
     RunCallback,
@@ -25,6 +26,7 @@ from innkeeper.gateway.runs.run_callbacks import (
 from innkeeper.gateway.store.models import WorkflowRow
 from innkeeper.gateway.usage.budgets import RunBudget, submitted_budget
 from innkeeper.nodes.catalogue.live import LiveCatalogue
+from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.errors import InvalidWorkflow, Problem, ResourceError
 from innkeeper.nodes.hosts import same_host
 from innkeeper.nodes.node import SecretRef
@@ -108,6 +110,7 @@ class Admission:
         self._workflows = workflows
         self._blobs = blobs
         self._secrets = secrets
+        self._recent = CompileCache[Checked]()
 
     async def check(self, body: JsonObject, user: str) -> Checked:
         """Compile without keeping anything.
@@ -277,16 +280,15 @@ class Admission:
         """Blocking: thousands of nodes take a while, and other clients must not wait for them."""
         # One catalogue for all of it: another one may come at any moment.
         catalogue = self._catalogue.current
-        load = AdaptedWorkflows(catalogue, reader.load)
-        document, odd = adapt_slots(parse_document(raw), catalogue, load)
-        document, unknown = with_inputs(document, inputs)
-        compiled = compile_document(document, catalogue, load, secret_id=secret_id, owner=reader.user)
-        warnings = (*odd, *unknown, *compiled.warnings)
-        self._check_references(compiled.references, reader.user, warnings)
-        warnings = (*warnings, *self._check_waits(compiled.plan, warnings))
-        source = Source(reader.project, None, reader.versions)
-        budget = None if document.budget is None else RunBudget(document.budget, "workflow")
-        return Checked(compiled, warnings, source, document.callback, budget=budget)
+        key = cache_key(raw, inputs, reader.user)
+        checked = None if key is None else self._recent.get(catalogue, key)
+        if checked is None:
+            checked = _compile_anew(raw, inputs, reader, catalogue=catalogue, secret_id=secret_id)
+            if key is not None and _is_pure(checked) and not reader.was_asked:
+                self._recent.put(catalogue, key, checked)
+        self._check_references(checked.compiled.references, reader.user, checked.warnings)
+        warnings = (*checked.warnings, *self._check_waits(checked.compiled.plan, checked.warnings))
+        return replace(checked, warnings=warnings, source=Source(reader.project, None, reader.versions))
 
     def _check_waits(self, plan: RunPlan, warnings: Iterable[Problem]) -> list[Problem]:
         """Warnings for waits that go on when a run must have ended.
@@ -332,6 +334,28 @@ class Admission:
             )
             return Problem("secret_refused", message, node=place.node, slot=place.slot)
         return None
+
+
+def _compile_anew(
+    raw: JsonObject,
+    inputs: Mapping[str, Any],
+    reader: WorkflowReader,
+    *,
+    catalogue: Catalogue,
+    secret_id: Callable[[str], str],
+) -> Checked:
+    load = AdaptedWorkflows(catalogue, reader.load)
+    document, odd = adapt_slots(parse_document(raw), catalogue, load)
+    document, unknown = with_inputs(document, inputs)
+    compiled = compile_document(document, catalogue, load, secret_id=secret_id, owner=reader.user)
+    budget = None if document.budget is None else RunBudget(document.budget, "workflow")
+    return Checked(compiled, (*odd, *unknown, *compiled.warnings), callback=document.callback, budget=budget)
+
+
+def _is_pure(checked: Checked) -> bool:
+    """Does nothing in it hang on secrets? What is large is not kept either."""
+    compiled = checked.compiled
+    return not (compiled.secrets or compiled.references or compiled.blobs or checked.callback)
 
 
 def _name_of_secret(value: str) -> str:

@@ -100,7 +100,8 @@ class Graph:
             found += serverless_problems(node)
             found += misplaced_secrets(node) + readable_secrets(node)
             found += self.groups.problems(node, root_id)
-            found += repeat_problems(node, self.groups.document(reference_of(node) or ""))
+            runs = self.groups.document(reference) if (reference := reference_of(node)) else None
+            found += repeat_problems(node, runs)
             # Control nodes look at what was typed into them more closely.
             control = control_problems(node, self.inputs[node_id], self.into[node_id])
             found += control or validate.literal_problems(node, self.inputs[node_id])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,16 @@ def store(tmp_path: Path) -> SecretStore:
 
 
 @pytest.fixture
-async def admission(tmp_path: Path, store: SecretStore) -> AsyncIterator[Admission]:
+def catalogue() -> LiveCatalogue:
+    return LiveCatalogue(load_catalogue(()))
+
+
+@pytest.fixture
+async def admission(tmp_path: Path, store: SecretStore, catalogue: LiveCatalogue) -> AsyncIterator[Admission]:
     engine = open_engine(sqlite_url(tmp_path / "gateway.db"))
     await ensure_schema(engine)
     lookup = WorkflowLookup(WorkflowStore(engine, WriteBatcher(engine)))
-    yield Admission(LiveCatalogue(load_catalogue(())), lookup, FolderBlobs(tmp_path / "blobs"), store)
+    yield Admission(catalogue, lookup, FolderBlobs(tmp_path / "blobs"), store)
     await engine.dispose()
 
 
@@ -124,6 +131,55 @@ async def test_new_inputs_of_an_old_plan_are_checked_too(admission: Admission, s
         with pytest.raises(InvalidWorkflow) as caught:
             await admission.admit_plan(plan, {"inputs": {"key": refused}}, "ann")
         assert [problem.code for problem in caught.value.problems] == [code]
+
+
+def joining(word: str = "{{name}}", **changes: Any) -> JsonObject:
+    slots = {"name": {"key": "name", "dataFlowType": "STRING", "config": {"default": ""}}}
+    node = {"id": "n", "fullType": "core:TextMerge", "inputs": {"text_inputs": [word]}}
+    return {"nodes": [node], "edges": [], "interfaceInputs": slots, **changes}
+
+
+async def test_the_same_document_is_compiled_once_and_anything_else_anew(admission: Admission) -> None:
+    first = await admission.admit(joining(), "ann")
+    assert (await admission.admit(joining(), "ann")).compiled is first.compiled
+    assert (await admission.check(joining(), "ann")).compiled is first.compiled
+    others = [
+        await admission.admit(joining("other"), "ann"),
+        await admission.admit(joining(inputs={"name": "Zoë"}), "ann"),
+        await admission.admit(joining(), "bob"),
+    ]
+    assert first.compiled not in [other.compiled for other in others[:2]]
+    assert others[2].compiled is not first.compiled
+    assert others[1].compiled.plan.interface_inputs == {"name": "Zoë"}
+
+
+async def test_a_new_catalogue_compiles_what_was_known_anew(
+    admission: Admission, catalogue: LiveCatalogue, tmp_path: Path
+) -> None:
+    before = await admission.admit(joining(), "ann")
+    catalogue.replace(load_catalogue(()))
+    assert (await admission.admit(joining(), "ann")).compiled is not before.compiled
+
+
+async def test_a_document_with_a_secret_is_looked_at_for_each_run(admission: Admission, store: SecretStore) -> None:
+    reference = store.put(KEY, "ann", ["here.example:8000"]).to_json()
+    assert await problems_of(admission, asking(reference, HERE)) == []
+    assert store.delete(reference["$secret"], before=time.time() + 1)
+    (missing,) = await problems_of(admission, asking(reference, HERE))
+    assert missing.code == "unknown_secret"
+
+
+async def test_a_document_that_runs_another_one_follows_its_changes(admission: Admission) -> None:
+    group = {"id": "g", "fullType": "core:NodeGroup", "configValues": {"referencedWorkflowId": "inner"}}
+    body = {"nodes": [group], "edges": []}
+
+    async def errors_with(*nodes: JsonObject) -> list[str]:
+        inner = {"inner": json.dumps({"id": "inner", "nodes": nodes, "edges": []}).encode()}
+        found = await admission.problems_of(body, "ann", None, inner)
+        return [problem.code for problem in found if problem.level == "error"]
+
+    assert await errors_with() == []
+    assert await errors_with({"id": "x", "type": "core:Nothing"}) != []
 
 
 async def test_a_secret_that_a_new_run_refers_to_counts_as_written_now(

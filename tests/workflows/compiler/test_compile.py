@@ -587,3 +587,10 @@ def test_the_encoded_plan_is_the_plan() -> None:
     nodes = [SOURCE, node("e", "Echo", {"a": {}}, bypassed=True), node("j", "Join")]
     result = compiled(nodes, "s.value > e.b", "e.text > j.parts__0")
     assert RunPlan.decode(result.encoded) == result.plan
+
+
+def test_a_document_without_groups_asks_for_no_stored_workflow() -> None:
+    asked: list[str] = []
+    document = parse_document({"nodes": [node("e", "Echo"), node("r", "Role")], "edges": []})
+    compile_document(document, ToyCatalogue(), asked.append, secret_id=str)
+    assert asked == []

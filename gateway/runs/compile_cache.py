@@ -1,0 +1,60 @@
+"""The last documents that were compiled: schedules, webhooks and editors submit the same one again and again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import orjson
+
+from innkeeper.nodes.catalogue.plugins import Catalogue
+
+T = TypeVar("T")
+MAX_ENTRIES = 32
+MAX_NODES = 100
+"""Of a document that is kept: compiled, a node takes some kilobytes."""
+
+
+class CompileCache(Generic[T]):
+    """What documents gave with the present catalogue, those that were asked for last. For use in any thread.
+
+    Only for what follows from document, inputs, user and catalogue alone: no document that runs stored workflows, and
+    none with secrets, which are looked up for each run.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._catalogue: Catalogue | None = None
+        self._found: OrderedDict[bytes, T] = OrderedDict()
+
+    def get(self, catalogue: Catalogue, key: bytes) -> T | None:
+        with self._lock:
+            if catalogue is not self._catalogue or key not in self._found:
+                return None
+            self._found.move_to_end(key)
+            return self._found[key]
+
+    def put(self, catalogue: Catalogue, key: bytes, value: T) -> None:
+        with self._lock:
+            if catalogue is not self._catalogue:
+                self._catalogue, self._found = catalogue, OrderedDict()
+            self._found[key] = value
+            while len(self._found) > MAX_ENTRIES:
+                self._found.popitem(last=False)
+
+
+def cache_key(document: Mapping[str, Any], inputs: Mapping[str, Any], user: str) -> bytes | None:
+    """None: the document is too large to be kept, or holds what JSON of ours cannot say.
+
+    The order of keys counts: it decides the order of inputs.
+    """
+    nodes = document.get("nodes")
+    if not isinstance(nodes, list) or len(nodes) > MAX_NODES:
+        return None
+    try:
+        return hashlib.sha256(orjson.dumps([document, inputs, user])).digest()
+    except TypeError:
+        return None
