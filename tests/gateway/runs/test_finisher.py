@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.activities.link.gateway_link import GatewayLink
@@ -130,6 +130,36 @@ async def test_run_ended_by_force_before_its_start_is_noted_ends_once(
             handle = stack.temporal.get_workflow_handle(run)
             while (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED:
                 await asyncio.sleep(0.05)
+
+
+async def test_run_that_temporal_gets_after_it_was_ended_by_force_is_terminated_and_not_closed_again(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, free = Client.start_workflow, asyncio.Event()
+
+    async def start_late(client: Client, *arguments: Any, **options: Any) -> Any:
+        await free.wait()
+        return await start(client, *arguments, **options)
+
+    monkeypatch.setattr(Client, "start_workflow", start_late)
+    async with stack.gateway(), stack.http() as http, asyncio.timeout(30):
+        while (await http.get("/readyz")).json()["checks"]["temporal"] != "ok":
+            await asyncio.sleep(0.02)
+        posting = asyncio.create_task(http.post("/api/prompt", json=HOLD))
+        while not (running := (await http.get("/api/executions")).json()["running"]):
+            await asyncio.sleep(0.02)
+        run = running[0]["promptId"]
+        await http.delete(f"/api/interrupt/{run}", params={"force": True})
+        ended = await until(http, run, "interrupted")
+        free.set()
+        assert (await posting).json()["promptId"] == run
+        handle = stack.temporal.get_workflow_handle(run)
+        while (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED:
+            await asyncio.sleep(0.05)
+        while stack.container.finisher.following:
+            await asyncio.sleep(0.02)
+        assert await until(http, run, "interrupted") == ended
+        await check_told_once(http, run, "interrupted")
 
 
 @pytest.mark.parametrize("ends_meanwhile", [False, True])
