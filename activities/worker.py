@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from innkeeper.nodes.process.collector import pause_collector, resume_collector
+
+if __name__ == "__main__":  # before the imports, which it is about
+    pause_collector()
+
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
@@ -323,6 +328,7 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         # Importing the provider's library takes most of a second: not in the first node that needs it.
         warming = asyncio.create_task(services.warm_up())
         stack.callback(warming.cancel)
+        resume_collector()
         log.info("worker ready", extra={"queues": [DEFAULT_QUEUE, *settings.queues]})
         stopping = asyncio.create_task(stop.wait())
         stack.callback(stopping.cancel)
