@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -22,8 +23,9 @@ from innkeeper.gateway.process.plugin_report import plugin_lines as lines_of
 from innkeeper.gateway.process.plugin_watch import changes
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_access import EMBEDDED, checked_server, embedded_environment
-from innkeeper.gateway.process.temporal_server import TemporalServer, wait_for_pollers
+from innkeeper.gateway.process.temporal_server import TemporalServer
 from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.damaged import told_since, told_size
 from innkeeper.nodes.services.payload_keys import open_payload_keys
@@ -37,8 +39,11 @@ logger = logging.getLogger("innkeeper.stack")
 READY_S = 60.0
 SALVAGED_BYTES_PER_S = 5_000_000
 """A gateway that saves what can be read of a damaged database is ready after that, on a slow machine."""
-TASK_QUEUE = "innkeeper"
 TELL_S = 1.0
+POLL_S = 0.02
+PROBED_FROM_S = 10.0
+"""Seconds after all is ready from which on the Temporal server is asked for life. It takes the Temporal client, which
+loads for as long as a short run lasts."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,9 @@ class LocalStack:
         # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
         first = [] if server is None else [server.spec((lock.fd,))]
         await self._supervisor.start([*first, *self._python_children(data, sock, lock.fd)])
-        await self._supervisor.ready(self._ready(data.logs, server, settings))
+        await self._supervisor.ready(self._ready(data.logs, settings))
+        if server is not None:
+            self._cleanup.callback(run_critical(_probe_later(server), "temporal-probe", may_return=True).cancel)
         self._lock = lock
         lock.tell(self._facts(ready=True))
 
@@ -192,23 +199,17 @@ class LocalStack:
             env["INNKEEPER_PLUGINS"] = os.pathsep.join(str(path.absolute()) for path in self.options.plugins)
         return env | dict(self.options.env)
 
-    async def _ready(self, logs: Path, server: TemporalServer | None, settings: Settings) -> None:
+    async def _ready(self, logs: Path, settings: Settings) -> None:
+        """Wait for the gateway: it says whether Temporal answers, and whether a worker is there."""
         ready_s = READY_S + sum(map(_size_of, (settings.store_path, settings.events_path))) / SALVAGED_BYTES_PER_S
+        token = settings.access_token
         try:
-            async with asyncio.timeout(ready_s), asyncio.TaskGroup() as group:
-                if server is not None:  # the gateway asks any other one, and says whether a worker is there
-                    group.create_task(self._workers_ready(server))
-                token = settings.access_token
-                group.create_task(ready_or_refused(self.url, token.get_secret_value() if token else None))
+            async with asyncio.timeout(ready_s):
+                await ready_or_refused(self.url, token.get_secret_value() if token else None)
         except TimeoutError as error:
             raise StackError(
                 f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(logs)!r}"
             ) from error
-
-    async def _workers_ready(self, server: TemporalServer) -> None:
-        client = await server.ready()
-        if self.options.workers:
-            await wait_for_pollers(client, TASK_QUEUE)
 
     async def watch_plugins(self, say: Callable[[str], None]) -> None:
         """Load plugins anew whenever their files change, until cancelled: gateway and workers are started again."""
@@ -245,6 +246,12 @@ class LocalStack:
         return lines_of(found)
 
 
+async def _probe_later(server: TemporalServer) -> None:
+    await asyncio.sleep(PROBED_FROM_S)
+    await asyncio.to_thread(importlib.import_module, "temporalio.client")
+    await server.ready()
+
+
 def _listen(data: DataDir, options: StackOptions) -> socket.socket:
     """Unfinished runs may know the demo model by the gateway's address, so a port that was picked is kept."""
     if options.port:
@@ -268,7 +275,7 @@ async def answers(url: str, path: str, token: str | None = None) -> None:
     while True:
         if await status_of(url, path, token) == 200:
             return
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL_S)
 
 
 async def ready_or_refused(url: str, token: str | None) -> None:
@@ -285,7 +292,7 @@ async def ready_or_refused(url: str, token: str | None) -> None:
             said = json.loads(body)["checks"]["temporal"]
             if said not in ("ok", "Temporal does not answer"):
                 raise StackError(said)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(POLL_S)
 
 
 async def status_of(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> int:
