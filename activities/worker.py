@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from innkeeper.nodes.process.collector import pause_collector, resume_collector
+from innkeeper.nodes.process.loading import pause_collector, resume_collector
 
 if __name__ == "__main__":  # before the imports, which it is about
     pause_collector()

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from innkeeper.nodes.errors import InnkeeperError
-from innkeeper.nodes.process.collector import collector_paused
 from innkeeper.nodes.process.critical_tasks import end_process_with_tasks
+from innkeeper.nodes.process.loading import collector_paused, without_pydantic_plugins
 
 if TYPE_CHECKING:
     from innkeeper.gateway.settings import Settings
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(fd: int | None, held: contextlib.ExitStack) -> None:
-    with collector_paused():
+    with collector_paused(), without_pydantic_plugins():
         from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, own_default
         from innkeeper.gateway.process.listening_socket import listen, url_of
         from innkeeper.gateway.settings import Settings, worker_token

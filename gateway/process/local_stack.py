@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock, private_files
+from innkeeper.gateway.process.http_probe import POLL_S, answers, fetched
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
 from innkeeper.gateway.process.plugin_report import plugin_lines as lines_of
 from innkeeper.gateway.process.plugin_watch import changes
@@ -40,7 +41,6 @@ READY_S = 60.0
 SALVAGED_BYTES_PER_S = 5_000_000
 """A gateway that saves what can be read of a damaged database is ready after that, on a slow machine."""
 TELL_S = 1.0
-POLL_S = 0.02
 PROBED_FROM_S = 10.0
 """Seconds after all is ready from which on the Temporal server is asked for life. It takes the Temporal client, which
 loads for as long as a short run lasts."""
@@ -88,6 +88,7 @@ class LocalStack:
         self.url = ""
         self.temporal_address = ""
         self._told = 0
+        self._is_over = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -100,6 +101,7 @@ class LocalStack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over = kind is None and self.options.temporary
         await self._cleanup.aclose()
 
     def pids(self) -> dict[str, int]:
@@ -152,7 +154,11 @@ class LocalStack:
 
     async def _stop(self, supervisor: Supervisor) -> None:
         workers = [name for name in supervisor.children if name.startswith("worker")]
-        await supervisor.stop(workers, ["gateway"], ["temporal"])
+        if self._is_over:
+            # The server goes on serving for a second: long enough for workers that have nothing to hand back.
+            await supervisor.stop(workers, ["gateway"], beside=["temporal"])
+        else:
+            await supervisor.stop(workers, ["gateway"], ["temporal"])
 
     def _facts(self, *, ready: bool) -> dict[str, object]:
         facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
@@ -238,10 +244,10 @@ class LocalStack:
                 await answers(self.url, "/healthz")
         except TimeoutError:
             return ["the gateway does not answer: look into its log"]
-        import httpx  # only those who write plugins wait for it
+        import httpx2  # only those who write plugins wait for it
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+        async with httpx2.AsyncClient(trust_env=False, headers=headers) as http:
             found = (await http.get(f"{self.url}/api/plugins")).json()
         return lines_of(found)
 
@@ -270,14 +276,6 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-async def answers(url: str, path: str, token: str | None = None) -> None:
-    """Wait until a GET is answered with 200."""
-    while True:
-        if await status_of(url, path, token) == 200:
-            return
-        await asyncio.sleep(POLL_S)
-
-
 async def ready_or_refused(url: str, token: str | None) -> None:
     """Wait until a gateway can run workflows.
 
@@ -293,30 +291,6 @@ async def ready_or_refused(url: str, token: str | None) -> None:
             if said not in ("ok", "Temporal does not answer"):
                 raise StackError(said)
         await asyncio.sleep(POLL_S)
-
-
-async def status_of(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> int:
-    """The status of one GET; 0 when nothing answers."""
-    return (await fetched(url, path, token, timeout_s))[0]
-
-
-async def fetched(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> tuple[int, bytes]:
-    """Status and body of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the
-    wait."""
-    host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
-    try:
-        async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port)
-            with contextlib.closing(writer):
-                extra = f"Authorization: Bearer {token}\r\n" if token else ""
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{extra}Connection: close\r\n\r\n".encode())
-                words = (await reader.readline()).split()
-                if len(words) < 2 or not words[0].startswith(b"HTTP/"):
-                    return 0, b""
-                _, _, body = (await reader.read()).partition(b"\r\n\r\n")
-                return int(words[1]), body
-    except (OSError, ValueError, TimeoutError):
-        return 0, b""
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:

@@ -17,8 +17,9 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from innkeeper.gateway.process.data_dir import DataDir
+from innkeeper.gateway.process.http_probe import status_of
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, status_of
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import Supervisor
 from innkeeper.gateway.process.temporal_server import (
     NAMESPACE,

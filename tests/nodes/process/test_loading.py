@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import weakref
 
 import pytest
 
-from innkeeper.nodes.process.collector import collector_paused
+from innkeeper.nodes.process.loading import collector_paused, without_pydantic_plugins
 
 BEFORE_THE_GATEWAY = (
     "import gc, sys\n"
@@ -54,6 +55,18 @@ def test_what_was_loaded_is_not_looked_through_again() -> None:
     gc.collect()
     assert ring() is not None
     assert gc.get_freeze_count() > 1_000
+
+
+@pytest.mark.parametrize("own", [None, "", "logfire-plugin"])
+def test_plugins_of_pydantic_are_left_out_meanwhile_unless_the_user_decides(
+    own: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYDANTIC_DISABLE_PLUGINS", raising=False)
+    if own is not None:
+        monkeypatch.setenv("PYDANTIC_DISABLE_PLUGINS", own)
+    with without_pydantic_plugins():
+        assert os.environ["PYDANTIC_DISABLE_PLUGINS"] == ("__all__" if own is None else own)
+    assert os.environ.get("PYDANTIC_DISABLE_PLUGINS") == own
 
 
 def test_gateway_loads_without_collecting_and_collects_when_it_serves() -> None:
