@@ -155,8 +155,8 @@ class LocalStack:
     async def _stop(self, supervisor: Supervisor) -> None:
         workers = [name for name in supervisor.children if name.startswith("worker")]
         if self._is_over:
-            # The server goes on serving for a second: long enough for workers that have nothing to hand back.
-            await supervisor.stop(workers, ["gateway"], beside=["temporal"])
+            # The server would go on serving for a second, for nobody. What it has committed outlives it.
+            await supervisor.stop(workers, ["gateway"], killed=["temporal"])
         else:
             await supervisor.stop(workers, ["gateway"], ["temporal"])
 

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -316,17 +316,16 @@ class Supervisor:
         for name in names:
             self.children[name].ask_to_end()
 
-    async def stop(self, *stages: Sequence[str], beside: Sequence[str] = ()) -> None:
-        """Stop children stage by stage (names), then whatever is left; those of `beside` from the beginning on."""
-        left = set(self.children).difference(beside)
-        slow = [self.children[name].stop() for name in beside if name in self.children]
-        await asyncio.gather(*slow, self._stop_stages((*stages, tuple(left.difference(*stages))), left))
+    async def stop(self, *stages: Sequence[str], killed: Sequence[str] = ()) -> None:
+        """Stop children stage by stage (names), then whatever is left; at last those of `killed`, without asking."""
+        left = set(self.children).difference(killed)
+        for stage in (*stages, tuple(left.difference(*stages))):
+            await asyncio.gather(*(self.children[name].stop() for name in stage if name in left))
+        for child in (self.children[name] for name in killed if name in self.children):
+            child.kill()
+            await child.stop()
         if self._trimmer is not None:
             self._trimmer.cancel()
-
-    async def _stop_stages(self, stages: Sequence[Sequence[str]], left: Set[str]) -> None:
-        for stage in stages:
-            await asyncio.gather(*(self.children[name].stop() for name in stage if name in left))
 
     async def _trim_logs(self) -> None:
         while True:

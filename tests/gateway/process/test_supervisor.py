@@ -124,17 +124,13 @@ async def test_children_stop_stage_by_stage(tmp_path: Path) -> None:
     assert order.read_text().split() == ["third", "first", "second"]
 
 
-async def test_slow_child_stops_beside_the_stages(tmp_path: Path) -> None:
+async def test_child_that_may_be_killed_is_killed_when_the_others_have_stopped(tmp_path: Path) -> None:
     order = tmp_path / "order"
     supervisor = Supervisor(tmp_path)
-    slow = NOTED_STOP.replace("def stop(*_):", "def stop(*_):\n    time.sleep(1)")
-    assert slow != NOTED_STOP
-    await supervisor.start(
-        [python("slow", slow, "slow", str(order)), *(python(name, NOTED_STOP, name, str(order)) for name in "ab")]
-    )
+    await supervisor.start([python(name, NOTED_STOP, name, str(order)) for name in ("killed", "first", "second")])
     await until(lambda: all(child.last_line() == "on" for child in supervisor.children.values()))
-    await supervisor.stop(["b"], beside=["slow"])
-    assert order.read_text().split() == ["b", "a", "slow"]
+    await supervisor.stop(["second"], killed=["killed"])
+    assert order.read_text().split() == ["second", "first"]
     assert all(child.pid is None for child in supervisor.children.values())
 
 
