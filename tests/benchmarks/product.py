@@ -51,12 +51,12 @@ class Row:
 
 
 ROWS = (
-    Row("ready", "innkeeper up on a new folder, until it is ready", "s", 4),
+    Row("ready", "innkeeper up on a new folder, until it is ready", "s", 2),
     Row("idle", f"CPU of all processes together without work, over {IDLE_S:.0f} s", "% core", 5),
     Row("cancel", "interrupting a streaming node, until a client sees it stopped", "s", 1.5),
     Row("cancel-groups", f"the same, {GROUPS} groups deep", "s", 1.5),
     Row("branch", "longest wait of a chain beside 50 inline nodes of 15 ms", "s", 0.5),
-    Row("memory-worker", "worker after a load of runs and streams", "MB", 160),
+    Row("memory-worker", "worker after a load of runs and streams", "MB", 130),
     Row("memory-gateway", "gateway after it", "MB", 140),
     Row("memory-server", "Temporal server after it", "MB", 280),
     Row("slots", f"{RUNS} runs, {SLOTS} slots, a 429 each, three readers; counterpart: no readers", "s", 2),
