@@ -106,6 +106,7 @@ SECTIONS = (
         "-",
         (
             Shown("ready", "`innkeeper up` until it is ready"),
+            Shown("run-alone", "`innkeeper run` of the smallest example without a stack"),
             Shown("idle", "processor without work"),
             Shown("cancel", "from cancelling to the end of a streaming node"),
             Shown("memory-worker", "memory of the worker after a load"),
