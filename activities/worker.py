@@ -29,6 +29,7 @@ from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
+from innkeeper.activities.payload_visits import spare_payload_visits
 from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.placement.node_process import NodeProcesses
 from innkeeper.activities.placement.node_threads import NodeThreads
@@ -345,6 +346,7 @@ def _set_up_logging(settings: WorkerSettings, environ: Mapping[str, str]) -> Non
 
 def main() -> int:
     end_process_with_tasks()
+    spare_payload_visits()
     os.umask(0o077)  # before anything is made: files of a run are for this user only
     try:
         settings = WorkerSettings.load(os.environ)
