@@ -101,6 +101,8 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) has no venv module: install it (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+# pip compiles what it copies; our own files stay where they are, and each process of a first start would compile them.
+	$(BIN)/python -m compileall -q -j 0 $(PACKAGES)
 	@touch $@
 
 $(PEERS)/.stamp: tests/benchmarks/peers/requirements.txt | $(STAMP)

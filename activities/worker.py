@@ -15,6 +15,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from innkeeper.nodes.process.loading import pause_collector, resume_collector
+
+if __name__ == "__main__":  # before the imports, which it is about
+    pause_collector()
+
 from temporalio.client import Client
 from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
@@ -67,6 +72,8 @@ from innkeeper.workflows.signing import Signer
 log = logging.getLogger("innkeeper.worker")
 
 CONNECT_S = 30.0
+CONNECT_AGAIN_S = 0.03
+"""Whoever has started the server and this process waits for both."""
 STREAM_SLOTS = 1_000
 CALLBACK_SLOTS = 20
 _THROTTLE = timedelta(seconds=1)
@@ -94,17 +101,18 @@ async def connect(settings: WorkerSettings, environ: Mapping[str, str], stop: as
     while not stop.is_set():
         try:
             client = await Client.connect(**config)
-            if not settings.temporal_embedded and (
-                problem := objection(await namespace_facts(client), client.namespace)
-            ):
+            facts = await namespace_facts(client)
+            if not settings.temporal_embedded and (problem := objection(facts, client.namespace)):
                 raise SettingsError(problem, code="temporal_unfit")
-            return client
+            is_late = asyncio.get_running_loop().time() > deadline
+            if facts.exists is not False or is_late:  # the embedded server makes it a moment after it listens
+                return client
         except (RuntimeError, RPCError) as error:
             if asyncio.get_running_loop().time() > deadline:
                 message = f"no answer from {described(config)}; start a server with 'innkeeper up'"
                 raise SettingsError(message, code="temporal_unreachable") from error
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.1):
+            async with asyncio.timeout(CONNECT_AGAIN_S):
                 await stop.wait()
     return None
 
@@ -324,6 +332,7 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         # Importing the provider's library takes most of a second: not in the first node that needs it.
         warming = asyncio.create_task(services.warm_up())
         stack.callback(warming.cancel)
+        resume_collector()
         log.info("worker ready", extra={"queues": [DEFAULT_QUEUE, *settings.queues]})
         stopping = asyncio.create_task(stop.wait())
         stack.callback(stopping.cancel)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.process.critical_tasks import end_process_with_tasks
+from innkeeper.nodes.process.loading import collector_paused, without_pydantic_plugins
 
 if TYPE_CHECKING:
     from innkeeper.gateway.settings import Settings
@@ -35,12 +36,13 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     Raises:
         InnkeeperError: It could not start, and why.
     """
-    import uvicorn
+    with collector_paused():
+        import uvicorn
 
-    from innkeeper.gateway.app import create_app
-    from innkeeper.gateway.process.uvicorn_config import server_config
+        from innkeeper.gateway.app import create_app
+        from innkeeper.gateway.process.uvicorn_config import server_config
 
-    app = create_app(settings)
+        app = create_app(settings)
     try:
         uvicorn.Server(server_config(app)).run(sockets=[sock])
     except SystemExit:
@@ -75,13 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(fd: int | None, held: contextlib.ExitStack) -> None:
-    from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, own_default
-    from innkeeper.gateway.process.listening_socket import listen, url_of
-    from innkeeper.gateway.settings import Settings, worker_token
-    from innkeeper.nodes.process.logging import configure
-    from innkeeper.nodes.process.redaction import secrets_of
-    from innkeeper.nodes.process.variables import unknown_variables
-    from innkeeper.workflows.connection import connect_config, connection_secrets, described
+    with collector_paused(), without_pydantic_plugins():
+        from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, own_default
+        from innkeeper.gateway.process.listening_socket import listen, url_of
+        from innkeeper.gateway.settings import Settings, worker_token
+        from innkeeper.nodes.process.logging import configure
+        from innkeeper.nodes.process.redaction import secrets_of
+        from innkeeper.nodes.process.variables import unknown_variables
+        from innkeeper.workflows.connection import connect_config, connection_secrets, described
 
     settings = Settings.load()
     if settings.data_dir == DEFAULT_DATA_DIR and not os.environ.get("INNKEEPER_DATA_DIR"):

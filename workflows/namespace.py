@@ -5,15 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, DescribeNamespaceResponse
+from temporalio.api.workflowservice.v1 import (
+    DescribeNamespaceRequest,
+    DescribeNamespaceResponse,
+    UpdateNamespaceRequest,
+)
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 SEARCH_ATTRIBUTES = ("GraphId", "TenantId", "RunStatus")
 """Keywords: the stored workflow, the user, and how a run ended that Temporal alone would call completed."""
 CALL_TIMEOUT = timedelta(seconds=5)
+EMBEDDED_RETENTION = timedelta(days=7)
+"""How long the embedded server keeps histories of ended runs; by itself it would do so for a day."""
 REFUSED = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED, RPCStatusCode.UNIMPLEMENTED})
 """The server answers, and says that this is not for us to ask."""
 MEND = "run 'innkeeper setup' with the same connection"
@@ -60,6 +68,15 @@ async def namespace_facts(client: Client) -> NamespaceFacts:
         raise
     retention = found.config.workflow_execution_retention_ttl.ToTimedelta()
     return NamespaceFacts(True, retention, await _attributes(client, found), found.namespace_info.id)
+
+
+async def keep_histories(client: Client, facts: NamespaceFacts) -> None:
+    """Set the retention of the embedded server's namespace. Raises RPCError when it does not answer."""
+    if facts.retention == EMBEDDED_RETENTION:
+        return
+    config = NamespaceConfig(workflow_execution_retention_ttl=Duration(seconds=int(EMBEDDED_RETENTION.total_seconds())))
+    request = UpdateNamespaceRequest(namespace=client.namespace, config=config)
+    await client.workflow_service.update_namespace(request, timeout=CALL_TIMEOUT)
 
 
 async def _attributes(client: Client, found: DescribeNamespaceResponse) -> dict[str, str] | None:

@@ -8,6 +8,9 @@ import sys
 def main() -> None:
     """Run the command line; Ctrl-C while it is still loading ends quietly, too."""
     try:
+        from innkeeper.nodes.process.loading import load_for_a_command
+
+        load_for_a_command()
         from innkeeper.gateway.cli.commands import run_and_end as run
 
         run()

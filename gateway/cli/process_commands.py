@@ -52,8 +52,11 @@ def up(
     Example: innkeeper up --workers 4
     """
     from innkeeper.gateway.cli.signals import Stopping
-    from innkeeper.gateway.process.local_stack import StackOptions, stay_up
-    from innkeeper.gateway.process.temporal_access import server_of
+    from innkeeper.nodes.process.loading import without_pydantic_plugins
+
+    with without_pydantic_plugins():
+        from innkeeper.gateway.process.local_stack import StackOptions, stay_up
+        from innkeeper.gateway.process.temporal_access import server_of
 
     log_to_stderr()
     server = server_of(temporal, os.environ)

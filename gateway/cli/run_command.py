@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 
@@ -29,12 +29,16 @@ from innkeeper.gateway.client import (
     warnings_of,
 )
 from innkeeper.gateway.process.data_dir import holder_of, own_default
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, answers, status_of
+from innkeeper.gateway.process.http_probe import answers, status_of
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem
 from innkeeper.nodes.json_values import InvalidJson, read_json
+from innkeeper.nodes.process.loading import without_pydantic_plugins
 from innkeeper.nodes.process.variables import FALSE_WORDS, TRUE_WORDS
 from innkeeper.nodes.services.ownership import ForeignDataDir
 from innkeeper.workflows.document.model import DEFAULT_LIMITS, load_json
+
+if TYPE_CHECKING:
+    from innkeeper.gateway.process.local_stack import LocalStack
 
 DEFAULT_URL = "http://127.0.0.1:8090"
 INTERRUPTED = 130
@@ -336,7 +340,7 @@ async def run_body(
         is_ours = url is None
         if url is None:
             notes.print("no gateway is running: starting one for this run", style="dim")
-            stack = await opened.enter_async_context(LocalStack(_own_stack(options)))
+            stack = await opened.enter_async_context(_own_stack(options))
             url = stack.url
             for sentence in stack.damages():
                 notes.print(f"Damage: {sentence}", highlight=False, markup=False, soft_wrap=True)
@@ -397,8 +401,11 @@ def takeover_words(answer: Mapping[str, Any]) -> str:
     return "; ".join(told)
 
 
-def _own_stack(options: RunOptions) -> StackOptions:
-    return StackOptions(options.data_dir or own_default(), plugins=options.plugins, temporary=True)
+def _own_stack(options: RunOptions) -> LocalStack:
+    with without_pydantic_plugins():  # only a run that finds no gateway waits for it
+        from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+
+    return LocalStack(StackOptions(options.data_dir or own_default(), plugins=options.plugins, temporary=True))
 
 
 def _view(options: RunOptions, document: Mapping[str, Any], run_id: str, *, console: Console, notes: Console) -> View:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
-import httpx
+import httpx2
 
 from innkeeper.gateway.client.transport import GatewayRefused, InvalidAddress, Transport, content_of
 
@@ -36,7 +36,7 @@ class Files:
         headers = {"Content-Length": str(size)} | ({} if overwrite else {"If-None-Match": "*"})
         try:
             response = await self._transport.http.put(url, headers=headers, content=_file_pieces(file))
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             # A gateway that refuses a large file hangs up; its answer may be lost on the way.
             if not await self._transport.is_up():
                 raise self._transport.away() from error
@@ -62,7 +62,7 @@ class Files:
                 async for piece in response.aiter_bytes():
                     await asyncio.to_thread(target.write, piece)
                     size += len(piece)
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise self._transport.away() from error
         return size
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import httpx
+import httpx2
 from websockets.asyncio.client import connect
 
 from innkeeper.nodes.errors import InnkeeperError, InvalidWorkflow, Problem, RunNotActive, RunNotFound
@@ -99,7 +99,9 @@ class Transport:
         self.patience_s = patience_s
         # A proxy of the environment cannot reach this machine's loopback.
         self._use_proxy = not is_loopback_name(urlsplit(self.url).hostname or "")
-        self.http = httpx.AsyncClient(base_url=self.url, headers=self._headers, timeout=30.0, trust_env=self._use_proxy)
+        self.http = httpx2.AsyncClient(
+            base_url=self.url, headers=self._headers, timeout=30.0, trust_env=self._use_proxy
+        )
 
     async def aclose(self) -> None:
         await self.http.aclose()
@@ -108,7 +110,7 @@ class Transport:
         """Does anything answer at the address, now?"""
         try:
             await self.http.get("/healthz", timeout=CONNECT_S)
-        except httpx.TransportError:
+        except httpx2.TransportError:
             return False
         return True
 
@@ -127,13 +129,13 @@ class Transport:
         """What the gateway answers to a request. Raises its refusal."""
         return content_of(await self.answer(method, path, **arguments))
 
-    async def answer(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+    async def answer(self, method: str, path: str, **arguments: Any) -> httpx2.Response:
         """One request, repeated while the gateway or its engine is away; all our requests may be repeated."""
         deadline, waits = time.monotonic() + self.patience_s, pauses()
         while True:
             try:
                 response = await self.http.request(method, path, **arguments)
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 if time.monotonic() > deadline:
                     raise self.away() from error
             else:
@@ -218,7 +220,7 @@ def _problem(item: Mapping[str, Any]) -> Problem:
     return Problem(**{key: item[key] for key in _PROBLEM_FIELDS if key in item})
 
 
-def content_of(response: httpx.Response) -> Any:
+def content_of(response: httpx2.Response) -> Any:
     if response.status_code == 204:
         return None
     kind = response.headers.get("content-type", "").partition(";")[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import json
 import logging
 import os
@@ -17,13 +18,15 @@ from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
 from innkeeper.gateway.process.data_dir import DEFAULT_DATA_DIR, DataDir, DataLock, private_files
+from innkeeper.gateway.process.http_probe import POLL_S, answers, fetched
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
 from innkeeper.gateway.process.plugin_report import plugin_lines as lines_of
 from innkeeper.gateway.process.plugin_watch import changes
 from innkeeper.gateway.process.supervisor import ChildSpec, StackError, Supervisor
 from innkeeper.gateway.process.temporal_access import EMBEDDED, checked_server, embedded_environment
-from innkeeper.gateway.process.temporal_server import TemporalServer, wait_for_pollers
+from innkeeper.gateway.process.temporal_server import TemporalServer
 from innkeeper.gateway.settings import Settings, worker_token
+from innkeeper.nodes.process.critical_tasks import run_critical
 from innkeeper.nodes.process.variables import unknown_variables
 from innkeeper.nodes.services.damaged import told_since, told_size
 from innkeeper.nodes.services.payload_keys import open_payload_keys
@@ -37,8 +40,10 @@ logger = logging.getLogger("innkeeper.stack")
 READY_S = 60.0
 SALVAGED_BYTES_PER_S = 5_000_000
 """A gateway that saves what can be read of a damaged database is ready after that, on a slow machine."""
-TASK_QUEUE = "innkeeper"
 TELL_S = 1.0
+PROBED_FROM_S = 10.0
+"""Seconds after all is ready from which on the Temporal server is asked for life. It takes the Temporal client, which
+loads for as long as a short run lasts."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +88,7 @@ class LocalStack:
         self.url = ""
         self.temporal_address = ""
         self._told = 0
+        self._is_over = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -95,6 +101,7 @@ class LocalStack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over = kind is None and self.options.temporary
         await self._cleanup.aclose()
 
     def pids(self) -> dict[str, int]:
@@ -133,7 +140,9 @@ class LocalStack:
         # Each child inherits the lock: the directory stays locked until the last one that writes to it has ended.
         first = [] if server is None else [server.spec((lock.fd,))]
         await self._supervisor.start([*first, *self._python_children(data, sock, lock.fd)])
-        await self._supervisor.ready(self._ready(data.logs, server, settings))
+        await self._supervisor.ready(self._ready(data.logs, settings))
+        if server is not None:
+            self._cleanup.callback(run_critical(_probe_later(server), "temporal-probe", may_return=True).cancel)
         self._lock = lock
         lock.tell(self._facts(ready=True))
 
@@ -145,7 +154,11 @@ class LocalStack:
 
     async def _stop(self, supervisor: Supervisor) -> None:
         workers = [name for name in supervisor.children if name.startswith("worker")]
-        await supervisor.stop(workers, ["gateway"], ["temporal"])
+        if self._is_over:
+            # The server would go on serving for a second, for nobody. What it has committed outlives it.
+            await supervisor.stop(workers, ["gateway"], killed=["temporal"])
+        else:
+            await supervisor.stop(workers, ["gateway"], ["temporal"])
 
     def _facts(self, *, ready: bool) -> dict[str, object]:
         facts = {"pid": os.getpid(), "address": self.url, "temporal": self.temporal_address, "ready": ready}
@@ -192,23 +205,17 @@ class LocalStack:
             env["INNKEEPER_PLUGINS"] = os.pathsep.join(str(path.absolute()) for path in self.options.plugins)
         return env | dict(self.options.env)
 
-    async def _ready(self, logs: Path, server: TemporalServer | None, settings: Settings) -> None:
+    async def _ready(self, logs: Path, settings: Settings) -> None:
+        """Wait for the gateway: it says whether Temporal answers, and whether a worker is there."""
         ready_s = READY_S + sum(map(_size_of, (settings.store_path, settings.events_path))) / SALVAGED_BYTES_PER_S
+        token = settings.access_token
         try:
-            async with asyncio.timeout(ready_s), asyncio.TaskGroup() as group:
-                if server is not None:  # the gateway asks any other one, and says whether a worker is there
-                    group.create_task(self._workers_ready(server))
-                token = settings.access_token
-                group.create_task(ready_or_refused(self.url, token.get_secret_value() if token else None))
+            async with asyncio.timeout(ready_s):
+                await ready_or_refused(self.url, token.get_secret_value() if token else None)
         except TimeoutError as error:
             raise StackError(
                 f"the stack is not ready after {ready_s:.0f} s: look into the logs in {str(logs)!r}"
             ) from error
-
-    async def _workers_ready(self, server: TemporalServer) -> None:
-        client = await server.ready()
-        if self.options.workers:
-            await wait_for_pollers(client, TASK_QUEUE)
 
     async def watch_plugins(self, say: Callable[[str], None]) -> None:
         """Load plugins anew whenever their files change, until cancelled: gateway and workers are started again."""
@@ -237,12 +244,18 @@ class LocalStack:
                 await answers(self.url, "/healthz")
         except TimeoutError:
             return ["the gateway does not answer: look into its log"]
-        import httpx  # only those who write plugins wait for it
+        import httpx2  # only those who write plugins wait for it
 
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        async with httpx.AsyncClient(trust_env=False, headers=headers) as http:
+        async with httpx2.AsyncClient(trust_env=False, headers=headers) as http:
             found = (await http.get(f"{self.url}/api/plugins")).json()
         return lines_of(found)
+
+
+async def _probe_later(server: TemporalServer) -> None:
+    await asyncio.sleep(PROBED_FROM_S)
+    await asyncio.to_thread(importlib.import_module, "temporalio.client")
+    await server.ready()
 
 
 def _listen(data: DataDir, options: StackOptions) -> socket.socket:
@@ -263,14 +276,6 @@ def _size_of(path: Path) -> int:
         return 0
 
 
-async def answers(url: str, path: str, token: str | None = None) -> None:
-    """Wait until a GET is answered with 200."""
-    while True:
-        if await status_of(url, path, token) == 200:
-            return
-        await asyncio.sleep(0.05)
-
-
 async def ready_or_refused(url: str, token: str | None) -> None:
     """Wait until a gateway can run workflows.
 
@@ -285,31 +290,7 @@ async def ready_or_refused(url: str, token: str | None) -> None:
             said = json.loads(body)["checks"]["temporal"]
             if said not in ("ok", "Temporal does not answer"):
                 raise StackError(said)
-        await asyncio.sleep(0.05)
-
-
-async def status_of(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> int:
-    """The status of one GET; 0 when nothing answers."""
-    return (await fetched(url, path, token, timeout_s))[0]
-
-
-async def fetched(url: str, path: str, token: str | None = None, timeout_s: float = 2.0) -> tuple[int, bytes]:
-    """Status and body of one GET; 0 when nothing answers. Without an HTTP library: importing one would double the
-    wait."""
-    host, port = urlsplit(url).hostname or "", urlsplit(url).port or 80
-    try:
-        async with asyncio.timeout(timeout_s):
-            reader, writer = await asyncio.open_connection(host, port)
-            with contextlib.closing(writer):
-                extra = f"Authorization: Bearer {token}\r\n" if token else ""
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n{extra}Connection: close\r\n\r\n".encode())
-                words = (await reader.readline()).split()
-                if len(words) < 2 or not words[0].startswith(b"HTTP/"):
-                    return 0, b""
-                _, _, body = (await reader.read()).partition(b"\r\n\r\n")
-                return int(words[1]), body
-    except (OSError, ValueError, TimeoutError):
-        return 0, b""
+        await asyncio.sleep(POLL_S)
 
 
 async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:

@@ -316,11 +316,14 @@ class Supervisor:
         for name in names:
             self.children[name].ask_to_end()
 
-    async def stop(self, *stages: Sequence[str]) -> None:
-        """Stop children stage by stage (names), then whatever is left."""
-        left = set(self.children)
+    async def stop(self, *stages: Sequence[str], killed: Sequence[str] = ()) -> None:
+        """Stop children stage by stage (names), then whatever is left; at last those of `killed`, without asking."""
+        left = set(self.children).difference(killed)
         for stage in (*stages, tuple(left.difference(*stages))):
             await asyncio.gather(*(self.children[name].stop() for name in stage if name in left))
+        for child in (self.children[name] for name in killed if name in self.children):
+            child.kill()
+            await child.stop()
         if self._trimmer is not None:
             self._trimmer.cancel()
 

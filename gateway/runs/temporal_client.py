@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -19,11 +20,16 @@ from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.runs.known_namespace import EMBEDDED, KnownNamespace
 from innkeeper.gateway.settings import Settings
 from innkeeper.workflows.connection import connect_config
-from innkeeper.workflows.namespace import namespace_facts, objection
+from innkeeper.workflows.namespace import keep_histories, namespace_facts, objection
 from innkeeper.workflows.payload_codec import EncryptionCodec
 
 logger = logging.getLogger("innkeeper.gateway.temporal")
 
+STARTING_PROBE_S = 0.03
+"""The embedded server starts together with the gateway, and whoever has started both waits for them."""
+ATTRIBUTES_S = 2.0
+"""The embedded server makes search attributes a moment after the namespace. An old file of it may lack them for good:
+runs go without."""
 PROBE_S = 1.0
 CALM_PROBE_S = 5.0
 AWAY_CODES = frozenset(
@@ -90,6 +96,7 @@ class TemporalLink:
         self._codec = codec
         self._known_namespace = known_namespace
         self._is_checked = False
+        self._attributes_due = 0.0
         self._objection: str | None = None
         self._client: Client | None = None
         self._reachable = asyncio.Event()
@@ -152,7 +159,11 @@ class TemporalLink:
                 was = self.reachable
                 logger.info("temporal %s", "answers" if was else "is away", extra={"event": "temporal"})
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._doubt.wait(), CALM_PROBE_S if was else PROBE_S)
+                await asyncio.wait_for(self._doubt.wait(), CALM_PROBE_S if was else self._anxious_probe_s)
+
+    @property
+    def _anxious_probe_s(self) -> float:
+        return STARTING_PROBE_S if self._settings.temporal_embedded and not self._is_checked else PROBE_S
 
     async def _probe(self) -> bool:
         # RuntimeError is what a first connection that fails raises.
@@ -171,8 +182,10 @@ class TemporalLink:
         """Has the namespace what runs need? Once it has, it is not asked again: probes come every few seconds."""
         facts = await namespace_facts(client)
         is_embedded = self._settings.temporal_embedded
-        if is_embedded and not facts.exists:  # it has just been started
-            return False
+        if is_embedded:
+            if not facts.exists or (facts.missing and self._waits_for_attributes()):  # it has just been started
+                return False
+            await keep_histories(client, facts)
         said = None if is_embedded else objection(facts, client.namespace)
         if said is None and self._known_namespace is not None and (found := EMBEDDED if is_embedded else facts.id):
             said = await self._known_namespace.objection(found)
@@ -181,6 +194,11 @@ class TemporalLink:
         self._objection = said
         self._is_checked = said is None
         return said is None
+
+    def _waits_for_attributes(self) -> bool:
+        now = time.monotonic()
+        self._attributes_due = self._attributes_due or now + ATTRIBUTES_S
+        return now < self._attributes_due
 
 
 async def connect(

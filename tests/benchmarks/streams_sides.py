@@ -15,13 +15,16 @@ from typing import Any, Protocol
 
 import httpx
 import orjson
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import GrpcCompression
 from websockets.asyncio.client import connect
 
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
-from innkeeper.gateway.process.temporal_server import NAMESPACE, wait_for_pollers
+from innkeeper.gateway.process.temporal_server import NAMESPACE
 from tests.benchmarks import streams_hand
 
 HERE = Path(__file__).resolve().parent
@@ -148,6 +151,17 @@ class ByHand:
         self._results.clear()
 
 
+async def _wait_for_poller(client: Client, queue: str) -> None:
+    """Wait until a worker asks for workflow tasks of a queue."""
+    request = DescribeTaskQueueRequest(
+        namespace=NAMESPACE,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    while not (await client.workflow_service.describe_task_queue(request)).pollers:
+        await asyncio.sleep(0.05)
+
+
 def _check(as_expected: bool, run: str) -> None:
     if not as_expected:
         raise RuntimeError(f"run {run!r} failed; the figures would mean nothing")
@@ -166,7 +180,7 @@ async def stream_sides(folder: Path, port: int) -> AsyncIterator[dict[str, Side]
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(_children(whole.temporal_address, port))
         async with asyncio.timeout(READY_S):
-            await wait_for_pollers(client, streams_hand.TASK_QUEUE)
+            await _wait_for_poller(client, streams_hand.TASK_QUEUE)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60))
         pids = whole.pids()
         by_hand = {child.spec.name: child.pid for child in supervisor.children.values() if child.pid is not None}

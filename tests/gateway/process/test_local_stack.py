@@ -11,14 +11,16 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
 from innkeeper.gateway.process.data_dir import DataDir
+from innkeeper.gateway.process.http_probe import status_of
 from innkeeper.gateway.process.listening_socket import CannotListen, listen, url_of
-from innkeeper.gateway.process.local_stack import LocalStack, StackOptions, status_of
+from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import Supervisor
 from innkeeper.gateway.process.temporal_server import (
     NAMESPACE,
@@ -31,6 +33,7 @@ from innkeeper.gateway.process.temporal_server import (
     free_port,
     free_ports,
 )
+from innkeeper.nodes.services.damaged import told_since
 
 
 async def test_server_is_tuned_and_comes_back_on_its_port_with_its_data(tmp_path: Path) -> None:
@@ -184,3 +187,20 @@ async def test_stack_that_cannot_start_leaves_nothing_behind(tmp_path: Path, mon
     # The directory is free again, and so is the port.
     with listen("127.0.0.1", int((tmp_path / "data" / "port").read_text())):
         assert (tmp_path / "data" / "lock").read_text() == ""
+
+
+async def test_stack_of_one_run_leaves_sound_databases_and_no_process_when_it_has_ended(tmp_path: Path) -> None:
+    """Its Temporal server is killed, which spares the second that the server would take."""
+    async with LocalStack(StackOptions(tmp_path, temporary=True)) as stack:
+        assert await status_of(stack.url, "/readyz") == 200
+        pids = stack.pids()
+    assert {"temporal", "gateway", "worker-1"} == set(pids)
+    assert not [name for name, pid in pids.items() if psutil.pid_exists(pid)]
+    server = TemporalServer(DataDir.open(tmp_path))
+    supervisor = Supervisor(server.logs)
+    await supervisor.start([server.spec()])
+    try:
+        await supervisor.ready(server.ready())
+    finally:
+        await supervisor.stop()
+    assert told_since(tmp_path, 0) == []

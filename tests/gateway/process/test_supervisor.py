@@ -124,6 +124,16 @@ async def test_children_stop_stage_by_stage(tmp_path: Path) -> None:
     assert order.read_text().split() == ["third", "first", "second"]
 
 
+async def test_child_that_may_be_killed_is_killed_when_the_others_have_stopped(tmp_path: Path) -> None:
+    order = tmp_path / "order"
+    supervisor = Supervisor(tmp_path)
+    await supervisor.start([python(name, NOTED_STOP, name, str(order)) for name in ("killed", "first", "second")])
+    await until(lambda: all(child.last_line() == "on" for child in supervisor.children.values()))
+    await supervisor.stop(["second"], killed=["killed"])
+    assert order.read_text().split() == ["second", "first"]
+    assert all(child.pid is None for child in supervisor.children.values())
+
+
 async def test_child_that_never_runs_is_told_with_its_last_words(tmp_path: Path) -> None:
     supervisor = Supervisor(tmp_path)
     await supervisor.start([python("broken", "import sys; sys.exit('the disk is on fire')")])
