@@ -332,6 +332,7 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         # Importing the provider's library takes most of a second: not in the first node that needs it.
         warming = asyncio.create_task(services.warm_up())
         stack.callback(warming.cancel)
+        warming.add_done_callback(lambda _: resume_collector())  # what it has imported stays too
         resume_collector()
         log.info("worker ready", extra={"queues": [DEFAULT_QUEUE, *settings.queues]})
         stopping = asyncio.create_task(stop.wait())
