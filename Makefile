@@ -17,7 +17,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz fuzz-api bench bench-peers bench-growth docs-images dist deploy-check clean
+.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz fuzz-api bench bench-compare bench-peers bench-page bench-growth docs-images dist deploy-check clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -73,11 +73,19 @@ fuzz: $(STAMP) ## Feed 1,000,000 damaged and made-up inputs to all that reads wh
 fuzz-api: $(STAMP) $(SCHEMATHESIS)/.stamp ## Ask a stack whatever its OpenAPI document allows and forbids
 	$(BIN)/python -m tests.fuzz.api $(SCHEMATHESIS)/bin/schemathesis --seed $(or $(SEED),1)
 
-bench: $(STAMP) ## Measure everything, beside what is written by hand
-	$(BIN)/python -m tests.benchmarks
+BENCH_OPTIONS = $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(FILE)
 
-bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an environment of their own
-	$(BIN)/python -m tests.benchmarks.peers
+bench: $(STAMP) ## Measure everything, beside what is written by hand (ROWS=, ROUNDS=, FILE=)
+	$(BIN)/python -m tests.benchmarks $(BENCH_OPTIONS)
+
+bench-compare: $(STAMP) ## Measure this tree and another revision in turns (REV=, ROWS=, ROUNDS=, FILE=)
+	$(BIN)/python -m tests.benchmarks.compare $(if $(REV),--rev $(REV)) $(BENCH_OPTIONS)
+
+bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an environment of their own (LOADS=, ROUNDS=, FILE=)
+	$(BIN)/python -m tests.benchmarks.peers $(if $(LOADS),--loads $(LOADS)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(FILE)
+
+bench-page: $(STAMP) ## Write the figures of FILES="one.json other.json" into docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks.page $(FILES)
 
 bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there are more of them
 	$(BIN)/python -m tests.benchmarks.growth
@@ -92,7 +100,7 @@ deploy-check: $(DEPLOY_TOOLS)/.stamp ## Check deploy/ with the programs that rea
 	$(DEPLOY_TOOLS)/bin/python deploy/check.py
 
 clean: ## Remove the environments and all caches; data in .innkeeper stays
-	rm -rf .venv $(PEERS) $(LOWEST) $(DEPLOY_TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .venv-compare $(PEERS) $(LOWEST) $(DEPLOY_TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml

@@ -17,11 +17,11 @@ from innkeeper.nodes.node import Blobs, SecretRef, Services, require_secret
 from innkeeper.nodes.process.logging import mask_in_log
 from innkeeper.nodes.services.channel_book import ChannelBook, VouchedHosts
 from innkeeper.nodes.services.http import AddressPolicy, Endpoint, Network
-from innkeeper.nodes.services.llm import DemoEndpoint, DispatchingLlm, built_in_adapters
 from innkeeper.nodes.services.llm.call_gate import CallOrigin, OpenGate
+from innkeeper.nodes.services.llm.dispatch import DemoEndpoint, DispatchingLlm
 from innkeeper.nodes.services.llm.media import MediaLoader
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
-from innkeeper.nodes.services.llm.registry import OfferedAdapter
+from innkeeper.nodes.services.llm.registry import OfferedAdapter, built_in_adapters
 from innkeeper.nodes.services.masking import forms_of_all
 from innkeeper.nodes.services.resources import FolderResources
 from innkeeper.nodes.services.scripts import ScriptProcesses

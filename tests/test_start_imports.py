@@ -16,7 +16,12 @@ NEVER_AT_START = PROVIDERS | {"alembic", "PIL", "jsonschema", "jsonschema_rs", "
 NOT_IN_A_COMMAND = NEVER_AT_START | {"temporalio", "fastapi", "sqlalchemy", "pydantic", "cryptography", "yaml"}
 NOT_IN_HELP = NOT_IN_A_COMMAND | {"asyncio", "httpx2", "websockets", "rich.console"}
 STARTS = {
-    "gateway": ("innkeeper.gateway.app", "innkeeper.gateway.serve", NEVER_AT_START),
+    "gateway": (
+        "innkeeper.gateway.app",
+        "innkeeper.gateway.serve",
+        # Calling models is the worker's: of their package the gateway knows what calls cost.
+        NEVER_AT_START | {"httpx2", "httpcore2", "innkeeper.nodes.services.llm.dispatch", "innkeeper.gateway.backup"},
+    ),
     "worker": ("innkeeper.activities.worker", "innkeeper.activities.worker", NEVER_AT_START),
     "up": (
         "innkeeper.gateway.cli.commands",

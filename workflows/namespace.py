@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
@@ -74,7 +73,8 @@ async def keep_histories(client: Client, facts: NamespaceFacts) -> None:
     """Set the retention of the embedded server's namespace. Raises RPCError when it does not answer."""
     if facts.retention == EMBEDDED_RETENTION:
         return
-    config = NamespaceConfig(workflow_execution_retention_ttl=Duration(seconds=int(EMBEDDED_RETENTION.total_seconds())))
+    config = NamespaceConfig()
+    config.workflow_execution_retention_ttl.FromTimedelta(EMBEDDED_RETENTION)
     request = UpdateNamespaceRequest(namespace=client.namespace, config=config)
     await client.workflow_service.update_namespace(request, timeout=CALL_TIMEOUT)
 

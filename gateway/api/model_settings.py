@@ -215,7 +215,7 @@ async def _adapters(container: Container) -> dict[str, str]:
 
     def load() -> dict[str, str]:
         # Loaded here, in a thread: it takes a while, and few questions need it.
-        from innkeeper.nodes.services.llm import built_in_adapters
+        from innkeeper.nodes.services.llm.registry import built_in_adapters
 
         return {kind.name: kind.display_name for kind in built_in_adapters()}
 

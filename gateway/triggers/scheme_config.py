@@ -55,7 +55,7 @@ class InvalidSchemeConfig(ValueError):
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 class FixedConfig(_Config):

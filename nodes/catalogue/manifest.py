@@ -38,7 +38,12 @@ InnerPath = Annotated[str, AfterValidator(_inside)]
 class _Part(BaseModel):
     # `version: 1.0` is a number in YAML; people mean the text.
     model_config = ConfigDict(
-        frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True, coerce_numbers_to_str=True
+        frozen=True,
+        extra="ignore",
+        alias_generator=to_camel,
+        populate_by_name=True,
+        coerce_numbers_to_str=True,
+        defer_build=True,  # most starts read no plugin
     )
 
 

@@ -8,13 +8,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import engine, formats, loads, model, model_run, product, report, streams, webhooks
+from tests.benchmarks import engine, formats, hops, loads, model, model_run, product, report, streams, webhooks
 from tests.benchmarks.arguments import add_keys, console, parser, run, say
 from tests.benchmarks.report import Line
 
 FAMILIES: Mapping[str, tuple[Sequence[Any], Callable[..., Awaitable[None]]]] = {
     "engine": (loads.ROWS, engine.measure_rows),
     "streams": (streams.ROWS, streams.measure_rows),
+    "hops": (hops.ROWS, hops.measure_rows),
     "product": (product.ROWS, product.measure_rows),
     "webhooks": (webhooks.ROWS, webhooks.measure_rows),
     "formats": (formats.ROWS, formats.measure_rows),

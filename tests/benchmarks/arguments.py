@@ -23,11 +23,18 @@ def parser(module: str, description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def add_keys(made: argparse.ArgumentParser, name: str, families: Mapping[str, Sequence[str]]) -> None:
+def add_keys(
+    made: argparse.ArgumentParser, name: str, families: Mapping[str, Sequence[str]], default: str | None = None
+) -> None:
     """An option `name` that takes keys, or names of families of keys, with commas between; default: all keys."""
     known = {key: (key,) for keys in families.values() for key in keys}
     words = {**known, **{family: tuple(keys) for family, keys in families.items()}}
-    made.add_argument(f"--{name}", type=_keys_of(name, words), default=tuple(known), help=f"{', '.join(words)} (all)")
+    made.add_argument(
+        f"--{name}",
+        type=_keys_of(name, words),
+        default=tuple(known) if default is None else default,
+        help=f"{', '.join(words)} (default: {default or 'all'})",
+    )
 
 
 def _keys_of(name: str, words: Mapping[str, Sequence[str]]) -> Callable[[str], tuple[str, ...]]:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.benchmarks.cpu import Work, cpu_parts
 from tests.benchmarks.loads import LOADS, Row
 from tests.benchmarks.measure import Measured, measure
-from tests.benchmarks.report import Done, Line, Say, Spread, at_most
+from tests.benchmarks.report import Done, Line, Part, Say, Spread, at_most
 from tests.benchmarks.stack import sides
 
 HAND = "hand"
@@ -38,6 +39,7 @@ def line_of(row: Row, measured: Measured) -> Line:
     ours, hand = measured.walls(row.side), measured.walls(HAND)
     ratio = Spread.of_ratios(ours, hand)
     inside = Spread.of_ratios(measured.owns(row.side), measured.owns(HAND))
+    cpu = measured.cpu_ratio(row.side, HAND)
     each_ms = Spread.of(ours).median / LOADS[row.load].size if row.each_ms else 0.0
     return Line(
         key=row.key,
@@ -46,13 +48,26 @@ def line_of(row: Row, measured: Measured) -> Line:
         ours=Spread.of(ours),
         base=Spread.of(hand),
         ratio=ratio,
-        checks=(*at_most("ratio", ratio.median, row.limit), *at_most("each", each_ms, row.each_ms, "ms")),
+        checks=(
+            *at_most("ratio", ratio.median, row.limit),
+            *at_most("CPU", cpu, row.cpu),
+            *at_most("each", each_ms, row.each_ms, "ms"),
+        ),
         further={
             **({"each": each_ms} if row.each_ms else {}),
             "best": min(ours) / min(hand),
             "inside": inside.median,
-            "CPU": measured.cpu_ratio(row.side, HAND),
+            "CPU": cpu,
         },
         calibration=(measured.before, measured.after),
+        parts=[part for name in (row.side, HAND) for part in _cpu(row, name, measured)],
         samples={side: [asdict(sample) for sample in measured.samples[side]] for side in (row.side, HAND)},
     )
+
+
+def _cpu(row: Row, side: str, measured: Measured) -> list[Part]:
+    load = LOADS[row.load]
+    nodes = load.size if side == HAND else load.node_count
+    seconds = [{name: ms / 1000 for name, ms in each.processes.items()} for each in measured.samples[side]]
+    work = Work(load.at_once, nodes * load.at_once)
+    return cpu_parts(row.key, "by hand" if side == HAND else "ours", seconds, work)

@@ -31,12 +31,21 @@ class Load:
     nodes: int | None = None
     library: Mapping[str, Document] = field(default_factory=dict)
 
+    @property
+    def node_count(self) -> int:
+        """How many of our nodes complete in one run."""
+        return len(self.document["nodes"]) if self.nodes is None else self.nodes
+
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. `side`: `off` is the engine alone, `on` the whole way through the gateway.
+    """One line of the table.
 
-    `limit` is the ratio to hold; None is reported only. `each_ms` is what one of `Load.size` pieces may take.
+    Attributes:
+        side: `off` is the engine alone, `on` the whole way through the gateway.
+        limit: The ratio of times to hold; None is reported only.
+        each_ms: What one of `Load.size` pieces may take.
+        cpu: The ratio of processor time to hold.
     """
 
     key: str
@@ -45,6 +54,7 @@ class Row:
     side: str
     limit: float | None
     each_ms: float | None = None
+    cpu: float | None = None
 
 
 STEP, INLINE = "bench:Step", "bench:Inline"
@@ -99,23 +109,39 @@ LOADS = {
     "chain": Load(chain(50), handwritten.CHAIN, 50),
     "inline": Load(chain(50, INLINE), handwritten.CHAIN, 50),
     "inline-local": Load(chain(50, INLINE), handwritten.LOCAL, 50),
+    "inline-1000": Load(chain(1_000, INLINE), handwritten.LOCAL, 1_000),
     "fanout": Load(fan_out(100), handwritten.FAN_OUT, 100),
     "runs": Load(chain(5), handwritten.CHAIN, 5, at_once=50),
+    "runs-inline": Load(chain(5, INLINE), handwritten.CHAIN, 5, at_once=50),
     "groups": Load(groups(20), handwritten.CHILDREN, 20, nodes=60, library={"step": _stored_step()}),
     "each": Load(for_each(2_000), handwritten.ITEMS, 2_000, nodes=4_001, library={"step": _stored_step()}),
     "empty": Load(fan_out(0), handwritten.EMPTY, 0, times=20),
 }
 ROWS = (
-    Row("chain-on", "chain of 50 activity nodes, events on", "chain", "on", 1.3),
+    Row("chain-on", "chain of 50 activity nodes, events on", "chain", "on", 1.2),
     Row("chain-off", "chain of 50 activity nodes, events off", "chain", "off", 1.1),
     Row("chain-inline", "chain of 50 inline nodes, events on; by hand 50 activities", "inline", "on", None),
     Row("chain-inline-off", "the same, events off", "inline", "off", None),
     Row("chain-inline-local", "the same, events on; by hand one local activity", "inline-local", "on", None),
-    Row("fanout-on", "fan-out of 100 activity nodes, events on", "fanout", "on", 1.5),
+    Row(
+        "chain-inline-1000",
+        "chain of 1,000 inline nodes, events on; by hand one local activity",
+        "inline-1000",
+        "on",
+        None,
+    ),
+    Row("fanout-on", "fan-out of 100 activity nodes, events on", "fanout", "on", 1.2, cpu=1.2),
     Row("fanout-off", "fan-out of 100 activity nodes, events off", "fanout", "off", 1.2),
-    Row("runs-on", "50 concurrent runs of 5 nodes, events on", "runs", "on", 1.3),
+    Row("runs-on", "50 concurrent runs of 5 activity nodes, events on", "runs", "on", 1.15, cpu=1.15),
+    Row(
+        "runs-inline",
+        "50 concurrent runs of 5 inline nodes, events on; by hand 5 activities",
+        "runs-inline",
+        "on",
+        None,
+    ),
     Row("groups", "20 groups of one node in a row, events off", "groups", "off", 1.3, each_ms=100),
     Row("each", "ForEach of 2,000 items of one node, events off", "each", "off", 1.5),
     Row("empty", "empty workflow, median of 20", "empty", "off", 1.2),
-    Row("empty-on", "empty workflow through the gateway", "empty", "on", None),
+    Row("empty-on", "empty workflow through the gateway", "empty", "on", 1.3),
 )

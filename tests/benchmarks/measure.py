@@ -11,6 +11,7 @@ from statistics import median
 
 import psutil
 
+from tests.benchmarks.cpu import CpuMeter
 from tests.benchmarks.loads import Load
 from tests.benchmarks.sides import Handle, Side
 
@@ -27,11 +28,13 @@ class Sample:
         wall: Seen from outside, until the result is there.
         own: From start to close as Temporal recorded them.
         cpu: Processor time of all processes, clean-up behind the result included. Other programs disturb it least.
+        processes: That of each process of the side, by name.
     """
 
     wall: float
     own: float
     cpu: float
+    processes: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,7 +74,7 @@ async def measure(load: Load, sides: Mapping[str, Side], rounds: int) -> Measure
 async def _sample(load: Load, side: Side, times: int) -> Sample:
     gc.collect()
     walls, owns = [], []
-    cpu = _cpu_ms()
+    cpu, meter = _cpu_ms(), CpuMeter(side.pids)
     for _ in range(times):
         began = time.perf_counter()
         handles = await asyncio.gather(*(side.run(load) for _ in range(load.at_once)))
@@ -79,8 +82,9 @@ async def _sample(load: Load, side: Side, times: int) -> Sample:
         owns.append(await _own_ms(handles))
     await side.settle()
     cpu = (_cpu_ms() - cpu) / times
+    processes = {name: seconds * 1000 / times for name, seconds in meter.read_s().items()}
     await asyncio.sleep(PAUSE_S)
-    return Sample(median(walls), median(owns), cpu)
+    return Sample(median(walls), median(owns), cpu, processes)
 
 
 async def _own_ms(handles: Sequence[Handle]) -> float:

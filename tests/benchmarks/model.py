@@ -15,7 +15,8 @@ from openai import AsyncOpenAI
 from innkeeper.gateway.process.temporal_server import free_port
 from innkeeper.nodes.node import ChatRequest
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.report import Done, Line, Say, Spread, at_least
 

@@ -23,10 +23,12 @@ import psutil
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec
+from tests.benchmarks.cpu import cpu_s
 from tests.benchmarks.loads import Document, chain, fan_out
 from tests.benchmarks.measure import calibrate
-from tests.benchmarks.report import Done, Line, Say, Spread, at_most, may_take_too_long
+from tests.benchmarks.report import Done, Line, Part, Say, Spread, at_most, may_take_too_long
 from tests.benchmarks.stack import PLUGINS, children
+from tests.benchmarks.start_up import cpu_at_ready, import_parts
 
 ROUNDS = 3
 READY_S = 60.0
@@ -35,6 +37,8 @@ IDLE_S = 20.0
 STREAM_NODES = PLUGINS.parents[1] / "plugins"
 WORDS = {"server": "start-dev", "gateway": "innkeeper.gateway.serve", "worker": "innkeeper.activities.worker"}
 """A word of the command of each process that `innkeeper up` supervises."""
+COMMAND = (sys.executable, "-P", "-m", "innkeeper.gateway.cli.main")
+SMALLEST = Path(__file__).parents[2] / "examples" / "hello.json"
 SLOTS = 10
 RUNS = 50
 GROUPS = 3
@@ -51,12 +55,13 @@ class Row:
 
 
 ROWS = (
-    Row("ready", "innkeeper up on a new folder, until it is ready", "s", 4),
+    Row("ready", "innkeeper up on a new folder, until it is ready", "s", 2),
+    Row("run-alone", "innkeeper run of the smallest example without a stack, until it has ended", "s", 3),
     Row("idle", f"CPU of all processes together without work, over {IDLE_S:.0f} s", "% core", 5),
     Row("cancel", "interrupting a streaming node, until a client sees it stopped", "s", 1.5),
     Row("cancel-groups", f"the same, {GROUPS} groups deep", "s", 1.5),
     Row("branch", "longest wait of a chain beside 50 inline nodes of 15 ms", "s", 0.5),
-    Row("memory-worker", "worker after a load of runs and streams", "MB", 160),
+    Row("memory-worker", "worker after a load of runs and streams", "MB", 130),
     Row("memory-gateway", "gateway after it", "MB", 140),
     Row("memory-server", "Temporal server after it", "MB", 280),
     Row("slots", f"{RUNS} runs, {SLOTS} slots, a 429 each, three readers; counterpart: no readers", "s", 2),
@@ -69,6 +74,7 @@ class Found:
 
     ours: Sequence[float]
     base: Sequence[float] = ()
+    parts: Sequence[Part] = ()
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,21 @@ class Product:
         us = psutil.Process(self.pid)
         return [us, *us.children(recursive=True)]
 
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds so far of the supervised processes and of the one that supervises, by name."""
+        commands = [(process, process.cmdline()) for process in self.family()]
+        pids = {
+            name: next(process.pid for process, command in commands if word in command) for name, word in WORDS.items()
+        }
+        return {name: cpu_s(pid) for name, pid in {"up": self.pid, **pids}.items()}
+
     def megabytes(self) -> dict[str, float]:
         """Resident memory of the supervised processes, by name."""
+        return {name: process.memory_info().rss / 1e6 for name, process in self._supervised().items()}
+
+    def _supervised(self) -> dict[str, psutil.Process]:
         commands = [(process, process.cmdline()) for process in self.family()]
-        return {
-            name: next(process.memory_info().rss for process, command in commands if word in command) / 1e6
-            for name, word in WORDS.items()
-        }
+        return {name: next(process for process, command in commands if word in command) for name, word in WORDS.items()}
 
 
 Figures = Mapping[str, Found]
@@ -118,6 +132,7 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
     with tempfile.TemporaryDirectory(prefix="innkeeper-product-") as name:
         folder = Path(name)
         await add(("ready",), partial(_ready, folder, times))
+        await add(("run-alone",), partial(_run_alone, folder, times))
         if wanted.keys() & {key for keys, _ in MEASURES for key in keys}:
             async with up(folder / "shared") as product:
                 for keys, measure in MEASURES:
@@ -139,6 +154,7 @@ def line_of(row: Row, found: Found, calibration: tuple[float, float]) -> Line:
         base=Spread.of(found.base) if found.base else None,
         ratio=ratio,
         checks=checks,
+        parts=found.parts,
         calibration=calibration,
         samples={"ours": list(found.ours), "base": list(found.base)},
     )
@@ -148,12 +164,9 @@ def line_of(row: Row, found: Found, calibration: tuple[float, float]) -> Line:
 async def up(folder: Path) -> AsyncIterator[Product]:
     """`innkeeper up` on a new data folder below `folder`, and nobody's settings but ours."""
     folder.mkdir()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("INNKEEPER_", "TEMPORAL_"))}
     arguments = ("up", "--port", "0", "--data-dir", str(folder / "data"), "--plugins", str(PLUGINS))
     # Longer than it gives its own children to stop.
-    spec = ChildSpec(
-        "up", (sys.executable, "-P", "-m", "innkeeper.gateway.cli.main", *arguments), environment, stop_s=20
-    )
+    spec = ChildSpec("up", (*COMMAND, *arguments), _environment(), stop_s=20)
     began = monotonic()
     async with children(folder, {"up": spec}) as supervisor:
         async with asyncio.timeout(READY_S):
@@ -161,6 +174,10 @@ async def up(folder: Path) -> AsyncIterator[Product]:
         pid = supervisor.children["up"].pid
         assert pid is not None
         yield Product(url, pid, folder / "data", monotonic() - began)
+
+
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if not key.startswith(("INNKEEPER_", "TEMPORAL_"))}
 
 
 async def _said(log: Path, pattern: str) -> str:
@@ -172,11 +189,27 @@ async def _said(log: Path, pattern: str) -> str:
 
 
 async def _ready(folder: Path, rounds: int) -> Figures:
-    taken = []
+    taken, spent = [], []
     for number in range(rounds):
         async with up(folder / f"ready-{number}") as product:
             taken.append(product.took_s)
-    return {"ready": Found(taken)}
+            spent.append(product.cpu_s())
+    parts = [*cpu_at_ready("ready", spent), *await asyncio.to_thread(import_parts, "ready")]
+    return {"ready": Found(taken, parts=parts)}
+
+
+async def _run_alone(folder: Path, rounds: int) -> Figures:
+    taken = []
+    for number in range(rounds):
+        command = [*COMMAND, "run", str(SMALLEST), "--data-dir", str(folder / f"alone-{number}")]
+        began = monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *command, env=_environment(), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+        )
+        if await process.wait() != 0:
+            raise RuntimeError(f"{SMALLEST.name} failed; the figures would mean nothing")
+        taken.append(monotonic() - began)
+    return {"run-alone": Found(taken)}
 
 
 async def _idle(product: Product, rounds: int) -> Figures:

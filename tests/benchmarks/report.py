@@ -9,11 +9,13 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -69,6 +71,26 @@ def at_least(what: str, value: float, limit: float | None, unit: str = "") -> tu
 
 
 @dataclass(frozen=True)
+class Part:
+    """One line of a table of its own, below the table of rows: what a row is made of.
+
+    Attributes:
+        table: Title of that table.
+        row: The row it belongs to.
+        name: Of this part: a process, a station on the way of a chunk.
+        figures: By the headings of their columns.
+    """
+
+    table: str
+    row: str
+    name: str
+    figures: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"table": self.table, "name": self.name, "figures": dict(self.figures)}
+
+
+@dataclass(frozen=True)
 class Line:
     """One row with its figures.
 
@@ -77,6 +99,7 @@ class Line:
         base: The counterpart, where there is one.
         ratio: Ours / counterpart, of each round.
         further: Figures that only explain, by name.
+        parts: What they are made of, for tables of their own.
         calibration: The calibration loop before and after, in ms.
         samples: All that was measured, for the file.
     """
@@ -90,6 +113,7 @@ class Line:
     ratio: Spread | None = None
     checks: tuple[Check, ...] = ()
     further: Mapping[str, float] = field(default_factory=dict)
+    parts: Sequence[Part] = ()
     samples: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
     @property
@@ -115,6 +139,7 @@ class Line:
             "broken": list(self.broken),
             "verdict": self.verdict,
             "further": dict(self.further),
+            "parts": [part.to_json() for part in self.parts],
             "calibrationMs": list(self.calibration),
             "samples": {side: list(found) for side, found in self.samples.items()},
         }
@@ -148,7 +173,25 @@ def show(lines: Sequence[Line], title: str, console: Console, *, ours: str = "ou
     for line in lines:
         table.add_row(*cells(line))
     console.print(table)
+    for found in tables_of([part for line in lines for part in line.parts]):
+        console.print(found)
     console.print(noise(lines))
+
+
+def tables_of(parts: Sequence[Part]) -> list[Table]:
+    """The tables that parts make, each with a column for every figure that one of its parts has."""
+    tables = []
+    for title in dict.fromkeys(part.table for part in parts):
+        chosen = [part for part in parts if part.table == title]
+        columns = list(dict.fromkeys(name for part in chosen for name in part.figures))
+        table = Table("row", "part", title=title)
+        for column in columns:
+            table.add_column(column, justify="right")
+        for part in chosen:
+            figures = (part.figures.get(column) for column in columns)
+            table.add_row(part.row, part.name, *("-" if each is None else number(each) for each in figures))
+        tables.append(table)
+    return tables
 
 
 def cells(line: Line) -> tuple[str, ...]:
@@ -184,11 +227,13 @@ def ranged(spread: Spread | None) -> str:
 
 
 def number(value: float) -> str:
-    """Three figures, or all of a whole number."""
+    """Three figures, two of what is below a tenth, or all of a whole number."""
     if not math.isfinite(value):
         return "-"
     if value == int(value) or abs(value) >= 1_000:
         return f"{value:,.0f}"
+    if abs(value) < 0.1:
+        return f"{value:.2g}"
     return f"{value:.{max(0, 2 - (abs(value) >= 10) - (abs(value) >= 100))}f}"
 
 
@@ -207,16 +252,30 @@ def rows_json(lines: Sequence[Line]) -> dict[str, Any]:
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write figures as JSON, with what they were measured on."""
+    """Write figures as JSON, with when and on what they were measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"machine": machine(), **content}, indent=2) + "\n")
+    measured = datetime.now(UTC).isoformat(timespec="seconds")
+    path.write_text(json.dumps({"measured": measured, "machine": machine(), **content}, indent=2) + "\n")
 
 
 def machine() -> dict[str, Any]:
     return {
         "cores": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "memoryGb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
+        "innkeeper": version("innkeeper").partition("+")[0],
         "temporalio": version("temporalio"),
         "temporalCli": find_binary().version,
     }
+
+
+def _cpu_model() -> str:
+    """As the system calls it; on Linux the kernel knows more than `platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    found = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(found, platform.processor() or platform.machine())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -24,9 +25,10 @@ TASK_TIMEOUT = timedelta(seconds=5)
 
 
 class Side(Protocol):
-    """`client` is of the namespace in which its runs are."""
+    """`client` is of the namespace in which its runs are, `pids` are the processes that take part, by name."""
 
     client: Client
+    pids: Mapping[str, int]
 
     async def run(self, load: Load) -> Handle:
         """Start one run and wait for its result. Raises RuntimeError when that is not what it should be."""
@@ -38,8 +40,8 @@ class Side(Protocol):
 class Handwritten:
     """Plain Temporal."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
+    def __init__(self, client: Client, pids: Mapping[str, int]) -> None:
+        self.client, self.pids = client, pids
 
     async def run(self, load: Load) -> Handle:
         handle: Handle = await self.client.start_workflow(
@@ -60,8 +62,8 @@ class Handwritten:
 class EventsOff:
     """Our workflow and worker, without a gateway: compiled beforehand and started by Temporal's client."""
 
-    def __init__(self, client: Client, catalogue: Catalogue, blobs: FolderBlobs) -> None:
-        self.client = client
+    def __init__(self, client: Client, catalogue: Catalogue, blobs: FolderBlobs, pids: Mapping[str, int]) -> None:
+        self.client, self.pids = client, pids
         self._catalogue = catalogue
         self._blobs = blobs
         self._plans: dict[Load, bytes] = {}
@@ -94,8 +96,8 @@ class EventsOff:
 class EventsOn:
     """The whole product: submitted over HTTP, compiled, stored, run with every event acknowledged."""
 
-    def __init__(self, client: Client, http: httpx.AsyncClient) -> None:
-        self.client = client
+    def __init__(self, client: Client, http: httpx.AsyncClient, pids: Mapping[str, int]) -> None:
+        self.client, self.pids = client, pids
         self._http = http
 
     async def run(self, load: Load) -> Handle:
@@ -116,7 +118,7 @@ class EventsOn:
 
 def _is_whole(result: Any, load: Load) -> bool:
     complete = result["counts"].get("complete", 0)
-    return bool(result["status"] == "complete" and complete == (load.nodes or len(load.document["nodes"])))
+    return bool(result["status"] == "complete" and complete == load.node_count)
 
 
 def _check(as_expected: bool, handle: Handle) -> None:

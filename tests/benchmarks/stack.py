@@ -43,36 +43,42 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
     Without a gateway the server runs alone, beside the two workers that need none.
     """
     async with contextlib.AsyncExitStack() as stack:
-        url = ""
+        url, ours = "", dict[str, int]()
         if gateway:
             whole = await stack.enter_async_context(LocalStack(StackOptions(folder / "data", plugins=(PLUGINS,))))
-            address, url = whole.temporal_address, whole.url
+            address, url, ours = whole.temporal_address, whole.url, whole.pids()
+            server = {"temporal": ours["temporal"]}
         else:
-            address = await stack.enter_async_context(_server(folder / "data"))
+            address, server = await stack.enter_async_context(_server(folder / "data"))
         client = await _connect(address, NAMESPACE)
         off = signing_client(await _namespace(client, OFF_NAMESPACE), folder / "off")
-        await stack.enter_async_context(children(folder, _workers(address, folder)))
+        workers = pids_of(await stack.enter_async_context(children(folder, _workers(address, folder))))
         async with asyncio.timeout(READY_S):
-            await _polled(client, handwritten.TASK_QUEUE)
-            await _polled(off, TASK_QUEUE)
+            await polled(client, handwritten.TASK_QUEUE)
+            await polled(off, TASK_QUEUE)
         found: dict[str, Side] = {
-            "hand": Handwritten(client),
-            "off": EventsOff(off, load_catalogue((PLUGINS,)), FolderBlobs(folder / "off" / "blobs")),
+            "hand": Handwritten(client, {**server, "worker": workers["worker-handwritten"]}),
+            "off": EventsOff(
+                off,
+                load_catalogue((PLUGINS,)),
+                FolderBlobs(folder / "off" / "blobs"),
+                {**server, "worker": workers["worker-off"]},
+            ),
         }
         if gateway:
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=60))
-            found["on"] = EventsOn(client, http)
+            found["on"] = EventsOn(client, http, ours)
         yield found
 
 
 @contextlib.asynccontextmanager
-async def _server(folder: Path) -> AsyncIterator[str]:
-    """A Temporal server alone, with the flags and the file of the embedded one; gives its address."""
+async def _server(folder: Path) -> AsyncIterator[tuple[str, dict[str, int]]]:
+    """A Temporal server alone, with the flags and the file of the embedded one; gives its address and its process."""
     server = TemporalServer(DataDir.open(folder))
-    async with children(server.logs, {"temporal": server.spec()}):
+    async with children(server.logs, {"temporal": server.spec()}) as supervisor:
         async with asyncio.timeout(READY_S):
             await server.ready()
-        yield server.address
+        yield server.address, pids_of(supervisor)
 
 
 @contextlib.asynccontextmanager
@@ -84,6 +90,11 @@ async def children(logs: Path, specs: Mapping[str, ChildSpec]) -> AsyncIterator[
         yield supervisor
     finally:
         await supervisor.stop()
+
+
+def pids_of(supervisor: Supervisor) -> dict[str, int]:
+    """Process ids of the children that run now, by their names."""
+    return {child.spec.name: child.pid for child in supervisor.children.values() if child.pid is not None}
 
 
 def _workers(address: str, folder: Path) -> dict[str, ChildSpec]:
@@ -116,7 +127,7 @@ async def _namespace(client: Client, name: str) -> Client:
     return await _connect(client.service_client.config.target_host, name)
 
 
-async def _polled(client: Client, queue: str) -> None:
+async def polled(client: Client, queue: str) -> None:
     """Wait until a worker asks for the workflow tasks of a queue."""
     request = DescribeTaskQueueRequest(
         namespace=client.namespace,

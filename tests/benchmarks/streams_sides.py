@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +15,6 @@ from typing import Any, Protocol
 
 import httpx
 import orjson
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import GrpcCompression
 from websockets.asyncio.client import connect
@@ -26,10 +23,13 @@ from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
 from innkeeper.gateway.process.temporal_server import NAMESPACE
 from tests.benchmarks import streams_hand
+from tests.benchmarks.stack import pids_of, polled
 
 HERE = Path(__file__).resolve().parent
 CLIENT = "client"
 READY_S = 60.0
+SLOTS = 500
+"""Nodes that the worker runs at once, as many as that by hand: a stream holds one, and there are rows of 300."""
 Job = dict[str, Any]
 
 
@@ -151,27 +151,26 @@ class ByHand:
         self._results.clear()
 
 
-async def _wait_for_poller(client: Client, queue: str) -> None:
-    """Wait until a worker asks for workflow tasks of a queue."""
-    request = DescribeTaskQueueRequest(
-        namespace=NAMESPACE,
-        task_queue=TaskQueue(name=queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
-    )
-    while not (await client.workflow_service.describe_task_queue(request)).pollers:
-        await asyncio.sleep(0.05)
-
-
 def _check(as_expected: bool, run: str) -> None:
     if not as_expected:
         raise RuntimeError(f"run {run!r} failed; the figures would mean nothing")
 
 
+@dataclass(frozen=True)
+class Tracing:
+    """What our processes are started with beside the nodes: a folder of plugins, and further environment."""
+
+    plugins: Path
+    env: Mapping[str, str]
+
+
 @contextlib.asynccontextmanager
-async def stream_sides(folder: Path, port: int) -> AsyncIterator[dict[str, Side]]:
+async def stream_sides(folder: Path, port: int, tracing: Tracing | None = None) -> AsyncIterator[dict[str, Side]]:
     """Start everything below `folder`; the switch by hand listens on `port`. Gives the sides `ours` and `hand`."""
     async with contextlib.AsyncExitStack() as stack:
-        options = StackOptions(folder / "data", plugins=(HERE / "plugins",))
+        plugins = (HERE / "plugins", *(() if tracing is None else (tracing.plugins,)))
+        env = {"INNKEEPER_MAX_ACTIVITIES": str(SLOTS), **({} if tracing is None else tracing.env)}
+        options = StackOptions(folder / "data", plugins=plugins, env=env)
         whole = await stack.enter_async_context(LocalStack(options))
         client = await Client.connect(
             whole.temporal_address, namespace=NAMESPACE, grpc_compression=GrpcCompression.NONE
@@ -180,13 +179,12 @@ async def stream_sides(folder: Path, port: int) -> AsyncIterator[dict[str, Side]
         stack.push_async_callback(supervisor.stop)
         await supervisor.start(_children(whole.temporal_address, port))
         async with asyncio.timeout(READY_S):
-            await _wait_for_poller(client, streams_hand.TASK_QUEUE)
+            await polled(client, streams_hand.TASK_QUEUE)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60))
         pids = whole.pids()
-        by_hand = {child.spec.name: child.pid for child in supervisor.children.values() if child.pid is not None}
         yield {
             "ours": Ours(whole.url, http, pids),
-            "hand": ByHand(client, port, {"temporal": pids["temporal"], **by_hand}),
+            "hand": ByHand(client, port, {"temporal": pids["temporal"], **pids_of(supervisor)}),
         }
 
 

@@ -40,7 +40,7 @@ def toy(tmp_path: Path) -> Peer:
 
 
 def _taken(**others: list[float]) -> dict[str, list[float]]:
-    return {"inline": [50, 100], "langgraph": [500, 250], "langgraph-normal": [50, 50], **others}
+    return {"inline": [50, 100], "langgraph": [500, 250], "langgraph-normal": [50, 50], "dbos": [100, 50], **others}
 
 
 async def test_peer_answers_loads_and_ends_with_the_block(toy: Peer) -> None:
@@ -74,11 +74,16 @@ def test_times_are_per_node_and_ratios_to_langgraph_round_by_round() -> None:
     assert line.key == "chain-inline"
     assert line.ours == Spread(1.5, 1, 2)
     assert line.ratio == Spread(0.25, 0.1, 0.4)
-    assert line.further == {"/ NORMAL": 1.5}
-    assert line.broken == ("ratio <= 0.20",)
+    assert line.further == {"/ NORMAL": 1.5, "/ DBOS": 1.25}
+    assert line.verdict == "holds"
 
 
-def test_only_our_chain_of_inline_nodes_has_a_limit() -> None:
+def test_only_our_inline_nodes_have_limits_and_runs_one_to_each_peer() -> None:
     lines = [line for load in LOADS for line in lines_of(load, _taken(activity=[1, 1]), (1, 1))]
 
-    assert [line.key for line in lines if line.checks] == ["chain-inline"]
+    assert {line.key: [check.text for check in line.checks] for line in lines if line.checks} == {
+        "chain-inline": ["ratio <= 0.40"],
+        "chain-1000-inline": ["ratio <= 0.15"],
+        "runs-inline": ["ratio <= 1.50", "/ DBOS <= 0.60"],
+    }
+    assert next(line for line in lines if line.key == "runs-inline").broken == ("/ DBOS <= 0.60",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from tests.benchmarks.report import (
     rows_json,
     write,
 )
-from tests.benchmarks.streams_measure import Usage
+from tests.benchmarks.streams_measure import Tally, Usage
 
 CHAIN_OFF = next(row for row in ROWS if row.key == "chain-off")
 GROUPS = next(row for row in ROWS if row.key == "groups")
@@ -38,8 +39,9 @@ def _measured(*walls: tuple[float, float]) -> Measured:
     return Measured({"off": ours, "hand": theirs}, *LOOPS)
 
 
-def _outcome(p50_ms: float | None, *, per_s: float = 50, lost: int = 0) -> streams.Outcome:
-    return streams.Outcome(p50_ms, p50_ms and 2 * p50_ms, per_s, lost, 0, {"gateway": Usage(0.5, 80)})
+def _outcome(p50_ms: float | None, *, per_s: float = 50, lost: int = 0, gap_ms: float = 0) -> streams.Outcome:
+    usage = {"gateway": Usage(0.5, 80, 2.5)}
+    return streams.Outcome(p50_ms, p50_ms and 2 * p50_ms, per_s, lost, 0, usage, gap_ms)
 
 
 def _stream_row(key: str) -> streams.Row:
@@ -72,6 +74,15 @@ def test_row_of_pieces_is_held_to_the_time_of_one_piece() -> None:
     assert line.broken == ("each <= 100 ms",)
 
 
+def test_row_with_a_limit_on_processor_time_is_held_to_it_too() -> None:
+    row = next(row for row in ROWS if row.key == "runs-on")
+    rounds = [Sample(wall=110, own=1, cpu=120)], [Sample(wall=100, own=1, cpu=100)]
+
+    line = line_of(row, Measured({"on": rounds[0], "hand": rounds[1]}, *LOOPS))
+
+    assert line.broken == ("CPU <= 1.15",)
+
+
 def test_row_without_limit_has_no_verdict() -> None:
     line = Line("idle", "", "%", Spread(1, 1, 1), LOOPS)
 
@@ -81,11 +92,30 @@ def test_row_without_limit_has_no_verdict() -> None:
 def test_stream_is_held_to_all_its_limits_and_one_lost_chunk_breaks_it() -> None:
     row = _stream_row("ws-20")
 
-    good = streams.line_of(row, [_outcome(3), _outcome(2), _outcome(9)], [_outcome(1), _outcome(1), _outcome(2)], LOOPS)
-    assert (good.verdict, good.ratio, good.ours) == ("holds", Spread(3, 2, 4.5), Spread(3, 2, 9))
+    good = streams.line_of(row, [_outcome(1), _outcome(0.5), _outcome(9)], [_outcome(1)] * 3, LOOPS)
+    assert (good.verdict, good.ratio, good.ours) == ("holds", Spread(1, 0.5, 9), Spread(1, 0.5, 9))
 
     bad = streams.line_of(row, [_outcome(5), _outcome(5, lost=1)], [_outcome(1), _outcome(1)], LOOPS)
-    assert bad.broken == ("p50 - by hand <= 2 ms", "none lost")
+    assert bad.broken == ("p50 <= 1.50 ms", "p99 <= 6 ms", "none lost")
+
+
+def test_row_of_too_many_streams_may_be_late_and_must_not_stand_still_in_any_round() -> None:
+    row, hand = _stream_row("ws-300-batch"), [_outcome(1)] * 2
+
+    assert streams.line_of(row, [_outcome(900, gap_ms=80)] * 2, hand, LOOPS).verdict == "holds"
+    stalled = streams.line_of(row, [_outcome(90, gap_ms=80), _outcome(90, gap_ms=1_001)], hand, LOOPS)
+    assert stalled.broken == ("longest gap <= 1,000 ms",)
+
+
+def test_chunks_that_come_to_any_client_end_a_gap() -> None:
+    tally = Tally()
+    tally.take(f"0 {time.monotonic_ns()}", 0)
+    time.sleep(0.05)
+    for index in range(3):
+        tally.take(f"{index} {time.monotonic_ns()}", index)
+
+    assert 45 <= tally.longest_gap_ms < 500
+    assert (tally.received, tally.misplaced) == (4, 0)
 
 
 def test_stream_at_full_speed_compares_the_times_of_a_chunk() -> None:
@@ -95,14 +125,14 @@ def test_stream_at_full_speed_compares_the_times_of_a_chunk() -> None:
 
     assert line.ratio is not None
     assert line.ratio.median == 2
-    assert line.broken == ("speed >= 10,000 chunks/s",)
+    assert line.broken == ("ratio <= 1.50", "speed >= 10,000 chunks/s")
 
 
 def test_memory_is_held_where_it_was_highest_and_a_time_in_the_middle() -> None:
     memory = product.line_of(_product_row("memory-worker"), product.Found([100, 120, 161]), LOOPS)
     assert memory.verdict == "over"
 
-    ready = product.line_of(_product_row("ready"), product.Found([3, 3.5, 9]), LOOPS)
+    ready = product.line_of(_product_row("ready"), product.Found([1, 1.9, 9]), LOOPS)
     assert ready.verdict == "holds"
 
 
@@ -121,7 +151,16 @@ def test_a_limit_that_is_not_there_is_no_check() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.125, "0.12"), (1.204, "1.20"), (12.34, "12.3"), (123.4, "123"), (16_600.4, "16,600"), (3.0, "3")],
+    [
+        (0, "0"),
+        (0.125, "0.12"),
+        (0.00449, "0.0045"),
+        (1.204, "1.20"),
+        (12.34, "12.3"),
+        (123.4, "123"),
+        (16_600.4, "16,600"),
+        (3.0, "3"),
+    ],
 )
 def test_numbers_have_about_three_figures(value: float, text: str) -> None:
     assert number(value) == text
@@ -154,7 +193,7 @@ def test_report_file_names_row_figures_limit_verdict_and_samples(tmp_path: Path)
         "broken": ["ratio <= 1.10"],
         "verdict": "over",
     }
-    assert row["samples"]["hand"] == [{"wall": 100, "own": 100, "cpu": 200}]
+    assert row["samples"]["hand"] == [{"wall": 100, "own": 100, "cpu": 200, "processes": {}}]
 
 
 def test_row_that_takes_too_long_is_said_and_others_follow() -> None:

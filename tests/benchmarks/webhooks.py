@@ -9,8 +9,9 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
@@ -18,9 +19,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from websockets.asyncio.client import ClientConnection, connect
 
 from innkeeper.gateway.process.supervisor import ChildSpec
 from innkeeper.gateway.process.temporal_server import free_port
+from tests.benchmarks.loads import INLINE, Document
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.product import Product, up
 from tests.benchmarks.report import Check, Done, Line, Say, Spread, at_most, may_take_too_long
@@ -30,26 +33,31 @@ ROUNDS = 5
 SAMPLES = 20
 """Deliveries of a round, one after the other."""
 PAUSE_S = 0.15
+ASK_AGAIN_S = 0.001
 PER_S = 500
 LOAD_S = 10
 CONNECTIONS = 64
 SECRET = "the secret of the benchmark"
-WORKFLOW = {"id": "hooked", "name": "hooked", "nodes": [], "edges": []}
+WORKFLOW = {"id": "hooked", "name": "hooked", "edges": []}
+NODES: list[Document] = [{"id": "n", "fullType": INLINE}]
 BODY = json.dumps({"action": "opened", "issue": {"number": 7, "title": "A title", "body": "x" * 500}}).encode()
 
 
 @dataclass(frozen=True)
 class Row:
-    """`limit` is on the ratio of `hook`; of `hook-load` on what is lost."""
+    """`limit` is on the ratio of `hook`; of `hook-load` on what is lost; None is reported only."""
 
     key: str
     title: str
     unit: str
-    limit: float
+    limit: float | None
 
 
 ROWS = (
     Row("hook", "a signed webhook until its 202; by hand FastAPI and one SQLite commit", "ms", 3),
+    Row(
+        "hook-first", "from a signed webhook to the first event at a client; counterpart: POST /api/prompt", "ms", None
+    ),
     Row("hook-load", f"{PER_S} webhooks/s for {LOAD_S} s: answered with 202", "", 0),
 )
 
@@ -61,13 +69,12 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
             say(row.key)
             with may_take_too_long(row.key, say):
                 async with asyncio.timeout(300), up(folder / row.key) as product:
-                    measure = _single if row.key == "hook" else _load
-                    done(await measure(row, product, folder, rounds or ROUNDS))
+                    done(await MEASURES[row.key](row, product, folder, rounds or ROUNDS))
 
 
-async def _trigger(http: httpx.AsyncClient) -> str:
-    """Make a webhook; gives its path. Its workflow has no nodes: what is measured is the way to the run."""
-    (await http.post("/api/workflows", json=WORKFLOW)).raise_for_status()
+async def _trigger(http: httpx.AsyncClient, nodes: Sequence[Document] = ()) -> str:
+    """Make a webhook that starts these nodes; gives its path. Without nodes what is measured is the way to the run."""
+    (await http.post("/api/workflows", json={**WORKFLOW, "nodes": list(nodes)})).raise_for_status()
     body = {"name": "hooked", "kind": "webhook", "workflow": {"id": "hooked"}, "webhook": {"scheme": "github"}}
     answer = await http.post("/api/triggers", json={**body, "secrets": [SECRET]})
     answer.raise_for_status()
@@ -168,6 +175,80 @@ async def _reached(url: str) -> Connection:
                 await asyncio.sleep(0.05)
 
 
+# --- to the first event ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sight:
+    """When a client saw the first event of a run, and the first of one of its nodes, in ms since the request began."""
+
+    first_ms: float
+    node_ms: float
+
+
+async def _first_event(row: Row, product: Product, _folder: Path, rounds: int) -> Line:
+    found: dict[str, list[list[Sight]]] = {"ours": [], "base": []}
+    socket = f"{product.url.replace('http', 'ws', 1)}/ws"
+    async with httpx.AsyncClient(base_url=product.url, trust_env=False) as http, connect(socket, proxy=None) as client:
+        requests = {"ours": partial(request, await _trigger(http, NODES)), "base": _submission}
+        before = calibrate()
+        for number in range(-1, rounds):  # the first one warms up
+            for name in list(requests)[:: -1 if number % 2 else 1]:
+                connection = await _reached(product.url)  # the gateway closes those that are idle for some seconds
+                seen = [await _seen(connection, client, requests[name](f"{number}-{i}")) for i in range(SAMPLES)]
+                connection.close()
+                if number >= 0:
+                    found[name].append(seen)
+        after = calibrate()
+    ours, base = ([median(sight.first_ms for sight in seen) for seen in found[name]] for name in ("ours", "base"))
+    return Line(
+        key=row.key,
+        title=row.title,
+        unit=row.unit,
+        ours=Spread.of(ours),
+        base=Spread.of(base),
+        ratio=Spread.of_ratios(ours, base),
+        further={
+            "node's first": median(sight.node_ms for seen in found["ours"] for sight in seen),
+            "node's first by POST": median(sight.node_ms for seen in found["base"] for sight in seen),
+        },
+        calibration=(before, after),
+        samples={name: [[asdict(sight) for sight in seen] for seen in found[name]] for name in found},
+    )
+
+
+def _submission(_: str) -> bytes:
+    body = json.dumps({"nodes": NODES, "edges": []}).encode()
+    head = f"POST /api/prompt HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def _seen(connection: Connection, client: ClientConnection, data: bytes) -> Sight:
+    """Send a request and follow the run it starts to its end."""
+    began = perf_counter()
+    status, _, body = await connection.send(data)
+    if status not in (200, 202):
+        raise RuntimeError(f"a request was answered {status}: {body[:200]!r}")
+    told = json.loads(body)
+    run = told.get("runId") or told["promptId"]
+    subscribe = json.dumps({"type": "SUBSCRIBE", "payload": {"promptId": run, "after": 0}})
+    await client.send(subscribe)
+    first_ms = node_ms = 0.0
+    async with asyncio.timeout(30):
+        async for text in client:
+            event, at_ms = json.loads(text), (perf_counter() - began) * 1000
+            if event["type"] == "error":  # a webhook answers before the run has begun
+                await asyncio.sleep(ASK_AGAIN_S)
+                await client.send(subscribe)
+            elif event.get("seq") is not None and event["payload"]["promptId"] == run:
+                first_ms = first_ms or at_ms
+                node_ms = node_ms or at_ms * event["type"].startswith("NODE_")
+                if event["type"] == "EXECUTION_STATUS_UPDATE" and event["payload"]["status"] == "complete":
+                    break
+    await asyncio.sleep(PAUSE_S)
+    return Sight(first_ms, node_ms)
+
+
 # --- many a second --------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +293,7 @@ async def _load(row: Row, product: Product, _folder: Path, _rounds: int) -> Line
             "s": took_s,
         },
         calibration=(before, after),
-        samples={"statuses": sorted(load.statuses.items()), "ms": load.times_ms},
+        samples={"ours": [float(accepted)], "statuses": sorted(load.statuses.items()), "ms": load.times_ms},
     )
 
 
@@ -249,3 +330,10 @@ async def _lost(http: httpx.AsyncClient, runs: Sequence[str]) -> int:
         answers = await asyncio.gather(*(http.get(f"/api/prompt/{run}") for run in runs[start : start + 20]))
         unknown += sum(answer.status_code != 200 for answer in answers)
     return unknown + len(runs) - len(set(runs))
+
+
+MEASURES: Mapping[str, Callable[[Row, Product, Path, int], Awaitable[Line]]] = {
+    "hook": _single,
+    "hook-first": _first_event,
+    "hook-load": _load,
+}

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import ProtocolAdapter
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
 from tests.nodes.services.llm.conftest import serving
 from tests.nodes.services.llm.provider_answers import MEANINGS, SCENARIOS, Meaning
 from tests.nodes.services.llm.provider_server import ProviderServer

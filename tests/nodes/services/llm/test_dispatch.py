@@ -16,16 +16,11 @@ from innkeeper.nodes.errors import ProviderError, RequestRefused
 from innkeeper.nodes.model_protocols import BUILT_IN_ADAPTERS
 from innkeeper.nodes.node import ChannelTraits, ChatRequest, ChatResponse, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import (
-    AdapterRegistry,
-    AdapterType,
-    DemoEndpoint,
-    DispatchingLlm,
-    OpenAIChat,
-    ProtocolAdapter,
-    built_in_adapters,
-)
 from innkeeper.nodes.services.llm.adapter import NO_TRAITS
+from innkeeper.nodes.services.llm.dispatch import DemoEndpoint, DispatchingLlm
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
+from innkeeper.nodes.services.llm.registry import AdapterRegistry, AdapterType, built_in_adapters
 
 NOWHERE = AddressPolicy()
 HERE = AddressPolicy(allow_loopback=True)

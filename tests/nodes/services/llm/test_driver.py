@@ -22,7 +22,8 @@ from innkeeper.nodes.errors import NodeError, NodeInputError, NodeMustWait, Prov
 from innkeeper.nodes.json_values import encode_json
 from innkeeper.nodes.node import ChatRequest, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
 
 KEY = "sk-canary-1234567890abcdef"
 PROMPT = "my secret diary"

@@ -14,7 +14,9 @@ import pytest
 from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError, NodeMustWait, ProviderError
 from innkeeper.nodes.node import CallTrace, ChannelTraits, ChatRequest, ChatTimes, Chunk
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter, driver, time_limits
+from innkeeper.nodes.services.llm import driver, time_limits
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
 from tests.nodes.services.llm.wire_server import Mode, Operation, WireServer
 
 HEAD = {"send": "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"}

@@ -20,10 +20,11 @@ from innkeeper.nodes.errors import (
 )
 from innkeeper.nodes.node import ChatRequest, ChatResponse, ChatTimes, Chunk, ModelWish, Route, SecretRef
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter
 from innkeeper.nodes.services.llm.breaker import Breaker, BreakerRules
 from innkeeper.nodes.services.llm.call_gate import CallEnd, CallOrigin, CallStart
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
 from innkeeper.nodes.services.llm.model_calls import ModelCalls, ModelServices
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
 from innkeeper.nodes.testing import MemoryChannels, MemorySecrets
 from tests.nodes.services.llm.wire_server import WireServer
 

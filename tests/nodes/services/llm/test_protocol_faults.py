@@ -10,7 +10,7 @@ import pytest
 from innkeeper.nodes.errors import NodeError, ProviderError
 from innkeeper.nodes.node import ChatRequest
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import ProtocolAdapter
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
 from tests.nodes.services.llm.provider_answers import ANSWERS, sse
 from tests.nodes.services.llm.test_protocols import NAMES, PROTOCOLS
 from tests.nodes.services.llm.wire_server import WireServer

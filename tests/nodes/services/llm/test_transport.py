@@ -15,7 +15,9 @@ import pytest
 from innkeeper.nodes.errors import InnkeeperError, NodeError, NodeInputError, RequestRefused
 from innkeeper.nodes.node import CallTrace, ChatRequest
 from innkeeper.nodes.services.http import AddressPolicy, Network
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter, transport
+from innkeeper.nodes.services.llm import transport
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
 from tests.nodes.services.test_http import _server_tls
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]

@@ -14,7 +14,8 @@ from openai import AsyncOpenAI
 from innkeeper.nodes.errors import NodeError, NodeMustWait
 from innkeeper.nodes.node import ChatRequest, ChatTimes
 from innkeeper.nodes.services.http import AddressPolicy
-from innkeeper.nodes.services.llm import OpenAIChat, ProtocolAdapter
+from innkeeper.nodes.services.llm.driver import ProtocolAdapter
+from innkeeper.nodes.services.llm.openai_chat import OpenAIChat
 from tests.nodes.services.llm.wire_server import Mode, WireServer, wire_cases
 
 CASES = wire_cases()
