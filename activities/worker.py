@@ -34,6 +34,7 @@ from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
 from innkeeper.activities.link.gateway_link import GatewayLink, NullLink
 from innkeeper.activities.loop_watchdog import LoopWatchdog
+from innkeeper.activities.payload_visits import spare_payload_visits
 from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.placement.node_process import NodeProcesses
 from innkeeper.activities.placement.node_threads import NodeThreads
@@ -331,6 +332,7 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         # Importing the provider's library takes most of a second: not in the first node that needs it.
         warming = asyncio.create_task(services.warm_up())
         stack.callback(warming.cancel)
+        warming.add_done_callback(lambda _: resume_collector())  # what it has imported stays too
         resume_collector()
         log.info("worker ready", extra={"queues": [DEFAULT_QUEUE, *settings.queues]})
         stopping = asyncio.create_task(stop.wait())
@@ -354,6 +356,7 @@ def _set_up_logging(settings: WorkerSettings, environ: Mapping[str, str]) -> Non
 
 def main() -> int:
     end_process_with_tasks()
+    spare_payload_visits()
     os.umask(0o077)  # before anything is made: files of a run are for this user only
     try:
         settings = WorkerSettings.load(os.environ)

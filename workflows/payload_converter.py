@@ -8,7 +8,10 @@ numbers beyond 64 bits, halves of surrogate pairs, deep nesting. It reads all th
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
 
 import orjson
 from temporalio.api.common.v1 import Payload
@@ -49,7 +52,25 @@ class OrderedJsonConverter(EncodingPayloadConverter):
             value = read(payload.data)
         except ValueError as error:
             raise RuntimeError("a payload is no JSON") from error
-        return value_to_type(type_hint, value) if type_hint else value
+        return _typed(type_hint, value) if type_hint else value
+
+
+def _typed(hint: type, value: Any) -> Any:
+    """As the SDK does it, but for a dataclass: there it resolves all type hints anew, for each start of a workflow."""
+    if not (isinstance(value, dict) and is_dataclass(hint)):
+        return value_to_type(hint, value)
+    try:
+        given = {name: value_to_type(kind, value[name]) for name, kind in _hints(hint).items() if name in value}
+        return hint(**given)
+    except TypeError:
+        return value_to_type(hint, value)  # its error names the field
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """The type of each field of a dataclass."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
 
 
 class InnkeeperPayloadConverter(CompositePayloadConverter):

@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 import orjson
@@ -95,7 +96,16 @@ class Signer:
 
 
 def _mac(key: bytes, message: bytes) -> str:
-    return hmac.digest(key, message, "sha256").hex()
+    # Not `hmac.digest`: it lets go of the interpreter lock, and a busy thread may keep that for 5 ms.
+    mac = _keyed(key).copy()
+    mac.update(message)
+    return mac.hexdigest()
+
+
+@lru_cache(maxsize=16)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """What each signature with this key begins with. To be copied, never changed."""
+    return hmac.new(key, digestmod="sha256")
 
 
 # --- messages -------------------------------------------------------------------------------------------------------

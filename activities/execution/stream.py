@@ -85,6 +85,8 @@ class StreamInputs:
 
     async def opened(self) -> None:
         """Wait until every producer has begun. Raises NodeMustWait when one takes too long."""
+        if not self._followers:
+            return
         try:
             async with asyncio.timeout(OPEN_PATIENCE_S):
                 with self._attempt.time.waiting():

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 
 from innkeeper.activities.link.frame_gap import LEAST_GAP_S
 from innkeeper.activities.link.gateway_frame import MalformedFrame
+from innkeeper.activities.link.outgoing_queue import MAX_FRAME
 from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN
 
 log = logging.getLogger("innkeeper.link")
@@ -78,6 +79,7 @@ class LinkConnection:
         self._is_urgent = asyncio.Event()
         self._failures = 0
         self._last_refusal = ""
+        self._sent_at = 0.0
         self._task: asyncio.Task[None] | None = None
 
     def start(self, handler: FrameHandler) -> None:
@@ -139,25 +141,35 @@ class LinkConnection:
         reader = asyncio.create_task(self._read(socket, handler))
         reader.add_done_callback(lambda _: self.send_soon())
         try:
+            self._frame_due.set()
+            gap_s = 0.0
             while not reader.done():
+                await self._frame_due.wait()
+                await self._gather(gap_s)
                 self._frame_due.clear()
                 self._is_urgent.clear()
-                frame = handler.next_frame()
-                if frame is not None:
-                    await socket.send(frame)
-                    await self._gather(handler.gap_s())
-                else:
-                    await self._frame_due.wait()
+                if (frame := handler.next_frame()) is None:
+                    continue
+                if len(frame) >= MAX_FRAME:  # there may be more
+                    self._frame_due.set()
+                await socket.send(frame)
+                self._sent_at = asyncio.get_running_loop().time()
+                gap_s = handler.gap_s()
             reader.result()
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
     async def _gather(self, gap_s: float) -> None:
-        await asyncio.sleep(LEAST_GAP_S)
-        if gap_s > LEAST_GAP_S:
+        """Wait for what is left of the gap behind the last frame. A timer for each frame would wake the loop in vain:
+        mostly nothing follows so soon."""
+        passed_s = asyncio.get_running_loop().time() - self._sent_at
+        if (least_s := min(gap_s, LEAST_GAP_S) - passed_s) > 0:
+            await asyncio.sleep(least_s)
+            passed_s += least_s
+        if gap_s > max(passed_s, LEAST_GAP_S):
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(gap_s - LEAST_GAP_S):
+                async with asyncio.timeout(gap_s - passed_s):
                     await self._is_urgent.wait()
 
     async def _read(self, socket: ClientConnection, handler: FrameHandler) -> None:

@@ -62,6 +62,7 @@ class GatewayLink:
         self._reloads: Reloads | None = None
         self.interrupts = Interrupts()
         self._is_dropping = False
+        self._lingering: asyncio.TimerHandle | None = None  # until what may wait for more is sent by itself
         self._availability = GatewayAvailability(flush_timeout_s, self._answers.give_up)
         self.connected = self._availability.connected
 
@@ -287,10 +288,21 @@ class GatewayLink:
         if stream is not None:
             self._limits.add(stream, len(queued.data))
         if at_once:
+            self._end_linger()
             self._connection.send_soon(urgent=stream is None)
-        else:
-            asyncio.get_running_loop().call_later(LINGER_S, self._connection.send_soon)
+        elif self._lingering is None:
+            self._lingering = asyncio.get_running_loop().call_later(LINGER_S, self._linger_is_over)
         return queued.n
+
+    def _linger_is_over(self) -> None:
+        self._lingering = None
+        self._connection.send_soon()
+
+    def _end_linger(self) -> None:
+        """What lingers goes with what is sent now: to wake up for it once more would be in vain."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
 
 class NullLink(GatewayLink):

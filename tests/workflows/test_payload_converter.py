@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,23 @@ def test_dataclasses_become_objects_and_come_back_by_their_type() -> None:
     assert payload == OURS.to_payloads([RunStart(user_id="u", inputs={"z": 1, "a": [2]}, paused=True)])[0]
     assert OURS.from_payloads([payload], [RunStart]) == [start]
     assert SDK.from_payloads([payload], [RunStart]) == [start]
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["user_id", "state_refs", "inputs", "streams", "repeat", "paused", "unknown"]),
+        st.none() | st.booleans() | st.text(max_size=3) | st.lists(st.dictionaries(st.text(max_size=2), ANY_JSON)),
+    )
+)
+def test_objects_become_the_dataclass_that_the_sdk_makes_of_them(fields: dict[str, Any]) -> None:
+    payloads = OURS.to_payloads([fields])
+    try:
+        expected = SDK.from_payloads(payloads, [RunStart])
+    except TypeError as refused:
+        with pytest.raises(TypeError, match=f"^{re.escape(str(refused))}$"):
+            OURS.from_payloads(payloads, [RunStart])
+    else:
+        assert OURS.from_payloads(payloads, [RunStart]) == expected
 
 
 def test_damaged_payload_is_an_error_that_says_so() -> None:

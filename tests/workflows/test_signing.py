@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,14 @@ def test_what_is_signed_is_genuine_and_nothing_else() -> None:
     assert not genuine(signer, headers, b"massage")
     assert not genuine(signer, {}, b"message")
     assert not genuine(Signer(Keys({"k1": b"2" * 32})), headers, b"message")
+
+
+def test_each_signature_is_the_hmac_of_its_message_whatever_was_signed_before_with_its_key() -> None:
+    for key in (b"1" * 32, b"2" * 32, b"1" * 32):
+        signer = Signer(Keys({"k": key}))
+        for message in (b"one", b"", b"two" * 5_000, b"one"):
+            expected = f"k:{hmac.digest(key, message, 'sha256').hex()}".encode()
+            assert signer.signed({}, message)[HEADER].data == expected
 
 
 @pytest.mark.parametrize("change", [lambda data: b"", lambda data: data[:-1], lambda data: data.partition(b":")[0]])

@@ -90,6 +90,18 @@ async def test_messages_of_many_turns_share_few_frames(gateway: FakeGateway, lin
     assert len(gateway.connections[0].frames) <= took_s / LEAST_GAP_S + 2
 
 
+async def test_a_beginning_goes_with_its_end_or_after_a_moment_by_itself(
+    gateway: FakeGateway, link: GatewayLink
+) -> None:
+    await link.connected.wait()
+    link.open(A, "t:x")
+    assert await link.complete(A, {}, end=False)
+    link.open(B, "t:x")
+    await finished(link, gateway)
+    frames = [[message["t"] for message in frame] for frame in gateway.connections[0].frames]
+    assert frames == [["open", "complete"], ["open"]]
+
+
 async def test_much_at_once_is_split_into_frames_the_gateway_takes(gateway: FakeGateway, link: GatewayLink) -> None:
     await link.connected.wait()
     for stream in range(6):

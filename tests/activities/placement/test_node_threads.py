@@ -1,7 +1,9 @@
-"""Generators of plugins in threads: when what they yield arrives."""
+"""Nodes of plugins in threads: when what they yield arrives, and what they may start."""
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
@@ -48,3 +50,20 @@ async def test_chunks_before_a_plain_function_blocks_do_not_wait_for_its_end(thr
 
     first, second, third = await arrivals(threads, plain, exclusive=True)
     assert second - first < 0.2 < third - second
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+async def test_a_node_in_a_thread_can_start_a_program_and_learn_how_it_ends(
+    threads: NodeThreads, exclusive: bool
+) -> None:
+    async def start() -> tuple[bytes, int | None]:
+        pipe = asyncio.subprocess.PIPE
+        program = await asyncio.create_subprocess_exec(sys.executable, "-c", "print('hi'); exit(3)", stdout=pipe)
+        said, _ = await program.communicate()
+        return said, program.returncode
+
+    async with asyncio.timeout(30):
+        works = [
+            threads.run(start(), name="node", warn=lambda code, message: None, exclusive=exclusive) for _ in range(3)
+        ]
+        assert await asyncio.gather(*works) == [(b"hi\n", 3)] * 3
