@@ -63,6 +63,7 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.signing_client import SigningClient
 from innkeeper.gateway.runs.socket_runs import SocketRuns
+from innkeeper.gateway.runs.start_request import StartRequests
 from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.termination import Terminator
@@ -349,6 +350,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         finisher=finisher,
         control=control,
         reruns=reruns,
+        requests=StartRequests(settings, data.signer),
         latency=metrics.runs,
     )
     runs = Runs(

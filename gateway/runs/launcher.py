@@ -5,18 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from datetime import timedelta
-from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
@@ -27,26 +17,19 @@ from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.pausing import RunControl
-from innkeeper.gateway.runs.reruns import Reruns, is_uncached, seeds_of
+from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.run_log import RunLog
+from innkeeper.gateway.runs.start_request import StartRequests, send_start
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of
 from innkeeper.nodes.errors import ResourceError
-from innkeeper.workflows.engine.graph_workflow import RunStart
 from innkeeper.workflows.sdk_errors import worded
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
-WORKFLOW_TYPE = "GraphWorkflow"
-TASK_TIMEOUT = timedelta(seconds=5)
-GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
-TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
-MAX_SUMMARY_CHARS = 100
 RETRY_S = 2.0
-START_TIMEOUT = timedelta(seconds=10)
-"""Others wait for their turn meanwhile. Who asks again finds what has started."""
 LOOK_S = 5.0
 """Between two looks at the queue that nothing has called for."""
 
@@ -65,6 +48,7 @@ class RunLauncher:
         finisher: RunFinisher,
         control: RunControl,
         reruns: Reruns,
+        requests: StartRequests,
         latency: RunLatency,
     ) -> None:
         self._settings = settings
@@ -75,6 +59,7 @@ class RunLauncher:
         self._finisher = finisher
         self._control = control
         self._reruns = reruns
+        self._requests = requests
         self._latency = latency
         self._launching: set[str] = set()
         # Claimed runs that Temporal may not have yet; of an earlier process' nobody knows before the store is asked.
@@ -248,49 +233,20 @@ class RunLauncher:
         if plan is None:
             return
         self._latency.starting(row.id, row.submitted_at)  # its first event may come before Temporal's answer
-        # An earlier process may have been killed between starting the run and writing that down.
-        with contextlib.suppress(WorkflowAlreadyStartedError):
-            try:
-                await self._start_workflow(client, row, plan)
-            except RPCError as error:
-                if self._no_search_attributes or not _is_about_search_attributes(error):
-                    raise
-                logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
-                self._no_search_attributes = True
-                await self._start_workflow(client, row, plan)
+        try:
+            await self._send_start(client, row, plan)
+        except RPCError as error:
+            if self._no_search_attributes or not _is_about_search_attributes(error):
+                raise
+            logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
+            self._no_search_attributes = True
+            await self._send_start(client, row, plan)
         self._latency.started(row.id)
 
-    async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
-        limit_s = self._settings.run_timeout_s
-        await client.start_workflow(
-            WORKFLOW_TYPE,
-            args=[plan, _start_of(row)],
-            id=row.id,
-            task_queue=self._settings.task_queue,
-            task_timeout=TASK_TIMEOUT,
-            execution_timeout=None if limit_s is None else timedelta(seconds=limit_s),
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=None if self._no_search_attributes else _search_attributes(row),
-            rpc_timeout=START_TIMEOUT,
-            static_summary=(row.workflow_name or "")[:MAX_SUMMARY_CHARS] or None,
-        )
-
-
-def _start_of(row: RunRow) -> RunStart:
-    return RunStart(
-        user_id=row.user_id,
-        state_refs=list(seeds_of(row)),
-        paused=bool(row.paused),
-        no_cache=is_uncached(row),
-    )
-
-
-def _search_attributes(row: RunRow) -> TypedSearchAttributes:
-    pairs: list[SearchAttributePair[Any]] = [SearchAttributePair(TENANT_ID, row.user_id)]
-    if row.workflow_id:
-        pairs.append(SearchAttributePair(GRAPH_ID, row.workflow_id))
-    return TypedSearchAttributes(pairs)
+    async def _send_start(self, client: Client, row: RunRow, plan: bytes) -> None:
+        has_search_attributes = not self._no_search_attributes
+        request = await self._requests.build(client, row, plan, has_search_attributes=has_search_attributes)
+        await send_start(client, request)
 
 
 def _is_about_search_attributes(error: RPCError) -> bool:
