@@ -351,6 +351,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         control=control,
         reruns=reruns,
         requests=StartRequests(settings, data.signer),
+        worker_starts=workers.starts,
         latency=metrics.runs,
     )
     runs = Runs(

@@ -17,6 +17,7 @@ from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.outgoing_queue import OutgoingQueue
 from innkeeper.activities.link.pending_answers import PendingAnswers
 from innkeeper.activities.link.reloads import Reloads
+from innkeeper.activities.link.run_starts import RunStarts
 from innkeeper.activities.link.stream_limits import StreamLimits
 
 
@@ -28,6 +29,7 @@ class LinkFrames:
         fence_callbacks: Called when the log says that an attempt's epoch is over.
         send: Queues a message of the link's own.
         reloads: Who loads the plugins anew; None: such requests are left alone.
+        starts: Who starts runs; None: such requests are left alone.
     """
 
     queue: OutgoingQueue
@@ -38,6 +40,7 @@ class LinkFrames:
     fence_callbacks: dict[NodeAttempt, Callable[[], None]]
     send: Callable[[dict[str, Any]], int]
     reloads: Reloads | None = None
+    starts: RunStarts | None = None
     frame_gap: FrameGap = field(default_factory=FrameGap)
 
     def connected(self) -> None:
@@ -54,6 +57,8 @@ class LinkFrames:
         fields += [b'"%b":%b' % (key.encode(), orjson.dumps(it)) for key, it in self.follows.take_changes().items()]
         if self.reloads is not None and (answer := self.reloads.take_answer()) is not None:
             fields.append(b'"reloaded":' + orjson.dumps(answer))
+        if self.starts is not None and (answers := self.starts.take_answers()):
+            fields.append(b'"started":' + orjson.dumps(answers))
         return b"{" + b",".join(fields) + b"}" if fields else None
 
     def gap_s(self) -> float:
@@ -61,8 +66,8 @@ class LinkFrames:
         return self.frame_gap.sent(self.queue.in_frame, len(self.limits), time.monotonic())
 
     def receive(self, data: bytes | str) -> None:
-        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, requests to drain and
-        to load the plugins anew.
+        """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, requests to drain, to
+        load the plugins anew and to start runs.
 
         Raises:
             MalformedFrame: It cannot be read. Nothing of it was taken.
@@ -82,6 +87,8 @@ class LinkFrames:
             self.send({"t": "drained", "token": frame["drain"]})
         if "reload" in frame and self.reloads is not None:
             self.reloads.receive(frame["reload"])
+        if self.starts is not None:
+            self.starts.receive(frame.get("starts") or ())
 
     def _acknowledge(self, n: int) -> None:
         for message in self.queue.acknowledge(n):

@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.events.worker_starts import WorkerStarts
 from innkeeper.gateway.metrics import RunLatency
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.finisher import RunFinisher
@@ -25,6 +26,7 @@ from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of
 from innkeeper.nodes.errors import ResourceError
+from innkeeper.nodes.worker_protocol import StartPlace
 from innkeeper.workflows.sdk_errors import worded
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -49,6 +51,7 @@ class RunLauncher:
         control: RunControl,
         reruns: Reruns,
         requests: StartRequests,
+        worker_starts: WorkerStarts,
         latency: RunLatency,
     ) -> None:
         self._settings = settings
@@ -60,6 +63,7 @@ class RunLauncher:
         self._control = control
         self._reruns = reruns
         self._requests = requests
+        self._worker_starts = worker_starts
         self._latency = latency
         self._launching: set[str] = set()
         # Claimed runs that Temporal may not have yet; of an earlier process' nobody knows before the store is asked.
@@ -246,7 +250,10 @@ class RunLauncher:
     async def _send_start(self, client: Client, row: RunRow, plan: bytes) -> None:
         has_search_attributes = not self._no_search_attributes
         request = await self._requests.build(client, row, plan, has_search_attributes=has_search_attributes)
-        await send_start(client, request)
+        # Whoever else starts it as well, or is late to, finds that it is there.
+        place = StartPlace(self._settings.task_queue, self._temporal.namespace_id)
+        if not await self._worker_starts.start(place, row.id, request.SerializeToString()):
+            await send_start(client, request)
 
 
 def _is_about_search_attributes(error: RPCError) -> bool:

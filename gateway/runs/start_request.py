@@ -16,10 +16,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from innkeeper.gateway.runs.reruns import is_uncached, seeds_of
 from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.store.models import RunRow
+from innkeeper.workflows.engine.all_workflows import RUN_TYPE
 from innkeeper.workflows.engine.graph_workflow import RunStart
 from innkeeper.workflows.signing import Origin, Signer, start_message
 
-WORKFLOW_TYPE = "GraphWorkflow"
 TASK_TIMEOUT = timedelta(seconds=5)
 START_TIMEOUT = timedelta(seconds=10)
 """Others wait for their turn meanwhile. Who asks again finds what has started."""
@@ -54,7 +54,7 @@ class StartRequests:
         request.workflow_task_timeout.FromTimedelta(TASK_TIMEOUT)
         if limit_s is not None:
             request.workflow_execution_timeout.FromTimedelta(timedelta(seconds=limit_s))
-        request.workflow_type.name = WORKFLOW_TYPE
+        request.workflow_type.name = RUN_TYPE
         request.task_queue.name = self._settings.task_queue
         request.input.payloads.extend(await client.data_converter.encode([plan, start]))
         if summary:

@@ -75,6 +75,9 @@ class TemporalLink:
         interceptors: Of the client's calls.
         codec: Of values that are encrypted, if any are.
         known_namespace: Where the open runs are.
+
+    Attributes:
+        namespace_id: Of this namespace alone; empty until the server was asked.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class TemporalLink:
         self._known_namespace = known_namespace
         self._is_checked = False
         self._objection: str | None = None
+        self.namespace_id = ""
         self._client: Client | None = None
         self._reachable = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -170,6 +174,7 @@ class TemporalLink:
     async def _is_fit(self, client: Client) -> bool:
         """Has the namespace what runs need? Once it has, it is not asked again: probes come every few seconds."""
         facts = await namespace_facts(client)
+        self.namespace_id = facts.id
         is_embedded = self._settings.temporal_embedded
         if is_embedded and not facts.exists:  # it has just been started
             return False
