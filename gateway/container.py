@@ -188,6 +188,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
         await container.finisher.resume(log_has_holes=databases.log_was_damaged)
         stack.push_async_callback(container.finisher.stop)
+        stack.push_async_callback(container.launcher.stop)
         stack.push_async_callback(container.control.stop)
         stack.push_async_callback(container.stuck_runs.stop)
         for name, work in {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Awaitable, Callable
 
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
@@ -32,6 +33,8 @@ from innkeeper.workflows.sdk_errors import worded
 logger = logging.getLogger("innkeeper.gateway.runs")
 
 RETRY_S = 2.0
+MAX_APART = 100
+"""Runs that are handed over while their submission is answered; each holds its plan. Beyond, submissions wait."""
 LOOK_S = 5.0
 """Between two looks at the queue that nothing has called for."""
 
@@ -66,6 +69,7 @@ class RunLauncher:
         self._worker_starts = worker_starts
         self._latency = latency
         self._launching: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         # Claimed runs that Temporal may not have yet; of an earlier process' nobody knows before the store is asked.
         self._unstarted: set[str] = set()
         self._knows_unstarted = False
@@ -80,13 +84,16 @@ class RunLauncher:
         return "queued" if self._settings.max_concurrent_runs else "running"
 
     async def start(self, row: RunRow) -> None:
-        """Start a run that was just written down, or announce that it is queued.
+        """Announce a run that was just written down as running, and have it handed to Temporal; or as queued.
+
+        From then on it starts, whatever crashes. So Temporal is not waited for, unless it is behind with many runs.
 
         Raises:
             LogUnavailable: It is written down and starts later; its client may ask again with the same key.
         """
         if row.status == "running":
-            await self._launch(row)
+            if not self._is_launched(row) and await self._try(row, self._announce):
+                await self._hand_over_soon(row)
             return
         await self._dispatch()
         current = await self._store.get(row.id)
@@ -186,15 +193,24 @@ class RunLauncher:
         Raises:
             LogUnavailable: It will be started; its client may ask again with the same key meanwhile.
         """
-        if row.id in self._launching:
-            return
+        if not self._is_launched(row):
+            await self._try(row, self._announce, self._hand_over)
+
+    def _is_launched(self, row: RunRow) -> bool:
+        """Was the run handed to Temporal, or is it just now?"""
         if self._finisher.follows(row.id):  # it was read before the store knew
             self._unstarted.discard(row.id)
-            return
+            return True
+        return row.id in self._launching
+
+    async def _try(self, row: RunRow, *steps: Callable[[RunRow], Awaitable[None]]) -> bool:
+        """Take steps of launching a claimed run. False: not now, or never."""
         self._unstarted.add(row.id)
         self._launching.add(row.id)
         try:
-            await self._hand_over(row)
+            for step in steps:
+                await step(row)
+            return True
         except EngineAway:
             self._wake.set()
         except ResourceError as error:
@@ -208,10 +224,35 @@ class RunLauncher:
             raise
         finally:
             self._launching.discard(row.id)
+        return False
 
-    async def _hand_over(self, row: RunRow) -> None:
+    async def _hand_over_soon(self, row: RunRow) -> None:
+        task = asyncio.create_task(self._hand_over_apart(row), name=f"start-{row.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if len(self._tasks) > MAX_APART:
+            await asyncio.wait({task})
+
+    async def _hand_over_apart(self, row: RunRow) -> None:
+        if self._is_launched(row):
+            return
+        try:
+            await self._try(row, self._hand_over)
+        except Exception:
+            logger.exception("a run could not be started", extra={"event": "start_failed", "run": row.id})
+
+    async def stop(self) -> None:
+        """Give up what is being handed over: the next process goes on with it."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _announce(self, row: RunRow) -> None:
         await self._run_log.begin(row.id, log_meta(json_of(row.interface)), "running")
         await self._reruns.announce(row)
+
+    async def _hand_over(self, row: RunRow) -> None:
         await self._start(await self._temporal.client(), row)
         self._finisher.follow(row.id)
         self._unstarted.discard(row.id)

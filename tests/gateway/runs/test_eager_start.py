@@ -7,7 +7,7 @@ import base64
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +17,12 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest, StartWorkflowExecutionResponse
+from temporalio.client import WorkflowExecutionStatus
 from temporalio.service import RPCError
 from websockets.asyncio.client import ClientConnection, connect
 
+from innkeeper.gateway.events import worker_starts
+from innkeeper.gateway.runs import launcher
 from innkeeper.gateway.settings import worker_token
 from innkeeper.workflows.namespace import namespace_id
 from tests.gateway.asking import single, submit, until, until_ready
@@ -114,6 +117,7 @@ async def test_worker_that_hangs_costs_one_run_half_a_second_and_the_others_noth
     async with without_worker(stack) as http, asked_worker(stack) as worker:
         first = await submit(http, SAY)
         start = await worker.next_start()
+        await asyncio.sleep(2 * worker_starts.ANSWER_S)
         runs = [first, await submit(http, SAY), await submit(http, SAY)]
         async with stack.worker():
             for run in runs:
@@ -161,3 +165,102 @@ async def test_started_run_whose_worker_left_without_an_answer_runs_once(stack: 
         told = [event.decode()["type"] for event in await stack.container.log.read(run)]
     assert run == start["run"]
     assert told.count("NODE_EXECUTING") == 1
+
+
+# --- a submission is answered before Temporal has the run ---------------------------------------------------------
+
+
+@dataclass
+class Held:
+    """`go_on`: lets the gateway start the run."""
+
+    http: httpx.AsyncClient
+    run: str
+    go_on: Callable[[], Awaitable[None]]
+    worker: Asked
+
+
+@contextlib.asynccontextmanager
+async def held_start(stack: Any, monkeypatch: pytest.MonkeyPatch, body: Json = SAY) -> AsyncIterator[Held]:
+    """A run that was submitted, and that Temporal does not have before the test says so."""
+    monkeypatch.setattr(worker_starts, "ANSWER_S", 60)
+    async with without_worker(stack) as http, asked_worker(stack) as worker:
+        run = await submit(http, body)
+        start = await worker.next_start()
+        assert start["run"] == run
+        with pytest.raises(RPCError, match="not found"):
+            await stack.temporal.get_workflow_handle(run).describe()
+        yield Held(http, run, lambda: worker.answer(start, "not_started"), worker)
+
+
+async def test_run_is_announced_before_temporal_has_it(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with held_start(stack, monkeypatch) as held:
+        assert (await held.http.get(f"/api/prompt/{held.run}")).json()["status"] == "running"
+        (event,) = await stack.container.log.read(held.run)
+        assert event.decode()["payload"]["status"] == "running"
+        await held.go_on()
+        async with stack.worker():
+            await until(held.http, held.run, "complete")
+
+
+async def test_run_that_is_interrupted_before_temporal_has_it_is_cancelled_when_it_does(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_start(stack, monkeypatch, single("toys:Hold", seconds=60)) as held:
+        answer = await held.http.post(f"/api/interrupt/{held.run}")
+        assert answer.status_code == 200
+        await held.go_on()
+        async with stack.worker():
+            await until(held.http, held.run, "interrupted")
+
+
+async def test_run_that_is_ended_by_force_before_temporal_has_it_is_terminated_there(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_start(stack, monkeypatch) as held:
+        await held.http.post(f"/api/interrupt/{held.run}?force=true")
+        await until(held.http, held.run, "interrupted")
+        await held.go_on()
+        handle = stack.temporal.get_workflow_handle(held.run)
+        async with asyncio.timeout(30):
+            while True:
+                with contextlib.suppress(RPCError):
+                    if (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
+                        break
+                await asyncio.sleep(0.05)
+
+
+async def test_run_that_is_paused_before_temporal_has_it_starts_paused(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_start(stack, monkeypatch) as held:
+        await held.http.post(f"/api/prompt/{held.run}/pause")
+        await held.go_on()
+        async with stack.worker():
+            await until(held.http, held.run, "paused")
+            await held.http.post(f"/api/prompt/{held.run}/resume")
+            await until(held.http, held.run, "complete")
+
+
+async def test_run_that_temporal_does_not_have_when_the_gateway_stops_is_started_by_the_next_one(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_start(stack, monkeypatch) as held:
+        run = held.run
+    async with stack.up() as http:
+        await until(http, run, "complete")
+
+
+async def test_submissions_wait_for_temporal_while_many_runs_are_being_handed_over(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "MAX_APART", 1)
+    async with held_start(stack, monkeypatch) as held:
+        second = asyncio.create_task(submit(held.http, SAY))
+        await asyncio.sleep(1)
+        assert not second.done()
+        await held.worker.answer(await held.worker.next_start(), "not_started")
+        await held.go_on()
+        async with stack.worker():
+            for run in (held.run, await second):
+                await until(held.http, run, "complete")
