@@ -39,6 +39,7 @@ from innkeeper.activities.placement.node_host import NodeHost
 from innkeeper.activities.placement.node_process import NodeProcesses
 from innkeeper.activities.placement.node_threads import NodeThreads
 from innkeeper.activities.process_end import run_to_end, stop_on_signals
+from innkeeper.activities.run_starter import RunStarter
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSettings, worker_token
 from innkeeper.activities.sticky_queues import StickyQueueReset
@@ -59,13 +60,14 @@ from innkeeper.nodes.services.payload_keys import open_payload_keys
 from innkeeper.nodes.services.results import FolderResults
 from innkeeper.nodes.services.secrets import load_or_create_key
 from innkeeper.nodes.services.signing_keys import SIGNING_FILE, SigningKeys
+from innkeeper.nodes.worker_protocol import StartPlace
 from innkeeper.workflows.connection import connect_config, connection_secrets, described
-from innkeeper.workflows.engine.all_workflows import WORKFLOWS
+from innkeeper.workflows.engine.all_workflows import RUN_TYPE, WORKFLOWS
 from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE
 from innkeeper.workflows.engine.event_sink import install_event_sink
 from innkeeper.workflows.engine.signature_check import install_signer
 from innkeeper.workflows.engine.signing_interceptors import SigningInterceptor
-from innkeeper.workflows.namespace import namespace_facts, objection
+from innkeeper.workflows.namespace import namespace_facts, namespace_id, objection
 from innkeeper.workflows.payload_codec import EncryptionCodec
 from innkeeper.workflows.signing import Signer
 
@@ -318,6 +320,10 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         log.info("plugins loaded anew", extra={"event": "plugins_loaded"})
 
     link.load_plugins_by(load_plugins)
+    # In a deployment Temporal decides which build a new run is pinned to, and not who starts it.
+    if deployment_of(settings) is None and (namespace := await namespace_id(client)):
+        place = StartPlace(DEFAULT_QUEUE, namespace)
+        link.start_runs_by(place, RunStarter(client, RUN_TYPE, DEFAULT_QUEUE).start)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()
@@ -329,6 +335,7 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         stack.callback(LoopWatchdog(replace_after_s=settings.block_limit_s, replace=start_again).stop)
         running = [asyncio.create_task(worker.run()) for worker in workers]
         stack.push_async_callback(_shut_down, workers, running)
+        stack.callback(link.start_no_runs)
         # Importing the provider's library takes most of a second: not in the first node that needs it.
         warming = asyncio.create_task(services.warm_up())
         stack.callback(warming.cancel)

@@ -63,6 +63,7 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.signing_client import SigningClient
 from innkeeper.gateway.runs.socket_runs import SocketRuns
+from innkeeper.gateway.runs.start_request import StartRequests
 from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.termination import Terminator
@@ -187,6 +188,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         # Submissions that are waiting and runs that are open are taken up before the first client comes.
         await container.finisher.resume(log_has_holes=databases.log_was_damaged)
         stack.push_async_callback(container.finisher.stop)
+        stack.push_async_callback(container.launcher.stop)
         stack.push_async_callback(container.control.stop)
         stack.push_async_callback(container.stuck_runs.stop)
         for name, work in {
@@ -350,6 +352,8 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         finisher=finisher,
         control=control,
         reruns=reruns,
+        requests=StartRequests(settings, data.signer),
+        worker_starts=workers.starts,
         latency=metrics.runs,
     )
     runs = Runs(

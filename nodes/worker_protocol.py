@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import dataclass
 
 PROTOCOL_VERSION = 1
 """The version that this code speaks. It rises when frames change so that an older peer would misread them."""
@@ -16,6 +17,29 @@ OUT_OF_ORDER = 4409
 UNSUPPORTED_VERSION = 4426
 TOO_LARGE = 1009
 RESTARTING = 1012
+
+
+@dataclass(frozen=True)
+class StartPlace:
+    """Where a worker starts runs when it is asked.
+
+    Attributes:
+        queue: The task queue that its workflow worker polls.
+        namespace: The id of the Temporal namespace: another server may have one of the same name.
+    """
+
+    queue: str
+    namespace: str
+
+
+STARTED = "started"
+NOT_STARTED = "not_started"
+STOPPING = "stopping"
+"""A worker's answers to the request to start a run. One that is stopping starts no more."""
+MAX_START_BYTES = 256_000
+"""Of one such request. A larger one would hold up what else travels on the socket."""
+MAX_STARTS = 64
+"""Such requests that a worker may owe the answer to."""
 
 MAX_REASON_BYTES = 123
 """A WebSocket close frame has 125 bytes; two of them are the code."""

@@ -79,6 +79,16 @@ async def keep_histories(client: Client, facts: NamespaceFacts) -> None:
     await client.workflow_service.update_namespace(request, timeout=CALL_TIMEOUT)
 
 
+async def namespace_id(client: Client) -> str:
+    """The id of the client's namespace; empty where that is not for us to ask, or cannot be told now."""
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    try:
+        found = await client.workflow_service.describe_namespace(request, retry=True, timeout=CALL_TIMEOUT)
+    except RPCError:
+        return ""
+    return found.namespace_info.id
+
+
 async def _attributes(client: Client, found: DescribeNamespaceResponse) -> dict[str, str] | None:
     """By the operator's call; where that is not for us, by the names that the namespace gives to its columns."""
     request = ListSearchAttributesRequest(namespace=client.namespace)

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 import orjson
@@ -17,7 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from innkeeper.activities.link.frame_gap import LEAST_GAP_S
 from innkeeper.activities.link.gateway_frame import MalformedFrame
 from innkeeper.activities.link.outgoing_queue import MAX_FRAME
-from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN
+from innkeeper.nodes.worker_protocol import PROTOCOL_VERSION, WRONG_TOKEN, StartPlace
 
 log = logging.getLogger("innkeeper.link")
 
@@ -54,12 +54,14 @@ class LinkAddress:
     Attributes:
         url: Base URL of the gateway, `http://` or `https://`.
         queues: Task queues that the worker polls.
+        starts: Where it starts runs when it is asked; None: it starts none.
     """
 
     url: str
     token: str
     worker_id: str
     queues: Sequence[str] = ()
+    starts: StartPlace | None = None
 
     @property
     def websocket_url(self) -> str:
@@ -67,7 +69,8 @@ class LinkAddress:
 
     def hello(self) -> bytes:
         fields = {"worker": self.worker_id, "queues": list(self.queues), "protocol": PROTOCOL_VERSION}
-        return orjson.dumps({"hello": fields})
+        given = {} if self.starts is None else {"starts": asdict(self.starts)}
+        return orjson.dumps({"hello": {**fields, **given}})
 
 
 class LinkConnection:
@@ -84,6 +87,10 @@ class LinkConnection:
 
     def start(self, handler: FrameHandler) -> None:
         self._task = asyncio.create_task(self._keep_connected(handler), name="gateway-link")
+
+    def starts_at(self, place: StartPlace | None) -> None:
+        """Where the hello of the next connection says that the worker starts runs."""
+        self._address = replace(self._address, starts=place)
 
     async def stop(self) -> None:
         if self._task is not None:

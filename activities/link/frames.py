@@ -18,6 +18,7 @@ from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.outgoing_queue import OutgoingQueue
 from innkeeper.activities.link.pending_answers import PendingAnswers
 from innkeeper.activities.link.reloads import Reloads
+from innkeeper.activities.link.run_starts import RunStarts
 from innkeeper.activities.link.stream_limits import StreamLimits
 
 
@@ -30,6 +31,7 @@ class LinkFrames:
         send: Queues a message of the link's own.
         reloads: Who loads the plugins anew; None: such requests are left alone.
         interrupts: Who hears of interrupted runs.
+        starts: Who starts runs; None: such requests are left alone.
     """
 
     queue: OutgoingQueue
@@ -40,6 +42,7 @@ class LinkFrames:
     fence_callbacks: dict[NodeAttempt, Callable[[], None]]
     send: Callable[[dict[str, Any]], int]
     reloads: Reloads | None = None
+    starts: RunStarts | None = None
     frame_gap: FrameGap = field(default_factory=FrameGap)
     interrupts: Interrupts = field(default_factory=Interrupts)
 
@@ -58,6 +61,8 @@ class LinkFrames:
         fields += [b'"%b":%b' % (key.encode(), orjson.dumps(it)) for key, it in self.follows.take_changes().items()]
         if self.reloads is not None and (answer := self.reloads.take_answer()) is not None:
             fields.append(b'"reloaded":' + orjson.dumps(answer))
+        if self.starts is not None and (answers := self.starts.take_answers()):
+            fields.append(b'"started":' + orjson.dumps(answers))
         return b"{" + b",".join(fields) + b"}" if fields else None
 
     def gap_s(self) -> float:
@@ -66,7 +71,7 @@ class LinkFrames:
 
     def receive(self, data: bytes | str) -> None:
         """Take one frame: answers, fences, chunks of followed streams, an acknowledgement, interrupted runs, requests
-        to drain and to load the plugins anew.
+        to drain, to load the plugins anew and to start runs.
 
         Raises:
             MalformedFrame: It cannot be read. Nothing of it was taken.
@@ -88,6 +93,8 @@ class LinkFrames:
             self.send({"t": "drained", "token": frame["drain"]})
         if "reload" in frame and self.reloads is not None:
             self.reloads.receive(frame["reload"])
+        if self.starts is not None:
+            self.starts.receive(frame.get("starts") or ())
 
     def _acknowledge(self, n: int) -> None:
         for message in self.queue.acknowledge(n):

@@ -7,9 +7,13 @@ from typing import Any
 
 import orjson
 
+from innkeeper.nodes.worker_protocol import MAX_START_BYTES
+
 MAX_COUNT = 2**53
 """What every reader of JSON can count to; the next request for a stream repeats such numbers."""
 MAX_TOKEN_CHARS = 200
+MAX_REQUEST_CHARS = (MAX_START_BYTES + 2) // 3 * 4
+"""A request to start a run, in base64."""
 ANSWERS = frozenset({"ok", "fenced", "finished"})
 
 
@@ -51,6 +55,8 @@ def read_frame(data: bytes | str, last_n: int) -> dict[str, Any]:
     if "reload" in frame:
         token = frame["reload"]
         _need(isinstance(token, str) and len(token) <= MAX_TOKEN_CHARS, "reload: not a token")
+    for start in _items(frame, "starts"):
+        _check_start(start)
     return frame  # type: ignore[no-any-return]  # checked above
 
 
@@ -79,6 +85,13 @@ def _check_block(block: Any) -> None:
     if (end := block.get("end")) is not None:
         _need(isinstance(end, dict) and isinstance(end.get("type"), str), "streams: an end has no type")
         _need(isinstance(end.get("error"), dict | None), "streams: an error is not an object")
+
+
+def _check_start(start: Any) -> None:
+    _need(isinstance(start, dict) and isinstance(start.get("run"), str), "starts: a start names no run")
+    _need(len(start["run"]) <= MAX_TOKEN_CHARS and _is_count(start.get("until")), "starts: run or until is too large")
+    request = start.get("request")
+    _need(isinstance(request, str) and len(request) <= MAX_REQUEST_CHARS, "starts: request is not a text, or too long")
 
 
 def _items(frame: dict[str, Any], key: str) -> Iterator[Any]:

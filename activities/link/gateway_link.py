@@ -19,9 +19,11 @@ from innkeeper.activities.link.outgoing_queue import MAX_WAITING, OutgoingQueue
 from innkeeper.activities.link.pending_answers import AWAY, Answer, PendingAnswers
 from innkeeper.activities.link.reloads import Reloads
 from innkeeper.activities.link.retry_notice import RetryNotice
+from innkeeper.activities.link.run_starts import RunStarts
 from innkeeper.activities.link.stream_limits import StreamLimits
 from innkeeper.nodes.errors import InvalidNode
 from innkeeper.nodes.json_values import mended
+from innkeeper.nodes.worker_protocol import StartPlace
 
 LINGER_S = 0.003
 RECONSTRUCTED = frozenset({"NODE_EXECUTING", "NODE_PROGRESS", "NODE_COMPLETE", "NODE_BYPASSED"})
@@ -61,6 +63,7 @@ class GatewayLink:
         self._follows = Follows(self._connection.send_soon)
         self._reloads: Reloads | None = None
         self.interrupts = Interrupts()
+        self._starts: RunStarts | None = None
         self._is_dropping = False
         self._lingering: asyncio.TimerHandle | None = None  # until what may wait for more is sent by itself
         self._availability = GatewayAvailability(flush_timeout_s, self._answers.give_up)
@@ -235,6 +238,17 @@ class GatewayLink:
         """Call `load` when the gateway asks for the plugins to be loaded anew. To be said before `start`."""
         self._reloads = Reloads(self._connection.send_soon, load)
 
+    def start_runs_by(self, place: StartPlace, start: Callable[[str, bytes], Awaitable[bool]]) -> None:
+        """Call `start` when the gateway asks for a run to be started at this place. To be said before `start`."""
+        self._starts = RunStarts(self._connection.send_soon, start)
+        self._connection.starts_at(place)
+
+    def start_no_runs(self) -> None:
+        """Refuse to start runs from now on."""
+        if self._starts is not None:
+            self._starts.refuse()
+            self._connection.starts_at(None)
+
     def start(self) -> None:
         self._availability.lost()
         frames = LinkFrames(
@@ -247,6 +261,7 @@ class GatewayLink:
             send=self._send,
             reloads=self._reloads,
             interrupts=self.interrupts,
+            starts=self._starts,
         )
         self._connection.start(frames)
 
@@ -259,6 +274,8 @@ class GatewayLink:
         self._availability.stop()
         if self._reloads is not None:
             self._reloads.stop()
+        if self._starts is not None:
+            self._starts.stop()
         await self._connection.stop()
 
     # --- inside ---------------------------------------------------------------------------------------------------

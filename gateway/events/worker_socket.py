@@ -30,6 +30,7 @@ from innkeeper.gateway.events.fence import (
 )
 from innkeeper.gateway.events.fields import count_of, epoch_of, text_of
 from innkeeper.gateway.events.followers import Followers, TooManyFollows
+from innkeeper.gateway.events.worker_starts import StartsOfWorker, WorkerStarts
 from innkeeper.gateway.events.writer import LogWriter, Result, Source
 from innkeeper.nodes.worker_protocol import (
     MALFORMED,
@@ -40,6 +41,7 @@ from innkeeper.nodes.worker_protocol import (
     UNSUPPORTED_VERSION,
     VERSION_BEFORE_FIELD,
     WRONG_TOKEN,
+    StartPlace,
     version_refusal,
 )
 
@@ -89,6 +91,7 @@ class _Session:
     info: WorkerInfo
     source: Source
     followers: Followers
+    starts: StartsOfWorker
     owes: asyncio.Event
     ack: int | None = None
     replies: dict[str, Any] = field(default_factory=dict)
@@ -120,7 +123,9 @@ class _Session:
             frame["reload"], self.reload = self.reload, None
         if self.close is None and (blocks := self.followers.take(FRAME_BYTES)):
             frame["streams"] = [orjson.Fragment(block) for block in blocks]
-        if not self.replies and (self.close is not None or not self.followers.has_more):
+        if self.close is None and (starts := self.starts.take(FRAME_BYTES)):
+            frame["starts"] = starts
+        if not self.replies and (self.close is not None or not (self.followers.has_more or self.starts.has_more)):
             self.owes.clear()
         self.progressed.set()
         return frame
@@ -132,6 +137,9 @@ class WorkerSockets:
     Args:
         token: What a worker must show in `Authorization: Bearer`.
         max_uncommitted: Bytes of one connection that may wait for their commit before its next frame is read.
+
+    Attributes:
+        starts: Has workers start runs.
     """
 
     def __init__(
@@ -144,6 +152,7 @@ class WorkerSockets:
     ) -> None:
         self._writer, self._token = writer, token
         self._max_frame, self._max_uncommitted = max_frame, max_uncommitted
+        self.starts = WorkerStarts()
         self._sessions: set[_Session] = set()
         self._sources: OrderedDict[str, Source] = OrderedDict()
         self._refusals: OrderedDict[str, str] = OrderedDict()
@@ -242,7 +251,8 @@ class WorkerSockets:
         info = WorkerInfo(hello["worker"], tuple(queues), time.time_ns() // 1_000_000)
         owes = asyncio.Event()
         followers = Followers(self._writer.streams, self._writer.log, owes.set)
-        return _Session(websocket, info, self._source(info.worker), followers, owes)
+        starts = StartsOfWorker(_start_place(hello.get("starts")), owes.set)
+        return _Session(websocket, info, self._source(info.worker), followers, starts, owes)
 
     def _check_version(self, hello: Mapping[str, Any]) -> None:
         version = hello.get("protocol", VERSION_BEFORE_FIELD)
@@ -271,6 +281,7 @@ class WorkerSockets:
 
     async def _serve(self, session: _Session) -> None:
         self._sessions.add(session)
+        self.starts.add(session.starts)
         # Says that we are here and listen: until then a worker counts the gateway as away.
         session.ack = 0
         session.reload = self._reload
@@ -287,6 +298,7 @@ class WorkerSockets:
         finally:
             sender.cancel()
             session.followers.close()
+            self.starts.remove(session.starts)
             self._sessions.discard(session)
             self._notify_drains()
             self._notify_reloads()
@@ -303,6 +315,8 @@ class WorkerSockets:
             if "reloaded" in frame:
                 session.reloaded = _reload_answer(frame["reloaded"])
                 self._notify_reloads()
+            if "started" in frame:
+                _take_started(session.starts, frame["started"])
             await self._writer.room()
             while self._is_behind(session):
                 session.progressed.clear()
@@ -434,6 +448,22 @@ def _reload_answer(answer: Any) -> tuple[str, bool]:
         return text_of(answer["token"], MAX_NAME_CHARS), "error" not in answer
     except (KeyError, TypeError, ValueError) as error:
         raise _Refused(MALFORMED, f"reloaded cannot be read: {type(error).__name__}") from error
+
+
+def _start_place(starts: Any) -> StartPlace | None:
+    if starts is None:
+        return None
+    try:
+        return StartPlace(text_of(starts["queue"], MAX_NAME_CHARS), text_of(starts["namespace"], MAX_NAME_CHARS))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _Refused(MALFORMED, "the starts of a hello must name a queue and a namespace") from error
+
+
+def _take_started(starts: StartsOfWorker, answers: Any) -> None:
+    try:
+        starts.receive(answers)
+    except (TypeError, ValueError) as error:
+        raise _Refused(MALFORMED, f"started cannot be read: {type(error).__name__}") from error
 
 
 def _is_message(message: Any) -> bool:

@@ -5,48 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from datetime import timedelta
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from temporalio.client import Client
-from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
-    WorkflowIDConflictPolicy,
-    WorkflowIDReusePolicy,
-)
-from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.events.worker_starts import WorkerStarts
 from innkeeper.gateway.metrics import RunLatency
 from innkeeper.gateway.runs.admission import log_meta
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.pausing import RunControl
-from innkeeper.gateway.runs.reruns import Reruns, is_uncached, seeds_of
+from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.run_log import RunLog
+from innkeeper.gateway.runs.start_request import StartRequests, send_start
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.settings import Settings
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore, json_of
 from innkeeper.nodes.errors import ResourceError
-from innkeeper.workflows.engine.graph_workflow import RunStart
+from innkeeper.nodes.worker_protocol import StartPlace
 from innkeeper.workflows.sdk_errors import worded
 
 logger = logging.getLogger("innkeeper.gateway.runs")
 
-WORKFLOW_TYPE = "GraphWorkflow"
-TASK_TIMEOUT = timedelta(seconds=5)
-GRAPH_ID = SearchAttributeKey.for_keyword("GraphId")
-TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
-MAX_SUMMARY_CHARS = 100
 RETRY_S = 2.0
-START_TIMEOUT = timedelta(seconds=10)
-"""Others wait for their turn meanwhile. Who asks again finds what has started."""
+MAX_APART = 100
+"""Runs that are handed over while their submission is answered; each holds its plan. Beyond, submissions wait."""
 LOOK_S = 5.0
 """Between two looks at the queue that nothing has called for."""
 
@@ -65,6 +53,8 @@ class RunLauncher:
         finisher: RunFinisher,
         control: RunControl,
         reruns: Reruns,
+        requests: StartRequests,
+        worker_starts: WorkerStarts,
         latency: RunLatency,
     ) -> None:
         self._settings = settings
@@ -75,8 +65,11 @@ class RunLauncher:
         self._finisher = finisher
         self._control = control
         self._reruns = reruns
+        self._requests = requests
+        self._worker_starts = worker_starts
         self._latency = latency
         self._launching: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         # Claimed runs that Temporal may not have yet; of an earlier process' nobody knows before the store is asked.
         self._unstarted: set[str] = set()
         self._knows_unstarted = False
@@ -91,13 +84,16 @@ class RunLauncher:
         return "queued" if self._settings.max_concurrent_runs else "running"
 
     async def start(self, row: RunRow) -> None:
-        """Start a run that was just written down, or announce that it is queued.
+        """Announce a run that was just written down as running, and have it handed to Temporal; or as queued.
+
+        From then on it starts, whatever crashes. So Temporal is not waited for, unless it is behind with many runs.
 
         Raises:
             LogUnavailable: It is written down and starts later; its client may ask again with the same key.
         """
         if row.status == "running":
-            await self._launch(row)
+            if not self._is_launched(row) and await self._try(row, self._announce):
+                await self._hand_over_soon(row)
             return
         await self._dispatch()
         current = await self._store.get(row.id)
@@ -197,15 +193,24 @@ class RunLauncher:
         Raises:
             LogUnavailable: It will be started; its client may ask again with the same key meanwhile.
         """
-        if row.id in self._launching:
-            return
+        if not self._is_launched(row):
+            await self._try(row, self._announce, self._hand_over)
+
+    def _is_launched(self, row: RunRow) -> bool:
+        """Was the run handed to Temporal, or is it just now?"""
         if self._finisher.follows(row.id):  # it was read before the store knew
             self._unstarted.discard(row.id)
-            return
+            return True
+        return row.id in self._launching
+
+    async def _try(self, row: RunRow, *steps: Callable[[RunRow], Awaitable[None]]) -> bool:
+        """Take steps of launching a claimed run. False: not now, or never."""
         self._unstarted.add(row.id)
         self._launching.add(row.id)
         try:
-            await self._hand_over(row)
+            for step in steps:
+                await step(row)
+            return True
         except EngineAway:
             self._wake.set()
         except ResourceError as error:
@@ -219,10 +224,35 @@ class RunLauncher:
             raise
         finally:
             self._launching.discard(row.id)
+        return False
 
-    async def _hand_over(self, row: RunRow) -> None:
+    async def _hand_over_soon(self, row: RunRow) -> None:
+        task = asyncio.create_task(self._hand_over_apart(row), name=f"start-{row.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if len(self._tasks) > MAX_APART:
+            await asyncio.wait({task})
+
+    async def _hand_over_apart(self, row: RunRow) -> None:
+        if self._is_launched(row):
+            return
+        try:
+            await self._try(row, self._hand_over)
+        except Exception:
+            logger.exception("a run could not be started", extra={"event": "start_failed", "run": row.id})
+
+    async def stop(self) -> None:
+        """Give up what is being handed over: the next process goes on with it."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _announce(self, row: RunRow) -> None:
         await self._run_log.begin(row.id, log_meta(json_of(row.interface)), "running")
         await self._reruns.announce(row)
+
+    async def _hand_over(self, row: RunRow) -> None:
         await self._start(await self._temporal.client(), row)
         self._finisher.follow(row.id)
         self._unstarted.discard(row.id)
@@ -248,49 +278,23 @@ class RunLauncher:
         if plan is None:
             return
         self._latency.starting(row.id, row.submitted_at)  # its first event may come before Temporal's answer
-        # An earlier process may have been killed between starting the run and writing that down.
-        with contextlib.suppress(WorkflowAlreadyStartedError):
-            try:
-                await self._start_workflow(client, row, plan)
-            except RPCError as error:
-                if self._no_search_attributes or not _is_about_search_attributes(error):
-                    raise
-                logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
-                self._no_search_attributes = True
-                await self._start_workflow(client, row, plan)
+        try:
+            await self._send_start(client, row, plan)
+        except RPCError as error:
+            if self._no_search_attributes or not _is_about_search_attributes(error):
+                raise
+            logger.warning("this Temporal namespace lacks GraphId, TenantId and RunStatus; runs go without them")
+            self._no_search_attributes = True
+            await self._send_start(client, row, plan)
         self._latency.started(row.id)
 
-    async def _start_workflow(self, client: Client, row: RunRow, plan: bytes) -> None:
-        limit_s = self._settings.run_timeout_s
-        await client.start_workflow(
-            WORKFLOW_TYPE,
-            args=[plan, _start_of(row)],
-            id=row.id,
-            task_queue=self._settings.task_queue,
-            task_timeout=TASK_TIMEOUT,
-            execution_timeout=None if limit_s is None else timedelta(seconds=limit_s),
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=None if self._no_search_attributes else _search_attributes(row),
-            rpc_timeout=START_TIMEOUT,
-            static_summary=(row.workflow_name or "")[:MAX_SUMMARY_CHARS] or None,
-        )
-
-
-def _start_of(row: RunRow) -> RunStart:
-    return RunStart(
-        user_id=row.user_id,
-        state_refs=list(seeds_of(row)),
-        paused=bool(row.paused),
-        no_cache=is_uncached(row),
-    )
-
-
-def _search_attributes(row: RunRow) -> TypedSearchAttributes:
-    pairs: list[SearchAttributePair[Any]] = [SearchAttributePair(TENANT_ID, row.user_id)]
-    if row.workflow_id:
-        pairs.append(SearchAttributePair(GRAPH_ID, row.workflow_id))
-    return TypedSearchAttributes(pairs)
+    async def _send_start(self, client: Client, row: RunRow, plan: bytes) -> None:
+        has_search_attributes = not self._no_search_attributes
+        request = await self._requests.build(client, row, plan, has_search_attributes=has_search_attributes)
+        # Whoever else starts it as well, or is late to, finds that it is there.
+        place = StartPlace(self._settings.task_queue, self._temporal.namespace_id)
+        if not await self._worker_starts.start(place, row.id, request.SerializeToString()):
+            await send_start(client, request)
 
 
 def _is_about_search_attributes(error: RPCError) -> bool:

@@ -81,6 +81,9 @@ class TemporalLink:
         interceptors: Of the client's calls.
         codec: Of values that are encrypted, if any are.
         known_namespace: Where the open runs are.
+
+    Attributes:
+        namespace_id: Of this namespace alone; empty until the server was asked.
     """
 
     def __init__(
@@ -98,6 +101,7 @@ class TemporalLink:
         self._is_checked = False
         self._attributes_due = 0.0
         self._objection: str | None = None
+        self.namespace_id = ""
         self._client: Client | None = None
         self._reachable = asyncio.Event()
         self._doubt = asyncio.Event()
@@ -181,6 +185,7 @@ class TemporalLink:
     async def _is_fit(self, client: Client) -> bool:
         """Has the namespace what runs need? Once it has, it is not asked again: probes come every few seconds."""
         facts = await namespace_facts(client)
+        self.namespace_id = facts.id
         is_embedded = self._settings.temporal_embedded
         if is_embedded:
             if not facts.exists or (facts.missing and self._waits_for_attributes()):  # it has just been started

@@ -66,6 +66,7 @@ class FakeGateway:
     tokens: list[str | None] = field(default_factory=list)
     connections: list[Connection] = field(default_factory=list)
     reloaded: list[dict[str, Any]] = field(default_factory=list)
+    started: list[list[str]] = field(default_factory=list)
     _server: Server | None = None
 
     @property
@@ -143,6 +144,7 @@ class FakeGateway:
                 read = orjson.loads(frame)
                 if "reloaded" in read:
                     self.reloaded.append(read["reloaded"])
+                self.started.extend(read.get("started", []))
                 messages = read.get("m", [])
                 connection.frames.append(messages)
                 connection.owed.extend(messages)

@@ -34,6 +34,7 @@ from innkeeper.gateway.runs.view import project
 from innkeeper.nodes.call import BUDGET_REACHED, NodeCall, NodeResult, is_blob
 from innkeeper.nodes.kept_stream import KeptStream
 from innkeeper.nodes.services.webhook_signing import signing_key
+from innkeeper.nodes.worker_protocol import StartPlace
 from innkeeper.workflows.engine import waiting
 from innkeeper.workflows.engine.iteration_state import IterationState
 from innkeeper.workflows.engine.parking import Before, Parking, answered
@@ -149,15 +150,26 @@ async def test_worker_takes_the_block_of_the_page() -> None:
 
 async def test_worker_sends_the_messages_of_the_page_and_reads_its_answers() -> None:
     gateway = FakeGateway(free_port())
-    asked = {message["n"]: message for name in TURNS for message in SAYS[name]["m"]}
+    messages = {message["n"]: message for name in TURNS for message in SAYS[name]["m"]}
     replies = {n: reply for name in TURNS.values() for n, reply in SAYS[name].get("replies", {}).items()}
     gateway.answer = lambda message: replies[str(message["n"])]
     await gateway.start()
     hello = SAYS["hello"]["hello"]
     link = GatewayLink(gateway.url, "t", hello["worker"], queues=hello["queues"])
+    asked: list[tuple[str, bytes]] = []
+
+    async def start(run: str, request: bytes) -> bool:
+        asked.append((run, request))
+        return True
+
+    link.start_runs_by(StartPlace(**hello["starts"]), start)
     link.start()
     try:
         await link.connected.wait()
+        (wanted,) = SAYS["run-start"]["starts"]
+        await gateway.say(starts=[{**wanted, "until": 2**52}])
+        await until(lambda: gateway.started == SAYS["run-started"]["started"])
+        assert asked == [(wanted["run"], base64.b64decode(wanted["request"]))]
         first, second, third = (NodeAttempt(RUN, "story", (number, 0)) for number in (1, 2, 3))
         type_ = "core:OpenAIChat"
         link.open(first, type_)
@@ -172,7 +184,7 @@ async def test_worker_sends_the_messages_of_the_page_and_reads_its_answers() -> 
         (payload,) = (message["payload"] for message in SAYS["fact"]["m"])
         link.fact(RUN, "translate", "NODE_SKIPPED", payload)
         await until(lambda: len(gateway.messages) == 9)
-        assert gateway.messages == [*asked.values(), *SAYS["fact"]["m"]]
+        assert gateway.messages == [*messages.values(), *SAYS["fact"]["m"]]
         assert gateway.connections[0].hello == hello
     finally:
         await link.stop(0)

@@ -17,6 +17,7 @@ from innkeeper.activities.link.frames import LinkFrames
 from innkeeper.activities.link.gateway_frame import MalformedFrame
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
+from innkeeper.activities.link.run_starts import RunStarts
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.worker_socket import WorkerSockets
@@ -39,6 +40,7 @@ TO_WORKER: tuple[Json, ...] = (
     {"ack": 2, "replies": {"2": {"s": "fenced"}}, "drain": 1},
     {"ack": 2, "reload": "5f0c2a9be1d34477"},
     {"ack": 2, "interrupted": [RUN]},
+    {"starts": [{"run": "5f0c2a9be1d34477a811", "until": 1796000000000, "request": "CglpbgoJaW4="}]},
     {"streams": [{"id": "f1", "origin": [2, 0], "i": 0, "chunks": [{"type": "text_chunk", "content": "a"}]}]},
     {"streams": [{"id": "f1", "origin": EPOCH, "i": 4, "chunks": [], "end": {"type": "NODE_COMPLETE"}},
                  {"id": "f2", "origin": None, "end": {"type": "NODE_ERROR", "error": {"message": "boom"}}}]},
@@ -75,12 +77,18 @@ TO_GATEWAY: tuple[Json, ...] = (
     {"got": [["f1", 1]], "unfollow": ["f1"]},
     {"reloaded": {"token": "5f0c2a9be1d34477"}},
     {"reloaded": {"token": "5f0c2a9be1d34477", "error": "ImportError"}, "m": []},
+    {"started": [["5f0c2a9be1d34477a811", "started"], ["b", "stopping"]]},
     {"m": []},
 )
-HELLO = {"hello": {"worker": "w", "queues": ["innkeeper"], "protocol": 1}}
+HELLO = {"hello": {"worker": "w", "queues": ["innkeeper"], "protocol": 1,
+                   "starts": {"queue": "innkeeper", "namespace": "a"}}}  # fmt: skip
 
 
 # --- gateway to worker --------------------------------------------------------------------------------------------
+
+
+async def _start(run: str, request: bytes) -> bool:
+    return True
 
 
 class WorkerEnd:
@@ -96,6 +104,7 @@ class WorkerEnd:
             availability=self.link._availability,
             fence_callbacks=self.link._fence_callbacks,
             send=self.link._send,
+            starts=RunStarts(lambda: None, _start),
         )
         self.followers = [self.link.follow(RUN, path, asyncio.Event()) for path in ("n", "m")]
         self.attempt = NodeAttempt(RUN, "n", (1, 0))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import httpx
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 Json = dict[str, Any]
 
@@ -34,6 +37,16 @@ async def until_begun(http: httpx.AsyncClient, run: str, path: str = "n") -> Non
     """Return as soon as a node has begun."""
     async with asyncio.timeout(30):
         while path not in (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]:
+            await asyncio.sleep(0.02)
+
+
+async def until_started(temporal: Client, run: str) -> None:
+    """Return as soon as Temporal has a run: its submission is answered before."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(RPCError):
+                await temporal.get_workflow_handle(run).describe()
+                return
             await asyncio.sleep(0.02)
 
 

@@ -25,6 +25,7 @@ from innkeeper.activities.execution.values import Values
 from innkeeper.activities.link.event_sink import LinkSink
 from innkeeper.activities.link.gateway_door import GatewayDoor
 from innkeeper.activities.link.gateway_link import GatewayLink
+from innkeeper.activities.run_starter import RunStarter
 from innkeeper.activities.services import ServicesForRuns
 from innkeeper.activities.settings import WorkerSettings
 from innkeeper.activities.trigger_activities import TriggerActivities
@@ -38,9 +39,11 @@ from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
-from innkeeper.workflows.engine.all_workflows import WORKFLOWS
+from innkeeper.nodes.worker_protocol import StartPlace
+from innkeeper.workflows.engine.all_workflows import RUN_TYPE, WORKFLOWS
 from innkeeper.workflows.engine.callback_workflow import CALLBACK_QUEUE
 from innkeeper.workflows.engine.event_sink import install_event_sink
+from innkeeper.workflows.namespace import namespace_id
 from tests.gateway.asking import until_ready
 from tests.gateway.contract import contract
 
@@ -139,6 +142,8 @@ class Stack:
             plugin_settings.update(load_plugin_settings(catalogue.plugins, self.data))
 
         link.load_plugins_by(load_plugins)
+        place = StartPlace(self.queue, await namespace_id(self.temporal))
+        link.start_runs_by(place, RunStarter(self.temporal, RUN_TYPE, self.queue).start)
         link.start()
         sink = LinkSink(link, asyncio.get_running_loop())
         SINKS.add(sink)

@@ -7,5 +7,6 @@ from innkeeper.workflows.engine.graph_workflow import GraphWorkflow
 from innkeeper.workflows.engine.trigger_launcher import LAUNCHER_TYPE, TriggerLauncher
 
 WORKFLOWS: tuple[type, ...] = (GraphWorkflow, TriggerLauncher, CallbackWorkflow)
-WORKFLOW_TYPES = ("GraphWorkflow", LAUNCHER_TYPE, "CallbackWorkflow")
+RUN_TYPE = "GraphWorkflow"
+WORKFLOW_TYPES = (RUN_TYPE, LAUNCHER_TYPE, "CallbackWorkflow")
 """Their names in Temporal."""

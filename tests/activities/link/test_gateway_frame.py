@@ -19,6 +19,7 @@ from tests.fuzz.frames import TO_WORKER, WorkerEnd
 from tests.odd_json import frames
 
 A = NodeAttempt("r", "a", (1, 0))
+GOOD_START = {"run": "r", "until": 1, "request": "eA=="}
 GOOD_BLOCK = {"id": "f1", "origin": [1, 0], "i": 0, "chunks": [{"type": "text_chunk"}]}
 
 
@@ -40,6 +41,13 @@ def test_frames_of_the_protocol_are_read(frame: Any) -> None:
         {"drain": "x" * 1000},
         {"reload": 5},
         {"reload": "x" * 1000},
+        {"starts": {"run": "r"}},
+        {"starts": ["r"]},
+        {"starts": [{**GOOD_START, "run": 5}]},
+        {"starts": [{**GOOD_START, "run": "r" * 1000}]},
+        {"starts": [{**GOOD_START, "until": "1"}]},
+        {"starts": [{"run": "r", "until": 1}]},
+        {"starts": [{**GOOD_START, "request": "x" * 400_000}]},
         {"replies": []},
         {"replies": {"x": {"s": "ok"}}},
         {"replies": {"1": {"s": "other"}}},

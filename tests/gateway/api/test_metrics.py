@@ -20,6 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from innkeeper.gateway.metrics import MAX_NODE_TYPES
 from innkeeper.gateway.settings import worker_token
+from tests.gateway.asking import until_started
 
 Json = dict[str, Any]
 
@@ -232,6 +233,7 @@ async def test_thousand_made_up_types_give_a_hundred_labels(stack: Any, tmp_path
         async with connect(url, additional_headers=headers, compression=None, proxy=None) as worker:
             await tell(worker, id, types)
         found = await scrape(http)
+    await until_started(stack.temporal, id)
     await stack.temporal.get_workflow_handle(id).terminate()
     assert found.labels("node_duration_seconds", "type") == {*types[:MAX_NODE_TYPES], "other", "unknown"}
     assert found.value("node_duration_seconds_count", type="other") == 50

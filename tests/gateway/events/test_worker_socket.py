@@ -96,6 +96,7 @@ class Worker:
     drains: list[int] = field(default_factory=list)
     interrupted: list[list[str]] = field(default_factory=list)
     blocks: list[dict[str, Any]] = field(default_factory=list)
+    starts: list[dict[str, Any]] = field(default_factory=list)
 
     async def send(self, *messages: dict[str, Any]) -> None:
         await self.raw({"m": list(messages)})
@@ -108,6 +109,7 @@ class Worker:
         self.replies.update(frame.get("replies", {}))
         self.acked = frame.get("ack", self.acked)
         self.blocks.extend(frame.get("streams", []))
+        self.starts.extend(frame.get("starts", []))
         self.fenced.extend(frame.get("fenced", []))
         self.drains.extend([frame["drain"]] if "drain" in frame else [])
         self.interrupted.extend([frame["interrupted"]] if "interrupted" in frame else [])
@@ -115,6 +117,12 @@ class Worker:
     async def until_acked(self, n: int) -> None:
         while self.acked < n:
             await self.receive()
+
+    async def until_asked(self) -> dict[str, Any]:
+        """The next start of a run that the gateway asks for."""
+        while not self.starts:
+            await self.receive()
+        return self.starts.pop(0)
 
     async def close_code(self) -> int:
         with suppress(ConnectionClosed):

@@ -22,7 +22,7 @@ from innkeeper.gateway.store.runs import NewRun, RunStore
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.workflows.compiler.compile import compile_document
 from innkeeper.workflows.document.model import parse_document
-from tests.gateway.asking import submit, until
+from tests.gateway.asking import submit, until, until_started
 
 Json = dict[str, Any]
 
@@ -149,6 +149,7 @@ async def test_events_that_died_with_their_worker_are_completed_from_the_engine(
     async with stack.gateway(), stack.http() as http:
         async with stack.worker(NullLink()):
             run = await submit(http, single("Say", text="unseen"))
+            await until_started(stack.temporal, run)
             await stack.temporal.get_workflow_handle(run).result()
         result = await until(http, run, "complete")
         events = await events_of(http, run)

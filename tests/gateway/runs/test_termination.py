@@ -20,7 +20,7 @@ from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.runs import service, stuck_runs
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
-from tests.gateway.asking import submit, until
+from tests.gateway.asking import submit, until, until_started
 
 Json = dict[str, Any]
 TERMINAL = frozenset({"NODE_COMPLETE", "NODE_ERROR", "NODE_SKIPPED", "NODE_BYPASSED", "NODE_INTERRUPTED"})
@@ -245,6 +245,7 @@ async def test_force_on_a_run_that_temporal_does_not_know_ends_it(stack: Any) ->
     async with stack.gateway(), stack.http() as http:
         await until_temporal(http)
         run = await submit(http, hold())
+        await until_started(stack.temporal, run)
     await stack.temporal.get_workflow_handle(run).terminate()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         nowhere = f"127.0.0.1:{taken.getsockname()[1]}"
