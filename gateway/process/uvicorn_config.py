@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
-from innkeeper.gateway.realtime.direct_write import WRITE_TEXT
+from innkeeper.gateway.direct_write import WRITE_TEXT
 
 MAX_FRAME_BYTES = 8 * 1024 * 1024
 STOP_S = 3
@@ -81,7 +81,7 @@ class HttpProtocol(HttpToolsProtocol):
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """Tells also a client that does not read why its connection is closed, and is rid of it after a while.
 
-    Offers the short way to the socket (`realtime/direct_write.py`).
+    Offers the short way to the socket (`gateway/direct_write.py`).
     """
 
     async def run_asgi(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from innkeeper.gateway.direct_write import direct_write
 from innkeeper.gateway.errors import (
     WS_TOO_FAST,
     WS_TOO_MANY,
@@ -22,7 +23,6 @@ from innkeeper.gateway.errors import (
     shown,
     told_of,
 )
-from innkeeper.gateway.realtime.direct_write import direct_write
 from innkeeper.gateway.realtime.reader import EventReader
 from innkeeper.gateway.realtime.send_queue import SendQueue
 from innkeeper.gateway.realtime.subscriptions import Subscriptions

@@ -15,9 +15,11 @@ import pytest
 from temporalio import workflow
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.worker import Worker
+from websockets.asyncio.client import connect
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.runs import service, stuck_runs
+from innkeeper.gateway.settings import worker_token
 from innkeeper.gateway.store.engine import open_engine, sqlite_url
 from innkeeper.gateway.store.runs import RunStore
 from tests.gateway.asking import submit, until, until_started
@@ -201,6 +203,21 @@ async def test_healthy_run_is_interrupting_from_the_request_on_and_ends_without_
         statuses = [event["payload"].get("status") for event in await events_of(http, run)]
     assert [status for status in statuses if status] == ["running", "interrupting", "interrupted"]
     assert "errorInfo" not in found
+
+
+async def test_workers_are_told_of_the_interruption(stack: Any) -> None:
+    """Their attempts would hear of it with a heartbeat, which may be rare."""
+    address = stack.ws_url.replace("/ws", "/internal/worker")
+    headers = {"Authorization": f"Bearer {worker_token(stack.settings)}"}
+    async with stack.up() as http, connect(address, additional_headers=headers, proxy=None) as other_worker:
+        await other_worker.send(b'{"hello": {"worker": "other", "queues": []}}')
+        run = await submit(http, hold())
+        await until_begun(http, run, "n")
+        await http.delete(f"/api/interrupt/{run}")
+        async with asyncio.timeout(30):
+            while run not in json.loads(await other_worker.recv()).get("interrupted", []):
+                pass
+        await until(http, run, "interrupted")
 
 
 async def test_force_works_while_temporal_is_away_which_is_told_later(stack: Any) -> None:

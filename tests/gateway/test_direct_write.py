@@ -16,12 +16,12 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 
+from innkeeper.gateway.direct_write import direct_write
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import Batch
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.process.uvicorn_config import server_config
 from innkeeper.gateway.realtime.client_socket import ClientSockets, SocketServices
-from innkeeper.gateway.realtime.direct_write import direct_write
 from innkeeper.gateway.realtime.reader import EventReader
 from innkeeper.gateway.realtime.whole_values import WholeValues
 from innkeeper.gateway.runs.socket_runs import SocketRuns
