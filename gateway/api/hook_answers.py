@@ -96,7 +96,7 @@ class RunOutputs:
         status = await self._begun(self.answer.seconds)
         if status is not None and status["status"] not in FINAL:
             left_s = max(0.0, deadline - time.monotonic())
-            status = await runs.wait_for_end(self.run, left_s, self.container.reader.follow)
+            status = await runs.wait_for_end(self.run, left_s, self.container.reader.until_sealed)
         if status is None or status["status"] not in FINAL:
             return json_response({"runId": self.run, "status": "running"}, 202, {RUN_HEADER: self.run})
         if status["status"] != "complete":

@@ -84,7 +84,7 @@ async def submit_run(request: Request) -> Response:
     accepted = await container.runs.submit(body, container.settings.user, idempotency_key(request))
     if wait_s is None:
         return json_response(accepted.to_json())
-    status = await container.runs.wait_for_end(accepted.run, wait_s, container.reader.follow)
+    status = await container.runs.wait_for_end(accepted.run, wait_s, container.reader.until_sealed)
     status = with_usage(status, await container.usage.of_run(accepted.run))
     return json_response({**status, **accepted.to_json()})
 

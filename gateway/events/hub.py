@@ -86,6 +86,7 @@ class Hub:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._rings: dict[str, _Ring] = {}
+        self._awaited: dict[str, asyncio.Event] = {}
 
     def is_followed(self, run: str) -> bool:
         return run in self._rings
@@ -102,6 +103,24 @@ class Hub:
         if ring is not None:
             ring.sealed = True
             ring.wake()
+        if awaited := self._awaited.pop(run, None):
+            awaited.set()
+
+    async def until_sealed(self, run: str) -> None:
+        """Return when a run gets no more events, without reading any.
+
+        Raises:
+            RunNotFound: No such run.
+        """
+        # Asked for before the look at the log: a seal that comes in between is in one of them. Whoever gives up leaves
+        # it to the seal, since others may wait for it, too.
+        awaited = self._awaited.setdefault(run, asyncio.Event())
+        info = await self._log.run_info(run)
+        if info is None or info.is_sealed:
+            self.seal(run)
+        if info is None:
+            raise RunNotFound(f"there is no event log of run {run!r}")
+        await awaited.wait()
 
     async def follow(self, run: str, after: int = 0) -> AsyncIterator[Frames]:
         """Frames `after + 1 ..` as non-empty lists of (seq, JSON), without gap or repetition, until the run is sealed.

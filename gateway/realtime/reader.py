@@ -61,6 +61,10 @@ class EventReader:
         """Pages of frames until the run is sealed; close it (`contextlib.aclosing`) when leaving early."""
         return cast("AsyncGenerator[Frames, None]", self._hub.follow(run, after))
 
+    async def until_sealed(self, run: str) -> None:
+        """Return when the run gets no more events. Raises RunNotFound."""
+        await self._hub.until_sealed(run)
+
     async def sent(self, frames: int, since: float) -> None:
         """Count events that went to a client; under load give its next ones time to gather.
 

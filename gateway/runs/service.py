@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -319,12 +319,13 @@ class Runs:
             "outputs": view.outputs or {},
         }
 
-    async def wait_for_end(self, run: str, timeout_s: float, follow: Callable[[str], Any]) -> JsonObject:
+    async def wait_for_end(
+        self, run: str, timeout_s: float, until_sealed: Callable[[str], Awaitable[None]]
+    ) -> JsonObject:
         """The full status once the run has ended, or as it is after `timeout_s`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                async for _ in follow(run):
-                    pass
+                await until_sealed(run)
         return await self.status(run)
 
     async def executions(self) -> dict[str, list[JsonObject]]:

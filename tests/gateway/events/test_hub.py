@@ -124,6 +124,20 @@ async def test_cancelled_follower_leaves_nothing(stage: Stage) -> None:
     assert not stage.hub.is_followed("r")
 
 
+async def test_end_is_awaited_without_reading(stage: Stage) -> None:
+    await stage.say(1)
+    waiting = [asyncio.create_task(stage.hub.until_sealed("r")) for _ in range(3)]
+    await asyncio.sleep(0.02)
+    assert not any(task.done() for task in waiting)
+    waiting[0].cancel()
+    await stage.end()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*waiting[1:])
+        await stage.hub.until_sealed("r")  # it has ended long ago
+    with pytest.raises(RunNotFound):
+        await stage.hub.until_sealed("unknown")
+
+
 async def test_after_beyond_the_end_and_unknown_runs_are_told(stage: Stage) -> None:
     await stage.say(2)
     with pytest.raises(AfterBeyondEnd, match="has 2 events, not 3"):
