@@ -1,0 +1,135 @@
+/** The nodes of a run as a list: what a screen reader reads and a keyboard walks, beside any drawing of the graph. */
+
+import { duration, moment, name } from "../lib/format.js";
+import { stateBadge } from "../lib/state.js";
+import { growingText, valueBox } from "../lib/values.js";
+import { computed, each, effect, el, signal, verbatim } from "../lib/view.js";
+import { t } from "../lib/words.js";
+
+/** @typedef {import("./canvas.js").Canvas} Canvas */
+/** @typedef {import("./canvas.js").CanvasSource} CanvasSource */
+/** @typedef {import("../run/store.js").NodeShown} NodeShown */
+/** @typedef {import("../lib/view.js").Plain} Plain */
+/** @typedef {import("../lib/view.js").Readable<NodeShown>} LiveNode */
+
+/**
+ * @param {CanvasSource} source
+ * @returns {Canvas}
+ */
+export function nodeList(source) {
+  const paths = signal(/** @type {readonly string[]} */ ([]));
+  const selected = signal(/** @type {string | null} */ (null));
+  /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
+  const nodes = new Map();
+  const enter = (/** @type {string} */ path) => nodes.set(path, signal(source.shown(path)));
+  const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
+    const node = nodes.get(path) ?? signal(source.shown(path));
+    return nodeItem(node, path, () => selected.value === path, source.picked);
+  };
+  const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
+  return {
+    element,
+    show(shown) {
+      nodes.clear();
+      paths.value = [];
+      shown.forEach(enter);
+      paths.value = [...shown];
+    },
+    add(path) {
+      enter(path);
+      paths.value = [...paths.peek(), path];
+    },
+    touch(path) {
+      const node = nodes.get(path);
+      if (node !== undefined) node.value = source.shown(path);
+    },
+    select(path) {
+      selected.value = path;
+      const index = path === null ? -1 : paths.peek().indexOf(path);
+      element.children[index]?.scrollIntoView({ block: "nearest" });
+    },
+    fit() {
+      element.scrollIntoView({ block: "start" });
+    },
+  };
+}
+
+/**
+ * @param {LiveNode} node
+ * @param {string} path
+ * @param {() => boolean} isSelected
+ * @param {(path: string) => void} picked
+ */
+function nodeItem(node, path, isSelected, picked) {
+  const status = computed(() => node.value.state.status ?? "pending");
+  const hasText = computed(() => node.value.stream !== null);
+  const output = computed(() => node.value.state.output);
+  const head = el(
+    "h3",
+    { id: `node-${encodeURIComponent(path)}` },
+    el("bdi", { class: "node-name" }, name(path)),
+    () => stateBadge(status.value),
+  );
+  return el(
+    "li",
+    {
+      class: () => `node node-${status.value}`,
+      "aria-current": () => isSelected() ? "true" : null,
+      "data-path": path,
+      on: { click: () => picked(path) },
+    },
+    head,
+    () => facts(node.value),
+    () => complaints(node.value),
+    () => hasText.value ? streamed(node, path) : null,
+    () => output.value === undefined ? null : outputDetails(output.value),
+  );
+}
+
+/** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */
+function facts({ state }) {
+  const said = [
+    state.reused ? t("reused") : null,
+    state.cached ? t("fromCache") : null,
+    (state.attempts ?? 1) > 1 ? t("attempt", { n: state.attempts ?? 1 }) : null,
+    state.progress ? t("progress", state.progress) : null,
+    state.wait ? t("waitsFor", { what: name(String(state.wait.name ?? state.wait.kind ?? "")) }) : null,
+    state.nextAttemptAt ? t("nextAttempt", { at: moment(state.nextAttemptAt) }) : null,
+    state.status === "skipped" && state.reason ? t("skippedBecause", { reason: name(state.reason) }) : null,
+    state.startedAt && state.endedAt ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt)) : null,
+  ].filter((one) => one !== null);
+  return said.length === 0 ? null : el("ul", { class: "facts" }, ...said.map((one) => el("li", {}, one)));
+}
+
+/** @param {NodeShown} node @returns {Plain[]} */
+function complaints({ state }) {
+  const warnings = (state.warnings ?? []).map((one) => el("li", {}, verbatim(one.message)));
+  return [
+    state.error ? el("p", { class: "error" }, verbatim(state.error.message)) : null,
+    state.lastError
+      ? el("p", { class: "warning" }, t("lastError"), verbatim(": "), verbatim(state.lastError.message))
+      : null,
+    warnings.length > 0 ? el("ul", { class: "warning", "aria-label": t("warnings") }, ...warnings) : null,
+  ];
+}
+
+/**
+ * @param {LiveNode} node
+ * @param {string} path
+ */
+function streamed(node, path) {
+  const stream = () => node.value.stream ?? { text: "", epoch: 0 };
+  return growingText(stream, t("streamedText", { node: name(path) }), (run) => effect(run));
+}
+
+/** What a node gave is drawn when somebody opens it: a run has thousands. @param {Record<string, unknown>} output */
+function outputDetails(output) {
+  const isOpen = signal(false);
+  const details = el(
+    "details",
+    { on: { toggle: () => (isOpen.value = details.open) } },
+    el("summary", {}, t("outputs")),
+    () => isOpen.value ? Object.entries(output).map(([slot, value]) => valueBox(slot, value)) : null,
+  );
+  return details;
+}
