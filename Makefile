@@ -75,6 +75,7 @@ pages: $(STAMP) ## Write the pages of docs/ that are made of the code
 	$(BIN)/innkeeper settings --markdown > docs/settings.md
 	$(BIN)/innkeeper nodes --markdown --offline > docs/node-reference.md
 	$(BIN)/python -m innkeeper.gateway.cli.command_reference > docs/cli.md
+	cp examples/story.json gateway/console/demo.json
 
 chaos: $(STAMP) ## Kill, stop, block and cut off processes at random under runs of all kinds for a minute
 	TESTS_LONG=1 CHAOS_SECONDS=60 $(BIN)/pytest tests/crash/test_chaos.py

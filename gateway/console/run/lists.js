@@ -8,8 +8,8 @@ import { effect, onEnd } from "../lib/view.js";
 /** @typedef {{ history: RunSummary[], nextCursor: number | null }} History */
 
 const EVERY_MS = 5000;
-/** Runs that come and go in a crowd are looked at together. */
-const GATHER_MS = 300;
+/** Runs that come and go in a crowd are looked at together; and once more, when a new one may wait for somebody. */
+const LOOKS_MS = [300, 1000];
 
 /**
  * Load now, when the gateway tells that runs came or went, when it is back, and every few seconds while somebody looks.
@@ -35,22 +35,25 @@ export function keepFresh(socket, load) {
       if (isWanted) reload();
     }
   };
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let gathering;
+  /** @type {Set<ReturnType<typeof setTimeout>>} */
+  const looks = new Set();
+  const lookIn = (/** @type {number} */ milliseconds) => {
+    const look = setTimeout(() => {
+      looks.delete(look);
+      reload();
+    }, milliseconds);
+    looks.add(look);
+  };
   const timer = setInterval(() => document.hidden || reload(), EVERY_MS);
   const unlisten = socket.listen((frame) => {
-    if (frame.type !== "SYSTEM_QUEUE_UPDATE" || gathering !== undefined) return;
-    gathering = setTimeout(() => {
-      gathering = undefined;
-      reload();
-    }, GATHER_MS);
+    if (frame.type === "SYSTEM_QUEUE_UPDATE" && looks.size === 0) LOOKS_MS.forEach(lookIn);
   });
   effect(() => {
     if (socket.state.value !== "away") reload();
   });
   onEnd(() => {
     clearInterval(timer);
-    clearTimeout(gathering);
+    looks.forEach(clearTimeout);
     unlisten();
   });
   return reload;
