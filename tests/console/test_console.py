@@ -150,7 +150,7 @@ async def test_run_that_ended_before_is_shown_whole(
         page = watched.page
         await until_state(page, "failed")
         assert await page.locator('[data-path="refused"] .error').text_content() == message
-        await page.locator('[data-path="after"]').get_by_text("because of upstream_error").wait_for()
+        await page.locator('[data-path="after"]').get_by_text("because a node that it needs failed").wait_for()
         await page.goto(f"{stack.url}/#/runs?status=error")
         await page.get_by_role("link", name="Fails").first.wait_for()
         await page.get_by_role("searchbox").fill("no such run")
@@ -175,7 +175,7 @@ async def test_runs_that_wait_stand_on_the_first_page(
         waiting = page.get_by_role("region", name="Waiting for somebody or something")
         await waiting.get_by_role("link", name="Asks").click()
         await until_state(page, "waiting")
-        await page.locator('[data-path="ask"]').get_by_text("waits for approval").wait_for()
+        await page.locator('[data-path="ask"]').get_by_text("waits for somebody's approval").wait_for()
         await page.get_by_role("button", name="Stop").click()
         await page.get_by_role("dialog").get_by_role("button", name="Stop").click()
         await until_state(page, "stopped")

@@ -50,6 +50,9 @@ function urlOf(path, query = {}) {
  * @returns {Promise<Response>} Of a request that succeeded.
  */
 async function send(method, path, { body, query, signal, headers = {} } = {}) {
+  const url = urlOf(path, query);
+  // An address may come from a value; the token goes nowhere else.
+  if (url.origin !== new URL(document.baseURI).origin) throw new GatewayError(0, { code: "foreign_address" });
   const shown = token();
   const all = new Headers(headers);
   if (shown !== null) all.set("Authorization", `Bearer ${shown}`);
@@ -58,7 +61,7 @@ async function send(method, path, { body, query, signal, headers = {} } = {}) {
   let answer;
   try {
     const request = { method, headers: all, body: data, signal: signal ?? null, cache: "no-store" };
-    answer = await fetch(urlOf(path, query), /** @type {RequestInit} */ (request));
+    answer = await fetch(url, /** @type {RequestInit} */ (request));
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new GatewayAway(String(error), { cause: error });

@@ -73,6 +73,7 @@ export class GatewaySocket {
     clearTimeout(this.#timer);
     this.#drop();
     this.#isClosed = false;
+    if (this.state.peek() === "refused") this.state.value = "connecting";
     const address = this.#options.address();
     try {
       const ticket = await this.#options.ticket();

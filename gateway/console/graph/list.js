@@ -1,7 +1,7 @@
 /** The nodes of a run as a list: what a screen reader reads and a keyboard walks, beside any drawing of the graph. */
 
 import { duration, moment, name } from "../lib/format.js";
-import { stateBadge } from "../lib/state.js";
+import { skipReason, stateBadge, waitedFor } from "../lib/state.js";
 import { growingText, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -93,9 +93,9 @@ function facts({ state }) {
     state.cached ? t("fromCache") : null,
     (state.attempts ?? 1) > 1 ? t("attempt", { n: state.attempts ?? 1 }) : null,
     state.progress ? t("progress", state.progress) : null,
-    state.wait ? t("waitsFor", { what: name(String(state.wait.name ?? state.wait.kind ?? "")) }) : null,
+    state.wait ? t("waitsFor", { what: waitedFor(state.wait) }) : null,
     state.nextAttemptAt ? t("nextAttempt", { at: moment(state.nextAttemptAt) }) : null,
-    state.status === "skipped" && state.reason ? t("skippedBecause", { reason: name(state.reason) }) : null,
+    state.status === "skipped" && state.reason ? t("skippedBecause", { reason: skipReason(state.reason) }) : null,
     state.startedAt && state.endedAt ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt)) : null,
   ].filter((one) => one !== null);
   return said.length === 0 ? null : el("ul", { class: "facts" }, ...said.map((one) => el("li", {}, one)));

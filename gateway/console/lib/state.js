@@ -1,5 +1,6 @@
 /** States of runs and nodes: a sign and a word beside each colour, so that none is told by colour alone. */
 
+import { name } from "./format.js";
 import { el } from "./view.js";
 import { t } from "./words.js";
 
@@ -18,6 +19,46 @@ const STATES = new Map([
   ["interrupted", { sign: "\u25a0", word: "interrupted" }],
   ["skipped", { sign: "\u21b7", word: "skipped" }],
 ]);
+
+/** What nodes wait for, by the kind of the wait. @type {ReadonlyMap<string, Word>} */
+const WAITS = new Map([
+  ["delay", "waitTime"],
+  ["until", "waitTime"],
+  ["approval", "waitApproval"],
+  ["budget", "waitBudget"],
+]);
+
+/** Why nodes were skipped. @type {ReadonlyMap<string, Word>} */
+const SKIPS = new Map([
+  ["upstream_error", "skipUpstreamError"],
+  ["branch_not_taken", "skipBranch"],
+  ["not_chosen", "skipNotChosen"],
+  ["timed_out", "skipTimedOut"],
+  ["no_error", "skipNoError"],
+  ["no_value", "skipNoValue"],
+  ["not_needed", "skipNotNeeded"],
+  ["not_targeted", "skipNotTargeted"],
+  ["preview", "skipPreview"],
+  ["bypassed", "skipBypassed"],
+]);
+
+/**
+ * What a node waits for: an event by its name.
+ * @param {Record<string, unknown>} wait
+ */
+export function waitedFor(wait) {
+  const word = WAITS.get(String(wait.kind));
+  return word === undefined ? name(String(wait.name ?? wait.kind ?? "")) : t(word);
+}
+
+/**
+ * Why a node was skipped; a code that is new here stays a code.
+ * @param {string} code
+ */
+export function skipReason(code) {
+  const word = SKIPS.get(code);
+  return word === undefined ? name(code) : t(word);
+}
 
 /** States that a list of runs can be cut down to. */
 export const RUN_STATES = ["queued", "running", "waiting", "paused", "complete", "error", "interrupted"];

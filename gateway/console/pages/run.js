@@ -22,9 +22,10 @@ export function runPage({ socket, parameters }) {
   const title = computed(() => store.summary.value === null ? t("run") : nameOf(store.summary.value));
   const content = el(
     "div",
-    { class: "page run-page", "data-caught-up": () => store.isCaughtUp.value ? "true" : "false" },
+    { class: "page run-page" },
     el("h1", { tabindex: "-1" }, el("bdi", {}, title), () => badge(store)),
     () => problem(store),
+    () => store.isCaughtUp.value || store.problem.value !== null ? null : el("p", { class: "quiet" }, t("loading")),
     () => facts(store, id),
     buttons(store, id),
     () => errorBox(store),

@@ -2,7 +2,7 @@
 
 import { setFilter } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
-import { effect, el, signal, untracked } from "../lib/view.js";
+import { computed, el, signal, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { activeRuns, endedRuns, keepFresh } from "../run/lists.js";
 import { FINAL } from "../run/project.js";
@@ -31,20 +31,19 @@ export function runsPage({ socket, filters }) {
   const runs = signal(/** @type {readonly RunSummary[] | null} */ (null));
   const limit = signal(STEP);
   const hasMore = signal(false);
-  const reload = keepFresh(socket, async () => {
-    const status = filters().status ?? "";
-    const ended = status === "" || FINAL.has(status);
+  const status = computed(() => filters().status ?? "");
+  const load = async () => {
+    const isEnd = FINAL.has(status.peek());
     const [active, past] = await Promise.all([
-      status === "" || !FINAL.has(status) ? activeRuns() : [],
-      ended ? endedRuns(limit.peek(), status) : { history: [], nextCursor: null },
+      isEnd ? [] : activeRuns(),
+      isEnd || status.peek() === "" ? endedRuns(limit.peek(), status.peek()) : { history: [], nextCursor: null },
     ]);
     hasMore.value = past.nextCursor !== null && limit.peek() < MOST;
     runs.value = [...active, ...past.history];
-  });
-  effect(() => {
-    filters().status;
+  };
+  keepFresh(socket, load, () => {
+    status.value;
     limit.value;
-    untracked(reload);
   });
   const shown = () => fitting(runs.value ?? [], filters());
   const hint = () => {

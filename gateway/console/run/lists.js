@@ -1,7 +1,7 @@
 /** Lists of runs that stay fresh: the gateway says when the number of runs changes, and the rest is asked for. */
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
-import { effect, onEnd } from "../lib/view.js";
+import { computed, effect, onEnd, untracked } from "../lib/view.js";
 
 /** @typedef {import("./store.js").RunSummary} RunSummary */
 /** @typedef {{ running: RunSummary[], pending: RunSummary[] }} Executions */
@@ -16,9 +16,9 @@ const LOOKS_MS = [300, 1000];
  * Belongs to the surrounding effect.
  * @param {import("../api/socket.js").GatewaySocket} socket
  * @param {() => Promise<void>} load
- * @returns {() => void} Loads at once.
+ * @param {() => void} [follow] Reads signals: when they change, it is loaded at once.
  */
-export function keepFresh(socket, load) {
+export function keepFresh(socket, load, follow = () => {}) {
   let isLoading = false;
   let isWanted = false;
   const reload = async () => {
@@ -48,15 +48,16 @@ export function keepFresh(socket, load) {
   const unlisten = socket.listen((frame) => {
     if (frame.type === "SYSTEM_QUEUE_UPDATE" && looks.size === 0) LOOKS_MS.forEach(lookIn);
   });
+  const isThere = computed(() => socket.state.value !== "away");
   effect(() => {
-    if (socket.state.value !== "away") reload();
+    follow();
+    if (isThere.value) untracked(reload);
   });
   onEnd(() => {
     clearInterval(timer);
     looks.forEach(clearTimeout);
     unlisten();
   });
-  return reload;
 }
 
 /** Runs that have not ended: those that run first. @returns {Promise<RunSummary[]>} */

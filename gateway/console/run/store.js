@@ -188,6 +188,7 @@ export class RunStore {
     this.view.errorInfo = status.errorInfo ?? null;
     this.view.outputs = status.outputs;
     this.summary.value = status;
+    this.isCaughtUp.value = true;
     this.#flush();
     // It may have been looked at before its first event.
     if (!FINAL.has(status.status)) this.#again = setTimeout(() => this.#loadStatus(), AGAIN_MS);
