@@ -16,9 +16,6 @@
  *   fit: () => void,
  * }} Canvas
  */
-/**
- * What a canvas is made with: how a node stands now, and whom to tell that somebody has picked one.
- * @typedef {{ shown: (path: string) => NodeShown, picked: (path: string) => void }} CanvasSource
- */
+/** How a node stands now. @typedef {(path: string) => NodeShown} Shows */
 
 export {};

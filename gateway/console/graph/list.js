@@ -7,33 +7,33 @@ import { computed, each, effect, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
 /** @typedef {import("./canvas.js").Canvas} Canvas */
-/** @typedef {import("./canvas.js").CanvasSource} CanvasSource */
+/** @typedef {import("./canvas.js").Shows} Shows */
 /** @typedef {import("../run/store.js").NodeShown} NodeShown */
 /** @typedef {import("../lib/view.js").Plain} Plain */
 /** @typedef {import("../lib/view.js").Readable<NodeShown>} LiveNode */
 
 /**
- * @param {CanvasSource} source
+ * @param {Shows} shown
  * @returns {Canvas}
  */
-export function nodeList(source) {
+export function nodeList(shown) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
   const nodes = new Map();
-  const enter = (/** @type {string} */ path) => nodes.set(path, signal(source.shown(path)));
+  const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
-    const node = nodes.get(path) ?? signal(source.shown(path));
-    return nodeItem(node, path, () => selected.value === path, source.picked);
+    const node = nodes.get(path) ?? signal(shown(path));
+    return nodeItem(node, path, () => selected.value === path);
   };
   const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
   return {
     element,
-    show(shown) {
+    show(present) {
       nodes.clear();
       paths.value = [];
-      shown.forEach(enter);
-      paths.value = [...shown];
+      present.forEach(enter);
+      paths.value = [...present];
     },
     add(path) {
       enter(path);
@@ -41,7 +41,7 @@ export function nodeList(source) {
     },
     touch(path) {
       const node = nodes.get(path);
-      if (node !== undefined) node.value = source.shown(path);
+      if (node !== undefined) node.value = shown(path);
     },
     select(path) {
       selected.value = path;
@@ -58,9 +58,8 @@ export function nodeList(source) {
  * @param {LiveNode} node
  * @param {string} path
  * @param {() => boolean} isSelected
- * @param {(path: string) => void} picked
  */
-function nodeItem(node, path, isSelected, picked) {
+function nodeItem(node, path, isSelected) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
@@ -76,7 +75,6 @@ function nodeItem(node, path, isSelected, picked) {
       class: () => `node node-${status.value}`,
       "aria-current": () => isSelected() ? "true" : null,
       "data-path": path,
-      on: { click: () => picked(path) },
     },
     head,
     () => facts(node.value),

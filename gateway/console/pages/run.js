@@ -4,6 +4,7 @@ import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
 import { openDialog } from "../lib/dialog.js";
 import { duration, moment, name } from "../lib/format.js";
+import { href } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
@@ -15,7 +16,7 @@ import { nameOf } from "./run_row.js";
 /** @typedef {import("../lib/view.js").Shown} Shown */
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
-export function runPage({ socket, parameters }) {
+export function runPage({ socket, parameters, filters }) {
   const id = parameters.id ?? "";
   const store = new RunStore(id, socket);
   onEnd(() => store.close());
@@ -28,9 +29,9 @@ export function runPage({ socket, parameters }) {
     () => store.isCaughtUp.value || store.problem.value !== null ? null : el("p", { class: "quiet" }, t("loading")),
     () => facts(store, id),
     buttons(store, id),
-    () => errorBox(store),
+    () => errorBox(store, id),
     outputs(store),
-    nodes(store),
+    nodes(store, () => filters().node ?? null),
   );
   return { title: () => tabTitle(store, title.value), content };
 }
@@ -109,12 +110,28 @@ function buttons(store, id) {
   );
 }
 
-/** @param {RunStore} store */
-function errorBox(store) {
+/**
+ * Why the run failed, and the way to each node that did.
+ * @param {RunStore} store
+ * @param {string} id
+ */
+function errorBox(store, id) {
   const error = store.errorInfo.value;
   if (error === null) return null;
   const code = el("code", {}, verbatim(error.code));
-  return el("section", { class: "error-box" }, el("h2", {}, t("error")), el("p", {}, verbatim(error.message)), code);
+  const failed = (error.nodes ?? []).map(({ nodeId, message }) => {
+    const way = el("a", { href: href(["run", id], { node: nodeId }) }, el("bdi", {}, name(nodeId)));
+    return el("li", {}, way, verbatim(": "), verbatim(message));
+  });
+  const list = failed.length === 0 ? null : el("ul", { "aria-label": t("failedNodes") }, ...failed);
+  return el(
+    "section",
+    { class: "error-box" },
+    el("h2", {}, t("error")),
+    el("p", {}, verbatim(error.message)),
+    code,
+    list,
+  );
 }
 
 /** @param {RunStore} store */
@@ -154,10 +171,17 @@ function streamBox(slot, stream) {
   return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), text);
 }
 
-/** @param {RunStore} store */
-function nodes(store) {
-  const list = nodeList({ shown: (path) => store.shown(path), picked: () => {} });
+/**
+ * @param {RunStore} store
+ * @param {() => string | null} selected
+ */
+function nodes(store, selected) {
+  const list = nodeList((path) => store.shown(path));
   onEnd(store.watch(list));
+  effect(() => {
+    const path = selected();
+    if (store.isCaughtUp.value) untracked(() => list.select(path));
+  });
   const count = () =>
     el(
       "p",

@@ -57,6 +57,7 @@ export const words = {
   duration: "Took",
   runId: "Id",
   error: "Error",
+  failedNodes: "Nodes that failed",
   outputs: "Outputs",
   noOutputs: "No outputs yet.",
   nodes: "Nodes",

@@ -59,6 +59,7 @@ export const words = {
   duration: "用时",
   runId: "编号",
   error: "错误",
+  failedNodes: "失败的节点",
   outputs: "输出",
   noOutputs: "还没有输出。",
   nodes: "节点",
