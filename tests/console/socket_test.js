@@ -1,57 +1,15 @@
 // The socket against a real server that breaks off: it comes back where it was, once.
 import { strict as assert } from "node:assert";
 import { GatewaySocket, pauseMs } from "../../gateway/console/api/socket.js";
+import { notice, serving, until } from "./serving.js";
 
-/** @typedef {{ type: string, payload: Record<string, unknown> }} Message */
-/** @typedef {(socket: WebSocket, message: Message, connection: number) => void} Answer */
-
-/**
- * @param {Answer} answer
- * @param {(context: { url: URL, asked: Message[], addresses: string[] }) => Promise<void>} use
- */
-async function serving(answer, use) {
-  /** @type {Message[]} */
-  const asked = [];
-  /** @type {string[]} */
-  const addresses = [];
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
-    addresses.push(new URL(request.url).search);
-    const { socket, response } = Deno.upgradeWebSocket(request);
-    const connection = addresses.length;
-    socket.onmessage = (event) => {
-      const message = JSON.parse(event.data);
-      asked.push(message);
-      answer(socket, message, connection);
-    };
-    return response;
-  });
-  try {
-    await use({ url: new URL(`ws://127.0.0.1:${server.addr.port}/ws`), asked, addresses });
-  } finally {
-    await server.shutdown();
-  }
-}
-
-/**
- * @param {() => boolean} isTrue
- */
-async function until(isTrue) {
-  for (let waited = 0; !isTrue(); waited += 5) {
-    assert.ok(waited < 8000, "it did not happen");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
+/** @typedef {import("./serving.js").Answer} Answer */
 
 /** @param {number} seq */
 const event = (seq) => ({ seq, ts: 0, type: "NODE_PROGRESS", payload: { promptId: "r", nodeId: "n" } });
 
 /** @param {string} logId @param {number} after */
-const subscribed = (logId, after) => ({
-  seq: null,
-  ts: 0,
-  type: "SUBSCRIBED",
-  payload: { promptId: "r", logId, after, lastSeq: 9 },
-});
+const subscribed = (logId, after) => notice("SUBSCRIBED", { logId, after, lastSeq: 9 });
 
 /** A follower that writes down what it gets. */
 function follower() {
@@ -83,7 +41,7 @@ Deno.test("after 4408, 1012 and a break it goes on behind the last event, in the
   const answer = (socket, { type, payload }, connection) => {
     if (type !== "SUBSCRIBE") return;
     const after = Number(payload.after);
-    socket.send(JSON.stringify(subscribed("log", after)));
+    socket.send(subscribed("log", after));
     socket.send(JSON.stringify([event(after + 1), event(after + 2)]));
     if (connection < 3) socket.close(connection === 1 ? 4408 : 3000, "");
   };
@@ -108,7 +66,7 @@ Deno.test("with another log the follower starts over", async () => {
   /** @type {Answer} */
   const answer = (socket, { payload }, connection) => {
     const after = connection === 1 ? Number(payload.after) : 0;
-    socket.send(JSON.stringify(subscribed(`log ${connection}`, after)));
+    socket.send(subscribed(`log ${connection}`, after));
     socket.send(JSON.stringify(event(after + 1)));
     if (connection === 1) socket.close(4408, "");
   };
@@ -142,9 +100,8 @@ Deno.test("a ticket is asked for anew each time, and a refused token ends the at
 Deno.test("a run that is not there is told to its follower, notices to those who listen", async () => {
   /** @type {Answer} */
   const answer = (socket) => {
-    const payload = { promptId: "r", code: "run_not_found", message: "no" };
-    socket.send(JSON.stringify({ seq: null, ts: 0, type: "error", payload }));
-    socket.send(JSON.stringify({ seq: null, ts: 0, type: "SYSTEM_QUEUE_UPDATE", payload: { runningExecutions: 1 } }));
+    socket.send(notice("error", { code: "run_not_found", message: "no" }));
+    socket.send(notice("SYSTEM_QUEUE_UPDATE", { runningExecutions: 1 }));
   };
   await serving(answer, async ({ url }) => {
     const socket = socketTo(url);
@@ -164,7 +121,7 @@ Deno.test("a run that is not there is told to its follower, notices to those who
 Deno.test("who stopped following gets nothing more", async () => {
   /** @type {Answer} */
   const answer = (socket, { type }) => {
-    if (type === "SUBSCRIBE") socket.send(JSON.stringify(subscribed("log", 0)));
+    if (type === "SUBSCRIBE") socket.send(subscribed("log", 0));
     else socket.send(JSON.stringify(event(1)));
   };
   await serving(answer, async ({ url, asked }) => {

@@ -117,7 +117,7 @@ export class GatewaySocket {
    */
   follow(run, follower) {
     this.#followed.set(run, { follower, logId: null });
-    this.#subscribe(run);
+    this.subscribe(run);
     return () => {
       if (this.#followed.get(run)?.follower !== follower) return;
       this.#followed.delete(run);
@@ -137,11 +137,14 @@ export class GatewaySocket {
 
   #opened() {
     this.state.value = "open";
-    for (const run of this.#followed.keys()) this.#subscribe(run);
+    for (const run of this.#followed.keys()) this.subscribe(run);
   }
 
-  /** @param {string} run */
-  #subscribe(run) {
+  /**
+   * Ask for what comes behind a follower's last event; also again, after a refusal.
+   * @param {string} run
+   */
+  subscribe(run) {
     const followed = this.#followed.get(run);
     if (followed === undefined) return;
     const place = { after: followed.follower.lastSeq(), ...(followed.logId === null ? {} : { logId: followed.logId }) };

@@ -11,7 +11,7 @@ const STATES = new Map([
   ["queued", { sign: "\u2026", word: "queued" }],
   ["pending", { sign: "\u25cb", word: "pending" }],
   ["running", { sign: "\u25b6", word: "running" }],
-  ["waiting", { sign: "\u23f3", word: "waiting" }],
+  ["waiting", { sign: "\u25d4", word: "waiting" }],
   ["paused", { sign: "\u2016", word: "paused" }],
   ["interrupting", { sign: "\u25a1", word: "interrupting" }],
   ["complete", { sign: "\u2713", word: "complete" }],

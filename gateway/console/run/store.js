@@ -2,7 +2,7 @@
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { batch, signal } from "../lib/view.js";
-import { apply, FINAL, INTERFACE_NODE, RunView } from "./project.js";
+import { apply, INTERFACE_NODE, RunView } from "./project.js";
 
 /** @typedef {import("./project.js").NodeState} NodeState */
 /** @typedef {import("./project.js").Stream} Stream */
@@ -49,6 +49,7 @@ export class RunStore {
   #changed = new Set();
   /** Paths that the canvases have. @type {Set<string>} */
   #known = new Set();
+  #socket;
   #goal = 0;
   #isScheduled = false;
   #unfollow = () => {};
@@ -61,11 +62,12 @@ export class RunStore {
    */
   constructor(id, socket) {
     this.#id = id;
+    this.#socket = socket;
     this.#unfollow = socket.follow(id, {
       lastSeq: () => this.view.lastSeq,
       restart: () => this.#restart(),
       receive: (events) => this.#receive(events),
-      refuse: () => this.#loadStatus(),
+      refuse: (code) => this.#refused(code),
       subscribed: (lastSeq) => this.#subscribed(lastSeq),
     });
     this.#loadSummary();
@@ -168,6 +170,21 @@ export class RunStore {
     return getJson(`api/prompt/${encodeURIComponent(this.#id)}`);
   }
 
+  /** @param {string} code */
+  async #refused(code) {
+    if (code === "after_beyond_end") {
+      // The log has lost its end, with the machine: what came of it is not true any more.
+      this.#restart();
+      this.#socket.subscribe(this.#id);
+      return;
+    }
+    await this.#loadStatus();
+    // It may have been looked at before its first event.
+    if (this.problem.peek() === null && !this.view.isFinal) {
+      this.#again = setTimeout(() => this.#socket.subscribe(this.#id), AGAIN_MS);
+    }
+  }
+
   /** There are no events: the log of an old run is gone, its result is not. */
   async #loadStatus() {
     try {
@@ -190,7 +207,5 @@ export class RunStore {
     this.summary.value = status;
     this.isCaughtUp.value = true;
     this.#flush();
-    // It may have been looked at before its first event.
-    if (!FINAL.has(status.status)) this.#again = setTimeout(() => this.#loadStatus(), AGAIN_MS);
   }
 }

@@ -77,7 +77,7 @@ export const words = {
   fromCache: "来自缓存",
   reused: "沿用",
   skippedBecause: "原因：{reason}",
-  waitTime: "时间到",
+  waitTime: "预定时间",
   waitApproval: "审批",
   waitBudget: "新的预算",
   skipUpstreamError: "它需要的节点失败了",
