@@ -184,6 +184,39 @@ async def test_run_that_ended_before_is_shown_whole(
         assert page.url.endswith("#/runs?status=error&q=no+such+run")
 
 
+KEYED_LIST = """async () => {
+  const { each, el, signal, verbatim } = await import("./console/lib/view.js");
+  const same = { id: "c", n: 1 };
+  const items = signal([{ id: "a", n: 1 }, { id: "b", n: 1 }, same]);
+  let drawn = 0;
+  const draw = (item, key) => el("li", {}, () => verbatim(`${key}${item.value.n}:${++drawn}`));
+  const list = el("ul", {}, each(() => items.value, (item) => item.id, draw));
+  document.body.append(list);
+  const said = () => [...list.children].map((item) => item.textContent).join(" ");
+  const [a, , c] = list.children;
+  const told = [said()];
+  items.value = [same, { id: "d", n: 1 }, { id: "a", n: 2 }];
+  told.push(said());
+  const isKept = list.children[0] === c && list.children[2] === a;
+  items.value = [];
+  told.push(said());
+  return [told, isKept];
+}"""
+
+
+async def test_keyed_list_keeps_what_is_there_and_draws_what_changed(chromium: Browser, stack: LocalStack) -> None:
+    """An element that has the focus, or somebody's selection, must not be made anew when another one comes."""
+    async with opened(chromium, stack) as watched:
+        told, is_kept = await watched.page.evaluate(KEYED_LIST)
+    before = told[0].split()
+    assert [item[:2] for item in before] == ["a1", "b1", "c1"]
+    same, new, changed = told[1].split()
+    assert is_kept
+    assert same == before[2], "the same item was drawn again"
+    assert (new[:2], changed[:2]) == ("d1", "a2")
+    assert told[2] == ""
+
+
 async def test_run_that_is_not_there_is_told(chromium: Browser, stack: LocalStack) -> None:
     async with watched_page(chromium) as watched:
         await watched.page.goto(f"{stack.url}/#/run/none")

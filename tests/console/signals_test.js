@@ -1,6 +1,6 @@
 // Signals without a document: who runs when, and what stops.
 import { strict as assert } from "node:assert";
-import { batch, computed, effect, onEnd, root, signal, untracked } from "../../gateway/console/lib/view.js";
+import { batch, computed, effect, onEnd, root, signal, untracked } from "../../gateway/console/lib/signals.js";
 
 Deno.test("an effect runs at once and after each change of what it read", () => {
   const count = signal(1);
