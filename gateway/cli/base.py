@@ -167,6 +167,14 @@ def say(sentence: str) -> None:
     console().print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
+def open_in_browser(url: str) -> None:
+    """Show a page to whoever sits here, or say that it must be opened by hand."""
+    import webbrowser
+
+    if not webbrowser.open(url):
+        console(stderr=True).print("no browser was found here: open the address yourself", highlight=False)
+
+
 def print_json(value: Any) -> None:
     import json
 

@@ -24,6 +24,7 @@ from innkeeper.gateway.cli.base import (
     console,
     data_folder,
     log_to_stderr,
+    open_in_browser,
     path_list,
     plugin_paths,
     without_none,
@@ -44,6 +45,9 @@ def up(
     watch: Annotated[
         bool, typer.Option("--watch", help="Load the plugins anew when their files change, for those who write them.")
     ] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", help="Open the console in a browser as soon as it is ready.")
+    ] = False,
 ) -> None:
     """Run everything: Temporal server, gateway and workers. Ctrl-C stops it, killed parts start again.
 
@@ -63,7 +67,8 @@ def up(
     folder = data_folder(data_dir)
     options = StackOptions(folder, host, port, workers, plugin_paths(plugins), temporal=server, watch=watch)
     stopping = Stopping()
-    code = stopping.run(stay_up(options, lambda line: console().print(line, highlight=False, soft_wrap=True)))
+    show = open_in_browser if open_page else None
+    code = stopping.run(stay_up(options, lambda line: console().print(line, highlight=False, soft_wrap=True), show))
     if stopping.signal is not None:  # being stopped is how it ends
         console().print("Innkeeper has stopped.", highlight=False)
         code = 0

@@ -18,7 +18,6 @@ from innkeeper.gateway.cli.base import (
     Url,
     ask_about_run,
     ask_if_running,
-    console,
     data_folder,
     print_json,
     say,
@@ -116,9 +115,7 @@ def open_page(as_json: AsJson = False, data_dir: DataDirectory = None, url: Url 
 
     Example: innkeeper open
     """
-    import webbrowser
-
-    from innkeeper.gateway.cli.base import ask_gateway
+    from innkeeper.gateway.cli.base import ask_gateway, open_in_browser
 
     async def address(client: GatewayClient) -> str:
         return client.url
@@ -128,5 +125,4 @@ def open_page(as_json: AsJson = False, data_dir: DataDirectory = None, url: Url 
         print_json({"url": found})
     else:
         say(found)
-    if not webbrowser.open(found):
-        console(stderr=True).print("no browser was found here: open the address yourself", highlight=False)
+    open_in_browser(found)

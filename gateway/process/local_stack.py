@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -293,9 +294,9 @@ async def ready_or_refused(url: str, token: str | None) -> None:
         await asyncio.sleep(POLL_S)
 
 
-async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
+async def stay_up(options: StackOptions, say: Callable[[str], None], show: Callable[[str], None] | None = None) -> int:
     """Keep a stack up until this task is cancelled; `say` gets a line for each damage that was found, and the lines
-    about the stack when it is ready."""
+    about the stack when it is ready. `show` gets its address then, in a thread of its own."""
     begun = time.monotonic()
     async with LocalStack(options) as stack:
         took = time.monotonic() - begun
@@ -306,10 +307,13 @@ async def stay_up(options: StackOptions, say: Callable[[str], None]) -> int:
         if options.temporal is not None:
             say(f"Temporal: {stack.temporal_address}, so no server was started here.")
         say(f"Processes: {parts}. Logs: {options.data_dir / 'logs'}, or 'innkeeper logs -f'.")
+        say(f"Console: {stack.url}/ shows the runs in a browser.")
         say("Next, in another terminal: innkeeper run FILE ('innkeeper init FOLDER' makes one); -h shows the rest.")
         if options.plugins:  # one that was not loaded is looked for in vain elsewhere
             for line in await stack.plugin_lines():
                 say(line)
+        if show is not None:  # no task: Ctrl-C does not wait for a browser
+            threading.Thread(target=show, args=(f"{stack.url}/",), daemon=True).start()
         async with asyncio.TaskGroup() as group:
             group.create_task(stack.tell_pids())
             if options.watch:

@@ -1,4 +1,7 @@
-"""The state of a run as its events tell it. Pure: events in, views out."""
+"""The state of a run as its events tell it. Pure: events in, views out.
+
+The console has a twin of it, and of `Activity`: `gateway/console/run/project.js`. Tests compare the two.
+"""
 
 from __future__ import annotations
 

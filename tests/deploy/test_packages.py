@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,11 @@ def test_source_archive_keeps_its_version_and_gives_the_same_wheel(project: Path
 def test_copy_without_history_has_a_version(project: Path, tmp_path: Path) -> None:
     shutil.rmtree(project / ".git")
     assert version(built("wheel", project, tmp_path)) == "0.1.0.dev0"
+
+
+def test_wheel_holds_the_page(tmp_path: Path) -> None:
+    """Nothing is built for it, so nothing may be left out either."""
+    files = {path.relative_to(ROOT).as_posix() for path in (ROOT / "gateway/console").rglob("*.*") if path.is_file()}
+    with zipfile.ZipFile(built("wheel", ROOT, tmp_path)) as wheel:
+        assert {f"innkeeper/{file}" for file in files} <= set(wheel.namelist())
+    assert "gateway/console/index.html" in files

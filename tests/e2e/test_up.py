@@ -38,9 +38,9 @@ TIMEOUT_S = 60
 class Up:
     """A running `innkeeper up`."""
 
-    def __init__(self, data: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(self, data: Path, env: dict[str, str] | None = None, *options: str) -> None:
         self.data = data
-        command = (*INNKEEPER, "up", "--port", "0", "--data-dir", str(data))
+        command = (*INNKEEPER, "up", "--port", "0", "--data-dir", str(data), *options)
         self.process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env or environment()
         )
@@ -128,7 +128,10 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 @pytest.fixture(scope="module")
 def up(interrupted: Interrupted) -> Iterator[Up]:
     """One that tests share; the last of them kills it. test_first_hour.py ends one by Ctrl-C."""
-    started = Up(interrupted.data)
+    browser = interrupted.data.parent / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" >> {interrupted.data.parent / "opened"}\n')
+    browser.chmod(0o755)
+    started = Up(interrupted.data, {**environment(), "BROWSER": f"{browser} %s"}, "--open")
     try:
         yield started
     finally:
@@ -150,6 +153,14 @@ def test_run_without_a_gateway_goes_on_with_the_next_one(interrupted: Interrupte
     missing = innkeeper("cancel", "nobody", "--data-dir", up.data)
     assert missing.returncode == 1
     assert "Traceback" not in missing.stderr
+
+
+def test_up_opens_its_page_when_it_is_asked_to(up: Up) -> None:
+    opened = up.data.parent / "opened"
+    until(lambda: opened.exists() and opened.read_text().endswith("\n"))
+    assert opened.read_text() == f"{up.url}/\n"
+    with httpx.Client(trust_env=False) as http:
+        assert "/main.js" in http.get(opened.read_text().strip()).text
 
 
 def test_run_tells_error_and_invalid_by_its_exit_code(up: Up, tmp_path: Path) -> None:
@@ -205,7 +216,7 @@ def test_status_and_logs_say_what_runs_here(up: Up, greeting: Path) -> None:
     page = httpx.get(up.url)
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for link in re.findall(r'href="([^"]+)"', page.text):
-        assert httpx.get(f"{up.url}{link}").status_code == 200, link
+        assert httpx.get(page.url.join(link)).status_code == 200, link
     assert innkeeper("run", greeting, "--quiet", "--data-dir", up.data).returncode == 0
     shown = json.loads(innkeeper("show", "last", "--json", "--data-dir", up.data).stdout)
     assert innkeeper("delete", shown["promptId"][:8], "--data-dir", up.data).returncode == 0

@@ -78,12 +78,14 @@ async def test_only_our_origins_may_call(origin: str, expected: int) -> None:
     assert await status(guarded(allowed_origins=("https://app.example.org",)), origin=origin) == expected
 
 
-async def test_token_is_asked_for_everywhere_but_healthz() -> None:
+async def test_token_is_asked_for_everywhere_but_healthz_and_the_console() -> None:
     app = AccessToken(echo_length, token="right", demo_token=lambda: "demo")
-    assert await status(app) == 401
-    assert await status(app, authorization="Bearer wrong") == 401
-    assert await status(app, authorization="Bearer right") == 200
-    assert await status(app, "/healthz") == 200
+    assert await status(app, "/api/nodes") == 401
+    assert await status(app, "/api/nodes", authorization="Bearer wrong") == 401
+    assert await status(app, "/api/nodes", authorization="Bearer right") == 200
+    for path in ("/healthz", "/", "/console/main.js"):
+        assert await status(app, path) == 200
+    assert await status(app, "/consoles") == 401
     assert await status(app, "/api/nodes?token=right") == 401
     assert await status(app, "/api/prompt/x/events?token=right") == 200
 

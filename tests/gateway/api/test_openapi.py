@@ -44,20 +44,21 @@ EXAMPLE_GRAPHS = Path(__file__).parents[3] / "examples"
 SHOWN_ITEMS = 2
 OPERATION_IDS = """
     answer_approval broadcast_event collect_garbage create_channel create_chat_completion create_folder create_model
-    create_project create_project_workflow create_trigger create_workflow delete_channel delete_file delete_files
-    delete_interrupt delete_model delete_project delete_project_workflow delete_run delete_trigger delete_workflow
-    diff_workflow disable_trigger discover_models download_file enable_trigger get_approval_data get_avatar
-    get_character_image get_client_script get_current_user get_file get_history_run get_node_type get_plugin_file
-    get_plugin_settings get_project get_project_workflow get_run get_run_output get_system_stats get_trigger
-    get_usage get_version get_workflow get_workflow_schema head_file healthz interrupt_run list_active_runs
-    list_channel_models list_channels list_characters list_credentials list_demo_models list_files list_folder
-    list_history list_models list_node_types list_open_approvals list_plugins list_project_workflows list_projects
-    list_providers list_run_approvals list_service_keys list_trigger_results list_triggers list_versions
-    list_workflows metrics move_files pause_run post_interrupt post_run_event post_webhook preview_trigger
-    publish_workflow put_channel put_file put_model put_project put_project_workflow put_trigger put_webhook
-    put_workflow read_file readyz reload_nodes reload_plugins rename_file rename_user resend_callback
-    restore_workflow resume_run rotate_trigger_token save_plugin_settings set_plugin_state stream_run_events
-    submit_run try_trigger unpublish_workflow upload_avatar upload_files validate_workflow write_json_file
+    create_project create_project_workflow create_socket_ticket create_trigger create_workflow delete_channel
+    delete_file delete_files delete_interrupt delete_model delete_project delete_project_workflow delete_run
+    delete_trigger delete_workflow diff_workflow disable_trigger discover_models download_file enable_trigger
+    get_approval_data get_avatar get_character_image get_client_script get_current_user get_file get_history_run
+    get_node_type get_plugin_file get_plugin_settings get_project get_project_workflow get_run get_run_output
+    get_system_stats get_trigger get_usage get_version get_workflow get_workflow_schema head_file healthz
+    interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials
+    list_demo_models list_files list_folder list_history list_models list_node_types list_open_approvals
+    list_plugins list_project_workflows list_projects list_providers list_run_approvals list_service_keys
+    list_trigger_results list_triggers list_versions list_workflows metrics move_files pause_run post_interrupt
+    post_run_event post_webhook preview_trigger publish_workflow put_channel put_file put_model put_project
+    put_project_workflow put_trigger put_webhook put_workflow read_file readyz reload_nodes reload_plugins
+    rename_file rename_user resend_callback restore_workflow resume_run rotate_trigger_token save_plugin_settings
+    set_plugin_state stream_run_events submit_run try_trigger unpublish_workflow upload_avatar upload_files
+    validate_workflow write_json_file
 """
 
 
@@ -385,6 +386,7 @@ async def play_health(http: httpx.AsyncClient) -> None:
     for url in ("/healthz", "/readyz", "/metrics", "/api/system_stats"):
         await gives(http, 200, "GET", url)
     assert await gives(http, 200, "GET", "/openapi.json") == document()
+    await gives(http, 200, "POST", "/api/ws-ticket")
     await gives(http, 200, "POST", "/api/gc?dryRun=true")
     await gives(http, 400, "POST", "/api/gc?dryRun=perhaps")
 

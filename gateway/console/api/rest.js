@@ -1,0 +1,152 @@
+/** Requests to the gateway. What goes wrong is a `GatewayError` or a `GatewayAway`. */
+
+import { refuseToken, token } from "./token.js";
+
+/** @typedef {{ code: string, message: string, node?: string, slot?: string }} Problem */
+/** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
+/**
+ * @typedef {{
+ *   body?: unknown,
+ *   query?: Record<string, string>,
+ *   signal?: AbortSignal,
+ *   headers?: Record<string, string>,
+ * }} Options
+ */
+
+/** The gateway refused. Programs look at `code`; people read `message`. */
+export class GatewayError extends Error {
+  /** @param {number} status @param {ErrorBody} body */
+  constructor(status, body) {
+    super(body.error ?? body.message ?? `HTTP ${status}`);
+    this.status = status;
+    this.code = body.code ?? "http_error";
+    this.problems = body.problems ?? [];
+    this.details = body.details ?? null;
+  }
+}
+
+/** Nobody answers: the request may or may not have arrived. */
+export class GatewayAway extends Error {}
+
+const RETRY_FOR_MS = 15_000;
+const RETRY_EVERY_MS = 500;
+
+/**
+ * The address of a route, wherever the page was loaded from.
+ * @param {string} path Without the first slash.
+ * @param {Record<string, string>} [query]
+ */
+function urlOf(path, query = {}) {
+  const url = new URL(path, document.baseURI);
+  url.hash = "";
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  return url;
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {Options} [options]
+ * @returns {Promise<Response>} Of a request that succeeded.
+ */
+async function send(method, path, { body, query, signal, headers = {} } = {}) {
+  const url = urlOf(path, query);
+  // An address may come from a value; the token goes nowhere else.
+  if (url.origin !== new URL(document.baseURI).origin) throw new GatewayError(0, { code: "foreign_address" });
+  const shown = token();
+  const all = new Headers(headers);
+  if (shown !== null) all.set("Authorization", `Bearer ${shown}`);
+  if (body !== undefined) all.set("Content-Type", "application/json");
+  const data = body === undefined ? undefined : JSON.stringify(body);
+  let answer;
+  try {
+    const request = { method, headers: all, body: data, signal: signal ?? null, cache: "no-store" };
+    answer = await fetch(url, /** @type {RequestInit} */ (request));
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new GatewayAway(String(error), { cause: error });
+  }
+  if (answer.ok) return answer;
+  if (answer.status === 401) refuseToken();
+  throw await errorOf(answer);
+}
+
+/**
+ * @param {Response} answer
+ * @returns {Promise<Error>}
+ */
+async function errorOf(answer) {
+  try {
+    return new GatewayError(answer.status, await answer.json());
+  } catch {
+    // Not one of our answers: a proxy says that nobody stands behind it.
+    return answer.status >= 502 ? new GatewayAway(`HTTP ${answer.status}`) : new GatewayError(answer.status, {});
+  }
+}
+
+/**
+ * @template T
+ * @param {string} path
+ * @param {Options} [options]
+ * @returns {Promise<T>}
+ */
+export async function getJson(path, options) {
+  return await (await send("GET", path, options)).json();
+}
+
+/**
+ * @template T
+ * @param {string} method
+ * @param {string} path
+ * @param {Options} [options]
+ * @returns {Promise<T | null>} Null of an answer without a body.
+ */
+export async function change(method, path, options) {
+  const answer = await send(method, path, options);
+  return answer.status === 204 ? null : await answer.json();
+}
+
+/**
+ * A value as text, whole.
+ * @param {string} path
+ * @returns {Promise<string>}
+ */
+export async function getText(path) {
+  return await (await send("GET", path, { headers: { Accept: "text/plain" } })).text();
+}
+
+/**
+ * Start a run. While nobody answers it is sent again, with one key: whatever arrived, it starts once.
+ * @param {unknown} document
+ * @returns {Promise<string>} The id of the run.
+ */
+export async function submit(document) {
+  const headers = { "Idempotency-Key": randomKey() };
+  const until = Date.now() + RETRY_FOR_MS;
+  for (;;) {
+    try {
+      /** @type {{ promptId: string } | null} */
+      const accepted = await change("POST", "api/prompt", { body: document, headers });
+      return accepted?.promptId ?? "";
+    } catch (error) {
+      if (!(error instanceof GatewayAway) || Date.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, RETRY_EVERY_MS));
+    }
+  }
+}
+
+/** `crypto.randomUUID` exists only where the page came by HTTPS or from this machine. */
+function randomKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * A ticket for one connection of the socket, which cannot show a header.
+ * @returns {Promise<string | null>} Null when no token is needed.
+ */
+export async function socketTicket() {
+  if (token() === null) return null;
+  /** @type {{ ticket: string } | null} */
+  const answer = await change("POST", "api/ws-ticket");
+  return answer?.ticket ?? null;
+}

@@ -1,0 +1,133 @@
+/** The nodes of a run as a list: what a screen reader reads and a keyboard walks, beside any drawing of the graph. */
+
+import { duration, moment, name } from "../lib/format.js";
+import { skipReason, stateBadge, waitedFor } from "../lib/state.js";
+import { growingText, valueBox } from "../lib/values.js";
+import { computed, each, effect, el, signal, verbatim } from "../lib/view.js";
+import { t } from "../lib/words.js";
+
+/** @typedef {import("./canvas.js").Canvas} Canvas */
+/** @typedef {import("./canvas.js").Shows} Shows */
+/** @typedef {import("../run/store.js").NodeShown} NodeShown */
+/** @typedef {import("../lib/view.js").Plain} Plain */
+/** @typedef {import("../lib/view.js").Readable<NodeShown>} LiveNode */
+
+/**
+ * @param {Shows} shown
+ * @returns {Canvas}
+ */
+export function nodeList(shown) {
+  const paths = signal(/** @type {readonly string[]} */ ([]));
+  const selected = signal(/** @type {string | null} */ (null));
+  /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
+  const nodes = new Map();
+  const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
+  const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
+    const node = nodes.get(path) ?? signal(shown(path));
+    return nodeItem(node, path, () => selected.value === path);
+  };
+  const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
+  return {
+    element,
+    show(present) {
+      nodes.clear();
+      paths.value = [];
+      present.forEach(enter);
+      paths.value = [...present];
+    },
+    add(path) {
+      enter(path);
+      paths.value = [...paths.peek(), path];
+    },
+    touch(path) {
+      const node = nodes.get(path);
+      if (node !== undefined) node.value = shown(path);
+    },
+    select(path) {
+      selected.value = path;
+      const index = path === null ? -1 : paths.peek().indexOf(path);
+      element.children[index]?.scrollIntoView({ block: "nearest" });
+    },
+    fit() {
+      element.scrollIntoView({ block: "start" });
+    },
+  };
+}
+
+/**
+ * @param {LiveNode} node
+ * @param {string} path
+ * @param {() => boolean} isSelected
+ */
+function nodeItem(node, path, isSelected) {
+  const status = computed(() => node.value.state.status ?? "pending");
+  const hasText = computed(() => node.value.stream !== null);
+  const output = computed(() => node.value.state.output);
+  const head = el(
+    "h3",
+    { id: `node-${encodeURIComponent(path)}` },
+    el("bdi", { class: "node-name" }, name(path)),
+    () => stateBadge(status.value),
+  );
+  return el(
+    "li",
+    {
+      class: () => `node node-${status.value}`,
+      "aria-current": () => isSelected() ? "true" : null,
+      "data-path": path,
+    },
+    head,
+    () => facts(node.value),
+    () => complaints(node.value),
+    () => hasText.value ? streamed(node, path) : null,
+    () => output.value === undefined ? null : outputDetails(output.value),
+  );
+}
+
+/** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */
+function facts({ state }) {
+  const said = [
+    state.reused ? t("reused") : null,
+    state.cached ? t("fromCache") : null,
+    (state.attempts ?? 1) > 1 ? t("attempt", { n: state.attempts ?? 1 }) : null,
+    state.progress ? t("progress", state.progress) : null,
+    state.wait ? t("waitsFor", { what: waitedFor(state.wait) }) : null,
+    state.nextAttemptAt ? t("nextAttempt", { at: moment(state.nextAttemptAt) }) : null,
+    state.status === "skipped" && state.reason ? t("skippedBecause", { reason: skipReason(state.reason) }) : null,
+    state.startedAt && state.endedAt ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt)) : null,
+  ].filter((one) => one !== null);
+  return said.length === 0 ? null : el("ul", { class: "facts" }, ...said.map((one) => el("li", {}, one)));
+}
+
+/** @param {NodeShown} node @returns {Plain[]} */
+function complaints({ state }) {
+  const warnings = (state.warnings ?? []).map((one) => el("li", {}, verbatim(one.message)));
+  return [
+    state.error ? el("p", { class: "error" }, verbatim(state.error.message)) : null,
+    state.lastError
+      ? el("p", { class: "warning" }, t("lastError"), verbatim(": "), verbatim(state.lastError.message))
+      : null,
+    warnings.length > 0 ? el("ul", { class: "warning", "aria-label": t("warnings") }, ...warnings) : null,
+  ];
+}
+
+/**
+ * @param {LiveNode} node
+ * @param {string} path
+ */
+function streamed(node, path) {
+  const stream = () => node.value.stream ?? { text: "", epoch: 0 };
+  return growingText(stream, t("streamedText", { node: name(path) }), (run) => effect(run));
+}
+
+/** What a node gave is drawn when somebody opens it: a run has thousands. @param {Record<string, unknown>} output */
+function outputDetails(output) {
+  const isOpen = signal(false);
+  const details = el(
+    "details",
+    { on: { toggle: () => (isOpen.value = details.open) } },
+    el("summary", {}, t("outputs")),
+    () => isOpen.value ? Object.entries(output).map(([slot, value]) => valueBox(slot, value)) : null,
+  );
+  return details;
+}

@@ -1,0 +1,81 @@
+/** Values as people read them, in the language of the page. */
+
+import { language, t } from "./words.js";
+
+/** @typedef {import("./view.js").Shown} Shown */
+
+/** @param {string} text */
+function shown(text) {
+  return /** @type {Shown} */ (text);
+}
+
+/** @param {number} value */
+export function number(value) {
+  return shown(new Intl.NumberFormat(language.peek()).format(value));
+}
+
+/**
+ * How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`.
+ * @param {number} milliseconds
+ */
+export function duration(milliseconds) {
+  const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 10) return t("seconds", { s: seconds.toFixed(1) });
+  const whole = Math.round(seconds);
+  if (whole < 60) return t("seconds", { s: whole });
+  if (whole < 3600) return t("minutes", { m: Math.floor(whole / 60), s: whole % 60 });
+  return t("hours", { h: Math.floor(whole / 3600), m: Math.floor(whole % 3600 / 60) });
+}
+
+/**
+ * A moment: its time today, its date and time before.
+ * @param {string | number} moment ISO 8601, or milliseconds since 1970.
+ * @param {Date} [now]
+ */
+export function moment(moment, now = new Date()) {
+  const then = new Date(moment);
+  if (Number.isNaN(then.getTime())) return shown(String(moment));
+  /** @type {Intl.DateTimeFormatOptions} */
+  const form = isSameDay(then, now) ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+  return shown(new Intl.DateTimeFormat(language.peek(), form).format(then));
+}
+
+/**
+ * Is this the same day, by the clock of whoever reads?
+ * @param {Date} one
+ * @param {Date} other
+ */
+export function isSameDay(one, other) {
+  return one.toDateString() === other.toDateString();
+}
+
+/** @param {number} value */
+export function bytes(value) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
+  const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
+  const options = { style: "unit", unit: units[step], maximumFractionDigits: step > 0 ? 1 : 0 };
+  const format = new Intl.NumberFormat(language.peek(), /** @type {Intl.NumberFormatOptions} */ (options));
+  return shown(format.format(value / 1000 ** step));
+}
+
+/**
+ * Somebody's name for something, on one line: characters that control a terminal or turn the direction of writing are
+ * shown as signs, so that a name cannot pretend to be another one.
+ * @param {string} text
+ */
+export function name(text) {
+  // deno-lint-ignore no-control-regex
+  const controls = /[\u0000-\u001f\u007f]/g;
+  const directions = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+  const sign = (/** @type {string} */ found) =>
+    String.fromCharCode(found === "\u007f" ? 0x2421 : 0x2400 + found.charCodeAt(0));
+  return shown(text.replace(controls, sign).replace(directions, "\u25c7"));
+}
+
+/**
+ * A JSON value as text: a text as it is, anything else as indented JSON.
+ * @param {unknown} value
+ */
+export function json(value) {
+  return shown(typeof value === "string" ? value : JSON.stringify(value, null, 2) ?? "");
+}

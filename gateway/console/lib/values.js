@@ -1,0 +1,109 @@
+/** Values of slots: texts, JSON, streams, and references to values that are stored apart. */
+
+import { getText } from "../api/rest.js";
+import { bytes, json, name } from "./format.js";
+import { el, signal, verbatim } from "./view.js";
+import { t } from "./words.js";
+
+/** @typedef {import("./view.js").Readable<string>} ReadableText */
+/** @typedef {{ $blob: string, size: number, mime: string, preview?: string, url?: string }} Reference */
+
+/** So large a text is fetched without being asked for. */
+const FETCHED_BYTES = 1_000_000;
+
+/**
+ * @param {unknown} value
+ * @returns {value is Reference}
+ */
+export function isReference(value) {
+  return typeof value === "object" && value !== null && "$blob" in value && "size" in value;
+}
+
+/**
+ * What stands for an output that was streamed.
+ * @param {unknown} value
+ */
+export function isPlaceholder(value) {
+  return typeof value === "object" && value !== null && "type" in value && value.type === "stream_placeholder";
+}
+
+/**
+ * What a stream slot collected: its text instead of the whole.
+ * @param {unknown} value
+ */
+export function withoutStream(value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const { text, chunks, ...others } = /** @type {Record<string, unknown>} */ (value);
+  const isStream = text !== undefined && chunks !== undefined && Object.keys(others).every((key) => key === "items");
+  return isStream ? text : value;
+}
+
+/**
+ * A text that grows: only what is new is added, so a long one does not get slower.
+ * @param {() => { text: string, epoch: number }} stream
+ * @param {import("./view.js").Shown} label
+ * @param {(run: () => void) => void} follow
+ */
+export function growingText(stream, label, follow) {
+  const content = document.createTextNode("");
+  const box = el("pre", { class: "text", tabindex: "0", "aria-label": label }, content);
+  let epoch = -1;
+  follow(() => {
+    const now = stream();
+    const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 8;
+    if (now.epoch === epoch) content.appendData(now.text.slice(content.length));
+    else content.data = now.text;
+    epoch = now.epoch;
+    if (isAtEnd) box.scrollTop = box.scrollHeight;
+  });
+  return box;
+}
+
+/**
+ * @param {string} slot
+ * @param {unknown} given
+ */
+export function valueBox(slot, given) {
+  const value = withoutStream(given);
+  const label = t("valueOf", { slot: name(slot) });
+  const content = isReference(value) ? referenceBox(value, label) : plainBox(json(value), label);
+  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), content);
+}
+
+/**
+ * @param {import("./view.js").Shown} text
+ * @param {import("./view.js").Shown} label
+ */
+function plainBox(text, label) {
+  return el("pre", { class: "text", tabindex: "0", "aria-label": label }, text);
+}
+
+/**
+ * @param {Reference} reference
+ * @param {import("./view.js").Shown} label
+ */
+function referenceBox(reference, label) {
+  const text = signal(reference.preview ?? "");
+  const isWhole = signal(false);
+  const fetchWhole = async () => {
+    try {
+      text.value = await getText((reference.url ?? "").replace(/^\//, ""));
+      isWhole.value = true;
+    } catch (error) {
+      text.value = t("failed", { message: String(error) });
+    }
+  };
+  const isText = /^(application\/json|text\/)/.test(reference.mime);
+  if (isText && reference.size <= FETCHED_BYTES && reference.url !== undefined) fetchWhole();
+  const button = el(
+    "button",
+    { type: "button", on: { click: fetchWhole } },
+    t("wholeValue", { size: bytes(reference.size) }),
+  );
+  return el(
+    "div",
+    {},
+    el("pre", { class: "text", tabindex: "0", "aria-label": label }, () => verbatim(text.value)),
+    () => isWhole.value || !isText ? null : button,
+  );
+}

@@ -1,0 +1,130 @@
+/** Puts the page together: words, routes, the socket, and around each page the head and the banner. */
+
+import { socketTicket } from "./api/rest.js";
+import { GatewaySocket } from "./api/socket.js";
+import { isTokenNeeded, refuseToken } from "./api/token.js";
+import { openDialog } from "./lib/dialog.js";
+import { duration } from "./lib/format.js";
+import { bindKeys } from "./lib/keys.js";
+import { go, href, match, route, startRouter } from "./lib/router.js";
+import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
+import { chooseLanguage, language, LANGUAGES, startWords, t } from "./lib/words.js";
+import { homePage } from "./pages/home.js";
+import { loginPage } from "./pages/login.js";
+import { runPage } from "./pages/run.js";
+import { runsPage } from "./pages/runs.js";
+
+/** @typedef {import("./lib/words.js").Language} Language */
+/** @typedef {import("./pages/page.js").MakePage} MakePage */
+/** @typedef {import("./pages/page.js").Page} Page */
+
+/** @type {[string, MakePage][]} */
+const PAGES = [
+  ["", homePage],
+  ["runs", runsPage],
+  ["run/:id/:view?", runPage],
+];
+
+const socket = new GatewaySocket({
+  address: () => new URL("ws", document.baseURI.replace(/^http/, "ws").replace(/#.*/, "")),
+  ticket: socketTicket,
+  tokenRefused: refuseToken,
+});
+
+/** @type {MakePage} */
+function missingPage() {
+  const address = verbatim(location.hash);
+  const hint = el("p", {}, t("notFoundHint", { address }));
+  return { title: () => t("notFound"), content: el("div", {}, el("h1", { tabindex: "-1" }, t("notFound")), hint) };
+}
+
+/** @returns {Page} */
+function currentPage() {
+  if (isTokenNeeded.value) return loginPage();
+  const path = JSON.parse(pathKey.value);
+  return untracked(() => {
+    for (const [pattern, make] of PAGES) {
+      const parameters = match(pattern, path);
+      if (parameters !== null) return make({ socket, parameters, filters: () => route.value.filters });
+    }
+    return missingPage({ socket, parameters: {}, filters: () => route.value.filters });
+  });
+}
+
+/** A page lives as long as its path; its filters may change meanwhile. */
+const pathKey = computed(() => JSON.stringify(route.value.path));
+
+function navigation() {
+  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Shown} */ word) => {
+    const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
+    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, word));
+  };
+  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs"))));
+}
+
+function languageChoice() {
+  const options = Object.entries(LANGUAGES).map(([tag, own]) =>
+    el("option", { value: tag, lang: tag, selected: tag === language.peek() }, verbatim(own))
+  );
+  const select = el("select", { id: "language", "aria-label": t("language") }, ...options);
+  select.addEventListener("change", () => chooseLanguage(/** @type {Language} */ (select.value)));
+  return select;
+}
+
+function banner() {
+  const now = signal(Date.now());
+  const timer = setInterval(() => (now.value = Date.now()), 1000);
+  onEnd(() => clearInterval(timer));
+  const age = () => {
+    const milliseconds = Math.max(0, now.value - socket.lostAt.value);
+    return el("span", { class: "age" }, t("awayAge", { age: duration(milliseconds) }));
+  };
+  const sentence = () => {
+    if (socket.state.value === "refused" && !isTokenNeeded.value) return el("p", { class: "banner" }, t("refused"));
+    return socket.state.value === "away" ? el("p", { class: "banner" }, t("away")) : null;
+  };
+  // Outside of what is read aloud: it changes every second.
+  const beside = () => (socket.state.value === "away" ? age() : null);
+  return el("div", { class: "banner-place" }, el("div", { role: "status" }, sentence), beside);
+}
+
+/** The page around the pages; made anew when the language changes. */
+function shell() {
+  const main = el("main", { id: "content" });
+  let isFirst = true;
+  effect(() => {
+    const page = currentPage();
+    main.replaceChildren(page.content);
+    effect(() => {
+      document.title = `${page.title()} · ${t("title")}`;
+    });
+    // Whoever hears the page must hear that it is another one now.
+    if (!isFirst) main.querySelector("h1")?.focus();
+    isFirst = false;
+  });
+  const skip = el("a", { class: "skip", href: "#content" }, t("skip"));
+  skip.addEventListener("click", (event) => {
+    event.preventDefault(); // the part behind # is the route
+    main.querySelector("h1")?.focus();
+  });
+  const brand = el("a", { class: "brand", href: href([]) }, t("title"));
+  return [skip, el("header", {}, brand, navigation(), languageChoice()), banner(), main];
+}
+
+function help() {
+  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutHelp")].map((line) => el("li", {}, line));
+  openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
+}
+
+await startWords();
+startRouter();
+effect(() => {
+  language.value;
+  document.body.replaceChildren(...untracked(() => shell()));
+});
+effect(() => {
+  if (!isTokenNeeded.value) untracked(() => socket.connect());
+});
+addEventListener("online", () => socket.connect());
+addEventListener("offline", () => socket.offline());
+bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "?": help });

@@ -1,0 +1,192 @@
+/** One run: how it stands, what it gave, and its nodes with what they say. */
+
+import { change, GatewayError } from "../api/rest.js";
+import { nodeList } from "../graph/list.js";
+import { openDialog } from "../lib/dialog.js";
+import { duration, moment, name } from "../lib/format.js";
+import { href } from "../lib/router.js";
+import { stateBadge, stateWord } from "../lib/state.js";
+import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
+import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
+import { t } from "../lib/words.js";
+import { FINAL } from "../run/project.js";
+import { RunStore } from "../run/store.js";
+import { nameOf } from "./run_row.js";
+
+/** @typedef {import("../lib/view.js").Shown} Shown */
+
+/** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
+export function runPage({ socket, parameters, filters }) {
+  const id = parameters.id ?? "";
+  const store = new RunStore(id, socket);
+  onEnd(() => store.close());
+  const title = computed(() => store.summary.value === null ? t("run") : nameOf(store.summary.value));
+  const content = el(
+    "div",
+    { class: "page run-page" },
+    el("h1", { tabindex: "-1" }, el("bdi", {}, title), () => badge(store)),
+    () => problem(store),
+    () => store.isCaughtUp.value || store.problem.value !== null ? null : el("p", { class: "quiet" }, t("loading")),
+    () => facts(store, id),
+    buttons(store, id),
+    () => errorBox(store, id),
+    outputs(store),
+    nodes(store, () => filters().node ?? null),
+  );
+  return { title: () => tabTitle(store, title.value), content };
+}
+
+/**
+ * @param {RunStore} store
+ * @param {Shown} name
+ */
+function tabTitle(store, name) {
+  const status = store.status.value;
+  return status === null ? name : verbatim(`${stateWord(status)} · ${name}`);
+}
+
+/** @param {RunStore} store */
+function badge(store) {
+  const status = store.status.value;
+  return status === null ? null : el("span", { role: "status" }, stateBadge(status));
+}
+
+/** @param {RunStore} store */
+function problem(store) {
+  const error = store.problem.value;
+  if (error === null) return null;
+  const isGone = error instanceof GatewayError && error.code === "run_not_found";
+  return el("p", { class: "error", role: "alert" }, isGone ? t("runNotFound") : verbatim(error.message));
+}
+
+/**
+ * @param {RunStore} store
+ * @param {string} id
+ */
+function facts(store, id) {
+  const run = store.summary.value;
+  /** @type {[Shown, Shown | null][]} */
+  const rows = [
+    [t("submittedAt"), run === null ? null : moment(run.submittedAt)],
+    [t("duration"), run?.durationMs === undefined ? null : duration(run.durationMs)],
+    [t("runId"), verbatim(id)],
+  ];
+  const known = rows.filter(([, value]) => value !== null);
+  return el("dl", { class: "summary" }, ...known.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]));
+}
+
+/**
+ * @param {RunStore} store
+ * @param {string} id
+ */
+function buttons(store, id) {
+  const complaint = signal(/** @type {Shown | null} */ (null));
+  const ask = async (/** @type {string} */ action) => {
+    try {
+      await change("POST", `api/prompt/${encodeURIComponent(id)}/${action}`);
+      complaint.value = null;
+    } catch (error) {
+      complaint.value = t("failed", { message: error instanceof GatewayError ? error.message : t("gatewayAway") });
+    }
+  };
+  const stop = async () => {
+    if (await openDialog(t("stopRun"), [el("p", {}, t("stopRunHint"))], { action: t("stop") })) await ask("interrupt");
+  };
+  const button = (/** @type {Shown} */ word, /** @type {() => void} */ click) =>
+    el("button", { type: "button", on: { click } }, word);
+  const fitting = () => {
+    const status = store.status.value;
+    if (status === null || FINAL.has(status) || status === "interrupting") return [];
+    const other = status === "paused"
+      ? button(t("resume"), () => ask("resume"))
+      : button(t("pause"), () => ask("pause"));
+    return [other, button(t("stop"), stop)];
+  };
+  return el(
+    "div",
+    { class: "actions" },
+    fitting,
+    el("p", { class: "error", role: "alert" }, () => complaint.value ?? verbatim("")),
+  );
+}
+
+/**
+ * Why the run failed, and the way to each node that did.
+ * @param {RunStore} store
+ * @param {string} id
+ */
+function errorBox(store, id) {
+  const error = store.errorInfo.value;
+  if (error === null) return null;
+  const code = el("code", {}, verbatim(error.code));
+  const failed = (error.nodes ?? []).map(({ nodeId, message }) => {
+    const way = el("a", { href: href(["run", id], { node: nodeId }) }, el("bdi", {}, name(nodeId)));
+    return el("li", {}, way, verbatim(": "), verbatim(message));
+  });
+  const list = failed.length === 0 ? null : el("ul", { "aria-label": t("failedNodes") }, ...failed);
+  return el(
+    "section",
+    { class: "error-box" },
+    el("h2", {}, t("error")),
+    el("p", {}, verbatim(error.message)),
+    code,
+    list,
+  );
+}
+
+/** @param {RunStore} store */
+function outputs(store) {
+  const slots = computed(() => [
+    ...new Set([...store.outputStreams.value.keys(), ...Object.keys(store.outputs.value ?? {})]),
+  ]);
+  const hint = () => slots.value.length === 0 ? el("p", { class: "quiet" }, t("noOutputs")) : null;
+  const list = each(() => slots.value, (slot) => slot, (_slot, slot) => output(store, slot));
+  return el("section", { class: "outputs", "aria-label": t("outputs") }, el("h2", {}, t("outputs")), hint, list);
+}
+
+/**
+ * A streamed output is what came of it, unless not all of it is here: then the result has it.
+ * @param {RunStore} store
+ * @param {string} slot
+ */
+function output(store, slot) {
+  const stream = () => store.outputStreams.value.get(slot) ?? { text: "", epoch: 0, isCut: false };
+  const isStreamed = computed(() => store.outputStreams.value.has(slot) && !(stream().isCut && store.view.isFinal));
+  const value = computed(() => {
+    const told = store.outputs.value?.[slot];
+    return isPlaceholder(told) ? store.summary.value?.outputs[slot] : told;
+  });
+  return el("div", { class: "output", "data-slot": slot }, () => {
+    if (!isStreamed.value) return value.value === undefined ? null : valueBox(slot, value.value);
+    return untracked(() => streamBox(slot, stream));
+  });
+}
+
+/**
+ * @param {string} slot
+ * @param {() => { text: string, epoch: number }} stream
+ */
+function streamBox(slot, stream) {
+  const text = growingText(stream, t("valueOf", { slot: name(slot) }), effect);
+  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), text);
+}
+
+/**
+ * @param {RunStore} store
+ * @param {() => string | null} selected
+ */
+function nodes(store, selected) {
+  const list = nodeList((path) => store.shown(path));
+  onEnd(store.watch(list));
+  effect(() => {
+    const path = selected();
+    if (store.isCaughtUp.value) untracked(() => list.select(path));
+  });
+  const count = () =>
+    el(
+      "p",
+      { class: "quiet" },
+      store.nodeCount.value === 0 ? t("noNodes") : t("nodeCount", { n: store.nodeCount.value }),
+    );
+  return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), count, list.element);
+}

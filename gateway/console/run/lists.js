@@ -1,0 +1,78 @@
+/** Lists of runs that stay fresh: the gateway says when the number of runs changes, and the rest is asked for. */
+
+import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { computed, effect, onEnd, untracked } from "../lib/view.js";
+
+/** @typedef {import("./store.js").RunSummary} RunSummary */
+/** @typedef {{ running: RunSummary[], pending: RunSummary[] }} Executions */
+/** @typedef {{ history: RunSummary[], nextCursor: number | null }} History */
+
+const EVERY_MS = 5000;
+/** Runs that come and go in a crowd are looked at together; and once more, when a new one may wait for somebody. */
+const LOOKS_MS = [300, 1000];
+
+/**
+ * Load now, when the gateway tells that runs came or went, when it is back, and every few seconds while somebody looks.
+ * Belongs to the surrounding effect.
+ * @param {import("../api/socket.js").GatewaySocket} socket
+ * @param {() => Promise<void>} load
+ * @param {() => void} [follow] Reads signals: when they change, it is loaded at once.
+ */
+export function keepFresh(socket, load, follow = () => {}) {
+  let isLoading = false;
+  let isWanted = false;
+  const reload = async () => {
+    isWanted = isLoading;
+    if (isLoading) return;
+    isLoading = true;
+    try {
+      await load();
+    } catch (error) {
+      // Away: the banner says so. Refused for want of a token: the page asks for one.
+      if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
+    } finally {
+      isLoading = false;
+      if (isWanted) reload();
+    }
+  };
+  /** @type {Set<ReturnType<typeof setTimeout>>} */
+  const looks = new Set();
+  const lookIn = (/** @type {number} */ milliseconds) => {
+    const look = setTimeout(() => {
+      looks.delete(look);
+      reload();
+    }, milliseconds);
+    looks.add(look);
+  };
+  const timer = setInterval(() => document.hidden || reload(), EVERY_MS);
+  const unlisten = socket.listen((frame) => {
+    if (frame.type === "SYSTEM_QUEUE_UPDATE" && looks.size === 0) LOOKS_MS.forEach(lookIn);
+  });
+  const isThere = computed(() => socket.state.value !== "away");
+  effect(() => {
+    follow();
+    if (isThere.value) untracked(reload);
+  });
+  onEnd(() => {
+    clearInterval(timer);
+    looks.forEach(clearTimeout);
+    unlisten();
+  });
+}
+
+/** Runs that have not ended: those that run first. @returns {Promise<RunSummary[]>} */
+export async function activeRuns() {
+  /** @type {Executions} */
+  const found = await getJson("api/executions");
+  return [...found.running, ...found.pending];
+}
+
+/**
+ * Runs that have ended, newest first.
+ * @param {number} limit
+ * @param {string} [status]
+ * @returns {Promise<History>}
+ */
+export function endedRuns(limit, status) {
+  return getJson("api/history", { query: { limit: String(limit), ...(status ? { status } : {}) } });
+}

@@ -1,0 +1,211 @@
+/** One run, followed: its events become a view, and whoever watches is told of changes once per picture. */
+
+import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { batch, signal } from "../lib/view.js";
+import { apply, INTERFACE_NODE, RunView } from "./project.js";
+
+/** @typedef {import("./project.js").NodeState} NodeState */
+/** @typedef {import("./project.js").Stream} Stream */
+/** @typedef {import("./project.js").RunEvent} RunEvent */
+/** @typedef {import("./project.js").ErrorInfo} ErrorInfo */
+/** @typedef {import("../graph/canvas.js").Canvas} Canvas */
+/** @typedef {{ path: string, state: NodeState, stream: Stream | null }} NodeShown */
+/**
+ * A run in a list, as the gateway tells it.
+ * @typedef {{
+ *   promptId: string, status: string, workflowId?: string, workflowName?: string, submittedAt: string,
+ *   startedAt?: string, completedAt?: string, durationMs?: number, openApprovals?: number,
+ *   stuck?: { code: string, message: string },
+ * }} RunSummary
+ */
+/**
+ * @typedef {RunSummary & {
+ *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState>, errorInfo?: ErrorInfo,
+ * }} RunStatus
+ */
+
+const HIDDEN_FLUSH_MS = 250;
+const AGAIN_MS = 1000;
+
+export class RunStore {
+  view = new RunView();
+  /** The state to show, null before anything is known. */
+  status = signal(/** @type {string | null} */ (null));
+  errorInfo = signal(/** @type {ErrorInfo | null} */ (null));
+  outputs = signal(/** @type {Record<string, unknown> | null} */ (null));
+  /** Outputs that are streamed. */
+  outputStreams = signal(/** @type {ReadonlyMap<string, Stream>} */ (new Map()));
+  /** What the gateway says of the run beside its events; after the end with all outputs. */
+  summary = signal(/** @type {RunStatus | null} */ (null));
+  nodeCount = signal(0);
+  /** Why nothing can be shown. */
+  problem = signal(/** @type {Error | null} */ (null));
+  /** Has everything come that had happened when we subscribed? */
+  isCaughtUp = signal(false);
+  #id;
+  /** @type {Set<Canvas>} */
+  #canvases = new Set();
+  /** @type {Set<string>} */
+  #changed = new Set();
+  /** Paths that the canvases have. @type {Set<string>} */
+  #known = new Set();
+  #socket;
+  #goal = 0;
+  #isScheduled = false;
+  #unfollow = () => {};
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #again;
+
+  /**
+   * @param {string} id
+   * @param {import("../api/socket.js").GatewaySocket} socket
+   */
+  constructor(id, socket) {
+    this.#id = id;
+    this.#socket = socket;
+    this.#unfollow = socket.follow(id, {
+      lastSeq: () => this.view.lastSeq,
+      restart: () => this.#restart(),
+      receive: (events) => this.#receive(events),
+      refuse: (code) => this.#refused(code),
+      subscribed: (lastSeq) => this.#subscribed(lastSeq),
+    });
+    this.#loadSummary();
+  }
+
+  close() {
+    clearTimeout(this.#again);
+    this.#unfollow();
+  }
+
+  /** @param {string} path @returns {NodeShown} */
+  shown(path) {
+    return { path, state: this.view.nodes.get(path) ?? {}, stream: this.view.streams.get(path) ?? null };
+  }
+
+  /**
+   * Show the nodes there, now and as they change.
+   * @param {Canvas} canvas
+   * @returns {() => void} Ends it.
+   */
+  watch(canvas) {
+    this.#canvases.add(canvas);
+    canvas.show([...this.#known]);
+    return () => this.#canvases.delete(canvas);
+  }
+
+  #restart() {
+    this.view = new RunView();
+    this.#known.clear();
+    this.#changed.clear();
+    for (const canvas of this.#canvases) canvas.show([]);
+  }
+
+  /** @param {number} lastSeq */
+  #subscribed(lastSeq) {
+    this.#goal = lastSeq;
+    this.isCaughtUp.value = this.view.lastSeq >= lastSeq;
+    if (this.summary.peek() === null) this.#loadSummary();
+  }
+
+  /** @param {RunEvent[]} events */
+  #receive(events) {
+    const wasFinal = this.view.isFinal;
+    for (const event of events) {
+      const path = apply(this.view, event);
+      if (path !== null) this.#changed.add(path);
+    }
+    if (this.#changed.size > 0) this.#schedule();
+    if (this.view.isFinal && !wasFinal) this.#loadSummary();
+  }
+
+  /** Once per picture. A hidden tab draws none, and its title must change all the same. */
+  #schedule() {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    if (document.hidden) setTimeout(() => this.#flush(), HIDDEN_FLUSH_MS);
+    else requestAnimationFrame(() => this.#flush());
+  }
+
+  #flush() {
+    this.#isScheduled = false;
+    batch(() => {
+      for (const path of this.#changed) if (path !== "" && path !== INTERFACE_NODE) this.#touch(path);
+      this.#changed.clear();
+      this.status.value = this.#shownStatus();
+      this.errorInfo.value = this.view.errorInfo;
+      this.outputs.value = this.view.outputs;
+      this.outputStreams.value = new Map(this.view.outputStreams);
+      this.nodeCount.value = this.#known.size;
+      if (this.view.lastSeq >= this.#goal) this.isCaughtUp.value = true;
+    });
+  }
+
+  /** @param {string} path */
+  #touch(path) {
+    const isKnown = this.#known.has(path);
+    this.#known.add(path);
+    for (const canvas of this.#canvases) {
+      if (isKnown) canvas.touch(path);
+      else canvas.add(path);
+    }
+  }
+
+  #shownStatus() {
+    const { status, activity } = this.view;
+    return status === "running" && activity.onlyWaits ? "waiting" : status;
+  }
+
+  async #loadSummary() {
+    try {
+      this.summary.value = await this.#fetch();
+    } catch (error) {
+      if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
+      // The socket says what is to be said: a run that is not there, a gateway that is away.
+    }
+  }
+
+  /** @returns {Promise<RunStatus>} */
+  #fetch() {
+    return getJson(`api/prompt/${encodeURIComponent(this.#id)}`);
+  }
+
+  /** @param {string} code */
+  async #refused(code) {
+    if (code === "after_beyond_end") {
+      // The log has lost its end, with the machine: what came of it is not true any more.
+      this.#restart();
+      this.#socket.subscribe(this.#id);
+      return;
+    }
+    await this.#loadStatus();
+    // It may have been looked at before its first event.
+    if (this.problem.peek() === null && !this.view.isFinal) {
+      this.#again = setTimeout(() => this.#socket.subscribe(this.#id), AGAIN_MS);
+    }
+  }
+
+  /** There are no events: the log of an old run is gone, its result is not. */
+  async #loadStatus() {
+    try {
+      this.#showStatus(await this.#fetch());
+    } catch (error) {
+      if (!(error instanceof GatewayError)) return;
+      this.problem.value = error;
+    }
+  }
+
+  /** @param {RunStatus} status */
+  #showStatus(status) {
+    for (const [path, node] of Object.entries(status.nodeStatus)) {
+      this.view.nodes.set(path, node);
+      this.#changed.add(path);
+    }
+    this.view.status = status.status;
+    this.view.errorInfo = status.errorInfo ?? null;
+    this.view.outputs = status.outputs;
+    this.summary.value = status;
+    this.isCaughtUp.value = true;
+    this.#flush();
+  }
+}
