@@ -127,8 +127,9 @@ async def test_command_that_fails_says_why_and_one_that_is_cancelled_ends() -> N
             (sys.executable, "-c", "import sys; print('out of luck', file=sys.stderr); sys.exit(3)"), os.environ
         )
 
+    others = psutil.Process().children()
     sleeping = asyncio.create_task(run_to_end((sys.executable, "-c", "import time; time.sleep(600)"), os.environ))
-    while not (children := psutil.Process().children()):
+    while not (children := [child for child in psutil.Process().children() if child not in others]):
         await asyncio.sleep(0.01)
     sleeping.cancel()
     with pytest.raises(asyncio.CancelledError):

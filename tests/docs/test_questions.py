@@ -9,7 +9,20 @@ from tests.docs.test_pages import anchors
 
 INDEX = (DOCS / "README.md").read_text()
 WORDS = [
-    *("editor", "look", "install", "offline", "settings", "TLS", "who", "dependencies", "block", "logs", "debug"),
+    *(
+        "browser",
+        "editor",
+        "look",
+        "install",
+        "offline",
+        "settings",
+        "TLS",
+        "who",
+        "dependencies",
+        "block",
+        "logs",
+        "debug",
+    ),
     *("loaded", "limits", "retries", "key", "upgrade", "own", "service", "compare", "schedules", "shell", "base_url"),
     *("tools", "cost", "stored"),
 ]
@@ -18,7 +31,7 @@ WORDS = [
 
 def test_each_question_leads_to_a_heading() -> None:
     rows = table_rows(INDEX, "Questions")
-    assert len(rows) == len(WORDS) == 25
+    assert len(rows) == len(WORDS) == 26
     for (question, answer), word in zip(rows, WORDS, strict=True):
         assert word.lower() in question.lower()
         links = re.findall(r"\]\(([\w.-]+)#([\w-]+)\)", answer)

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.realtime.subscriptions import ends_in
-from tests.gateway.asking import submit
+from tests.gateway.asking import submit, until_started
 from tests.gateway.conftest import until_ready
 from tests.gateway.realtime.talking import Json, hear, hear_run, is_final, say, socket_to
 
@@ -94,6 +94,7 @@ async def test_run_that_ended_while_the_client_was_away_is_told_to_be_over(stack
         async with stack.gateway():
             await until_ready(http)
             run = await submit_and_leave(stack.ws_url, hold(gate))
+            await until_started(stack.temporal, run)
         gate.touch()
         await stack.temporal.get_workflow_handle(run).result()
         async with stack.gateway():

@@ -9,16 +9,18 @@ from typing import Any
 
 import httpx
 import pytest
+from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
+from innkeeper.gateway.runs import launcher
 from innkeeper.gateway.runs.completion_watch import CompletionWatcher
 from innkeeper.gateway.settings import worker_token
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore
-from tests.gateway.asking import single, submit, until, until_begun, until_ready
+from tests.gateway.asking import single, submit, until, until_begun, until_ready, until_started
 
 SAY = single("toys:Say", text="x")
 HOLD = single("toys:Hold", seconds=60)
@@ -135,13 +137,13 @@ async def test_run_ended_by_force_before_its_start_is_noted_ends_once(
 async def test_run_that_temporal_gets_after_it_was_ended_by_force_is_terminated_and_not_closed_again(
     stack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start, free = Client.start_workflow, asyncio.Event()
+    start, free = launcher.send_start, asyncio.Event()
 
-    async def start_late(client: Client, *arguments: Any, **options: Any) -> Any:
+    async def start_late(client: Client, request: StartWorkflowExecutionRequest) -> None:
         await free.wait()
-        return await start(client, *arguments, **options)
+        await start(client, request)
 
-    monkeypatch.setattr(Client, "start_workflow", start_late)
+    monkeypatch.setattr(launcher, "send_start", start_late)
     async with stack.gateway(), stack.http() as http, asyncio.timeout(30):
         while (await http.get("/readyz")).json()["checks"]["temporal"] != "ok":
             await asyncio.sleep(0.02)
@@ -174,7 +176,8 @@ async def test_gateway_that_dies_before_it_notes_a_start_leaves_a_run_that_compl
             run = await submit(http, single("toys:Count", upto=20, pause=pause))
             await asyncio.wait_for(marks.held.wait(), 30)
             if ends_meanwhile:
-                await stack.temporal.get_workflow_handle(run).result()
+                await until_started(stack.temporal, run)
+        await stack.temporal.get_workflow_handle(run).result()
         marks.free.set()
         async with stack.gateway():
             found = await until(http, run, "complete")

@@ -13,7 +13,7 @@ import pytest
 from innkeeper.activities.link.gateway_link import NullLink
 from innkeeper.gateway.runs import completion_watch, stuck_runs
 from tests.effort import LONG
-from tests.gateway.asking import single, submit, until, until_begun, until_ready
+from tests.gateway.asking import single, submit, until, until_begun, until_ready, until_started
 
 Json = dict[str, Any]
 MANY = 1_000 if LONG else 300
@@ -127,6 +127,7 @@ async def test_wait_that_a_dead_worker_did_not_tell_of_is_found_out(
     async with stack.gateway(), stack.http() as http:
         async with stack.worker(NullLink()):
             run = await submit(http, asking())
+            await until_started(stack.temporal, run)
             handle = stack.temporal.get_workflow_handle(run)
             async with asyncio.timeout(30):
                 while (await handle.query("status"))["counts"].get("waiting") != 1:
