@@ -113,6 +113,17 @@ async def test_run_is_started_by_the_gateway_when_the_worker_did_not(stack: Any,
         assert not is_eager(await history(stack, run))
 
 
+async def test_event_reaches_a_run_that_temporal_gets_just_now(stack: Any) -> None:
+    """A submission is answered before: whoever has the answer may post an event at once."""
+    async with without_worker(stack) as http, asked_worker(stack) as worker:
+        run = await submit(http, SAY)
+        await worker.next_start()  # and no answer
+        told = await http.post(f"/api/prompt/{run}/events", json={"name": "go", "data": {}})
+        assert told.status_code == 200, told.text
+        async with stack.worker():
+            await until(http, run, "complete")
+
+
 async def test_worker_that_hangs_costs_one_run_half_a_second_and_the_others_nothing(stack: Any) -> None:
     async with without_worker(stack) as http, asked_worker(stack) as worker:
         first = await submit(http, SAY)
