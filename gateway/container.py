@@ -343,6 +343,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     )
     control = RunControl(store, run_log, temporal, on_resumed=lambda: launcher.wake())
     reruns = Reruns(store, run_log, admission, catalogue=catalogue, blobs=blobs)
+    workers.starts.on_late = finisher.started_late
     launcher = RunLauncher(
         settings,
         store,

@@ -38,7 +38,7 @@ class _Ring:
         self.first = 0
         self._frames: list[bytes] = []
         self._bytes = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def add(self, first_seq: int, frames: Sequence[bytes]) -> None:
         if not self._frames or first_seq != self.first + len(self._frames):
@@ -68,7 +68,7 @@ class _Ring:
         return list(enumerate(self._frames[seq + 1 - self.first :], seq + 1))
 
     def wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, {}
         for reader in waiting:
             if not reader.done():  # cancelled
                 reader.set_result(None)
@@ -76,8 +76,11 @@ class _Ring:
     async def wait(self) -> None:
         # No event: one more for each commit is what most of them would cost, while nobody waits.
         reader = asyncio.get_running_loop().create_future()
-        self._waiting.append(reader)
-        await reader
+        self._waiting[reader] = None
+        try:
+            await reader
+        finally:  # a run may be quiet for days, while its readers come and go
+            self._waiting.pop(reader, None)
 
 
 class Hub:

@@ -39,8 +39,11 @@ _ROWS_AT_ONCE = 500
 """Of four values each; a statement may have 32,766 of them."""
 
 CHECKPOINT_ROWS = 500
-WRITER_CHECKPOINT_PAGES = 4_000
+LONG_LOG_PAGES = 4_000
 """16 MB of the write-ahead log; 4 times as much as SQLite's own bound."""
+_DELETED_ROWS = 50
+_VACUUMED_ROWS = 250
+"""What a deleted run and a piece of the file that was given back count, by the pages that they change."""
 
 logger = logging.getLogger("innkeeper.gateway.events")
 T = TypeVar("T")
@@ -115,8 +118,7 @@ class SqliteEventLog:
         return await self._commit(lambda db: _create(db, {run: meta}) == 1)
 
     async def append(self, batches: Sequence[Batch]) -> None:
-        await self._commit(lambda db: _append(db, batches))
-        self._checkpoints.wrote(len(batches))
+        await self._commit(lambda db: _append(db, batches), rows=len(batches))
 
     async def read(self, run: str, after: int = 0, limit: int = 1000, max_bytes: int = READ_BYTES) -> list[StoredEvent]:
         return await self._threads.read(
@@ -145,15 +147,15 @@ class SqliteEventLog:
         doomed = await self._threads.read(lambda: _too_old_or_much(self._reader, max_age_s, max_bytes))
         for run in doomed:
             # One run at a time: appends of live runs get between.
-            await self._commit(partial(_delete, run=run))
+            await self._commit(partial(_delete, run=run), rows=_DELETED_ROWS)
         has_more = bool(doomed)
         while has_more:
-            has_more = await self._threads.write(partial(_give_back, self._writer))
+            has_more = await self._write(partial(_give_back, self._writer), rows=_VACUUMED_ROWS)
         return doomed
 
     async def delete_run(self, run: str) -> None:
         if (info := await self.run_info(run)) is not None and info.is_sealed:
-            await self._commit(partial(_delete, run=run))
+            await self._commit(partial(_delete, run=run), rows=_DELETED_ROWS)
 
     async def raw_events(self, after: int = 0) -> tuple[int, list[bytes]]:
         return await self._threads.read(lambda: _raw(self._reader, after))
@@ -167,8 +169,14 @@ class SqliteEventLog:
         await self._threads.write(self._writer.close)
         self._threads.close()
 
-    async def _commit(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._threads.write(lambda: _commit(self._writer, job))
+    async def _commit(self, job: Callable[[sqlite3.Connection], T], *, rows: int = 1) -> T:
+        return await self._write(lambda: _commit(self._writer, job), rows=rows)
+
+    async def _write(self, job: Callable[[], T], *, rows: int) -> T:
+        last = self._checkpoints.last()
+        done = await self._threads.write(job)
+        await self._checkpoints.wrote(rows, last)
+        return done
 
     async def _infos(self, where: str, arguments: tuple[Any, ...]) -> list[RunInfo]:
         query = f"SELECT {_RUN_COLUMNS} FROM runs {where}"
@@ -211,8 +219,11 @@ class _Checkpoints:
     """Moves what is in the write-ahead log to its place in the file, beside the commits.
 
     SQLite would do so within a commit, which then waits for the disk, with everybody whose events it holds. A passive
-    checkpoint holds up nobody, but while commits go on it never ends the log: what it leaves, a commit moves when the
-    log has `WRITER_CHECKPOINT_PAGES`.
+    checkpoint holds up nobody, but while commits go on it never ends the log: when that has `LONG_LOG_PAGES`, whoever
+    writes waits for one.
+
+    None begins before something is written behind the last one. When a checkpoint finds nothing to move, a commit may
+    begin the log anew beside it, and SQLite before 3.51.3 may then take for moved what that commit has written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -220,14 +231,27 @@ class _Checkpoints:
         self._pool = ThreadPoolExecutor(1, "event-log-checkpoint")
         self._db: sqlite3.Connection | None = None
         self._rows = 0
+        self._begun = 0
         self._running: Future[None] | None = None
+        self._is_behind = False
 
-    def wrote(self, rows: int) -> None:
-        """Count rows that were committed; from `CHECKPOINT_ROWS` on it is time again."""
+    def last(self) -> int | None:
+        """Which checkpoint was the last, for whoever is about to write; None while it goes on."""
+        return self._begun if self._running is None or self._running.done() else None
+
+    async def wrote(self, rows: int, last: int | None) -> None:
+        """Count rows that were committed; from `CHECKPOINT_ROWS` on it is time again.
+
+        Args:
+            last: What `last` gave before they were written.
+        """
         self._rows += rows
-        if self._rows >= CHECKPOINT_ROWS and (self._running is None or self._running.done()):
-            self._rows = 0
-            self._running = self._pool.submit(self._checkpoint)
+        if last != self._begun or (self._rows < CHECKPOINT_ROWS and not self._is_behind):
+            return
+        self._rows, self._begun = 0, self._begun + 1
+        self._running = self._pool.submit(self._checkpoint)
+        if self._is_behind:
+            await asyncio.wait({asyncio.wrap_future(self._running)})
 
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._pool, self._close)
@@ -237,7 +261,8 @@ class _Checkpoints:
         # A file that cannot be written, or is damaged, is found so by the next commit.
         with contextlib.suppress(sqlite3.Error):
             self._db = self._db or _connect(self._path)
-            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            _, pages, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            self._is_behind = pages > LONG_LOG_PAGES and moved < pages
 
     def _close(self) -> None:
         if self._db is not None:
@@ -251,7 +276,7 @@ def _open_writer(path: Path, full_sync: bool, boot: str) -> tuple[sqlite3.Connec
         db.execute("PRAGMA journal_mode=WAL")
         db.execute(f"PRAGMA synchronous={'FULL' if full_sync else 'NORMAL'}")
         db.execute("PRAGMA journal_size_limit=67108864")
-        db.execute(f"PRAGMA wal_autocheckpoint={WRITER_CHECKPOINT_PAGES}")
+        db.execute("PRAGMA wal_autocheckpoint=0")  # `_Checkpoints` does it
         db.executescript(_SCHEMA)
         return db, _commit(db, lambda db: _identify(db, path, boot))
     except BaseException:

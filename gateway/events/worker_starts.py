@@ -25,9 +25,13 @@ class StartsOfWorker:
     Args:
         place: Where the worker starts runs; None: it starts none (an older version, for one).
         owes: Called when there is something to send.
+
+    Attributes:
+        on_late: Called with a run that the worker has started when nobody waited for it any more.
     """
 
     def __init__(self, place: StartPlace | None, owes: Callable[[], None]) -> None:
+        self.on_late: Callable[[str], None] = _ignore
         self._place = place
         self._owes = owes
         self._unsent: deque[JsonObject] = deque()
@@ -75,7 +79,10 @@ class StartsOfWorker:
                 raise TypeError("a run is named by a text")
             if status == STOPPING:
                 self._place = None
-            self._settle(self._waiting.pop(run, None), is_started=status == STARTED)
+            future = self._waiting.pop(run, None)
+            if future is not None and future.cancelled() and status == STARTED:
+                self.on_late(run)
+            self._settle(future, is_started=status == STARTED)
 
     def close(self) -> None:
         """The connection has ended."""
@@ -88,13 +95,23 @@ class StartsOfWorker:
             future.set_result(is_started)
 
 
+def _ignore(run: str) -> None:
+    pass
+
+
 class WorkerStarts:
-    """Spreads starts over the connected workers: to the one that owes fewest answers, among equals in turn."""
+    """Spreads starts over the connected workers: to the one that owes fewest answers, among equals in turn.
+
+    Attributes:
+        on_late: Called with a run that a worker has started when nobody waited for it any more.
+    """
 
     def __init__(self) -> None:
+        self.on_late: Callable[[str], None] = _ignore
         self._workers: list[StartsOfWorker] = []  # asked longest ago first
 
     def add(self, worker: StartsOfWorker) -> None:
+        worker.on_late = lambda run: self.on_late(run)
         self._workers.append(worker)
 
     def remove(self, worker: StartsOfWorker) -> None:

@@ -21,7 +21,7 @@ from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.temporal_client import TemporalLink
 from innkeeper.gateway.runs.view import JsonObject
 from innkeeper.gateway.store.broadcasts import DONE, BroadcastStore
-from innkeeper.gateway.store.models import BroadcastRow
+from innkeeper.gateway.store.models import BroadcastRow, RunRow
 from innkeeper.gateway.store.runs import RunStore
 from innkeeper.nodes.errors import RunNotActive
 
@@ -33,6 +33,9 @@ MAX_DATA_BYTES = 256_000
 AT_ONCE = 50
 MAX_LISTED = 100
 SIGNAL_TIMEOUT = timedelta(seconds=5)
+STARTING_S = 3.0
+"""How long an event waits for Temporal to get the run: a submission is answered before."""
+STARTING_POLL_S = 0.05
 CLEANING_S = 3_600.0
 """Between two looks for broadcasts that nobody repeats any more."""
 KEPT_ANSWER_S = 2.0
@@ -111,7 +114,7 @@ class ExternalEvents:
         """
         row = await active_row(self._store, run, "told of events")
         waiting = (await self._run_log.activity(run)).waits_for(event.name)
-        if row.status == "queued" or not await self._signal(run, event):
+        if row.status == "queued" or not await self._signal_when_started(row, event):
             raise RunNotActive(f"run {run!r} does not run now, so nothing in it waits for an event")
         return {"promptId": run, "name": event.name, "waiting": waiting}
 
@@ -243,6 +246,18 @@ class ExternalEvents:
             except RPCError as error:
                 logger.error("a run was not told of an event", extra={"run": run, "code": str(error.status)})
                 return False
+
+    async def _signal_when_started(self, row: RunRow, event: ExternalEvent) -> bool:
+        """False: the run has ended. Raises EngineAway when Temporal does not get it in time."""
+        deadline = time.monotonic() + STARTING_S
+        while not await self._signal(row.id, event):
+            if row.status != "running" or row.started_at is not None:  # as it was before Temporal was asked
+                return False
+            if time.monotonic() > deadline:
+                raise EngineAway("Temporal does not have the run yet; try again in a moment")
+            await asyncio.sleep(STARTING_POLL_S)
+            row = await active_row(self._store, row.id, "told of events")
+        return True
 
     async def _signal(self, run: str, event: ExternalEvent, event_id: str = "") -> bool:
         """False: Temporal does not have the run, or not any more."""

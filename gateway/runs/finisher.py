@@ -104,6 +104,7 @@ class RunFinisher:
         self._forced: set[str] = set()
         self._started_late: set[str] = set()
         self._retelling: set[asyncio.Task[None]] = set()
+        self._late: set[asyncio.Task[None]] = set()
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
         self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
@@ -156,6 +157,23 @@ class RunFinisher:
         else:
             self._spawn(run, self._close_by_force)
 
+    def started_late(self, run: str) -> None:
+        """Temporal has got a run that nobody was waiting for any more: it may have ended here meanwhile."""
+        task = asyncio.create_task(self._end_there_too(run), name=f"late-{run}")
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
+
+    async def _end_there_too(self, run: str) -> None:
+        while True:
+            try:
+                row = await self._store.get(run)
+                if row is not None and row.status in ENDED:
+                    await self._terminator.owe(run)
+                return
+            except Exception:  # the store is busy
+                logger.exception("ending a late run failed", extra={"event": "terminate_failed", "run": run})
+            await asyncio.sleep(RETRY_S)
+
     async def resume(self, *, log_has_holes: bool = False) -> None:
         """After a restart: take up every run whose log is not sealed, those that still wait to be started apart.
 
@@ -189,7 +207,7 @@ class RunFinisher:
             await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:
-        tasks = [*self._tasks.values(), *self._retelling]
+        tasks = [*self._tasks.values(), *self._retelling, *self._late]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -146,3 +146,16 @@ async def test_after_beyond_the_end_and_unknown_runs_are_told(stage: Stage) -> N
         await anext(stage.hub.follow("unknown"))
     assert not stage.hub.is_followed("r")
     assert not stage.hub.is_followed("unknown")
+
+
+async def test_followers_that_come_and_go_leave_nothing_beside_one_that_stays(stage: Stage) -> None:
+    await stage.say(1)
+    staying = asyncio.create_task(stage.collect())
+    await asyncio.sleep(0.05)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await stage.collect()
+    assert len(stage.hub._rings["r"]._waiting) == 1
+    await stage.end()
+    assert await staying == [1]

@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import sqlite3
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -148,3 +150,49 @@ async def test_log_is_moved_into_the_file_beside_the_commits(tmp_path: Path, mon
     assert await read_all(log, "r") == list(range(1, 101))
     await log.close()
     assert not (tmp_path / "events.db-wal").exists()  # the last connection was closed and took it away
+
+
+async def test_no_checkpoint_begins_with_nothing_to_move_beside_commits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit may begin the log anew then. SQLite before 3.51.3 takes what it writes for moved: it is lost."""
+    monkeypatch.setattr(sqlite_module, "CHECKPOINT_ROWS", 1)
+    monkeypatch.setattr(sqlite_module, "LONG_LOG_PAGES", 30)
+    path = tmp_path / "events.db"
+    left: list[int] = []
+    checkpoint = sqlite_module._Checkpoints._checkpoint
+
+    def noted(checkpoints: sqlite_module._Checkpoints) -> None:
+        left.append(frames_to_move(path))
+        checkpoint(checkpoints)
+        time.sleep(0.005)  # so that commits go on meanwhile
+
+    monkeypatch.setattr(sqlite_module._Checkpoints, "_checkpoint", noted)
+    log = await SqliteEventLog.open(path)
+    await log.create_run("r", {})
+    for seq in range(1, 301):
+        await log.append([batch("r", seq, 1)])
+    assert await read_all(log, "r") == list(range(1, 301))
+    await log.close()
+    assert len(left) > 3
+    assert min(left) > 0
+
+
+async def test_write_ahead_log_ends_though_commits_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "CHECKPOINT_ROWS", 5)
+    monkeypatch.setattr(sqlite_module, "LONG_LOG_PAGES", 50)
+    log = await SqliteEventLog.open(tmp_path / "events.db")
+    await log.create_run("r", {})
+    began_anew = anew = struct.unpack_from(">I", (tmp_path / "events.db-wal").read_bytes(), 12)[0]
+    async with asyncio.timeout(60):
+        while anew == began_anew:
+            await log.append([batch("r", await log.last_seq("r") + 1, 1, "x" * 4_000)])
+            (anew,) = struct.unpack_from(">I", (tmp_path / "events.db-wal").read_bytes()[:32], 12)
+    await log.close()
+
+
+def frames_to_move(path: Path) -> int:
+    """Frames of the write-ahead log that are not in the file yet, as its index says (`mxFrame` and `nBackfill`)."""
+    index = Path(f"{path}-shm").read_bytes()
+    (last,), (moved,) = struct.unpack_from("=I", index, 16), struct.unpack_from("=I", index, 96)
+    return int(last - moved)

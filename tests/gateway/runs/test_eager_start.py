@@ -18,7 +18,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import StartWorkflowExecutionRequest, StartWorkflowExecutionResponse
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 from websockets.asyncio.client import ClientConnection, connect
 
 from innkeeper.gateway.events import worker_starts
@@ -111,6 +111,17 @@ async def test_run_is_started_by_the_gateway_when_the_worker_did_not(stack: Any,
         async with stack.worker():
             await until(http, run, "complete")
         assert not is_eager(await history(stack, run))
+
+
+async def test_event_reaches_a_run_that_temporal_gets_just_now(stack: Any) -> None:
+    """A submission is answered before: whoever has the answer may post an event at once."""
+    async with without_worker(stack) as http, asked_worker(stack) as worker:
+        run = await submit(http, SAY)
+        await worker.next_start()  # and no answer
+        told = await http.post(f"/api/prompt/{run}/events", json={"name": "go", "data": {}})
+        assert told.status_code == 200, told.text
+        async with stack.worker():
+            await until(http, run, "complete")
 
 
 async def test_worker_that_hangs_costs_one_run_half_a_second_and_the_others_nothing(stack: Any) -> None:
@@ -227,6 +238,30 @@ async def test_run_that_is_ended_by_force_before_temporal_has_it_is_terminated_t
                 with contextlib.suppress(RPCError):
                     if (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
                         break
+                await asyncio.sleep(0.05)
+
+
+async def test_run_that_a_worker_starts_after_it_was_ended_by_force_is_terminated_there(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Temporal is slow for all; the gateway gives up, the worker gets through."""
+
+    async def no_answer(client: Any, request: Any) -> None:
+        raise RPCError("slow", RPCStatusCode.DEADLINE_EXCEEDED, b"")
+
+    monkeypatch.setattr(launcher, "send_start", no_answer)
+    async with without_worker(stack) as http, asked_worker(stack) as worker:
+        run = await submit(http, SAY)
+        start = await worker.next_start()
+        await asyncio.sleep(2 * worker_starts.ANSWER_S)
+        await http.post(f"/api/interrupt/{run}?force=true")
+        await until(http, run, "interrupted")
+        await asyncio.sleep(1)  # the gateway finds that Temporal does not have it
+        await worker.take_first_task(start)
+        await worker.answer(start, "started")
+        handle = stack.temporal.get_workflow_handle(run)
+        async with asyncio.timeout(30):
+            while (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED:
                 await asyncio.sleep(0.05)
 
 
