@@ -9,22 +9,9 @@ from tests.docs.test_pages import anchors
 
 INDEX = (DOCS / "README.md").read_text()
 WORDS = [
-    *(
-        "browser",
-        "editor",
-        "look",
-        "install",
-        "offline",
-        "settings",
-        "TLS",
-        "who",
-        "dependencies",
-        "block",
-        "logs",
-        "debug",
-    ),
-    *("loaded", "limits", "retries", "key", "upgrade", "own", "service", "compare", "schedules", "shell", "base_url"),
-    *("tools", "cost", "stored"),
+    *("browser", "editor", "look", "install", "offline", "settings", "TLS", "who", "dependencies", "block", "logs"),
+    *("debug", "loaded", "limits", "retries", "key", "upgrade", "own", "service", "compare", "schedules", "shell"),
+    *("base_url", "tools", "cost", "stored"),
 ]
 """One of each question, in order: none may get lost."""
 

@@ -154,6 +154,7 @@ async def test_run_that_temporal_gets_after_it_was_ended_by_force_is_terminated_
         await http.delete(f"/api/interrupt/{run}", params={"force": True})
         ended = await until(http, run, "interrupted")
         free.set()
+        await until_started(stack.temporal, run)
         assert (await posting).json()["promptId"] == run
         handle = stack.temporal.get_workflow_handle(run)
         while (await handle.describe()).status is not WorkflowExecutionStatus.TERMINATED:
@@ -191,6 +192,7 @@ async def test_chunks_that_come_after_the_end_of_a_run_are_waited_for(stack: Any
     async with stack.gateway(), stack.worker(link), stack.http() as http:
         await until_ready(http)
         run = await submit(http, single("toys:Count", upto=5))
+        await until_started(stack.temporal, run)
         await stack.temporal.get_workflow_handle(run).result()
         await asyncio.sleep(0.5)
         assert (await http.get(f"/api/prompt/{run}")).json()["status"] == "running"
