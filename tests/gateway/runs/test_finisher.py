@@ -18,7 +18,7 @@ from innkeeper.gateway.runs.completion_watch import CompletionWatcher
 from innkeeper.gateway.settings import worker_token
 from innkeeper.gateway.store.models import RunRow
 from innkeeper.gateway.store.runs import RunStore
-from tests.gateway.asking import single, submit, until, until_begun, until_ready
+from tests.gateway.asking import single, submit, until, until_begun, until_ready, until_started
 
 SAY = single("toys:Say", text="x")
 HOLD = single("toys:Hold", seconds=60)
@@ -188,6 +188,7 @@ async def test_chunks_that_come_after_the_end_of_a_run_are_waited_for(stack: Any
     async with stack.gateway(), stack.worker(link), stack.http() as http:
         await until_ready(http)
         run = await submit(http, single("toys:Count", upto=5))
+        await until_started(stack.temporal, run)
         await stack.temporal.get_workflow_handle(run).result()
         await asyncio.sleep(0.5)
         assert (await http.get(f"/api/prompt/{run}")).json()["status"] == "running"
