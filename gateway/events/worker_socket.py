@@ -8,7 +8,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -52,6 +52,7 @@ MAX_UNCOMMITTED_BYTES = 16_000_000
 MESSAGES_PER_SUBMISSION = 250
 MAX_PENDING_ANSWERS = 2000
 REMEMBERED_WORKERS = 256
+MAX_INTERRUPTED = 10_000
 FRAME_BYTES = 1_000_000
 """Answers and blocks of streams are each gathered up to here; the next frame takes the rest."""
 MAX_NAME_CHARS = 200
@@ -96,8 +97,10 @@ class _Session:
     ack: int | None = None
     replies: dict[str, Any] = field(default_factory=dict)
     fenced: dict[tuple[Any, ...], None] = field(default_factory=dict)
-    # The first frame has this field, though empty: it promises that interrupted runs will be told.
-    interrupted: list[str] | None = field(default_factory=list)
+    # The first frame has this field, though empty: it promises that interrupted runs will be told. Of more than
+    # MAX_INTERRUPTED while a worker does not read, it notices the oldest by its heartbeats.
+    interrupted: deque[str] = field(default_factory=lambda: deque(maxlen=MAX_INTERRUPTED))
+    tells_interrupted: bool = True
     drain: int | None = None
     drained: int = 0
     reload: str | None = None
@@ -115,8 +118,9 @@ class _Session:
             frame["ack"], self.ack = self.ack, None
         if self.fenced:
             frame["fenced"], self.fenced = [[run, path, epoch] for run, path, *epoch in self.fenced], {}
-        if self.interrupted is not None:
-            frame["interrupted"], self.interrupted = self.interrupted, None
+        if self.tells_interrupted:
+            frame["interrupted"], self.tells_interrupted = list(self.interrupted), False
+            self.interrupted.clear()
         if self.drain is not None:
             frame["drain"], self.drain = self.drain, None
         if self.reload is not None:
@@ -224,7 +228,8 @@ class WorkerSockets:
         if not any(event["type"] == STATUS and event["payload"]["status"] == INTERRUPTING for event in events):
             return
         for session in self._sessions:
-            session.interrupted = [*(session.interrupted or ()), events[0]["payload"]["promptId"]]
+            session.interrupted.append(events[0]["payload"]["promptId"])
+            session.tells_interrupted = True
             session.owes.set()
 
     def close_all(self) -> None:
