@@ -39,7 +39,7 @@ Ts = TypeVarTuple("Ts")
 logger = logging.getLogger("innkeeper.gateway.store")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0012"
+NEWEST = "0013"
 """The last of the migrations."""
 READERS = 8
 """A long report takes a thread for as long as it lasts; so many go on beside each other."""
