@@ -14,9 +14,18 @@ import { RunStore } from "../run/store.js";
 import { nameOf } from "./run_row.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
+/** @typedef {import("../lib/view.js").Plain} Plain */
+/** @typedef {import("../lib/words.js").Word} Word */
+/** What a view shows. @typedef {{ id: string, store: RunStore, filters: () => Readonly<Record<string, string>> }} Run */
+/** @typedef {{ word: Word, make: (run: Run) => Plain[] }} View */
+
+/** The views of a run by the last part of its address. @type {ReadonlyMap<string, View>} */
+const VIEWS = new Map([
+  ["", { word: "viewList", make: listView }],
+]);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
-export function runPage({ socket, parameters, filters }) {
+export function runPage({ socket, parameters, view, filters }) {
   const id = parameters.id ?? "";
   const store = new RunStore(id, socket);
   onEnd(() => store.close());
@@ -30,10 +39,32 @@ export function runPage({ socket, parameters, filters }) {
     () => facts(store, id),
     buttons(store, id),
     () => errorBox(store, id),
-    outputs(store),
-    nodes(store, () => filters().node ?? null),
+    views(id, view),
+    () => {
+      const make = VIEWS.get(view())?.make ?? listView;
+      return untracked(() => make({ id, store, filters }));
+    },
   );
   return { title: () => tabTitle(store, title.value), content };
+}
+
+/**
+ * @param {string} id
+ * @param {() => string} view
+ */
+function views(id, view) {
+  const link = (/** @type {string} */ part, /** @type {Word} */ word) => {
+    const isHere = () => (view() === part ? "page" : null);
+    const path = part === "" ? ["run", id] : ["run", id, part];
+    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, t(word)));
+  };
+  const links = [...VIEWS].map(([part, { word }]) => link(part, word));
+  return el("nav", { class: "views", "aria-label": t("views") }, el("ul", {}, ...links));
+}
+
+/** @param {Run} run @returns {Plain[]} */
+function listView({ store, filters }) {
+  return [outputs(store), nodes(store, () => filters().node ?? null)];
 }
 
 /**

@@ -93,6 +93,8 @@ export const words = {
   stopRunHint: "Nodes that run now are ended, and nothing new starts.",
   pause: "Pause",
   resume: "Go on",
+  views: "Views of the run",
+  viewList: "List",
   runNotFound: "There is no such run, or it was deleted.",
 
   queued: "queued",

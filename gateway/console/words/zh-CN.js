@@ -95,6 +95,8 @@ export const words = {
   stopRunHint: "正在运行的节点会结束，不再启动新的节点。",
   pause: "暂停",
   resume: "继续",
+  views: "运行的视图",
+  viewList: "列表",
   runNotFound: "没有这个运行，或者它已被删除。",
 
   queued: "排队中",
