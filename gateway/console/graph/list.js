@@ -14,9 +14,10 @@ import { t } from "../lib/words.js";
 
 /**
  * @param {Shows} shown
+ * @param {(path: string) => string | null} [wayIn] The address of what is inside a node.
  * @returns {Canvas}
  */
-export function nodeList(shown) {
+export function nodeList(shown, wayIn = () => null) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
@@ -24,7 +25,7 @@ export function nodeList(shown) {
   const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
     const node = nodes.get(path) ?? signal(shown(path));
-    return nodeItem(node, path, () => selected.value === path);
+    return nodeItem(node, path, { isSelected: () => selected.value === path, wayIn: () => wayIn(path) });
   };
   const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
   return {
@@ -57,9 +58,9 @@ export function nodeList(shown) {
 /**
  * @param {LiveNode} node
  * @param {string} path
- * @param {() => boolean} isSelected
+ * @param {{ isSelected: () => boolean, wayIn: () => string | null }} here
  */
-function nodeItem(node, path, isSelected) {
+function nodeItem(node, path, { isSelected, wayIn }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
@@ -78,10 +79,16 @@ function nodeItem(node, path, isSelected) {
     },
     head,
     () => facts(node.value),
+    () => inside(status.value, wayIn()),
     () => complaints(node.value),
     () => hasText.value ? streamed(node, path) : null,
     () => output.value === undefined ? null : outputDetails(output.value),
   );
+}
+
+/** @param {string} _status A node that begins may turn out to have others inside. @param {string | null} address */
+function inside(_status, address) {
+  return address === null ? null : el("a", { href: address }, t("inside"));
 }
 
 /** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */

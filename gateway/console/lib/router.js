@@ -80,7 +80,15 @@ export function go(path) {
  * @param {string} value
  */
 export function setFilter(name, value) {
+  setFilters({ [name]: value });
+}
+
+/**
+ * Change some filters in the address at once.
+ * @param {Record<string, string>} changed
+ */
+export function setFilters(changed) {
   const { path, filters } = route.peek();
-  history.replaceState(null, "", href(path, { ...filters, [name]: value }));
+  history.replaceState(null, "", href(path, { ...filters, ...changed }));
   route.value = parse(location.hash);
 }

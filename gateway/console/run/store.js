@@ -8,7 +8,8 @@ import { apply, INTERFACE_NODE, RunView } from "./project.js";
 /** @typedef {import("./project.js").Stream} Stream */
 /** @typedef {import("./project.js").RunEvent} RunEvent */
 /** @typedef {import("./project.js").ErrorInfo} ErrorInfo */
-/** @typedef {import("../graph/canvas.js").Canvas} Canvas */
+/** What is told of nodes. @typedef {Pick<import("../graph/canvas.js").Canvas, "show" | "add" | "touch">} Watcher */
+/** Sums of requests to models; null: no price is known. @typedef {{ cost: number | null, currency: string | null }} Usage */
 /** @typedef {{ path: string, state: NodeState, stream: Stream | null }} NodeShown */
 /**
  * A run in a list, as the gateway tells it.
@@ -20,7 +21,7 @@ import { apply, INTERFACE_NODE, RunView } from "./project.js";
  */
 /**
  * @typedef {RunSummary & {
- *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState>, errorInfo?: ErrorInfo,
+ *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState & { usage?: Usage }>, errorInfo?: ErrorInfo,
  * }} RunStatus
  */
 
@@ -43,7 +44,7 @@ export class RunStore {
   /** Has everything come that had happened when we subscribed? */
   isCaughtUp = signal(false);
   #id;
-  /** @type {Set<Canvas>} */
+  /** @type {Set<Watcher>} */
   #canvases = new Set();
   /** @type {Set<string>} */
   #changed = new Set();
@@ -85,7 +86,7 @@ export class RunStore {
 
   /**
    * Show the nodes there, now and as they change.
-   * @param {Canvas} canvas
+   * @param {Watcher} canvas
    * @returns {() => void} Ends it.
    */
   watch(canvas) {
