@@ -126,7 +126,7 @@ export class GraphCanvas {
       { class: "graph" },
       this.#tools(),
       stage,
-      el("p", { id: "graph-keys", class: "quiet" }, t("graphKeys")),
+      el("p", { id: "graph-keys", class: "quiet graph-keys" }, t("graphKeys")),
       said,
     );
   }

@@ -2,7 +2,7 @@
 
 import { el } from "../lib/view.js";
 import { NODE_HEIGHT, NODE_WIDTH } from "./document.js";
-import { colourOf } from "./node.js";
+import { fillOf } from "./node.js";
 
 /** @typedef {import("./camera.js").Box} Box */
 /** @typedef {import("./camera.js").Point} Point */
@@ -62,7 +62,7 @@ export class Minimap {
     pen.clearRect(0, 0, WIDTH, HEIGHT);
     const [width, height] = [NODE_WIDTH, NODE_HEIGHT].map((length) => Math.max(LEAST_DOT, length * scale));
     for (const node of nodes) {
-      pen.fillStyle = colours[colourOf(statusOf(node))];
+      pen.fillStyle = colours[fillOf(statusOf(node))];
       pen.fillRect(node.x * scale + x, node.y * scale + y, width ?? 0, height ?? 0);
     }
   }

@@ -7,7 +7,7 @@ import { NODE_HEIGHT, NODE_WIDTH } from "./document.js";
 
 /** @typedef {import("./document.js").GraphNode} GraphNode */
 /** @typedef {import("../run/store.js").NodeShown} NodeShown */
-/** @typedef {{ cost: number | null, currency: string }} Cost */
+/** @typedef {{ cost: number, currency: string }} Cost */
 /**
  * `tail`: the end of what it streams. `part`: how much of it is done, from 0 to 1.
  * @typedef {{
@@ -36,10 +36,17 @@ const PADDING = 12;
 const TEXT_WIDTH = NODE_WIDTH - 2 * PADDING;
 const TAIL = { characters: 160, lines: 2, height: 15 };
 const MOST_FITTED = 5000;
+/** A name may be a megabyte long. */
+const MOST_CHARACTERS = 200;
 
-/** @param {string} status @returns {Token} */
-export function colourOf(status) {
+/** Of texts. @param {string} status @returns {Token} */
+function colourOf(status) {
   return COLOURS.get(status) ?? "quiet";
+}
+
+/** Of a whole box: what has not begun stays behind what has. @param {string} status @returns {Token} */
+export function fillOf(status) {
+  return COLOURS.get(status) ?? "line";
 }
 
 /**
@@ -57,11 +64,11 @@ export function faceOf(node, { state, stream }, cost = null) {
     state.cached ? t("fromCache") : null,
     attempts > 1 ? `\u00d7${attempts}` : null,
     progress ? t("progress", progress) : null,
-    cost === null || cost.cost === null ? null : `${cost.cost.toPrecision(2)} ${cost.currency}`,
+    cost === null ? null : `${cost.cost.toPrecision(2)} ${cost.currency}`,
   ];
   return {
-    title: name(node.title),
-    type: name(node.type.replace(/^core:/, "")),
+    title: name(node.title.slice(0, MOST_CHARACTERS)),
+    type: name(node.type.replace(/^core:/, "").slice(0, MOST_CHARACTERS)),
     status,
     word: stateWord(status),
     badges: badges.filter((badge) => badge !== null).join(" \u00b7 "),
@@ -131,7 +138,7 @@ function drawPart(pen, node, part, colours) {
 function write(pen, text, { font, fill, x, y }) {
   pen.font = font;
   pen.fillStyle = fill;
-  pen.fillText(fittedText(pen, text), x, y);
+  pen.fillText(fittedText(pen, font, text), x, y);
 }
 
 /** The last lines that find room, broken where they are full. @param {Pen} pen @param {string} tail @param {Writing} how */
@@ -160,9 +167,9 @@ function broken(pen, line) {
 /** Texts by font that were cut to the width of a box: measuring costs more than drawing. @type {Map<string, string>} */
 const fittedTexts = new Map();
 
-/** @param {Pen} pen @param {string} text */
-function fittedText(pen, text) {
-  const key = `${pen.font}|${text}`;
+/** @param {Pen} pen @param {string} font The pen has it. @param {string} text */
+function fittedText(pen, font, text) {
+  const key = `${font}|${text}`;
   const known = fittedTexts.get(key);
   if (known !== undefined) return known;
   if (fittedTexts.size > MOST_FITTED) fittedTexts.clear();
@@ -174,8 +181,7 @@ function fittedText(pen, text) {
 
 /** How many characters find room in a line; at least one. @param {Pen} pen @param {string} text */
 function fittingLength(pen, text) {
-  // A name may be a megabyte long.
-  const most = Math.min(text.length, TEXT_WIDTH);
+  const most = Math.min(text.length, MOST_CHARACTERS);
   if (pen.measureText(text.slice(0, most)).width <= TEXT_WIDTH) return most;
   let [low, high] = [1, most];
   while (high - low > 1) {
@@ -203,17 +209,17 @@ export function drawFar(pen, nodes, statusOf, { colours, hasSigns }) {
     else list.push(node);
   }
   for (const [status, list] of byStatus) {
-    pen.fillStyle = colours[colourOf(status)];
+    pen.fillStyle = colours[fillOf(status)];
     pen.beginPath();
     for (const { x, y } of list) pen.rect(x, y, NODE_WIDTH, NODE_HEIGHT);
     pen.fill();
-    if (hasSigns) drawSigns(pen, list, stateSign(status), colours);
+    pen.fillStyle = COLOURS.has(status) ? colours.surface : colours.ink;
+    if (hasSigns) drawSigns(pen, list, stateSign(status));
   }
 }
 
-/** @param {Pen} pen @param {readonly GraphNode[]} nodes @param {string} sign @param {Colours} colours */
-function drawSigns(pen, nodes, sign, colours) {
-  pen.fillStyle = colours.surface;
+/** @param {Pen} pen @param {readonly GraphNode[]} nodes @param {string} sign */
+function drawSigns(pen, nodes, sign) {
   pen.font = FONT.sign;
   pen.textAlign = "center";
   for (const { x, y } of nodes) pen.fillText(sign, x + NODE_WIDTH / 2, y + NODE_HEIGHT / 2 + 23);

@@ -84,11 +84,19 @@ export function setFilter(name, value) {
 }
 
 /**
- * Change some filters in the address at once.
- * @param {Record<string, string>} changed
+ * Change some filters at once, as `setFilter` does one.
+ * @param {Record<string, string>} changes
  */
-export function setFilters(changed) {
-  const { path, filters } = route.peek();
-  history.replaceState(null, "", href(path, { ...filters, ...changed }));
+export function setFilters(changes) {
+  history.replaceState(null, "", withFilters(changes));
   route.value = parse(location.hash);
+}
+
+/**
+ * The address of this page with some filters changed.
+ * @param {Record<string, string>} changes
+ */
+export function withFilters(changes) {
+  const { path, filters } = route.value;
+  return href(path, { ...filters, ...changes });
 }

@@ -2,9 +2,8 @@
 
 import { GraphCanvas } from "../graph/canvas.js";
 import { itemList } from "../graph/items.js";
-import { placeOf } from "../graph/levels.js";
+import { parentOf, placeOf } from "../graph/levels.js";
 import { nodeList } from "../graph/list.js";
-import { parentOf } from "../graph/levels.js";
 import { setFilters } from "../lib/router.js";
 import { computed, effect, el, onEnd, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -85,11 +84,11 @@ function leave({ id, filters }) {
   else if (place !== "") location.hash = hrefIn(id, VIEW, { in: parentOf(place) });
 }
 
-/** @param {Run} run @param {string} path */
+/** What requests to models of a node cost, as far as it is known. @param {Run} run @param {string} path */
 function costOf({ store }, path) {
   const nodes = store.summary.peek()?.nodeStatus ?? {};
   const usage = Object.hasOwn(nodes, path) ? nodes[path]?.usage : undefined;
-  return usage === undefined ? null : { cost: usage.cost, currency: usage.currency ?? "" };
+  return usage?.cost ? { cost: usage.cost, currency: usage.currency } : null;
 }
 
 /** @param {Run} run @param {string} path */

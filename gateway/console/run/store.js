@@ -8,8 +8,8 @@ import { apply, INTERFACE_NODE, RunView } from "./project.js";
 /** @typedef {import("./project.js").Stream} Stream */
 /** @typedef {import("./project.js").RunEvent} RunEvent */
 /** @typedef {import("./project.js").ErrorInfo} ErrorInfo */
-/** What is told of nodes. @typedef {Pick<import("../graph/canvas.js").Canvas, "show" | "add" | "touch">} Watcher */
-/** Sums of requests to models; null: no price is known. @typedef {{ cost: number | null, currency: string | null }} Usage */
+/** @typedef {import("../graph/canvas.js").Canvas} Canvas */
+/** Who is told of nodes, as a canvas is. @typedef {Pick<Canvas, "show" | "add" | "touch">} Watcher */
 /** @typedef {{ path: string, state: NodeState, stream: Stream | null }} NodeShown */
 /**
  * A run in a list, as the gateway tells it.
@@ -21,7 +21,7 @@ import { apply, INTERFACE_NODE, RunView } from "./project.js";
  */
 /**
  * @typedef {RunSummary & {
- *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState & { usage?: Usage }>, errorInfo?: ErrorInfo,
+ *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState>, errorInfo?: ErrorInfo,
  * }} RunStatus
  */
 
