@@ -14,9 +14,10 @@ import { t } from "../lib/words.js";
 
 /**
  * @param {Shows} shown
+ * @param {(path: string) => string} hrefOf Where a node is shown closely.
  * @returns {Canvas}
  */
-export function nodeList(shown) {
+export function nodeList(shown, hrefOf) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
@@ -24,7 +25,7 @@ export function nodeList(shown) {
   const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
     const node = nodes.get(path) ?? signal(shown(path));
-    return nodeItem(node, path, () => selected.value === path);
+    return nodeItem(node, path, { isSelected: () => selected.value === path, href: hrefOf(path) });
   };
   const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
   return {
@@ -57,16 +58,16 @@ export function nodeList(shown) {
 /**
  * @param {LiveNode} node
  * @param {string} path
- * @param {() => boolean} isSelected
+ * @param {{ isSelected: () => boolean, href: string }} options
  */
-function nodeItem(node, path, isSelected) {
+function nodeItem(node, path, { isSelected, href }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("bdi", { class: "node-name" }, name(path)),
+    el("a", { href }, el("bdi", { class: "node-name" }, name(path))),
     () => stateBadge(status.value),
   );
   return el(

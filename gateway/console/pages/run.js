@@ -11,7 +11,11 @@ import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "
 import { t } from "../lib/words.js";
 import { FINAL } from "../run/project.js";
 import { RunStore } from "../run/store.js";
+import { costSection, nodePanel } from "./node_panel.js";
+import { rerunBox, rerunFrom } from "./rerun.js";
+import { eventsView } from "./run_events.js";
 import { nameOf } from "./run_row.js";
+import { timelineView } from "./run_timeline.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/view.js").Plain} Plain */
@@ -22,6 +26,9 @@ import { nameOf } from "./run_row.js";
 /** The views of a run by the last part of its address. @type {ReadonlyMap<string, View>} */
 const VIEWS = new Map([
   ["", { word: "viewList", make: listView }],
+  ["timeline", { word: "viewTimeline", make: timelineView }],
+  ["outputs", { word: "outputs", make: ({ store }) => [outputs(store)] }],
+  ["events", { word: "viewEvents", make: eventsView }],
 ]);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
@@ -39,7 +46,10 @@ export function runPage({ socket, parameters, view, filters }) {
     () => facts(store, id),
     buttons(store, id),
     () => errorBox(store, id),
+    rerunBox(store, id),
+    () => usage(store),
     views(id, view),
+    panelPlace({ id, store, filters }),
     () => {
       const make = VIEWS.get(view())?.make ?? listView;
       return untracked(() => make({ id, store, filters }));
@@ -63,8 +73,40 @@ function views(id, view) {
 }
 
 /** @param {Run} run @returns {Plain[]} */
-function listView({ store, filters }) {
-  return [outputs(store), nodes(store, () => filters().node ?? null)];
+function listView({ id, store, filters }) {
+  return [outputs(store), nodes(store, { id, selected: () => filters().node ?? null })];
+}
+
+/**
+ * The node that the address names, closely. It gets the focus when somebody opens it, and gives it back.
+ * @param {Run} run
+ */
+function panelPlace(run) {
+  const path = computed(() => run.filters().node ?? "");
+  let isFirst = true;
+  /** @type {Element | null} */
+  let opener = null;
+  setTimeout(() => (isFirst = false));
+  return () => {
+    const node = path.value;
+    if (node === "") {
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      opener = null;
+      return null;
+    }
+    const { panel, heading } = untracked(() => nodePanel(run, node));
+    if (!isFirst) {
+      opener ??= document.activeElement;
+      queueMicrotask(() => heading.focus({ preventScroll: true }));
+    }
+    return panel;
+  };
+}
+
+/** @param {RunStore} store */
+function usage(store) {
+  const found = store.summary.value?.usage;
+  return found === undefined ? null : costSection(found);
 }
 
 /**
@@ -127,7 +169,8 @@ function buttons(store, id) {
     el("button", { type: "button", on: { click } }, word);
   const fitting = () => {
     const status = store.status.value;
-    if (status === null || FINAL.has(status) || status === "interrupting") return [];
+    if (status !== null && FINAL.has(status)) return [button(t("rerun"), () => rerunFrom(id, []))];
+    if (status === null || status === "interrupting") return [];
     const other = status === "paused"
       ? button(t("resume"), () => ask("resume"))
       : button(t("pause"), () => ask("pause"));
@@ -204,10 +247,10 @@ function streamBox(slot, stream) {
 
 /**
  * @param {RunStore} store
- * @param {() => string | null} selected
+ * @param {{ id: string, selected: () => string | null }} options
  */
-function nodes(store, selected) {
-  const list = nodeList((path) => store.shown(path));
+function nodes(store, { id, selected }) {
+  const list = nodeList((path) => store.shown(path), (path) => href(["run", id], { node: path }));
   onEnd(store.watch(list));
   effect(() => {
     const path = selected();
