@@ -13,11 +13,12 @@ import { t } from "../lib/words.js";
 /** @typedef {import("../lib/view.js").Readable<NodeShown>} LiveNode */
 
 /**
+ * `hrefOf`: where a node is shown closely; `wayIn`: where what is inside it is shown, null for nothing.
  * @param {Shows} shown
- * @param {(path: string) => string | null} [wayIn] The address of what is inside a node.
+ * @param {{ hrefOf: (path: string) => string, wayIn: (path: string) => string | null }} addresses
  * @returns {Canvas}
  */
-export function nodeList(shown, wayIn = () => null) {
+export function nodeList(shown, { hrefOf, wayIn }) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
@@ -25,7 +26,8 @@ export function nodeList(shown, wayIn = () => null) {
   const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
     const node = nodes.get(path) ?? signal(shown(path));
-    return nodeItem(node, path, { isSelected: () => selected.value === path, wayIn: () => wayIn(path) });
+    const isSelected = () => selected.value === path;
+    return nodeItem(node, path, { isSelected, href: hrefOf(path), wayIn: () => wayIn(path) });
   };
   const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
   return {
@@ -58,16 +60,16 @@ export function nodeList(shown, wayIn = () => null) {
 /**
  * @param {LiveNode} node
  * @param {string} path
- * @param {{ isSelected: () => boolean, wayIn: () => string | null }} here
+ * @param {{ isSelected: () => boolean, href: string, wayIn: () => string | null }} options
  */
-function nodeItem(node, path, { isSelected, wayIn }) {
+function nodeItem(node, path, { isSelected, href, wayIn }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("bdi", { class: "node-name" }, name(path)),
+    el("a", { href }, el("bdi", { class: "node-name" }, name(path))),
     () => stateBadge(status.value),
   );
   return el(

@@ -10,9 +10,13 @@ import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "
 import { t } from "../lib/words.js";
 import { FINAL } from "../run/project.js";
 import { RunStore } from "../run/store.js";
+import { costSection, nodePanel } from "./node_panel.js";
+import { rerunBox, rerunFrom } from "./rerun.js";
+import { eventsView } from "./run_events.js";
 import { graphView, items } from "./run_graph.js";
-import { crumbs, followLevel, hrefIn } from "./run_level.js";
+import { contentAt, crumbs, followLevel, hrefIn } from "./run_level.js";
 import { nameOf } from "./run_row.js";
+import { timelineView } from "./run_timeline.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/view.js").Plain} Plain */
@@ -24,6 +28,9 @@ import { nameOf } from "./run_row.js";
 const VIEWS = new Map([
   ["", { word: "viewList", make: listView }],
   ["graph", { word: "viewGraph", make: graphView }],
+  ["timeline", { word: "viewTimeline", make: timelineView }],
+  ["outputs", { word: "outputs", make: ({ store }) => [outputs(store)] }],
+  ["events", { word: "viewEvents", make: eventsView }],
 ]);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
@@ -41,7 +48,10 @@ export function runPage({ socket, parameters, view, filters }) {
     () => facts(store, id),
     buttons(store, id),
     () => errorBox(store, (node) => hrefIn(id, view(), { node })),
+    rerunBox(store, id),
+    () => usage(store),
     views(id, view, filters),
+    panelPlace({ id, store, filters }),
     () => {
       const make = VIEWS.get(view())?.make ?? listView;
       return untracked(() => make({ id, store, filters }));
@@ -69,6 +79,38 @@ function views(id, view, filters) {
 /** @param {Run} run @returns {Plain[]} */
 function listView(run) {
   return [outputs(run.store), nodes(run)];
+}
+
+/**
+ * The node that the address names, closely. It gets the focus when somebody opens it, and gives it back.
+ * @param {Run} run
+ */
+function panelPlace(run) {
+  const path = computed(() => run.filters().node ?? "");
+  let isFirst = true;
+  /** @type {Element | null} */
+  let opener = null;
+  setTimeout(() => (isFirst = false));
+  return () => {
+    const node = path.value;
+    if (node === "") {
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      opener = null;
+      return null;
+    }
+    const { panel, heading } = untracked(() => nodePanel(run, node));
+    if (!isFirst) {
+      opener ??= document.activeElement;
+      queueMicrotask(() => heading.focus({ preventScroll: true }));
+    }
+    return panel;
+  };
+}
+
+/** @param {RunStore} store */
+function usage(store) {
+  const found = store.summary.value?.usage;
+  return found === undefined ? null : costSection(found);
 }
 
 /**
@@ -131,7 +173,8 @@ function buttons(store, id) {
     el("button", { type: "button", on: { click } }, word);
   const fitting = () => {
     const status = store.status.value;
-    if (status === null || FINAL.has(status) || status === "interrupting") return [];
+    if (status !== null && FINAL.has(status)) return [button(t("rerun"), () => rerunFrom(id, []))];
+    if (status === null || status === "interrupting") return [];
     const other = status === "paused"
       ? button(t("resume"), () => ask("resume"))
       : button(t("pause"), () => ask("pause"));
@@ -210,7 +253,6 @@ function streamBox(slot, stream) {
 function nodes(run) {
   const { id, store } = run;
   const level = followLevel(run);
-  const place = computed(() => level.value === null ? null : `${level.value.kind} ${level.value.prefix}`);
   const count = () =>
     el(
       "p",
@@ -218,21 +260,17 @@ function nodes(run) {
       store.nodeCount.value === 0 ? t("noNodes") : t("nodeCount", { n: store.nodeCount.value }),
     );
   const way = () => level.value === null ? null : crumbs(level.value, (path) => hrefIn(id, "", { in: path }));
-  const content = () => {
-    const isLoaded = place.value !== null;
-    return isLoaded ? untracked(() => levelList(run, level)) : el("p", { class: "quiet" }, t("loading"));
-  };
+  const content = contentAt(level, (now) => levelList(run, now, level));
   return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), way, count, content);
 }
 
 /**
  * @param {Run} run
+ * @param {import("../graph/levels.js").Level} now
  * @param {import("./run_level.js").LiveLevel} level
  */
-function levelList(run, level) {
+function levelList(run, now, level) {
   const { id, store, filters } = run;
-  const now = level.peek();
-  if (now === null) return null;
   if (now.kind === "items") return items(run, now, "");
   const { prefix } = now;
   const isHere = (/** @type {string} */ path) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/");
@@ -241,7 +279,8 @@ function levelList(run, level) {
     const node = nodes[index.get(path.slice(prefix.length)) ?? -1];
     return node === undefined || node.kind === "node" ? null : hrefIn(id, "", { in: path });
   };
-  const list = nodeList((path) => store.shown(path), wayIn);
+  const hrefOf = (/** @type {string} */ path) => hrefIn(id, "", { in: prefix.slice(0, -1), node: path });
+  const list = nodeList((path) => store.shown(path), { hrefOf, wayIn });
   onEnd(store.watch({
     show: (paths) => list.show(paths.filter(isHere)),
     add: (path) => isHere(path) && list.add(path),

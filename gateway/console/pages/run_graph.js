@@ -1,13 +1,12 @@
-/** A run as a graph: its nodes by state, groups to enter, and beside it the node that somebody looks at. */
+/** A run as a graph: its nodes by state, groups and repetitions to enter. */
 
 import { GraphCanvas } from "../graph/canvas.js";
 import { itemList } from "../graph/items.js";
 import { parentOf, placeOf } from "../graph/levels.js";
-import { nodeList } from "../graph/list.js";
 import { setFilters } from "../lib/router.js";
-import { computed, effect, el, onEnd, untracked } from "../lib/view.js";
+import { effect, el, onEnd, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { crumbs, followLevel, guessHint, hrefIn } from "./run_level.js";
+import { contentAt, crumbs, followLevel, guessHint, hrefIn } from "./run_level.js";
 
 /** @typedef {import("../graph/levels.js").Level} Level */
 /** @typedef {import("../lib/view.js").Plain} Plain */
@@ -18,14 +17,6 @@ const VIEW = "graph";
 /** @param {Run} run @returns {Plain[]} */
 export function graphView(run) {
   const level = followLevel(run);
-  // A graph that grows with the events goes on in the same drawing.
-  const place = computed(() => level.value === null ? null : `${level.value.kind} ${level.value.prefix}`);
-  const content = () => {
-    const isLoaded = place.value !== null;
-    return isLoaded ? untracked(() => levelContent(run, level)) : el("p", { class: "quiet" }, t("loading"));
-  };
-  const path = computed(() => run.filters().node ?? "");
-  const panel = () => path.value === "" ? null : untracked(() => nodePanel(run, path.value));
   const way = () => level.value === null ? null : crumbs(level.value, (place) => hrefIn(run.id, VIEW, { in: place }));
   return [
     el(
@@ -33,17 +24,17 @@ export function graphView(run) {
       { class: "graph-view", "aria-label": t("viewGraph") },
       way,
       () => level.value === null ? null : guessHint(level.value),
-      el("div", { class: "graph-and-panel" }, el("div", {}, content), panel),
+      contentAt(level, (now) => levelContent(run, now, level)),
     ),
   ];
 }
 
 /**
  * @param {Run} run
+ * @param {Level} now
  * @param {import("./run_level.js").LiveLevel} level
  */
-function levelContent(run, level) {
-  const now = /** @type {Level} */ (level.peek());
+function levelContent(run, now, level) {
   if (now.kind === "items") return items(run, now);
   const canvas = new GraphCanvas({
     graph: now.graph,
@@ -89,14 +80,4 @@ function costOf({ store }, path) {
   const nodes = store.summary.peek()?.nodeStatus ?? {};
   const usage = Object.hasOwn(nodes, path) ? nodes[path]?.usage : undefined;
   return usage?.cost ? { cost: usage.cost, currency: usage.currency } : null;
-}
-
-/** @param {Run} run @param {string} path */
-function nodePanel({ store }, path) {
-  const list = nodeList((one) => store.shown(one));
-  const only = (/** @type {(path: string) => void} */ tell) => (/** @type {string} */ one) => one === path && tell(one);
-  const show = (/** @type {readonly string[]} */ paths) => list.show(paths.filter((one) => one === path));
-  onEnd(store.watch({ show, add: only(list.add), touch: only(list.touch) }));
-  const close = el("button", { type: "button", on: { click: () => setFilters({ node: "" }) } }, t("close"));
-  return el("aside", { class: "node-panel", "aria-label": t("node") }, list.element, close);
 }

@@ -92,6 +92,29 @@ async function fetchDocument(id, path) {
 }
 
 /**
+ * What is shown at a place, made anew for another one. Whoever was in it with the keyboard is in the new one.
+ * @param {LiveLevel} level
+ * @param {(level: Level) => Element} make
+ * @returns {() => import("../lib/view.js").Plain}
+ */
+export function contentAt(level, make) {
+  // A graph that grows with the events is no other place.
+  const place = computed(() => level.value === null ? null : `${level.value.kind} ${level.value.prefix}`);
+  /** @type {Element | null} */
+  let content = null;
+  return () => {
+    if (place.value === null) return el("p", { class: "quiet" }, t("loading"));
+    const hadFocus = content?.contains(document.activeElement) ?? false;
+    const made = untracked(() => make(/** @type {Level} */ (level.peek())));
+    content = made;
+    if (hadFocus) {
+      queueMicrotask(() => /** @type {HTMLElement | null} */ (made.querySelector("[tabindex='0'], a"))?.focus());
+    }
+    return made;
+  };
+}
+
+/**
  * The way back out of groups; nothing at the top.
  * @param {Level} level
  * @param {(place: string) => string} hrefOf

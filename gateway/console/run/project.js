@@ -17,7 +17,7 @@
 /**
  * What is known of a node.
  * @typedef {{
- *   status?: string, output?: Json, error?: { code: string, message: string }, attempts?: number,
+ *   status?: string, output?: Json, error?: { code: string, message: string, details?: Json }, attempts?: number,
  *   startedAt?: string, endedAt?: string, reason?: string | null, cause?: string | null,
  *   progress?: { value: number, max: number }, wait?: Json, retryAt?: string, nextAttemptAt?: string,
  *   lastError?: { code: string, message: string }, warnings?: { code: string, message: string }[],

@@ -3,6 +3,7 @@
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { batch, signal } from "../lib/view.js";
 import { apply, INTERFACE_NODE, RunView } from "./project.js";
+import { record, Timeline, timelineOf } from "./timeline.js";
 
 /** @typedef {import("./project.js").NodeState} NodeState */
 /** @typedef {import("./project.js").Stream} Stream */
@@ -16,12 +17,13 @@ import { apply, INTERFACE_NODE, RunView } from "./project.js";
  * @typedef {{
  *   promptId: string, status: string, workflowId?: string, workflowName?: string, submittedAt: string,
  *   startedAt?: string, completedAt?: string, durationMs?: number, openApprovals?: number,
- *   stuck?: { code: string, message: string },
+ *   baseRun?: string, stuck?: { code: string, message: string },
  * }} RunSummary
  */
 /**
  * @typedef {RunSummary & {
  *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState>, errorInfo?: ErrorInfo,
+ *   usage?: import("./project.js").Usage,
  * }} RunStatus
  */
 
@@ -30,6 +32,8 @@ const AGAIN_MS = 1000;
 
 export class RunStore {
   view = new RunView();
+  /** When nodes queued, ran and waited. */
+  timeline = new Timeline();
   /** The state to show, null before anything is known. */
   status = signal(/** @type {string | null} */ (null));
   errorInfo = signal(/** @type {ErrorInfo | null} */ (null));
@@ -39,6 +43,8 @@ export class RunStore {
   /** What the gateway says of the run beside its events; after the end with all outputs. */
   summary = signal(/** @type {RunStatus | null} */ (null));
   nodeCount = signal(0);
+  /** The last event that has come. */
+  lastSeq = signal(0);
   /** Why nothing can be shown. */
   problem = signal(/** @type {Error | null} */ (null));
   /** Has everything come that had happened when we subscribed? */
@@ -97,6 +103,7 @@ export class RunStore {
 
   #restart() {
     this.view = new RunView();
+    this.timeline = new Timeline();
     this.#known.clear();
     this.#changed.clear();
     for (const canvas of this.#canvases) canvas.show([]);
@@ -114,7 +121,9 @@ export class RunStore {
     const wasFinal = this.view.isFinal;
     for (const event of events) {
       const path = apply(this.view, event);
-      if (path !== null) this.#changed.add(path);
+      if (path === null) continue;
+      record(this.timeline, event);
+      this.#changed.add(path);
     }
     if (this.#changed.size > 0) this.#schedule();
     if (this.view.isFinal && !wasFinal) this.#loadSummary();
@@ -138,6 +147,7 @@ export class RunStore {
       this.outputs.value = this.view.outputs;
       this.outputStreams.value = new Map(this.view.outputStreams);
       this.nodeCount.value = this.#known.size;
+      this.lastSeq.value = this.view.lastSeq;
       if (this.view.lastSeq >= this.#goal) this.isCaughtUp.value = true;
     });
   }
@@ -155,6 +165,11 @@ export class RunStore {
   #shownStatus() {
     const { status, activity } = this.view;
     return status === "running" && activity.onlyWaits ? "waiting" : status;
+  }
+
+  /** Ask anew for what events do not tell: what the run took and cost. */
+  async refresh() {
+    await this.#loadSummary();
   }
 
   async #loadSummary() {
@@ -205,6 +220,7 @@ export class RunStore {
     this.view.status = status.status;
     this.view.errorInfo = status.errorInfo ?? null;
     this.view.outputs = status.outputs;
+    this.timeline = timelineOf(status);
     this.summary.value = status;
     this.isCaughtUp.value = true;
     this.#flush();
