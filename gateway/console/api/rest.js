@@ -118,6 +118,25 @@ export async function getText(path) {
 }
 
 /**
+ * A value as it is: pictures, and files to be saved.
+ * @param {string} path
+ * @returns {Promise<Blob>}
+ */
+export async function getBlob(path) {
+  return await (await send("GET", path)).blob();
+}
+
+/**
+ * An answer that comes piece by piece.
+ * @param {string} path
+ * @param {Options} options `signal` ends it.
+ * @returns {Promise<ReadableStream<Uint8Array> | null>} Null of an answer without a body.
+ */
+export async function getStream(path, options) {
+  return (await send("GET", path, options)).body;
+}
+
+/**
  * Start a run. While nobody answers it is sent again, with one key: whatever arrived, it starts once.
  * @param {unknown} document
  * @returns {Promise<string>} The id of the run.
