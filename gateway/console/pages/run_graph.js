@@ -3,6 +3,7 @@
 import { GraphCanvas } from "../graph/canvas.js";
 import { itemList } from "../graph/items.js";
 import { parentOf, placeOf } from "../graph/levels.js";
+import { faceOf } from "../graph/node.js";
 import { setFilters } from "../lib/router.js";
 import { effect, el, onEnd, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -39,8 +40,7 @@ function levelContent(run, now, level) {
   const canvas = new GraphCanvas({
     graph: now.graph,
     prefix: now.prefix,
-    shown: (path) => run.store.shown(path),
-    costOf: (path) => costOf(run, path),
+    faceOf: (node, path) => faceOf(node, run.store.shown(path), costOf(run, path)),
     open: (path) => setFilters({ in: now.prefix.slice(0, -1), node: path }),
     enter: (path) => (location.hash = hrefIn(run.id, VIEW, { in: path })),
     leave: () => leave(run),
