@@ -205,7 +205,7 @@ Deno.test("an address leads into groups and items, which share one document", as
   assert.equal((await at("each")).kind, "items");
   asked.length = 0;
   const deep = await at("each/3/deep");
-  assert.deepEqual(asked, ["", "each", "each/deep"]);
+  assert.deepEqual(asked, ["", "each/0", "each/0/deep"]);
   assert.deepEqual(deep.crumbs.map(({ path, item }) => [path, item]), [
     ["each", null],
     ["each/3", 3],

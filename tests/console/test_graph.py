@@ -106,7 +106,7 @@ async def test_repetition_is_entered_item_by_item(
     await client.wait(run)
     async with opened(chromium, stack) as watched:
         page = watched.page
-        await give_documents(page, {"": REPEATED, "each": INNER})
+        await give_documents(page, {"": REPEATED, "each/0": INNER})
         await page.goto(f"{stack.url}/#/run/{run}/graph?node=each")
         await until_said(page, re.compile("^each, ForEach, "))
         await stage(page).focus()
@@ -137,6 +137,9 @@ async def test_repetition_is_entered_item_by_item(
         await page.keyboard.press("Escape")
         await items.get_by_text("60 items").wait_for()
         assert place(page) == {"in": "each"}
+        await page.keyboard.press("Escape")
+        await expect(stage(page)).to_be_focused()
+        assert place(page) == {}
 
 
 async def touch(session: CDPSession, type: str, *points: tuple[float, float]) -> None:

@@ -38,11 +38,10 @@ import { drawFar, drawNear } from "./node.js";
 /** How a node stands now. @typedef {(path: string) => NodeShown} Shows */
 /**
  * `prefix` stands before the ids of the graph in paths: "" or a path that ends with "/". `faceOf` says what a box shows
- * now. `open` is called with a node that somebody wants to see closely, `enter` with one that holds a graph, `leave` to
- * go up.
+ * now. `open` is called with a node that somebody wants to see closely, `enter` with one that holds a graph.
  * @typedef {{
  *   graph: Graph, prefix: string, faceOf: (node: GraphNode, path: string) => Face,
- *   open: (path: string) => void, enter: (path: string) => void, leave: () => void,
+ *   open: (path: string) => void, enter: (path: string) => void,
  * }} Drawn
  */
 
@@ -271,7 +270,6 @@ export class GraphCanvas {
     if (ARROWS.has(key)) this.#choose(neighbour(this.#drawn.graph, this.#selected, key));
     else if (key === "Enter" && this.#selected >= 0) this.#drawn.open(this.#path(this.#selected));
     else if (key === " ") this.#enter(this.#selected);
-    else if (key === "Escape") this.#drawn.leave();
     else if (key === "+" || key === "=") this.#zoomBy(KEY_ZOOM);
     else if (key === "-") this.#zoomBy(1 / KEY_ZOOM);
     else if (key === "0") this.fit();
@@ -315,11 +313,15 @@ export class GraphCanvas {
   }
 
   #resized() {
+    const isFirst = this.#size.width === 0;
     const { width, height } = this.#canvas.getBoundingClientRect();
     this.#size = { width, height };
     this.#canvas.width = Math.round(width * devicePixelRatio);
     this.#canvas.height = Math.round(height * devicePixelRatio);
-    if (this.#isUntouched && width > 0) this.#camera = fitted(this.#box, this.#size);
+    const selected = this.#drawn.graph.nodes[this.#selected];
+    // The panel of a node takes room: what somebody looks at must not jump away.
+    if (selected !== undefined && !isFirst) this.#camera = revealing(this.#camera, boxOf(selected), this.#size);
+    else if (this.#isUntouched && width > 0) this.#camera = fitted(this.#box, this.#size);
     // A canvas whose size is set is empty: it is drawn before anybody sees that.
     this.#draw();
   }
