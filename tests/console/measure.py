@@ -210,7 +210,7 @@ async def repeating(rig: Rig) -> list[Figure]:
         "edges": [],
     }
     run = await finished(rig, document)
-    async with measured(rig, {"": document, "each": INNER}) as meter:
+    async with measured(rig, {"": document, "each/0": INNER}) as meter:
         before = await meter.cpu_ms()
         await meter.page.goto(f"{rig.url}/#/run/{run}/graph?in=each")
         await meter.settled("complete")

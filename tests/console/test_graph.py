@@ -106,7 +106,7 @@ async def test_repetition_is_entered_item_by_item(
     await client.wait(run)
     async with opened(chromium, stack) as watched:
         page = watched.page
-        await give_documents(page, {"": REPEATED, "each": INNER})
+        await give_documents(page, {"": REPEATED, "each/0": INNER})
         await page.goto(f"{stack.url}/#/run/{run}/graph?node=each")
         await until_said(page, re.compile("^each, ForEach, "))
         await stage(page).focus()
@@ -137,6 +137,9 @@ async def test_repetition_is_entered_item_by_item(
         await page.keyboard.press("Escape")
         await items.get_by_text("60 items").wait_for()
         assert place(page) == {"in": "each"}
+        await page.keyboard.press("Escape")
+        await expect(stage(page)).to_be_focused()
+        assert place(page) == {}
 
 
 async def touch(session: CDPSession, type: str, *points: tuple[float, float]) -> None:
@@ -209,3 +212,23 @@ async def test_run_without_a_document_shows_what_events_told(
         await page.keyboard.press("ArrowDown")
         await until_said(page, "<img src=x onerror=alert(1)>\u25c7, complete")
         assert await page.locator("main img").count() == 0
+
+
+async def test_list_of_many_nodes_shows_more_when_asked(
+    chromium: Browser, stack: LocalStack, client: GatewayClient
+) -> None:
+    """A node that the address names is there at once."""
+    nodes = (node(f"n{index}", "Template", {"template": "x"}) for index in range(620))
+    run = await client.submit(graph(*nodes, name="Many"))
+    await client.wait(run)
+    async with opened(chromium, stack, f"#/run/{run}") as watched:
+        page = watched.page
+        await page.get_by_text("620 nodes").wait_for()
+        listed = page.locator(".nodes .node")
+        await expect(listed).to_have_count(500)
+        await page.get_by_role("button", name="Show more").click()
+        await expect(listed).to_have_count(620)
+        last = str(await listed.last.get_attribute("data-path"))
+        await page.reload()
+        await page.goto(f"{stack.url}/#/run/{run}?node={last}")
+        await page.locator(f'[data-path="{last}"][aria-current="true"]').wait_for()

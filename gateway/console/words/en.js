@@ -104,6 +104,7 @@ export const words = {
   fit: "Show all",
   nodesFound: { one: "{n} node found", other: "{n} nodes found" },
   inside: "Look inside",
+  canBeEntered: "can be entered",
   crumbs: "Way in the run",
   item: "item {n}",
   items: "Items",

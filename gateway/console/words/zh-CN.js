@@ -106,6 +106,7 @@ export const words = {
   fit: "显示全部",
   nodesFound: { other: "找到 {n} 个节点" },
   inside: "查看内部",
+  canBeEntered: "可以进入",
   crumbs: "在运行中的位置",
   item: "第 {n} 项",
   items: "各项",
