@@ -13,6 +13,9 @@ import { homePage } from "./pages/home.js";
 import { loginPage } from "./pages/login.js";
 import { runPage } from "./pages/run.js";
 import { runsPage } from "./pages/runs.js";
+import { startPage } from "./pages/start.js";
+import { workflowPage } from "./pages/workflow.js";
+import { workflowsPage } from "./pages/workflows.js";
 
 /** @typedef {import("./lib/words.js").Language} Language */
 /** @typedef {import("./pages/page.js").MakePage} MakePage */
@@ -23,6 +26,9 @@ const PAGES = [
   ["", homePage],
   ["runs", runsPage],
   ["run/:id/:view?", runPage],
+  ["workflows", workflowsPage],
+  ["workflows/:id", workflowPage],
+  ["start/:id", startPage],
 ];
 
 const socket = new GatewaySocket({
@@ -70,7 +76,7 @@ function navigation() {
     const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
     return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, word));
   };
-  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs"))));
+  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs")), link(["workflows"], t("workflows"))));
 }
 
 function languageChoice() {
@@ -123,7 +129,7 @@ function shell() {
 }
 
 function help() {
-  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutHelp")].map((line) => el("li", {}, line));
+  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutWorkflows"), t("shortcutHelp")].map((line) => el("li", {}, line));
   openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
 }
 
@@ -138,4 +144,4 @@ effect(() => {
 });
 addEventListener("online", () => socket.connect());
 addEventListener("offline", () => socket.offline());
-bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "?": help });
+bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "g w": () => go(["workflows"]), "?": help });

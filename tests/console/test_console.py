@@ -19,6 +19,7 @@ from temporalio.client import Client
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.conftest import Watched, watched_page
+from tests.console.workflows import store_all_kinds
 from tests.crash.slow_model import TEXT, slow_model
 from tests.gateway.conftest import Stack
 
@@ -327,6 +328,7 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     nodes = (node("refused", "HttpRequest", {"url": "http://10.0.0.1/"}), node("hi", "CreateMessage", {"content": "x"}))
     run = await client.submit(graph(*nodes, name="Fails"))
     await client.wait(run)
+    await store_all_kinds(client)
     # axe puts its script into the page, which the policy of the page forbids.
     options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
     async with opened(chromium, stack, **options) as watched:
@@ -336,6 +338,9 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             "#/runs": "Runs",
             f"#/run/{run}": "Nodes",
             f"#/run/{run}/graph": "Fails",
+            "#/workflows": "Workflows",
+            "#/workflows/kinds": "From version 1 to version 2",
+            "#/start/kinds": "Every kind",
             "#/none": "no such page",
         }
         for hash, heading in headings.items():

@@ -1,8 +1,16 @@
 /** The library of workflows: search, projects, the bin, and files to be taken in. */
 
 import { GatewayError } from "../api/rest.js";
-import { create, DEFAULT_PROJECT, fitting, makeProject, projects, restore, save, storedWorkflows } from
-  "../library/workflows.js";
+import {
+  create,
+  DEFAULT_PROJECT,
+  fitting,
+  makeProject,
+  projects,
+  restore,
+  save,
+  storedWorkflows,
+} from "../library/workflows.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
 import { alertPlace, complaintOf, loading, loadingHint } from "../lib/loading.js";
