@@ -2,7 +2,7 @@
 
 import { refuseToken, token } from "./token.js";
 
-/** @typedef {{ code: string, message: string, node?: string, slot?: string }} Problem */
+/** @typedef {{ code: string, message: string, level?: "error" | "warning", node?: string, slot?: string }} Problem */
 /** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
 /**
  * `body` is sent as JSON, `data` as it is.

@@ -49,7 +49,10 @@ export function makeForm(slots, { base = new Map(), typed = new Map() } = {}) {
   element.addEventListener("input", changed);
   return {
     element,
-    values: computed(() => (changes.value, valuesIn(readings(false)))),
+    values: computed(() => {
+      changes.value;
+      return valuesIn(readings(false));
+    }),
     read({ isComplete = true } = {}) {
       const all = readings(isComplete);
       for (const { field, reading } of all) field.complain(reading.state === "wrong" ? reading.complaint : null);

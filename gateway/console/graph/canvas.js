@@ -38,7 +38,8 @@ import { drawFar, drawNear } from "./node.js";
 /** How a node stands now. @typedef {(path: string) => NodeShown} Shows */
 /**
  * `prefix` stands before the ids of the graph in paths: "" or a path that ends with "/". `faceOf` says what a box shows
- * now. `label` names the drawing, if it is not that of a run. `open` is called with a node that somebody wants to see closely, `enter` with one that holds a graph.
+ * now. `label` names the drawing, if it is not that of a run. `open` is called with a node that somebody wants to see
+ * closely, `enter` with one that holds a graph.
  * @typedef {{
  *   graph: Graph, prefix: string, faceOf: (node: GraphNode, path: string) => Face,
  *   label?: import("../lib/view.js").Shown,

@@ -142,8 +142,9 @@ function startForm(what) {
     if (inputs === null || isBusy.peek()) return;
     isBusy.value = true;
     try {
-      said.value = told(what, form, await send(bodyOf({ ...calledAs(place, chosen), inputs })));
-      isFine.value = said.peek().length === 0;
+      const problems = await send(bodyOf({ ...calledAs(place, chosen), inputs }));
+      said.value = told(what, form, problems);
+      isFine.value = problems.every((problem) => problem.level === "warning");
     } catch (error) {
       const problems = error instanceof GatewayError ? error.problems : [];
       said.value = problems.length > 0 ? told(what, form, problems) : [complaintOf(error)];

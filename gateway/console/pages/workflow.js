@@ -88,7 +88,7 @@ export function pairOf(filters, versions) {
 
 /** @param {Found | null} found */
 function facts(found) {
-  if (found?.workflow === null || found === null) return null;
+  if (found === null || found.workflow === null) return null;
   const { id, description, projectId, tags, reason, interface: { inputs = {}, outputs = {} } } = found.workflow;
   const slots = (/** @type {typeof inputs} */ all) =>
     name(Object.entries(all).map(([key, slot]) => `${key} (${slot.dataFlowType})`).join(", ")) || t("none");

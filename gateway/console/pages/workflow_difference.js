@@ -126,13 +126,13 @@ function tableRow({ part, how, id, path, from, to }) {
     el("td", {}, el("bdi", {}, name(id))),
     el("td", {}, el("span", { "aria-hidden": "true" }, verbatim(`${sign} `)), t(word)),
     el("td", {}, el("code", {}, name(path))),
-    el("td", {}, value(from)),
-    el("td", {}, value(to)),
+    el("td", {}, valueCode(from)),
+    el("td", {}, valueCode(to)),
   );
 }
 
 /** @param {unknown} value */
-function value(value) {
+function valueCode(value) {
   if (value === undefined || value === null) return null;
   const text = JSON.stringify(value);
   return el("code", {}, name(text.length > MOST_CHARS ? `${text.slice(0, MOST_CHARS)}…` : text));
