@@ -9,10 +9,14 @@ import { bindKeys } from "./lib/keys.js";
 import { go, href, match, route, startRouter } from "./lib/router.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
 import { chooseLanguage, language, LANGUAGES, startWords, t } from "./lib/words.js";
+import { approvalsPage } from "./pages/approvals.js";
 import { homePage } from "./pages/home.js";
 import { loginPage } from "./pages/login.js";
 import { runPage } from "./pages/run.js";
 import { runsPage } from "./pages/runs.js";
+import { triggersPage } from "./pages/triggers.js";
+import { usagePage } from "./pages/usage.js";
+import { followOpenApprovals, openCount } from "./run/open_count.js";
 
 /** @typedef {import("./lib/words.js").Language} Language */
 /** @typedef {import("./pages/page.js").MakePage} MakePage */
@@ -23,6 +27,9 @@ const PAGES = [
   ["", homePage],
   ["runs", runsPage],
   ["run/:id/:view?", runPage],
+  ["approvals", approvalsPage],
+  ["triggers", triggersPage],
+  ["usage", usagePage],
 ];
 
 const socket = new GatewaySocket({
@@ -55,11 +62,23 @@ function currentPage() {
 const pathKey = computed(() => JSON.stringify(route.value.path));
 
 function navigation() {
-  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Shown} */ word) => {
+  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Child[]} */ ...words) => {
     const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
-    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, word));
+    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, ...words));
   };
-  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs"))));
+  const links = [
+    link([], t("home")),
+    link(["runs"], t("runs")),
+    link(["approvals"], t("approvals"), () => waiting() === 0 ? null : verbatim(` (${waiting()})`)),
+    link(["triggers"], t("triggers")),
+    link(["usage"], t("usage")),
+  ];
+  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
+}
+
+/** How many approvals wait for an answer. */
+function waiting() {
+  return openCount.value?.open ?? 0;
 }
 
 function languageChoice() {
@@ -96,7 +115,7 @@ function shell() {
     const page = currentPage();
     main.replaceChildren(page.content);
     effect(() => {
-      document.title = `${page.title()} · ${t("title")}`;
+      document.title = `${waiting() === 0 ? "" : `(${waiting()}) `}${page.title()} · ${t("title")}`;
     });
     // Whoever hears the page must hear that it is another one now.
     if (!isFirst) main.querySelector("h1")?.focus();
@@ -118,6 +137,7 @@ function help() {
 
 await startWords();
 startRouter();
+followOpenApprovals(socket);
 effect(() => {
   language.value;
   document.body.replaceChildren(...untracked(() => shell()));
