@@ -48,17 +48,28 @@ function missingPage() {
 /** @returns {Page} */
 function currentPage() {
   if (isTokenNeeded.value) return loginPage();
-  const path = JSON.parse(pathKey.value);
+  pageKey.value;
   return untracked(() => {
-    for (const [pattern, make] of PAGES) {
-      const parameters = match(pattern, path);
-      if (parameters !== null) return make({ socket, parameters, filters: () => route.value.filters });
-    }
-    return missingPage({ socket, parameters: {}, filters: () => route.value.filters });
+    const { pattern, make } = currentPattern();
+    const view = computed(() => match(pattern, route.value.path)?.view ?? "");
+    const parameters = match(pattern, route.value.path) ?? {};
+    return make({ socket, parameters, view: () => view.value, filters: () => route.value.filters });
   });
 }
 
-/** A page lives as long as its path; its filters may change meanwhile. */
+function currentPattern() {
+  for (const [pattern, make] of PAGES) if (match(pattern, route.value.path) !== null) return { pattern, make };
+  return { pattern: "", make: missingPage };
+}
+
+/** A page lives as long as its path; its view and its filters may change meanwhile. */
+const pageKey = computed(() => {
+  const { pattern } = currentPattern();
+  const parameters = match(pattern, route.value.path);
+  if (parameters === null) return pathKey.value;
+  const { view: _view, ...own } = parameters;
+  return JSON.stringify([pattern, own]);
+});
 const pathKey = computed(() => JSON.stringify(route.value.path));
 
 function navigation() {
@@ -71,7 +82,7 @@ function navigation() {
     link(["runs"], t("runs")),
     link(["approvals"], t("approvals"), () => waiting() === 0 ? null : verbatim(` (${waiting()})`)),
     link(["triggers"], t("triggers")),
-    link(["usage"], t("usage")),
+    link(["usage"], t("usageTitle")),
   ];
   return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
 }
@@ -131,7 +142,7 @@ function shell() {
 }
 
 function help() {
-  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutHelp")].map((line) => el("li", {}, line));
+  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutApprovals"), t("shortcutHelp")].map((line) => el("li", {}, line));
   openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
 }
 
@@ -147,4 +158,4 @@ effect(() => {
 });
 addEventListener("online", () => socket.connect());
 addEventListener("offline", () => socket.offline());
-bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "?": help });
+bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "g a": () => go(["approvals"]), "?": help });

@@ -5,8 +5,10 @@ import { refuseToken, token } from "./token.js";
 /** @typedef {{ code: string, message: string, node?: string, slot?: string }} Problem */
 /** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
 /**
+ * `body` is sent as JSON, `data` as it is.
  * @typedef {{
  *   body?: unknown,
+ *   data?: Blob,
  *   query?: Record<string, string>,
  *   signal?: AbortSignal,
  *   headers?: Record<string, string>,
@@ -49,7 +51,7 @@ function urlOf(path, query = {}) {
  * @param {Options} [options]
  * @returns {Promise<Response>} Of a request that succeeded.
  */
-async function send(method, path, { body, query, signal, headers = {} } = {}) {
+async function send(method, path, { body, data, query, signal, headers = {} } = {}) {
   const url = urlOf(path, query);
   // An address may come from a value; the token goes nowhere else.
   if (url.origin !== new URL(document.baseURI).origin) throw new GatewayError(0, { code: "foreign_address" });
@@ -57,10 +59,10 @@ async function send(method, path, { body, query, signal, headers = {} } = {}) {
   const all = new Headers(headers);
   if (shown !== null) all.set("Authorization", `Bearer ${shown}`);
   if (body !== undefined) all.set("Content-Type", "application/json");
-  const data = body === undefined ? undefined : JSON.stringify(body);
+  const sent = body === undefined ? data : JSON.stringify(body);
   let answer;
   try {
-    const request = { method, headers: all, body: data, signal: signal ?? null, cache: "no-store" };
+    const request = { method, headers: all, body: sent, signal: signal ?? null, cache: "no-store" };
     answer = await fetch(url, /** @type {RequestInit} */ (request));
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
@@ -113,6 +115,25 @@ export async function change(method, path, options) {
  */
 export async function getText(path) {
   return await (await send("GET", path, { headers: { Accept: "text/plain" } })).text();
+}
+
+/**
+ * A value as it is: pictures, and files to be saved.
+ * @param {string} path
+ * @returns {Promise<Blob>}
+ */
+export async function getBlob(path) {
+  return await (await send("GET", path)).blob();
+}
+
+/**
+ * An answer that comes piece by piece.
+ * @param {string} path
+ * @param {Options} options `signal` ends it.
+ * @returns {Promise<ReadableStream<Uint8Array> | null>} Null of an answer without a body.
+ */
+export async function getStream(path, options) {
+  return (await send("GET", path, options)).body;
 }
 
 /**

@@ -37,7 +37,7 @@ const GROUPINGS = [["day", "byDay"], ["workflow", "byWorkflow"], ["model", "byMo
 export function costWords({ cost, currency, unknownCost, otherCosts = {} }) {
   const others = Object.entries(otherCosts).map(([other, value]) => money(value, other));
   const known = [...(cost === null ? [] : [money(cost, currency)]), ...others];
-  if (known.length === 0) return t("costUnknown");
+  if (known.length === 0) return t("unknownPrice");
   return verbatim([...known, ...(unknownCost > 0 ? [t("costAlsoUnknown", { n: unknownCost })] : [])].join(" + "));
 }
 
@@ -79,12 +79,12 @@ export function usagePage({ socket, filters }) {
   const content = el(
     "div",
     { class: "page" },
-    el("h1", { tabindex: "-1" }, t("usage")),
+    el("h1", { tabindex: "-1" }, t("usageTitle")),
     filterForm(filters),
     () => report.value === null ? el("p", {}, t("loading")) : reportView(report.value, grouping.value),
     () => report.value !== null && report.value.nextCursor !== null && limit.value < MOST ? more : null,
   );
-  return { title: () => t("usage"), content };
+  return { title: () => t("usageTitle"), content };
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */
@@ -129,9 +129,9 @@ function reportView({ groups, total, priceProblems }, grouping) {
 /** @param {Sums} total */
 function totals(total) {
   const rows = [
-    [t("cost"), costWords(total)],
-    [t("tokens"), number(total.totalTokens)],
-    [t("requests"), number(total.calls)],
+    [t("costSum"), costWords(total)],
+    [t("tokenSum"), number(total.totalTokens)],
+    [t("requestSum"), number(total.calls)],
     ...(total.openCalls > 0 ? [[t("openRequests"), number(total.openCalls)]] : []),
   ];
   const list = rows.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]);
@@ -179,7 +179,7 @@ function groupName({ key }) {
  */
 function table(groups, total, grouping) {
   const first = t(GROUPINGS.find(([value]) => value === grouping)?.[1] ?? "byDay");
-  const words = [t("requests"), t("failedRequests"), t("inputTokens"), t("cachedTokens"), t("outputTokens"), t("cost")];
+  const words = [t("requestSum"), t("failedRequests"), t("inputTokens"), t("cachedTokens"), t("outputTokens"), t("costSum")];
   const head = [first, ...words].map((word) => el("th", { scope: "col" }, word));
   const body = groups.map((group) => row(el("bdi", {}, groupName(group)), group));
   return el(
