@@ -327,11 +327,14 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     nodes = (node("refused", "HttpRequest", {"url": "http://10.0.0.1/"}), node("hi", "CreateMessage", {"content": "x"}))
     run = await client.submit(graph(*nodes, name="Fails"))
     await client.wait(run)
+    form = [{"key": "data", "dataFlowType": "STRING"}]
+    asks = await client.submit(graph(node("ask", "Approval", {"data": "x"}, form=form), name="Asks"))
     # axe puts its script into the page, which the policy of the page forbids.
     options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
     async with opened(chromium, stack, **options) as watched:
         page = watched.page
         headings = {"": "Failed today", "#/runs": "Runs", f"#/run/{run}": "Nodes", "#/none": "no such page"}
+        headings |= {"#/approvals": "ask in Asks", "#/triggers": "Triggers", "#/usage": "Usage"}
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
             await page.get_by_role("heading", name=heading).wait_for()
@@ -339,6 +342,7 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
             assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), hash
+    await client.cancel(asks)
 
 
 async def test_keyboard_and_language(chromium: Browser, stack: LocalStack) -> None:

@@ -25,11 +25,9 @@ const OVER = new Set([
   "run_not_active",
   "run_not_found",
 ]);
-let made = 0;
+let forms = 0;
 
 export class AnswerForm {
-  /** The last answer that was sent, and may count. @type {Answer | null} */
-  sent = null;
   element;
   #asked;
   #list;
@@ -51,11 +49,15 @@ export class AnswerForm {
     this.#asked = asked;
     this.#list = list;
     this.#outcome = outcome;
-    this.#comment = el("textarea", { id: `comment-${++made}`, rows: "2", maxlength: "10000" });
+    this.#comment = el("textarea", { id: `comment-${++forms}`, rows: "2", maxlength: "10000" });
     this.#comment.value = draftOf(keyOf(asked))?.comment ?? "";
     this.#comment.addEventListener("input", () => this.#keep());
     this.element = el("div", { class: "stack", hidden: () => this.#isHidden() }, ...this.#parts());
     this.#begin();
+  }
+
+  get isBudget() {
+    return this.#asked.kind === "budget";
   }
 
   /** Was something typed? */
@@ -66,18 +68,18 @@ export class AnswerForm {
   /** After the end only what was typed in vain is of use. */
   #isHidden() {
     const outcome = this.#outcome.value;
-    return outcome !== null && (!this.isTouched || isSameAnswer(this.sent, outcome.answer));
+    return outcome !== null && (!this.isTouched || isSameAnswer(this.#list.sent(this.#asked), outcome.answer));
   }
 
   #parts() {
-    const isBudget = this.#asked.kind === "budget";
     const button = (/** @type {Shown} */ word, /** @type {boolean} */ approved) =>
       el(
         "button",
         {
           type: "button",
           class: approved ? "primary" : "",
-          disabled: () => this.#isBusy.value || this.#form.value === null,
+          // Not disabled: it has the focus, and keeps it.
+          "aria-disabled": () => this.#isBusy.value || this.#form.value === null ? "true" : null,
           on: { click: () => this.#answer(approved) },
         },
         word,
@@ -86,12 +88,12 @@ export class AnswerForm {
       this.#outcome.value !== null ? null : el(
         "div",
         { class: "actions" },
-        button(t(isBudget ? "raiseBudget" : "approve"), true),
-        button(t(isBudget ? "refuseBudget" : "reject"), false),
+        button(t(this.isBudget ? "raiseBudget" : "approve"), true),
+        button(t(this.isBudget ? "refuseBudget" : "reject"), false),
         () => this.#isBusy.value ? el("span", { class: "quiet" }, t("answering")) : null,
       );
     return [
-      isBudget ? this.#budgetHint() : null,
+      this.isBudget ? this.#budgetHint() : null,
       () => this.#form.value?.element ?? el("p", {}, t("loading")),
       el("label", { for: this.#comment.id }, t("comment")),
       this.#comment,
@@ -144,6 +146,7 @@ export class AnswerForm {
 
   /** @param {boolean} approved */
   async #answer(approved) {
+    if (this.#isBusy.peek() || this.#form.peek() === null) return;
     const values = this.#read(approved);
     if (values === null) {
       this.#complaint.value = t("checkFields");
@@ -160,7 +163,10 @@ export class AnswerForm {
     await this.#list.whileAnswering(this.#asked, async () => {
       isOver = await this.#send(answer);
     });
-    if (isOver) await this.#list.look(this.#asked);
+    if (!isOver) return;
+    await this.#list.look(this.#asked);
+    // What became of it says more than the refusal.
+    if (this.#outcome.peek() !== null) this.#complaint.value = null;
   }
 
   /**
@@ -171,7 +177,7 @@ export class AnswerForm {
     const form = this.#form.peek();
     if (!approved || form === null) return new Map();
     const values = form.read();
-    if (this.#asked.kind !== "budget" || values === null || values.size > 0) return values;
+    if (!this.isBudget || values === null || values.size > 0) return values;
     form.show(new Map(this.#asked.form.map(({ key }) => [key, t("needsValue")])));
     return null;
   }
@@ -185,14 +191,12 @@ export class AnswerForm {
     const path = `api/prompt/${encodeURIComponent(promptId)}/approvals/${encodeURIComponent(approvalId)}`;
     this.#isBusy.value = true;
     this.#complaint.value = null;
-    this.sent = answer;
+    this.#list.keepSent(this.#asked, answer);
     try {
       /** @type {{ answer: Answer } | null} */
       const counted = await postOnce(path, answer, this.#keyFor(answer));
       forgetDraft(keyOf(this.#asked));
       this.#list.end(this.#asked, { kind: "answered", answer: counted?.answer ?? answer });
-      // The button that had the focus is gone.
-      /** @type {HTMLElement | null | undefined} */ (this.element.parentElement?.querySelector(".outcome"))?.focus();
       return false;
     } catch (error) {
       return this.#failed(error);

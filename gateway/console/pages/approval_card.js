@@ -47,7 +47,7 @@ export function approvalCard(entry, list, now) {
     ),
     isBudget ? null : valueBox(t("toDecide"), asked.data),
     form.element,
-    el("div", { role: "status" }, () => outcome.value === null ? null : outcomeView(outcome.value, form, isBudget)),
+    el("div", { role: "status" }, () => outcome.value === null ? null : outcomeView(outcome.value, list.sent(asked), form)),
   );
 }
 
@@ -73,12 +73,12 @@ function deadlineAt(until) {
 /**
  * What became of it. What somebody typed and did not send stays below.
  * @param {Outcome} outcome
+ * @param {Answer | null} sent
  * @param {AnswerForm} form
- * @param {boolean} isBudget
  */
-function outcomeView(outcome, form, isBudget) {
+function outcomeView(outcome, sent, form) {
   const { answer, at } = outcome;
-  const isOurs = isSameAnswer(form.sent, answer);
+  const isOurs = isSameAnswer(sent, answer);
   const values = Object.entries(answer?.values ?? {});
   const details = isOurs ? [] : [
     answer?.by ? el("p", {}, t("answeredBy", { name: name(answer.by) })) : null,
@@ -87,7 +87,7 @@ function outcomeView(outcome, form, isBudget) {
     ...values.map(([key, value]) => valueBox(key, value)),
     untracked(() => form.isTouched) ? el("p", { class: "warning" }, t("notSent")) : null,
   ];
-  const word = outcome.kind !== "answered" ? ENDS[outcome.kind] : answeredWord(answer, isOurs, isBudget);
+  const word = outcome.kind !== "answered" ? ENDS[outcome.kind] : answeredWord(answer, isOurs, form.isBudget);
   const when = at ? verbatim(` (${moment(at)})`) : null;
   return [el("p", { class: "outcome", tabindex: "-1" }, t(word), when), ...details];
 }

@@ -8,6 +8,8 @@ import { openCount } from "../run/open_count.js";
 import { approvalCard } from "./approval_card.js";
 import { draftOf, forgetDraft } from "./approval_drafts.js";
 
+/** @typedef {import("../run/approvals.js").Answer} Answer */
+/** @typedef {import("../run/approvals.js").Approval} Approval */
 /** @typedef {import("../run/approvals.js").Entry} Entry */
 /** @typedef {import("../run/approvals.js").Outcome} Outcome */
 
@@ -59,6 +61,8 @@ export class ApprovalList {
   entries = signal(/** @type {readonly Entry[] | null} */ (null));
   /** Keys of those that are being answered here: what becomes of them, the answer says. @type {Set<string>} */
   #answering = new Set();
+  /** The last answers that were sent, by key: they may count, though nobody said so. @type {Map<string, Answer>} */
+  #sent = new Map();
 
   async load() {
     const askedAt = Date.now();
@@ -70,7 +74,7 @@ export class ApprovalList {
 
   /**
    * Ask what became of one that is no longer open.
-   * @param {import("../run/approvals.js").Approval} asked
+   * @param {Approval} asked
    */
   async look(asked) {
     if (this.#answering.has(keyOf(asked))) return;
@@ -79,16 +83,28 @@ export class ApprovalList {
   }
 
   /**
-   * @param {import("../run/approvals.js").Approval} asked
+   * @param {Approval} asked
    * @param {Outcome} outcome
    */
   end(asked, outcome) {
-    this.entries.value = ended(this.entries.peek() ?? [], keyOf(asked), outcome, Date.now());
+    keepingFocus(() => {
+      this.entries.value = ended(this.entries.peek() ?? [], keyOf(asked), outcome, Date.now());
+    });
+  }
+
+  /** @param {Approval} asked */
+  sent(asked) {
+    return this.#sent.get(sentKey(asked)) ?? null;
+  }
+
+  /** @param {Approval} asked @param {Answer} answer */
+  keepSent(asked, answer) {
+    this.#sent.set(sentKey(asked), answer);
   }
 
   /**
    * Answer one; meanwhile its end is not looked for.
-   * @param {import("../run/approvals.js").Approval} asked
+   * @param {Approval} asked
    * @param {() => Promise<void>} answer
    */
   async whileAnswering(asked, answer) {
@@ -110,4 +126,24 @@ export class ApprovalList {
     for (const { asked } of entries.filter((entry) => !stays(entry))) forgetDraft(keyOf(asked));
     this.entries.value = entries.length === 0 ? this.entries.peek() : entries.filter(stays);
   }
+}
+
+/**
+ * A new limit is an answer to every node of the run that waits for the same budget.
+ * @param {Approval} asked
+ */
+function sentKey(asked) {
+  return asked.kind === "budget" ? JSON.stringify([asked.promptId, asked.scope]) : keyOf(asked);
+}
+
+/**
+ * Where the button goes that had the focus, the focus goes to what became of it.
+ * @param {() => void} change
+ */
+function keepingFocus(change) {
+  const place = document.activeElement?.closest(".card");
+  change();
+  const now = document.activeElement;
+  if (!place || (now !== document.body && now?.checkVisibility())) return;
+  /** @type {HTMLElement | null} */ (place.querySelector(".outcome"))?.focus();
 }

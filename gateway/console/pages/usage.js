@@ -67,6 +67,7 @@ export function usagePage({ socket, filters }) {
   const query = computed(() => JSON.stringify({ ...usageQuery(filters()), limit: String(limit.value) }));
   const load = async () => {
     const asked = query.peek();
+    /** @type {Report} */
     const found = await getJson("api/usage", { query: JSON.parse(asked) });
     // Another one was chosen meanwhile: its own answer comes.
     if (asked === query.peek()) report.value = found;
@@ -128,12 +129,13 @@ function reportView({ groups, total, priceProblems }, grouping) {
 
 /** @param {Sums} total */
 function totals(total) {
+  /** @type {[Shown, Shown][]} */
   const rows = [
     [t("costSum"), costWords(total)],
     [t("tokenSum"), number(total.totalTokens)],
     [t("requestSum"), number(total.calls)],
-    ...(total.openCalls > 0 ? [[t("openRequests"), number(total.openCalls)]] : []),
   ];
+  if (total.openCalls > 0) rows.push([t("openRequests"), number(total.openCalls)]);
   const list = rows.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]);
   const hint = total.estimatedCalls > 0 ? el("p", { class: "quiet" }, t("estimated", { n: total.estimatedCalls })) : null;
   const heading = el("h2", { id: "usage-total" }, t("total"));
