@@ -9,6 +9,7 @@ import { bindKeys } from "./lib/keys.js";
 import { go, href, match, route, startRouter } from "./lib/router.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
 import { chooseLanguage, language, LANGUAGES, startWords, t } from "./lib/words.js";
+import { approvalsPage } from "./pages/approvals.js";
 import { homePage } from "./pages/home.js";
 import { loginPage } from "./pages/login.js";
 import { runPage } from "./pages/run.js";
@@ -16,6 +17,9 @@ import { runsPage } from "./pages/runs.js";
 import { startPage } from "./pages/start.js";
 import { workflowPage } from "./pages/workflow.js";
 import { workflowsPage } from "./pages/workflows.js";
+import { triggersPage } from "./pages/triggers.js";
+import { usagePage } from "./pages/usage.js";
+import { followOpenApprovals, openCount } from "./run/open_count.js";
 
 /** @typedef {import("./lib/words.js").Language} Language */
 /** @typedef {import("./pages/page.js").MakePage} MakePage */
@@ -29,6 +33,9 @@ const PAGES = [
   ["workflows", workflowsPage],
   ["workflows/:id", workflowPage],
   ["start/:id", startPage],
+  ["approvals", approvalsPage],
+  ["triggers", triggersPage],
+  ["usage", usagePage],
 ];
 
 const socket = new GatewaySocket({
@@ -72,11 +79,24 @@ const pageKey = computed(() => {
 const pathKey = computed(() => JSON.stringify(route.value.path));
 
 function navigation() {
-  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Shown} */ word) => {
+  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Child[]} */ ...words) => {
     const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
-    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, word));
+    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, ...words));
   };
-  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs")), link(["workflows"], t("workflows"))));
+  const links = [
+    link([], t("home")),
+    link(["runs"], t("runs")),
+    link(["workflows"], t("workflows")),
+    link(["approvals"], t("approvals"), () => waiting() === 0 ? null : verbatim(` (${waiting()})`)),
+    link(["triggers"], t("triggers")),
+    link(["usage"], t("usageTitle")),
+  ];
+  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
+}
+
+/** How many approvals wait for an answer. */
+function waiting() {
+  return openCount.value?.open ?? 0;
 }
 
 function languageChoice() {
@@ -113,7 +133,7 @@ function shell() {
     const page = currentPage();
     main.replaceChildren(page.content);
     effect(() => {
-      document.title = `${page.title()} · ${t("title")}`;
+      document.title = `${waiting() === 0 ? "" : `(${waiting()}) `}${page.title()} · ${t("title")}`;
     });
     // Whoever hears the page must hear that it is another one now.
     if (!isFirst) main.querySelector("h1")?.focus();
@@ -129,12 +149,14 @@ function shell() {
 }
 
 function help() {
-  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutWorkflows"), t("shortcutHelp")].map((line) => el("li", {}, line));
+  const words = [t("shortcutHome"), t("shortcutRuns"), t("shortcutWorkflows"), t("shortcutApprovals"), t("shortcutHelp")];
+  const lines = words.map((line) => el("li", {}, line));
   openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
 }
 
 await startWords();
 startRouter();
+followOpenApprovals(socket);
 effect(() => {
   language.value;
   document.body.replaceChildren(...untracked(() => shell()));
@@ -144,4 +166,10 @@ effect(() => {
 });
 addEventListener("online", () => socket.connect());
 addEventListener("offline", () => socket.offline());
-bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "g w": () => go(["workflows"]), "?": help });
+bindKeys({
+  "g h": () => go([]),
+  "g r": () => go(["runs"]),
+  "g w": () => go(["workflows"]),
+  "g a": () => go(["approvals"]),
+  "?": help,
+});

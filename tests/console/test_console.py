@@ -329,6 +329,8 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     run = await client.submit(graph(*nodes, name="Fails"))
     await client.wait(run)
     await store_all_kinds(client)
+    form = [{"key": "data", "dataFlowType": "STRING"}]
+    asks = await client.submit(graph(node("ask", "Approval", {"data": "x"}, form=form), name="Asks"))
     # axe puts its script into the page, which the policy of the page forbids.
     options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
     async with opened(chromium, stack, **options) as watched:
@@ -338,6 +340,9 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             "#/runs": "Runs",
             f"#/run/{run}": "Nodes",
             f"#/run/{run}/graph": "Fails",
+            "#/approvals": "ask in Asks",
+            "#/triggers": "Triggers",
+            "#/usage": "Usage",
             "#/workflows": "Workflows",
             "#/workflows/kinds": "From version 1 to version 2",
             "#/start/kinds": "Every kind",
@@ -350,6 +355,7 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
             assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), hash
+    await client.cancel(asks)
 
 
 async def test_keyboard_and_language(chromium: Browser, stack: LocalStack) -> None:

@@ -137,18 +137,29 @@ export async function getStream(path, options) {
 }
 
 /**
- * Start a run. While nobody answers it is sent again, with one key: whatever arrived, it starts once.
+ * Start a run.
  * @param {unknown} document
  * @returns {Promise<string>} The id of the run.
  */
 export async function submit(document) {
-  const headers = { "Idempotency-Key": randomKey() };
+  /** @type {{ promptId: string } | null} */
+  const accepted = await postOnce("api/prompt", document);
+  return accepted?.promptId ?? "";
+}
+
+/**
+ * Post something that must count once. While nobody answers it is sent again, with one key: whatever arrived counts.
+ * @template T
+ * @param {string} path
+ * @param {unknown} body
+ * @param {string} [key]
+ * @returns {Promise<T | null>}
+ */
+export async function postOnce(path, body, key = randomKey()) {
   const until = Date.now() + RETRY_FOR_MS;
   for (;;) {
     try {
-      /** @type {{ promptId: string } | null} */
-      const accepted = await change("POST", "api/prompt", { body: document, headers });
-      return accepted?.promptId ?? "";
+      return await change("POST", path, { body, headers: { "Idempotency-Key": key } });
     } catch (error) {
       if (!(error instanceof GatewayAway) || Date.now() > until) throw error;
       await new Promise((resolve) => setTimeout(resolve, RETRY_EVERY_MS));
@@ -157,7 +168,7 @@ export async function submit(document) {
 }
 
 /** `crypto.randomUUID` exists only where the page came by HTTPS or from this machine. */
-function randomKey() {
+export function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
