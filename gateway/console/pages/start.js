@@ -172,7 +172,12 @@ function startForm(what) {
     el(
       "div",
       { class: "actions" },
-      el("button", { class: "primary", disabled: () => isBusy.value }, () => isBusy.value ? t("starting") : t("start")),
+      // Not disabled: it has the focus, and keeps it.
+      el(
+        "button",
+        { class: "primary", "aria-disabled": () => isBusy.value ? "true" : null },
+        () => isBusy.value ? t("starting") : t("start"),
+      ),
       el("button", { type: "button", on: { click: check } }, t("check")),
       slots.length === 0 ? null : el("button", { type: "button", on: { click: defaults } }, t("useDefaults")),
     ),

@@ -32,6 +32,8 @@ import { validBadge } from "./workflows.js";
  * }} Shelf
  */
 
+const STEP = 50;
+
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function workflowPage({ socket, parameters, filters }) {
   const id = parameters.id ?? "";
@@ -55,7 +57,14 @@ export function workflowPage({ socket, parameters, filters }) {
       await found.reload(); // somebody else may have changed it: then it was refused, and this shows why
     }
   };
-  const shelf = { place: { id, project: project.peek() }, found, act };
+  const place = {
+    id,
+    get project() {
+      return project.peek();
+    },
+  };
+  const shelf = { place, found, act };
+  const limit = signal(STEP);
   const title = () => name(found.value.value?.workflow?.name ?? id);
   const pair = computed(() => pairOf(filters(), found.value.value?.versions ?? []));
   const content = el(
@@ -66,8 +75,8 @@ export function workflowPage({ socket, parameters, filters }) {
     () => facts(found.value.value),
     () => actions(shelf),
     alertPlace(() => complaint.value),
-    el("section", { "aria-label": t("versions") }, el("h2", {}, t("versions")), () => versionTable(shelf, pair.value)),
-    differenceView(socket, shelf.place, pair),
+    el("section", { "aria-label": t("versions") }, el("h2", {}, t("versions")), () => versionTable(shelf, pair.value, limit)),
+    differenceView(socket, place, pair),
   );
   return { title, content };
 }
@@ -139,20 +148,25 @@ function actions({ place, found, act }) {
 /**
  * @param {Shelf} shelf
  * @param {{ from: number, to: number } | null} pair
+ * @param {import("../lib/view.js").Signal<number>} limit So many rows are shown.
  */
-function versionTable(shelf, pair) {
+function versionTable(shelf, pair, limit) {
   const here = shelf.found.value.value;
   if (here === null) return null;
   const { versions } = here;
   const running = versionThatRuns(versions)?.version;
   const columns = [t("version"), t("state"), t("savedAt"), t("author"), t("note"), t("compareFrom"), t("compareTo")];
   const heads = [...columns, t("actions")].map((word) => el("th", { scope: "col" }, word));
-  const rows = versions.map((one) => versionRow(shelf, one, { pair, isRunning: one.version === running }));
-  return el(
-    "div",
-    { class: "wide", tabindex: "0", role: "region", "aria-label": t("versions") },
-    el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)),
-  );
+  const rows = versions.slice(0, limit.value).map((one) => versionRow(shelf, one, { pair, isRunning: one.version === running }));
+  const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
+  return [
+    el(
+      "div",
+      { class: "wide", tabindex: "0", role: "region", "aria-label": t("versions") },
+      el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)),
+    ),
+    versions.length > limit.value ? more : null,
+  ];
 }
 
 /**
