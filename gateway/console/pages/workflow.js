@@ -162,7 +162,7 @@ function versionTable(shelf, pair, limit) {
   return [
     el(
       "div",
-      { class: "wide", tabindex: "0", role: "region", "aria-label": t("versions") },
+      { class: "wide", tabindex: "0", role: "group", "aria-label": t("versions") },
       el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows)),
     ),
     versions.length > limit.value ? more : null,

@@ -90,7 +90,7 @@ function shown({ rows, both }) {
     canvas.element,
     el(
       "div",
-      { class: "wide", tabindex: "0", role: "region", "aria-label": t("difference") },
+      { class: "wide", tabindex: "0", role: "group", "aria-label": t("difference") },
       el("table", {}, el("thead", {}, el("tr", {}, ...heads)), body),
     ),
     rows.length > MOST_ROWS ? el("p", {}, t("andMore", { n: rows.length - MOST_ROWS })) : null,
