@@ -47,7 +47,11 @@ export function approvalCard(entry, list, now) {
     ),
     isBudget ? null : valueBox(t("toDecide"), asked.data),
     form.element,
-    el("div", { role: "status" }, () => outcome.value === null ? null : outcomeView(outcome.value, list.sent(asked), form)),
+    el(
+      "div",
+      { role: "status" },
+      () => outcome.value === null ? null : outcomeView(outcome.value, list.sent(asked), form),
+    ),
   );
 }
 

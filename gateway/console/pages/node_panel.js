@@ -91,7 +91,9 @@ function listOf(rows) {
 /** @param {NodeSeen} node */
 function times({ state }) {
   const began = state.startedAt === undefined ? null : moment(state.startedAt);
-  const took = state.startedAt && state.endedAt ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt)) : null;
+  const took = state.startedAt && state.endedAt
+    ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt))
+    : null;
   return listOf([
     [t("startedAt"), began],
     [t("duration"), took],

@@ -56,9 +56,11 @@ export function results(id, socket) {
     if (found.value === null) return el("p", {}, t("loading"));
     if (found.value.results.length === 0) return el("p", { class: "quiet" }, t("noDeliveries"));
     const counts = Object.entries(found.value.counters).filter(([, count]) => count > 0);
-    return el("ul", { class: "facts" }, ...counts.map(([outcome, n]) =>
-      el("li", {}, outcomeBadge(outcome), verbatim(` ${n}`))
-    ));
+    return el(
+      "ul",
+      { class: "facts" },
+      ...counts.map(([outcome, n]) => el("li", {}, outcomeBadge(outcome), verbatim(` ${n}`))),
+    );
   };
   // One delivery of a trigger has no id when it was refused before it was read.
   const keyOf = (/** @type {Delivery} */ one) => JSON.stringify([one.id, one.at, one.outcome, one.runId, one.reason]);
@@ -163,7 +165,9 @@ function complaintOf(error) {
 /** @param {Tried} tried */
 function triedView({ outcome, reason, inputs, problems, notes, runId }) {
   const lines = [
-    ...problems.map((problem) => el("li", {}, el("bdi", {}, name(problem.input)), verbatim(": "), verbatim(problem.reason))),
+    ...problems.map((problem) =>
+      el("li", {}, el("bdi", {}, name(problem.input)), verbatim(": "), verbatim(problem.reason))
+    ),
     ...notes.map((note) => el("li", {}, verbatim(note))),
   ];
   return [

@@ -137,7 +137,9 @@ function totals(total) {
   ];
   if (total.openCalls > 0) rows.push([t("openRequests"), number(total.openCalls)]);
   const list = rows.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]);
-  const hint = total.estimatedCalls > 0 ? el("p", { class: "quiet" }, t("estimated", { n: total.estimatedCalls })) : null;
+  const hint = total.estimatedCalls > 0
+    ? el("p", { class: "quiet" }, t("estimated", { n: total.estimatedCalls }))
+    : null;
   const heading = el("h2", { id: "usage-total" }, t("total"));
   return el("section", { "aria-labelledby": "usage-total" }, heading, el("dl", { class: "summary" }, ...list), hint);
 }
@@ -181,7 +183,14 @@ function groupName({ key }) {
  */
 function table(groups, total, grouping) {
   const first = t(GROUPINGS.find(([value]) => value === grouping)?.[1] ?? "byDay");
-  const words = [t("requestSum"), t("failedRequests"), t("inputTokens"), t("cachedTokens"), t("outputTokens"), t("costSum")];
+  const words = [
+    t("requestSum"),
+    t("failedRequests"),
+    t("inputTokens"),
+    t("cachedTokens"),
+    t("outputTokens"),
+    t("costSum"),
+  ];
   const head = [first, ...words].map((word) => el("th", { scope: "col" }, word));
   const body = groups.map((group) => row(el("bdi", {}, groupName(group)), group));
   return el(

@@ -16,7 +16,12 @@ const KEPT = "innkeeper.rerun.";
 export async function preview(request) {
   /** @type {Partial<Preview> | null} */
   const told = await change("POST", "api/prompt", { body: { ...request, dryRun: true } });
-  return { reused: told?.reused ?? [], runs: told?.runs ?? [], stale: told?.stale ?? [], warnings: told?.warnings ?? [] };
+  return {
+    reused: told?.reused ?? [],
+    runs: told?.runs ?? [],
+    stale: told?.stale ?? [],
+    warnings: told?.warnings ?? [],
+  };
 }
 
 /**
