@@ -44,9 +44,9 @@ function currentPage() {
   pageKey.value;
   return untracked(() => {
     const { pattern, make } = currentPattern();
-    const view = () => match(pattern, route.value.path)?.view ?? "";
+    const view = computed(() => match(pattern, route.value.path)?.view ?? "");
     const parameters = match(pattern, route.value.path) ?? {};
-    return make({ socket, parameters, view, filters: () => route.value.filters });
+    return make({ socket, parameters, view: () => view.value, filters: () => route.value.filters });
   });
 }
 

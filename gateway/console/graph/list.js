@@ -14,10 +14,11 @@ import { t } from "../lib/words.js";
 
 /**
  * @param {Shows} shown
- * @param {(path: string) => string} hrefOf Where a node is shown closely.
+ * @param {{ hrefOf?: (path: string) => string | null, wayIn?: (path: string) => string | null }} [ways] `hrefOf`: the
+ *   address where a node is shown closely; `wayIn`: that of what is inside it.
  * @returns {Canvas}
  */
-export function nodeList(shown, hrefOf) {
+export function nodeList(shown, { hrefOf = () => null, wayIn = () => null } = {}) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
@@ -25,7 +26,8 @@ export function nodeList(shown, hrefOf) {
   const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
     const node = nodes.get(path) ?? signal(shown(path));
-    return nodeItem(node, path, { isSelected: () => selected.value === path, href: hrefOf(path) });
+    const ways = { href: hrefOf(path), wayIn: () => wayIn(path) };
+    return nodeItem(node, path, { isSelected: () => selected.value === path, ...ways });
   };
   const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
   return {
@@ -58,16 +60,17 @@ export function nodeList(shown, hrefOf) {
 /**
  * @param {LiveNode} node
  * @param {string} path
- * @param {{ isSelected: () => boolean, href: string }} options
+ * @param {{ isSelected: () => boolean, href: string | null, wayIn: () => string | null }} here
  */
-function nodeItem(node, path, { isSelected, href }) {
+function nodeItem(node, path, { isSelected, href, wayIn }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
+  const title = el("bdi", { class: "node-name" }, name(path));
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("a", { href }, el("bdi", { class: "node-name" }, name(path))),
+    href === null ? title : el("a", { href }, title),
     () => stateBadge(status.value),
   );
   return el(
@@ -79,10 +82,16 @@ function nodeItem(node, path, { isSelected, href }) {
     },
     head,
     () => facts(node.value),
+    () => inside(status.value, wayIn()),
     () => complaints(node.value),
     () => hasText.value ? streamed(node, path) : null,
     () => output.value === undefined ? null : outputDetails(output.value),
   );
+}
+
+/** @param {string} _status A node that begins may turn out to have others inside. @param {string | null} address */
+function inside(_status, address) {
+  return address === null ? null : el("a", { href: address }, t("inside"));
 }
 
 /** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */

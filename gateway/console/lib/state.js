@@ -71,12 +71,17 @@ export function stateWord(state) {
   return t(STATES.get(state)?.word ?? "unknownState");
 }
 
+/** @param {string} state */
+export function stateSign(state) {
+  return /** @type {import("./view.js").Shown} */ (STATES.get(state)?.sign ?? "?");
+}
+
 /**
  * @param {string} state
  * @returns {HTMLElement}
  */
 export function stateBadge(state) {
-  const sign = /** @type {import("./view.js").Shown} */ (STATES.get(state)?.sign ?? "?");
+  const sign = stateSign(state);
   const known = STATES.has(state) ? state : "unknown";
   return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, sign), stateWord(state));
 }

@@ -4,7 +4,6 @@ import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
 import { openDialog } from "../lib/dialog.js";
 import { duration, moment, name } from "../lib/format.js";
-import { href } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
@@ -14,6 +13,8 @@ import { RunStore } from "../run/store.js";
 import { costSection, nodePanel } from "./node_panel.js";
 import { rerunBox, rerunFrom } from "./rerun.js";
 import { eventsView } from "./run_events.js";
+import { graphView, items } from "./run_graph.js";
+import { crumbs, followLevel, hrefIn } from "./run_level.js";
 import { nameOf } from "./run_row.js";
 import { timelineView } from "./run_timeline.js";
 
@@ -26,6 +27,7 @@ import { timelineView } from "./run_timeline.js";
 /** The views of a run by the last part of its address. @type {ReadonlyMap<string, View>} */
 const VIEWS = new Map([
   ["", { word: "viewList", make: listView }],
+  ["graph", { word: "viewGraph", make: graphView }],
   ["timeline", { word: "viewTimeline", make: timelineView }],
   ["outputs", { word: "outputs", make: ({ store }) => [outputs(store)] }],
   ["events", { word: "viewEvents", make: eventsView }],
@@ -45,10 +47,10 @@ export function runPage({ socket, parameters, view, filters }) {
     () => store.isCaughtUp.value || store.problem.value !== null ? null : el("p", { class: "quiet" }, t("loading")),
     () => facts(store, id),
     buttons(store, id),
-    () => errorBox(store, id),
+    () => errorBox(store, (node) => hrefIn(id, view(), { node })),
     rerunBox(store, id),
     () => usage(store),
-    views(id, view),
+    views(id, view, filters),
     panelPlace({ id, store, filters }),
     () => {
       const make = VIEWS.get(view())?.make ?? listView;
@@ -59,22 +61,24 @@ export function runPage({ socket, parameters, view, filters }) {
 }
 
 /**
+ * Another view shows the same place.
  * @param {string} id
  * @param {() => string} view
+ * @param {Run["filters"]} filters
  */
-function views(id, view) {
+function views(id, view, filters) {
+  const place = () => ({ in: filters().in ?? "", node: filters().node ?? "" });
   const link = (/** @type {string} */ part, /** @type {Word} */ word) => {
     const isHere = () => (view() === part ? "page" : null);
-    const path = part === "" ? ["run", id] : ["run", id, part];
-    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, t(word)));
+    return el("li", {}, el("a", { href: () => hrefIn(id, part, place()), "aria-current": isHere }, t(word)));
   };
   const links = [...VIEWS].map(([part, { word }]) => link(part, word));
   return el("nav", { class: "views", "aria-label": t("views") }, el("ul", {}, ...links));
 }
 
 /** @param {Run} run @returns {Plain[]} */
-function listView({ id, store, filters }) {
-  return [outputs(store), nodes(store, { id, selected: () => filters().node ?? null })];
+function listView(run) {
+  return [outputs(run.store), nodes(run)];
 }
 
 /**
@@ -187,14 +191,14 @@ function buttons(store, id) {
 /**
  * Why the run failed, and the way to each node that did.
  * @param {RunStore} store
- * @param {string} id
+ * @param {(node: string) => string} hrefOf
  */
-function errorBox(store, id) {
+function errorBox(store, hrefOf) {
   const error = store.errorInfo.value;
   if (error === null) return null;
   const code = el("code", {}, verbatim(error.code));
   const failed = (error.nodes ?? []).map(({ nodeId, message }) => {
-    const way = el("a", { href: href(["run", id], { node: nodeId }) }, el("bdi", {}, name(nodeId)));
+    const way = el("a", { href: hrefOf(nodeId) }, el("bdi", {}, name(nodeId)));
     return el("li", {}, way, verbatim(": "), verbatim(message));
   });
   const list = failed.length === 0 ? null : el("ul", { "aria-label": t("failedNodes") }, ...failed);
@@ -245,22 +249,51 @@ function streamBox(slot, stream) {
   return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), text);
 }
 
-/**
- * @param {RunStore} store
- * @param {{ id: string, selected: () => string | null }} options
- */
-function nodes(store, { id, selected }) {
-  const list = nodeList((path) => store.shown(path), (path) => href(["run", id], { node: path }));
-  onEnd(store.watch(list));
-  effect(() => {
-    const path = selected();
-    if (store.isCaughtUp.value) untracked(() => list.select(path));
-  });
+/** The nodes of one place as a list: the twin of the graph. @param {Run} run */
+function nodes(run) {
+  const { id, store } = run;
+  const level = followLevel(run);
+  const place = computed(() => level.value === null ? null : `${level.value.kind} ${level.value.prefix}`);
   const count = () =>
     el(
       "p",
       { class: "quiet" },
       store.nodeCount.value === 0 ? t("noNodes") : t("nodeCount", { n: store.nodeCount.value }),
     );
-  return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), count, list.element);
+  const way = () => level.value === null ? null : crumbs(level.value, (path) => hrefIn(id, "", { in: path }));
+  const content = () => {
+    const isLoaded = place.value !== null;
+    return isLoaded ? untracked(() => levelList(run, level)) : el("p", { class: "quiet" }, t("loading"));
+  };
+  return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), way, count, content);
+}
+
+/**
+ * @param {Run} run
+ * @param {import("./run_level.js").LiveLevel} level
+ */
+function levelList(run, level) {
+  const { id, store, filters } = run;
+  const now = level.peek();
+  if (now === null) return null;
+  if (now.kind === "items") return items(run, now, "");
+  const { prefix } = now;
+  const isHere = (/** @type {string} */ path) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/");
+  const wayIn = (/** @type {string} */ path) => {
+    const { nodes, index } = level.peek()?.graph ?? now.graph;
+    const node = nodes[index.get(path.slice(prefix.length)) ?? -1];
+    return node === undefined || node.kind === "node" ? null : hrefIn(id, "", { in: path });
+  };
+  const hrefOf = (/** @type {string} */ path) => hrefIn(id, "", { in: prefix.slice(0, -1), node: path });
+  const list = nodeList((path) => store.shown(path), { hrefOf, wayIn });
+  onEnd(store.watch({
+    show: (paths) => list.show(paths.filter(isHere)),
+    add: (path) => isHere(path) && list.add(path),
+    touch: (path) => isHere(path) && list.touch(path),
+  }));
+  effect(() => {
+    const path = filters().node ?? null;
+    if (store.isCaughtUp.value) untracked(() => list.select(path));
+  });
+  return list.element;
 }

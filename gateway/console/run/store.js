@@ -9,8 +9,7 @@ import { record, Timeline, timelineOf } from "./timeline.js";
 /** @typedef {import("./project.js").Stream} Stream */
 /** @typedef {import("./project.js").RunEvent} RunEvent */
 /** @typedef {import("./project.js").ErrorInfo} ErrorInfo */
-/** @typedef {import("../graph/canvas.js").Canvas} Canvas */
-/** Who is told of nodes, as a canvas is. @typedef {Pick<Canvas, "show" | "add" | "touch">} Watcher */
+/** What is told of nodes. @typedef {Pick<import("../graph/canvas.js").Canvas, "show" | "add" | "touch">} Watcher */
 /** @typedef {{ path: string, state: NodeState, stream: Stream | null }} NodeShown */
 /**
  * A run in a list, as the gateway tells it.
