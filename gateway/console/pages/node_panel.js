@@ -3,7 +3,7 @@
 import { GatewayError, getJson } from "../api/rest.js";
 import { placeOf } from "../graph/levels.js";
 import { copyButton } from "../lib/copy.js";
-import { duration, json, moment, name, number } from "../lib/format.js";
+import { duration, json, moment, money, name, number } from "../lib/format.js";
 import { setFilters, withFilters } from "../lib/router.js";
 import { skipReason, stateBadge, stateWord, waitedFor } from "../lib/state.js";
 import { growingText, valueBox } from "../lib/values.js";
@@ -250,9 +250,7 @@ function usageOf({ store }, path, endedAt) {
 
 /** @param {Usage} usage */
 export function costSection(usage) {
-  const cost = usage.cost === null
-    ? t("costUnknown")
-    : t("money", { amount: number(usage.cost), currency: usage.currency });
+  const cost = usage.cost === null ? t("costUnknown") : money(usage.cost, usage.currency);
   const tokens = t("tokens", {
     total: number(usage.totalTokens),
     in: number(usage.inputTokens),

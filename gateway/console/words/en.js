@@ -163,7 +163,6 @@ export const words = {
   tokens: "{total} ({in} in, {out} out)",
   cost: "Cost",
   costUnknown: "the price is not known",
-  money: "{amount} {currency}",
   rerun: "Rerun",
   rerunFromHere: "Rerun from here",
   rerunTitle: "Start a new run?",

@@ -165,7 +165,6 @@ export const words = {
   tokens: "{total}（输入 {in}，输出 {out}）",
   cost: "费用",
   costUnknown: "价格未知",
-  money: "{amount} {currency}",
   rerun: "重新运行",
   rerunFromHere: "从这里重新运行",
   rerunTitle: "启动新的运行？",
