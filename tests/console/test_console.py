@@ -331,7 +331,14 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
     async with opened(chromium, stack, **options) as watched:
         page = watched.page
-        headings = {"": "Failed today", "#/runs": "Runs", f"#/run/{run}": "Nodes", "#/none": "no such page"}
+        headings = {
+            "": "Failed today",
+            "#/runs": "Runs",
+            f"#/run/{run}": "Nodes",
+            f"#/run/{run}/timeline?node=refused": "Timeline",
+            f"#/run/{run}/events": "Events",
+            "#/none": "no such page",
+        }
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
             await page.get_by_role("heading", name=heading).wait_for()
