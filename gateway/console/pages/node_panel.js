@@ -10,6 +10,7 @@ import { growingText, valueBox } from "../lib/values.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { liveNode } from "../run/live_node.js";
+import { FINAL } from "../run/project.js";
 import { rerunFrom } from "./rerun.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -243,7 +244,9 @@ function outputSection(output) {
 function usageOf({ store }, path, endedAt) {
   const isOver = computed(() => endedAt() !== null);
   effect(() => {
-    if (isOver.value && store.isCaughtUp.value) untracked(() => store.refresh());
+    // What was loaded after the end of the run has all of it.
+    const isAll = () => FINAL.has(store.summary.peek()?.status ?? "");
+    if (isOver.value && store.isCaughtUp.value && !isAll()) untracked(() => store.refresh());
   });
   return computed(() => store.summary.value?.nodeStatus[path]?.usage ?? null);
 }
@@ -258,7 +261,7 @@ export function costSection(usage) {
   });
   return el(
     "section",
-    { "aria-label": t("usage") },
+    { class: "usage", "aria-label": t("usage") },
     el("h3", {}, t("usage")),
     listOf([[t("requests"), number(usage.calls)], [t("tokensWord"), tokens], [t("cost"), cost]]),
   );

@@ -191,7 +191,6 @@ export const words = {
   clearFilters: "Show all runs",
   choose: "Choose {run}",
   chooseAll: "Choose all shown",
-  chosen: { one: "{n} chosen", other: "{n} chosen" },
   bulkActions: "What to do with the chosen runs",
   stopChosen: "Stop ({n})",
   deleteChosen: "Delete ({n})",

@@ -193,7 +193,6 @@ export const words = {
   clearFilters: "显示全部运行",
   choose: "选择 {run}",
   chooseAll: "选择显示的全部",
-  chosen: { other: "已选择 {n} 个" },
   bulkActions: "对所选运行的操作",
   stopChosen: "停止（{n}）",
   deleteChosen: "删除（{n}）",
