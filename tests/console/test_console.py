@@ -336,6 +336,8 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             "#/runs": "Runs",
             f"#/run/{run}": "Nodes",
             f"#/run/{run}/graph": "Fails",
+            f"#/run/{run}/timeline?node=refused": "Timeline",
+            f"#/run/{run}/events": "Events",
             "#/none": "no such page",
         }
         for hash, heading in headings.items():

@@ -10,7 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonValue, Moment
 from innkeeper.gateway.api.models.callbacks import RunCallback
 from innkeeper.gateway.api.models.errors import Problem
-from innkeeper.gateway.api.models.usage import RunUsage, UsageSums
+from innkeeper.gateway.api.models.usage import Money, RunUsage, UsageSums
 
 RunStatus = TypeAliasType(
     "RunStatus", Literal["queued", "running", "paused", "waiting", "interrupting", "complete", "error", "interrupted"]
@@ -212,6 +212,60 @@ class RunSummary(TypedDict):
     startedAt: NotRequired[Moment]
     completedAt: NotRequired[Moment]
     durationMs: NotRequired[Count]
+
+
+@with_config(CLOSED)
+class RunWaits(TypedDict):
+    """Nodes of a run that wait for the same."""
+
+    kind: Literal["delay", "until", "approval", "budget", "event", "wait", "parked"]
+    """`wait`: for a provider or another node; `parked`: that takes long."""
+    nodes: Annotated[int, Field(ge=1)]
+    """How many nodes."""
+    nodeId: str
+    """Path of one of them."""
+    name: NotRequired[str]
+    """Of the event."""
+
+
+@with_config(CLOSED)
+class RunListItem(TypedDict):
+    """A run in the list of all runs, and in RUN_UPDATE."""
+
+    promptId: str
+    status: RunStatus
+    openApprovals: Count
+    """How many nodes wait for an approval."""
+    waiting: NotRequired[list[RunWaits]]
+    """What its nodes wait for; at most 10 kinds of waits."""
+    stuck: NotRequired[StuckRun]
+    workflowId: NotRequired[str]
+    workflowName: NotRequired[str]
+    baseRun: NotRequired[str]
+    isPreview: NotRequired[bool]
+    projectId: NotRequired[str]
+    workflowVersion: NotRequired[Annotated[int, Field(ge=1)]]
+    workflowVersions: NotRequired[dict[str, Annotated[int, Field(ge=1)]]]
+    trigger: NotRequired[StartedBy]
+    labels: NotRequired[dict[str, str]]
+    submittedAt: Moment
+    startedAt: NotRequired[Moment]
+    completedAt: NotRequired[Moment]
+    durationMs: NotRequired[Count]
+    errorInfo: NotRequired[RunErrorInfo]
+    """Why it failed, with the first three failed nodes. Absent of runs of versions before 0013 of the store."""
+    cost: NotRequired[Money]
+    """What its requests to models cost so far, in units of `currency`. Absent: none, or no price is known."""
+    currency: NotRequired[str]
+
+
+@with_config(CLOSED)
+class RunPage(TypedDict):
+    """A page of runs, newest first."""
+
+    runs: list[RunListItem]
+    nextCursor: int | None
+    """`cursor` of the next page; null on the last one."""
 
 
 @with_config(CLOSED)

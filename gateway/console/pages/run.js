@@ -29,7 +29,7 @@ const VIEWS = new Map([
   ["", { word: "viewList", make: listView }],
   ["graph", { word: "viewGraph", make: graphView }],
   ["timeline", { word: "viewTimeline", make: timelineView }],
-  ["outputs", { word: "outputs", make: ({ store }) => [outputs(store)] }],
+  ["outputs", { word: "outputs", make: ({ store }) => [el("div", {}, outputs(store))] }],
   ["events", { word: "viewEvents", make: eventsView }],
 ]);
 

@@ -52,7 +52,7 @@ OPERATION_IDS = """
     get_system_stats get_trigger get_usage get_version get_workflow get_workflow_schema head_file healthz
     interrupt_run list_active_runs list_channel_models list_channels list_characters list_credentials
     list_demo_models list_files list_folder list_history list_models list_node_types list_open_approvals
-    list_plugins list_project_workflows list_projects list_providers list_run_approvals list_service_keys
+    list_plugins list_project_workflows list_projects list_providers list_run_approvals list_runs list_service_keys
     list_trigger_results list_triggers list_versions list_workflows metrics move_files pause_run post_interrupt
     post_run_event post_webhook preview_trigger publish_workflow put_channel put_file put_model put_project
     put_project_workflow put_trigger put_webhook put_workflow read_file readyz reload_nodes reload_plugins
@@ -333,7 +333,7 @@ RARE = {
     ("SubmittedRun", "openApprovals"),  # a matter of moments
     *((name, "hideHandle") for name in ("InputSlot", "OutputSlot")),  # no node type here has these
     ("NodeType", "isUiNode"),
-    *((name, "stuck") for name in ("Run", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
+    *((name, "stuck") for name in ("Run", "RunListItem", "RunSummary", "SubmittedRun")),  # tests/gateway/runs/test_termination.py
     *(("StuckRun", name) for name in ("code", "message", "since")),
     *(("SubmittedRun", field) for field in ("trigger", "labels")),  # who submits is no trigger
     ("Plugin", "warnings"),
@@ -423,6 +423,8 @@ async def play_usage(http: httpx.AsyncClient, stack: Stack) -> None:
     assert [(row["key"], row["cost"]) for row in page["groups"]] == [("dollars", 0.002), ("typo", None)]
     assert (page["nextCursor"], page["total"]["calls"], page["priceProblems"][0]["line"]) == (2, 4, 5)
     await gives(http, 400, "GET", "/api/usage?from=yesterday")
+    listed = (await gives(http, 200, "GET", "/api/runs", params={"q": run["promptId"]}))["runs"]
+    assert [(item["cost"], item["currency"]) for item in listed] == [(0.002, "USD")]
     (stack.data / "prices.yaml").unlink()
 
 
@@ -621,11 +623,14 @@ async def play_runs(http: httpx.AsyncClient) -> None:
     await play_refused_runs(http)
     await gives(http, 200, "GET", "/api/history", params={"limit": 1})
     await gives(http, 400, "GET", "/api/history", params={"status": "lost"})
+    await gives(http, 400, "GET", "/api/runs", params={"status": "lost"})
+    await gives(http, 200, "GET", "/api/runs", params={"limit": 200, "previews": True})
     group = {"id": "g", "fullType": "core:NodeGroup", "configValues": {"referencedWorkflowId": "greeter"}}
     held = await start(http, graph(node("a", "Hold"), group))
     await until_running(http, held)
     listed = {run["promptId"]: run for run in (await gives(http, 200, "GET", "/api/executions"))["running"]}
     assert listed[held]["workflowVersions"] == {"greeter": 1}
+    await gives(http, 200, "GET", "/api/runs", params={"limit": 1})
     await gives(http, 409, "DELETE", f"/api/history/{held}")
     await gives(http, 200, "DELETE", f"/api/interrupt/{held}")
     await until(http, held, "interrupted")
@@ -739,6 +744,8 @@ async def play_control(http: httpx.AsyncClient) -> None:
     waiting = await until(http, run, "waiting")
     assert waiting["openApprovals"] == 2
     assert any("openApprovals" in item for item in (await gives(http, 200, "GET", "/api/executions"))["running"])
+    listed = (await gives(http, 200, "GET", "/api/runs", params={"status": "waiting"}))["runs"]
+    assert [item["openApprovals"] for item in listed if item["promptId"] == run] == [2]
     url = f"/api/prompt/{run}/approvals"
     assert (await gives(http, 200, "GET", url, params={"limit": 1}))["nextCursor"]
     assert (await gives(http, 200, "GET", "/api/approvals", params={"limit": 1}))["nextCursor"]
@@ -793,6 +800,8 @@ async def play_events(http: httpx.AsyncClient, contract: Contract) -> None:
     waits = {"id": "w", "fullType": "core:WaitForEvent", "configValues": {"name": "paid", "timeoutSeconds": 60}}
     run = await start(http, graph(waits, node("c", "Count", upto=2)))
     await until(http, run, "waiting")
+    listed = (await gives(http, 200, "GET", "/api/runs", params={"q": run}))["runs"]
+    assert listed[0]["waiting"] == [{"kind": "event", "nodes": 1, "nodeId": "w", "name": "paid"}]
     url = f"/api/prompt/{run}/events"
     assert "message" in await gives(http, 200, "POST", url, json={"name": "other"})
     for status, body in ((400, b"{"), (413, json.dumps({"name": "x", "data": "y" * 300_000}).encode())):
@@ -910,6 +919,7 @@ async def play_samples(http: httpx.AsyncClient, url: str) -> None:
     run = await gives(http, 200, "GET", f"/api/prompt/{ran['runId']}")
     assert (run["trigger"]["name"], run["labels"]) == ("issues", {"team": "core"})
     assert any("labels" in item for item in (await gives(http, 200, "GET", "/api/history"))["history"])
+    assert any("labels" in item for item in (await gives(http, 200, "GET", "/api/runs"))["runs"])
     results = await gives(http, 200, "GET", f"{url}/results")
     assert [result["outcome"] for result in results["results"]] == ["duplicate", "fired"]
     await gives(http, 400, "GET", f"{url}/results", params={"limit": 0})
