@@ -83,7 +83,7 @@ function nodeItem(node, path, { isSelected, href, wayIn }) {
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    href === null ? title : el("a", { href }, title),
+    el("a", { href }, title),
     () => stateBadge(status.value),
   );
   return el(

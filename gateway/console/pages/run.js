@@ -281,11 +281,20 @@ function levelList(run, now, level) {
   };
   const hrefOf = (/** @type {string} */ path) => hrefIn(id, "", { in: prefix.slice(0, -1), node: path });
   const list = nodeList((path) => store.shown(path), { hrefOf, wayIn });
-  onEnd(store.watch({
-    show: (paths) => list.show(paths.filter(isHere)),
-    add: (path) => isHere(path) && list.add(path),
-    touch: (path) => isHere(path) && list.touch(path),
-  }));
+  // Nodes that have not begun are in the graph, and so are they here.
+  const graphs = now.graph.nodes.map((node) => prefix + node.id);
+  /** @type {Set<string>} */
+  let listed = new Set();
+  const touch = (/** @type {string} */ path) => {
+    if (listed.has(path)) list.touch(path);
+    else if (isHere(path)) list.add(path);
+    if (isHere(path)) listed.add(path);
+  };
+  const show = (/** @type {readonly string[]} */ paths) => {
+    listed = new Set([...paths.filter(isHere), ...graphs]);
+    list.show([...listed]);
+  };
+  onEnd(store.watch({ show, add: touch, touch }));
   effect(() => {
     const path = filters().node ?? null;
     if (store.isCaughtUp.value) untracked(() => list.select(path));
