@@ -63,8 +63,8 @@ export async function countNodes(ids) {
   const sum = { runs: 0, reused: 0 };
   await forAll(ids, async (id) => {
     const plan = await preview({ baseRun: id });
-    sum.runs += plan.runs.length;
-    sum.reused += plan.reused.length;
+    sum.runs += plan.counts?.runs ?? plan.runs.length;
+    sum.reused += plan.counts?.reused ?? plan.reused.length;
   });
   return sum;
 }
