@@ -12,7 +12,14 @@ const run = (promptId, status, workflowName, day = 1) => ({
 });
 
 Deno.test("a filter of the address is asked for, a day as the whole day of whoever looks", () => {
-  const query = queryOf({ status: "error", q: " x ", workflowId: "", since: "2030-01-02", until: "2030-01-02", node: "n" });
+  const query = queryOf({
+    status: "error",
+    q: " x ",
+    workflowId: "",
+    since: "2030-01-02",
+    until: "2030-01-02",
+    node: "n",
+  });
   assert.deepEqual(query, {
     status: "error",
     q: "x",

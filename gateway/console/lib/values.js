@@ -144,7 +144,12 @@ function fileBox({ url, mime, size }, label) {
     {},
     el("p", { class: "quiet" }, verbatim(mime)),
     () => picture.value === "" ? null : el("img", { class: "picture", src: picture.value, alt: label }),
-    el("p", { class: "actions" }, isPicture && size > FETCHED_BYTES ? button("showPicture", show) : null, button("save", save)),
+    el(
+      "p",
+      { class: "actions" },
+      isPicture && size > FETCHED_BYTES ? button("showPicture", show) : null,
+      button("save", save),
+    ),
     el("p", { class: "error", role: "alert" }, complaint),
   );
 }

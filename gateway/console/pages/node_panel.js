@@ -19,10 +19,11 @@ import { rerunFrom } from "./rerun.js";
 /** @typedef {import("../run/timeline.js").Failure} Failure */
 /** @typedef {import("../run/timeline.js").Span} Span */
 /** @typedef {import("../run/project.js").Usage} Usage */
+/** An output of a node. @typedef {{ nodeId: string, slot: string }} Source */
 /**
- * What went into a slot.
+ * What went into a slot; a secret is told as `***`.
  * @typedef {{
- *   from: string, value?: unknown, source?: { nodeId: string, slot: string }, secret?: boolean, missing?: boolean,
+ *   from: string, value?: unknown, source?: Source, sources?: Source[], secret?: boolean, missing?: boolean,
  * }} Input
  */
 /** @typedef {import("./run.js").Run} Followed */
@@ -95,7 +96,9 @@ function listOf(rows) {
 /** @param {NodeSeen} node */
 function times({ state }) {
   const began = state.startedAt === undefined ? null : moment(state.startedAt);
-  const took = state.startedAt && state.endedAt ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt)) : null;
+  const took = state.startedAt && state.endedAt
+    ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt))
+    : null;
   return listOf([
     [t("startedAt"), began],
     [t("duration"), took],
@@ -206,18 +209,22 @@ function inputSection(inputs) {
  */
 function inputBox(slot, input) {
   const word = ORIGINS.get(input.from);
-  const origin = input.source === undefined ? word === undefined ? null : t(word) : sourceLink(input.source);
-  const isKnown = !input.secret && !input.missing && input.value !== undefined;
-  const instead = input.secret ? t("inputSecret") : input.missing ? t("inputMissing") : null;
+  const sources = input.sources ?? (input.source === undefined ? [] : [input.source]);
+  const said = [
+    input.secret ? t("inputSecret") : null,
+    input.missing ? t("inputMissing") : null,
+    word === undefined ? null : t(word),
+    ...sources.map(sourceLink),
+  ].filter((one) => one !== null);
   return el(
     "div",
     { class: "input", "data-input": slot },
-    isKnown ? valueBox(slot, input.value) : el("h4", {}, el("bdi", {}, name(slot))),
-    el("p", { class: "quiet" }, instead, instead === null || origin === null ? null : verbatim(" · "), origin),
+    input.value === undefined ? el("h3", {}, el("bdi", {}, name(slot))) : valueBox(slot, input.value),
+    el("p", { class: "quiet" }, ...said.flatMap((one, at) => at === 0 ? [one] : [verbatim(", "), one])),
   );
 }
 
-/** @param {{ nodeId: string, slot: string }} source */
+/** @param {Source} source */
 function sourceLink({ nodeId, slot }) {
   const way = el("a", { href: () => withFilters({ node: nodeId }) }, el("bdi", {}, name(nodeId)));
   return el("span", {}, way, verbatim(" · "), el("bdi", {}, name(slot)));

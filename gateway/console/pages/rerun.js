@@ -38,7 +38,9 @@ export async function rerunFrom(run, nodes) {
     go(["run", await start({ ...request, ...from, ...(isUncached.checked ? { noCache: true } : {}) }, chosen)]);
   } catch (error) {
     const problems = error instanceof GatewayError ? error.problems : [];
-    const list = problems.length < 2 ? null : el("ul", {}, ...problems.map((one) => el("li", {}, verbatim(one.message))));
+    const list = problems.length < 2
+      ? null
+      : el("ul", {}, ...problems.map((one) => el("li", {}, verbatim(one.message))));
     await openDialog(t("rerunRefused"), [el("p", { class: "error" }, verbatim(messageOf(error))), list]);
   }
 }

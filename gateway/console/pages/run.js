@@ -25,13 +25,15 @@ import { timelineView } from "./run_timeline.js";
 /** @typedef {{ word: Word, make: (run: Run) => Plain[] }} View */
 
 /** The views of a run by the last part of its address. @type {ReadonlyMap<string, View>} */
-const VIEWS = new Map([
-  ["", { word: "viewList", make: listView }],
-  ["graph", { word: "viewGraph", make: graphView }],
-  ["timeline", { word: "viewTimeline", make: timelineView }],
-  ["outputs", { word: "outputs", make: ({ store }) => [el("div", {}, outputs(store))] }],
-  ["events", { word: "viewEvents", make: eventsView }],
-]);
+const VIEWS = new Map(
+  /** @type {[string, View][]} */ ([
+    ["", { word: "viewList", make: listView }],
+    ["graph", { word: "viewGraph", make: graphView }],
+    ["timeline", { word: "viewTimeline", make: timelineView }],
+    ["outputs", { word: "outputs", make: ({ store }) => [el("div", {}, outputs(store))] }],
+    ["events", { word: "viewEvents", make: eventsView }],
+  ]),
+);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function runPage({ socket, parameters, view, filters }) {
