@@ -62,8 +62,8 @@ function planBox(plan) {
   const told = (plan.warnings ?? []).map(({ message }) => el("li", {}, verbatim(message)));
   return [
     nothing,
-    listed(t("rerunReused", { n: plan.reused.length }), plan.reused),
-    listed(t("rerunRuns", { n: plan.runs.length }), plan.runs),
+    listed(t("rerunReused", { n: plan.counts?.reused ?? plan.reused.length }), plan.reused),
+    listed(t("rerunRuns", { n: plan.counts?.runs ?? plan.runs.length }), plan.runs),
     plan.stale.length === 0 ? null : listed(t("rerunStale", { n: plan.stale.length }), plan.stale),
     told.length === 0 ? null : el("ul", { class: "warning", "aria-label": t("warnings") }, ...told),
   ];

@@ -159,7 +159,7 @@ function timelineRow(store, path, { pace, scale, sources }) {
     pace.value;
     return el("span", { class: "unseen" }, ...barsOf(store, path, sources.value.get(path)).map(spoken));
   };
-  return [link, el("span", { class: "row-state" }, () => stateBadge(status.value)), bars, el("span", {}, said)];
+  return [link, el("span", { class: "row-state" }, () => stateBadge(status.value), said), bars];
 }
 
 /**
