@@ -60,6 +60,7 @@ from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.refusals import Refusals
 from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.retention import Retention
+from innkeeper.gateway.runs.run_details import RunDetails
 from innkeeper.gateway.runs.run_list import RunList
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
@@ -140,6 +141,7 @@ class Container:
     stuck_runs: StuckRuns
     runs: Runs
     run_list: RunList
+    run_details: RunDetails
     run_updates: RunUpdates
     launcher: RunLauncher
     retention: Retention
@@ -422,6 +424,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         stuck_runs=stuck_runs,
         runs=runs,
         run_list=run_list,
+        run_details=RunDetails(store, runs, blobs, catalogue=catalogue, user_id=settings.user),
         run_updates=run_updates,
         launcher=launcher,
         retention=retention,

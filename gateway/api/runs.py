@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
-from innkeeper.gateway.api.models.runs import RunPage
-from innkeeper.gateway.api.prompts import MAX_CURSOR
-from innkeeper.gateway.api.responses import answer, errors
+from innkeeper.gateway.api.models.runs import KeptDocument, NodeInputs, RunPage
+from innkeeper.gateway.api.output_response import output_response
+from innkeeper.gateway.api.prompts import MAX_CURSOR, WHOLE_VALUE, RunId
+from innkeeper.gateway.api.responses import answer, contents, errors
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import json_response
 from innkeeper.gateway.runs.run_list import MAX_PAGE
@@ -20,6 +21,10 @@ router = APIRouter(prefix="/api", tags=["runs"], default_response_class=Response
 
 MAX_TEXT = 200
 MAX_MOMENT = 40
+MAX_PATH = 1000
+NodePath = Annotated[
+    str, Path(description="Path of the node: ids from the outermost group to the node, joined by `/`.")
+]
 ShownStatus = Literal["queued", "running", "waiting", "paused", "interrupting", "complete", "error", "interrupted"]
 
 
@@ -56,3 +61,55 @@ async def list_runs(
     )
     runs, following = await container.run_list.page(wanted, cursor, limit)
     return json_response({"runs": runs, "nextCursor": following})
+
+
+@router.get(
+    "/prompt/{run}/document",
+    summary="What a run ran: the submitted document, or that of a group in it",
+    responses=answer("The document, with references for its secrets.", KeptDocument)
+    | errors({400: "bad_request", 404: "run_not_found document_not_kept node_not_found"}),
+)
+async def get_run_document(
+    run: RunId,
+    request: Request,
+    path: str = Query(
+        "", max_length=MAX_PATH, description="Of a group: its node path, joined by `/`. Empty: the document itself."
+    ),
+) -> Response:
+    return json_response(await container_of(request).run_details.document(run, path))
+
+
+@router.get(
+    "/prompt/{run}/inputs/{path:path}",
+    summary="The inputs of a node, and where they come from",
+    responses=answer("The inputs, as far as they are known.", NodeInputs)
+    | errors({404: "run_not_found plan_not_kept node_not_found", 409: "run_damaged", 503: "event_log_unavailable"}),
+)
+async def get_node_inputs(run: RunId, path: NodePath, request: Request) -> Response:
+    return json_response(await container_of(request).run_details.inputs(run, path))
+
+
+@router.get(
+    "/prompt/{run}/input-values/{path:path}",
+    summary="One input value, whole",
+    responses={
+        **contents("The value.", WHOLE_VALUE),
+        **errors(
+            {
+                400: "bad_request",
+                404: "run_not_found plan_not_kept node_not_found input_not_found resource_not_found",
+                409: "resource_unreadable run_damaged",
+                503: "event_log_unavailable",
+            }
+        ),
+    },
+)
+async def get_input_value(
+    run: RunId,
+    path: NodePath,
+    request: Request,
+    slot: str = Query(max_length=MAX_TEXT, description="The input."),
+) -> Response:
+    container = container_of(request)
+    value = await container.run_details.input_value(run, path, slot)
+    return await output_response(value, container.blobs, request.headers.get("accept", ""))

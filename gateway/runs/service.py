@@ -13,9 +13,10 @@ from typing import Any, Protocol
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, TooManyRuns, shown
+from innkeeper.gateway.errors import BadRequest, EngineAway, IdempotencyMismatch, TooManyRuns, shown
 from innkeeper.gateway.events.fence import INTERRUPTING
-from innkeeper.gateway.runs.admission import Checked, body_hash, interface_of, key_hash
+from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.runs.admission import DRY_RUN, Checked, body_hash, interface_of, key_hash
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
@@ -145,6 +146,8 @@ class Runs:
         Raises:
             InvalidWorkflow, IdempotencyMismatch, EngineAway, LogUnavailable, NotFound, TooManyRuns.
         """
+        if body.get(DRY_RUN) not in (None, False):
+            raise BadRequest("'dryRun' is answered by POST /api/prompt alone, where it is true or false")
         key_digest = key_hash(key) if key else None
         body_digest = body_hash(body)
         if key_digest and (earlier := await self._store.by_key(user, key_digest)):
@@ -179,6 +182,7 @@ class Runs:
             origin=None if origin is None else origin.encode(),
             callbacks=[callback.to_json() for callback in callbacks],
             budget=None if admitted.checked.budget is None else admitted.checked.budget.to_json(),
+            document=admitted.document,
         )
         row = await self._store.add(new)
         if row is None and origin is not None:
@@ -192,6 +196,13 @@ class Runs:
         self._callbacks.begun(row.id, callbacks)
         await self._launcher.start(row)
         return Accepted.of(row)
+
+    async def try_out(self, body: JsonObject, user: str) -> JsonObject:
+        """What a submission would run and take over, without a run.
+
+        Raises: What `submit` raises of the submission itself.
+        """
+        return {DRY_RUN: True, **await self._reruns.try_out(body, user)}
 
     def _check_waiting(self) -> None:
         if (waiting := self._open_runs.idle) >= self._max_waiting_runs:
@@ -304,19 +315,32 @@ class Runs:
         run = row.id
         result = await stored_result(row)
         if result is not None and row.status in ENDED:
-            return result
-        view = await self._run_log.view(run)
+            return {**result, **await self._last_event(run)}
+        stuck = await self._stuck_runs.look(run) if row.status == "running" else None
+        look = await self._run_log.look(run)
+        view = look.view
         if row.sealed and not view.is_final:
             raise RunDamaged(
                 f"what is kept of run {run!r} is damaged, and its event log is gone or damaged, too; run it anew, or "
                 f"remove it from the list ('innkeeper delete {run}')"
             )
-        stuck = await self._stuck_runs.look(run) if row.status == "running" else None
+        nodes = nodes_for_clients(run, view.nodes)
+        for path, text in look.texts.items():
+            nodes.setdefault(path, {}).update(text.to_json())
         return {
             **safe_summary(row, view.activity, stuck),
-            "nodeStatus": nodes_for_clients(run, view.nodes),
+            "nodeStatus": nodes,
             "outputs": view.outputs or {},
+            "lastSeq": look.last_seq,
+            "logId": self._run_log.log_id,
         }
+
+    async def _last_event(self, run: str) -> JsonObject:
+        """Where the log of a run ends; nothing when it is gone, or cannot be read now."""
+        with contextlib.suppress(LogUnavailable, ValueError, TypeError):
+            if (last := await self._run_log.last_seq(run)) is not None:
+                return {"lastSeq": last, "logId": self._run_log.log_id}
+        return {}
 
     async def wait_for_end(self, run: str, timeout_s: float, follow: Callable[[str], Any]) -> JsonObject:
         """The full status once the run has ended, or as it is after `timeout_s`."""

@@ -52,6 +52,25 @@ class RunAccepted(TypedDict):
 
 
 @with_config(CLOSED)
+class DryRun(TypedDict):
+    """What a submission would run and take over; no run was made. Each list holds at most 1,000 node ids."""
+
+    dryRun: Literal[True]
+    warnings: list[Problem]
+    """What the compiler found odd in a graph that can run."""
+    reused: list[str]
+    """Nodes whose outputs would be taken over."""
+    runs: list[str]
+    """Nodes that would run."""
+    stale: list[str]
+    """Nodes of a preview whose outputs would be taken over although they may be out of date."""
+    leftOut: NotRequired[list[str]]
+    """Nodes that are not needed."""
+    counts: RerunCounts
+    baseRun: NotRequired[str]
+
+
+@with_config(CLOSED)
 class Progress(TypedDict):
     value: float
     max: float
@@ -137,6 +156,10 @@ class NodeState(TypedDict):
     """From the result cache."""
     warnings: NotRequired[list[NodeWarning]]
     """What the node told its user, and what was odd about its outputs."""
+    text: NotRequired[str]
+    """What its stream has said so far, while it is open: up to the event `lastSeq`."""
+    textCut: NotRequired[Literal[True]]
+    """Of a long text only the end is there."""
     usage: NotRequired[UsageSums]
     """What its requests to models took; of the first 2,000 nodes, the most expensive ones."""
 
@@ -269,6 +292,60 @@ class RunPage(TypedDict):
 
 
 @with_config(CLOSED)
+class KeptDocument(TypedDict):
+    """What a run ran."""
+
+    promptId: str
+    path: str
+    document: FreeObject
+    """As it was submitted or stored; a secret is the text `$secret:` with its id."""
+
+
+@with_config(CLOSED)
+class InputSource(TypedDict):
+    """An output that an input is connected to."""
+
+    nodeId: str
+    """Path of the node."""
+    slot: str
+
+
+InputOrigin = TypeAliasType("InputOrigin", Literal["edge", "value", "default", "none"])
+# One of its keys is a word of the language.
+NodeInput = TypedDict(
+    "NodeInput",
+    {
+        "from": Annotated[InputOrigin, Field(description="`value`: the document has it; `default`: its type has.")],
+        "source": NotRequired[
+            Annotated[InputSource, Field(description="Of an edge: where it comes from; of several, the last one.")]
+        ],
+        "sources": NotRequired[
+            Annotated[list[InputSource], Field(description="Of an input that takes several edges: all, in order.")]
+        ],
+        "value": NotRequired[
+            Annotated[
+                JsonValue,
+                Field(description="As far as it is known; large values and streams as in `nodeStatus`, secrets `***`."),
+            ]
+        ],
+        "secret": NotRequired[Annotated[Literal[True], Field(description="It is a secret, or holds some.")]],
+        "missing": NotRequired[Annotated[Literal[True], Field(description="It must have a value, and got none.")]],
+    },
+)
+"""One input of a node."""
+NodeInput.__pydantic_config__ = CLOSED  # type: ignore[attr-defined]
+
+
+@with_config(CLOSED)
+class NodeInputs(TypedDict):
+    """The inputs of a node of a run."""
+
+    promptId: str
+    path: str
+    inputs: dict[str, NodeInput]
+
+
+@with_config(CLOSED)
 class Run(RunSummary):
     """A run in full."""
 
@@ -282,6 +359,10 @@ class Run(RunSummary):
     """What its requests to models took so far. Absent: it made none, and has no budget."""
     callbacks: NotRequired[list[RunCallback]]
     """Whom it tells how it goes: the submission's own first, then the workflow's."""
+    lastSeq: NotRequired[Count]
+    """The last event of its log that counts here: events go on behind it. Absent: the log is gone."""
+    logId: NotRequired[str]
+    """Of the log, for SUBSCRIBE."""
     differs: NotRequired[list[str]]
     """Nodes of which the event log tells something else than the engine; the engine's word is what this answer has."""
 
