@@ -352,7 +352,7 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
         }
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
-            await page.get_by_role("heading", name=heading).wait_for()
+            await page.get_by_role("heading", name=heading).first.wait_for()
             await asyncio.sleep(0.3)  # what the page asks for has come
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
