@@ -149,7 +149,13 @@ function shell() {
 }
 
 function help() {
-  const words = [t("shortcutHome"), t("shortcutRuns"), t("shortcutWorkflows"), t("shortcutApprovals"), t("shortcutHelp")];
+  const words = [
+    t("shortcutHome"),
+    t("shortcutRuns"),
+    t("shortcutWorkflows"),
+    t("shortcutApprovals"),
+    t("shortcutHelp"),
+  ];
   const lines = words.map((line) => el("li", {}, line));
   openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
 }

@@ -1,12 +1,13 @@
 /** What is behind a trigger: what became of its deliveries, its next times, and a delivery to try it with. */
 
-import { change, GatewayError, getJson } from "../api/rest.js";
+import { change, getJson } from "../api/rest.js";
 import { json, moment, name } from "../lib/format.js";
+import { complaintOf } from "../lib/loading.js";
 import { href } from "../lib/router.js";
 import { valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh } from "../run/lists.js";
+import { keepFresh, listHint, unlessSame } from "../run/lists.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
@@ -50,15 +51,19 @@ function runLink(run) {
 export function results(id, socket) {
   const found = signal(/** @type {Results | null} */ (null));
   keepFresh(socket, async () => {
-    found.value = await getJson(`api/triggers/${encodeURIComponent(id)}/results`);
+    /** @type {Results} */
+    const told = await getJson(`api/triggers/${encodeURIComponent(id)}/results`);
+    found.value = unlessSame(found.peek(), told);
   });
   const hint = () => {
     if (found.value === null) return el("p", {}, t("loading"));
     if (found.value.results.length === 0) return el("p", { class: "quiet" }, t("noDeliveries"));
     const counts = Object.entries(found.value.counters).filter(([, count]) => count > 0);
-    return el("ul", { class: "facts" }, ...counts.map(([outcome, n]) =>
-      el("li", {}, outcomeBadge(outcome), verbatim(` ${n}`))
-    ));
+    return el(
+      "ul",
+      { class: "facts" },
+      ...counts.map(([outcome, n]) => el("li", {}, outcomeBadge(outcome), verbatim(` ${n}`))),
+    );
   };
   // One delivery of a trigger has no id when it was refused before it was read.
   const keyOf = (/** @type {Delivery} */ one) => JSON.stringify([one.id, one.at, one.outcome, one.runId, one.reason]);
@@ -90,21 +95,17 @@ function deliveryItem({ at, outcome, reason, runId, sample }) {
  * @param {GatewaySocket} socket
  */
 export function nextTimes(id, socket) {
-  const told = signal(/** @type {{ times: string[], notes: string[] } | Error | null} */ (null));
-  keepFresh(socket, async () => {
-    try {
-      told.value = await getJson(`api/triggers/${encodeURIComponent(id)}/preview`);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      told.value = error;
-    }
+  const told = signal(/** @type {{ times: string[], notes: string[] } | null} */ (null));
+  const fresh = keepFresh(socket, async () => {
+    /** @type {{ times: string[], notes: string[] }} */
+    const found = await getJson(`api/triggers/${encodeURIComponent(id)}/preview`);
+    told.value = unlessSame(told.peek(), found);
   });
-  return el("div", {}, () => {
-    if (told.value === null) return el("p", {}, t("loading"));
-    if (told.value instanceof Error) return el("p", { class: "error" }, verbatim(told.value.message));
+  return el("div", {}, listHint(fresh, () => told.value?.times ?? null, t("noTimes")), () => {
+    if (told.value === null) return null;
     const { times, notes } = told.value;
     const items = times.map((time) => el("li", {}, el("time", { datetime: time }, moment(time))));
-    const list = items.length === 0 ? el("p", { class: "quiet" }, t("noTimes")) : el("ol", {}, ...items);
+    const list = items.length === 0 ? null : el("ol", {}, ...items);
     const odd = notes.map((note) => el("li", {}, verbatim(note)));
     return [
       list,
@@ -137,7 +138,8 @@ export function tryOut(id, kind) {
       tried.value = await change("POST", `api/triggers/${encodeURIComponent(id)}/test`, { body: { payload, run } });
     } catch (error) {
       tried.value = null;
-      complaint.value = complaintOf(error);
+      const isOurs = error instanceof SyntaxError;
+      complaint.value = isOurs ? t("notJson", { message: error.message }) : complaintOf(error);
       field.focus();
     }
   };
@@ -154,16 +156,12 @@ export function tryOut(id, kind) {
   );
 }
 
-/** @param {unknown} error */
-function complaintOf(error) {
-  if (error instanceof SyntaxError) return t("notJson", { message: error.message });
-  return t("failed", { message: error instanceof GatewayError ? error.message : t("gatewayAway") });
-}
-
 /** @param {Tried} tried */
 function triedView({ outcome, reason, inputs, problems, notes, runId }) {
   const lines = [
-    ...problems.map((problem) => el("li", {}, el("bdi", {}, name(problem.input)), verbatim(": "), verbatim(problem.reason))),
+    ...problems.map((problem) =>
+      el("li", {}, el("bdi", {}, name(problem.input)), verbatim(": "), verbatim(problem.reason))
+    ),
     ...notes.map((note) => el("li", {}, verbatim(note))),
   ];
   return [

@@ -132,7 +132,8 @@ export const words = {
   approve: "Approve",
   reject: "Reject",
   answering: "Sending…",
-  answerUnknown: "The gateway does not answer. Whether your answer counts is not known yet: what you entered stays here, and sending it again is safe.",
+  answerUnknown:
+    "The gateway does not answer. Whether your answer counts is not known yet: what you entered stays here, and sending it again is safe.",
   checkFields: "Some fields are not right yet. Nothing was sent.",
   dataTooLarge: "What is to be decided is too large to be filled in here. A field that stays empty keeps its value.",
   yourApproval: "You have approved this.",
@@ -162,7 +163,7 @@ export const words = {
   budgetRaised: "You have set a new limit. The nodes that waited for it go on.",
   budgetRefused: "You have not raised the budget. The nodes that waited for it fail.",
 
-  noTriggers: "There are no triggers. \"innkeeper triggers add\" makes one.",
+  noTriggers: 'There are no triggers. "innkeeper triggers add" makes one.',
   triggerKind: "Kind",
   startsWhen: "Starts on",
   workflow: "Workflow",
@@ -193,7 +194,7 @@ export const words = {
   disableHint: "What comes from now on is refused. Runs that it started go on.",
   disableNote: "Why (optional)",
   deleteTrigger: "Delete this trigger?",
-  deleteTriggerHint: "\"{name}\" starts nothing any more, and its results are gone. Runs that it started go on.",
+  deleteTriggerHint: '"{name}" starts nothing any more, and its results are gone. Runs that it started go on.',
   results: "Results",
   noDeliveries: "Nothing has come yet.",
   sample: "What came",
@@ -235,7 +236,10 @@ export const words = {
   inputTokens: "Input",
   cachedTokens: "Cached",
   outputTokens: "Output",
-  estimated: { one: "Of {n} request the provider told no tokens: they are estimated.", other: "Of {n} requests the providers told no tokens: they are estimated." },
+  estimated: {
+    one: "Of {n} request the provider told no tokens: they are estimated.",
+    other: "Of {n} requests the providers told no tokens: they are estimated.",
+  },
   usageTable: "Usage as a table",
   noKey: "(none)",
   priceProblems: "Something is wrong in prices.yaml",
@@ -308,7 +312,10 @@ export const words = {
   rerunAsAnnounced: "As announced before the start.",
   rerunOtherwise: "Not as announced before the start:",
   ranInstead: { one: "{n} node ran that was to be taken over", other: "{n} nodes ran that were to be taken over" },
-  reusedInstead: { one: "{n} node was taken over that was to run", other: "{n} nodes were taken over that were to run" },
+  reusedInstead: {
+    one: "{n} node was taken over that was to run",
+    other: "{n} nodes were taken over that were to run",
+  },
   andMore: "and {n} more",
   start: "Start",
 
@@ -328,7 +335,10 @@ export const words = {
   rerunChosenTitle: { one: "Rerun {n} run?", other: "Rerun {n} runs?" },
   deleteHint: "Results and events are gone then, and nobody can bring them back.",
   rerunChosenHint: "{runs} nodes run, {reused} are taken over.",
-  leftAlone: { one: "{n} chosen run is left alone: its state does not fit.", other: "{n} chosen runs are left alone: their states do not fit." },
+  leftAlone: {
+    one: "{n} chosen run is left alone: its state does not fit.",
+    other: "{n} chosen runs are left alone: their states do not fit.",
+  },
   delete: "Delete",
   bulkDone: { one: "{n} run: done.", other: "{n} runs: done." },
   bulkFailed: { one: "{n} run failed: {message}", other: "{n} runs failed; the first: {message}" },

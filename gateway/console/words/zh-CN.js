@@ -164,7 +164,7 @@ export const words = {
   budgetRaised: "您已设置新上限，等待的节点会继续。",
   budgetRefused: "您没有提高预算，等待的节点会失败。",
 
-  noTriggers: "没有触发器。用 \"innkeeper triggers add\" 创建。",
+  noTriggers: '没有触发器。用 "innkeeper triggers add" 创建。',
   triggerKind: "类型",
   startsWhen: "启动条件",
   workflow: "工作流",
