@@ -346,6 +346,8 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             "#/workflows": "Workflows",
             "#/workflows/kinds": "From version 1 to version 2",
             "#/start/kinds": "Every kind",
+            f"#/run/{run}/timeline?node=refused": "Timeline",
+            f"#/run/{run}/events": "Events",
             "#/none": "no such page",
         }
         for hash, heading in headings.items():

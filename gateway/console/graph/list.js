@@ -79,10 +79,11 @@ function nodeItem(node, path, { isSelected, href, wayIn }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
+  const title = el("bdi", { class: "node-name" }, name(path));
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("a", { href }, el("bdi", { class: "node-name" }, name(path))),
+    el("a", { href }, title),
     () => stateBadge(status.value),
   );
   return el(
