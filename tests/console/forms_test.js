@@ -16,7 +16,11 @@ function slot(dataFlowType, more = {}) {
 /** @param {Slot} of @param {string} text */
 function read(of, text) {
   const reading = readText(kindOf(of), of, text);
-  return reading.state === "value" ? reading.value : reading.state === "wrong" ? { wrong: reading.complaint } : undefined;
+  return reading.state === "value"
+    ? reading.value
+    : reading.state === "wrong"
+    ? { wrong: reading.complaint }
+    : undefined;
 }
 
 /** @param {Slot} of @param {string} text @param {unknown} [base] @param {boolean} [isComplete] */
@@ -138,7 +142,9 @@ const DOCUMENT = {
   ],
 };
 const TYPES = new Map([
-  ["core:HttpRequest", { inputs: { authorization: { secret: true }, settings: { secretKeys: ["api_key"] }, body: {} } }],
+  ["core:HttpRequest", {
+    inputs: { authorization: { secret: true }, settings: { secretKeys: ["api_key"] }, body: {} },
+  }],
 ]);
 
 Deno.test("an input is as secret as what it goes to", () => {
@@ -195,7 +201,9 @@ const CALL = {
   workflowId: "it's",
   project: "tales",
   version: 3,
-  inputs: new Map(/** @type {[string, unknown][]} */ ([["who", "O'Hara\n$(x)"], ["key", "sk-1"], ["deep", { a: [null, true] }]])),
+  inputs: new Map(
+    /** @type {[string, unknown][]} */ ([["who", "O'Hara\n$(x)"], ["key", "sk-1"], ["deep", { a: [null, true] }]]),
+  ),
   secrets: ["key"],
 };
 

@@ -63,7 +63,11 @@ const NOTHING = { added: [], removed: [], changed: [] };
 const DIFFERENCE = {
   from: 1,
   to: 2,
-  nodes: { added: ["new"], removed: ["old"], changed: [{ id: "kept", changes: { "inputs.a": { from: 1, to: null } } }] },
+  nodes: {
+    added: ["new"],
+    removed: ["old"],
+    changed: [{ id: "kept", changes: { "inputs.a": { from: 1, to: null } } }],
+  },
   edges: { added: ["kept.merged_text > new.text_inputs__0"], removed: [], changed: [] },
   inputs: NOTHING,
   outputs: NOTHING,

@@ -65,7 +65,8 @@ export function kindOf(slot) {
   if (!isText) return KINDS.get(slot.dataFlowType) ?? "any";
   if (has(FILE_CATEGORIES)) return "file";
   if (has(DATA_CATEGORIES)) return "data";
-  const isLong = slot.config?.multiline === true || has(LONG_CATEGORIES) || String(defaultOf(slot) ?? "").includes("\n");
+  const isLong = slot.config?.multiline === true || has(LONG_CATEGORIES) ||
+    String(defaultOf(slot) ?? "").includes("\n");
   return isLong ? "text" : "line";
 }
 

@@ -52,7 +52,9 @@ export async function pickedFile(file) {
  * @returns {Promise<string>}
  */
 export function pickedData(file) {
-  if (file.size > MOST_DATA_BYTES) return Promise.reject(new Error(t("fileTooLarge", { size: bytes(MOST_DATA_BYTES) })));
+  if (file.size > MOST_DATA_BYTES) {
+    return Promise.reject(new Error(t("fileTooLarge", { size: bytes(MOST_DATA_BYTES) })));
+  }
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));

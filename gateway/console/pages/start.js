@@ -117,7 +117,11 @@ function versionChoice(what) {
       verbatim(said.filter((part) => part !== "").join(" · ")),
     );
   });
-  const first = el("option", { value: "", selected: what.chosen === null }, t("versionByRule", { n: byId?.version ?? 1 }));
+  const first = el(
+    "option",
+    { value: "", selected: what.chosen === null },
+    t("versionByRule", { n: byId?.version ?? 1 }),
+  );
   const select = el("select", { id: "version" }, first, ...options);
   select.addEventListener("change", () => setFilter("version", select.value));
   return el("p", { class: "filters" }, el("label", { for: "version" }, t("version")), select);

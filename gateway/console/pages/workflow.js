@@ -75,7 +75,12 @@ export function workflowPage({ socket, parameters, filters }) {
     () => facts(found.value.value),
     () => actions(shelf),
     alertPlace(() => complaint.value),
-    el("section", { "aria-label": t("versions") }, el("h2", {}, t("versions")), () => versionTable(shelf, pair.value, limit)),
+    el(
+      "section",
+      { "aria-label": t("versions") },
+      el("h2", {}, t("versions")),
+      () => versionTable(shelf, pair.value, limit),
+    ),
     differenceView(socket, place, pair),
   );
   return { title, content };
@@ -157,7 +162,9 @@ function versionTable(shelf, pair, limit) {
   const running = versionThatRuns(versions)?.version;
   const columns = [t("version"), t("state"), t("savedAt"), t("author"), t("note"), t("compareFrom"), t("compareTo")];
   const heads = [...columns, t("actions")].map((word) => el("th", { scope: "col" }, word));
-  const rows = versions.slice(0, limit.value).map((one) => versionRow(shelf, one, { pair, isRunning: one.version === running }));
+  const rows = versions.slice(0, limit.value).map((one) =>
+    versionRow(shelf, one, { pair, isRunning: one.version === running })
+  );
   const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
   return [
     el(
@@ -181,8 +188,8 @@ function versionRow({ place, found, act }, one, { pair, isRunning }) {
     const radio = el("input", { type: "radio", name: `compare-${side}`, "aria-label": label });
     radio.checked = pair?.[side] === version;
     radio.addEventListener("change", () => {
-      const other = side === "from" ? { to: String(pair?.to ?? "") } : { from: String(pair?.from ?? "") };
-      setFilters({ ...other, [side]: String(version) });
+      const now = { from: String(pair?.from ?? ""), to: String(pair?.to ?? "") };
+      setFilters({ ...now, [side]: String(version) });
     });
     return radio;
   };

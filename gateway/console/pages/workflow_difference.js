@@ -79,11 +79,11 @@ function shown({ rows, both }) {
     faceOf: (node) => faceOf(node, both.marks.get(node.id)),
     open: (id) => rowOf(id)?.focus(),
     enter: () => {},
-    leave: () => {},
   });
   const body = el("tbody", {}, ...rows.slice(0, MOST_ROWS).map(tableRow));
-  const rowOf = (/** @type {string} */ id) =>
-    /** @type {HTMLElement | undefined} */ ([...body.rows].find((row) => row.dataset.node === id));
+  const rowOf = (
+    /** @type {string} */ id,
+  ) => /** @type {HTMLElement | undefined} */ ([...body.rows].find((row) => row.dataset.node === id));
   const columns = [t("part"), t("name"), t("state"), t("place"), t("before"), t("after")];
   const heads = columns.map((word) => el("th", { scope: "col" }, word));
   return [

@@ -46,9 +46,10 @@ export function workflowsPage({ socket, filters }) {
   const limit = signal(STEP);
   const all = computed(() => fitting(found.value.value?.workflows ?? [], filters()));
   const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
-  const empty = () => found.value.value === null || all.value.length > 0
-    ? null
-    : el("p", { class: "quiet" }, isBin.value ? t("binEmpty") : t("noWorkflows"));
+  const empty = () =>
+    found.value.value === null || all.value.length > 0
+      ? null
+      : el("p", { class: "quiet" }, isBin.value ? t("binEmpty") : t("noWorkflows"));
   const content = el(
     "div",
     { class: "page" },
