@@ -43,6 +43,17 @@ def card(page: Page, run: str) -> Locator:
     return page.locator(f'[data-run="{run}"]')
 
 
+async def order(page: Page) -> list[str | None]:
+    return [await one.get_attribute("data-run") for one in await page.locator(".card").all()]
+
+
+async def top(place: Locator) -> float:
+    """Where it begins in the window."""
+    box = await place.bounding_box()
+    assert box is not None
+    return float(box["y"])
+
+
 async def until_asked(client: GatewayClient, run: str) -> None:
     async with asyncio.timeout(20):
         while not any(one["status"] == "open" for one in await client.approvals.find(run)):
@@ -94,7 +105,7 @@ async def test_answer_of_somebody_else_and_a_deadline_lose_nothing_that_was_type
     chromium: Browser, stack: LocalStack, client: GatewayClient
 ) -> None:
     """Nothing moves under the mouse: what ended keeps its place between the others."""
-    stays, other = [await client.submit(asking(name)) for name in ("Stays", "Other")]
+    other, stays = [await client.submit(asking(name)) for name in ("Other", "Stays")]
     async with opened(chromium, stack, "#/approvals") as watched:
         page = watched.page
         second = await page.context.new_page()
@@ -103,7 +114,8 @@ async def test_answer_of_somebody_else_and_a_deadline_lose_nothing_that_was_type
         await card(page, other).get_by_label("Text", exact=True).fill("my words")
         late = await client.submit(asking("Late", timeoutSeconds=3))
         await card(page, late).wait_for()
-        before = [await one.get_attribute("data-run") for one in await page.locator(".card").all()]
+        await card(page, stays).hover()
+        before, place = await order(page), await top(card(page, stays))
         await card(second, other).get_by_label("Comment").fill("Too dark")
         await card(second, other).get_by_role("button", name="Reject").click()
         await card(second, other).get_by_text("You have rejected this.").wait_for()
@@ -114,7 +126,8 @@ async def test_answer_of_somebody_else_and_a_deadline_lose_nothing_that_was_type
         assert await ended.get_by_label("Text", exact=True).input_value() == "my words"
         assert await ended.get_by_role("button").count() == 0
         await card(page, late).get_by_text("Nobody answered in time").wait_for()
-        assert [await one.get_attribute("data-run") for one in await page.locator(".card").all()] == before
+        assert await order(page) == before
+        assert await top(card(page, stays)) == pytest.approx(place, abs=1)
         # Sent before the page has heard that the run is stopped.
         await page.route("**/api/approvals?*", lambda route: route.abort())
         await client.cancel(stays)
@@ -177,7 +190,7 @@ async def test_run_out_of_budget_gets_a_new_limit_and_unknown_prices_are_unknown
         await page.get_by_label("By", exact=True).select_option("day")
         await page.get_by_role("columnheader", name="Day").wait_for()
         assert page.url.endswith("#/usage?by=day")
-        assert await page.locator(".bar-tokens").count() == 1
+        assert await page.locator(".amount-tokens").count() == 1
         await until_axe_finds_nothing(page)
         await page.get_by_label("To", exact=True).fill("2020-01-01")
         await page.get_by_text("No requests to models in this time.").wait_for()

@@ -2,6 +2,7 @@
 
 import { GatewayAway, GatewayError, getJson, postOnce, randomKey } from "../api/rest.js";
 import { makeForm } from "../forms/form.js";
+import { alertPlace, complaintOf } from "../lib/loading.js";
 import { isReference } from "../lib/values.js";
 import { effect, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -97,7 +98,7 @@ export class AnswerForm {
       () => this.#form.value?.element ?? el("p", {}, t("loading")),
       el("label", { for: this.#comment.id }, t("comment")),
       this.#comment,
-      el("p", { class: "error", role: "alert" }, () => this.#complaint.value ?? verbatim("")),
+      alertPlace(() => this.#complaint.value),
       buttons,
     ];
   }
@@ -218,10 +219,10 @@ export class AnswerForm {
   /** @param {unknown} error */
   #failed(error) {
     if (!(error instanceof GatewayError)) {
-      this.#complaint.value = error instanceof GatewayAway ? t("answerUnknown") : verbatim(error);
+      this.#complaint.value = error instanceof GatewayAway ? t("answerUnknown") : complaintOf(error);
       return false;
     }
-    this.#complaint.value = t("failed", { message: error.message });
+    this.#complaint.value = complaintOf(error);
     const field = fieldComplaint(error.message, this.#asked.form);
     if (field !== null) this.#form.peek()?.show(new Map([[field.key, verbatim(field.complaint)]]));
     return OVER.has(error.code);

@@ -6,7 +6,7 @@ import { stateBadge } from "../lib/state.js";
 import { valueBox } from "../lib/values.js";
 import { computed, el, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { isSameAnswer } from "../run/approvals.js";
+import { isSameAnswer, keyOf } from "../run/approvals.js";
 import { AnswerForm } from "./approval_answer.js";
 import { budgetFacts } from "./approval_budget.js";
 
@@ -32,7 +32,7 @@ export function approvalCard(entry, list, now) {
   const title = t("approvalOf", { node: name(asked.nodeId), workflow: name(asked.workflowName ?? "") || t("unnamed") });
   return el(
     "li",
-    { class: "card", "data-approval": asked.approvalId, "data-run": asked.promptId },
+    { class: "card", "data-key": keyOf(asked), "data-run": asked.promptId },
     el("h2", {}, el("bdi", {}, title), () => outcome.value === null ? stateBadge("waiting") : null),
     el(
       "dl",

@@ -1,9 +1,9 @@
 /** What waits for somebody's answer, over all runs. What ends while somebody looks keeps its place, and what was typed. */
 
-import { each, el, onEnd, signal } from "../lib/view.js";
+import { computed, each, el, onEnd, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { askOutcome, ended, keyOf, merged, openApprovals } from "../run/approvals.js";
-import { keepFresh } from "../run/lists.js";
+import { keepFresh, listHint } from "../run/lists.js";
 import { openCount } from "../run/open_count.js";
 import { approvalCard } from "./approval_card.js";
 import { draftOf, forgetDraft } from "./approval_drafts.js";
@@ -29,29 +29,26 @@ export function approvalsPage({ socket }) {
  * @returns {import("./page.js").Page}
  */
 function page(socket, list) {
-  keepFresh(socket, () => list.load(), () => {
+  const fresh = keepFresh(socket, () => list.load(), () => {
     openCount.value;
   });
   const now = signal(Date.now());
   const timer = setInterval(() => (now.value = Date.now()), 1000);
   onEnd(() => clearInterval(timer));
-  const hasEnded = () => (list.entries.value ?? []).some((entry) => entry.outcome !== null);
+  const hasEnded = computed(() => (list.entries.value ?? []).some((entry) => entry.outcome !== null));
   const forget = el("button", { type: "button", on: { click: () => list.forget(() => true) } }, t("removeDecided"));
-  const hint = () => {
-    if (list.entries.value === null) return el("p", {}, t("loading"));
-    return list.entries.value.length === 0 ? el("p", { class: "quiet" }, t("noApprovals")) : null;
-  };
   const content = el(
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, t("approvals")),
-    () => hasEnded() ? el("div", { class: "actions" }, forget) : null,
     el(
       "ul",
       { class: "cards" },
       each(() => list.entries.value ?? [], (entry) => keyOf(entry.asked), (entry) => approvalCard(entry, list, now)),
     ),
-    hint,
+    listHint(fresh, () => list.entries.value, t("noApprovals")),
+    // Below: what appears above the list would move it under the mouse.
+    () => hasEnded.value ? el("div", { class: "actions" }, forget) : null,
   );
   return { title: () => t("approvals"), content };
 }
@@ -87,7 +84,7 @@ export class ApprovalList {
    * @param {Outcome} outcome
    */
   end(asked, outcome) {
-    keepingFocus(() => {
+    keepingPlace(keyOf(asked), () => {
       this.entries.value = ended(this.entries.peek() ?? [], keyOf(asked), outcome, Date.now());
     });
   }
@@ -137,13 +134,20 @@ function sentKey(asked) {
 }
 
 /**
- * Where the button goes that had the focus, the focus goes to what became of it.
+ * What ends takes at least as much room as before, and what somebody is about to press stays where it is: else the click
+ * would answer something else. Where the button goes that had the focus, the focus goes to what became of it.
+ * @param {string} key
  * @param {() => void} change
  */
-function keepingFocus(change) {
-  const place = document.activeElement?.closest(".card");
+function keepingPlace(key, change) {
+  const card = [...document.querySelectorAll(".card")].find((one) => one.getAttribute("data-key") === key);
+  const pressed = document.querySelector(".card:hover") ?? document.activeElement?.closest(".card");
+  const before = pressed?.getBoundingClientRect().top ?? 0;
+  const hadFocus = card?.contains(document.activeElement);
+  if (card instanceof HTMLElement) card.style.setProperty("min-block-size", `${card.offsetHeight}px`);
   change();
+  scrollBy(0, (pressed?.getBoundingClientRect().top ?? 0) - before);
   const now = document.activeElement;
-  if (!place || (now !== document.body && now?.checkVisibility())) return;
-  /** @type {HTMLElement | null} */ (place.querySelector(".outcome"))?.focus();
+  if (!hadFocus || (now !== document.body && now?.checkVisibility())) return;
+  /** @type {HTMLElement | null} */ (card?.querySelector(".outcome"))?.focus({ preventScroll: true });
 }

@@ -1,12 +1,13 @@
 /** What is behind a trigger: what became of its deliveries, its next times, and a delivery to try it with. */
 
-import { change, GatewayError, getJson } from "../api/rest.js";
+import { change, getJson } from "../api/rest.js";
 import { json, moment, name } from "../lib/format.js";
+import { complaintOf } from "../lib/loading.js";
 import { href } from "../lib/router.js";
 import { valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh } from "../run/lists.js";
+import { keepFresh, listHint, unlessSame } from "../run/lists.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
@@ -50,7 +51,9 @@ function runLink(run) {
 export function results(id, socket) {
   const found = signal(/** @type {Results | null} */ (null));
   keepFresh(socket, async () => {
-    found.value = await getJson(`api/triggers/${encodeURIComponent(id)}/results`);
+    /** @type {Results} */
+    const told = await getJson(`api/triggers/${encodeURIComponent(id)}/results`);
+    found.value = unlessSame(found.peek(), told);
   });
   const hint = () => {
     if (found.value === null) return el("p", {}, t("loading"));
@@ -92,21 +95,17 @@ function deliveryItem({ at, outcome, reason, runId, sample }) {
  * @param {GatewaySocket} socket
  */
 export function nextTimes(id, socket) {
-  const told = signal(/** @type {{ times: string[], notes: string[] } | Error | null} */ (null));
-  keepFresh(socket, async () => {
-    try {
-      told.value = await getJson(`api/triggers/${encodeURIComponent(id)}/preview`);
-    } catch (error) {
-      if (!(error instanceof GatewayError)) throw error;
-      told.value = error;
-    }
+  const told = signal(/** @type {{ times: string[], notes: string[] } | null} */ (null));
+  const fresh = keepFresh(socket, async () => {
+    /** @type {{ times: string[], notes: string[] }} */
+    const found = await getJson(`api/triggers/${encodeURIComponent(id)}/preview`);
+    told.value = unlessSame(told.peek(), found);
   });
-  return el("div", {}, () => {
-    if (told.value === null) return el("p", {}, t("loading"));
-    if (told.value instanceof Error) return el("p", { class: "error" }, verbatim(told.value.message));
+  return el("div", {}, listHint(fresh, () => told.value?.times ?? null, t("noTimes")), () => {
+    if (told.value === null) return null;
     const { times, notes } = told.value;
     const items = times.map((time) => el("li", {}, el("time", { datetime: time }, moment(time))));
-    const list = items.length === 0 ? el("p", { class: "quiet" }, t("noTimes")) : el("ol", {}, ...items);
+    const list = items.length === 0 ? null : el("ol", {}, ...items);
     const odd = notes.map((note) => el("li", {}, verbatim(note)));
     return [
       list,
@@ -139,7 +138,8 @@ export function tryOut(id, kind) {
       tried.value = await change("POST", `api/triggers/${encodeURIComponent(id)}/test`, { body: { payload, run } });
     } catch (error) {
       tried.value = null;
-      complaint.value = complaintOf(error);
+      const isOurs = error instanceof SyntaxError;
+      complaint.value = isOurs ? t("notJson", { message: error.message }) : complaintOf(error);
       field.focus();
     }
   };
@@ -154,12 +154,6 @@ export function tryOut(id, kind) {
     el("div", { class: "actions" }, button(t("tryIt"), () => send(false)), button(t("tryAndRun"), () => send(true))),
     el("div", { role: "status" }, () => tried.value === null ? null : triedView(tried.value)),
   );
-}
-
-/** @param {unknown} error */
-function complaintOf(error) {
-  if (error instanceof SyntaxError) return t("notJson", { message: error.message });
-  return t("failed", { message: error instanceof GatewayError ? error.message : t("gatewayAway") });
 }
 
 /** @param {Tried} tried */

@@ -1,12 +1,13 @@
 /** What starts runs by itself: each trigger with its state, what became of its deliveries, and a way to try it. */
 
-import { change, GatewayError, getJson } from "../api/rest.js";
+import { change, getJson } from "../api/rest.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
+import { alertPlace, complaintOf } from "../lib/loading.js";
 import { href } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh } from "../run/lists.js";
+import { keepFresh, listHint, unlessSame } from "../run/lists.js";
 import { nextTimes, results, tryOut } from "./trigger_details.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -60,25 +61,23 @@ function scheduleWords({ cron, interval, timezone = "UTC" }) {
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function triggersPage({ socket }) {
-  const triggers = signal(/** @type {readonly Trigger[] | null} */ (null));
+  const triggers = signal(/** @type {Trigger[] | null} */ (null));
   const changes = signal(0);
   const load = async () => {
-    triggers.value = await getJson("api/triggers");
+    /** @type {Trigger[]} */
+    const found = await getJson("api/triggers");
+    triggers.value = unlessSame(triggers.peek(), found);
   };
-  keepFresh(socket, load, () => {
+  const fresh = keepFresh(socket, load, () => {
     changes.value;
   });
-  const hint = () => {
-    if (triggers.value === null) return el("p", {}, t("loading"));
-    return triggers.value.length === 0 ? el("p", { class: "quiet" }, t("noTriggers")) : null;
-  };
   const item = (/** @type {LiveTrigger} */ trigger) => triggerItem(trigger, socket, () => changes.value++);
   const content = el(
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, t("triggers")),
     el("ul", { class: "cards" }, each(() => triggers.value ?? [], (trigger) => trigger.id, item)),
-    hint,
+    listHint(fresh, () => triggers.value, t("noTriggers")),
   );
   return { title: () => t("triggers"), content };
 }
@@ -118,12 +117,13 @@ function facts(trigger) {
   const { kind, workflow, mapping = {}, filter, secretCount } = trigger;
   const kindWord = KINDS.get(kind);
   const version = workflow.version === undefined ? null : t("versionNumber", { n: workflow.version });
-  const runs = el("a", { href: href(["runs"], { q: workflow.id }) }, el("bdi", {}, name(workflow.id)));
+  const place = href(["workflows", workflow.id], { project: workflow.project ?? "" });
+  const link = el("a", { href: place }, el("bdi", {}, name(workflow.id)));
   /** @type {[Shown, import("../lib/view.js").Plain[]][]} */
   const rows = [
     [t("triggerKind"), [kindWord === undefined ? name(kind) : t(kindWord)]],
     [t("startsWhen"), [el("bdi", {}, startsWhen(trigger))]],
-    [t("workflow"), [runs, version === null ? null : verbatim(" "), version]],
+    [t("workflow"), [link, version === null ? null : verbatim(" "), version]],
     ...(filter ? [/** @type {[Shown, import("../lib/view.js").Plain[]]} */ ([t("filter"), [code(filter)]])] : []),
   ];
   if (kind === "webhook") rows.push([t("secrets"), [t("secretCount", { n: secretCount })]]);
@@ -175,7 +175,7 @@ function buttons(trigger, changed) {
       await request();
       complaint.value = null;
     } catch (error) {
-      complaint.value = t("failed", { message: complaintOf(error) });
+      complaint.value = complaintOf(error);
     } finally {
       isBusy.value = false;
       changed();
@@ -205,11 +205,6 @@ function buttons(trigger, changed) {
     { class: "actions" },
     () => trigger.value.enabled ? button(t("disable"), disable) : button(t("enable"), enable),
     button(t("delete"), remove),
-    el("p", { class: "error", role: "alert" }, () => complaint.value ?? verbatim("")),
+    alertPlace(() => complaint.value),
   );
-}
-
-/** @param {unknown} error */
-function complaintOf(error) {
-  return error instanceof GatewayError ? error.message : t("gatewayAway");
 }

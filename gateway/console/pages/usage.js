@@ -5,7 +5,7 @@ import { money, name, number } from "../lib/format.js";
 import { setFilter } from "../lib/router.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh } from "../run/lists.js";
+import { keepFresh, listHint, unlessSame } from "../run/lists.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
@@ -20,7 +20,7 @@ import { keepFresh } from "../run/lists.js";
 /** @typedef {Sums & { key: string | null }} Group */
 /**
  * @typedef {{
- *   groups: Group[], total: Sums, nextCursor: number | null, priceProblems: { line: number, message: string }[],
+ *   groupBy: string, groups: Group[], total: Sums, nextCursor: number | null, priceProblems: { line: number, message: string }[],
  * }} Report
  */
 
@@ -70,19 +70,19 @@ export function usagePage({ socket, filters }) {
     /** @type {Report} */
     const found = await getJson("api/usage", { query: JSON.parse(asked) });
     // Another one was chosen meanwhile: its own answer comes.
-    if (asked === query.peek()) report.value = found;
+    if (asked === query.peek()) report.value = unlessSame(report.peek(), found);
   };
-  keepFresh(socket, load, () => {
+  const fresh = keepFresh(socket, load, () => {
     query.value;
   });
-  const grouping = computed(() => usageQuery(filters()).groupBy);
   const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
   const content = el(
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, t("usageTitle")),
     filterForm(filters),
-    () => report.value === null ? el("p", {}, t("loading")) : reportView(report.value, grouping.value),
+    listHint(fresh, () => report.value?.groups ?? null, t("noUsage")),
+    () => report.value === null ? null : reportView(report.value),
     () => report.value !== null && report.value.nextCursor !== null && limit.value < MOST ? more : null,
   );
   return { title: () => t("usageTitle"), content };
@@ -114,17 +114,14 @@ function filterForm(filters) {
   );
 }
 
-/**
- * @param {Report} report
- * @param {string} grouping
- */
-function reportView({ groups, total, priceProblems }, grouping) {
+/** @param {Report} report */
+function reportView({ groupBy, groups, total, priceProblems }) {
   const problems = priceProblems.map(({ line, message }) => el("li", {}, t("priceLine", { line }), verbatim(message)));
   const wrong = problems.length === 0
     ? null
     : el("section", { class: "error-box" }, el("h2", {}, t("priceProblems")), el("ul", {}, ...problems));
-  if (total.calls === 0) return el("div", {}, wrong, el("p", { class: "quiet" }, t("noUsage")));
-  return el("div", {}, wrong, totals(total), bars(groups, grouping), table(groups, total, grouping));
+  if (groups.length === 0) return wrong;
+  return el("div", {}, wrong, totals(total), bars(groups, groupBy), table(groups, total, groupBy));
 }
 
 /** @param {Sums} total */
@@ -154,11 +151,11 @@ function bars(groups, grouping) {
   const tokens = barLengths(shown.map((group) => group.totalTokens));
   const costs = barLengths(shown.map((group) => group.cost));
   const rows = shown.flatMap((group, index) => [
-    el("span", { class: "bar-name" }, el("bdi", {}, groupName(group))),
+    el("span", { class: "amount-name" }, el("bdi", {}, groupName(group))),
     bar("tokens", tokens[index] ?? 0, t("tokenCount", { n: group.totalTokens, count: number(group.totalTokens) })),
     bar("cost", costs[index] ?? 0, costWords(group)),
   ]);
-  return el("div", { class: "bars", "aria-hidden": "true" }, ...rows);
+  return el("div", { class: "amounts", "aria-hidden": "true" }, ...rows);
 }
 
 /**
@@ -167,8 +164,8 @@ function bars(groups, grouping) {
  * @param {Shown} text
  */
 function bar(kind, length, text) {
-  const drawn = el("span", { class: `bar bar-${kind}`, style: { "inline-size": `${(length * 100).toFixed(1)}%` } });
-  return el("span", { class: "bar-row" }, el("span", { class: "bar-track" }, drawn), el("span", {}, text));
+  const drawn = el("span", { class: `amount amount-${kind}`, style: { "inline-size": `${(length * 100).toFixed(1)}%` } });
+  return el("span", { class: "amount-row" }, el("span", { class: "amount-track" }, drawn), el("span", {}, text));
 }
 
 /** @param {Group} group */
