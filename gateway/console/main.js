@@ -9,10 +9,14 @@ import { bindKeys } from "./lib/keys.js";
 import { go, href, match, route, startRouter } from "./lib/router.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
 import { chooseLanguage, language, LANGUAGES, startWords, t } from "./lib/words.js";
+import { filesPage } from "./pages/files.js";
 import { homePage } from "./pages/home.js";
 import { loginPage } from "./pages/login.js";
+import { nodeTypePage } from "./pages/node_type.js";
+import { nodesPage } from "./pages/nodes.js";
 import { runPage } from "./pages/run.js";
 import { runsPage } from "./pages/runs.js";
+import { systemPage } from "./pages/system.js";
 
 /** @typedef {import("./lib/words.js").Language} Language */
 /** @typedef {import("./pages/page.js").MakePage} MakePage */
@@ -23,6 +27,10 @@ const PAGES = [
   ["", homePage],
   ["runs", runsPage],
   ["run/:id/:view?", runPage],
+  ["files", filesPage],
+  ["nodes", nodesPage],
+  ["nodes/:type", nodeTypePage],
+  ["system", systemPage],
 ];
 
 const socket = new GatewaySocket({
@@ -70,7 +78,14 @@ function navigation() {
     const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
     return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, word));
   };
-  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs"))));
+  const links = [
+    link([], t("home")),
+    link(["runs"], t("runs")),
+    link(["files"], t("files")),
+    link(["nodes"], t("nodeTypes")),
+    link(["system"], t("system")),
+  ];
+  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
 }
 
 function languageChoice() {
@@ -123,7 +138,8 @@ function shell() {
 }
 
 function help() {
-  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutHelp")].map((line) => el("li", {}, line));
+  const words = [t("shortcutHome"), t("shortcutRuns"), t("shortcutFiles"), t("shortcutNodes"), t("shortcutSystem")];
+  const lines = [...words, t("shortcutHelp")].map((line) => el("li", {}, line));
   openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
 }
 
@@ -138,4 +154,11 @@ effect(() => {
 });
 addEventListener("online", () => socket.connect());
 addEventListener("offline", () => socket.offline());
-bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "?": help });
+bindKeys({
+  "g h": () => go([]),
+  "g r": () => go(["runs"]),
+  "g f": () => go(["files"]),
+  "g n": () => go(["nodes"]),
+  "g s": () => go(["system"]),
+  "?": help,
+});

@@ -332,13 +332,17 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     async with opened(chromium, stack, **options) as watched:
         page = watched.page
         headings = {"": "Failed today", "#/runs": "Runs", f"#/run/{run}": "Nodes", "#/none": "no such page"}
+        headings |= {"#/files": "Files", "#/nodes": "Catalogue", "#/nodes/core:OpenAI": "Inputs", "#/system": "Storage"}
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
             await page.get_by_role("heading", name=heading).wait_for()
             await asyncio.sleep(0.3)  # what the page asks for has come
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
-            assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), hash
+            for width, height in ((360, 640), (640, 400), (3840, 2160)):  # a phone, 200 % of 1280 x 800, 4K
+                await page.set_viewport_size({"width": width, "height": height})
+                assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), (hash, width)
+            await page.set_viewport_size(options["viewport"])
 
 
 async def test_keyboard_and_language(chromium: Browser, stack: LocalStack) -> None:
