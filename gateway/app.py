@@ -33,6 +33,7 @@ from innkeeper.gateway.api import (
     plugins,
     projects,
     prompts,
+    runs,
     socket_tickets,
     triggers,
     usage,
@@ -95,7 +96,7 @@ class GatewayApp:
         )
         for module in (
             hooks,  # routes are tried one by one: those that programs call hundreds of times a second come first
-            *(prompts, callbacks, control, external_events, events, triggers, nodes, plugins),
+            *(prompts, runs, callbacks, control, external_events, events, triggers, nodes, plugins),
             *(workflows, projects, files),
             *(file_manager, characters, users, model_settings),
             *(health, metrics, usage, demo, openapi, socket_tickets, console, codec),

@@ -47,6 +47,7 @@ from innkeeper.gateway.plugins.service import PluginFolders, Plugins
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.realtime.client_socket import ClientSockets, SocketServices
 from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.realtime.run_updates import RunUpdates
 from innkeeper.gateway.realtime.whole_values import WholeValues
 from innkeeper.gateway.runs.admission import Admission
 from innkeeper.gateway.runs.approvals import Approvals
@@ -59,6 +60,8 @@ from innkeeper.gateway.runs.pausing import RunControl
 from innkeeper.gateway.runs.refusals import Refusals
 from innkeeper.gateway.runs.reruns import Reruns
 from innkeeper.gateway.runs.retention import Retention
+from innkeeper.gateway.runs.run_details import RunDetails
+from innkeeper.gateway.runs.run_list import RunList
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.service import Runs
 from innkeeper.gateway.runs.signing_client import SigningClient
@@ -137,6 +140,9 @@ class Container:
     open_runs: OpenRuns
     stuck_runs: StuckRuns
     runs: Runs
+    run_list: RunList
+    run_details: RunDetails
+    run_updates: RunUpdates
     launcher: RunLauncher
     retention: Retention
     control: RunControl
@@ -192,6 +198,7 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
         for name, work in {
             "temporal-watch": container.temporal.watch(),
             "run-launcher": container.launcher.keep_starting(),
+            "run-updates": container.run_updates.keep_telling(),
             "terminator": container.terminator.keep_terminating(),
             "stuck-runs": container.stuck_runs.keep_looking(),
             "retention": container.retention.keep_clean(),
@@ -286,6 +293,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
             open_runs.observe,
             socket_runs.observe,
             lambda events: callbacks.observe(events),
+            lambda events: run_updates.observe(events),
             lambda events: model_calls.observe(events),
         ],
         metrics=metrics,
@@ -381,6 +389,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
     await model_calls.load()
     stack.push_async_callback(model_calls.close)
     garbage_collector, retention = _cleaning(settings, data, runs, library, ledger)
+    run_list = RunList(store, run_log, stuck_runs, usage)
+    run_updates = RunUpdates(settings.user, run_list, writer.state_in_memory)
+    store.on_change, store.on_delete = run_updates.changed, run_updates.deleted
     clients = ClientSockets(
         SocketServices(
             runs=runs,
@@ -388,6 +399,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
             reader=reader,
             values=WholeValues(blobs),
             socket_runs=socket_runs,
+            run_updates=run_updates,
             user=settings.user,
             send_timeout_s=settings.send_timeout_s,
         )
@@ -411,6 +423,9 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
         open_runs=open_runs,
         stuck_runs=stuck_runs,
         runs=runs,
+        run_list=run_list,
+        run_details=RunDetails(store, runs, blobs, catalogue=catalogue, user_id=settings.user),
+        run_updates=run_updates,
         launcher=launcher,
         retention=retention,
         control=control,

@@ -9,7 +9,7 @@ from fastapi.responses import Response
 
 from innkeeper.gateway.api.models.documents import RunRequest
 from innkeeper.gateway.api.models.errors import InterruptRefused
-from innkeeper.gateway.api.models.runs import Executions, History, Interrupted, Run, RunAccepted, SubmittedRun
+from innkeeper.gateway.api.models.runs import DryRun, Executions, History, Interrupted, Run, RunAccepted, SubmittedRun
 from innkeeper.gateway.api.output_response import find_output, output_response
 from innkeeper.gateway.api.responses import (
     BYTES,
@@ -26,7 +26,7 @@ from innkeeper.gateway.api.responses import (
 )
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import BadRequest, body_of, json_response, status_of, unsuccessful
-from innkeeper.gateway.runs.admission import read_body
+from innkeeper.gateway.runs.admission import DRY_RUN, read_body
 from innkeeper.gateway.usage.report import with_usage
 from innkeeper.nodes.errors import RunError
 
@@ -62,7 +62,10 @@ INTERRUPTION = (
     "/prompt",
     summary="Submit a run",
     responses={
-        **answer("Accepted; with `wait` the full status, ended or not.", one_of(SubmittedRun, RunAccepted)),
+        **answer(
+            "Accepted; with `wait` the full status, ended or not; with `dryRun` what it would run.",
+            one_of(SubmittedRun, RunAccepted, DryRun),
+        ),
         **errors(
             {
                 **UNREADABLE,
@@ -80,6 +83,8 @@ INTERRUPTION = (
 async def submit_run(request: Request) -> Response:
     container = container_of(request)
     body = await read_body(await request.body())
+    if body.get(DRY_RUN) is True:
+        return json_response(await container.runs.try_out(body, container.settings.user))
     wait_s = _wait_seconds(body.get("wait"))
     accepted = await container.runs.submit(body, container.settings.user, idempotency_key(request))
     if wait_s is None:

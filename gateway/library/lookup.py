@@ -168,6 +168,7 @@ class WorkflowReader:
 
     Attributes:
         versions: Id to version of what groups refer to.
+        documents: Id to JSON of those versions.
     """
 
     lookup: WorkflowLookup
@@ -176,6 +177,7 @@ class WorkflowReader:
     project: str | None
     beside: Mapping[str, bytes]
     versions: dict[str, int] = field(default_factory=dict)
+    documents: dict[str, bytes] = field(default_factory=dict)
     _read: dict[str, WorkflowDocument | None] = field(default_factory=dict)
 
     def load(self, workflow_id: str) -> WorkflowDocument | None:
@@ -198,6 +200,7 @@ class WorkflowReader:
         except (AmbiguousWorkflow, WorkflowDamaged) as error:
             raise InvalidWorkflow([Problem(error.code, error.message)]) from None
         self.versions[workflow_id] = stored.version.version
+        self.documents[workflow_id] = stored.data
         return parse_document(load_json(stored.data))
 
     async def _find(self, workflow_id: str) -> StoredVersion:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from innkeeper.gateway.errors import (
@@ -21,7 +20,9 @@ from innkeeper.gateway.errors import (
     shown,
     told_of,
 )
+from innkeeper.gateway.realtime.event_frames import own_frame
 from innkeeper.gateway.realtime.reader import EventReader
+from innkeeper.gateway.realtime.run_updates import RunsWatcher, RunUpdates
 from innkeeper.gateway.realtime.send_queue import SendQueue
 from innkeeper.gateway.realtime.subscriptions import Subscriptions
 from innkeeper.gateway.realtime.whole_values import WholeValues
@@ -29,7 +30,6 @@ from innkeeper.gateway.runs.rate_limit import RateLimit
 from innkeeper.gateway.runs.refusals import Refusals
 from innkeeper.gateway.runs.service import Accepted, Runs
 from innkeeper.gateway.runs.socket_runs import SocketRuns
-from innkeeper.gateway.store.runs import now_ms
 from innkeeper.nodes.errors import InvalidWorkflow
 from innkeeper.workflows.document.model import load_json
 
@@ -55,6 +55,7 @@ class SocketServices:
     reader: EventReader
     values: WholeValues
     socket_runs: SocketRuns
+    run_updates: RunUpdates
     user: str
     send_timeout_s: float
 
@@ -85,7 +86,7 @@ class ClientSockets:
 
     def broadcast(self, kind: str, payload: Mapping[str, Any]) -> None:
         """Tell every client. Nobody waits for a slow one."""
-        frame = _frame(kind, payload)
+        frame = own_frame(kind, payload)
         for client in self._clients:
             client.send_queue.announce(kind, frame)
 
@@ -99,6 +100,7 @@ class _Client:
         self._services = services
         self.send_queue = SendQueue(self._send, services.reader)
         self._subscriptions = Subscriptions(self.send_queue, services.reader, services.values, self._send_error)
+        self._watching: asyncio.Task[None] | None = None
         self._closing = False
         self._closed = asyncio.Event()
         self._rate = RateLimit(BURST_MESSAGES, MESSAGES_PER_S)
@@ -119,7 +121,8 @@ class _Client:
             await asyncio.wait({reading, writing, closing}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._closing = True
-            tasks = [reading, writing, closing, *self._subscriptions.tasks]
+            watching = [self._watching] if self._watching is not None else []
+            tasks = [reading, writing, closing, *watching, *self._subscriptions.tasks]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -152,7 +155,7 @@ class _Client:
 
     async def _send_error(self, error: Exception, about: Mapping[str, Any]) -> None:
         body = told_of(error)
-        await self.send_queue.put([_frame("error", {"message": body.pop("error"), **body, **about})])
+        await self.send_queue.put([own_frame("error", {"message": body.pop("error"), **body, **about})])
 
     # --- receiving ------------------------------------------------------------------------------------------------
 
@@ -202,7 +205,7 @@ class _Client:
         await self._accept(accepted, echo)
 
     async def _accept(self, accepted: Accepted, echo: Mapping[str, Any]) -> None:
-        await self.send_queue.put([_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
+        await self.send_queue.put([own_frame("PROMPT_ACCEPTED_RESPONSE", {**accepted.to_json(), **echo})])
         self._subscriptions.follow(accepted.run, 0)
 
     async def _refuse(self, payload: Mapping[str, Any], error: Exception) -> None:
@@ -212,8 +215,8 @@ class _Client:
         if refusal.is_kept:
             await self._accept(Accepted(refusal.run), {})
             return
-        accepted = _frame("PROMPT_ACCEPTED_RESPONSE", Accepted(refusal.run).to_json())
-        await self.send_queue.put([accepted, *(_frame(*event) for event in refusal.events())])
+        accepted = own_frame("PROMPT_ACCEPTED_RESPONSE", Accepted(refusal.run).to_json())
+        await self.send_queue.put([accepted, *(own_frame(*event) for event in refusal.events())])
 
     async def _interrupt_request(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         await self._services.runs.interrupt(_required_text(payload, "promptId"))
@@ -221,6 +224,9 @@ class _Client:
     async def _subscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         self._subscriptions.stop_overhearing()
         self._subscriptions.whole_values = False
+        if payload.get("runs") is True:
+            await self._watch_runs()
+            return
         run, after, log_id = _required_text(payload, "promptId"), payload.get("after", 0), payload.get("logId")
         if type(after) is not int or after < 0:
             raise BadRequest("'after' must be the seq of the last event you have, or 0")
@@ -230,10 +236,36 @@ class _Client:
         self._subscriptions.stop(run)
         told = {"promptId": run, "logId": place.log_id, "after": place.after, "lastSeq": place.last_seq}
         # Through the queue: what an earlier subscription still sends comes before it.
-        await self.send_queue.put([_frame("SUBSCRIBED", told)])
+        await self.send_queue.put([own_frame("SUBSCRIBED", told)])
         self._subscriptions.follow(run, place.after, batch=payload.get("batch") is True)
 
+    async def _watch_runs(self) -> None:
+        """Once more starts anew: all open runs are told again."""
+        self._unwatch_runs()
+        await self.send_queue.put([own_frame("SUBSCRIBED", {"runs": True})])
+        self._watching = asyncio.create_task(self._send_changes())
+
+    def _unwatch_runs(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
+
+    async def _send_changes(self) -> None:
+        watcher = RunsWatcher()
+        try:
+            await self._services.run_updates.join(watcher)
+            await watcher.send_all(self.send_queue)
+        except Exception as error:
+            await self._send_error(error, {"runs": True})
+            return
+        finally:
+            self._services.run_updates.leave(watcher)
+        await self.close(WS_TOO_SLOW, "too slow: come back with SUBSCRIBE, and load the list anew")
+
     async def _unsubscribe(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        if payload.get("runs") is True:
+            self._unwatch_runs()
+            return
         self._subscriptions.stop(_required_text(payload, "promptId"))
 
     async def _button_click(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
@@ -272,8 +304,3 @@ def _required_text(payload: Mapping[str, Any], key: str) -> str:
     if not isinstance(value, str) or not value:
         raise BadRequest(f"{key!r} is missing")
     return value
-
-
-def _frame(kind: str, payload: Mapping[str, Any]) -> bytes:
-    """A message of the gateway itself: it belongs to no log, so it has no number."""
-    return orjson.dumps({"seq": None, "ts": now_ms(), "type": kind, "payload": payload})

@@ -1,10 +1,15 @@
-"""What a frame of the log is about, told without parsing it: most are not of interest to who asks."""
+"""Frames: what one of the log is about, told without parsing it (most are not of interest to who asks); and those of
+the gateway itself."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
 from innkeeper.gateway.runs.view import FINAL
+from innkeeper.gateway.store.runs import now_ms
 
 HEAD_BYTES = 120
 """`{"seq":...,"ts":...,"type":"...",` fits into them."""
@@ -30,3 +35,8 @@ def without_number(frame: bytes) -> bytes:
     A client that is about to subscribe would skip what lies before it.
     """
     return b'{"seq":null' + frame[frame.index(b",") :]
+
+
+def own_frame(kind: str, payload: Mapping[str, Any]) -> bytes:
+    """A message of the gateway itself: it belongs to no log, so it has no number."""
+    return orjson.dumps({"seq": None, "ts": now_ms(), "type": kind, "payload": payload})

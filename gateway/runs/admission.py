@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ import orjson
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.library.documents import MAX_ID_CHARS
 from innkeeper.gateway.library.lookup import Which, WorkflowLookup, WorkflowReader, run_reading
+from innkeeper.gateway.runs.documents import RunDocument
 from innkeeper.gateway.runs.run_callbacks import (
     CallbackSource,
     RunCallback,
@@ -45,9 +46,10 @@ from innkeeper.workflows.plan import RunPlan
 JsonObject = dict[str, Any]
 LARGE_BYTES = 256_000
 """What is larger is read and packed in a thread."""
+DRY_RUN = "dryRun"
 ENVELOPE = (
     "inputs", "wait", "requestId", "baseRun", "fromNode", "targets", "preview", "changed", "noCache", "callback",
-    "budget",
+    "budget", DRY_RUN,
 )  # fmt: skip
 """Keys beside a document that are about the submission, not the graph."""
 
@@ -75,6 +77,7 @@ class Checked:
         callback: That of the stored workflow.
         callbacks: All of the run, those of the submission first.
         budget: What the run may spend; None: as much as it takes.
+        document: Gives what was submitted, without secrets: these are stored. None: it is that of an earlier run.
     """
 
     compiled: Compiled
@@ -83,6 +86,7 @@ class Checked:
     callback: Callback | None = None
     callbacks: tuple[SealedCallback, ...] = ()
     budget: RunBudget | None = None
+    document: Callable[[], Awaitable[RunDocument]] | None = None
 
 
 class Admission:
@@ -115,6 +119,10 @@ class Admission:
             NotFound: `{workflowId}` names no stored workflow.
         """
         return await self._compiled(body, user, _name_of_secret)
+
+    async def try_out(self, body: JsonObject, user: str) -> Checked:
+        """Compile as `admit` does, and keep nothing: the plan is the same, so reruns find the same nodes again."""
+        return await self._compiled(body, user, self._secret_ids(user))
 
     async def problems_of(
         self, document: JsonObject, user: str, project: str | None, beside: Mapping[str, bytes] | None = None
@@ -167,7 +175,7 @@ class Admission:
 
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the secrets and large values that the plan only refers to."""
-        checked = await self._compiled(body, user, lambda value: self._secrets.ref_for(value, user).id)
+        checked = await self._compiled(body, user, self._secret_ids(user))
         await self._keep(checked)
         return checked
 
@@ -205,7 +213,15 @@ class Admission:
         if _names_workflows(raw):
             await self._workflows.refresh()
         reader = self._workflows.reader(user, project)
-        return await run_reading(self._compile, raw, inputs, reader, secret_id)
+        checked = await run_reading(self._compile, raw, inputs, reader, secret_id)
+
+        async def document() -> RunDocument:
+            return RunDocument(await run_reading(self._seal, raw, reader), reader.documents)
+
+        return replace(checked, document=document)
+
+    def _secret_ids(self, user: str) -> Callable[[str], str]:
+        return lambda value: self._secrets.ref_for(value, user).id
 
     async def _compile_stored(
         self, row: WorkflowRow, which: Which, inputs: Mapping[str, Any], secret_id: Callable[[str], str]
@@ -222,9 +238,14 @@ class Admission:
         reader = self._workflows.reader(row.user_id, row.project_id)
         document = await asyncio.to_thread(load_json, stored.data)
         checked = await run_reading(self._compile, document, inputs, reader, secret_id)
-        return replace(checked, source=replace(checked.source, version=stored.version.version))
 
-    async def admit_plan(
+        async def sealed() -> RunDocument:
+            return RunDocument(stored.document, reader.documents)  # its secrets were stored with it
+
+        source = replace(checked.source, version=stored.version.version)
+        return replace(checked, source=source, document=sealed)
+
+    async def check_plan(
         self,
         plan: RunPlan,
         body: JsonObject,
@@ -233,26 +254,29 @@ class Admission:
         callbacks: Iterable[RunCallback] = (),
         budget: RunBudget | None = None,
     ) -> Checked:
-        """The plan of an earlier run again, with other values for its interface inputs.
+        """The plan of an earlier run again, with other values for its interface inputs. Nothing is kept.
 
         Args:
             body: The submission.
             callbacks, budget: Those of the earlier run's workflow.
         """
         asked, own_budget = submitted_callback(body), submitted_budget(body)
-        literals = Literals(lambda value: self._secrets.ref_for(value, user).id, user)
+        literals = Literals(self._secret_ids(user), user)
         plan, warnings = with_new_inputs(plan, _inputs_of(body), literals)
         if literals.problems:
             raise InvalidWorkflow([*warnings, *literals.problems])
         warnings = (*warnings, *self._check_waits(plan, warnings))
         await asyncio.to_thread(self._check_references, literals.references, user, warnings)
         compiled = Compiled(plan, tuple(literals.secrets.values()), literals.blobs, warnings, plan.encode())
-        await asyncio.to_thread(self._keep_known, hashes_in(orjson.dumps(plan.pack())))
         checked = Checked(compiled, warnings, budget=own_budget or budget)
         checked = await self._with_callbacks(checked, asked, user)
-        checked = replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks)))
+        return replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks)))
+
+    async def keep_plan(self, checked: Checked) -> None:
+        """Keep what `check_plan` gave, as `admit` does: secrets and large values that it refers to."""
+        packed = checked.compiled.plan.pack()
+        await asyncio.to_thread(lambda: self._keep_known(hashes_in(orjson.dumps(packed))))
         await self._keep(checked)
-        return checked
 
     async def _keep(self, checked: Checked) -> None:
         compiled = checked.compiled

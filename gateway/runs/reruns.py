@@ -13,6 +13,7 @@ import orjson
 from innkeeper.gateway.errors import BadRequest, shown
 from innkeeper.gateway.events.links import without_links
 from innkeeper.gateway.runs.admission import Admission, Checked, Source
+from innkeeper.gateway.runs.documents import RunDocuments
 from innkeeper.gateway.runs.live_preview import is_live_preview, with_plain_inputs
 from innkeeper.gateway.runs.outcome import fact_of
 from innkeeper.gateway.runs.run_callbacks import RunCallback, callbacks_of
@@ -58,7 +59,8 @@ class Asked:
 
 @dataclass(frozen=True)
 class Admitted:
-    """A run that may start. `rerun` is what the store keeps of where it comes from; None for a plain run.
+    """A run that may start. `document` is the blob of what it runs. `rerun` is what the store keeps of where it comes
+    from; None for a plain run.
 
     Its keys: `baseRun`, `reused`, `stale`, `leftOut`, `runs` (node ids, at most 1,000 each), `counts` of them, `seeds`
     (references of the node table it begins with), `preview`, `noCache`; those that say nothing are absent.
@@ -66,6 +68,23 @@ class Admitted:
 
     checked: Checked
     rerun: JsonObject | None = None
+    document: str | None = None
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What a submission would run.
+
+    Attributes:
+        row, entries: The base, if there is one, and what is known of its nodes.
+        is_same_plan: It runs the base's own plan.
+    """
+
+    checked: Checked
+    taken: ReusePlan
+    row: RunRow | None
+    entries: Mapping[str, JsonObject]
+    is_same_plan: bool
 
 
 class Reruns:
@@ -79,6 +98,7 @@ class Reruns:
         self._admission = admission
         self._catalogue = catalogue
         self._blobs = blobs
+        self._documents = RunDocuments(blobs)
 
     async def admit(self, body: JsonObject, user: str) -> Admitted:
         """Compile what was sent, or take the base's own plan, and decide what the new run does itself.
@@ -89,17 +109,41 @@ class Reruns:
             RunNotFound: There is no run `baseRun`.
             BaseUnusable: It cannot be taken as a base.
         """
-        asked = read_request(body)
-        if is_live_preview(body):
-            body = with_plain_inputs(body)
+        asked, body = _read(body)
         if asked.is_plain:
-            return Admitted(await self._admission.admit(body, user))
+            checked = await self._admission.admit(body, user)
+            return Admitted(checked, document=await self._document(checked, None))
+        decided = await self._decided(asked, body, user, keeps=True)
+        checked = decided.checked
+        if decided.is_same_plan:
+            await self._admission.keep_plan(checked)
+        seeds = await self._store_seeds(decided.taken, decided.entries)
+        return Admitted(checked, _written(asked, decided.taken, seeds), await self._document(checked, decided.row))
+
+    async def try_out(self, body: JsonObject, user: str) -> JsonObject:
+        """What a submission would run and take over: `warnings`, and the lists of `answer_of`. Nothing is kept.
+
+        Raises: As `admit`.
+        """
+        asked, body = _read(body)
+        decided = await self._decided(asked, body, user, keeps=False)
+        warnings = [problem.to_json() for problem in decided.checked.warnings]
+        return {"warnings": warnings, "stale": [], **_told(_written(asked, decided.taken, []))}
+
+    async def _document(self, checked: Checked, base: RunRow | None) -> str | None:
+        if checked.document is not None:
+            return await self._documents.keep(await checked.document())
+        return await self._documents.keep_again(base.document if base is not None else None)
+
+    async def _decided(self, asked: Asked, body: JsonObject, user: str, *, keeps: bool) -> _Decided:
         row = await self._row(asked.base, user) if asked.base else None
         before = await self._plan(row) if row else None
+        is_same_plan = False
         if before is None or "nodes" in body or isinstance(body.get("workflowId"), str):
-            checked = await self._admission.admit(body, user)
+            checked = await (self._admission.admit if keeps else self._admission.try_out)(body, user)
         else:
-            checked = await self._admission.admit_plan(
+            is_same_plan = True
+            checked = await self._admission.check_plan(
                 before, body, user, callbacks=_callbacks_of_workflow(row), budget=_budget_of_workflow(row)
             )
             checked = replace(checked, source=_source_of(row)) if row else checked
@@ -114,8 +158,7 @@ class Reruns:
         taken = await asyncio.to_thread(plan_reuse, plan, base, request, self._is_unsafe(plan))
         if problems := missing_types(plan, taken.of(NodeDisposition.RUNS), self._catalogue.absence):
             raise InvalidWorkflow(problems)
-        seeds = await self._store_seeds(taken, entries)
-        return Admitted(checked, _written(asked, taken, seeds))
+        return _Decided(checked, taken, row, entries, is_same_plan)
 
     async def keep_plan(self, encoded: bytes) -> str:
         """Keep a run's plan, so that it can be a base. Gives its hash."""
@@ -266,6 +309,11 @@ def _source_of(row: RunRow) -> Source:
     return Source(row.project_id, row.workflow_version, json_of(row.versions))
 
 
+def _read(body: JsonObject) -> tuple[Asked, JsonObject]:
+    """What a submission asks, and the submission as it is compiled. Raises as `read_request`."""
+    return read_request(body), with_plain_inputs(body) if is_live_preview(body) else body
+
+
 def read_request(body: Mapping[str, Any]) -> Asked:
     """The keys of a submission that are about what it takes over.
 
@@ -338,7 +386,10 @@ def _written(asked: Asked, taken: ReusePlan, seeds: list[JsonObject]) -> JsonObj
 
 def answer_of(row: RunRow) -> JsonObject:
     """What a submission is told of what is taken over."""
-    rerun = _rerun(row)
+    return _told(_rerun(row))
+
+
+def _told(rerun: JsonObject) -> JsonObject:
     return {key: rerun[key] for key in ("baseRun", "reused", "stale", "leftOut", "runs", "counts") if key in rerun}
 
 

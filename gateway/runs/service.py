@@ -13,11 +13,10 @@ from typing import Any, Protocol
 
 from temporalio.service import RPCError, RPCStatusCode
 
-from innkeeper.gateway.errors import EngineAway, IdempotencyMismatch, TooManyRuns, shown
-from innkeeper.gateway.events.activity import Activity
+from innkeeper.gateway.errors import BadRequest, EngineAway, IdempotencyMismatch, TooManyRuns, shown
 from innkeeper.gateway.events.fence import INTERRUPTING
-from innkeeper.gateway.moments import iso
-from innkeeper.gateway.runs.admission import Checked, body_hash, interface_of, key_hash
+from innkeeper.gateway.events.log import LogUnavailable
+from innkeeper.gateway.runs.admission import DRY_RUN, Checked, body_hash, interface_of, key_hash
 from innkeeper.gateway.runs.finisher import RunFinisher
 from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
@@ -26,13 +25,14 @@ from innkeeper.gateway.runs.outcome import RunOutcome
 from innkeeper.gateway.runs.reruns import Reruns, answer_of
 from innkeeper.gateway.runs.run_callbacks import RunCallback
 from innkeeper.gateway.runs.run_log import RunLog
+from innkeeper.gateway.runs.run_summary import safe_summary
 from innkeeper.gateway.runs.socket_runs import SocketRuns
-from innkeeper.gateway.runs.stuck_runs import Stuck, StuckRuns
+from innkeeper.gateway.runs.stuck_runs import StuckRuns
 from innkeeper.gateway.runs.temporal_client import TemporalLink, is_away
 from innkeeper.gateway.runs.termination import Terminator
 from innkeeper.gateway.runs.view import JsonObject, nodes_for_clients
 from innkeeper.gateway.store.models import RunRow
-from innkeeper.gateway.store.runs import ENDED, NewRun, RunStore, json_list, lineage, now_ms, stored_result
+from innkeeper.gateway.store.runs import ENDED, NewRun, RunStore, json_list, now_ms, stored_result
 from innkeeper.nodes.errors import RunError, RunNotActive, RunNotFound, RunStillActive
 
 logger = logging.getLogger("innkeeper.gateway.runs")
@@ -146,6 +146,8 @@ class Runs:
         Raises:
             InvalidWorkflow, IdempotencyMismatch, EngineAway, LogUnavailable, NotFound, TooManyRuns.
         """
+        if body.get(DRY_RUN) not in (None, False):
+            raise BadRequest("'dryRun' is answered by POST /api/prompt alone, where it is true or false")
         key_digest = key_hash(key) if key else None
         body_digest = body_hash(body)
         if key_digest and (earlier := await self._store.by_key(user, key_digest)):
@@ -180,6 +182,7 @@ class Runs:
             origin=None if origin is None else origin.encode(),
             callbacks=[callback.to_json() for callback in callbacks],
             budget=None if admitted.checked.budget is None else admitted.checked.budget.to_json(),
+            document=admitted.document,
         )
         row = await self._store.add(new)
         if row is None and origin is not None:
@@ -193,6 +196,13 @@ class Runs:
         self._callbacks.begun(row.id, callbacks)
         await self._launcher.start(row)
         return Accepted.of(row)
+
+    async def try_out(self, body: JsonObject, user: str) -> JsonObject:
+        """What a submission would run and take over, without a run.
+
+        Raises: What `submit` raises of the submission itself.
+        """
+        return {DRY_RUN: True, **await self._reruns.try_out(body, user)}
 
     def _check_waiting(self) -> None:
         if (waiting := self._open_runs.idle) >= self._max_waiting_runs:
@@ -305,19 +315,32 @@ class Runs:
         run = row.id
         result = await stored_result(row)
         if result is not None and row.status in ENDED:
-            return result
-        view = await self._run_log.view(run)
+            return {**result, **await self._last_event(run)}
+        stuck = await self._stuck_runs.look(run) if row.status == "running" else None
+        look = await self._run_log.look(run)
+        view = look.view
         if row.sealed and not view.is_final:
             raise RunDamaged(
                 f"what is kept of run {run!r} is damaged, and its event log is gone or damaged, too; run it anew, or "
                 f"remove it from the list ('innkeeper delete {run}')"
             )
-        stuck = await self._stuck_runs.look(run) if row.status == "running" else None
+        nodes = nodes_for_clients(run, view.nodes)
+        for path, text in look.texts.items():
+            nodes.setdefault(path, {}).update(text.to_json())
         return {
-            **_summary(row, view.activity, stuck),
-            "nodeStatus": nodes_for_clients(run, view.nodes),
+            **safe_summary(row, view.activity, stuck),
+            "nodeStatus": nodes,
             "outputs": view.outputs or {},
+            "lastSeq": look.last_seq,
+            "logId": self._run_log.log_id,
         }
+
+    async def _last_event(self, run: str) -> JsonObject:
+        """Where the log of a run ends; nothing when it is gone, or cannot be read now."""
+        with contextlib.suppress(LogUnavailable, ValueError, TypeError):
+            if (last := await self._run_log.last_seq(run)) is not None:
+                return {"lastSeq": last, "logId": self._run_log.log_id}
+        return {}
 
     async def wait_for_end(self, run: str, timeout_s: float, follow: Callable[[str], Any]) -> JsonObject:
         """The full status once the run has ended, or as it is after `timeout_s`."""
@@ -332,11 +355,11 @@ class Runs:
         rows = await self._store.active()
         return {
             "running": [
-                _summary(row, await self._run_log.activity(row.id), self._stuck_runs.known(row.id))
+                safe_summary(row, await self._run_log.activity(row.id), self._stuck_runs.known(row.id))
                 for row in rows
                 if row.status == "running"
             ],
-            "pending": [_summary(row) for row in rows if row.status == "queued"],
+            "pending": [safe_summary(row) for row in rows if row.status == "queued"],
         }
 
     async def history(
@@ -347,7 +370,7 @@ class Runs:
             before=before, limit=limit + 1, status=status, previews=previews
         )
         cursor = rows[limit - 1].number if len(rows) > limit else None
-        return [_summary(row) for row in rows[:limit]], cursor
+        return [safe_summary(row) for row in rows[:limit]], cursor
 
     async def queue_counts(self) -> JsonObject:
         """The payload of SYSTEM_QUEUE_UPDATE."""
@@ -388,45 +411,6 @@ def _why_not_deleted(row: RunRow) -> str:
     if row.interrupt_requested and row.status not in ENDED:
         return f"run {row.id!r} is being interrupted: delete it when it has ended; {_how_to_force(row.id)}"
     return f"run {row.id!r} has not ended: interrupt it first ('innkeeper cancel {row.id}')"
-
-
-def shown_status(row: RunRow, activity: Activity | None) -> str:
-    """The status as clients see it: beside the stored ones `interrupting`, `paused`, and `waiting` while nodes wait
-    and none works."""
-    if row.status in ENDED:
-        return row.status
-    if row.interrupt_requested:
-        return INTERRUPTING
-    if row.paused:
-        return "paused"
-    return "waiting" if row.status == "running" and activity is not None and activity.only_waits else row.status
-
-
-def _summary(row: RunRow, activity: Activity | None = None, stuck: Stuck | None = None) -> JsonObject:
-    """A run in lists. A row that is damaged is no reason not to show the others: it shows its id."""
-    try:
-        return summary(row, activity, stuck)
-    except (TypeError, ValueError, OverflowError, OSError, AttributeError):
-        return {"promptId": str(row.id), "status": str(row.status), "submittedAt": iso(0)}
-
-
-def summary(row: RunRow, activity: Activity | None = None, stuck: Stuck | None = None) -> JsonObject:
-    """A run in lists (PromptInfo)."""
-    info: JsonObject = {
-        "promptId": row.id,
-        "status": shown_status(row, activity),
-        "openApprovals": (activity.approvals or None) if activity and row.status not in ENDED else None,
-        "stuck": stuck.to_json(iso) if stuck is not None and row.status not in ENDED else None,
-        "workflowId": row.workflow_id,
-        "workflowName": row.workflow_name,
-        **lineage(row),
-        "submittedAt": iso(row.submitted_at),
-        "startedAt": iso(row.started_at) if row.started_at else None,
-    }
-    if row.ended_at is not None:
-        info["completedAt"] = iso(row.ended_at)
-        info["durationMs"] = row.ended_at - (row.started_at or row.submitted_at)
-    return {key: value for key, value in info.items() if value is not None}
 
 
 def _same_run(earlier: RunRow, asked: str) -> Accepted:

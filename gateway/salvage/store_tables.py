@@ -64,6 +64,8 @@ RUNS = Table(
         "told": Column(true_flag, since=9),
         "callbacks": Column(json_of(list), since=10),
         "budget": Column(json_of(dict), since=12),
+        "document": Column(text, since=13),
+        "error": Column(json_of(dict), since=13),
     },
 )
 CALLBACKS = Table(

@@ -242,8 +242,10 @@ class GarbageCollector:
                 raise _cannot_collect(row) from error
             yield
         plan = row.plan_hash
-        if plan is not None and not _is_hash(plan):
+        if not all(sha is None or _is_hash(sha) for sha in (plan, row.document)):
             raise _cannot_collect(row)
+        if row.document is not None:
+            marks.add([row.document])
         if plan is not None and plan not in marks:
             marks.add([plan])
             # A plan that is gone or damaged refers to nothing; its run can be no base, and says so when asked.

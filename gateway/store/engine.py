@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("innkeeper.gateway.store")
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-NEWEST = "0012"
+NEWEST = "0013"
 """The last of the migrations."""
 _VERSIONS = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 """As Alembic makes it."""

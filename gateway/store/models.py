@@ -50,6 +50,8 @@ class RunRow(Base):
         told: Whoever waits for the end of runs knows that it ended; true also while nobody does.
         callbacks: JSON list of whom it tells how it goes (`gateway/runs/run_callbacks.py`).
         budget: JSON of what it may spend (`gateway/usage/budgets.py`); None: as much as it takes.
+        document: Blob of the document that it runs (`gateway/runs/documents.py`); None: it was not kept.
+        error: JSON of why it failed, short, for lists.
     """
 
     __tablename__ = "runs"
@@ -92,6 +94,8 @@ class RunRow(Base):
     told: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     callbacks: Mapped[str | None] = mapped_column(Text)
     budget: Mapped[str | None] = mapped_column(Text)
+    document: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None] = mapped_column(Text)
 
 
 class CallbackRow(Base):

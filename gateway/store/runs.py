@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,10 +17,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from sqlalchemy.orm import defer
 
 from innkeeper.gateway.store.models import CallbackRow, RunRow
+from innkeeper.gateway.store.run_filter import RunFilter
 from innkeeper.gateway.store.write_batcher import WriteBatcher, one_by_one
 
 ENDED = ("complete", "error", "interrupted")
 
+MAX_ERROR_CHARS = 2000
+MAX_ERROR_NODES = 3
+"""Of a run that failed, lists show so many of the nodes."""
 LARGE_BYTES = 256_000
 """A result of more JSON is packed and unpacked in a thread: it would hold the event loop, and everybody else."""
 # What every run writes is said in plain statements made once: through the ORM each cost several times as much.
@@ -36,7 +40,12 @@ _CLOSED = (
     update(_RUNS)
     .where(_RUNS.c.id == bindparam("run"))
     .values(
-        status=bindparam("to"), ended_at=bindparam("at"), result=bindparam("body"), told=bindparam("known"), plan=None
+        status=bindparam("to"),
+        ended_at=bindparam("at"),
+        result=bindparam("body"),
+        told=bindparam("known"),
+        error=bindparam("why"),
+        plan=None,
     )
 )
 _TOLD = update(_RUNS).where(_RUNS.c.id.in_(bindparam("runs", expanding=True))).values(told=True)
@@ -70,6 +79,7 @@ class NewRun:
     origin: str | None = None
     callbacks: Sequence[dict[str, Any]] = ()
     budget: dict[str, Any] | None = None
+    document: str | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,7 @@ class HeldByRun:
 
     Attributes:
         plan_hash: The blob of its plan, packed.
+        document: The blob of its document.
         plain: JSON, of several columns one behind the other.
         packed: JSON texts, each compressed by zlib.
     """
@@ -86,6 +97,7 @@ class HeldByRun:
     plan_hash: str | None
     plain: bytes
     packed: tuple[bytes, ...]
+    document: str | None = None
 
 
 class RunStore:
@@ -93,11 +105,17 @@ class RunStore:
 
     Args:
         writes: The only writer of this database, shared with what else is kept in it.
+
+    Attributes:
+        on_change: Told the id of a run when something that lists show of it was written: quick, and on the event loop.
+        on_delete: Told the id and the user of a run that was deleted.
     """
 
     def __init__(self, engine: AsyncEngine, writes: WriteBatcher | None = None) -> None:
         self._sessions = async_sessionmaker(engine, expire_on_commit=False)
         self._writes = writes or WriteBatcher(engine)
+        self.on_change: Callable[[str], None] = lambda run: None
+        self.on_delete: Callable[[str, str], None] = lambda run, user: None
 
     async def aclose(self) -> None:
         """Have finished what is being written."""
@@ -133,11 +151,13 @@ class RunStore:
             "told": True,
             "callbacks": orjson.dumps(list(run.callbacks)).decode() if run.callbacks else None,
             "budget": orjson.dumps(run.budget).decode() if run.budget else None,
+            "document": run.document,
         }
         try:
             await self._writes.write(_add, values)
         except IntegrityError:
             return None
+        self.on_change(run.id)
         return RunRow(**values)
 
     async def get(self, run_id: str) -> RunRow | None:
@@ -167,7 +187,9 @@ class RunStore:
 
     async def mark_started(self, run_id: str) -> RunRow:
         """Temporal has the run: its plan is not needed here any more. Gives the run as it is then."""
-        return await self._writes.write(_mark_started, run_id)
+        row = await self._writes.write(_mark_started, run_id)
+        self.on_change(run_id)
+        return row
 
     async def request_interrupt(self, run_id: str) -> bool:
         """Remember that a running run is to stop; False when it has ended."""
@@ -200,8 +222,10 @@ class RunStore:
         """Keep the end of a run. `told`: nobody waits to be told of it."""
         text = orjson.dumps(result)
         body = await asyncio.to_thread(zlib.compress, text, 6) if len(text) > LARGE_BYTES else zlib.compress(text, 6)
-        end = {"run": run_id, "to": status, "at": ended_at, "body": body, "known": told}
+        error = _short_error(result.get("errorInfo"))
+        end = {"run": run_id, "to": status, "at": ended_at, "body": body, "known": told, "why": error}
         await self._writes.write(_close, end)
+        self.on_change(run_id)
 
     async def untold(self, limit: int, after: int = 0) -> Sequence[RunRow]:
         """Some runs that ended and whose end was not told, above a number, first come first; without what they gave."""
@@ -261,12 +285,15 @@ class RunStore:
 
     async def delete(self, run_id: str) -> bool:
         """Forget a run that is over; False when there is none."""
-        return await self._writes.write(_delete, run_id)
+        user = await self._writes.write(_delete, run_id)
+        if user is not None:
+            self.on_delete(run_id, user)
+        return user is not None
 
     async def references(self, after: int = 0, limit: int = 20) -> tuple[int, list[HeldByRun]]:
         """Where some runs may refer to stored values, and the number to go on after. Nothing: these were all."""
         plain = (RunRow.rerun, RunRow.callbacks)
-        columns = (RunRow.number, RunRow.id, RunRow.plan_hash, *plain, RunRow.plan, RunRow.result)
+        columns = (RunRow.number, RunRow.id, RunRow.plan_hash, RunRow.document, *plain, RunRow.plan, RunRow.result)
         query = select(*columns).where(RunRow.number > after).order_by(RunRow.number).limit(limit)
         async with self._sessions() as session:
             rows = (await session.execute(query)).all()
@@ -276,8 +303,9 @@ class RunStore:
                 plan_hash,
                 f"{rerun or ''}{callbacks or ''}".encode(),
                 tuple(data for data in packed if data is not None),
+                document,
             )
-            for _, run, plan_hash, rerun, callbacks, *packed in rows
+            for _, run, plan_hash, document, rerun, callbacks, *packed in rows
         ]
         return rows[-1][0] if rows else after, held
 
@@ -307,6 +335,19 @@ class RunStore:
         async with self._sessions() as session:
             return (await session.scalars(query.options(defer(RunRow.plan), defer(RunRow.result)))).all()
 
+    async def search(self, wanted: RunFilter, before: int | None, limit: int) -> Sequence[RunRow]:
+        """Runs that fit, newest first, of numbers below `before`; without plan and result."""
+        conditions = wanted.conditions()
+        if before is not None:
+            conditions.append(RunRow.number < before)
+        query = select(RunRow).where(*conditions).order_by(RunRow.number.desc()).limit(limit)
+        async with self._sessions() as session:
+            return (await session.scalars(query.options(defer(RunRow.plan), defer(RunRow.result)))).all()
+
+    async def of_user(self, user_id: str, run_ids: Collection[str]) -> Sequence[RunRow]:
+        """Those of these runs that a user has; without plan and result."""
+        return await self._many(RunRow.user_id == user_id, RunRow.id.in_(run_ids))
+
     async def _first(self, *conditions: ColumnElement[bool]) -> RunRow | None:
         async with self._sessions() as session:
             return (await session.scalars(select(RunRow).where(*conditions))).first()
@@ -319,7 +360,10 @@ class RunStore:
 
     async def _change(self, run_id: str, *conditions: ColumnElement[bool], **values: Any) -> bool:
         query = update(_RUNS).where(RunRow.id == run_id, *conditions).values(**values)
-        return await self._writes.write(_change, query)
+        is_changed = await self._writes.write(_change, query)
+        if is_changed:
+            self.on_change(run_id)
+        return is_changed
 
 
 def _interrupted() -> dict[str, Any]:
@@ -359,14 +403,23 @@ async def _change(connection: AsyncConnection, query: Update | Delete) -> bool:
 
 
 @one_by_one
-async def _delete(connection: AsyncConnection, run_id: str) -> bool:
-    """With it goes what was told of it."""
+async def _delete(connection: AsyncConnection, run_id: str) -> str | None:
+    """With it goes what was told of it. Gives whose it was; None: there is none that is over."""
     is_over = (RunRow.sealed.is_(True), RunRow.terminate.is_(False), RunRow.told.is_(True))
-    query = delete(_RUNS).where(RunRow.id == run_id, *is_over)
-    is_gone = (await connection.execute(query)).rowcount > 0
-    if is_gone:
+    query = delete(_RUNS).where(RunRow.id == run_id, *is_over).returning(_RUNS.c.user_id)
+    user: str | None = await connection.scalar(query)
+    if user is not None:
         await connection.execute(delete(CallbackRow).where(CallbackRow.run == run_id))
-    return is_gone
+    return user
+
+
+def _short_error(info: Any) -> str | None:
+    """Why a run failed, as lists show it."""
+    if not isinstance(info, Mapping):
+        return None
+    short = {"code": info.get("code"), "message": str(info.get("message"))[:MAX_ERROR_CHARS]}
+    nodes = info.get("nodes")
+    return orjson.dumps(short if not nodes else {**short, "nodes": nodes[:MAX_ERROR_NODES]}).decode()
 
 
 def lineage(row: RunRow) -> dict[str, Any]:

@@ -99,6 +99,13 @@ def other_costs(which: Filter, group: Group, currency: str) -> Select[Any]:
     return query.where(*is_other).group_by(key, entries.c.currency)
 
 
+def sums_of_runs(runs: Collection[str], currency: str) -> Select[Any]:
+    """Rows with the run as their `key`, of those of these runs that made requests."""
+    columns = [_CALLS.c[name] for name in _NAMES]
+    entries = select(*columns, *_counts_of_call()).where(_CALLS.c.run.in_(runs)).subquery("entries")
+    return select(entries.c.run.label("key"), *_sums(entries, currency)).group_by(entries.c.run)
+
+
 def _sums(entries: FromClause, currency: str) -> Sequence[ColumnElement[Any]]:
     column = entries.c
     is_own = column.currency == currency

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.store.usage import UsageStore, Whose
-from innkeeper.gateway.store.usage_sums import DAY_MS, Filter, Group, grouped_sums, other_costs
+from innkeeper.gateway.store.usage_sums import DAY_MS, Filter, Group, grouped_sums, other_costs, sums_of_runs
 from innkeeper.gateway.usage.budgets import kept_budget
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.nodes.yaml_tree import LineProblem
@@ -62,6 +62,19 @@ class UsageReports:
             "total": shown_sums(total, file.currency, others),
             "nextCursor": offset + limit if len(found) > limit else None,
             "priceProblems": [_problem(problem) for problem in file.problems],
+        }
+
+    async def costs(self, runs: Collection[str]) -> dict[str, JsonObject]:
+        """Run to `{cost, currency}`, of those of these runs that made requests of which something is known."""
+        if not runs:
+            return {}
+        currency = (await self._prices.refresh()).currency
+        rows = await self._store.rows(sums_of_runs(runs, currency))
+        sums = {row["key"]: shown_sums(row, currency) for row in rows}
+        return {
+            run: {"cost": found["cost"], "currency": currency}
+            for run, found in sums.items()
+            if found["cost"] is not None
         }
 
     async def of_run(self, run: str) -> RunUsage | None:

@@ -1,6 +1,6 @@
 // The graph of a run: from documents to boxes, ways between them, and what is in view. Pure, without a browser.
 import { strict as assert } from "node:assert";
-import { fitted, inView, panned, revealing, toGraph, zoomed } from "../../gateway/console/graph/camera.js";
+import { fitted, inView, panned, readable, revealing, toGraph, zoomed } from "../../gateway/console/graph/camera.js";
 import { graphOf, graphOfPaths, NODE_HEIGHT, NODE_WIDTH } from "../../gateway/console/graph/document.js";
 import { layered, longestPaths } from "../../gateway/console/graph/layout.js";
 import { guessedLevel, levelAt, placeOf } from "../../gateway/console/graph/levels.js";
@@ -128,6 +128,15 @@ Deno.test("what is selected comes into view, and what is there already moves not
   assert.ok(revealing(camera, boxAt(-700), size).x < -700);
 });
 
+Deno.test("what was looked for stands in the middle, close enough to be read", () => {
+  const size = { width: 800, height: 600 };
+  const box = { left: 5000, top: -40, right: 5200, bottom: 60 };
+  const view = inView(readable({ x: 0, y: 0, zoom: 0.05 }, box, size), size);
+  assert.deepEqual([(view.left + view.right) / 2, (view.top + view.bottom) / 2], [5100, 10]);
+  assert.equal(view.right - view.left, 1000);
+  assert.equal(readable({ x: 0, y: 0, zoom: 2 }, box, size).zoom, 2);
+});
+
 Deno.test("arrows follow edges sideways and places up and down", () => {
   const at = (/** @type {string} */ id, /** @type {number} */ x, /** @type {number} */ y) =>
     node(id, { position: { x, y } });
@@ -196,7 +205,7 @@ Deno.test("an address leads into groups and items, which share one document", as
   assert.equal((await at("each")).kind, "items");
   asked.length = 0;
   const deep = await at("each/3/deep");
-  assert.deepEqual(asked, ["", "each", "each/deep"]);
+  assert.deepEqual(asked, ["", "each/0", "each/0/deep"]);
   assert.deepEqual(deep.crumbs.map(({ path, item }) => [path, item]), [
     ["each", null],
     ["each/3", 3],

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.console.conftest import PLUGINS, watched_page
-from tests.console.documents import give_documents
 from tests.console.tools import browser, find_playwright
 
 if TYPE_CHECKING:
@@ -111,9 +110,8 @@ def streaming_graph() -> Json:
 
 
 @asynccontextmanager
-async def measured(rig: Rig, documents: dict[str, Json]) -> AsyncIterator[Meter]:
+async def measured(rig: Rig) -> AsyncIterator[Meter]:
     async with watched_page(rig.chromium, viewport={"width": 1280, "height": 800}) as watched:
-        await give_documents(watched.page, documents)
         yield await Meter.of(watched.page)
 
 
@@ -127,9 +125,8 @@ async def opening(rig: Rig) -> list[Figure]:
     """1,000 nodes and 2,000 events; 500 nodes; and what it costs to move those about."""
     figures = []
     for nodes, view, bound in ((1000, "/graph", 1200), (1000, "", 1200), (500, "/graph", 400)):
-        document = large_graph(nodes)
-        run = await finished(rig, document)
-        async with measured(rig, {"": document}) as meter:
+        run = await finished(rig, large_graph(nodes))
+        async with measured(rig) as meter:
             before = await meter.cpu_ms()
             await meter.page.goto(f"{rig.url}/#/run/{run}{view}")
             await meter.settled("complete")
@@ -165,9 +162,8 @@ async def zoomed_panning(meter: Meter) -> Figure:
 
 async def streaming(rig: Rig) -> list[Figure]:
     """Twenty nodes that stream at once, all in view."""
-    document = streaming_graph()
-    run = await rig.client.submit(document)
-    async with measured(rig, {"": document}) as meter:
+    run = await rig.client.submit(streaming_graph())
+    async with measured(rig) as meter:
         await meter.page.goto(f"{rig.url}/#/run/{run}/graph")
         await meter.settled("running")
         await meter.page.evaluate(WATCH)
@@ -210,7 +206,7 @@ async def repeating(rig: Rig) -> list[Figure]:
         "edges": [],
     }
     run = await finished(rig, document)
-    async with measured(rig, {"": document, "each": INNER}) as meter:
+    async with measured(rig) as meter:
         before = await meter.cpu_ms()
         await meter.page.goto(f"{rig.url}/#/run/{run}/graph?in=each")
         await meter.settled("complete")

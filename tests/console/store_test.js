@@ -92,6 +92,7 @@ Deno.test("a log that has lost its end is read anew, and so are its nodes", asyn
     breakOff();
     await until(() => canvas.told.includes("add c"));
     assert.deepEqual(canvas.told, ["show ", "add a", "add b", "show ", "add a", "add c"]);
+    assert.deepEqual([...store.timeline.nodes.keys()], ["a", "c"]);
     assert.deepEqual(asked.map((one) => one.payload.after), [0, 9, 0]);
   });
 });

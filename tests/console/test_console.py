@@ -23,12 +23,16 @@ from tests.crash.slow_model import TEXT, slow_model
 from tests.gateway.conftest import Stack
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, ViewportSize
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
 TOKEN = "a token for this page"
 HOSTILE = "<img src=x onerror=alert(1)>'\"&amp;"
+PHONE: ViewportSize = {"width": 360, "height": 640}
+ZOOMED: ViewportSize = {"width": 640, "height": 400}
+"""What 200 % leave of 1280 x 800."""
+LARGE: ViewportSize = {"width": 3840, "height": 2160}
 AWAY = re.compile("The gateway does not answer")
 
 
@@ -328,21 +332,29 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     run = await client.submit(graph(*nodes, name="Fails"))
     await client.wait(run)
     # axe puts its script into the page, which the policy of the page forbids.
-    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
+    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": PHONE}
     async with opened(chromium, stack, **options) as watched:
         page = watched.page
-        headings = {"": "Failed today", "#/runs": "Runs", f"#/run/{run}": "Nodes", "#/none": "no such page"}
-        headings |= {"#/files": "Files", "#/nodes": "Catalogue", "#/nodes/core:OpenAI": "Inputs", "#/system": "Storage"}
+        headings = {
+            "": "Failed today",
+            "#/runs": "Runs",
+            f"#/run/{run}": "Nodes",
+            f"#/run/{run}/graph": "Fails",
+            f"#/run/{run}/timeline?node=refused": "Timeline",
+            f"#/run/{run}/events": "Events",
+            "#/none": "no such page",
+        }
+        headings |= {"#/files": "Files", "#/nodes": "Catalogue", "#/nodes/core:OpenAI": "Outputs", "#/system": "Storage"}
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
             await page.get_by_role("heading", name=heading).wait_for()
             await asyncio.sleep(0.3)  # what the page asks for has come
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
-            for width, height in ((360, 640), (640, 400), (3840, 2160)):  # a phone, 200 % of 1280 x 800, 4K
-                await page.set_viewport_size({"width": width, "height": height})
-                assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), (hash, width)
-            await page.set_viewport_size(options["viewport"])
+            for size in (PHONE, ZOOMED, LARGE):
+                await page.set_viewport_size(size)
+                assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), (hash, size)
+            await page.set_viewport_size(PHONE)
 
 
 async def test_keyboard_and_language(chromium: Browser, stack: LocalStack) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
-from tests.console.documents import give_documents
 from tests.console.test_console import expect, graph, node, opened, until_state
 
 if TYPE_CHECKING:
@@ -50,10 +49,8 @@ def place(page: Page) -> dict[str, str]:
 
 async def test_graph_is_walked_by_keys_alone(chromium: Browser, stack: LocalStack, client: GatewayClient) -> None:
     run = await client.submit(STORY)
-    async with opened(chromium, stack) as watched:
+    async with opened(chromium, stack, f"#/run/{run}") as watched:
         page = watched.page
-        await give_documents(page, {"": STORY})
-        await page.goto(f"{stack.url}/#/run/{run}")
         await page.get_by_role("navigation", name="Views of the run").get_by_role("link", name="Graph").click()
         await until_state(page, "complete")
         await stage(page).focus()
@@ -104,10 +101,8 @@ async def test_repetition_is_entered_item_by_item(
     await client.workflows.save(INNER)
     run = await client.submit(REPEATED)
     await client.wait(run)
-    async with opened(chromium, stack) as watched:
+    async with opened(chromium, stack, f"#/run/{run}/graph?node=each") as watched:
         page = watched.page
-        await give_documents(page, {"": REPEATED, "each": INNER})
-        await page.goto(f"{stack.url}/#/run/{run}/graph?node=each")
         await until_said(page, re.compile("^each, ForEach, "))
         await stage(page).focus()
         await page.keyboard.press("Space")
@@ -137,6 +132,9 @@ async def test_repetition_is_entered_item_by_item(
         await page.keyboard.press("Escape")
         await items.get_by_text("60 items").wait_for()
         assert place(page) == {"in": "each"}
+        await page.keyboard.press("Escape")
+        await expect(stage(page)).to_be_focused()
+        assert place(page) == {}
 
 
 async def touch(session: CDPSession, type: str, *points: tuple[float, float]) -> None:
@@ -156,10 +154,8 @@ async def test_fingers_drag_and_pinch_the_drawing(chromium: Browser, stack: Loca
     run = await client.submit(document)
     await client.wait(run)
     options = {"has_touch": True, "viewport": {"width": 800, "height": 900}}
-    async with opened(chromium, stack, **options) as watched:
+    async with opened(chromium, stack, f"#/run/{run}/graph", **options) as watched:
         page = watched.page
-        await give_documents(page, {"": document})
-        await page.goto(f"{stack.url}/#/run/{run}/graph")
         await until_state(page, "complete")
         session = await page.context.new_cdp_session(page)
         drawing = page.locator(".graph-drawing")
@@ -209,3 +205,23 @@ async def test_run_without_a_document_shows_what_events_told(
         await page.keyboard.press("ArrowDown")
         await until_said(page, "<img src=x onerror=alert(1)>\u25c7, complete")
         assert await page.locator("main img").count() == 0
+
+
+async def test_list_of_many_nodes_shows_more_when_asked(
+    chromium: Browser, stack: LocalStack, client: GatewayClient
+) -> None:
+    """A node that the address names is there at once."""
+    nodes = (node(f"n{index}", "Template", {"template": "x"}) for index in range(620))
+    run = await client.submit(graph(*nodes, name="Many"))
+    await client.wait(run)
+    async with opened(chromium, stack, f"#/run/{run}") as watched:
+        page = watched.page
+        await page.get_by_text("620 nodes").wait_for()
+        listed = page.locator(".nodes .node")
+        await expect(listed).to_have_count(500)
+        await page.get_by_role("button", name="Show more").click()
+        await expect(listed).to_have_count(620)
+        last = str(await listed.last.get_attribute("data-path"))
+        await page.reload()
+        await page.goto(f"{stack.url}/#/run/{run}?node={last}")
+        await page.locator(f'[data-path="{last}"][aria-current="true"]').wait_for()

@@ -1,6 +1,6 @@
 """Makes docs/images/console.png: the page of the demo's run in a real browser, while the story is told.
 
-    python -m tests.docs.make_screenshot [FILE]
+python -m tests.docs.make_screenshot [FILE]
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ async def until_told(client: GatewayClient, run: str, words: int) -> None:
 
 async def shoot(file: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with LocalStack(StackOptions(Path(folder))) as stack, GatewayClient(stack.url) as client:
-            async with new_page() as page:
-                run = await client.submit(orjson.loads(STORY.read_bytes()))
-                await page.goto(f"{stack.url}/#/run/{run}/graph?node={TELLER}")
-                await until_told(client, run, WORDS_BEFORE_SHOT)
-                await page.screenshot(path=file)
+        options = StackOptions(Path(folder))
+        async with LocalStack(options) as stack, GatewayClient(stack.url) as client, new_page() as page:
+            run = await client.submit(orjson.loads(STORY.read_bytes()))
+            await page.goto(f"{stack.url}/#/run/{run}/graph?node={TELLER}")
+            await until_told(client, run, WORDS_BEFORE_SHOT)
+            await page.screenshot(path=file)
 
 
 if __name__ == "__main__":

@@ -69,13 +69,16 @@ class Bench:
                     streams.setdefault(str(event["payload"].get("sourceNodeId")), []).append(chunk["content"])
         for text in streams.values():
             self._note("chunks put together", "".join(text).encode())
-        for page, place in (("", "GET run"), ("/events", "SSE"), ("/approvals", "approvals")):
+        pages = (("", "GET run"), ("/events", "SSE"), ("/approvals", "approvals"), ("/document", "document"))
+        for page, place in pages:
             await self.get(f"/api/prompt/{run}{page}", place)
         if shown:  # a process of its own, which takes a while
             for form in ((), ("--json",)):
                 await self._show(run, *form)
         found: Json = await self.get(f"/api/history/{run}", "history")
         for path, told in found["nodeStatus"].items():
+            if all(part.isidentifier() for part in path.split("/")):
+                await self.get(f"/api/prompt/{run}/inputs/{path}", "inputs")
             for slot in told.get("output") or ():
                 if slot.isidentifier():
                     await self.get(f"/api/prompt/{run}/outputs/{path}/{slot}", "outputs")

@@ -250,8 +250,9 @@ async def played(stack: LocalStack, document: dict[str, Any], outputs: tuple[str
         status = await client.status(run)
     async with httpx.AsyncClient(base_url=stack.url) as http:
         pages = ("", "/events", *(f"/outputs/{output}" for output in outputs))
+        pages = (*pages, "/document", *(f"/inputs/{node}" for node in status["nodeStatus"]))
         shown += [(await http.get(f"/api/prompt/{run}{page}")).text for page in pages]
-        others = ("/api/history", f"/api/history/{run}", "/api/executions", "/metrics", "/api/plugins")
+        others = ("/api/history", f"/api/history/{run}", "/api/executions", "/api/runs", "/metrics", "/api/plugins")
         shown += [(await http.get(page)).text for page in others]
     temporal = await Client.connect(stack.temporal_address, namespace="innkeeper")
     history = await temporal.get_workflow_handle(run).fetch_history()

@@ -152,6 +152,8 @@ class RunRequest(Workflow, total=False):
     """For previews: the nodes that were changed."""
     noCache: bool
     """Run every node, even where the result cache holds its outputs."""
+    dryRun: bool
+    """Start nothing: tell what would run and what would be taken over. Only here, not over a socket."""
 
 
 @with_config(CLOSED)

@@ -10,7 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from innkeeper.gateway.api.models.base import CLOSED, Count, FreeObject, JsonValue, Moment
 from innkeeper.gateway.api.models.callbacks import RunCallback
 from innkeeper.gateway.api.models.errors import Problem
-from innkeeper.gateway.api.models.usage import RunUsage, UsageSums
+from innkeeper.gateway.api.models.usage import Money, RunUsage, UsageSums
 
 RunStatus = TypeAliasType(
     "RunStatus", Literal["queued", "running", "paused", "waiting", "interrupting", "complete", "error", "interrupted"]
@@ -49,6 +49,25 @@ class RunAccepted(TypedDict):
     counts: NotRequired[RerunCounts]
     warnings: NotRequired[list[Problem]]
     """What the compiler found odd in a graph that can run."""
+
+
+@with_config(CLOSED)
+class DryRun(TypedDict):
+    """What a submission would run and take over; no run was made. Each list holds at most 1,000 node ids."""
+
+    dryRun: Literal[True]
+    warnings: list[Problem]
+    """What the compiler found odd in a graph that can run."""
+    reused: list[str]
+    """Nodes whose outputs would be taken over."""
+    runs: list[str]
+    """Nodes that would run."""
+    stale: list[str]
+    """Nodes of a preview whose outputs would be taken over although they may be out of date."""
+    leftOut: NotRequired[list[str]]
+    """Nodes that are not needed."""
+    counts: RerunCounts
+    baseRun: NotRequired[str]
 
 
 @with_config(CLOSED)
@@ -137,6 +156,10 @@ class NodeState(TypedDict):
     """From the result cache."""
     warnings: NotRequired[list[NodeWarning]]
     """What the node told its user, and what was odd about its outputs."""
+    text: NotRequired[str]
+    """What its stream has said so far, while it is open: up to the event `lastSeq`."""
+    textCut: NotRequired[Literal[True]]
+    """Of a long text only the end is there."""
     usage: NotRequired[UsageSums]
     """What its requests to models took; of the first 2,000 nodes, the most expensive ones."""
 
@@ -215,6 +238,114 @@ class RunSummary(TypedDict):
 
 
 @with_config(CLOSED)
+class RunWaits(TypedDict):
+    """Nodes of a run that wait for the same."""
+
+    kind: Literal["delay", "until", "approval", "budget", "event", "wait", "parked"]
+    """`wait`: for a provider or another node; `parked`: that takes long."""
+    nodes: Annotated[int, Field(ge=1)]
+    """How many nodes."""
+    nodeId: str
+    """Path of one of them."""
+    name: NotRequired[str]
+    """Of the event."""
+
+
+@with_config(CLOSED)
+class RunListItem(TypedDict):
+    """A run in the list of all runs, and in RUN_UPDATE."""
+
+    promptId: str
+    status: RunStatus
+    openApprovals: Count
+    """How many nodes wait for an approval."""
+    waiting: NotRequired[list[RunWaits]]
+    """What its nodes wait for; at most 10 kinds of waits."""
+    stuck: NotRequired[StuckRun]
+    workflowId: NotRequired[str]
+    workflowName: NotRequired[str]
+    baseRun: NotRequired[str]
+    isPreview: NotRequired[bool]
+    projectId: NotRequired[str]
+    workflowVersion: NotRequired[Annotated[int, Field(ge=1)]]
+    workflowVersions: NotRequired[dict[str, Annotated[int, Field(ge=1)]]]
+    trigger: NotRequired[StartedBy]
+    labels: NotRequired[dict[str, str]]
+    submittedAt: Moment
+    startedAt: NotRequired[Moment]
+    completedAt: NotRequired[Moment]
+    durationMs: NotRequired[Count]
+    errorInfo: NotRequired[RunErrorInfo]
+    """Why it failed, with the first three failed nodes. Absent of runs of versions before 0013 of the store."""
+    cost: NotRequired[Money]
+    """What its requests to models cost so far, in units of `currency`. Absent: none, or no price is known."""
+    currency: NotRequired[str]
+
+
+@with_config(CLOSED)
+class RunPage(TypedDict):
+    """A page of runs, newest first."""
+
+    runs: list[RunListItem]
+    nextCursor: int | None
+    """`cursor` of the next page; null on the last one."""
+
+
+@with_config(CLOSED)
+class KeptDocument(TypedDict):
+    """What a run ran."""
+
+    promptId: str
+    path: str
+    document: FreeObject
+    """As it was submitted or stored; a secret is the text `$secret:` with its id."""
+
+
+@with_config(CLOSED)
+class InputSource(TypedDict):
+    """An output that an input is connected to."""
+
+    nodeId: str
+    """Path of the node."""
+    slot: str
+
+
+InputOrigin = TypeAliasType("InputOrigin", Literal["edge", "value", "default", "none"])
+# One of its keys is a word of the language.
+NodeInput = TypedDict(
+    "NodeInput",
+    {
+        "from": Annotated[InputOrigin, Field(description="`value`: the document has it; `default`: its type has.")],
+        "source": NotRequired[
+            Annotated[InputSource, Field(description="Of an edge: where it comes from; of several, the last one.")]
+        ],
+        "sources": NotRequired[
+            Annotated[list[InputSource], Field(description="Of an input that takes several edges: all, in order.")]
+        ],
+        "value": NotRequired[
+            Annotated[
+                JsonValue,
+                Field(description="As far as it is known; large values and streams as in `nodeStatus`, secrets `***`."),
+            ]
+        ],
+        "secret": NotRequired[Annotated[Literal[True], Field(description="It is a secret, or holds some.")]],
+        "missing": NotRequired[Annotated[Literal[True], Field(description="It must have a value, and got none.")]],
+    },
+)
+"""One input of a node."""
+NodeInput.__pydantic_config__ = CLOSED  # type: ignore[attr-defined]
+
+
+@with_config(CLOSED)
+class NodeInputs(TypedDict):
+    """The inputs of a node of a run."""
+
+    promptId: str
+    path: str
+    inputs: dict[str, NodeInput]
+
+
+@with_config(CLOSED)
 class Run(RunSummary):
     """A run in full."""
 
@@ -228,6 +359,10 @@ class Run(RunSummary):
     """What its requests to models took so far. Absent: it made none, and has no budget."""
     callbacks: NotRequired[list[RunCallback]]
     """Whom it tells how it goes: the submission's own first, then the workflow's."""
+    lastSeq: NotRequired[Count]
+    """The last event of its log that counts here: events go on behind it. Absent: the log is gone."""
+    logId: NotRequired[str]
+    """Of the log, for SUBSCRIBE."""
     differs: NotRequired[list[str]]
     """Nodes of which the event log tells something else than the engine; the engine's word is what this answer has."""
 

@@ -58,6 +58,7 @@ export class GatewaySocket {
   #followed = new Map();
   /** @type {Set<(frame: Frame) => void>} */
   #listeners = new Set();
+  #watchesRuns = false;
   #attempt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -135,8 +136,15 @@ export class GatewaySocket {
     return () => this.#listeners.delete(listener);
   }
 
+  /** From now on listeners hear of each run that changes (RUN_UPDATE), and how many approvals are open. */
+  watchRuns() {
+    this.#watchesRuns = true;
+    this.#send("SUBSCRIBE", { runs: true });
+  }
+
   #opened() {
     this.state.value = "open";
+    if (this.#watchesRuns) this.watchRuns();
     for (const run of this.#followed.keys()) this.subscribe(run);
   }
 

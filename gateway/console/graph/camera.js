@@ -7,6 +7,7 @@
 
 export const ZOOM = { least: 0.02, most: 2.5 };
 const MARGIN = 40;
+const READABLE = 0.8;
 /** A small graph is not blown up. */
 const MOST_FITTED = 1;
 
@@ -57,6 +58,19 @@ export function revealing(camera, box, size) {
   const x = shift({ from: view.left + margin, to: view.right - margin }, { from: box.left, to: box.right });
   const y = shift({ from: view.top + margin, to: view.bottom - margin }, { from: box.top, to: box.bottom });
   return { ...camera, x: camera.x + x, y: camera.y + y };
+}
+
+/**
+ * The middle of the box in the middle of the screen, and close enough to be read.
+ * @param {Camera} camera
+ * @param {Box} box
+ * @param {Size} size
+ * @returns {Camera}
+ */
+export function readable(camera, box, size) {
+  const zoom = Math.max(camera.zoom, READABLE);
+  const x = (box.left + box.right - size.width / zoom) / 2;
+  return { x, y: (box.top + box.bottom - size.height / zoom) / 2, zoom };
 }
 
 /** @typedef {{ from: number, to: number }} Range */

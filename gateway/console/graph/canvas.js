@@ -9,20 +9,19 @@
 import { name } from "../lib/format.js";
 import { el, onEnd, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { around, fitted, inView, panned, revealing, toGraph, touches, zoomed } from "./camera.js";
+import { around, fitted, inView, panned, readable, revealing, toGraph, touches, zoomed } from "./camera.js";
 import { coloursAt, watchScheme } from "./colours.js";
 import { NODE_HEIGHT, NODE_WIDTH } from "./document.js";
 import { bindGestures } from "./gestures.js";
 import { Minimap } from "./minimap.js";
 import { fitting, neighbour } from "./moves.js";
-import { drawFar, drawNear, faceOf } from "./node.js";
+import { drawFar, drawNear } from "./node.js";
 
 /** @typedef {import("../run/store.js").NodeShown} NodeShown */
 /** @typedef {import("./camera.js").Box} Box */
 /** @typedef {import("./camera.js").Point} Point */
 /** @typedef {import("./document.js").Graph} Graph */
 /** @typedef {import("./document.js").GraphNode} GraphNode */
-/** @typedef {import("./node.js").Cost} Cost */
 /** @typedef {import("./node.js").Face} Face */
 /**
  * `show` begins anew with these nodes; `add` brings one that was not there; `touch` says that one has changed, at most
@@ -38,11 +37,11 @@ import { drawFar, drawNear, faceOf } from "./node.js";
  */
 /** How a node stands now. @typedef {(path: string) => NodeShown} Shows */
 /**
- * `prefix` stands before the ids of the graph in paths: "" or a path that ends with "/". `open` is called with a node
- * that somebody wants to see closely, `enter` with one that holds a graph, `leave` to go up.
+ * `prefix` stands before the ids of the graph in paths: "" or a path that ends with "/". `faceOf` says what a box shows
+ * now. `open` is called with a node that somebody wants to see closely, `enter` with one that holds a graph.
  * @typedef {{
- *   graph: Graph, prefix: string, shown: Shows, costOf?: (path: string) => Cost | null,
- *   open: (path: string) => void, enter: (path: string) => void, leave: () => void,
+ *   graph: Graph, prefix: string, faceOf: (node: GraphNode, path: string) => Face,
+ *   open: (path: string) => void, enter: (path: string) => void,
  * }} Drawn
  */
 
@@ -72,7 +71,7 @@ export class GraphCanvas {
   #size = { width: 0, height: 0 };
   /** Of the whole graph. @type {Box} */
   #box;
-  /** By index; what has changed is made anew when it is drawn. @type {Map<number, Face>} */
+  /** What has changed is made anew when it is drawn. @type {Map<GraphNode, Face>} */
   #faces = new Map();
   #selected = -1;
   #isScheduled = false;
@@ -176,10 +175,13 @@ export class GraphCanvas {
     if (!path.startsWith(prefix)) return;
     const index = graph.index.get(path.slice(prefix.length));
     if (index === undefined) return;
-    const before = this.#faces.get(index)?.status;
-    this.#faces.delete(index);
-    if (before !== this.#face(index).status) this.#isMapStale = true;
-    if (index === this.#selected) this.#say();
+    const node = /** @type {GraphNode} */ (graph.nodes[index]);
+    const before = this.#faces.get(node)?.word;
+    this.#faces.delete(node);
+    if (before !== this.#face(node).word) {
+      this.#isMapStale = true;
+      if (index === this.#selected) this.#say();
+    }
     this.#schedule();
   }
 
@@ -201,14 +203,12 @@ export class GraphCanvas {
     return this.#drawn.prefix + (this.#drawn.graph.nodes[index]?.id ?? "");
   }
 
-  /** @param {number} index @returns {Face} */
-  #face(index) {
-    const known = this.#faces.get(index);
+  /** @param {GraphNode} node @returns {Face} */
+  #face(node) {
+    const known = this.#faces.get(node);
     if (known !== undefined) return known;
-    const path = this.#path(index);
-    const node = /** @type {GraphNode} */ (this.#drawn.graph.nodes[index]);
-    const face = faceOf(node, this.#drawn.shown(path), this.#drawn.costOf?.(path));
-    this.#faces.set(index, face);
+    const face = this.#drawn.faceOf(node, this.#drawn.prefix + node.id);
+    this.#faces.set(node, face);
     return face;
   }
 
@@ -226,10 +226,11 @@ export class GraphCanvas {
   }
 
   #say() {
-    if (this.#selected < 0) return;
-    const { title, type, word, badges } = this.#face(this.#selected);
-    const said = [title, type, word, badges].filter((one) => one !== "").join(", ");
-    this.#said.value = verbatim(said);
+    const node = this.#drawn.graph.nodes[this.#selected];
+    if (node === undefined) return;
+    const { title, type, word, badges } = this.#face(node);
+    const inside = node.kind === "node" ? "" : t("canBeEntered");
+    this.#said.value = verbatim([title, type, word, badges, inside].filter((one) => one !== "").join(", "));
   }
 
   /** @param {Point} at */
@@ -269,7 +270,6 @@ export class GraphCanvas {
     if (ARROWS.has(key)) this.#choose(neighbour(this.#drawn.graph, this.#selected, key));
     else if (key === "Enter" && this.#selected >= 0) this.#drawn.open(this.#path(this.#selected));
     else if (key === " ") this.#enter(this.#selected);
-    else if (key === "Escape") this.#drawn.leave();
     else if (key === "+" || key === "=") this.#zoomBy(KEY_ZOOM);
     else if (key === "-") this.#zoomBy(1 / KEY_ZOOM);
     else if (key === "0") this.fit();
@@ -284,11 +284,14 @@ export class GraphCanvas {
     const at = found.indexOf(this.#selected);
     const next = step === 0 || at < 0 ? 0 : (at + step + found.length) % found.length;
     const index = found[next];
-    if (index === undefined) this.#said.value = text.trim() === "" ? verbatim("") : t("nodesFound", { n: 0 });
-    else {
-      this.#choose(index);
-      this.#said.value = verbatim(`${t("nodesFound", { n: found.length })}: ${name(this.#path(index))}`);
+    const node = this.#drawn.graph.nodes[index ?? -1];
+    if (index === undefined || node === undefined) {
+      this.#said.value = text.trim() === "" ? verbatim("") : t("nodesFound", { n: 0 });
+      return;
     }
+    this.#selected = index;
+    this.#move(readable(this.#camera, boxOf(node), this.#size));
+    this.#said.value = verbatim(`${t("nodesFound", { n: found.length })}: ${name(this.#path(index))}`);
   }
 
   /** @param {number} factor */
@@ -310,11 +313,15 @@ export class GraphCanvas {
   }
 
   #resized() {
+    const isFirst = this.#size.width === 0;
     const { width, height } = this.#canvas.getBoundingClientRect();
     this.#size = { width, height };
     this.#canvas.width = Math.round(width * devicePixelRatio);
     this.#canvas.height = Math.round(height * devicePixelRatio);
-    if (this.#isUntouched && width > 0) this.#camera = fitted(this.#box, this.#size);
+    const selected = this.#drawn.graph.nodes[this.#selected];
+    // The panel of a node takes room: what somebody looks at must not jump away.
+    if (selected !== undefined && !isFirst) this.#camera = revealing(this.#camera, boxOf(selected), this.#size);
+    else if (this.#isUntouched && width > 0) this.#camera = fitted(this.#box, this.#size);
     // A canvas whose size is set is empty: it is drawn before anybody sees that.
     this.#draw();
   }
@@ -385,13 +392,12 @@ export class GraphCanvas {
   /** @param {CanvasRenderingContext2D} pen @param {Box} view */
   #drawNodes(pen, view) {
     const colours = /** @type {import("./node.js").Colours} */ (this.#colours);
-    const { nodes, index } = this.#drawn.graph;
+    const { nodes } = this.#drawn.graph;
     const seen = nodes.filter((node) => touches(boxOf(node), view));
     const { zoom } = this.#camera;
-    const faceOfNode = (/** @type {GraphNode} */ node) => this.#face(index.get(node.id) ?? 0);
-    if (zoom < NEAR_ZOOM) {
-      drawFar(pen, seen, (node) => faceOfNode(node).status, { colours, hasSigns: zoom >= SIGN_ZOOM });
-    } else for (const node of seen) drawNear(pen, node, faceOfNode(node), colours);
+    const faceOf = (/** @type {GraphNode} */ node) => this.#face(node);
+    if (zoom < NEAR_ZOOM) drawFar(pen, seen, faceOf, { colours, hasSigns: zoom >= SIGN_ZOOM });
+    else for (const node of seen) drawNear(pen, node, faceOf(node), colours);
     const selected = nodes[this.#selected];
     if (selected === undefined) return;
     pen.strokeStyle = colours.focus;
@@ -402,10 +408,9 @@ export class GraphCanvas {
   /** @param {Box} view */
   #drawMap(view) {
     const colours = /** @type {import("./node.js").Colours} */ (this.#colours);
-    const { nodes, index } = this.#drawn.graph;
     if (this.#isMapStale) {
-      const statusOf = (/** @type {GraphNode} */ node) => this.#face(index.get(node.id) ?? 0).status;
-      this.#minimap.drawNodes(nodes, { box: this.#box, statusOf, colours });
+      const { nodes } = this.#drawn.graph;
+      this.#minimap.drawNodes(nodes, { box: this.#box, faceOf: (node) => this.#face(node), colours });
       this.#isMapStale = false;
     }
     this.#minimap.drawView(view, colours);

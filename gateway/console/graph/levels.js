@@ -31,7 +31,7 @@ export function parentOf(path) {
 
 /**
  * @param {string} place
- * @param {FetchDocument} fetchDocument By the path of the group, without the numbers of items: all share one document.
+ * @param {FetchDocument} fetchDocument By the path of the group.
  * @param {() => readonly string[]} paths All that events have told of.
  * @returns {Promise<Level>}
  */
@@ -51,6 +51,7 @@ export async function levelAt(place, fetchDocument, paths) {
       const item = parts[++at];
       if (item === undefined) return items(place, crumbs);
       crumbs.push({ path: parts.slice(0, at + 1).join("/"), title: "", item: Number(item) });
+      groups.push("0"); // all items share one document, whatever the number
     }
     document = await fetchDocument(groups.join("/"));
   }

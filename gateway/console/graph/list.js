@@ -12,6 +12,9 @@ import { t } from "../lib/words.js";
 /** @typedef {import("../lib/view.js").Plain} Plain */
 /** @typedef {import("../lib/view.js").Readable<NodeShown>} LiveNode */
 
+/** So many nodes are listed before somebody asks for more: elements for thousands take seconds. */
+const MOST_LISTED = 500;
+
 /**
  * `hrefOf`: where a node is shown closely; `wayIn`: where what is inside it is shown, null for nothing.
  * @param {Shows} shown
@@ -29,7 +32,11 @@ export function nodeList(shown, { hrefOf, wayIn }) {
     const isSelected = () => selected.value === path;
     return nodeItem(node, path, { isSelected, href: hrefOf(path), wayIn: () => wayIn(path) });
   };
-  const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
+  const limit = signal(MOST_LISTED);
+  const listed = computed(() => paths.value.slice(0, limit.value));
+  const list = el("ol", { class: "nodes" }, each(() => listed.value, (path) => path, item));
+  const more = () => paths.value.length <= limit.value ? null : moreButton(() => (limit.value *= 2));
+  const element = el("div", {}, list, more);
   return {
     element,
     show(present) {
@@ -49,12 +56,18 @@ export function nodeList(shown, { hrefOf, wayIn }) {
     select(path) {
       selected.value = path;
       const index = path === null ? -1 : paths.peek().indexOf(path);
-      element.children[index]?.scrollIntoView({ block: "nearest" });
+      limit.value = Math.max(limit.peek(), index + 1);
+      list.children[index]?.scrollIntoView({ block: "nearest" });
     },
     fit() {
       element.scrollIntoView({ block: "start" });
     },
   };
+}
+
+/** @param {() => void} click */
+function moreButton(click) {
+  return el("button", { type: "button", on: { click } }, t("more"));
 }
 
 /**
@@ -66,10 +79,11 @@ function nodeItem(node, path, { isSelected, href, wayIn }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
+  const title = el("bdi", { class: "node-name" }, name(path));
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("a", { href }, el("bdi", { class: "node-name" }, name(path))),
+    el("a", { href }, title),
     () => stateBadge(status.value),
   );
   return el(

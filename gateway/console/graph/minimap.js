@@ -2,12 +2,12 @@
 
 import { el } from "../lib/view.js";
 import { NODE_HEIGHT, NODE_WIDTH } from "./document.js";
-import { fillOf } from "./node.js";
 
 /** @typedef {import("./camera.js").Box} Box */
 /** @typedef {import("./camera.js").Point} Point */
 /** @typedef {import("./document.js").GraphNode} GraphNode */
 /** @typedef {import("./node.js").Colours} Colours */
+/** @typedef {import("./node.js").Face} Face */
 /** @typedef {{ scale: number, x: number, y: number }} Place */
 
 const WIDTH = 180;
@@ -52,9 +52,9 @@ export class Minimap {
 
   /**
    * @param {readonly GraphNode[]} nodes
-   * @param {{ box: Box, statusOf: (node: GraphNode) => string, colours: Colours }} how
+   * @param {{ box: Box, faceOf: (node: GraphNode) => Face, colours: Colours }} how
    */
-  drawNodes(nodes, { box, statusOf, colours }) {
+  drawNodes(nodes, { box, faceOf, colours }) {
     this.#place = placed(box);
     const { scale, x, y } = this.#place;
     const pen = this.#nodes.getContext("2d");
@@ -62,7 +62,7 @@ export class Minimap {
     pen.clearRect(0, 0, WIDTH, HEIGHT);
     const [width, height] = [NODE_WIDTH, NODE_HEIGHT].map((length) => Math.max(LEAST_DOT, length * scale));
     for (const node of nodes) {
-      pen.fillStyle = colours[fillOf(statusOf(node))];
+      pen.fillStyle = colours[faceOf(node).colour ?? "line"];
       pen.fillRect(node.x * scale + x, node.y * scale + y, width ?? 0, height ?? 0);
     }
   }

@@ -9,9 +9,11 @@ import { NODE_HEIGHT, NODE_WIDTH } from "./document.js";
 /** @typedef {import("../run/store.js").NodeShown} NodeShown */
 /** @typedef {{ cost: number, currency: string }} Cost */
 /**
+ * What a box says. `sign`, `word` and `colour` are those of its state; without a colour it stays behind the others.
  * `tail`: the end of what it streams. `part`: how much of it is done, from 0 to 1.
  * @typedef {{
- *   title: string, type: string, status: string, word: string, badges: string, tail: string, part: number | null,
+ *   title: string, type: string, sign: string, word: string, colour: Token | null, badges: string, tail: string,
+ *   part: number | null,
  * }} Face
  */
 /** Names of the tokens in main.css. @typedef {"ground" | "surface" | "ink" | "quiet" | "line" | "focus" | "good" | "bad" | "busy" | "wait"} Token */
@@ -39,16 +41,6 @@ const MOST_FITTED = 5000;
 /** A name may be a megabyte long. */
 const MOST_CHARACTERS = 200;
 
-/** Of texts. @param {string} status @returns {Token} */
-function colourOf(status) {
-  return COLOURS.get(status) ?? "quiet";
-}
-
-/** Of a whole box: what has not begun stays behind what has. @param {string} status @returns {Token} */
-export function fillOf(status) {
-  return COLOURS.get(status) ?? "line";
-}
-
 /**
  * @param {GraphNode} node
  * @param {NodeShown} shown
@@ -69,8 +61,9 @@ export function faceOf(node, { state, stream }, cost = null) {
   return {
     title: name(node.title.slice(0, MOST_CHARACTERS)),
     type: name(node.type.replace(/^core:/, "").slice(0, MOST_CHARACTERS)),
-    status,
+    sign: stateSign(status),
     word: stateWord(status),
+    colour: COLOURS.get(status) ?? null,
     badges: badges.filter((badge) => badge !== null).join(" \u00b7 "),
     tail: tailOf(stream?.text ?? ""),
     part: progress && progress.max > 0 ? Math.min(1, Math.max(0, progress.value / progress.max)) : null,
@@ -91,14 +84,14 @@ export function tailOf(text) {
  * @param {Colours} colours
  */
 export function drawNear(pen, node, face, colours) {
-  const colour = colours[colourOf(face.status)];
+  const colour = colours[face.colour ?? "quiet"];
   drawFrame(pen, node, colours);
   pen.fillStyle = colour;
   pen.fillRect(node.x, node.y + 8, 4, NODE_HEIGHT - 16);
   const [left, top] = [node.x + PADDING, node.y + PADDING];
   write(pen, face.title, { font: FONT.title, fill: colours.ink, x: left, y: top + 10 });
   write(pen, face.type, { font: FONT.small, fill: colours.quiet, x: left, y: top + 26 });
-  const state = `${stateSign(face.status)} ${face.word}`;
+  const state = `${face.sign} ${face.word}`;
   write(pen, face.badges === "" ? state : `${state} \u00b7 ${face.badges}`, {
     font: FONT.small,
     fill: colour,
@@ -193,28 +186,29 @@ function fittingLength(pen, text) {
 }
 
 /**
- * Boxes without texts: one path for each state, and the sign of the state while there is room for it.
+ * Boxes without texts: one path for all of a state, and its sign while there is room for it.
  * @param {Pen} pen
  * @param {readonly GraphNode[]} nodes
- * @param {(node: GraphNode) => string} statusOf
+ * @param {(node: GraphNode) => Face} faceOf
  * @param {{ colours: Colours, hasSigns: boolean }} how
  */
-export function drawFar(pen, nodes, statusOf, { colours, hasSigns }) {
-  /** @type {Map<string, GraphNode[]>} */
-  const byStatus = new Map();
+export function drawFar(pen, nodes, faceOf, { colours, hasSigns }) {
+  /** @type {Map<string, { face: Face, alike: GraphNode[] }>} */
+  const kinds = new Map();
   for (const node of nodes) {
-    const status = statusOf(node);
-    const list = byStatus.get(status);
-    if (list === undefined) byStatus.set(status, [node]);
-    else list.push(node);
+    const face = faceOf(node);
+    const key = `${face.colour} ${face.sign}`;
+    const kind = kinds.get(key);
+    if (kind === undefined) kinds.set(key, { face, alike: [node] });
+    else kind.alike.push(node);
   }
-  for (const [status, list] of byStatus) {
-    pen.fillStyle = colours[fillOf(status)];
+  for (const { face: { colour, sign }, alike } of kinds.values()) {
+    pen.fillStyle = colours[colour ?? "line"];
     pen.beginPath();
-    for (const { x, y } of list) pen.rect(x, y, NODE_WIDTH, NODE_HEIGHT);
+    for (const { x, y } of alike) pen.rect(x, y, NODE_WIDTH, NODE_HEIGHT);
     pen.fill();
-    pen.fillStyle = COLOURS.has(status) ? colours.surface : colours.ink;
-    if (hasSigns) drawSigns(pen, list, stateSign(status));
+    pen.fillStyle = colour === null ? colours.ink : colours.surface;
+    if (hasSigns) drawSigns(pen, alike, sign);
   }
 }
 

@@ -14,7 +14,7 @@ export async function copy(text) {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    return copyBySelection(text); // http:// of another machine: there is no navigator.clipboard
+    return copyBySelection(text); // without TLS, from another machine: there is no navigator.clipboard
   }
 }
 

@@ -15,6 +15,17 @@ export function number(value) {
 }
 
 /**
+ * An amount of money; small ones with the digits that tell them from nothing.
+ * @param {number} value
+ * @param {string} currency Three capital letters.
+ */
+export function money(value, currency) {
+  const isSmall = value !== 0 && Math.abs(value) < 0.1;
+  const digits = isSmall ? { maximumSignificantDigits: 3 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return shown(`${new Intl.NumberFormat(language.peek(), digits).format(value)} ${name(currency)}`);
+}
+
+/**
  * How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`.
  * @param {number} milliseconds
  */

@@ -26,6 +26,8 @@ const WAITS = new Map([
   ["until", "waitTime"],
   ["approval", "waitApproval"],
   ["budget", "waitBudget"],
+  ["wait", "waitNext"],
+  ["parked", "waitNext"],
 ]);
 
 /** Why nodes were skipped. @type {ReadonlyMap<string, Word>} */

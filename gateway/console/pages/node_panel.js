@@ -1,14 +1,16 @@
 /** One node of a run, closely: what went in and came out, each attempt, errors in the provider's words, and the cost. */
 
 import { GatewayError, getJson } from "../api/rest.js";
+import { placeOf } from "../graph/levels.js";
 import { copyButton } from "../lib/copy.js";
-import { duration, json, moment, name, number } from "../lib/format.js";
-import { setFilter, withFilters } from "../lib/router.js";
+import { duration, json, moment, money, name, number } from "../lib/format.js";
+import { setFilters, withFilters } from "../lib/router.js";
 import { skipReason, stateBadge, stateWord, waitedFor } from "../lib/state.js";
 import { growingText, valueBox } from "../lib/values.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { liveNode } from "../run/live_node.js";
+import { FINAL } from "../run/project.js";
 import { rerunFrom } from "./rerun.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -17,13 +19,14 @@ import { rerunFrom } from "./rerun.js";
 /** @typedef {import("../run/timeline.js").Failure} Failure */
 /** @typedef {import("../run/timeline.js").Span} Span */
 /** @typedef {import("../run/project.js").Usage} Usage */
+/** An output of a node. @typedef {{ nodeId: string, slot: string }} Source */
 /**
- * What went into a slot.
+ * What went into a slot; a secret is told as `***`.
  * @typedef {{
- *   from: string, value?: unknown, source?: { nodeId: string, slot: string }, secret?: boolean, missing?: boolean,
+ *   from: string, value?: unknown, source?: Source, sources?: Source[], secret?: boolean, missing?: boolean,
  * }} Input
  */
-/** @typedef {{ id: string, store: import("../run/store.js").RunStore }} Followed */
+/** @typedef {import("./run.js").Run} Followed */
 
 /** @type {ReadonlyMap<string, import("../lib/words.js").Word>} */
 const ORIGINS = new Map([["value", "inputValue"], ["default", "inputDefault"], ["none", "inputNone"]]);
@@ -43,18 +46,20 @@ export function nodePanel(run, path) {
   const whole = () => json({ path, ...facts.peek().state, inputs: inputs.peek(), usage: usage.peek() ?? undefined });
   const heading = el(
     "h2",
-    { id: "node-panel-title", tabindex: "-1" },
+    { tabindex: "-1" },
     el("bdi", {}, name(path)),
     () => stateBadge(status.value),
   );
+  // The place stays that of the node.
+  const close = () => setFilters({ in: untracked(() => placeOf(run.filters())), node: "" });
   const panel = el(
-    "section",
-    { class: "node-panel", "aria-labelledby": "node-panel-title" },
+    "aside",
+    { class: "node-panel", "aria-label": t("node") },
     heading,
     el(
       "div",
       { class: "actions" },
-      el("button", { type: "button", on: { click: () => setFilter("node", "") } }, t("close")),
+      el("button", { type: "button", on: { click: close } }, t("close")),
       el("button", { type: "button", on: { click: () => rerunFrom(run.id, [path]) } }, t("rerunFromHere")),
       ...copyButton(t("copyJson"), whole),
     ),
@@ -68,7 +73,7 @@ export function nodePanel(run, path) {
     () => usage.value === null ? null : costSection(usage.value),
   );
   panel.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") setFilter("node", "");
+    if (event.key === "Escape") close();
   });
   return { panel, heading };
 }
@@ -91,7 +96,9 @@ function listOf(rows) {
 /** @param {NodeSeen} node */
 function times({ state }) {
   const began = state.startedAt === undefined ? null : moment(state.startedAt);
-  const took = state.startedAt && state.endedAt ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt)) : null;
+  const took = state.startedAt && state.endedAt
+    ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt))
+    : null;
   return listOf([
     [t("startedAt"), began],
     [t("duration"), took],
@@ -202,18 +209,22 @@ function inputSection(inputs) {
  */
 function inputBox(slot, input) {
   const word = ORIGINS.get(input.from);
-  const origin = input.source === undefined ? word === undefined ? null : t(word) : sourceLink(input.source);
-  const isKnown = !input.secret && !input.missing && input.value !== undefined;
-  const instead = input.secret ? t("inputSecret") : input.missing ? t("inputMissing") : null;
+  const sources = input.sources ?? (input.source === undefined ? [] : [input.source]);
+  const said = [
+    input.secret ? t("inputSecret") : null,
+    input.missing ? t("inputMissing") : null,
+    word === undefined ? null : t(word),
+    ...sources.map(sourceLink),
+  ].filter((one) => one !== null);
   return el(
     "div",
     { class: "input", "data-input": slot },
-    isKnown ? valueBox(slot, input.value) : el("h4", {}, el("bdi", {}, name(slot))),
-    el("p", { class: "quiet" }, instead, instead === null || origin === null ? null : verbatim(" · "), origin),
+    input.value === undefined ? el("h3", {}, el("bdi", {}, name(slot))) : valueBox(slot, input.value),
+    el("p", { class: "quiet" }, ...said.flatMap((one, at) => at === 0 ? [one] : [verbatim(", "), one])),
   );
 }
 
-/** @param {{ nodeId: string, slot: string }} source */
+/** @param {Source} source */
 function sourceLink({ nodeId, slot }) {
   const way = el("a", { href: () => withFilters({ node: nodeId }) }, el("bdi", {}, name(nodeId)));
   return el("span", {}, way, verbatim(" · "), el("bdi", {}, name(slot)));
@@ -240,16 +251,16 @@ function outputSection(output) {
 function usageOf({ store }, path, endedAt) {
   const isOver = computed(() => endedAt() !== null);
   effect(() => {
-    if (isOver.value && store.isCaughtUp.value) untracked(() => store.refresh());
+    // What was loaded after the end of the run has all of it.
+    const isAll = () => FINAL.has(store.summary.peek()?.status ?? "");
+    if (isOver.value && store.isCaughtUp.value && !isAll()) untracked(() => store.refresh());
   });
   return computed(() => store.summary.value?.nodeStatus[path]?.usage ?? null);
 }
 
 /** @param {Usage} usage */
 export function costSection(usage) {
-  const cost = usage.cost === null
-    ? t("costUnknown")
-    : t("money", { amount: number(usage.cost), currency: usage.currency });
+  const cost = usage.cost === null ? t("costUnknown") : money(usage.cost, usage.currency);
   const tokens = t("tokens", {
     total: number(usage.totalTokens),
     in: number(usage.inputTokens),
@@ -257,7 +268,7 @@ export function costSection(usage) {
   });
   return el(
     "section",
-    { "aria-label": t("usage") },
+    { class: "usage", "aria-label": t("usage") },
     el("h3", {}, t("usage")),
     listOf([[t("requests"), number(usage.calls)], [t("tokensWord"), tokens], [t("cost"), cost]]),
   );

@@ -38,7 +38,9 @@ export async function rerunFrom(run, nodes) {
     go(["run", await start({ ...request, ...from, ...(isUncached.checked ? { noCache: true } : {}) }, chosen)]);
   } catch (error) {
     const problems = error instanceof GatewayError ? error.problems : [];
-    const list = problems.length < 2 ? null : el("ul", {}, ...problems.map((one) => el("li", {}, verbatim(one.message))));
+    const list = problems.length < 2
+      ? null
+      : el("ul", {}, ...problems.map((one) => el("li", {}, verbatim(one.message))));
     await openDialog(t("rerunRefused"), [el("p", { class: "error" }, verbatim(messageOf(error))), list]);
   }
 }
@@ -60,8 +62,8 @@ function planBox(plan) {
   const told = (plan.warnings ?? []).map(({ message }) => el("li", {}, verbatim(message)));
   return [
     nothing,
-    listed(t("rerunReused", { n: plan.reused.length }), plan.reused),
-    listed(t("rerunRuns", { n: plan.runs.length }), plan.runs),
+    listed(t("rerunReused", { n: plan.counts?.reused ?? plan.reused.length }), plan.reused),
+    listed(t("rerunRuns", { n: plan.counts?.runs ?? plan.runs.length }), plan.runs),
     plan.stale.length === 0 ? null : listed(t("rerunStale", { n: plan.stale.length }), plan.stale),
     told.length === 0 ? null : el("ul", { class: "warning", "aria-label": t("warnings") }, ...told),
   ];

@@ -25,13 +25,15 @@ import { timelineView } from "./run_timeline.js";
 /** @typedef {{ word: Word, make: (run: Run) => Plain[] }} View */
 
 /** The views of a run by the last part of its address. @type {ReadonlyMap<string, View>} */
-const VIEWS = new Map([
-  ["", { word: "viewList", make: listView }],
-  ["graph", { word: "viewGraph", make: graphView }],
-  ["timeline", { word: "viewTimeline", make: timelineView }],
-  ["outputs", { word: "outputs", make: ({ store }) => [outputs(store)] }],
-  ["events", { word: "viewEvents", make: eventsView }],
-]);
+const VIEWS = new Map(
+  /** @type {[string, View][]} */ ([
+    ["", { word: "viewList", make: listView }],
+    ["graph", { word: "viewGraph", make: graphView }],
+    ["timeline", { word: "viewTimeline", make: timelineView }],
+    ["outputs", { word: "outputs", make: ({ store }) => [el("div", {}, outputs(store))] }],
+    ["events", { word: "viewEvents", make: eventsView }],
+  ]),
+);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function runPage({ socket, parameters, view, filters }) {
@@ -281,11 +283,20 @@ function levelList(run, now, level) {
   };
   const hrefOf = (/** @type {string} */ path) => hrefIn(id, "", { in: prefix.slice(0, -1), node: path });
   const list = nodeList((path) => store.shown(path), { hrefOf, wayIn });
-  onEnd(store.watch({
-    show: (paths) => list.show(paths.filter(isHere)),
-    add: (path) => isHere(path) && list.add(path),
-    touch: (path) => isHere(path) && list.touch(path),
-  }));
+  // Nodes that have not begun are in the graph, and so are they here.
+  const graphs = now.graph.nodes.map((node) => prefix + node.id);
+  /** @type {Set<string>} */
+  let listed = new Set();
+  const touch = (/** @type {string} */ path) => {
+    if (listed.has(path)) list.touch(path);
+    else if (isHere(path)) list.add(path);
+    if (isHere(path)) listed.add(path);
+  };
+  const show = (/** @type {readonly string[]} */ paths) => {
+    listed = new Set([...paths.filter(isHere), ...graphs]);
+    list.show([...listed]);
+  };
+  onEnd(store.watch({ show, add: touch, touch }));
   effect(() => {
     const path = filters().node ?? null;
     if (store.isCaughtUp.value) untracked(() => list.select(path));

@@ -3,6 +3,7 @@
 import { GraphCanvas } from "../graph/canvas.js";
 import { itemList } from "../graph/items.js";
 import { parentOf, placeOf } from "../graph/levels.js";
+import { faceOf } from "../graph/node.js";
 import { setFilters } from "../lib/router.js";
 import { effect, el, onEnd, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -18,10 +19,13 @@ const VIEW = "graph";
 export function graphView(run) {
   const level = followLevel(run);
   const way = () => level.value === null ? null : crumbs(level.value, (place) => hrefIn(run.id, VIEW, { in: place }));
+  const onKey = (/** @type {KeyboardEvent} */ event) => {
+    if (event.key === "Escape" && !(event.target instanceof HTMLInputElement)) leave(run);
+  };
   return [
     el(
       "section",
-      { class: "graph-view", "aria-label": t("viewGraph") },
+      { class: "graph-view", "aria-label": t("viewGraph"), on: { keydown: onKey } },
       way,
       () => level.value === null ? null : guessHint(level.value),
       contentAt(level, (now) => levelContent(run, now, level)),
@@ -39,11 +43,9 @@ function levelContent(run, now, level) {
   const canvas = new GraphCanvas({
     graph: now.graph,
     prefix: now.prefix,
-    shown: (path) => run.store.shown(path),
-    costOf: (path) => costOf(run, path),
+    faceOf: (node, path) => faceOf(node, run.store.shown(path), costOf(run, path)),
     open: (path) => setFilters({ in: now.prefix.slice(0, -1), node: path }),
     enter: (path) => (location.hash = hrefIn(run.id, VIEW, { in: path })),
-    leave: () => leave(run),
   });
   onEnd(run.store.watch(canvas));
   effect(() => {

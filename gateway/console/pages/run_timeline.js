@@ -159,7 +159,7 @@ function timelineRow(store, path, { pace, scale, sources }) {
     pace.value;
     return el("span", { class: "unseen" }, ...barsOf(store, path, sources.value.get(path)).map(spoken));
   };
-  return [link, el("span", { class: "row-state" }, () => stateBadge(status.value)), bars, el("span", {}, said)];
+  return [link, el("span", { class: "row-state" }, () => stateBadge(status.value), said), bars];
 }
 
 /**
@@ -172,7 +172,10 @@ function barsOf(store, path, sources) {
   const spans = store.timeline.nodes.get(path)?.spans ?? [];
   const queue = queued(store.timeline, path, sources);
   const first = queue === null ? [] : [{ ...queue, kind: "queue", said: t("inQueue") }];
-  return [...first, ...spans.map((span) => ({ begin: span.begin, end: span.end, kind: kindOf(span), said: headOf(span) }))];
+  return [
+    ...first,
+    ...spans.map((span) => ({ begin: span.begin, end: span.end, kind: kindOf(span), said: headOf(span) })),
+  ];
 }
 
 /** @param {Span} span */
@@ -196,5 +199,10 @@ function barElement({ begin, end, kind, said }, { at, end: last }) {
   const [from, to] = [at(begin), at(end ?? last)];
   const style = { "inset-inline-start": `${from * 100}%`, width: `${(to - from) * 100}%` };
   const time = duration((end ?? last) - begin);
-  return el("span", { class: `bar bar-${kind}`, style, "aria-hidden": "true", title: t("barSaid", { what: said, time }) });
+  return el("span", {
+    class: `bar bar-${kind}`,
+    style,
+    "aria-hidden": "true",
+    title: t("barSaid", { what: said, time }),
+  });
 }

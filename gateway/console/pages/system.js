@@ -1,7 +1,7 @@
 /** Is all well? What the gateway says of itself, channels of models, what is stored; and what only commands do. */
 
 import { GatewayError, getJson } from "../api/rest.js";
-import { number } from "../lib/format.js";
+import { name, number } from "../lib/format.js";
 import { badge } from "../lib/state.js";
 import { el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -12,7 +12,11 @@ import { storage } from "./storage.js";
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
 /** @typedef {{ ready: boolean, checks: Record<string, string>, workers: number }} Readiness */
-/** @typedef {{ maxConcurrentWorkflows: number | null, runningExecutions: number, pendingExecutions: number }} Queue */
+/**
+ * @typedef {{
+ *   version: string, maxConcurrentWorkflows: number | null, runningExecutions: number, pendingExecutions: number,
+ * }} Queue
+ */
 
 /** @type {ReadonlyMap<string, Word>} */
 const CHECKS = new Map([
@@ -38,13 +42,10 @@ const COMMANDS = [
 export function systemPage({ socket }) {
   const readiness = signal(/** @type {Readiness | null} */ (null));
   const queue = signal(/** @type {Queue | null} */ (null));
-  const version = signal(verbatim(""));
   keepFresh(socket, async () => {
     const [found, counts] = await Promise.all([getReadiness(), getQueue()]);
     update(readiness, found);
     update(queue, counts);
-    // It changes only with the gateway, which is away meanwhile.
-    if (version.peek() === "") version.value = await getVersion();
   });
   const content = el(
     "div",
@@ -55,7 +56,7 @@ export function systemPage({ socket }) {
       "div",
       { class: "columns" },
       () => readiness.value === null ? null : checks(readiness.value),
-      () => queue.value === null ? null : facts(queue.value, version.value),
+      () => queue.value === null ? null : facts(queue.value),
     ),
     channelList(socket),
     storage(),
@@ -77,13 +78,6 @@ async function getReadiness() {
 /** @returns {Promise<Queue>} */
 function getQueue() {
   return getJson("api/system_stats");
-}
-
-/** The one place that tells it. */
-async function getVersion() {
-  /** @type {{ info: { version: string } }} */
-  const document = await getJson("openapi.json");
-  return verbatim(document.info.version);
 }
 
 /** @param {Readiness | null} readiness */
@@ -114,17 +108,14 @@ function checks({ checks, workers }) {
   );
 }
 
-/**
- * @param {Queue} queue
- * @param {Shown} version
- */
-function facts({ maxConcurrentWorkflows: most, runningExecutions, pendingExecutions }, version) {
+/** @param {Queue} queue */
+function facts({ version, maxConcurrentWorkflows: most, runningExecutions, pendingExecutions }) {
   /** @type {[Word, Shown][]} */
   const rows = [
     ["runsOpen", number(runningExecutions)],
     ["runsQueued", number(pendingExecutions)],
     ["mostRuns", most === null ? t("noLimit") : number(most)],
-    ["version", version],
+    ["version", name(version)],
   ];
   const list = rows.flatMap(([word, value]) => [el("dt", {}, t(word)), el("dd", {}, value)]);
   return el("section", { "aria-label": t("load") }, el("h2", {}, t("load")), el("dl", { class: "summary" }, ...list));

@@ -53,9 +53,13 @@ export async function eventPage(run, { after, upTo, type, limit, signal }) {
   /** @type {EventPage} */
   const page = { events: [], next: after, isFull: false };
   if (upTo <= after) return page;
-  const body = await getStream(`api/prompt/${encodeURIComponent(run)}/events`, { query: { after: String(after) }, signal });
+  const body = await getStream(`api/prompt/${encodeURIComponent(run)}/events`, {
+    query: { after: String(after) },
+    signal,
+  });
   if (body === null) return page;
-  const reader = body.pipeThrough(/** @type {TransformStream<Uint8Array, string>} */ (new TextDecoderStream())).getReader();
+  const reader = body.pipeThrough(/** @type {TransformStream<Uint8Array, string>} */ (new TextDecoderStream()))
+    .getReader();
   let text = "";
   try {
     for (;;) {

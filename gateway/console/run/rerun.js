@@ -4,7 +4,13 @@ import { change, submit } from "../api/rest.js";
 
 /** @typedef {import("./project.js").NodeState} NodeState */
 /** @typedef {{ baseRun: string, fromNode?: string[], noCache?: boolean }} Request */
-/** What a rerun would do. @typedef {{ reused: string[], runs: string[], stale: string[], warnings?: { message: string }[] }} Preview */
+/**
+ * What a rerun would do: at most 1,000 nodes of each kind; `counts` has all of them.
+ * @typedef {{
+ *   reused: string[], runs: string[], stale: string[], warnings?: { message: string }[],
+ *   counts?: { reused?: number, runs?: number, stale?: number },
+ * }} Preview
+ */
 /** `announced` is null when this browser did not start the run. @typedef {{ reused: string[], ran: string[], announced: Preview | null }} Comparison */
 
 const KEPT = "innkeeper.rerun.";
@@ -16,7 +22,8 @@ const KEPT = "innkeeper.rerun.";
 export async function preview(request) {
   /** @type {Partial<Preview> | null} */
   const told = await change("POST", "api/prompt", { body: { ...request, dryRun: true } });
-  return { reused: told?.reused ?? [], runs: told?.runs ?? [], stale: told?.stale ?? [], warnings: told?.warnings ?? [] };
+  const { reused = [], runs = [], stale = [], warnings = [], counts = {} } = told ?? {};
+  return { reused, runs, stale, warnings, counts };
 }
 
 /**

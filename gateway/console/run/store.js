@@ -17,7 +17,8 @@ import { record, Timeline, timelineOf } from "./timeline.js";
  * @typedef {{
  *   promptId: string, status: string, workflowId?: string, workflowName?: string, submittedAt: string,
  *   startedAt?: string, completedAt?: string, durationMs?: number, openApprovals?: number,
- *   baseRun?: string, stuck?: { code: string, message: string },
+ *   baseRun?: string, waiting?: { kind: string, name?: string }[], errorInfo?: ErrorInfo, cost?: number,
+ *   currency?: string, stuck?: { code: string, message: string },
  * }} RunSummary
  */
 /**

@@ -20,6 +20,7 @@ from innkeeper.gateway.container import Container, open_container
 from innkeeper.gateway.events.log import LogDamaged
 from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.settings import Settings
+from innkeeper.gateway.store.run_filter import RunFilter
 from innkeeper.gateway.store.runs import NewRun
 from innkeeper.nodes.errors import InnkeeperError, ResourceError
 from innkeeper.nodes.services.blobs import FolderBlobs
@@ -38,6 +39,7 @@ JUNK = st.one_of(
 STORE_COLUMNS = (
     *("user_id", "workflow_id", "workflow_name", "status", "interrupt_requested", "paused", "submitted_at"),
     *("started_at", "ended_at", "interface", "warnings", "result", "plan", "plan_hash", "rerun", "preview"),
+    *("document", "error"),
 )
 
 
@@ -126,6 +128,11 @@ def check_store(gateway: Gateway, before: list[Any]) -> None:
     listed, _ = gateway.do(container.runs.history(None, 50, None))
     assert {"before", "after"} <= {run["promptId"] for run in listed}
     gateway.do(container.runs.executions())
+    listed, _ = gateway.do(container.run_list.page(RunFilter(user_id="default_user"), None, 50))
+    assert {"before", "after"} <= {run["promptId"] for run in listed}
+    for look in (container.run_details.document, container.run_details.inputs):
+        with contextlib.suppress(InnkeeperError):
+            gateway.do(look("hurt", "n"))
     gateway.do(container.finisher.resume())
     assert others(gateway) == before
     with contextlib.suppress(InnkeeperError):

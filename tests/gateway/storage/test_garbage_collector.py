@@ -114,10 +114,11 @@ class Place:
     def there(self) -> set[str]:
         return {path.name for path in (self.root / "blobs").rglob("?" * 64)}
 
-    async def run(self, id: str, plan: Any, result: Any = None, rerun: Any = None) -> None:
+    async def run(self, id: str, plan: Any, result: Any = None, rerun: Any = None, document: str | None = None) -> None:
         packed = zlib.compress(orjson.dumps(plan))
         plan_hash = self.blobs.put_sync(packed)
-        await self.store.add(NewRun(id, "me", packed, plan_hash=plan_hash, rerun=rerun, status="running"))
+        new = NewRun(id, "me", packed, plan_hash=plan_hash, rerun=rerun, document=document, status="running")
+        await self.store.add(new)
         if result is not None:
             await self.store.close(id, "complete", 1, result)
             await self.store.mark_sealed(id)
@@ -141,12 +142,14 @@ def ref(sha: str) -> Any:
 
 async def test_everything_that_keeps_a_value_does(tmp_path: Path) -> None:
     async with place(tmp_path) as here:
-        names = {word: here.put(f"kept by {word}") for word in ("literal", "output", "event", "cache", "table", "seed")}
+        words = ("literal", "output", "event", "cache", "table", "seed", "group")
+        names = {word: here.put(f"kept by {word}") for word in words}
+        document = here.put({"document": {}, "groups": {"g": ref(names["group"])}})
         table = here.put({"node": {"output": {"out": ref(names["table"])}}})
         seeds = here.put({"node": {"below": [{"refs": [ref(here.put({"deep": ref(names["seed"])}))]}]}})
         loose = {here.put("nobody's"), here.put({"$blob": names["output"]})}
         await here.run("one", {"inputs": {"a": {"value": ref(names["literal"])}}}, {"outputs": ref(names["output"])})
-        await here.run("two", {}, {"nodes_ref": ref(table)}, {"seeds": [ref(seeds)]})
+        await here.run("two", {}, {"nodes_ref": ref(table)}, {"seeds": [ref(seeds)]}, document)
         await here.log.create_run("two", {})
         line = orjson.dumps({"type": "APPROVAL_REQUIRED", "payload": {"data": ref(names["event"])}})
         await here.log.append([Batch("two", 1, [line])])
