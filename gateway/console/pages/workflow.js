@@ -9,9 +9,10 @@ import {
   versionsOf,
   versionThatRuns,
 } from "../library/workflows.js";
+import { complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
-import { alertPlace, complaintOf, loading, loadingHint } from "../lib/loading.js";
+import { alertPlace, loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilters } from "../lib/router.js";
 import { saveText } from "../lib/saving.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
