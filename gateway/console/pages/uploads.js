@@ -2,9 +2,9 @@
 
 import { upload, versionOf } from "../api/files.js";
 import { GatewayError } from "../api/rest.js";
-import { complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { bytes, name } from "../lib/format.js";
+import { complaintOf } from "../lib/complaint.js";
 import { each, el, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -77,8 +77,13 @@ async function send(one) {
  * @returns {Promise<Condition | null>}
  */
 async function mayReplace(one) {
+  const version = await versionOf(one.path).catch((error) => {
+    if (error instanceof GatewayError && error.status === 404) return null;
+    throw error;
+  });
+  if (version === null) return { "If-None-Match": "*" }; // gone meanwhile
   /** @type {Condition} */
-  const condition = { "If-Match": await versionOf(one.path) };
+  const condition = { "If-Match": version };
   const hint = el("p", {}, t("replaceHint", { name: name(one.path), size: bytes(one.file.size) }));
   return await openDialog(t("replaceFile"), [hint], { action: t("replace") }) ? condition : null;
 }
