@@ -48,7 +48,7 @@ export function timelineView({ id, store, filters }) {
       () => rangeText(scale.value),
       el("p", { class: "quiet" }, () => runStates(store, pace)),
       () => paths.value.length === 0 ? el("p", { class: "quiet" }, t("noNodeFits")) : null,
-      longList({ label: t("viewTimeline"), height: ROW_PIXELS, keys: () => paths.value, row }),
+      longList({ label: t("nodes"), height: ROW_PIXELS, keys: () => paths.value, row }),
     ),
   ];
 }
