@@ -121,7 +121,7 @@ function cuts(filters) {
 function rangeText({ begin, end, gaps }) {
   const range = t("timelineRange", { begin: moment(begin), length: duration(end - begin) });
   const short = gaps.length === 0 ? null : t("idleShort", { n: gaps.length });
-  return el("p", { class: "quiet" }, range, short === null ? null : el("span", {}, short));
+  return el("p", { class: "quiet" }, range, verbatim(" "), short);
 }
 
 /**
@@ -159,7 +159,14 @@ function timelineRow(store, path, { pace, scale, sources }) {
     pace.value;
     return el("span", { class: "unseen" }, ...barsOf(store, path, sources.value.get(path)).map(spoken));
   };
-  return [link, el("span", { class: "row-state" }, () => stateBadge(status.value), said), bars];
+  const took = () => {
+    const { end: last } = scale.value;
+    const spans = store.timeline.nodes.get(path)?.spans ?? [];
+    const [first, final] = [spans[0], spans.at(-1)];
+    return first === undefined ? null : duration((final?.end ?? last) - first.begin);
+  };
+  const state = el("span", { class: "row-state" }, () => stateBadge(status.value), said);
+  return [link, state, bars, el("span", { class: "row-took", "aria-hidden": "true" }, took)];
 }
 
 /**
