@@ -29,7 +29,7 @@ export function timelineView({ id, store, filters }) {
   const isCollapsed = computed(() => filters().idle === "short");
   const scale = computed(() => {
     pace.value;
-    return scaleOf(store.timeline, Date.now(), { isCollapsed: isCollapsed.value });
+    return scaleOf(store.timeline, store.now(), { isCollapsed: isCollapsed.value });
   });
   const sources = loadedSources(id);
   const paths = computed(() => {
