@@ -198,7 +198,7 @@ INNER: Json = {
 
 async def repeating(rig: Rig) -> list[Figure]:
     """Thousands of items: opened, and walked from end to end."""
-    await rig.client.workflows.save(INNER)
+    await rig.client.workflows.create(INNER)
     config = {"referencedWorkflowId": INNER["id"], "resultKey": "text", "concurrency": 100}
     inputs = {"items": list(range(ITEMS))}
     document: Json = {
