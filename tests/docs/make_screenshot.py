@@ -25,7 +25,7 @@ from tests.docs.pages import DOCS
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
-WIDTH, HEIGHT, SCALE = 1280, 800, 1.5
+WIDTH, HEIGHT, SCALE = 1280, 960, 1.5
 WORDS_BEFORE_SHOT = 60
 
 
@@ -60,9 +60,11 @@ async def shoot(file: Path) -> None:
         options = StackOptions(Path(folder))
         async with LocalStack(options) as stack, GatewayClient(stack.url) as client, new_page() as page:
             run = await client.submit(orjson.loads(STORY.read_bytes()))
-            await page.goto(f"{stack.url}/#/run/{run}/graph?node={TELLER}")
+            await page.goto(f"{stack.url}/#/run/{run}/graph")
+            await page.get_by_role("application").wait_for()
             await until_told(client, run, WORDS_BEFORE_SHOT)
             await page.screenshot(path=file)
+            file.chmod(0o644)  # the stack keeps what it writes to its user
 
 
 if __name__ == "__main__":
