@@ -106,8 +106,9 @@ bench-page: $(STAMP) ## Write the figures of FILES="one.json other.json" into do
 bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there are more of them
 	$(BIN)/python -m tests.benchmarks.growth
 
-docs-images: $(STAMP) ## Make docs/images/ anew: runs the demo, kills its worker, and draws what the terminal shows
+docs-images: $(STAMP) $(CONSOLE_TOOLS)/.stamp ## Make docs/images/ anew: runs the demo, in a terminal and in a browser
 	$(BIN)/python -m tests.docs.make_images
+	$(BIN)/python -m tests.docs.make_screenshot
 
 dist: $(DEPLOY_TOOLS)/.stamp ## Build the wheel and the source archive in dist/; one commit gives the same bytes each time
 	$(DEPLOY_TOOLS)/bin/python -m build

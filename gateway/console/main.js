@@ -9,10 +9,21 @@ import { bindKeys } from "./lib/keys.js";
 import { go, href, match, route, startRouter } from "./lib/router.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
 import { chooseLanguage, language, LANGUAGES, startWords, t } from "./lib/words.js";
+import { approvalsPage } from "./pages/approvals.js";
+import { filesPage } from "./pages/files.js";
 import { homePage } from "./pages/home.js";
 import { loginPage } from "./pages/login.js";
+import { nodeTypePage } from "./pages/node_type.js";
+import { nodesPage } from "./pages/nodes.js";
 import { runPage } from "./pages/run.js";
 import { runsPage } from "./pages/runs.js";
+import { startPage } from "./pages/start.js";
+import { workflowPage } from "./pages/workflow.js";
+import { workflowsPage } from "./pages/workflows.js";
+import { triggersPage } from "./pages/triggers.js";
+import { usagePage } from "./pages/usage.js";
+import { followOpenApprovals, openCount } from "./run/open_count.js";
+import { systemPage } from "./pages/system.js";
 
 /** @typedef {import("./lib/words.js").Language} Language */
 /** @typedef {import("./pages/page.js").MakePage} MakePage */
@@ -23,6 +34,16 @@ const PAGES = [
   ["", homePage],
   ["runs", runsPage],
   ["run/:id/:view?", runPage],
+  ["workflows", workflowsPage],
+  ["workflows/:id", workflowPage],
+  ["start/:id", startPage],
+  ["approvals", approvalsPage],
+  ["triggers", triggersPage],
+  ["usage", usagePage],
+  ["files", filesPage],
+  ["nodes", nodesPage],
+  ["nodes/:type", nodeTypePage],
+  ["system", systemPage],
 ];
 
 const socket = new GatewaySocket({
@@ -41,25 +62,52 @@ function missingPage() {
 /** @returns {Page} */
 function currentPage() {
   if (isTokenNeeded.value) return loginPage();
-  const path = JSON.parse(pathKey.value);
+  pageKey.value;
   return untracked(() => {
-    for (const [pattern, make] of PAGES) {
-      const parameters = match(pattern, path);
-      if (parameters !== null) return make({ socket, parameters, filters: () => route.value.filters });
-    }
-    return missingPage({ socket, parameters: {}, filters: () => route.value.filters });
+    const { pattern, make } = currentPattern();
+    const view = computed(() => match(pattern, route.value.path)?.view ?? "");
+    const parameters = match(pattern, route.value.path) ?? {};
+    return make({ socket, parameters, view: () => view.value, filters: () => route.value.filters });
   });
 }
 
-/** A page lives as long as its path; its filters may change meanwhile. */
+function currentPattern() {
+  for (const [pattern, make] of PAGES) if (match(pattern, route.value.path) !== null) return { pattern, make };
+  return { pattern: "", make: missingPage };
+}
+
+/** A page lives as long as its path; its view and its filters may change meanwhile. */
+const pageKey = computed(() => {
+  const { pattern } = currentPattern();
+  const parameters = match(pattern, route.value.path);
+  if (parameters === null) return pathKey.value;
+  const { view: _view, ...own } = parameters;
+  return JSON.stringify([pattern, own]);
+});
 const pathKey = computed(() => JSON.stringify(route.value.path));
 
 function navigation() {
-  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Shown} */ word) => {
+  const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Child[]} */ ...words) => {
     const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
-    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, word));
+    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, ...words));
   };
-  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, link([], t("home")), link(["runs"], t("runs"))));
+  const links = [
+    link([], t("home")),
+    link(["runs"], t("runs")),
+    link(["workflows"], t("workflows")),
+    link(["approvals"], t("approvals"), () => waiting() === 0 ? null : verbatim(` (${waiting()})`)),
+    link(["triggers"], t("triggers")),
+    link(["usage"], t("usageTitle")),
+    link(["files"], t("files")),
+    link(["nodes"], t("nodeTypes")),
+    link(["system"], t("system")),
+  ];
+  return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
+}
+
+/** How many approvals wait for an answer. */
+function waiting() {
+  return openCount.value?.open ?? 0;
 }
 
 function languageChoice() {
@@ -96,7 +144,7 @@ function shell() {
     const page = currentPage();
     main.replaceChildren(page.content);
     effect(() => {
-      document.title = `${page.title()} · ${t("title")}`;
+      document.title = `${waiting() === 0 ? "" : `(${waiting()}) `}${page.title()} · ${t("title")}`;
     });
     // Whoever hears the page must hear that it is another one now.
     if (!isFirst) main.querySelector("h1")?.focus();
@@ -112,12 +160,23 @@ function shell() {
 }
 
 function help() {
-  const lines = [t("shortcutHome"), t("shortcutRuns"), t("shortcutHelp")].map((line) => el("li", {}, line));
+  const words = [
+    t("shortcutHome"),
+    t("shortcutRuns"),
+    t("shortcutWorkflows"),
+    t("shortcutApprovals"),
+    t("shortcutFiles"),
+    t("shortcutNodes"),
+    t("shortcutSystem"),
+    t("shortcutHelp"),
+  ];
+  const lines = words.map((line) => el("li", {}, line));
   openDialog(t("shortcuts"), [el("ul", {}, ...lines)]);
 }
 
 await startWords();
 startRouter();
+followOpenApprovals(socket);
 effect(() => {
   language.value;
   document.body.replaceChildren(...untracked(() => shell()));
@@ -127,4 +186,13 @@ effect(() => {
 });
 addEventListener("online", () => socket.connect());
 addEventListener("offline", () => socket.offline());
-bindKeys({ "g h": () => go([]), "g r": () => go(["runs"]), "?": help });
+bindKeys({
+  "g h": () => go([]),
+  "g r": () => go(["runs"]),
+  "g w": () => go(["workflows"]),
+  "g a": () => go(["approvals"]),
+  "g f": () => go(["files"]),
+  "g n": () => go(["nodes"]),
+  "g s": () => go(["system"]),
+  "?": help,
+});

@@ -4,7 +4,6 @@ import { bytes, duration, isSameDay, json, moment, name } from "../../gateway/co
 import { step } from "../../gateway/console/lib/keys.js";
 import { href, match, parse } from "../../gateway/console/lib/router.js";
 import { isReference, withoutStream } from "../../gateway/console/lib/values.js";
-import { fitting } from "../../gateway/console/pages/runs.js";
 
 Deno.test("an address and its route are the same thing", () => {
   const path = ["run", "a/b?c#d", "%", "图"];
@@ -76,19 +75,4 @@ Deno.test("a stream is shown as its text, and only a stream", () => {
   assert.equal(withoutStream(own), own);
   assert.ok(isReference({ $blob: "00", size: 3, mime: "text/plain" }));
   assert.ok(!isReference({ text: "$blob" }));
-});
-
-Deno.test("a list of runs is cut down by state, and by a part of any name", () => {
-  const run = (/** @type {string} */ promptId, /** @type {string} */ status, /** @type {string} */ workflowName) => ({
-    promptId,
-    status,
-    workflowName,
-    submittedAt: "",
-  });
-  const runs = [run("1a", "error", "Story"), run("2b", "complete", "Chat"), run("3c", "error", "chat")];
-  const ids = (/** @type {Record<string, string>} */ filters) => fitting(runs, filters).map((one) => one.promptId);
-  assert.deepEqual(ids({}), ["1a", "2b", "3c"]);
-  assert.deepEqual(ids({ q: " CHAT " }), ["2b", "3c"]);
-  assert.deepEqual(ids({ q: "2B" }), ["2b"]);
-  assert.deepEqual(ids({ q: "chat", status: "error" }), ["3c"]);
 });

@@ -151,3 +151,23 @@ Deno.test("pauses grow from a quarter of a second to five", () => {
   assert.equal(pauseMs(0, 1006, 0), 250);
   assert.equal(pauseMs(0, 4429, 1), 5000);
 });
+
+Deno.test("who watches the list of runs hears of it again after a break", async () => {
+  /** @type {Answer} */
+  const answer = (socket, { type, payload }, connection) => {
+    if (type !== "SUBSCRIBE" || payload.runs !== true) return;
+    socket.send(JSON.stringify({ seq: null, ts: 0, type: "APPROVALS_UPDATE", payload: { open: connection } }));
+    if (connection === 1) socket.close(4408, "");
+  };
+  await serving(answer, async ({ url }) => {
+    const socket = socketTo(url);
+    /** @type {unknown[]} */
+    const told = [];
+    socket.listen((frame) => void told.push(frame.payload.open));
+    socket.watchRuns();
+    await socket.connect();
+    await until(() => told.length === 2);
+    assert.deepEqual(told, [1, 2]);
+    socket.close();
+  });
+});

@@ -19,16 +19,21 @@ from temporalio.client import Client
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.conftest import Watched, watched_page
+from tests.console.workflows import store_all_kinds
 from tests.crash.slow_model import TEXT, slow_model
 from tests.gateway.conftest import Stack
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, ViewportSize
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
 TOKEN = "a token for this page"
 HOSTILE = "<img src=x onerror=alert(1)>'\"&amp;"
+PHONE: ViewportSize = {"width": 360, "height": 640}
+ZOOMED: ViewportSize = {"width": 640, "height": 400}
+"""What 200 % leave of 1280 x 800."""
+LARGE: ViewportSize = {"width": 3840, "height": 2160}
 AWAY = re.compile("The gateway does not answer")
 
 
@@ -116,7 +121,7 @@ async def test_first_visit_runs_the_demo_by_one_click(
         assert await page.get_by_role("heading", name="Welcome").count() == 0
 
 
-async def test_gateway_killed_in_mid_stream_leaves_no_trace_in_the_text(
+async def test_gateway_and_server_killed_in_mid_stream_leave_no_trace_in_the_text(
     chromium: Browser, stack: LocalStack, client: GatewayClient
 ) -> None:
     async with slow_model() as model, watched_page(chromium) as watched:
@@ -124,7 +129,8 @@ async def test_gateway_killed_in_mid_stream_leaves_no_trace_in_the_text(
         page = watched.page
         await page.goto(f"{stack.url}/#/run/{run}")
         await page.get_by_text(re.compile("word3")).first.wait_for()
-        os.kill(stack.pids()["gateway"], signal.SIGKILL)
+        for process in ("gateway", "temporal"):
+            os.kill(stack.pids()[process], signal.SIGKILL)
         banner = page.get_by_text(AWAY)
         await banner.wait_for()
         assert re.search(r"What you see is \d+\.\d s old", str(await page.locator(".banner-place").text_content()))
@@ -293,33 +299,6 @@ async def test_token_is_asked_for_and_stands_in_no_address(chromium: Browser, te
     stack.close()
 
 
-async def test_run_whose_log_is_gone_is_shown_by_its_result(
-    chromium: Browser, temporal: Client, tmp_path: Path
-) -> None:
-    stack = Stack(temporal, tmp_path)
-    outputs = {"outputInterfaceMappings": {"said": {"sourceNodeId": "hi", "sourceSlotKey": "messages"}}}
-    async with (
-        stack.gateway(),
-        stack.worker(),
-        GatewayClient(stack.url) as client,
-        watched_page(chromium) as watched,
-    ):
-        run = await client.submit(graph(node("hi", "CreateMessage", {"content": "x"}), name="Old", **outputs))
-        said = (await client.wait(run))["outputs"]["said"]
-        async with asyncio.timeout(10):  # the log is sealed a moment after the end
-            while (await client.status(run)).get("completedAt") is None:
-                await asyncio.sleep(0.05)
-        await stack.container.log.delete_run(run)
-        page = watched.page
-        await page.goto(f"{stack.url}/#/run/{run}")
-        await until_state(page, "complete")
-        await expect(page.locator("h1 bdi")).to_have_text("Old")
-        assert await page.locator('[data-slot="said"] pre').text_content() == said
-        assert await page.locator('[data-path="hi"].node-complete').count() == 1
-        assert watched.messages == []
-    stack.close()
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: GatewayClient, scheme: str) -> None:
     from axe_playwright_python.async_playwright import Axe
@@ -327,18 +306,40 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     nodes = (node("refused", "HttpRequest", {"url": "http://10.0.0.1/"}), node("hi", "CreateMessage", {"content": "x"}))
     run = await client.submit(graph(*nodes, name="Fails"))
     await client.wait(run)
+    await store_all_kinds(client)
+    form = [{"key": "data", "dataFlowType": "STRING"}]
+    asks = await client.submit(graph(node("ask", "Approval", {"data": "x"}, form=form), name="Asks"))
     # axe puts its script into the page, which the policy of the page forbids.
-    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
+    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": PHONE}
     async with opened(chromium, stack, **options) as watched:
         page = watched.page
-        headings = {"": "Failed today", "#/runs": "Runs", f"#/run/{run}": "Nodes", "#/none": "no such page"}
+        headings = {
+            "": "Failed today",
+            "#/runs": "Runs",
+            f"#/run/{run}": "Nodes",
+            f"#/run/{run}/graph": "Fails",
+            "#/approvals": "ask in Asks",
+            "#/triggers": "Triggers",
+            "#/usage": "Usage",
+            "#/workflows": "Workflows",
+            "#/workflows/kinds": "From version 1 to version 2",
+            "#/start/kinds": "Every kind",
+            f"#/run/{run}/timeline?node=refused": "Timeline",
+            f"#/run/{run}/events": "Events",
+            "#/none": "no such page",
+        }
+        headings |= {"#/files": "Files", "#/nodes": "Catalogue", "#/nodes/core:OpenAI": "Outputs", "#/system": "Storage"}
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
-            await page.get_by_role("heading", name=heading).wait_for()
+            await page.get_by_role("heading", name=heading).first.wait_for()
             await asyncio.sleep(0.3)  # what the page asks for has come
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
-            assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), hash
+            for size in (PHONE, ZOOMED, LARGE):
+                await page.set_viewport_size(size)
+                assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), (hash, size)
+            await page.set_viewport_size(PHONE)
+    await client.cancel(asks)
 
 
 async def test_keyboard_and_language(chromium: Browser, stack: LocalStack) -> None:

@@ -2,11 +2,13 @@
 
 import { refuseToken, token } from "./token.js";
 
-/** @typedef {{ code: string, message: string, node?: string, slot?: string }} Problem */
+/** @typedef {{ code: string, message: string, level?: "error" | "warning", node?: string, slot?: string }} Problem */
 /** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
 /**
+ * `body` is sent as JSON, `data` as it is.
  * @typedef {{
  *   body?: unknown,
+ *   data?: Blob,
  *   query?: Record<string, string>,
  *   signal?: AbortSignal,
  *   headers?: Record<string, string>,
@@ -22,6 +24,7 @@ export class GatewayError extends Error {
     this.code = body.code ?? "http_error";
     this.problems = body.problems ?? [];
     this.details = body.details ?? null;
+    this.body = body;
   }
 }
 
@@ -36,11 +39,17 @@ const RETRY_EVERY_MS = 500;
  * @param {string} path Without the first slash.
  * @param {Record<string, string>} [query]
  */
-function urlOf(path, query = {}) {
+export function urlOf(path, query = {}) {
   const url = new URL(path, document.baseURI);
   url.hash = "";
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   return url;
+}
+
+/** The header that shows our token; none without one. @returns {Record<string, string>} */
+export function authorization() {
+  const shown = token();
+  return shown === null ? {} : { Authorization: `Bearer ${shown}` };
 }
 
 /**
@@ -49,38 +58,37 @@ function urlOf(path, query = {}) {
  * @param {Options} [options]
  * @returns {Promise<Response>} Of a request that succeeded.
  */
-async function send(method, path, { body, query, signal, headers = {} } = {}) {
+async function send(method, path, { body, data, query, signal, headers = {} } = {}) {
   const url = urlOf(path, query);
   // An address may come from a value; the token goes nowhere else.
   if (url.origin !== new URL(document.baseURI).origin) throw new GatewayError(0, { code: "foreign_address" });
-  const shown = token();
-  const all = new Headers(headers);
-  if (shown !== null) all.set("Authorization", `Bearer ${shown}`);
+  const all = new Headers({ ...authorization(), ...headers });
   if (body !== undefined) all.set("Content-Type", "application/json");
-  const data = body === undefined ? undefined : JSON.stringify(body);
+  const sent = body === undefined ? data : JSON.stringify(body);
   let answer;
   try {
-    const request = { method, headers: all, body: data, signal: signal ?? null, cache: "no-store" };
+    const request = { method, headers: all, body: sent, signal: signal ?? null, cache: "no-store" };
     answer = await fetch(url, /** @type {RequestInit} */ (request));
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new GatewayAway(String(error), { cause: error });
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) refuseToken();
-  throw await errorOf(answer);
+  throw errorOf(answer.status, await answer.text());
 }
 
 /**
- * @param {Response} answer
- * @returns {Promise<Error>}
+ * What an answer says that is no success.
+ * @param {number} status
+ * @param {string} text Its body.
  */
-async function errorOf(answer) {
+export function errorOf(status, text) {
+  if (status === 401) refuseToken();
   try {
-    return new GatewayError(answer.status, await answer.json());
+    return new GatewayError(status, JSON.parse(text));
   } catch {
     // Not one of our answers: a proxy says that nobody stands behind it.
-    return answer.status >= 502 ? new GatewayAway(`HTTP ${answer.status}`) : new GatewayError(answer.status, {});
+    return status >= 502 ? new GatewayAway(`HTTP ${status}`) : new GatewayError(status, {});
   }
 }
 
@@ -116,18 +124,57 @@ export async function getText(path) {
 }
 
 /**
- * Start a run. While nobody answers it is sent again, with one key: whatever arrived, it starts once.
+ * A value as it is: pictures, and files to be saved.
+ * @param {string} path
+ * @returns {Promise<Blob>}
+ */
+export async function getBlob(path) {
+  return await (await send("GET", path)).blob();
+}
+
+/**
+ * An answer that comes piece by piece.
+ * @param {string} path
+ * @param {Options} options `signal` ends it.
+ * @returns {Promise<ReadableStream<Uint8Array> | null>} Null of an answer without a body.
+ */
+export async function getStream(path, options) {
+  return (await send("GET", path, options)).body;
+}
+
+/**
+ * A header of what would be answered, without the rest; empty when there is none.
+ * @param {string} path
+ * @param {string} name
+ */
+export async function getHeader(path, name) {
+  return (await send("HEAD", path)).headers.get(name) ?? "";
+}
+
+/**
+ * Start a run.
  * @param {unknown} document
  * @returns {Promise<string>} The id of the run.
  */
 export async function submit(document) {
-  const headers = { "Idempotency-Key": randomKey() };
+  /** @type {{ promptId: string } | null} */
+  const accepted = await postOnce("api/prompt", document);
+  return accepted?.promptId ?? "";
+}
+
+/**
+ * Post something that must count once. While nobody answers it is sent again, with one key: whatever arrived counts.
+ * @template T
+ * @param {string} path
+ * @param {unknown} body
+ * @param {string} [key]
+ * @returns {Promise<T | null>}
+ */
+export async function postOnce(path, body, key = randomKey()) {
   const until = Date.now() + RETRY_FOR_MS;
   for (;;) {
     try {
-      /** @type {{ promptId: string } | null} */
-      const accepted = await change("POST", "api/prompt", { body: document, headers });
-      return accepted?.promptId ?? "";
+      return await change("POST", path, { body, headers: { "Idempotency-Key": key } });
     } catch (error) {
       if (!(error instanceof GatewayAway) || Date.now() > until) throw error;
       await new Promise((resolve) => setTimeout(resolve, RETRY_EVERY_MS));
@@ -136,7 +183,7 @@ export async function submit(document) {
 }
 
 /** `crypto.randomUUID` exists only where the page came by HTTPS or from this machine. */
-function randomKey() {
+export function randomKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

@@ -51,6 +51,8 @@ export class GatewaySocket {
   state = signal(/** @type {SocketState} */ ("connecting"));
   /** Since when nobody answers, in milliseconds since 1970. */
   lostAt = signal(Date.now());
+  /** How far the gateway's clock is before ours, in milliseconds: events have its time. */
+  ahead = 0;
   #options;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -58,6 +60,7 @@ export class GatewaySocket {
   #followed = new Map();
   /** @type {Set<(frame: Frame) => void>} */
   #listeners = new Set();
+  #watchesRuns = false;
   #attempt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -135,8 +138,15 @@ export class GatewaySocket {
     return () => this.#listeners.delete(listener);
   }
 
+  /** From now on listeners hear of each run that changes (RUN_UPDATE), and how many approvals are open. */
+  watchRuns() {
+    this.#watchesRuns = true;
+    this.#send("SUBSCRIBE", { runs: true });
+  }
+
   #opened() {
     this.state.value = "open";
+    if (this.#watchesRuns) this.watchRuns();
     for (const run of this.#followed.keys()) this.subscribe(run);
   }
 
@@ -179,6 +189,7 @@ export class GatewaySocket {
    * @param {Frame} frame
    */
   #receiveNotice(run, frame) {
+    if (frame.ts > 0) this.ahead = frame.ts - Date.now();
     const followed = this.#followed.get(run);
     if (frame.type === "SUBSCRIBED" && followed !== undefined) this.#subscribed(followed, frame.payload);
     else if (frame.type === "error" && followed !== undefined) {

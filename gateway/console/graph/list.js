@@ -12,11 +12,16 @@ import { t } from "../lib/words.js";
 /** @typedef {import("../lib/view.js").Plain} Plain */
 /** @typedef {import("../lib/view.js").Readable<NodeShown>} LiveNode */
 
+/** So many nodes are listed before somebody asks for more: elements for thousands take seconds. */
+const MOST_LISTED = 500;
+
 /**
+ * `hrefOf`: where a node is shown closely; `wayIn`: where what is inside it is shown, null for nothing.
  * @param {Shows} shown
+ * @param {{ hrefOf: (path: string) => string, wayIn: (path: string) => string | null }} addresses
  * @returns {Canvas}
  */
-export function nodeList(shown) {
+export function nodeList(shown, { hrefOf, wayIn }) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
@@ -24,9 +29,14 @@ export function nodeList(shown) {
   const enter = (/** @type {string} */ path) => nodes.set(path, signal(shown(path)));
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
     const node = nodes.get(path) ?? signal(shown(path));
-    return nodeItem(node, path, () => selected.value === path);
+    const isSelected = () => selected.value === path;
+    return nodeItem(node, path, { isSelected, href: hrefOf(path), wayIn: () => wayIn(path) });
   };
-  const element = el("ol", { class: "nodes" }, each(() => paths.value, (path) => path, item));
+  const limit = signal(MOST_LISTED);
+  const listed = computed(() => paths.value.slice(0, limit.value));
+  const list = el("ol", { class: "nodes" }, each(() => listed.value, (path) => path, item));
+  const more = () => paths.value.length <= limit.value ? null : moreButton(() => (limit.value *= 2));
+  const element = el("div", {}, list, more);
   return {
     element,
     show(present) {
@@ -46,7 +56,8 @@ export function nodeList(shown) {
     select(path) {
       selected.value = path;
       const index = path === null ? -1 : paths.peek().indexOf(path);
-      element.children[index]?.scrollIntoView({ block: "nearest" });
+      limit.value = Math.max(limit.peek(), index + 1);
+      list.children[index]?.scrollIntoView({ block: "nearest" });
     },
     fit() {
       element.scrollIntoView({ block: "start" });
@@ -54,19 +65,25 @@ export function nodeList(shown) {
   };
 }
 
+/** @param {() => void} click */
+function moreButton(click) {
+  return el("button", { type: "button", on: { click } }, t("more"));
+}
+
 /**
  * @param {LiveNode} node
  * @param {string} path
- * @param {() => boolean} isSelected
+ * @param {{ isSelected: () => boolean, href: string, wayIn: () => string | null }} options
  */
-function nodeItem(node, path, isSelected) {
+function nodeItem(node, path, { isSelected, href, wayIn }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
+  const title = el("bdi", { class: "node-name" }, name(path));
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("bdi", { class: "node-name" }, name(path)),
+    el("a", { href }, title),
     () => stateBadge(status.value),
   );
   return el(
@@ -78,10 +95,16 @@ function nodeItem(node, path, isSelected) {
     },
     head,
     () => facts(node.value),
+    () => inside(status.value, wayIn()),
     () => complaints(node.value),
     () => hasText.value ? streamed(node, path) : null,
     () => output.value === undefined ? null : outputDetails(output.value),
   );
+}
+
+/** @param {string} _status A node that begins may turn out to have others inside. @param {string | null} address */
+function inside(_status, address) {
+  return address === null ? null : el("a", { href: address }, t("inside"));
 }
 
 /** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */

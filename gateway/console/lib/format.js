@@ -15,7 +15,18 @@ export function number(value) {
 }
 
 /**
- * How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`.
+ * An amount of money; small ones with the digits that tell them from nothing.
+ * @param {number} value
+ * @param {string} [currency] Three capital letters.
+ */
+export function money(value, currency = "") {
+  const isSmall = value !== 0 && Math.abs(value) < 0.1;
+  const digits = isSmall ? { maximumSignificantDigits: 3 } : { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  return shown(`${new Intl.NumberFormat(language.peek(), digits).format(value)} ${name(currency)}`.trimEnd());
+}
+
+/**
+ * How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `20 d 3 h`.
  * @param {number} milliseconds
  */
 export function duration(milliseconds) {
@@ -24,7 +35,8 @@ export function duration(milliseconds) {
   const whole = Math.round(seconds);
   if (whole < 60) return t("seconds", { s: whole });
   if (whole < 3600) return t("minutes", { m: Math.floor(whole / 60), s: whole % 60 });
-  return t("hours", { h: Math.floor(whole / 3600), m: Math.floor(whole % 3600 / 60) });
+  if (whole < 48 * 3600) return t("hours", { h: Math.floor(whole / 3600), m: Math.floor(whole % 3600 / 60) });
+  return t("days", { d: Math.floor(whole / 86_400), h: Math.floor(whole % 86_400 / 3600) });
 }
 
 /**

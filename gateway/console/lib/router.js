@@ -80,7 +80,23 @@ export function go(path) {
  * @param {string} value
  */
 export function setFilter(name, value) {
-  const { path, filters } = route.peek();
-  history.replaceState(null, "", href(path, { ...filters, [name]: value }));
+  setFilters({ [name]: value });
+}
+
+/**
+ * Change some filters at once, as `setFilter` does one.
+ * @param {Record<string, string>} changes
+ */
+export function setFilters(changes) {
+  history.replaceState(null, "", withFilters(changes));
   route.value = parse(location.hash);
+}
+
+/**
+ * The address of this page with some filters changed.
+ * @param {Record<string, string>} changes
+ */
+export function withFilters(changes) {
+  const { path, filters } = route.value;
+  return href(path, { ...filters, ...changes });
 }

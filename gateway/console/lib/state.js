@@ -26,6 +26,8 @@ const WAITS = new Map([
   ["until", "waitTime"],
   ["approval", "waitApproval"],
   ["budget", "waitBudget"],
+  ["wait", "waitNext"],
+  ["parked", "waitNext"],
 ]);
 
 /** Why nodes were skipped. @type {ReadonlyMap<string, Word>} */
@@ -71,12 +73,26 @@ export function stateWord(state) {
   return t(STATES.get(state)?.word ?? "unknownState");
 }
 
+/** @param {string} state */
+export function stateSign(state) {
+  return /** @type {import("./view.js").Shown} */ (STATES.get(state)?.sign ?? "?");
+}
+
 /**
  * @param {string} state
  * @returns {HTMLElement}
  */
 export function stateBadge(state) {
-  const sign = /** @type {import("./view.js").Shown} */ (STATES.get(state)?.sign ?? "?");
+  return badge(state, stateWord(state));
+}
+
+/**
+ * A word with the sign and the colour of a state: for other things that are well or not.
+ * @param {string} state
+ * @param {import("./view.js").Shown} word
+ * @returns {HTMLElement}
+ */
+export function badge(state, word) {
   const known = STATES.has(state) ? state : "unknown";
-  return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, sign), stateWord(state));
+  return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, stateSign(state)), word);
 }

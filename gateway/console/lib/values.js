@@ -1,8 +1,8 @@
 /** Values of slots: texts, JSON, streams, and references to values that are stored apart. */
 
-import { getText } from "../api/rest.js";
+import { getBlob, getText } from "../api/rest.js";
 import { bytes, json, name } from "./format.js";
-import { el, signal, verbatim } from "./view.js";
+import { el, onEnd, signal, verbatim } from "./view.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./view.js").Readable<string>} ReadableText */
@@ -10,6 +10,9 @@ import { t } from "./words.js";
 
 /** So large a text is fetched without being asked for. */
 const FETCHED_BYTES = 1_000_000;
+const TEXT = /^(application\/json|text\/)/;
+/** What a browser draws without running anything in it: no SVG. */
+const PICTURE = /^image\/(png|jpeg|gif|webp)$/;
 
 /**
  * @param {unknown} value
@@ -93,8 +96,8 @@ function referenceBox(reference, label) {
       text.value = t("failed", { message: String(error) });
     }
   };
-  const isText = /^(application\/json|text\/)/.test(reference.mime);
-  if (isText && reference.size <= FETCHED_BYTES && reference.url !== undefined) fetchWhole();
+  if (!TEXT.test(reference.mime)) return fileBox(reference, label);
+  if (reference.size <= FETCHED_BYTES && reference.url !== undefined) fetchWhole();
   const button = el(
     "button",
     { type: "button", on: { click: fetchWhole } },
@@ -104,6 +107,49 @@ function referenceBox(reference, label) {
     "div",
     {},
     el("pre", { class: "text", tabindex: "0", "aria-label": label }, () => verbatim(text.value)),
-    () => isWhole.value || !isText ? null : button,
+    () => isWhole.value ? null : button,
+  );
+}
+
+/**
+ * A value that is no text: a picture is shown, anything else can be saved. Both are fetched, because an address cannot
+ * show the token.
+ * @param {Reference} reference
+ * @param {import("./view.js").Shown} label
+ */
+function fileBox({ url, mime, size }, label) {
+  const picture = signal("");
+  const complaint = signal(verbatim(""));
+  const fetched = async () => URL.createObjectURL(await getBlob((url ?? "").replace(/^\//, "")));
+  const trying = (/** @type {() => Promise<void>} */ act) => async () => {
+    try {
+      await act();
+    } catch (error) {
+      complaint.value = t("failed", { message: String(error) });
+    }
+  };
+  const show = trying(async () => void (picture.value = await fetched()));
+  const save = trying(async () => {
+    const address = await fetched();
+    el("a", { href: address, download: (url ?? "").split("/").at(-1) ?? "" }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser has begun to save by then
+  });
+  onEnd(() => URL.revokeObjectURL(picture.peek()));
+  const isPicture = PICTURE.test(mime);
+  if (isPicture && size <= FETCHED_BYTES && url !== undefined) show();
+  const button = (/** @type {import("./words.js").Word} */ word, /** @type {() => void} */ click) =>
+    el("button", { type: "button", on: { click } }, t(word, { size: bytes(size) }));
+  return el(
+    "div",
+    {},
+    el("p", { class: "quiet" }, verbatim(mime)),
+    () => picture.value === "" ? null : el("img", { class: "picture", src: picture.value, alt: label }),
+    el(
+      "p",
+      { class: "actions" },
+      isPicture && size > FETCHED_BYTES ? button("showPicture", show) : null,
+      button("save", save),
+    ),
+    el("p", { class: "error", role: "alert" }, complaint),
   );
 }

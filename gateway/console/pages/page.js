@@ -1,10 +1,14 @@
-/** What a page is: made for one path, shown until the path changes. Its effects end with it. */
+/**
+ * What a page is: made for one path, shown until the path changes. Its effects end with it. `:view?` at the end of a
+ * pattern is what of the page is shown: it may change while the page lives.
+ */
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /**
  * @typedef {{
  *   socket: import("../api/socket.js").GatewaySocket,
  *   parameters: Readonly<Record<string, string>>,
+ *   view: () => string,
  *   filters: () => Readonly<Record<string, string>>,
  * }} PageContext
  */

@@ -4,19 +4,39 @@ import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
 import { openDialog } from "../lib/dialog.js";
 import { duration, moment, name } from "../lib/format.js";
-import { href } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { FINAL } from "../run/project.js";
 import { RunStore } from "../run/store.js";
+import { nodePanel, usageRows } from "./node_panel.js";
+import { rerunBox, rerunFrom } from "./rerun.js";
+import { eventsView } from "./run_events.js";
+import { graphView, items } from "./run_graph.js";
+import { contentAt, crumbs, followLevel, hrefIn } from "./run_level.js";
 import { nameOf } from "./run_row.js";
+import { timelineView } from "./run_timeline.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
+/** @typedef {import("../lib/view.js").Plain} Plain */
+/** @typedef {import("../lib/words.js").Word} Word */
+/** What a view shows. @typedef {{ id: string, store: RunStore, filters: () => Readonly<Record<string, string>> }} Run */
+/** @typedef {{ word: Word, make: (run: Run) => Plain[] }} View */
+
+/** The views of a run by the last part of its address. @type {ReadonlyMap<string, View>} */
+const VIEWS = new Map(
+  /** @type {[string, View][]} */ ([
+    ["", { word: "viewList", make: listView }],
+    ["graph", { word: "viewGraph", make: graphView }],
+    ["timeline", { word: "viewTimeline", make: timelineView }],
+    ["outputs", { word: "outputs", make: ({ store }) => [el("div", {}, outputs(store))] }],
+    ["events", { word: "viewEvents", make: eventsView }],
+  ]),
+);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
-export function runPage({ socket, parameters, filters }) {
+export function runPage({ socket, parameters, view, filters }) {
   const id = parameters.id ?? "";
   const store = new RunStore(id, socket);
   onEnd(() => store.close());
@@ -29,11 +49,63 @@ export function runPage({ socket, parameters, filters }) {
     () => store.isCaughtUp.value || store.problem.value !== null ? null : el("p", { class: "quiet" }, t("loading")),
     () => facts(store, id),
     buttons(store, id),
-    () => errorBox(store, id),
-    outputs(store),
-    nodes(store, () => filters().node ?? null),
+    () => errorBox(store, (node) => hrefIn(id, view(), { node })),
+    rerunBox(store, id),
+    views(id, view, filters),
+    panelPlace({ id, store, filters }),
+    () => {
+      const make = VIEWS.get(view())?.make ?? listView;
+      return untracked(() => make({ id, store, filters }));
+    },
   );
   return { title: () => tabTitle(store, title.value), content };
+}
+
+/**
+ * Another view shows the same place.
+ * @param {string} id
+ * @param {() => string} view
+ * @param {Run["filters"]} filters
+ */
+function views(id, view, filters) {
+  const place = () => ({ in: filters().in ?? "", node: filters().node ?? "" });
+  const link = (/** @type {string} */ part, /** @type {Word} */ word) => {
+    const isHere = () => (view() === part ? "page" : null);
+    return el("li", {}, el("a", { href: () => hrefIn(id, part, place()), "aria-current": isHere }, t(word)));
+  };
+  const links = [...VIEWS].map(([part, { word }]) => link(part, word));
+  return el("nav", { class: "views", "aria-label": t("views") }, el("ul", {}, ...links));
+}
+
+/** @param {Run} run @returns {Plain[]} */
+function listView(run) {
+  return [outputs(run.store), nodes(run)];
+}
+
+/**
+ * The node that the address names, closely. It gets the focus when somebody opens it, and gives it back.
+ * @param {Run} run
+ */
+function panelPlace(run) {
+  const path = computed(() => run.filters().node ?? "");
+  let isFirst = true;
+  /** @type {Element | null} */
+  let opener = null;
+  setTimeout(() => (isFirst = false));
+  return () => {
+    const node = path.value;
+    if (node === "") {
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      opener = null;
+      return null;
+    }
+    const { panel, heading } = untracked(() => nodePanel(run, node));
+    if (!isFirst) {
+      opener ??= document.activeElement;
+      queueMicrotask(() => heading.focus({ preventScroll: true }));
+    }
+    return panel;
+  };
 }
 
 /**
@@ -70,6 +142,7 @@ function facts(store, id) {
     [t("submittedAt"), run === null ? null : moment(run.submittedAt)],
     [t("duration"), run?.durationMs === undefined ? null : duration(run.durationMs)],
     [t("runId"), verbatim(id)],
+    ...(run?.usage === undefined ? [] : usageRows(run.usage)),
   ];
   const known = rows.filter(([, value]) => value !== null);
   return el("dl", { class: "summary" }, ...known.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]));
@@ -96,7 +169,8 @@ function buttons(store, id) {
     el("button", { type: "button", on: { click } }, word);
   const fitting = () => {
     const status = store.status.value;
-    if (status === null || FINAL.has(status) || status === "interrupting") return [];
+    if (status !== null && FINAL.has(status)) return [button(t("rerun"), () => rerunFrom(id, []))];
+    if (status === null || status === "interrupting") return [];
     const other = status === "paused"
       ? button(t("resume"), () => ask("resume"))
       : button(t("pause"), () => ask("pause"));
@@ -113,14 +187,14 @@ function buttons(store, id) {
 /**
  * Why the run failed, and the way to each node that did.
  * @param {RunStore} store
- * @param {string} id
+ * @param {(node: string) => string} hrefOf
  */
-function errorBox(store, id) {
+function errorBox(store, hrefOf) {
   const error = store.errorInfo.value;
   if (error === null) return null;
   const code = el("code", {}, verbatim(error.code));
   const failed = (error.nodes ?? []).map(({ nodeId, message }) => {
-    const way = el("a", { href: href(["run", id], { node: nodeId }) }, el("bdi", {}, name(nodeId)));
+    const way = el("a", { href: hrefOf(nodeId) }, el("bdi", {}, name(nodeId)));
     return el("li", {}, way, verbatim(": "), verbatim(message));
   });
   const list = failed.length === 0 ? null : el("ul", { "aria-label": t("failedNodes") }, ...failed);
@@ -171,22 +245,55 @@ function streamBox(slot, stream) {
   return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), text);
 }
 
-/**
- * @param {RunStore} store
- * @param {() => string | null} selected
- */
-function nodes(store, selected) {
-  const list = nodeList((path) => store.shown(path));
-  onEnd(store.watch(list));
-  effect(() => {
-    const path = selected();
-    if (store.isCaughtUp.value) untracked(() => list.select(path));
-  });
+/** The nodes of one place as a list: the twin of the graph. @param {Run} run */
+function nodes(run) {
+  const { id, store } = run;
+  const level = followLevel(run);
   const count = () =>
     el(
       "p",
       { class: "quiet" },
       store.nodeCount.value === 0 ? t("noNodes") : t("nodeCount", { n: store.nodeCount.value }),
     );
-  return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), count, list.element);
+  const way = () => level.value === null ? null : crumbs(level.value, (path) => hrefIn(id, "", { in: path }));
+  const content = contentAt(level, (now) => levelList(run, now, level));
+  return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), way, count, content);
+}
+
+/**
+ * @param {Run} run
+ * @param {import("../graph/levels.js").Level} now
+ * @param {import("./run_level.js").LiveLevel} level
+ */
+function levelList(run, now, level) {
+  const { id, store, filters } = run;
+  if (now.kind === "items") return items(run, now, "");
+  const { prefix } = now;
+  const isHere = (/** @type {string} */ path) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/");
+  const wayIn = (/** @type {string} */ path) => {
+    const { nodes, index } = level.peek()?.graph ?? now.graph;
+    const node = nodes[index.get(path.slice(prefix.length)) ?? -1];
+    return node === undefined || node.kind === "node" ? null : hrefIn(id, "", { in: path });
+  };
+  const hrefOf = (/** @type {string} */ path) => hrefIn(id, "", { in: prefix.slice(0, -1), node: path });
+  const list = nodeList((path) => store.shown(path), { hrefOf, wayIn });
+  // Nodes that have not begun are in the graph, and so are they here.
+  const graphs = now.graph.nodes.map((node) => prefix + node.id);
+  /** @type {Set<string>} */
+  let listed = new Set();
+  const touch = (/** @type {string} */ path) => {
+    if (listed.has(path)) list.touch(path);
+    else if (isHere(path)) list.add(path);
+    if (isHere(path)) listed.add(path);
+  };
+  const show = (/** @type {readonly string[]} */ paths) => {
+    listed = new Set([...paths.filter(isHere), ...graphs]);
+    list.show([...listed]);
+  };
+  onEnd(store.watch({ show, add: touch, touch }));
+  effect(() => {
+    const path = filters().node ?? null;
+    if (store.isCaughtUp.value) untracked(() => list.select(path));
+  });
+  return list.element;
 }

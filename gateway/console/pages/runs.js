@@ -1,84 +1,77 @@
-/** All runs in one list. What it is cut down to stands in the address. */
+/** All runs in one list, as they change. What it is cut down to stands in the address. */
 
-import { setFilter } from "../lib/router.js";
+import { setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
-import { computed, el, signal, untracked } from "../lib/view.js";
+import { el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { activeRuns, endedRuns, keepFresh } from "../run/lists.js";
-import { FINAL } from "../run/project.js";
+import { followRuns } from "../run/run_list.js";
+import { bulk } from "./bulk.js";
 import { runList } from "./run_row.js";
 
-/** @typedef {import("../run/store.js").RunSummary} RunSummary */
-
-const STEP = 50;
-const MOST = 500;
-
-/**
- * The runs that fit.
- * @param {readonly RunSummary[]} runs
- * @param {Readonly<Record<string, string>>} filters `status`, and `q`: a part of the name or id.
- */
-export function fitting(runs, { status = "", q = "" }) {
-  const wanted = q.trim().toLowerCase();
-  return runs.filter((run) => {
-    const names = [run.workflowName, run.workflowId, run.promptId].map((one) => (one ?? "").toLowerCase());
-    return (status === "" || run.status === status) && names.some((one) => one.includes(wanted));
-  });
-}
+/** @typedef {import("../lib/words.js").Word} Word */
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function runsPage({ socket, filters }) {
-  const runs = signal(/** @type {readonly RunSummary[] | null} */ (null));
-  const limit = signal(STEP);
-  const hasMore = signal(false);
-  const status = computed(() => filters().status ?? "");
-  const load = async () => {
-    const isEnd = FINAL.has(status.peek());
-    const [active, past] = await Promise.all([
-      isEnd ? [] : activeRuns(),
-      isEnd || status.peek() === "" ? endedRuns(limit.peek(), status.peek()) : { history: [], nextCursor: null },
-    ]);
-    hasMore.value = past.nextCursor !== null && limit.peek() < MOST;
-    runs.value = [...active, ...past.history];
-  };
-  keepFresh(socket, load, () => {
-    status.value;
-    limit.value;
-  });
-  const shown = () => fitting(runs.value ?? [], filters());
+  const { runs, hasMore, problem, more, forget } = followRuns(socket, filters);
+  const shown = () => runs.value ?? [];
+  const { bar, box } = bulk({ runs: shown, forget });
   const hint = () => {
+    if (problem.value !== null) return el("p", { class: "error", role: "alert" }, verbatim(problem.value.message));
     if (runs.value === null) return el("p", {}, t("loading"));
     return shown().length === 0 ? el("p", { class: "quiet" }, t("noRuns")) : null;
   };
-  const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
+  const moreButton = el("button", { type: "button", on: { click: more } }, t("more"));
   const content = el(
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, t("runs")),
     filterForm(filters),
-    runList(shown),
+    bar,
+    runList(shown, box),
     hint,
-    () => hasMore.value ? more : null,
+    () => hasMore.value ? moreButton : null,
   );
   return { title: () => t("runs"), content };
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */
 function filterForm(filters) {
+  const made = signal(0);
+  const clear = () => {
+    setFilters({ status: "", workflowId: "", q: "", since: "", until: "" });
+    made.value++;
+  };
+  const field = (/** @type {string} */ name, /** @type {Word} */ word, /** @type {string} */ type) => {
+    const input = el("input", { type, id: name, value: untracked(() => filters()[name] ?? "") });
+    input.addEventListener("input", () => setFilter(name, input.value));
+    return el("label", { class: "field" }, t(word), input);
+  };
+  const fields = () => {
+    made.value; // the fields follow the address once it is emptied
+    return untracked(() => [
+      statusField(filters),
+      field("q", "filterText", "search"),
+      field("workflowId", "filterWorkflow", "text"),
+      field("since", "filterSince", "date"),
+      field("until", "filterUntil", "date"),
+    ]);
+  };
+  const isCut = () => ["status", "workflowId", "q", "since", "until"].some((name) => filters()[name]);
+  return el(
+    "form",
+    { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
+    fields,
+    () => isCut() ? el("button", { type: "button", on: { click: clear } }, t("clearFilters")) : null,
+  );
+}
+
+/** @param {() => Readonly<Record<string, string>>} filters */
+function statusField(filters) {
   const status = untracked(() => filters().status ?? "");
   const options = ["", ...RUN_STATES].map((state) =>
     el("option", { value: state, selected: state === status }, state === "" ? t("anyStatus") : stateWord(state))
   );
   const select = el("select", { id: "status" }, ...options);
   select.addEventListener("change", () => setFilter("status", select.value));
-  const text = el("input", { type: "search", id: "q", value: untracked(() => filters().q ?? "") });
-  text.addEventListener("input", () => setFilter("q", text.value));
-  return el(
-    "form",
-    { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "status" }, t("filterStatus")),
-    select,
-    el("label", { for: "q" }, t("filterText")),
-    text,
-  );
+  return el("label", { class: "field" }, t("filterStatus"), select);
 }

@@ -1,9 +1,15 @@
 /** Lists of runs that stay fresh: the gateway says when the number of runs changes, and the rest is asked for. */
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
-import { computed, effect, onEnd, untracked } from "../lib/view.js";
+import { complaintOf } from "../lib/complaint.js";
+import { computed, effect, el, onEnd, signal, untracked } from "../lib/view.js";
+import { t } from "../lib/words.js";
 
 /** @typedef {import("./store.js").RunSummary} RunSummary */
+/**
+ * `refusal` says why the gateway did not give it the last time.
+ * @typedef {{ refusal: import("../lib/view.js").Readable<import("../lib/view.js").Shown | null> }} Fresh
+ */
 /** @typedef {{ running: RunSummary[], pending: RunSummary[] }} Executions */
 /** @typedef {{ history: RunSummary[], nextCursor: number | null }} History */
 
@@ -17,19 +23,23 @@ const LOOKS_MS = [300, 1000];
  * @param {import("../api/socket.js").GatewaySocket} socket
  * @param {() => Promise<void>} load
  * @param {() => void} [follow] Reads signals: when they change, it is loaded at once.
+ * @returns {Fresh}
  */
 export function keepFresh(socket, load, follow = () => {}) {
   let isLoading = false;
   let isWanted = false;
+  const refusal = signal(/** @type {import("../lib/view.js").Shown | null} */ (null));
   const reload = async () => {
     isWanted = isLoading;
     if (isLoading) return;
     isLoading = true;
     try {
       await load();
+      refusal.value = null;
     } catch (error) {
       // Away: the banner says so. Refused for want of a token: the page asks for one.
       if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
+      if (error instanceof GatewayError) refusal.value = complaintOf(error);
     } finally {
       isLoading = false;
       if (isWanted) reload();
@@ -58,6 +68,42 @@ export function keepFresh(socket, load, follow = () => {}) {
     looks.forEach(clearTimeout);
     unlisten();
   });
+  return { refusal };
+}
+
+/**
+ * What was found, or what was there before when it is the same: then nothing is drawn anew, and what somebody has
+ * selected stays.
+ * @template T
+ * @param {T | null} before
+ * @param {T} found JSON.
+ */
+export function unlessSame(before, found) {
+  return JSON.stringify(before) === JSON.stringify(found) ? before : found;
+}
+
+/**
+ * Says that a list is on its way, why it does not come, or that it is empty.
+ * @param {Fresh} fresh
+ * @param {() => readonly unknown[] | null} list
+ * @param {import("../lib/view.js").Shown} empty
+ */
+export function listHint({ refusal }, list, empty) {
+  return () => {
+    if (refusal.value !== null) return el("p", { class: "error", role: "alert" }, refusal.value);
+    if (list() === null) return el("p", {}, t("loading"));
+    return list()?.length === 0 ? el("p", { class: "quiet" }, empty) : null;
+  };
+}
+
+/**
+ * Take a new value, unless it is as the old one was: then nothing is drawn again.
+ * @template T
+ * @param {import("../lib/view.js").Signal<T>} held
+ * @param {T} value
+ */
+export function update(held, value) {
+  if (JSON.stringify(value) !== JSON.stringify(held.peek())) held.value = value;
 }
 
 /** Runs that have not ended: those that run first. @returns {Promise<RunSummary[]>} */

@@ -8,13 +8,20 @@
 /** @typedef {Record<string, unknown>} Json */
 /** @typedef {{ seq: number, ts: number, type: string, payload: Json }} RunEvent */
 /**
+ * What requests to models took. `cost` is null where no price is known.
+ * @typedef {{
+ *   calls: number, inputTokens: number, outputTokens: number, totalTokens: number, cost: number | null,
+ *   currency: string, unknownCost: number,
+ * }} Usage
+ */
+/**
  * What is known of a node.
  * @typedef {{
- *   status?: string, output?: Json, error?: { code: string, message: string }, attempts?: number,
+ *   status?: string, output?: Json, error?: { code: string, message: string, details?: Json }, attempts?: number,
  *   startedAt?: string, endedAt?: string, reason?: string | null, cause?: string | null,
  *   progress?: { value: number, max: number }, wait?: Json, retryAt?: string, nextAttemptAt?: string,
  *   lastError?: { code: string, message: string }, warnings?: { code: string, message: string }[],
- *   dead?: string[], reused?: boolean, stale?: boolean, cached?: boolean,
+ *   dead?: string[], reused?: boolean, stale?: boolean, cached?: boolean, usage?: Usage,
  * }} NodeState
  */
 /**

@@ -3,24 +3,28 @@
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { batch, signal } from "../lib/view.js";
 import { apply, INTERFACE_NODE, RunView } from "./project.js";
+import { record, Timeline, timelineOf } from "./timeline.js";
 
 /** @typedef {import("./project.js").NodeState} NodeState */
 /** @typedef {import("./project.js").Stream} Stream */
 /** @typedef {import("./project.js").RunEvent} RunEvent */
 /** @typedef {import("./project.js").ErrorInfo} ErrorInfo */
 /** @typedef {import("../graph/canvas.js").Canvas} Canvas */
+/** Who is told of nodes, as a canvas is. @typedef {Pick<Canvas, "show" | "add" | "touch">} Watcher */
 /** @typedef {{ path: string, state: NodeState, stream: Stream | null }} NodeShown */
 /**
  * A run in a list, as the gateway tells it.
  * @typedef {{
  *   promptId: string, status: string, workflowId?: string, workflowName?: string, submittedAt: string,
  *   startedAt?: string, completedAt?: string, durationMs?: number, openApprovals?: number,
- *   stuck?: { code: string, message: string },
+ *   baseRun?: string, waiting?: { kind: string, name?: string }[], errorInfo?: ErrorInfo, cost?: number,
+ *   currency?: string, stuck?: { code: string, message: string },
  * }} RunSummary
  */
 /**
  * @typedef {RunSummary & {
  *   outputs: Record<string, unknown>, nodeStatus: Record<string, NodeState>, errorInfo?: ErrorInfo,
+ *   usage?: import("./project.js").Usage,
  * }} RunStatus
  */
 
@@ -29,6 +33,8 @@ const AGAIN_MS = 1000;
 
 export class RunStore {
   view = new RunView();
+  /** When nodes queued, ran and waited. */
+  timeline = new Timeline();
   /** The state to show, null before anything is known. */
   status = signal(/** @type {string | null} */ (null));
   errorInfo = signal(/** @type {ErrorInfo | null} */ (null));
@@ -38,12 +44,14 @@ export class RunStore {
   /** What the gateway says of the run beside its events; after the end with all outputs. */
   summary = signal(/** @type {RunStatus | null} */ (null));
   nodeCount = signal(0);
+  /** The last event that has come. */
+  lastSeq = signal(0);
   /** Why nothing can be shown. */
   problem = signal(/** @type {Error | null} */ (null));
   /** Has everything come that had happened when we subscribed? */
   isCaughtUp = signal(false);
   #id;
-  /** @type {Set<Canvas>} */
+  /** @type {Set<Watcher>} */
   #canvases = new Set();
   /** @type {Set<string>} */
   #changed = new Set();
@@ -78,6 +86,11 @@ export class RunStore {
     this.#unfollow();
   }
 
+  /** Now by the clock that events have. */
+  now() {
+    return Date.now() + this.#socket.ahead;
+  }
+
   /** @param {string} path @returns {NodeShown} */
   shown(path) {
     return { path, state: this.view.nodes.get(path) ?? {}, stream: this.view.streams.get(path) ?? null };
@@ -85,7 +98,7 @@ export class RunStore {
 
   /**
    * Show the nodes there, now and as they change.
-   * @param {Canvas} canvas
+   * @param {Watcher} canvas
    * @returns {() => void} Ends it.
    */
   watch(canvas) {
@@ -96,6 +109,7 @@ export class RunStore {
 
   #restart() {
     this.view = new RunView();
+    this.timeline = new Timeline();
     this.#known.clear();
     this.#changed.clear();
     for (const canvas of this.#canvases) canvas.show([]);
@@ -113,7 +127,9 @@ export class RunStore {
     const wasFinal = this.view.isFinal;
     for (const event of events) {
       const path = apply(this.view, event);
-      if (path !== null) this.#changed.add(path);
+      if (path === null) continue;
+      record(this.timeline, event);
+      this.#changed.add(path);
     }
     if (this.#changed.size > 0) this.#schedule();
     if (this.view.isFinal && !wasFinal) this.#loadSummary();
@@ -137,6 +153,7 @@ export class RunStore {
       this.outputs.value = this.view.outputs;
       this.outputStreams.value = new Map(this.view.outputStreams);
       this.nodeCount.value = this.#known.size;
+      this.lastSeq.value = this.view.lastSeq;
       if (this.view.lastSeq >= this.#goal) this.isCaughtUp.value = true;
     });
   }
@@ -154,6 +171,11 @@ export class RunStore {
   #shownStatus() {
     const { status, activity } = this.view;
     return status === "running" && activity.onlyWaits ? "waiting" : status;
+  }
+
+  /** Ask anew for what events do not tell: what the run took and cost. */
+  async refresh() {
+    await this.#loadSummary();
   }
 
   async #loadSummary() {
@@ -204,6 +226,7 @@ export class RunStore {
     this.view.status = status.status;
     this.view.errorInfo = status.errorInfo ?? null;
     this.view.outputs = status.outputs;
+    this.timeline = timelineOf(status);
     this.summary.value = status;
     this.isCaughtUp.value = true;
     this.#flush();

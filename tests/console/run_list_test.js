@@ -1,0 +1,85 @@
+// The list of runs: what is asked for, and what news does to it.
+import { strict as assert } from "node:assert";
+import { forAll, suits } from "../../gateway/console/run/bulk.js";
+import { fits, queryOf, updated } from "../../gateway/console/run/run_list.js";
+
+/** @param {string} promptId @param {string} status @param {string} workflowName @param {number} [day] */
+const run = (promptId, status, workflowName, day = 1) => ({
+  promptId,
+  status,
+  workflowName,
+  submittedAt: new Date(2030, 0, day, 12).toISOString(),
+});
+
+Deno.test("a filter of the address is asked for, a day as the whole day of whoever looks", () => {
+  const query = queryOf({
+    status: "error",
+    q: " x ",
+    workflowId: "",
+    since: "2030-01-02",
+    until: "2030-01-02",
+    node: "n",
+  });
+  assert.deepEqual(query, {
+    status: "error",
+    q: "x",
+    since: new Date(2030, 0, 2).toISOString(),
+    until: new Date(2030, 0, 3).toISOString(),
+  });
+  assert.deepEqual(queryOf({ since: "yesterday", until: "" }), {});
+});
+
+Deno.test("a run that is told fits as the gateway would list it", () => {
+  const story = run("1A", "error", "Story", 2);
+  /** @type {[Record<string, string>, boolean][]} */
+  const cases = [
+    [{}, true],
+    [{ status: "error" }, true],
+    [{ status: "complete" }, false],
+    [{ q: "TOR" }, true],
+    [{ q: "1a" }, true],
+    [{ q: "chat" }, false],
+    [{ workflowId: "story" }, false],
+    [{ since: "2030-01-02", until: "2030-01-02" }, true],
+    [{ since: "2030-01-03" }, false],
+    [{ until: "2030-01-01" }, false],
+  ];
+  for (const [filters, is] of cases) assert.equal(fits(story, queryOf(filters)), is, JSON.stringify(filters));
+});
+
+Deno.test("news change the list in its place, newest first", () => {
+  const runs = [run("c", "running", "C", 3), run("a", "running", "A", 1)];
+  const all = { query: {}, hasMore: false };
+  const ids = (/** @type {readonly { promptId: string }[]} */ list) => list.map(({ promptId }) => promptId).join("");
+  assert.equal(ids(updated(runs, run("b", "queued", "B", 2), all)), "cba");
+  assert.equal(ids(updated(runs, run("d", "queued", "D", 4), all)), "dca");
+  assert.equal(ids(updated(runs, run("z", "queued", "Z", 0), all)), "caz");
+  assert.equal(ids(updated(runs, run("z", "queued", "Z", 0), { ...all, hasMore: true })), "ca");
+  assert.equal(updated(runs, run("a", "complete", "A", 1), all)[1]?.status, "complete");
+  assert.equal(ids(updated(runs, run("a", "complete", "A", 1), { ...all, query: { status: "running" } })), "c");
+  assert.equal(ids(updated(runs, { promptId: "c", deleted: true }, all)), "a");
+  assert.equal(updated(runs, { promptId: "none", deleted: true }, all), runs);
+});
+
+Deno.test("what goes on can be stopped, what has ended deleted and run again", () => {
+  const states = ["queued", "paused", "interrupting", "complete", "error"];
+  const fitting = (/** @type {import("../../gateway/console/run/bulk.js").Action} */ action) =>
+    states.filter((status) => suits(action, run("r", status, "R")));
+  assert.deepEqual(fitting("stop"), ["queued", "paused"]);
+  assert.deepEqual(fitting("delete"), ["complete", "error"]);
+  assert.deepEqual(fitting("rerun"), ["complete", "error"]);
+});
+
+Deno.test("one that fails keeps no other from its turn, and only a few are at work", async () => {
+  let [now, most] = [0, 0];
+  const ids = Array.from({ length: 20 }, (_, index) => String(index));
+  const { done, failed } = await forAll(ids, async (id) => {
+    most = Math.max(most, ++now);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    now--;
+    if (id === "3") throw new Error("no");
+  });
+  assert.equal(done.length, 19);
+  assert.deepEqual(failed.map(({ id }) => id), ["3"]);
+  assert.ok(most > 1 && most <= 4, `${most} at once`);
+});

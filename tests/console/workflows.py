@@ -1,0 +1,60 @@
+"""Stored workflows that the tests of the page share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from innkeeper.gateway.client import GatewayClient, GatewayRefused
+
+Json = dict[str, Any]
+ROLES = [{"value": "calm", "label": "Calm"}, {"value": "wild", "label": "Wild"}]
+
+KINDS: dict[str, Json] = {
+    "line": {"dataFlowType": "STRING", "required": True, "displayName": "A line", "config": {"placeholder": "Ada"}},
+    "text": {"dataFlowType": "STRING", "displayName": "A text", "config": {"default": "as it was", "multiline": True}},
+    "whole": {"dataFlowType": "INTEGER", "displayName": "A whole number", "config": {"default": 3, "max": 9}},
+    "part": {"dataFlowType": "FLOAT", "displayName": "A number", "min": 0, "config": {"suggestions": [0.5, 1]}},
+    "switch": {"dataFlowType": "BOOLEAN", "displayName": "A switch"},
+    "mood": {
+        "dataFlowType": "STRING",
+        "displayName": "A choice",
+        "matchCategories": ["ComboOption"],
+        "config": {"default": "calm", "suggestions": ROLES},
+    },
+    "object": {"dataFlowType": "OBJECT", "displayName": "An object"},
+    "list": {"dataFlowType": "ARRAY", "displayName": "A list", "config": {"default": [1]}},
+    "chat": {"dataFlowType": "ARRAY", "displayName": "A chat", "matchCategories": ["ChatHistory"]},
+    "file": {"dataFlowType": "STRING", "displayName": "A file", "matchCategories": ["FilePath"]},
+    "picture": {"dataFlowType": "STRING", "displayName": "A picture", "matchCategories": ["ImageData"]},
+    "any": {"dataFlowType": "WILDCARD", "displayName": "Anything"},
+}
+SECRET: Json = {"dataFlowType": "STRING", "displayName": "A key"}
+
+
+def all_kinds() -> Json:
+    """Gives each of its inputs back, but for `credential`, which goes where it is kept secret."""
+    outputs = {key: {"dataFlowType": slot["dataFlowType"]} for key, slot in KINDS.items()}
+    edges = [_edge("in", key, "out", key) for key in KINDS]
+    settings = {"id": "settings", "type": "core:APISettings", "inputValues": {"base_url": "demo"}}
+    return {
+        "id": "kinds",
+        "name": "Every kind",
+        "interfaceInputs": {**KINDS, "credential": SECRET},
+        "interfaceOutputs": outputs,
+        "nodes": [{"id": "in", "type": "core:GroupInput"}, settings, {"id": "out", "type": "core:GroupOutput"}],
+        "edges": [*edges, _edge("in", "credential", "settings", "api_key")],
+    }
+
+
+def _edge(source: str, slot: str, target: str, into: str) -> Json:
+    return {"id": slot, "source": source, "sourceHandle": slot, "target": target, "targetHandle": into}
+
+
+async def store_all_kinds(client: GatewayClient) -> None:
+    """In two versions, unless they are there already."""
+    try:
+        first = await client.workflows.create({**all_kinds(), "description": "For tests"})
+        await client.workflows.save(all_kinds(), etag=first["etag"])
+    except GatewayRefused as error:
+        if error.code != "id_taken":
+            raise
