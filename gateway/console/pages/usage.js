@@ -164,7 +164,10 @@ function bars(groups, grouping) {
  * @param {Shown} text
  */
 function bar(kind, length, text) {
-  const drawn = el("span", { class: `amount amount-${kind}`, style: { "inline-size": `${(length * 100).toFixed(1)}%` } });
+  const drawn = el("span", {
+    class: `amount amount-${kind}`,
+    style: { "inline-size": `${(length * 100).toFixed(1)}%` },
+  });
   return el("span", { class: "amount-row" }, el("span", { class: "amount-track" }, drawn), el("span", {}, text));
 }
 

@@ -195,7 +195,9 @@ async function takeOne(file, project) {
  */
 export function readDocument(text, fileName) {
   const document = JSON.parse(text);
-  if (typeof document !== "object" || document === null || Array.isArray(document)) throw new SyntaxError(t("noWorkflow"));
+  if (typeof document !== "object" || document === null || Array.isArray(document)) {
+    throw new SyntaxError(t("noWorkflow"));
+  }
   return { id: fileName.replace(/\.json$/i, ""), ...document };
 }
 
