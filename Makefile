@@ -98,8 +98,9 @@ bench-peers: $(PEERS)/.stamp ## Measure beside LangGraph and DBOS, which get an 
 bench-growth: $(STAMP) ## Measure what a node, a run and a resume cost as there are more of them
 	$(BIN)/python -m tests.benchmarks.growth
 
-docs-images: $(STAMP) ## Make docs/images/ anew: runs the demo, kills its worker, and draws what the terminal shows
+docs-images: $(STAMP) $(CONSOLE_TOOLS)/.stamp ## Make docs/images/ anew: runs the demo, in a terminal and in a browser
 	$(BIN)/python -m tests.docs.make_images
+	$(BIN)/python -m tests.docs.make_screenshot
 
 dist: $(DEPLOY_TOOLS)/.stamp ## Build the wheel and the source archive in dist/; one commit gives the same bytes each time
 	$(DEPLOY_TOOLS)/bin/python -m build

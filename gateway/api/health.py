@@ -47,13 +47,14 @@ async def readyz(request: Request) -> Response:
 
 @router.get(
     "/api/system_stats",
-    summary="How many runs run and wait",
-    responses=answer("The counts.", SystemStats) | errors(),
+    summary="Which version this is, and how many runs run and wait",
+    responses=answer("The version and the counts.", SystemStats) | errors(),
 )
 async def get_system_stats(request: Request) -> Response:
     container = container_of(request)
     counts = await container.runs.queue_counts()
-    return json_response({"maxConcurrentWorkflows": container.settings.max_concurrent_runs, **counts})
+    limit, version = container.settings.max_concurrent_runs, request.app.version
+    return json_response({"version": version, "maxConcurrentWorkflows": limit, **counts})
 
 
 @router.post(

@@ -10,8 +10,11 @@ import { go, href, match, route, startRouter } from "./lib/router.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
 import { chooseLanguage, language, LANGUAGES, startWords, t } from "./lib/words.js";
 import { approvalsPage } from "./pages/approvals.js";
+import { filesPage } from "./pages/files.js";
 import { homePage } from "./pages/home.js";
 import { loginPage } from "./pages/login.js";
+import { nodeTypePage } from "./pages/node_type.js";
+import { nodesPage } from "./pages/nodes.js";
 import { runPage } from "./pages/run.js";
 import { runsPage } from "./pages/runs.js";
 import { startPage } from "./pages/start.js";
@@ -20,6 +23,7 @@ import { workflowsPage } from "./pages/workflows.js";
 import { triggersPage } from "./pages/triggers.js";
 import { usagePage } from "./pages/usage.js";
 import { followOpenApprovals, openCount } from "./run/open_count.js";
+import { systemPage } from "./pages/system.js";
 
 /** @typedef {import("./lib/words.js").Language} Language */
 /** @typedef {import("./pages/page.js").MakePage} MakePage */
@@ -36,6 +40,10 @@ const PAGES = [
   ["approvals", approvalsPage],
   ["triggers", triggersPage],
   ["usage", usagePage],
+  ["files", filesPage],
+  ["nodes", nodesPage],
+  ["nodes/:type", nodeTypePage],
+  ["system", systemPage],
 ];
 
 const socket = new GatewaySocket({
@@ -90,6 +98,9 @@ function navigation() {
     link(["approvals"], t("approvals"), () => waiting() === 0 ? null : verbatim(` (${waiting()})`)),
     link(["triggers"], t("triggers")),
     link(["usage"], t("usageTitle")),
+    link(["files"], t("files")),
+    link(["nodes"], t("nodeTypes")),
+    link(["system"], t("system")),
   ];
   return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
 }
@@ -154,6 +165,9 @@ function help() {
     t("shortcutRuns"),
     t("shortcutWorkflows"),
     t("shortcutApprovals"),
+    t("shortcutFiles"),
+    t("shortcutNodes"),
+    t("shortcutSystem"),
     t("shortcutHelp"),
   ];
   const lines = words.map((line) => el("li", {}, line));
@@ -177,5 +191,8 @@ bindKeys({
   "g r": () => go(["runs"]),
   "g w": () => go(["workflows"]),
   "g a": () => go(["approvals"]),
+  "g f": () => go(["files"]),
+  "g n": () => go(["nodes"]),
+  "g s": () => go(["system"]),
   "?": help,
 });

@@ -24,12 +24,16 @@ from tests.crash.slow_model import TEXT, slow_model
 from tests.gateway.conftest import Stack
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, Page
+    from playwright.async_api import Browser, Locator, Page, ViewportSize
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
 TOKEN = "a token for this page"
 HOSTILE = "<img src=x onerror=alert(1)>'\"&amp;"
+PHONE: ViewportSize = {"width": 360, "height": 640}
+ZOOMED: ViewportSize = {"width": 640, "height": 400}
+"""What 200 % leave of 1280 x 800."""
+LARGE: ViewportSize = {"width": 3840, "height": 2160}
 AWAY = re.compile("The gateway does not answer")
 
 
@@ -332,7 +336,7 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
     form = [{"key": "data", "dataFlowType": "STRING"}]
     asks = await client.submit(graph(node("ask", "Approval", {"data": "x"}, form=form), name="Asks"))
     # axe puts its script into the page, which the policy of the page forbids.
-    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": {"width": 360, "height": 640}}
+    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": PHONE}
     async with opened(chromium, stack, **options) as watched:
         page = watched.page
         headings = {
@@ -350,13 +354,17 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             f"#/run/{run}/events": "Events",
             "#/none": "no such page",
         }
+        headings |= {"#/files": "Files", "#/nodes": "Catalogue", "#/nodes/core:OpenAI": "Outputs", "#/system": "Storage"}
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
-            await page.get_by_role("heading", name=heading).wait_for()
+            await page.get_by_role("heading", name=heading).first.wait_for()
             await asyncio.sleep(0.3)  # what the page asks for has come
             found = await Axe().run(page)
             assert found.response["violations"] == [], (hash, found.generate_report())
-            assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), hash
+            for size in (PHONE, ZOOMED, LARGE):
+                await page.set_viewport_size(size)
+                assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), (hash, size)
+            await page.set_viewport_size(PHONE)
     await client.cancel(asks)
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
 KEY = "sk-of-nobody"
+TELLS: Json = {"type": "core:Template", "inputValues": {"template": "once"}}
 PICTURE = "data:image/png;base64,iVBORw=="
 
 
@@ -144,8 +145,8 @@ async def test_problem_of_the_gateway_stands_at_its_field(
 async def test_library_takes_in_compares_publishes_and_deletes(
     chromium: Browser, stack: LocalStack, client: GatewayClient
 ) -> None:
-    first: Json = {"id": "tale", "name": "A tale", "nodes": [{"id": "one", "type": "core:TextMerge"}], "edges": []}
-    second = {**first, "nodes": [{"id": "two", "type": "core:TextMerge"}]}
+    first: Json = {"id": "tale", "name": "A tale", "nodes": [{"id": "one", **TELLS}], "edges": []}
+    second = {**first, "nodes": [{"id": "two", **TELLS}]}
     async with opened(chromium, stack, "#/workflows") as watched:
         page = watched.page
         picker = page.locator("input[type=file]")

@@ -34,6 +34,8 @@ class Readiness(TypedDict):
 
 @with_config(CLOSED)
 class SystemStats(TypedDict):
+    version: str
+    """Of the gateway."""
     maxConcurrentWorkflows: Annotated[int, Field(ge=1)] | None
     """Null: no limit."""
     runningExecutions: Count

@@ -24,6 +24,7 @@ export class GatewayError extends Error {
     this.code = body.code ?? "http_error";
     this.problems = body.problems ?? [];
     this.details = body.details ?? null;
+    this.body = body;
   }
 }
 
@@ -38,11 +39,17 @@ const RETRY_EVERY_MS = 500;
  * @param {string} path Without the first slash.
  * @param {Record<string, string>} [query]
  */
-function urlOf(path, query = {}) {
+export function urlOf(path, query = {}) {
   const url = new URL(path, document.baseURI);
   url.hash = "";
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
   return url;
+}
+
+/** The header that shows our token; none without one. @returns {Record<string, string>} */
+export function authorization() {
+  const shown = token();
+  return shown === null ? {} : { Authorization: `Bearer ${shown}` };
 }
 
 /**
@@ -55,9 +62,7 @@ async function send(method, path, { body, data, query, signal, headers = {} } = 
   const url = urlOf(path, query);
   // An address may come from a value; the token goes nowhere else.
   if (url.origin !== new URL(document.baseURI).origin) throw new GatewayError(0, { code: "foreign_address" });
-  const shown = token();
-  const all = new Headers(headers);
-  if (shown !== null) all.set("Authorization", `Bearer ${shown}`);
+  const all = new Headers({ ...authorization(), ...headers });
   if (body !== undefined) all.set("Content-Type", "application/json");
   const sent = body === undefined ? data : JSON.stringify(body);
   let answer;
@@ -69,20 +74,21 @@ async function send(method, path, { body, data, query, signal, headers = {} } = 
     throw new GatewayAway(String(error), { cause: error });
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) refuseToken();
-  throw await errorOf(answer);
+  throw errorOf(answer.status, await answer.text());
 }
 
 /**
- * @param {Response} answer
- * @returns {Promise<Error>}
+ * What an answer says that is no success.
+ * @param {number} status
+ * @param {string} text Its body.
  */
-async function errorOf(answer) {
+export function errorOf(status, text) {
+  if (status === 401) refuseToken();
   try {
-    return new GatewayError(answer.status, await answer.json());
+    return new GatewayError(status, JSON.parse(text));
   } catch {
     // Not one of our answers: a proxy says that nobody stands behind it.
-    return answer.status >= 502 ? new GatewayAway(`HTTP ${answer.status}`) : new GatewayError(answer.status, {});
+    return status >= 502 ? new GatewayAway(`HTTP ${status}`) : new GatewayError(status, {});
   }
 }
 
@@ -134,6 +140,15 @@ export async function getBlob(path) {
  */
 export async function getStream(path, options) {
   return (await send("GET", path, options)).body;
+}
+
+/**
+ * A header of what would be answered, without the rest; empty when there is none.
+ * @param {string} path
+ * @param {string} name
+ */
+export async function getHeader(path, name) {
+  return (await send("HEAD", path)).headers.get(name) ?? "";
 }
 
 /**

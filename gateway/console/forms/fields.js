@@ -50,7 +50,8 @@ export function makeField(key, slot, { value, base, changed }) {
   const complaint = signal(/** @type {Shown | null} */ (null));
   const hints = hintsOf(slot, kind);
   control.target.setAttribute("aria-describedby", `${id}-hint ${id}-error`);
-  if (slot.required) control.target.setAttribute("aria-required", "true");
+  // A group of controls, such as a chat, is not itself required.
+  if (slot.required && kind !== "messages") control.target.setAttribute("aria-required", "true");
   const element = el(
     "div",
     { class: `field field-${kind}`, "data-slot": key },

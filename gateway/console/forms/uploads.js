@@ -1,6 +1,6 @@
 /** Files that are picked in a form: put into the user's files, or taken as they are. */
 
-import { change, GatewayError } from "../api/rest.js";
+import { change, GatewayAway, GatewayError } from "../api/rest.js";
 import { bytes } from "../lib/format.js";
 import { el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -92,7 +92,8 @@ export function fileInput(slot, label, take) {
       await take(file);
       said.value = t("fileTaken", { size: bytes(file.size) });
     } catch (error) {
-      said.value = t("failed", { message: error instanceof Error ? error.message : String(error) });
+      const message = error instanceof Error ? error.message : String(error);
+      said.value = t("failed", { message: error instanceof GatewayAway ? t("gatewayAway") : message });
     } finally {
       input.value = ""; // so that the same file can be picked again
     }

@@ -15,7 +15,8 @@ import { t } from "./words.js";
  */
 export function openDialog(title, content, { action } = {}) {
   const agree = action === undefined ? null : el("button", { class: "primary", value: "yes" }, action);
-  const close = el("button", { value: "no" }, action === undefined ? t("close") : t("cancel"));
+  // What is not agreed to need not be valid.
+  const close = el("button", { value: "no", formnovalidate: true }, action === undefined ? t("close") : t("cancel"));
   const heading = el("h2", { id: "dialog-title" }, title);
   const form = el("form", { method: "dialog" }, heading, ...content, el("p", { class: "actions" }, agree, close));
   const dialog = el("dialog", { "aria-labelledby": "dialog-title" }, form);
@@ -27,4 +28,23 @@ export function openDialog(title, content, { action } = {}) {
       resolve(dialog.returnValue === "yes");
     })
   );
+}
+
+/**
+ * Ask for one line of text.
+ * @param {Shown} title
+ * @param {{ label: Shown, value?: string, hint?: Shown, action: Shown, suggestions?: readonly string[] }} options
+ * @returns {Promise<string | null>} Null when it was not agreed to.
+ */
+export async function askText(title, { label, value = "", hint, action, suggestions = [] }) {
+  const list = suggestions.length > 0 ? "dialog-suggestions" : null;
+  const attributes = { id: "dialog-text", value, required: true, autocomplete: "off", list, autofocus: true };
+  const field = el("input", attributes);
+  const content = [
+    hint === undefined ? null : el("p", { class: "quiet" }, hint),
+    el("label", { for: "dialog-text" }, label),
+    field,
+    list === null ? null : el("datalist", { id: list }, ...suggestions.map((one) => el("option", { value: one }))),
+  ];
+  return await openDialog(title, content, { action }) ? field.value : null;
 }

@@ -1,6 +1,6 @@
 /** What a page asks the gateway for. */
 
-import { GatewayAway, GatewayError } from "../api/rest.js";
+import { complaintOf } from "./complaint.js";
 import { computed, effect, el, signal, untracked, verbatim } from "./view.js";
 import { t } from "./words.js";
 
@@ -46,17 +46,6 @@ export function loading(socket, load) {
     if (isThere.value && problem.peek() !== null) untracked(reload);
   });
   return { value, problem, reload: () => untracked(reload) };
-}
-
-/**
- * What went wrong with a request, in words.
- * @param {unknown} error
- * @returns {Shown}
- */
-export function complaintOf(error) {
-  if (error instanceof GatewayAway) return t("failed", { message: t("gatewayAway") });
-  if (error instanceof GatewayError || error instanceof Error) return t("failed", { message: error.message });
-  return t("failed", { message: String(error) });
 }
 
 /**

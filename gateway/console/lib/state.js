@@ -83,7 +83,16 @@ export function stateSign(state) {
  * @returns {HTMLElement}
  */
 export function stateBadge(state) {
-  const sign = stateSign(state);
+  return badge(state, stateWord(state));
+}
+
+/**
+ * A word with the sign and the colour of a state: for other things that are well or not.
+ * @param {string} state
+ * @param {import("./view.js").Shown} word
+ * @returns {HTMLElement}
+ */
+export function badge(state, word) {
   const known = STATES.has(state) ? state : "unknown";
-  return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, sign), stateWord(state));
+  return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, stateSign(state)), word);
 }

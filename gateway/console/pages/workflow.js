@@ -9,9 +9,10 @@ import {
   versionsOf,
   versionThatRuns,
 } from "../library/workflows.js";
+import { complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
-import { alertPlace, complaintOf, loading, loadingHint } from "../lib/loading.js";
+import { alertPlace, loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilters } from "../lib/router.js";
 import { saveText } from "../lib/saving.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
@@ -28,7 +29,7 @@ import { validBadge } from "./workflows.js";
  * @typedef {{
  *   place: Place,
  *   found: import("../lib/loading.js").Loaded<Found>,
- *   act: (does: () => Promise<void>) => Promise<boolean>,
+ *   act: (does: () => Promise<void>, next?: () => Promise<void>) => Promise<void>,
  * }} Shelf
  */
 
@@ -45,16 +46,14 @@ export function workflowPage({ socket, parameters, filters }) {
     return { workflow: same[0] ?? null, versions };
   });
   const complaint = signal(/** @type {Shown | null} */ (null));
-  const act = async (/** @type {() => Promise<void>} */ does) => {
+  const act = async (/** @type {() => Promise<void>} */ does, next = found.reload) => {
     try {
       await does();
       complaint.value = null;
-      return true;
+      await next();
     } catch (error) {
       complaint.value = complaintOf(error);
-      return false;
-    } finally {
-      await found.reload(); // somebody else may have changed it: then it was refused, and this shows why
+      await found.reload(); // somebody else may have changed it: this shows what there is now
     }
   };
   const place = {
@@ -138,7 +137,7 @@ function actions({ place, found, act }) {
     const hint = [el("p", {}, t("deleteWorkflowHint"))];
     const title = t("deleteWorkflow", { name: name(workflow.name) });
     if (!await openDialog(title, hint, { action: t("delete") })) return;
-    if (await act(() => moveToBin(place, workflow.etag))) go(["workflows"]);
+    await act(() => moveToBin(place, workflow.etag), () => Promise.resolve(go(["workflows"])));
   };
   return el(
     "div",

@@ -11,9 +11,10 @@ import {
   save,
   storedWorkflows,
 } from "../library/workflows.js";
+import { complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
-import { alertPlace, complaintOf, loading, loadingHint } from "../lib/loading.js";
+import { alertPlace, loading, loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -158,7 +159,8 @@ async function takeIn({ found, say }, files, project) {
       const saved = await takeOne(file, project);
       if (saved !== null) done.push(savedWords(saved));
     } catch (error) {
-      failed.push(verbatim(`${of}: ${complaintOf(error)}`));
+      const why = error instanceof SyntaxError ? verbatim(error.message) : complaintOf(error);
+      failed.push(verbatim(`${of}: ${why}`));
     }
   }
   say(verbatim(done.join(" ")), failed.length > 0 ? verbatim(failed.join("\n")) : undefined);
@@ -189,10 +191,11 @@ async function takeOne(file, project) {
  * @param {string} text
  * @param {string} fileName
  * @returns {Record<string, unknown>}
+ * @throws {SyntaxError} It is no JSON object.
  */
 export function readDocument(text, fileName) {
   const document = JSON.parse(text);
-  if (typeof document !== "object" || document === null || Array.isArray(document)) throw new Error(t("noWorkflow"));
+  if (typeof document !== "object" || document === null || Array.isArray(document)) throw new SyntaxError(t("noWorkflow"));
   return { id: fileName.replace(/\.json$/i, ""), ...document };
 }
 

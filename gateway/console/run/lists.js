@@ -96,6 +96,16 @@ export function listHint({ refusal }, list, empty) {
   };
 }
 
+/**
+ * Take a new value, unless it is as the old one was: then nothing is drawn again.
+ * @template T
+ * @param {import("../lib/view.js").Signal<T>} held
+ * @param {T} value
+ */
+export function update(held, value) {
+  if (JSON.stringify(value) !== JSON.stringify(held.peek())) held.value = value;
+}
+
 /** Runs that have not ended: those that run first. @returns {Promise<RunSummary[]>} */
 export async function activeRuns() {
   /** @type {Executions} */

@@ -1,0 +1,163 @@
+/** One node type: what it does, and its slots and settings. */
+
+import { getJson } from "../api/rest.js";
+import { complaintOf } from "../lib/complaint.js";
+import { json, name } from "../lib/format.js";
+import { href } from "../lib/router.js";
+import { el, signal, verbatim } from "../lib/view.js";
+import { language, t } from "../lib/words.js";
+import { keepCatalogue } from "./catalogue.js";
+import { ownName } from "./node_search.js";
+
+/** @typedef {import("./node_search.js").NodeType} NodeType */
+/** @typedef {import("./node_search.js").Slot} Slot */
+/** @typedef {import("./node_search.js").Slots} Slots */
+/** @typedef {import("../lib/view.js").Shown} Shown */
+/** @typedef {import("../lib/words.js").Word} Word */
+
+/** Where a node runs. @type {ReadonlyMap<string, Word>} */
+const PLACEMENTS = new Map([
+  ["activity", "placedActivity"],
+  ["inline", "placedInline"],
+  ["workflow", "placedWorkflow"],
+  ["thread", "placedThread"],
+  ["process", "placedProcess"],
+]);
+
+/** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
+export function nodeTypePage({ socket, parameters }) {
+  const fullType = parameters.type ?? "";
+  const node = signal(/** @type {NodeType | null} */ (null));
+  const problem = signal(/** @type {Shown | null} */ (null));
+  keepCatalogue(socket, async () => {
+    try {
+      node.value = await getJson(`api/nodes/${encodeURIComponent(fullType)}`);
+      problem.value = null;
+    } catch (error) {
+      problem.value = complaintOf(error);
+    }
+  });
+  const title = () => name(node.value === null ? fullType : ownName(node.value, language.peek()));
+  const content = el(
+    "div",
+    { class: "page" },
+    el("p", {}, el("a", { href: href(["nodes"]) }, t("allNodeTypes"))),
+    el("h1", { tabindex: "-1" }, el("bdi", {}, title)),
+    () => problem.value === null ? null : el("p", { class: "error", role: "alert" }, problem.value),
+    () => node.value === null ? null : description(node.value),
+    () => node.value === null ? null : parts(node.value),
+  );
+  return { title, content };
+}
+
+/** @param {NodeType} node */
+function description(node) {
+  const placement = PLACEMENTS.get(node.placement);
+  /** @type {[Word, Shown][]} */
+  const rows = [
+    ["fullType", name(node.fullType)],
+    ["category", name(node.category)],
+    ["runsIn", placement === undefined ? name(node.placement) : t(placement)],
+    ["typeVersion", name(node.version)],
+  ];
+  const notes = [
+    node.deterministic === true ? t("sameResults") : null,
+    node.isPreviewUnsafe === true ? t("notInPreviews") : null,
+  ];
+  return el(
+    "div",
+    {},
+    el("p", { class: "prose" }, verbatim(node.description)),
+    el("dl", { class: "summary" }, ...rows.flatMap(([word, value]) => [el("dt", {}, t(word)), el("dd", {}, value)])),
+    ...notes.map((note) => note === null ? null : el("p", { class: "quiet" }, note)),
+  );
+}
+
+/** @param {NodeType} node */
+function parts(node) {
+  const modes = Object.values(node.modes ?? {}).map((mode) => {
+    const told = el("p", { class: "prose" }, verbatim(mode.description));
+    return el(
+      "section",
+      { class: "mode" },
+      el("h2", {}, t("mode", { name: name(mode.displayName) })),
+      told,
+      slots(mode),
+    );
+  });
+  return el("div", {}, slots(node), ...modes);
+}
+
+/** @param {Slots} node */
+function slots({ inputs, outputs, configSchema = {} }) {
+  return el(
+    "div",
+    { class: "columns" },
+    slotList("inputs", inputs),
+    slotList("outputs", outputs),
+    slotList("settings", configSchema),
+  );
+}
+
+/**
+ * @param {Word} word
+ * @param {Record<string, Slot>} found
+ */
+function slotList(word, found) {
+  const all = Object.entries(found);
+  if (all.length === 0) return null;
+  const rows = all.map(([key, slot]) => slotRow(key, slot));
+  return el("section", { "aria-label": t(word) }, el("h2", {}, t(word)), el("ul", { class: "slots" }, ...rows));
+}
+
+/**
+ * @param {string} key
+ * @param {Slot} slot
+ */
+function slotRow(key, slot) {
+  const { config = {} } = slot;
+  const limits = [["min", "noLessThan"], ["max", "noMoreThan"]].map(([limit, word]) => {
+    const value = config[/** @type {string} */ (limit)];
+    return value === undefined ? null : t(/** @type {Word} */ (word), { n: String(value) });
+  });
+  const facts = [
+    name(slot.dataFlowType),
+    slot.required === true ? t("isRequired") : null,
+    typeof slot.required === "object" ? t("sometimesRequired") : null,
+    slot.multi === true ? t("takesSeveral") : null,
+    slot.isStream === true ? t("streams") : null,
+    slot.secret === true ? t("isSecret") : null,
+    ...limits,
+  ];
+  const told = facts.filter((fact) => fact !== null).map((fact) => el("li", {}, fact));
+  return el(
+    "li",
+    {},
+    el("h3", {}, el("code", {}, name(key)), verbatim(" "), slot.displayName ? name(slot.displayName) : null),
+    el("ul", { class: "facts" }, ...told),
+    slot.description ? el("p", { class: "prose" }, verbatim(slot.description)) : null,
+    config.default === undefined ? null : valueLine("defaultValue", config.default),
+    Array.isArray(config.suggestions) ? valueLine("suggestions", config.suggestions.map(labelOf).join(", ")) : null,
+  );
+}
+
+/** A suggestion is a value, or a value with a label. @param {unknown} suggestion */
+function labelOf(suggestion) {
+  if (typeof suggestion === "object" && suggestion !== null && "value" in suggestion) return String(suggestion.value);
+  return String(suggestion);
+}
+
+/**
+ * @param {Word} word
+ * @param {unknown} value
+ */
+function valueLine(word, value) {
+  const shown = value === "" ? t("emptyText") : json(value);
+  return el(
+    "p",
+    { class: "slot-value" },
+    el("span", { class: "quiet" }, t(word)),
+    verbatim(" "),
+    el("code", {}, shown),
+  );
+}

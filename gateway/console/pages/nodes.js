@@ -1,0 +1,66 @@
+/** What workflows are made of: the node types by category with a search, and the plugins they come from. */
+
+import { getJson } from "../api/rest.js";
+import { name } from "../lib/format.js";
+import { href, setFilter } from "../lib/router.js";
+import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
+import { language, t } from "../lib/words.js";
+import { keepCatalogue } from "./catalogue.js";
+import { byCategory, found, ownName } from "./node_search.js";
+import { pluginList } from "./plugins.js";
+
+/** @typedef {import("./node_search.js").NodeType} NodeType */
+
+/** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
+export function nodesPage({ socket, filters }) {
+  const nodes = signal(/** @type {readonly NodeType[] | null} */ (null));
+  keepCatalogue(socket, async () => {
+    nodes.value = await getJson("api/nodes");
+  });
+  const shown = computed(() => found(nodes.value ?? [], filters().q ?? ""));
+  const count = () => nodes.value === null ? t("loading") : t("nodeTypesFound", { n: shown.value.length });
+  const groups = each(() => byCategory(shown.value), ({ category }) => category, (group, category) => {
+    const members = () => group.value.nodes;
+    return el(
+      "section",
+      { "aria-label": name(category) },
+      el("h3", {}, name(category)),
+      el("ul", { class: "node-types" }, each(members, (node) => node.fullType, (node) => row(node))),
+    );
+  });
+  const content = el(
+    "div",
+    { class: "page" },
+    el("h1", { tabindex: "-1" }, t("nodeTypes")),
+    pluginList(socket),
+    el("h2", {}, t("catalogue")),
+    search(filters),
+    el("p", { class: "quiet", role: "status" }, count),
+    groups,
+  );
+  return { title: () => t("nodeTypes"), content };
+}
+
+/** @param {() => Readonly<Record<string, string>>} filters */
+function search(filters) {
+  const field = el("input", { type: "search", id: "q", value: untracked(() => filters().q ?? "") });
+  field.addEventListener("input", () => setFilter("q", field.value));
+  return el(
+    "form",
+    { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
+    el("label", { for: "q" }, t("searchNodeTypes")),
+    field,
+  );
+}
+
+/** @param {import("../lib/view.js").Readable<NodeType>} node */
+function row(node) {
+  const { fullType } = node.peek();
+  return el(
+    "li",
+    { class: "type-row" },
+    el("a", { href: href(["nodes", fullType]) }, el("bdi", {}, () => name(ownName(node.value, language.peek())))),
+    el("code", {}, name(fullType)),
+    el("p", { class: "quiet" }, () => verbatim(node.value.description)),
+  );
+}
