@@ -2,7 +2,8 @@
 
 import { GatewayAway, GatewayError, getJson, postOnce, randomKey } from "../api/rest.js";
 import { makeForm } from "../forms/form.js";
-import { alertPlace, complaintOf } from "../lib/loading.js";
+import { complaintOf } from "../lib/complaint.js";
+import { alertPlace } from "../lib/loading.js";
 import { isReference } from "../lib/values.js";
 import { effect, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";

@@ -2,7 +2,7 @@
 
 import { change, getJson } from "../api/rest.js";
 import { json, moment, name } from "../lib/format.js";
-import { complaintOf } from "../lib/loading.js";
+import { complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
 import { valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";

@@ -3,7 +3,8 @@
 import { change, getJson } from "../api/rest.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
-import { alertPlace, complaintOf } from "../lib/loading.js";
+import { complaintOf } from "../lib/complaint.js";
+import { alertPlace } from "../lib/loading.js";
 import { href } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";

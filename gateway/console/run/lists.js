@@ -1,7 +1,7 @@
 /** Lists of runs that stay fresh: the gateway says when the number of runs changes, and the rest is asked for. */
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
-import { complaintOf } from "../lib/loading.js";
+import { complaintOf } from "../lib/complaint.js";
 import { computed, effect, el, onEnd, signal, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
