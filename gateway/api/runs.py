@@ -13,8 +13,7 @@ from innkeeper.gateway.api.prompts import MAX_CURSOR, WHOLE_VALUE, RunId
 from innkeeper.gateway.api.responses import answer, contents, errors
 from innkeeper.gateway.container import container_of
 from innkeeper.gateway.errors import json_response
-from innkeeper.gateway.runs.run_list import MAX_PAGE
-from innkeeper.gateway.store.run_filter import RunFilter
+from innkeeper.gateway.runs.run_list import MAX_PAGE, WantedRuns
 from innkeeper.gateway.usage.report import moment_of
 
 router = APIRouter(prefix="/api", tags=["runs"], default_response_class=Response)
@@ -50,7 +49,7 @@ async def list_runs(
     cursor: int | None = Query(None, ge=0, le=MAX_CURSOR, description="`nextCursor` of the page before."),
 ) -> Response:
     container = container_of(request)
-    wanted = RunFilter(
+    wanted = WantedRuns(
         user_id=container.settings.user,
         statuses=frozenset(status),
         workflow_id=workflowId,

@@ -245,7 +245,7 @@ class Admission:
         source = replace(checked.source, version=stored.version.version)
         return replace(checked, source=source, document=sealed)
 
-    async def check_plan(
+    async def try_out_plan(
         self,
         plan: RunPlan,
         body: JsonObject,
@@ -272,11 +272,21 @@ class Admission:
         checked = await self._with_callbacks(checked, asked, user)
         return replace(checked, callbacks=(*checked.callbacks, *map(SealedCallback, callbacks)))
 
-    async def keep_plan(self, checked: Checked) -> None:
-        """Keep what `check_plan` gave, as `admit` does: secrets and large values that it refers to."""
-        packed = checked.compiled.plan.pack()
-        await asyncio.to_thread(lambda: self._keep_known(hashes_in(orjson.dumps(packed))))
+    async def admit_plan(
+        self,
+        plan: RunPlan,
+        body: JsonObject,
+        user: str,
+        *,
+        callbacks: Iterable[RunCallback] = (),
+        budget: RunBudget | None = None,
+    ) -> Checked:
+        """As `try_out_plan`, and keep secrets and large values as `admit` does."""
+        checked = await self.try_out_plan(plan, body, user, callbacks=callbacks, budget=budget)
+        packed = orjson.dumps(checked.compiled.plan.pack())
+        await asyncio.to_thread(self._keep_known, hashes_in(packed))
         await self._keep(checked)
+        return checked
 
     async def _keep(self, checked: Checked) -> None:
         compiled = checked.compiled

@@ -71,7 +71,7 @@ class InputReader:
             typed: Slots for which the document has a value; None: it is not kept.
         """
         if placed.node.interface_values:
-            return {str(key): self._interface_input(placed, str(key)) for key in placed.node.outputs}
+            return self._interface_inputs(placed)
         return {str(slot): self._input(placed, str(slot), planned, typed) for slot, planned in self._slots(placed)}
 
     def _slots(self, placed: PlacedNode) -> list[tuple[str, PlannedInput]]:
@@ -119,9 +119,13 @@ class InputReader:
         # Lists of chunks are not kept with results: the stream is shown as it is.
         return (value if feed.convert == "collect_chunks" and is_stream_value(value) else convert(value, feed.convert),)
 
-    def _interface_input(self, placed: PlacedNode, key: str) -> JsonObject:
-        """An input of the graph itself, at the node that gives it to the others."""
+    def _interface_inputs(self, placed: PlacedNode) -> dict[str, JsonObject]:
+        """The inputs of the graph itself, at the node that gives them to the others."""
         given = self.states.get(placed.path_of(placed.node.id), {}).get("output") or {}
+        keys = dict.fromkeys((*placed.plan.interface_keys, *placed.plan.interface_inputs, *given))
+        return {key: self._interface_input(placed, key, given) for key in keys}
+
+    def _interface_input(self, placed: PlacedNode, key: str, given: JsonObject) -> JsonObject:
         outside: JsonObject = {"from": "value"}
         if placed.parent:
             outside = {"from": "edge", "source": {"nodeId": placed.parent, "slot": key}}

@@ -73,18 +73,12 @@ class Admitted:
 
 @dataclass(frozen=True)
 class _Decided:
-    """What a submission would run.
-
-    Attributes:
-        row, entries: The base, if there is one, and what is known of its nodes.
-        is_same_plan: It runs the base's own plan.
-    """
+    """What a submission would run. `row` is the base, if there is one, `entries` what is known of its nodes."""
 
     checked: Checked
     taken: ReusePlan
     row: RunRow | None
     entries: Mapping[str, JsonObject]
-    is_same_plan: bool
 
 
 class Reruns:
@@ -114,11 +108,9 @@ class Reruns:
             checked = await self._admission.admit(body, user)
             return Admitted(checked, document=await self._document(checked, None))
         decided = await self._decided(asked, body, user, keeps=True)
-        checked = decided.checked
-        if decided.is_same_plan:
-            await self._admission.keep_plan(checked)
+        document = await self._document(decided.checked, decided.row)
         seeds = await self._store_seeds(decided.taken, decided.entries)
-        return Admitted(checked, _written(asked, decided.taken, seeds), await self._document(checked, decided.row))
+        return Admitted(decided.checked, _written(asked, decided.taken, seeds), document)
 
     async def try_out(self, body: JsonObject, user: str) -> JsonObject:
         """What a submission would run and take over: `warnings`, and the lists of `answer_of`. Nothing is kept.
@@ -138,12 +130,11 @@ class Reruns:
     async def _decided(self, asked: Asked, body: JsonObject, user: str, *, keeps: bool) -> _Decided:
         row = await self._row(asked.base, user) if asked.base else None
         before = await self._plan(row) if row else None
-        is_same_plan = False
         if before is None or "nodes" in body or isinstance(body.get("workflowId"), str):
             checked = await (self._admission.admit if keeps else self._admission.try_out)(body, user)
         else:
-            is_same_plan = True
-            checked = await self._admission.check_plan(
+            of_plan = self._admission.admit_plan if keeps else self._admission.try_out_plan
+            checked = await of_plan(
                 before, body, user, callbacks=_callbacks_of_workflow(row), budget=_budget_of_workflow(row)
             )
             checked = replace(checked, source=_source_of(row)) if row else checked
@@ -156,9 +147,12 @@ class Reruns:
         if request.preview and base is None:
             request = replace(request, from_nodes=tuple(plan.by_id))  # there is nothing to be changed: show all of it
         taken = await asyncio.to_thread(plan_reuse, plan, base, request, self._is_unsafe(plan))
-        if problems := missing_types(plan, taken.of(NodeDisposition.RUNS), self._catalogue.absence):
+        # A document was held against the catalogue when it was compiled.
+        if not asked.is_plain and (
+            problems := missing_types(plan, taken.of(NodeDisposition.RUNS), self._catalogue.absence)
+        ):
             raise InvalidWorkflow(problems)
-        return _Decided(checked, taken, row, entries, is_same_plan)
+        return _Decided(checked, taken, row, entries)
 
     async def keep_plan(self, encoded: bytes) -> str:
         """Keep a run's plan, so that it can be a base. Gives its hash."""

@@ -16,6 +16,8 @@ from innkeeper.gateway.store.run_filter import RunFilter
 from innkeeper.gateway.store.runs import ENDED, RunStore
 
 MAX_PAGE = 200
+WantedRuns = RunFilter
+"""Which runs a page shows, for those who do not know the database."""
 
 
 class Costs(Protocol):

@@ -96,3 +96,19 @@ Deno.test("a log that has lost its end is read anew, and so are its nodes", asyn
     assert.deepEqual(asked.map((one) => one.payload.after), [0, 9, 0]);
   });
 });
+
+Deno.test("now is now by the gateway's clock, whatever ours says", async () => {
+  const hour = 3_600_000;
+  /** @type {Answer} */
+  const answer = (socket, { type }) => {
+    if (type !== "SUBSCRIBE") return;
+    const told = JSON.parse(notice("SUBSCRIBED", { logId: "l", after: 0, lastSeq: 1 }));
+    socket.send(JSON.stringify({ ...told, ts: Date.now() + hour }));
+    socket.send(begun(1, "a"));
+  };
+  await following(answer, {}, async (store) => {
+    await until(() => store.lastSeq.peek() === 1);
+    const ahead = store.now() - Date.now();
+    assert.ok(Math.abs(ahead - hour) < 1000, `${ahead} ms ahead`);
+  });
+});

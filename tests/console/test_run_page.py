@@ -1,4 +1,4 @@
-"""The parts of a run's page in a real browser: its times, its events, one node closely, reruns; and the list of runs."""
+"""A run's page in a real browser: its times and events, one node closely, reruns; and the list of runs."""
 
 from __future__ import annotations
 
@@ -81,7 +81,8 @@ async def has_what_the_gateway_has(page: Page, status: Json) -> None:
     for path, state in status["nodeStatus"].items():
         item = page.locator(f'[data-path="{path}"]')
         assert await item.evaluate("item => item.className") == f"node node-{state['status']}"
-        texts = [value["text"] for value in state.get("output", {}).values() if "text" in value]
+        outputs = state.get("output", {}).values()
+        texts = [value["text"] for value in outputs if isinstance(value, dict) and "text" in value]
         if texts:
             assert await text_of(page, path) == texts[0]
     for slot, value in status["outputs"].items():
@@ -129,7 +130,7 @@ async def test_run_of_somebody_else_during_after_and_without_its_log(
         stack.gateway(),
         stack.worker(),
         GatewayClient(stack.url) as client,
-        slow_model() as model,
+        slow_model(0.2) as model,
         watched_page(chromium) as watched,
     ):
         page = watched.page
@@ -137,6 +138,7 @@ async def test_run_of_somebody_else_during_after_and_without_its_log(
         await page.goto(f"{stack.url}/#/run/{run}/timeline?node=talk")
         await page.locator(".bar-running").wait_for()
         await panel(page).get_by_text(re.compile("word3")).wait_for()
+        model.delay_s = 0.005
         await page.locator(".bar-complete").wait_for()
         await sealed(client, run)
         assert await panel(page).locator("pre").last.text_content() == TEXT
@@ -146,6 +148,11 @@ async def test_run_of_somebody_else_during_after_and_without_its_log(
         await page.reload()
         await page.locator(".bar-complete").wait_for()
         assert await panel(page).locator("pre").last.text_content() == TEXT
+        await page.goto(f"{stack.url}/#/run/{run}")
+        await until_state(page, "complete")
+        await expect(page.locator("h1 bdi")).to_have_text("Talk")
+        await expect(page.locator('[data-slot="story"] pre')).to_have_text(TEXT)
+        assert await page.locator('[data-path="talk"].node-complete').count() == 1
         await page.get_by_role("link", name="Events").click()
         await page.get_by_text("The events of this run are not kept any more.").wait_for()
         assert watched.messages == []
@@ -156,7 +163,9 @@ async def test_events_are_paged_and_cut_down_by_type(
     chromium: Browser, stack: LocalStack, client: GatewayClient
 ) -> None:
     async with slow_model(0.001) as model:
-        run = await client.submit(graph(telling(model.url, "one"), telling(model.url, "two"), telling(model.url, "three")))
+        run = await client.submit(
+            graph(telling(model.url, "one"), telling(model.url, "two"), telling(model.url, "three"))
+        )
         await sealed(client, run)
     async with opened(chromium, stack, f"#/run/{run}/events") as watched:
         page = watched.page
@@ -230,7 +239,8 @@ async def test_runs_come_by_themselves_and_many_are_stopped_and_deleted_at_once(
         await page.locator(f'[data-choose="{hi}"]').wait_for()
         assert page.url.endswith("#/runs")
     kept = {row["promptId"] for row in await client.history()}
-    assert hi in kept and not kept.intersection(runs)
+    assert hi in kept
+    assert not kept.intersection(runs)
 
 
 async def test_socket_that_is_closed_and_another_log_leave_no_trace(
@@ -273,17 +283,16 @@ async def test_socket_that_is_closed_and_another_log_leave_no_trace(
         assert sockets >= 3
 
 
-async def test_worker_and_server_killed_in_mid_stream_leave_no_trace(
+async def test_worker_killed_in_mid_stream_leaves_no_trace(
     chromium: Browser, stack: LocalStack, client: GatewayClient
 ) -> None:
-    """The server comes back while the model speaks; the worker takes its attempt with it, and the next one begins anew."""
-    async with slow_model() as model, opened(chromium, stack) as watched:
+    """It takes its attempt with it, and the next one begins anew."""
+    async with slow_model(0.2) as model, opened(chromium, stack) as watched:
         page = watched.page
         run = await client.submit(streaming(model.url))
         await page.goto(f"{stack.url}/#/run/{run}")
         await page.get_by_text(re.compile("word3")).first.wait_for()
-        os.kill(stack.pids()["temporal"], signal.SIGKILL)
-        await page.get_by_text(re.compile("word12")).first.wait_for()
+        model.delay_s = 0.005
         worker = next(pid for name, pid in stack.pids().items() if name.startswith("worker"))
         os.kill(worker, signal.SIGKILL)
         await until_state(page, "complete")

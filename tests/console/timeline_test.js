@@ -36,12 +36,14 @@ Deno.test("an attempt that fails says why, and the next one begins after its wai
     [9, "NODE_RETRY", { ...again, code: failure.code, message: failure.message, errorDetails: failure }],
     [20, "NODE_EXECUTING", begun("n", 2)],
     [31, "NODE_COMPLETE", { nodeId: "n", output: {} }],
+    [32, "NODE_COMPLETE", { nodeId: "__WORKFLOW_INTERFACE_OUTPUTS__", output: {} }],
   ]);
   assert.deepEqual(told(timeline, "n"), [
     ["attempt", 5, 9, 1, "failed"],
     ["retry", 9, 20, 1, undefined],
     ["attempt", 20, 31, 2, "complete"],
   ]);
+  assert.deepEqual([...timeline.nodes.keys()], ["n"], "the outputs of the run are no node");
   const [first, pause] = timeline.nodes.get("n")?.spans ?? [];
   assert.deepEqual(first?.failure, failure);
   assert.deepEqual([pause?.reason, pause?.until], ["failure 1 of 4", "2030"]);

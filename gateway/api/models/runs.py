@@ -302,7 +302,7 @@ class KeptDocument(TypedDict):
 
 
 @with_config(CLOSED)
-class InputSource(TypedDict):
+class OutputSlotRef(TypedDict):
     """An output that an input is connected to."""
 
     nodeId: str
@@ -317,10 +317,10 @@ NodeInput = TypedDict(
     {
         "from": Annotated[InputOrigin, Field(description="`value`: the document has it; `default`: its type has.")],
         "source": NotRequired[
-            Annotated[InputSource, Field(description="Of an edge: where it comes from; of several, the last one.")]
+            Annotated[OutputSlotRef, Field(description="Of an edge: where it comes from; of several, the last one.")]
         ],
         "sources": NotRequired[
-            Annotated[list[InputSource], Field(description="Of an input that takes several edges: all, in order.")]
+            Annotated[list[OutputSlotRef], Field(description="Of an input that takes several edges: all, in order.")]
         ],
         "value": NotRequired[
             Annotated[

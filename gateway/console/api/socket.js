@@ -51,6 +51,8 @@ export class GatewaySocket {
   state = signal(/** @type {SocketState} */ ("connecting"));
   /** Since when nobody answers, in milliseconds since 1970. */
   lostAt = signal(Date.now());
+  /** How far the gateway's clock is before ours, in milliseconds: events have its time. */
+  ahead = 0;
   #options;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -187,6 +189,7 @@ export class GatewaySocket {
    * @param {Frame} frame
    */
   #receiveNotice(run, frame) {
+    if (frame.ts > 0) this.ahead = frame.ts - Date.now();
     const followed = this.#followed.get(run);
     if (frame.type === "SUBSCRIBED" && followed !== undefined) this.#subscribed(followed, frame.payload);
     else if (frame.type === "error" && followed !== undefined) {

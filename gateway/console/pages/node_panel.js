@@ -258,18 +258,18 @@ function usageOf({ store }, path, endedAt) {
   return computed(() => store.summary.value?.nodeStatus[path]?.usage ?? null);
 }
 
-/** @param {Usage} usage */
-export function costSection(usage) {
+/** @param {Usage} usage @returns {[Shown, Shown][]} */
+export function usageRows(usage) {
   const cost = usage.cost === null ? t("costUnknown") : money(usage.cost, usage.currency);
   const tokens = t("tokens", {
     total: number(usage.totalTokens),
     in: number(usage.inputTokens),
     out: number(usage.outputTokens),
   });
-  return el(
-    "section",
-    { class: "usage", "aria-label": t("usage") },
-    el("h3", {}, t("usage")),
-    listOf([[t("requests"), number(usage.calls)], [t("tokensWord"), tokens], [t("cost"), cost]]),
-  );
+  return [[t("requests"), number(usage.calls)], [t("tokensWord"), tokens], [t("cost"), cost]];
+}
+
+/** @param {Usage} usage */
+function costSection(usage) {
+  return el("section", { "aria-label": t("usage") }, el("h3", {}, t("usage")), listOf(usageRows(usage)));
 }

@@ -10,7 +10,7 @@ import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "
 import { t } from "../lib/words.js";
 import { FINAL } from "../run/project.js";
 import { RunStore } from "../run/store.js";
-import { costSection, nodePanel } from "./node_panel.js";
+import { nodePanel, usageRows } from "./node_panel.js";
 import { rerunBox, rerunFrom } from "./rerun.js";
 import { eventsView } from "./run_events.js";
 import { graphView, items } from "./run_graph.js";
@@ -51,7 +51,6 @@ export function runPage({ socket, parameters, view, filters }) {
     buttons(store, id),
     () => errorBox(store, (node) => hrefIn(id, view(), { node })),
     rerunBox(store, id),
-    () => usage(store),
     views(id, view, filters),
     panelPlace({ id, store, filters }),
     () => {
@@ -109,12 +108,6 @@ function panelPlace(run) {
   };
 }
 
-/** @param {RunStore} store */
-function usage(store) {
-  const found = store.summary.value?.usage;
-  return found === undefined ? null : costSection(found);
-}
-
 /**
  * @param {RunStore} store
  * @param {Shown} name
@@ -149,6 +142,7 @@ function facts(store, id) {
     [t("submittedAt"), run === null ? null : moment(run.submittedAt)],
     [t("duration"), run?.durationMs === undefined ? null : duration(run.durationMs)],
     [t("runId"), verbatim(id)],
+    ...(run?.usage === undefined ? [] : usageRows(run.usage)),
   ];
   const known = rows.filter(([, value]) => value !== null);
   return el("dl", { class: "summary" }, ...known.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]));

@@ -29,7 +29,7 @@ export function timelineView({ id, store, filters }) {
   const isCollapsed = computed(() => filters().idle === "short");
   const scale = computed(() => {
     pace.value;
-    return scaleOf(store.timeline, Date.now(), { isCollapsed: isCollapsed.value });
+    return scaleOf(store.timeline, store.now(), { isCollapsed: isCollapsed.value });
   });
   const sources = loadedSources(id);
   const paths = computed(() => {
@@ -48,7 +48,7 @@ export function timelineView({ id, store, filters }) {
       () => rangeText(scale.value),
       el("p", { class: "quiet" }, () => runStates(store, pace)),
       () => paths.value.length === 0 ? el("p", { class: "quiet" }, t("noNodeFits")) : null,
-      longList({ label: t("viewTimeline"), height: ROW_PIXELS, keys: () => paths.value, row }),
+      longList({ label: t("nodes"), height: ROW_PIXELS, keys: () => paths.value, row }),
     ),
   ];
 }
@@ -121,7 +121,7 @@ function cuts(filters) {
 function rangeText({ begin, end, gaps }) {
   const range = t("timelineRange", { begin: moment(begin), length: duration(end - begin) });
   const short = gaps.length === 0 ? null : t("idleShort", { n: gaps.length });
-  return el("p", { class: "quiet" }, range, short === null ? null : el("span", {}, short));
+  return el("p", { class: "quiet" }, range, verbatim(" "), short);
 }
 
 /**
@@ -159,7 +159,14 @@ function timelineRow(store, path, { pace, scale, sources }) {
     pace.value;
     return el("span", { class: "unseen" }, ...barsOf(store, path, sources.value.get(path)).map(spoken));
   };
-  return [link, el("span", { class: "row-state" }, () => stateBadge(status.value), said), bars];
+  const took = () => {
+    const { end: last } = scale.value;
+    const spans = store.timeline.nodes.get(path)?.spans ?? [];
+    const [first, final] = [spans[0], spans.at(-1)];
+    return first === undefined ? null : duration((final?.end ?? last) - first.begin);
+  };
+  const state = el("span", { class: "row-state" }, () => stateBadge(status.value), said);
+  return [link, state, bars, el("span", { class: "row-took", "aria-hidden": "true" }, took)];
 }
 
 /**

@@ -44,16 +44,16 @@ function filterForm(filters) {
   const field = (/** @type {string} */ name, /** @type {Word} */ word, /** @type {string} */ type) => {
     const input = el("input", { type, id: name, value: untracked(() => filters()[name] ?? "") });
     input.addEventListener("input", () => setFilter(name, input.value));
-    return [el("label", { for: name }, t(word)), input];
+    return el("label", { class: "field" }, t(word), input);
   };
   const fields = () => {
     made.value; // the fields follow the address once it is emptied
     return untracked(() => [
-      ...statusField(filters),
-      ...field("q", "filterText", "search"),
-      ...field("workflowId", "filterWorkflow", "text"),
-      ...field("since", "filterSince", "date"),
-      ...field("until", "filterUntil", "date"),
+      statusField(filters),
+      field("q", "filterText", "search"),
+      field("workflowId", "filterWorkflow", "text"),
+      field("since", "filterSince", "date"),
+      field("until", "filterUntil", "date"),
     ]);
   };
   const isCut = () => ["status", "workflowId", "q", "since", "until"].some((name) => filters()[name]);
@@ -73,5 +73,5 @@ function statusField(filters) {
   );
   const select = el("select", { id: "status" }, ...options);
   select.addEventListener("change", () => setFilter("status", select.value));
-  return [el("label", { for: "status" }, t("filterStatus")), select];
+  return el("label", { class: "field" }, t("filterStatus"), select);
 }

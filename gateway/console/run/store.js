@@ -86,6 +86,11 @@ export class RunStore {
     this.#unfollow();
   }
 
+  /** Now by the clock that events have. */
+  now() {
+    return Date.now() + this.#socket.ahead;
+  }
+
   /** @param {string} path @returns {NodeShown} */
   shown(path) {
     return { path, state: this.view.nodes.get(path) ?? {}, stream: this.view.streams.get(path) ?? null };

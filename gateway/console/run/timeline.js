@@ -3,6 +3,8 @@
  * Pure but for the timeline that it changes. Moments are milliseconds since 1970, by the gateway's clock.
  */
 
+import { FINAL, INTERFACE_NODE } from "./project.js";
+
 /** @typedef {import("./project.js").RunEvent} RunEvent */
 /** @typedef {import("./project.js").NodeState} NodeState */
 /** @typedef {Record<string, unknown>} Json */
@@ -26,7 +28,6 @@ const ENDS = new Map([
   ["NODE_INTERRUPTED", "interrupted"],
 ]);
 const WAITS = new Set(["NODE_WAITING", "APPROVAL_REQUIRED", "BUDGET_REACHED"]);
-const FINAL = new Set(["complete", "error", "interrupted"]);
 
 export class Timeline {
   /** @type {Map<string, NodeTimes>} */
@@ -58,7 +59,7 @@ export function record(timeline, { type, payload, ts }) {
   timeline.begin ??= ts;
   timeline.last = Math.max(timeline.last, ts);
   if (type === "EXECUTION_STATUS_UPDATE") recordRun(timeline, String(payload.status), ts);
-  if (typeof payload.nodeId !== "string") return;
+  if (typeof payload.nodeId !== "string" || payload.nodeId === INTERFACE_NODE) return;
   if (type === "NODE_EXECUTING") executing(timeline.node(payload.nodeId), Number(payload.attempt ?? 1), ts);
   else if (type === "NODE_RETRY") retry(timeline.node(payload.nodeId), payload, ts);
   else if (WAITS.has(type)) waiting(timeline.node(payload.nodeId), payload, ts);
