@@ -328,7 +328,12 @@ async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: G
             f"#/run/{run}/events": "Events",
             "#/none": "no such page",
         }
-        headings |= {"#/files": "Files", "#/nodes": "Catalogue", "#/nodes/core:OpenAI": "Outputs", "#/system": "Storage"}
+        headings |= {
+            "#/files": "Files",
+            "#/nodes": "Catalogue",
+            "#/nodes/core:OpenAI": "Outputs",
+            "#/system": "Storage",
+        }
         for hash, heading in headings.items():
             await page.goto(f"{stack.url}/{hash}")
             await page.get_by_role("heading", name=heading).first.wait_for()
