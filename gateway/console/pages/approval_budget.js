@@ -37,7 +37,7 @@ export function budgetFacts(asked) {
  * @param {Approval} asked
  * @returns {Amounts}
  */
-function neededAmounts({ needed = {} }) {
+export function neededAmounts({ needed = {} }) {
   const { money: price, ...others } = needed;
   return price ? needed : others;
 }
