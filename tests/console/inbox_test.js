@@ -1,7 +1,7 @@
 // Approvals, triggers and usage: what is decided without a browser.
 import { strict as assert } from "node:assert";
 import { duration, money } from "../../gateway/console/lib/format.js";
-import { amountWords, leastWords } from "../../gateway/console/pages/approval_budget.js";
+import { amountWords, leastWords, neededAmounts } from "../../gateway/console/pages/approval_budget.js";
 import { deadlineWords } from "../../gateway/console/pages/approval_card.js";
 import { startsWhen } from "../../gateway/console/pages/triggers.js";
 import { barLengths, costWords, usageQuery } from "../../gateway/console/pages/usage.js";
@@ -102,8 +102,11 @@ Deno.test("deadlines say how much time is left", () => {
 });
 
 Deno.test("a budget tells the least limit that helps, as far as anybody knows", () => {
-  const asked = approval("a", { kind: "budget", used: { tokens: 1000, money: 0.5 }, needed: { tokens: 2055 } });
-  assert.equal(leastWords(asked), "3,055 tokens");
+  const amounts = { limit: { tokens: 2000, money: 1 }, used: { tokens: 1000, money: 0.5 } };
+  const asked = approval("a", { kind: "budget", ...amounts, needed: { tokens: 2055, money: 0 } });
+  assert.equal(leastWords(asked), "3,055 tokens", "the limit of money suffices");
+  assert.equal(leastWords({ ...asked, needed: { tokens: 10, money: 0.75 } }), "1.25");
+  assert.deepEqual(neededAmounts(asked), { tokens: 2055 }, "a price that nobody knows is not 0");
   assert.equal(amountWords({ tokens: 1, money: 0.25 }), "1 token, 0.25");
   assert.equal(leastWords(approval("a")), null);
 });

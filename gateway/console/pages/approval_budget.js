@@ -26,10 +26,20 @@ export function budgetFacts(asked) {
     [t("budgetScope"), scope === undefined ? name(asked.scope ?? "") : t(scope)],
     [t("limit"), amountWords(asked.limit)],
     [t("used"), amountWords(asked.used)],
-    [t("needed"), amountWords(asked.needed)],
+    [t("needed"), amountWords(neededAmounts(asked))],
   ];
   const known = rows.filter(([, value]) => value !== null);
   return known.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]);
+}
+
+/**
+ * What the next request may take. A price that nobody knows is told as 0, which says nothing.
+ * @param {Approval} asked
+ * @returns {Amounts}
+ */
+export function neededAmounts({ needed = {} }) {
+  const { money: price, ...others } = needed;
+  return price ? needed : others;
 }
 
 /**

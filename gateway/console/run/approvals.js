@@ -145,11 +145,12 @@ export function fieldComplaint(message, form) {
  * The lowest new limit with which the next request may be made.
  * @param {Approval} asked Of the kind `budget`.
  * @param {"tokens" | "money"} what
- * @returns {number | null} Null: nobody has told.
+ * @returns {number | null} Null: the limit that there is suffices, or nobody has told.
  */
-export function leastLimit({ used, needed }, what) {
-  const [taken, more] = [used?.[what], needed?.[what]];
-  return taken === undefined || more === undefined ? null : taken + more;
+export function leastLimit({ limit, used, needed }, what) {
+  const [most, taken, more] = [limit?.[what], used?.[what], needed?.[what]];
+  if (most === undefined || taken === undefined || more === undefined) return null;
+  return taken + more > most ? taken + more : null;
 }
 
 /**
