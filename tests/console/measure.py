@@ -44,7 +44,7 @@ WATCH = """() => {
 
 @dataclass(frozen=True)
 class Figure:
-    """What was measured, in milliseconds."""
+    """What was measured, in milliseconds: of processor time, unless the name says otherwise."""
 
     name: str
     value: float
@@ -75,6 +75,13 @@ class Meter:
         """Of all tasks so far."""
         metrics = (await self._session.send("Performance.getMetrics"))["metrics"]
         return 1000 * float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
+
+    async def check(self) -> None:
+        """Be sure that what the page does is seen, whatever process of the browser it has come to."""
+        before = await self.cpu_ms()
+        await self.page.evaluate("() => { for (let i = 0, x = 1; i < 3e7; i++) x = (x * 7 + i) % 1000003; }")
+        seen = await self.cpu_ms() - before
+        assert seen > 20, f"of 30 million steps {seen:.0f} ms are accounted for"
 
     async def settled(self, state: str) -> None:
         """Wait until the run is in a state and has been drawn. Asks seldom: questions cost the page time as well."""
@@ -132,6 +139,7 @@ async def opening(rig: Rig) -> list[Figure]:
             await meter.settled("complete")
             name = "graph" if view else "list"
             figures.append(Figure(f"open {nodes} nodes as a {name}", await meter.cpu_ms() - before, bound))
+            await meter.check()
             if nodes == 500:
                 figures += [await panning(meter, "all in view"), await zoomed_panning(meter)]
     return figures
@@ -175,7 +183,7 @@ async def streaming(rig: Rig) -> list[Figure]:
     frames = max(1, int(seen["frames"]))
     return [
         Figure("20 streams at 50/s, a frame", spent / frames, 20),
-        Figure("20 streams at 50/s, longest task", float(seen["longest"]), 100),
+        Figure("20 streams at 50/s, longest task by the clock", float(seen["longest"]), 100),
     ]
 
 
@@ -240,7 +248,7 @@ async def main() -> None:
             rig = Rig(chromium, stack.url, client)
             for name in wanted:
                 for figure in await MEASURES[name](rig):
-                    sys.stdout.write(f"{figure.name:40} {figure.value:8.1f} ms of {figure.bound:.0f}\n")
+                    sys.stdout.write(f"{figure.name:45} {figure.value:8.1f} ms of {figure.bound:.0f}\n")
             await chromium.close()
 
 

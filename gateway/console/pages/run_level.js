@@ -1,6 +1,6 @@
 /** Where in a run the page is: shared by its list and its graph. `?in=PATH` in the address, or where `?node=PATH` is. */
 
-import { GatewayError, getJson } from "../api/rest.js";
+import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { guessedLevel, levelAt, placeOf } from "../graph/levels.js";
 import { name } from "../lib/format.js";
 import { href } from "../lib/router.js";
@@ -33,7 +33,8 @@ export function followLevel({ id, store, filters }) {
     try {
       const found = await levelAt(wanted, fetchDocument, paths);
       if (!isOver && wanted === place.peek()) level.value = found;
-    } catch {
+    } catch (error) {
+      if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
       if (!isOver && wanted === place.peek()) timer = setTimeout(() => load(wanted), AGAIN_MS);
     }
   };
