@@ -70,7 +70,8 @@ async def test_graph_is_walked_by_keys_alone(chromium: Browser, stack: LocalStac
         await until_said(page, "1 node found: tell")
         # Colours of states are there: the drawing is more than its ground.
         count = "new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
-        assert await page.evaluate(f"() => {{ const c = document.querySelector('.graph-drawing'); return {count}; }}") > 9
+        script = f"() => {{ const c = document.querySelector('.graph-drawing'); return {count}; }}"
+        assert await page.evaluate(script) > 9
 
 
 INNER: Json = {
@@ -95,9 +96,7 @@ REPEATED: Json = {
 }
 
 
-async def test_repetition_is_entered_item_by_item(
-    chromium: Browser, stack: LocalStack, client: GatewayClient
-) -> None:
+async def test_repetition_is_entered_item_by_item(chromium: Browser, stack: LocalStack, client: GatewayClient) -> None:
     await client.workflows.create(INNER)
     run = await client.submit(REPEATED)
     await client.wait(run)
