@@ -256,6 +256,8 @@ async def test_socket_that_is_closed_and_another_log_leave_no_trace(
 
         def to_page(message: str | bytes) -> None:
             text = str(message)
+            if number == 1:
+                text = text.replace("word2", "lost2")  # what the other log does not have
             if number == 2:
                 text = text.replace('"logId":"', '"logId":"another-')
             page_side.send(text)

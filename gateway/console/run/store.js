@@ -112,6 +112,12 @@ export class RunStore {
     this.timeline = new Timeline();
     this.#known.clear();
     this.#changed.clear();
+    // Texts that grow would else go on behind what is not true any more.
+    batch(() => {
+      this.outputStreams.value = new Map();
+      this.outputs.value = null;
+      this.errorInfo.value = null;
+    });
     for (const canvas of this.#canvases) canvas.show([]);
   }
 
