@@ -146,7 +146,7 @@ async def _first_block(writer: LogWriter, run: str, next: int) -> None:
     """Until the first block with a chunk."""
     woken = asyncio.Event()
     followers = Followers(writer.streams, writer.log, woken.set)
-    followers.follow("a", run, "n", (1, 0), next)
+    followers.follow("a", run, "n", origin=(1, 0), next=next)
     while not any(b'"chunks":[{' in block for block in followers.take(1_000_000)):
         await woken.wait()
         woken.clear()
