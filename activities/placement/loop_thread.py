@@ -16,7 +16,6 @@ from collections.abc import Callable, Coroutine, Generator
 from types import FrameType
 from typing import Any
 
-from innkeeper.nodes.process.event_loop import loop_factory
 from innkeeper.nodes.traces import author_frame, place_of
 
 log = logging.getLogger("innkeeper.worker")
@@ -37,7 +36,7 @@ class LoopThread:
     def __init__(self, name: str) -> None:
         self.name = name
         self.tasks: set[asyncio.Task[Any]] = set()
-        self._loop = (loop_factory() or asyncio.new_event_loop)()
+        self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(self._make_task)
         # Task to the task that began it: what a node starts in the background is a part of the node.
         self._roots: weakref.WeakKeyDictionary[asyncio.Task[Any], asyncio.Task[Any]] = weakref.WeakKeyDictionary()

@@ -64,6 +64,6 @@ async def test_a_node_in_a_thread_can_start_a_program_and_learn_how_it_ends(
 
     async with asyncio.timeout(30):
         works = [
-            threads.run(start(), name="node", warn=lambda code, message: None, exclusive=exclusive) for _ in range(3)
+            threads.run(start(), name="node", warn=lambda code, message: None, exclusive=exclusive) for _ in range(8)
         ]
-        assert await asyncio.gather(*works) == [(b"hi\n", 3)] * 3
+        assert await asyncio.gather(*works) == [(b"hi\n", 3)] * 8
