@@ -21,6 +21,7 @@ from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.conftest import Watched, watched_page
 from tests.crash.slow_model import TEXT, slow_model
 from tests.gateway.conftest import Stack
+from tests.graphs import node
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page
@@ -34,10 +35,6 @@ AWAY = re.compile("The gateway does not answer")
 
 def graph(*nodes: Json, **more: Any) -> Json:
     return {"nodes": list(nodes), "edges": [], **more}
-
-
-def node(id: str, type: str, inputs: Json | None = None, **config: Any) -> Json:
-    return {"id": id, "fullType": f"core:{type}", "inputs": inputs or {}, "configValues": config}
 
 
 def telling(url: str, id: str = "talk") -> Json:
