@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from innkeeper.nodes.process.loading import pause_collector, resume_collector
@@ -45,7 +46,7 @@ from innkeeper.activities.settings import DEFAULT_QUEUE, SettingsError, WorkerSe
 from innkeeper.activities.sticky_queues import StickyQueueReset
 from innkeeper.activities.trigger_activities import TriggerActivities
 from innkeeper.nodes.catalogue.live import LiveCatalogue
-from innkeeper.nodes.catalogue.plugin_settings import load_plugin_settings
+from innkeeper.nodes.catalogue.plugin_settings import PluginSettings, load_plugin_settings
 from innkeeper.nodes.catalogue.plugin_states import disabled_plugins
 from innkeeper.nodes.catalogue.plugins import Catalogue, load_catalogue
 from innkeeper.nodes.errors import InnkeeperError
@@ -308,22 +309,8 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
     )
     workers = build_workers(client, settings, activities)
 
-    async def load_plugins() -> None:
-        # What runs goes on with the functions that it began with; what begins afterwards gets the new ones.
-        found = await asyncio.to_thread(_load_catalogue, settings)
-        changed = await asyncio.to_thread(load_plugin_settings, found.plugins, settings.data_dir)
-        catalogue.replace(found)
-        # Those of types that are gone stay, as the types themselves do.
-        for node in found.get_definitions():
-            plugin_settings.pop(node.full_type, None)
-        plugin_settings.update(changed)
-        log.info("plugins loaded anew", extra={"event": "plugins_loaded"})
-
-    link.load_plugins_by(load_plugins)
-    # In a deployment Temporal decides which build a new run is pinned to, and not who starts it.
-    if deployment_of(settings) is None and (namespace := await namespace_id(client)):
-        place = StartPlace(DEFAULT_QUEUE, namespace)
-        link.start_runs_by(place, RunStarter(client, RUN_TYPE, DEFAULT_QUEUE).start)
+    link.load_plugins_by(partial(_load_plugins_anew, settings, catalogue, plugin_settings))
+    await _offer_to_start_runs(link, client, settings)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.aclose)
         link.start()
@@ -346,6 +333,27 @@ async def _serve(settings: WorkerSettings, environ: Mapping[str, str], parts: Pa
         stack.callback(stopping.cancel)
         await asyncio.wait((stopping, *running), return_when=asyncio.FIRST_COMPLETED)
         log.info("worker stopping")
+
+
+async def _load_plugins_anew(
+    settings: WorkerSettings, catalogue: LiveCatalogue, plugin_settings: dict[str, PluginSettings]
+) -> None:
+    """What runs goes on with the functions that it began with; what begins afterwards gets the new ones."""
+    found = await asyncio.to_thread(_load_catalogue, settings)
+    changed = await asyncio.to_thread(load_plugin_settings, found.plugins, settings.data_dir)
+    catalogue.replace(found)
+    # Those of types that are gone stay, as the types themselves do.
+    for node in found.get_definitions():
+        plugin_settings.pop(node.full_type, None)
+    plugin_settings.update(changed)
+    log.info("plugins loaded anew", extra={"event": "plugins_loaded"})
+
+
+async def _offer_to_start_runs(link: GatewayLink, client: Client, settings: WorkerSettings) -> None:
+    # In a deployment Temporal decides which build a new run is pinned to, and not who starts it.
+    if deployment_of(settings) is None and (namespace := await namespace_id(client)):
+        place = StartPlace(DEFAULT_QUEUE, namespace)
+        link.start_runs_by(place, RunStarter(client, RUN_TYPE, DEFAULT_QUEUE).start)
 
 
 async def _shut_down(workers: Sequence[Worker], running: Sequence[asyncio.Task[None]]) -> None:

@@ -56,9 +56,8 @@ class NamespaceFacts:
 
 async def namespace_facts(client: Client) -> NamespaceFacts:
     """Ask the server. Raises RPCError when it does not answer."""
-    request = DescribeNamespaceRequest(namespace=client.namespace)
     try:
-        found = await client.workflow_service.describe_namespace(request, timeout=CALL_TIMEOUT)
+        found = await _described(client)
     except RPCError as error:
         if error.status == RPCStatusCode.NOT_FOUND:
             return NamespaceFacts(False, attributes={})
@@ -81,12 +80,16 @@ async def keep_histories(client: Client, facts: NamespaceFacts) -> None:
 
 async def namespace_id(client: Client) -> str:
     """The id of the client's namespace; empty where that is not for us to ask, or cannot be told now."""
-    request = DescribeNamespaceRequest(namespace=client.namespace)
     try:
-        found = await client.workflow_service.describe_namespace(request, retry=True, timeout=CALL_TIMEOUT)
+        found = await _described(client, retry=True)
     except RPCError:
         return ""
     return found.namespace_info.id
+
+
+async def _described(client: Client, *, retry: bool = False) -> DescribeNamespaceResponse:
+    request = DescribeNamespaceRequest(namespace=client.namespace)
+    return await client.workflow_service.describe_namespace(request, retry=retry, timeout=CALL_TIMEOUT)
 
 
 async def _attributes(client: Client, found: DescribeNamespaceResponse) -> dict[str, str] | None:

@@ -10,7 +10,8 @@ from typing import Any
 
 from temporalio import activity
 
-from innkeeper.activities.execution.heartbeat_pace import INTERVAL_S, HeartbeatPace
+from innkeeper.activities.execution.heartbeat_pace import HeartbeatPace
+from innkeeper.activities.link.interrupts import Interrupts
 
 LEAST_WAIT_S = 1.0
 """What a wait counts at least where all waits of its kind together are bounded: none is free."""
@@ -81,7 +82,7 @@ class Heartbeat:
     """Sends heartbeats while an attempt runs, and in them how this attempt and those before it ended.
 
     Args:
-        pace: How often; one a second by default.
+        pace: How often; one a second by default: nobody then tells of interruptions.
         run: Whose attempt it is, for the pace.
     """
 
@@ -89,7 +90,7 @@ class Heartbeat:
         self, earlier: EarlierAttempts | None = None, *, pace: HeartbeatPace | None = None, run: str = ""
     ) -> None:
         self.earlier = earlier or EarlierAttempts()
-        self._pace, self._run = pace, run
+        self._pace, self._run = pace or HeartbeatPace(Interrupts()), run
         self.chunks = 0
         self._told = self.earlier
         self._is_late = False
@@ -99,13 +100,11 @@ class Heartbeat:
         self._context = contextvars.copy_context()
 
     def start(self) -> None:
-        if self._pace is not None:
-            self._pace.join(self._run, self._beat_now)
+        self._pace.join(self._run, self._beat_now)
         self._schedule()
 
     def stop(self) -> None:
-        if self._pace is not None:
-            self._pace.leave(self._run, self._beat_now)
+        self._pace.leave(self._run, self._beat_now)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -132,7 +131,7 @@ class Heartbeat:
         activity.heartbeat({**told, "late": True} if self._is_late else told)
 
     def _schedule(self) -> None:
-        self._beat_in(INTERVAL_S if self._pace is None else self._pace.interval_s(self._run))
+        self._beat_in(self._pace.interval_s(self._run))
 
     def _beat_now(self) -> None:
         self._beat_in(0.0)

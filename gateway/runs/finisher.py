@@ -103,8 +103,7 @@ class RunFinisher:
         self._waiting: set[str] = set()
         self._forced: set[str] = set()
         self._started_late: set[str] = set()
-        self._retelling: set[asyncio.Task[None]] = set()
-        self._late: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self._to_note: list[str] = []
         self._noting: asyncio.Task[None] | None = None
         self.closed: dict[str, int] = dict.fromkeys(ENDED, 0)
@@ -159,9 +158,7 @@ class RunFinisher:
 
     def started_late(self, run: str) -> None:
         """Temporal has got a run that nobody was waiting for any more: it may have ended here meanwhile."""
-        task = asyncio.create_task(self._end_there_too(run), name=f"late-{run}")
-        self._late.add(task)
-        task.add_done_callback(self._late.discard)
+        self._spawn_aside(self._end_there_too(run), f"late-{run}")
 
     async def _end_there_too(self, run: str) -> None:
         while True:
@@ -182,17 +179,18 @@ class RunFinisher:
         """
         for row in await self._store.unsealed():
             if log_has_holes and row.started_at is not None and row.status not in ENDED:
-                self._spawn_retelling(row.id)
+                self._spawn_aside(self._retell(row.id), f"retell-{row.id}")
             await self._run_log.open(row.id, log_meta(json_of(row.interface)))
             if row.started_at is not None or row.terminate:
                 self._follow_again(row.id)
             elif row.status in ENDED:
                 self.close_unstarted(row.id, RunOutcome(row.status, {}))
 
-    def _spawn_retelling(self, run: str) -> None:
-        task = asyncio.create_task(self._retell(run), name=f"retell-{run}")
-        self._retelling.add(task)
-        task.add_done_callback(self._retelling.discard)
+    def _spawn_aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Have something done that no closing waits for."""
+        task = asyncio.create_task(work, name=name)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     async def _retell(self, run: str) -> None:
         """A query makes a worker replay the workflow, and a replay tells everything again: the log takes what it lacks.
@@ -207,7 +205,7 @@ class RunFinisher:
             await asyncio.sleep(RETRY_S)
 
     async def stop(self) -> None:
-        tasks = [*self._tasks.values(), *self._retelling, *self._late]
+        tasks = [*self._tasks.values(), *self._aside]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -17,22 +17,12 @@ from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.runs.view import project
 from tests.console.views import told
+from tests.graphs import ASKING_GROUP, edge, node
 
 ROOT = Path(__file__).parents[2]
 LOGS = Path(__file__).with_name("logs")
 Json = dict[str, Any]
 Steer = Callable[[GatewayClient, str, Json], Awaitable[None]]
-FORM = [{"key": "text", "dataFlowType": "STRING"}]
-
-
-def _node(id: str, type: str, inputs: Json | None = None, **config: Any) -> Json:
-    return {"id": id, "fullType": f"core:{type}", "inputs": inputs or {}, "configValues": config}
-
-
-def _edge(source: str, target: str) -> Json:
-    (node, slot), (to, into) = source.split("."), target.split(".")
-    ends = {"sourceNodeId": node, "sourceHandle": slot, "targetNodeId": to, "targetHandle": into}
-    return {"id": f"{source}>{target}", **ends}
 
 
 def _example(name: str) -> Json:
@@ -41,42 +31,34 @@ def _example(name: str) -> Json:
 
 def _story() -> Json:
     document = _example("story")
-    for node in document["nodes"]:
-        if node["id"] == "tell":
-            node["inputValues"]["max_tokens"] = 12
+    for found in document["nodes"]:
+        if found["id"] == "tell":
+            found["inputValues"]["max_tokens"] = 12
     return document
 
 
-INNER = {
-    "id": "asks",
-    "name": "Asks",
-    "nodes": [_node("ask", "Approval", {"data": {"text": "old"}}, form=FORM), _node("out", "GroupOutput")],
-    "edges": [_edge("ask.approved", "out.line")],
-    "interfaceOutputs": {"line": {"key": "line", "dataFlowType": "WILDCARD"}},
-    "outputInterfaceMappings": {"line": {"sourceNodeId": "ask", "sourceSlotKey": "approved"}},
-}
 GROUP = {
     "nodes": [
-        _node("short", "Delay", {"seconds": 1, "value": "short"}),
-        _node("event", "WaitForEvent", name="go"),
-        _node("g", "NodeGroup", referencedWorkflowId="asks"),
-        _node("ask", "Approval", {"data": "old"}, form=[{"key": "data", "dataFlowType": "STRING"}]),
-        _node("no", "TextMerge", {"text_inputs": ["no"]}),
+        node("short", "Delay", {"seconds": 1, "value": "short"}),
+        node("event", "WaitForEvent", name="go"),
+        node("g", "NodeGroup", referencedWorkflowId="asks"),
+        node("ask", "Approval", {"data": "old"}, form=[{"key": "data", "dataFlowType": "STRING"}]),
+        node("no", "TextMerge", {"text_inputs": ["no"]}),
     ],
-    "edges": [_edge("ask.rejected", "no.text_inputs__0")],
+    "edges": [edge("ask.rejected", "no.text_inputs__0")],
 }
 FAILURE = {
     "nodes": [
-        _node("refused", "HttpRequest", {"url": "http://10.0.0.1/"}),
-        _node("after", "TextMerge"),
-        _node("beside", "CreateMessage", {"content": "x"}),
+        node("refused", "HttpRequest", {"url": "http://10.0.0.1/"}),
+        node("after", "TextMerge"),
+        node("beside", "CreateMessage", {"content": "x"}),
     ],
-    "edges": [_edge("refused.text", "after.text_inputs__0")],
+    "edges": [edge("refused.text", "after.text_inputs__0")],
 }
 RETRY = {
     "nodes": [
         {
-            **_node("tell", "OpenAI", {"prompt": "x", "model": "no-such-model"}),
+            **node("tell", "OpenAI", {"prompt": "x", "model": "no-such-model"}),
             "inputs": {"prompt": "x", "api_settings": {"base_url": "http://127.0.0.1:9/v1", "api_key": ""}},
         }
     ],
@@ -129,7 +111,7 @@ async def main() -> None:
         data = Path(folder) / "data"
         library = data / "shared/library/workflows"
         library.mkdir(parents=True)
-        (library / "asks.json").write_text(json.dumps(INNER))
+        (library / "asks.json").write_text(json.dumps(ASKING_GROUP))
         async with LocalStack(StackOptions(data)) as stack, GatewayClient(stack.url) as client:
             for name in RUNS:
                 async with asyncio.timeout(60):

@@ -22,6 +22,7 @@ from tests.console.conftest import Watched, watched_page
 from tests.console.workflows import store_all_kinds
 from tests.crash.slow_model import TEXT, slow_model
 from tests.gateway.conftest import Stack
+from tests.graphs import node
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Locator, Page, ViewportSize
@@ -39,10 +40,6 @@ AWAY = re.compile("The gateway does not answer")
 
 def graph(*nodes: Json, **more: Any) -> Json:
     return {"nodes": list(nodes), "edges": [], **more}
-
-
-def node(id: str, type: str, inputs: Json | None = None, **config: Any) -> Json:
-    return {"id": id, "fullType": f"core:{type}", "inputs": inputs or {}, "configValues": config}
 
 
 def telling(url: str, id: str = "talk") -> Json:

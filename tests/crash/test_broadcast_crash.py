@@ -14,6 +14,7 @@ import pytest
 
 from innkeeper.gateway.client import GatewayAway, GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from tests.crash.dying import dying_plugin
 from tests.e2e.test_streams import graph, node
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
@@ -61,18 +62,10 @@ class Bench:
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     folder = tmp_path_factory.mktemp("broadcast")
     armed = folder / "armed"
-    options = StackOptions(folder / "data", plugins=(plugin(folder / "plugins", armed),))
+    code = DYING.format(armed=str(armed), count=TOLD_BEFORE_DEATH)
+    options = StackOptions(folder / "data", plugins=(dying_plugin(folder / "plugins", code),))
     async with LocalStack(options) as stack:
         yield Bench(stack, armed)
-
-
-def plugin(folder: Path, armed: Path) -> Path:
-    (folder / "dying" / "nodes").mkdir(parents=True)
-    manifest = "name: dying\nversion: 1.0.0\ndisplayName: Dying\nnodes:\n  entry: nodes\n"
-    (folder / "dying" / "plugin.yaml").write_text(manifest)
-    code = DYING.format(armed=str(armed), count=TOLD_BEFORE_DEATH)
-    (folder / "dying" / "nodes" / "dying.py").write_text(code)
-    return folder
 
 
 async def waiting_nodes(client: GatewayClient, runs: list[str], path: str) -> int:

@@ -21,6 +21,7 @@ from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.crash.slow_model import TEXT, SlowModel, slow_model
 from tests.crash.viewer import TERMINAL, Viewer
+from tests.graphs import edge
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 PLUGINS = Path(__file__).parents[1] / "plugins"
@@ -64,11 +65,11 @@ class Bench:
             _node("join", "core:TextMerge", {"separator": "|"}),
         ]
         edges = [
-            _edge("first.text", "slow.text"),
-            _edge("first.text", "talk.system_prompt"),
-            _edge("slow.text", "last.text"),
-            _edge("talk.response", "join.text_inputs__0"),
-            _edge("last.text", "join.text_inputs__1"),
+            edge("first.text", "slow.text"),
+            edge("first.text", "talk.system_prompt"),
+            edge("slow.text", "last.text"),
+            edge("talk.response", "join.text_inputs__0"),
+            edge("last.text", "join.text_inputs__1"),
         ]
         mappings = {"all": {"sourceNodeId": "join", "sourceSlotKey": "merged_text"}}
         return {"nodes": nodes, "edges": edges, "outputInterfaceMappings": mappings}
@@ -79,17 +80,6 @@ EXPECTED = f"{TEXT}|a[first][slow][last]"
 
 def _node(id: str, type: str, inputs: Event) -> Event:
     return {"id": id, "fullType": type, "inputs": inputs}
-
-
-def _edge(source: str, target: str) -> Event:
-    (node, slot), (to, into) = source.split("."), target.split(".")
-    return {
-        "id": f"{source}>{target}",
-        "sourceNodeId": node,
-        "sourceHandle": slot,
-        "targetNodeId": to,
-        "targetHandle": into,
-    }
 
 
 @pytest.fixture

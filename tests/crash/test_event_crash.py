@@ -23,35 +23,15 @@ from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
+from tests.crash.dying import dying_at_moments
 
 pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(240)]
 
 Json = dict[str, Any]
 DYING = """
-import os, signal, sys
-from pathlib import Path
-
-folder = Path({folder!r})
 intake = sys.modules.get("innkeeper.gateway.deliveries.intake")
 chains = sys.modules.get("innkeeper.gateway.deliveries.chains")
 door = sys.modules.get("innkeeper.activities.link.gateway_door")
-
-
-def dies(moment):
-    armed = folder / moment
-    if armed.exists():
-        armed.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def around(function, before, after):
-    async def call(*args):
-        dies(before)
-        found = await function(*args)
-        dies(after)
-        return found
-
-    return call
 
 
 if chains is not None:  # in a gateway
@@ -85,7 +65,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
     folder = tmp_path_factory.mktemp("events")
     data = folder / "data"
     await write_triggers(data)
-    async with LocalStack(StackOptions(data, plugins=(plugin(folder / "plugins", folder),))) as stack:
+    async with LocalStack(StackOptions(data, plugins=(dying_at_moments(folder / "plugins", folder, DYING),))) as stack:
         async with httpx.AsyncClient(base_url=stack.url, trust_env=False) as http:
             for id in ("say", "chained"):
                 merge = {"id": "n", "type": "core:TextMerge", "inputValues": {"text_inputs": [id]}}
@@ -104,14 +84,6 @@ async def write_triggers(data: Path) -> None:
         await book.create("default_user", read_trigger(definition))
     await writes.settled()
     await engine.dispose()
-
-
-def plugin(folder: Path, armed: Path) -> Path:
-    (folder / "dying" / "nodes").mkdir(parents=True)
-    manifest = "name: dying\nversion: 1.0.0\ndisplayName: Dying\nnodes:\n  entry: nodes\n"
-    (folder / "dying" / "plugin.yaml").write_text(manifest)
-    (folder / "dying" / "nodes" / "dying.py").write_text(DYING.format(folder=str(armed)))
-    return folder
 
 
 async def started(http: httpx.AsyncClient) -> dict[str, int]:

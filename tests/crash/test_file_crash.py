@@ -20,6 +20,7 @@ from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
 from innkeeper.gateway.triggers.reading import read_trigger
 from innkeeper.nodes.services.secrets import SecretStore
+from tests.crash.dying import dying_plugin
 
 pytestmark = [pytest.mark.slow, pytest.mark.crash, pytest.mark.timeout(180)]
 
@@ -50,14 +51,6 @@ if seen_files is not None:  # in a gateway, not in a worker
 definitions = []
 """
 """A plugin is loaded by the gateway, so it can kill it after a file was taken, before that is written down."""
-
-
-def plugin(folder: Path, armed: Path, count: int) -> Path:
-    (folder / "dying" / "nodes").mkdir(parents=True)
-    manifest = "name: dying\nversion: 1.0.0\ndisplayName: Dying\nnodes:\n  entry: nodes\n"
-    (folder / "dying" / "plugin.yaml").write_text(manifest)
-    (folder / "dying" / "nodes" / "dying.py").write_text(DYING.format(armed=str(armed), count=count))
-    return folder
 
 
 async def add_trigger(data: Path, dedupe: str) -> None:
@@ -98,7 +91,8 @@ async def test_gateway_killed_between_run_and_note_starts_one_run_for_each_file(
     armed.touch()
     inbox = data / "users" / Settings(data_dir=data).user / "in"
     inbox.mkdir(parents=True)
-    options = StackOptions(data, plugins=(plugin(tmp_path / "plugins", armed, count),))
+    code = DYING.format(armed=str(armed), count=count)
+    options = StackOptions(data, plugins=(dying_plugin(tmp_path / "plugins", code),))
     async with LocalStack(options) as stack, GatewayClient(stack.url) as client:
         await client.workflows.create(ECHO)
         for number in range(FILES):

@@ -14,6 +14,7 @@ from temporalio.client import Client
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from tests.crash.dying import dying_at_moments
 from tests.gateway.asking import single, until_ready
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
@@ -21,30 +22,9 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(180)]
 Json = dict[str, Any]
 SAY = single("core:TextMerge", text_inputs=["x"])
 DYING = """
-import os, signal, sys
-from pathlib import Path
-
-folder = Path({folder!r})
 starts = sys.modules.get("innkeeper.gateway.events.worker_starts")
 launcher = sys.modules.get("innkeeper.gateway.runs.launcher")
 starter = sys.modules.get("innkeeper.activities.run_starter")
-
-
-def dies(moment):
-    armed = folder / moment
-    if armed.exists():
-        armed.unlink()
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def around(function, before, after):
-    async def call(*args):
-        dies(before)
-        found = await function(*args)
-        dies(after)
-        return found
-
-    return call
 
 
 def before(function, moment):
@@ -102,12 +82,9 @@ class Bench:
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     tmp_path = tmp_path_factory.mktemp("starts")
     folder = tmp_path / "armed"
-    plugin = tmp_path / "plugins" / "dying"
-    for made in (folder, plugin / "nodes"):
-        made.mkdir(parents=True)
-    (plugin / "plugin.yaml").write_text("name: dying\nversion: 1.0.0\ndisplayName: Dying\nnodes:\n  entry: nodes\n")
-    (plugin / "nodes" / "dying.py").write_text(DYING.replace("{folder!r}", repr(str(folder))))
-    async with LocalStack(StackOptions(tmp_path / "data", plugins=(tmp_path / "plugins",))) as stack:
+    folder.mkdir()
+    plugins = dying_at_moments(tmp_path / "plugins", folder, DYING)
+    async with LocalStack(StackOptions(tmp_path / "data", plugins=(plugins,))) as stack:
         yield Bench(stack, folder)
 
 

@@ -18,48 +18,28 @@ from tests.crash.caches import CACHE, CACHES
 from tests.crash.slow_model import slow_model
 from tests.crash.test_crash import EXPECTED, PLUGINS, Bench, check, in_stream
 from tests.crash.viewer import Viewer
+from tests.graphs import ASKING_GROUP, edge, node
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(120)]
 Json = dict[str, Any]
-FORM = [{"key": "text", "dataFlowType": "STRING"}]
 LATE_S = 8.0
 """What a timer may be late after everything came back; one that began anew would take 9 s."""
 
 
-def _node(id: str, type: str, inputs: Json | None = None, **config: Any) -> Json:
-    return {"id": id, "fullType": f"core:{type}", "inputs": inputs or {}, "configValues": config}
-
-
-def _edge(source: str, target: str) -> Json:
-    (node, slot), (to, into) = source.split("."), target.split(".")
-    ends = {"sourceNodeId": node, "sourceHandle": slot, "targetNodeId": to, "targetHandle": into}
-    return {"id": f"{source}>{target}", **ends}
-
-
-INNER = {
-    "id": "asks",
-    "name": "Asks",
-    "nodes": [_node("ask", "Approval", {"data": {"text": "old"}}, form=FORM), _node("out", "GroupOutput")],
-    "edges": [_edge("ask.approved", "out.line")],
-    "interfaceOutputs": {"line": {"key": "line", "dataFlowType": "WILDCARD"}},
-    "outputInterfaceMappings": {"line": {"sourceNodeId": "ask", "sourceSlotKey": "approved"}},
-}
-
-
 def _graph() -> Json:
     nodes = [
-        _node("short", "Delay", {"seconds": 2, "value": "short"}),
-        _node("long", "Delay", {"seconds": 9, "value": "long"}),
-        _node("ask", "Approval", {"data": "old"}, form=[{"key": "data", "dataFlowType": "STRING"}]),
-        _node("event", "WaitForEvent", name="go"),
-        _node("g", "NodeGroup", referencedWorkflowId="asks"),
-        _node("no", "TextMerge", {"text_inputs": ["no"]}),
-        _node("yes", "TextMerge", {"separator": "|"}),
+        node("short", "Delay", {"seconds": 2, "value": "short"}),
+        node("long", "Delay", {"seconds": 9, "value": "long"}),
+        node("ask", "Approval", {"data": "old"}, form=[{"key": "data", "dataFlowType": "STRING"}]),
+        node("event", "WaitForEvent", name="go"),
+        node("g", "NodeGroup", referencedWorkflowId="asks"),
+        node("no", "TextMerge", {"text_inputs": ["no"]}),
+        node("yes", "TextMerge", {"separator": "|"}),
     ]
     edges = [
-        _edge("ask.approved", "yes.text_inputs__0"),
-        _edge("short.value", "yes.text_inputs__1"),
-        _edge("ask.rejected", "no.text_inputs__0"),
+        edge("ask.approved", "yes.text_inputs__0"),
+        edge("short.value", "yes.text_inputs__1"),
+        edge("ask.rejected", "no.text_inputs__0"),
     ]
     return {"nodes": nodes, "edges": edges}
 
@@ -89,7 +69,7 @@ async def test_runs_go_on_when_the_stack_that_died_whole_is_started_again(tmp_pa
     options = StackOptions(tmp_path / "data", plugins=(PLUGINS,), env={CACHE: cached})
     library = tmp_path / "data/shared/library/workflows"
     library.mkdir(parents=True)
-    (library / "asks.json").write_text(json.dumps(INNER))
+    (library / "asks.json").write_text(json.dumps(ASKING_GROUP))
     waits, streams, said = Viewer(), Viewer(), Counter[tuple[str, str]]()
     async with slow_model() as model:
         async with LocalStack(options) as stack:

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
-from tests.benchmarks.streams_sides import HERE, Flow, Ours
+from tests.benchmarks.streams_sides import HERE, SLOTS, Flow, Ours
 
 PACE_S = 0.02
 CHUNKS = 400
@@ -34,7 +34,8 @@ class Watched:
 
 @contextlib.asynccontextmanager
 async def stack(folder: Path) -> AsyncIterator[Ours]:
-    options = StackOptions(folder / "data", plugins=(HERE / "plugins",))
+    slots = {"INNKEEPER_MAX_ACTIVITIES": str(SLOTS)}  # each stream holds one
+    options = StackOptions(folder / "data", plugins=(HERE / "plugins",), env=slots)
     async with LocalStack(options) as whole, httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60) as http:
         yield Ours(whole.url, http, whole.pids())
 
@@ -65,6 +66,7 @@ async def watch(side: Ours, run: str, seen: Watched, ready: asyncio.Semaphore) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("streams", "busy"), [(300, 0), (200, 1)])
 async def test_no_stream_stands_still(tmp_path: Path, streams: int, busy: int) -> None:
     flow, seen, ready, go = Flow(CHUNKS, PACE_S, batch=True), Watched(), asyncio.Semaphore(0), tmp_path / "go"

@@ -21,6 +21,7 @@ from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.nodes.catalogue.plugins import Catalogue
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
 from innkeeper.workflows.compiler.seal import seal_document
+from tests.graphs import edge
 
 TYPED = "sk-canary-typed-4f1c9b7e2d"
 INNER = "canary inner +/ key 81c7"
@@ -74,12 +75,6 @@ async def provider() -> AsyncIterator[Provider]:
         server.close()
 
 
-def _edge(source: str, target: str) -> dict[str, Any]:
-    (node, slot), (to, into) = source.split("."), target.split(".")
-    ends = {"sourceNodeId": node, "sourceHandle": slot, "targetNodeId": to, "targetHandle": into}
-    return {"id": f"{source}>{target}", **ends}
-
-
 def _node(id: str, type: str, **inputs: Any) -> dict[str, Any]:
     return {"id": id, "fullType": type, "inputs": inputs}
 
@@ -105,13 +100,13 @@ def graph(url: str) -> dict[str, Any]:
             "inputs": {"prompt": "x", "api_settings": {"base_url": url, "api_key": INNER}},
         },
     ]
-    edges = [_edge("in.key", "interface.api_key"), _edge("source.merged_text", "wired.api_key")]
+    edges = [edge("in.key", "interface.api_key"), edge("source.merged_text", "wired.api_key")]
     for name, inputs in settings.items():
         nodes.append({"id": name, "fullType": "core:APISettings", "inputs": inputs})
         nodes.append(
             {"id": f"ask_{name}", "fullType": "core:OpenAI", "inputs": {"prompt": "x", "stream": name == "typed"}}
         )
-        edges.append(_edge(f"{name}.api_settings", f"ask_{name}.api_settings"))
+        edges.append(edge(f"{name}.api_settings", f"ask_{name}.api_settings"))
     interface = {"key": {"key": "key", "dataFlowType": "STRING", "config": {"default": INTERFACE}}}
     return {"nodes": nodes, "edges": edges, "interfaceInputs": interface}
 
@@ -138,10 +133,10 @@ def node_graph(url: str) -> dict[str, Any]:
         _node("file", "core:SaveText", path="user://settings.txt"),
     ]
     edges = [
-        _edge("settings.api_settings", end)
+        edge("settings.api_settings", end)
         for end in ("template.values", "template_fails.values", "extract.data", "context.variables", "body.body")
     ]
-    edges += [_edge("extract.text", "file.text")]
+    edges += [edge("extract.text", "file.text")]
     return {"nodes": nodes, "edges": edges}
 
 
