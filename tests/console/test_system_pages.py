@@ -96,11 +96,11 @@ async def test_files_are_put_replaced_fetched_moved_and_deleted(
         await page.get_by_role("button", name=f"Delete {folder}").click()
         await page.get_by_text(re.compile(r"1 file in it \(7 byte")).wait_for()
         await answer_dialog(page, f"Delete {folder}?", "Delete")
-        await page.get_by_text("This folder is empty.").wait_for()
+        await page.get_by_role("link", name=folder).wait_for(state="detached")
         await page.get_by_role("link", name="System files").click()
         await page.get_by_text("This folder is empty.").or_(page.get_by_role("list")).first.wait_for()
         await expect(page.get_by_role("button", name="Upload files")).to_have_count(0)
-        assert (await http.get("/api/files/user")).json() == []
+        assert (await http.get(f"/api/files/user/{quote(folder)}/")).json() == []
         # The browser itself writes down that something was refused.
         assert [line for line in watched.messages if "Failed to load resource" not in line] == []
 

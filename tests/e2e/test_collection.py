@@ -94,10 +94,10 @@ async def test_deleting_a_run_frees_what_it_has_alone(bench: Bench) -> None:
         await anext(bench.client.events(one["promptId"]))
     assert one["promptId"] not in {run["promptId"] for run in await bench.client.history()}
     await asyncio.sleep(0.2)
-    # Its value, and its plan.
-    assert "would delete 2 values" in await innkeeper(bench, "gc", "--dry-run")
+    # Its value, its plan and the document that was submitted.
+    assert "would delete 3 values" in await innkeeper(bench, "gc", "--dry-run")
     assert bench.has(big_text("alone"))
-    assert "deleted 2 values" in await innkeeper(bench, "gc")
+    assert "deleted 3 values" in await innkeeper(bench, "gc")
     assert not bench.has(big_text("alone"))
     assert await bench.client.fetch(other["nodeStatus"]["b"]["output"]["text"]) == big_text("shared")
 

@@ -115,6 +115,7 @@ async def test_slow_client_gets_all_events_in_order_on_whichever_way(tmp_path: P
         reader=EventReader(log, Hub(log)),
         values=WholeValues(FolderBlobs(tmp_path)),
         socket_runs=SocketRuns(),
+        run_updates=cast(Any, None),
         user="u",
         send_timeout_s=30,
     )
