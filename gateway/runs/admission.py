@@ -39,7 +39,7 @@ from innkeeper.workflows.compiler.literals import Literals, SecretUse
 from innkeeper.workflows.compiler.new_inputs import with_new_inputs
 from innkeeper.workflows.compiler.resolve import REFERENCE
 from innkeeper.workflows.compiler.run_limit import waits_beyond
-from innkeeper.workflows.compiler.seal import seal_document
+from innkeeper.workflows.compiler.seal import Sealed, seal_document
 from innkeeper.workflows.document.budget import BUDGET
 from innkeeper.workflows.document.callback import CALLBACK, Callback
 from innkeeper.workflows.document.model import load_json, parse_document, with_inputs
@@ -148,7 +148,7 @@ class Admission:
         return await run_reading(self._seal_and_check, document, self._workflows.reader(user, project, beside=beside))
 
     def _seal_and_check(self, document: JsonObject, reader: WorkflowReader) -> tuple[JsonObject, Sequence[Problem]]:
-        sealed = self._seal(document, reader)
+        sealed = self._seal(document, reader).document
         return sealed, self._problems(sealed, reader)
 
     def _problems(self, document: JsonObject, reader: WorkflowReader) -> Sequence[Problem]:
@@ -163,7 +163,7 @@ class Admission:
             return (*checked.warnings, *error.problems)
         return checked.warnings
 
-    def _seal(self, document: JsonObject, reader: WorkflowReader) -> JsonObject:
+    def _seal(self, document: JsonObject, reader: WorkflowReader) -> Sealed:
         """Blocking. What the document refers to is stored, or counts as young, before the document is: a collection
         that goes on meanwhile takes nothing away."""
         found = seal_document(
@@ -176,7 +176,7 @@ class Admission:
         for secret in found.secrets:
             self._secrets.put(secret.value, secret.owner, secret.hosts)
         self._keep_known(found.references)
-        return found.document
+        return found
 
     async def admit(self, body: JsonObject, user: str) -> Checked:
         """Compile, and keep the plan with the secrets and large values that it only refers to."""
@@ -216,12 +216,24 @@ class Admission:
         if _names_workflows(raw):
             await self._workflows.refresh()
         reader = self._workflows.reader(user, project)
-        checked = await run_reading(self._compile, raw, inputs, reader, secret_id)
+        return await run_reading(self._compile, raw, inputs, reader, secret_id)
+
+    def _submitted(self, raw: JsonObject, reader: WorkflowReader) -> Callable[[], Awaitable[RunDocument]]:
+        """Seals what was submitted when a run is about to keep it. Without secrets that is done once: each run has to
+        store those that there are."""
+        plain: RunDocument | None = None
 
         async def document() -> RunDocument:
-            return RunDocument(await run_reading(self._seal, raw, reader), reader.documents)
+            nonlocal plain
+            if plain is not None:
+                return plain
+            sealed = await run_reading(self._seal, raw, reader)
+            found = RunDocument(sealed.document, reader.documents)
+            if not sealed.references:
+                plain = found
+            return found
 
-        return replace(checked, document=document)
+        return document
 
     def _secret_ids(self, user: str) -> Callable[[str], str]:
         return lambda value: self._secrets.ref_for(value, user).id
@@ -318,6 +330,7 @@ class Admission:
         checked = None if key is None else self._recent.get(catalogue, key)
         if checked is None:
             checked = _compile_anew(raw, inputs, reader, catalogue=catalogue, secret_id=secret_id)
+            checked = replace(checked, document=self._submitted(raw, reader))
             if key is not None and _is_pure(checked) and not reader.was_asked:
                 self._recent.put(catalogue, key, checked)
         self._check_references(checked.compiled.references, reader.user, checked.warnings)

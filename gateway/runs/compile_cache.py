@@ -16,6 +16,8 @@ T = TypeVar("T")
 MAX_ENTRIES = 32
 MAX_NODES = 100
 """Of a document that is kept: compiled, a node takes some kilobytes."""
+MAX_BYTES = 1_000_000
+"""Of its JSON: it is kept beside what became of it."""
 
 
 class CompileCache(Generic[T]):
@@ -55,6 +57,7 @@ def cache_key(document: Mapping[str, Any], inputs: Mapping[str, Any], user: str)
     if not isinstance(nodes, list) or len(nodes) > MAX_NODES:
         return None
     try:
-        return hashlib.sha256(orjson.dumps([document, inputs, user])).digest()
+        data = orjson.dumps([document, inputs, user])
     except TypeError:
         return None
+    return hashlib.sha256(data).digest() if len(data) <= MAX_BYTES else None

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from innkeeper.gateway.library.lookup import WorkflowLookup
-from innkeeper.gateway.runs.admission import Admission, JsonObject
+from innkeeper.gateway.runs.admission import Admission, Checked, JsonObject
 from innkeeper.gateway.store.engine import ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.workflows import WorkflowStore
 from innkeeper.gateway.store.write_batcher import WriteBatcher
@@ -167,6 +167,31 @@ async def test_a_document_with_a_secret_is_looked_at_for_each_run(admission: Adm
     assert store.delete(reference["$secret"], before=time.time() + 1)
     (missing,) = await problems_of(admission, asking(reference, HERE))
     assert missing.code == "unknown_secret"
+
+
+async def sealed(checked: Checked) -> JsonObject:
+    assert checked.document is not None
+    return (await checked.document()).document
+
+
+async def test_a_document_without_secrets_is_sealed_once(admission: Admission) -> None:
+    first = await sealed(await admission.admit(joining(), "ann"))
+    assert first == joining()
+    assert await sealed(await admission.admit(joining(), "ann")) is first
+    assert await sealed(await admission.admit(joining("other"), "ann")) == joining("other")
+
+
+async def test_a_secret_that_no_node_reads_is_stored_for_each_run(admission: Admission, store: SecretStore) -> None:
+    """The plan is without it, so it is compiled once; the document that is kept refers to it."""
+    body = joining()
+    body["nodes"][0]["inputs"]["api_key"] = KEY
+    first = await admission.admit(body, "ann")
+    reference = (await sealed(first))["nodes"][0]["inputs"]["api_key"].removeprefix("$secret:")
+    assert store.delete(reference, before=time.time() + 1)
+    again = await admission.admit(body, "ann")
+    assert again.compiled is first.compiled
+    await sealed(again)
+    assert store.load(SecretRef(reference)).value == KEY
 
 
 async def test_a_document_that_runs_another_one_follows_its_changes(admission: Admission) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from innkeeper.gateway.runs.compile_cache import MAX_ENTRIES, MAX_NODES, CompileCache, cache_key
+from innkeeper.gateway.runs.compile_cache import MAX_BYTES, MAX_ENTRIES, MAX_NODES, CompileCache, cache_key
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 
 
@@ -40,5 +40,6 @@ def test_keys_tell_documents_inputs_users_and_orders_apart() -> None:
 def test_large_documents_and_numbers_that_no_json_of_ours_holds_have_no_key() -> None:
     assert cache_key({"nodes": [{}] * MAX_NODES}, {}, "ann") is not None
     assert cache_key({"nodes": [{}] * (MAX_NODES + 1)}, {}, "ann") is None
+    assert cache_key({"nodes": [], "notes": "x" * MAX_BYTES}, {}, "ann") is None
     assert cache_key({"nodes": [{"id": 2**70}]}, {}, "ann") is None
     assert cache_key({"nodes": "none"}, {}, "ann") is None
