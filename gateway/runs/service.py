@@ -22,7 +22,7 @@ from innkeeper.gateway.runs.launcher import RunLauncher
 from innkeeper.gateway.runs.open_runs import OpenRuns
 from innkeeper.gateway.runs.origin import Origin
 from innkeeper.gateway.runs.outcome import RunOutcome
-from innkeeper.gateway.runs.reruns import Reruns, answer_of
+from innkeeper.gateway.runs.reruns import Admitted, Reruns, answer_of
 from innkeeper.gateway.runs.run_callbacks import RunCallback
 from innkeeper.gateway.runs.run_log import RunLog
 from innkeeper.gateway.runs.run_summary import safe_summary
@@ -160,31 +160,17 @@ class Runs:
         self._check_waiting()
 
         admitted = await self._reruns.admit(body, user)
-        compiled, plan = admitted.checked.compiled, admitted.checked.compiled.plan
         callbacks = _callbacks_of(admitted.checked, by_trigger=origin is not None)
-        new = NewRun(
-            id=secrets.token_hex(10) if origin is None else origin.run,
-            user_id=user,
-            plan=compiled.encoded,
-            workflow_id=plan.workflow_id,
-            workflow_name=plan.workflow_name,
-            interface=interface_of(admitted.checked),
-            warnings=[problem.to_json() for problem in admitted.checked.warnings],
-            status=self._launcher.first_status,
-            key_hash=key_digest,
-            body_hash=body_digest if key else None,
-            plan_hash=admitted.checked.plan_hash,
-            rerun=admitted.rerun,
-            over_socket=over_socket,
-            project_id=admitted.checked.source.project,
-            workflow_version=admitted.checked.source.version,
-            versions=admitted.checked.source.versions,
-            origin=None if origin is None else origin.encode(),
-            callbacks=[callback.to_json() for callback in callbacks],
-            budget=None if admitted.checked.budget is None else admitted.checked.budget.to_json(),
-            document=admitted.document,
+        new = _new_run(admitted, user, origin, callbacks)
+        row = await self._store.add(
+            replace(
+                new,
+                status=self._launcher.first_status,
+                key_hash=key_digest,
+                body_hash=body_digest if key else None,
+                over_socket=over_socket,
+            )
         )
-        row = await self._store.add(new)
         if row is None and origin is not None:
             return Accepted.of(await self._row(origin.run))
         if row is None:  # somebody else came with this key while we compiled
@@ -383,6 +369,29 @@ class Runs:
         if row is None:
             raise RunNotFound(f"there is no run {shown(run)}: 'innkeeper runs' or GET /api/history lists them")
         return row
+
+
+def _new_run(admitted: Admitted, user: str, origin: Origin | None, callbacks: Sequence[RunCallback]) -> NewRun:
+    """What the store keeps of what was admitted."""
+    checked, plan = admitted.checked, admitted.checked.compiled.plan
+    return NewRun(
+        id=secrets.token_hex(10) if origin is None else origin.run,
+        user_id=user,
+        plan=checked.compiled.encoded,
+        workflow_id=plan.workflow_id,
+        workflow_name=plan.workflow_name,
+        interface=interface_of(checked),
+        warnings=[problem.to_json() for problem in checked.warnings],
+        plan_hash=checked.plan_hash,
+        rerun=admitted.rerun,
+        project_id=checked.source.project,
+        workflow_version=checked.source.version,
+        versions=checked.source.versions,
+        origin=None if origin is None else origin.encode(),
+        callbacks=[callback.to_json() for callback in callbacks],
+        budget=None if checked.budget is None else checked.budget.to_json(),
+        document=admitted.document,
+    )
 
 
 def _callbacks_of(checked: Checked, *, by_trigger: bool) -> list[RunCallback]:

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import gc
 import json
+import re
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
 from innkeeper.activities.link.pending_answers import Answer
 from innkeeper.activities.link.retry_notice import RetryNotice
+from innkeeper.gateway.api.models.runs import RunEvent
 from innkeeper.gateway.deliveries.callback_message import RunFacts, message_of
 from innkeeper.gateway.events import fence
 from innkeeper.gateway.moments import from_iso
@@ -322,6 +324,10 @@ def test_the_table_names_every_type_of_event() -> None:
     written = {"NODE_STREAM_RESET", "WORKFLOW_INTERFACE_YIELD", "WORKFLOW_INTERFACE_RESET"}
     running = {fence.EXECUTING, fence.YIELD, fence.PROGRESS, fence.WARNING, fence.RETRY}
     assert listed == {fence.STATUS} | running | fence.TERMINAL | fence.ANNOUNCED | written
+    of_the_schema = re.sub(r"A NODE_COMPLETE.*", "", RunEvent.__doc__ or "", flags=re.DOTALL)
+    of_the_console = (DOCS.parent / "gateway/console/run/event_pages.js").read_text().partition("EVENT_TYPES = [")[2]
+    for text in (of_the_schema, of_the_console.partition("]")[0]):
+        assert set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", text)) == listed
 
 
 def test_reference_has_the_address_that_clients_get() -> None:
