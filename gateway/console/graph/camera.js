@@ -5,7 +5,7 @@
 /** @typedef {{ width: number, height: number }} Size */
 /** @typedef {{ left: number, top: number, right: number, bottom: number }} Box */
 
-export const ZOOM = { least: 0.02, most: 2.5 };
+const ZOOM = { least: 0.02, most: 2.5 };
 const MARGIN = 40;
 const READABLE = 0.8;
 /** A small graph is not blown up. */

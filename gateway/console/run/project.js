@@ -77,7 +77,7 @@ export class RunView {
 }
 
 /** Which nodes work and which wait: the twin of `gateway/events/activity.py`. */
-export class Activity {
+class Activity {
   /** @type {Set<string>} */
   working = new Set();
   /** Path to kind, and name of the event. @type {Map<string, [string, string]>} */
