@@ -1,6 +1,7 @@
 /** Files of the user: folder by folder, and each change only to the version that was seen. */
 
 import { fileAddress } from "../lib/paths.js";
+import { saveBlob } from "../lib/saving.js";
 import { authorization, change, errorOf, GatewayAway, getBlob, getHeader, getJson, urlOf } from "./rest.js";
 
 /**
@@ -88,13 +89,7 @@ export function deleteFolder(path) {
  * @param {FolderItem} item
  */
 export async function download({ logicalPath, name }) {
-  const address = URL.createObjectURL(await getBlob(fileAddress(logicalPath)));
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = name;
-  link.click();
-  // The browser has begun to read by the next task; one minute is for slow ones.
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  saveBlob(name, await getBlob(fileAddress(logicalPath)));
 }
 
 /**

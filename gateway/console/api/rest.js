@@ -126,10 +126,11 @@ export async function getText(path) {
 /**
  * A value as it is: pictures, and files to be saved.
  * @param {string} path
+ * @param {Options} [options]
  * @returns {Promise<Blob>}
  */
-export async function getBlob(path) {
-  return await (await send("GET", path)).blob();
+export async function getBlob(path, options) {
+  return await (await send("GET", path, options)).blob();
 }
 
 /**

@@ -7,13 +7,29 @@ import { t } from "./words.js";
 /** @typedef {import("./view.js").Shown} Shown */
 
 /**
- * A request that failed, in words. Anything else is a fault of the page, and is thrown on.
+ * Why a request failed. Anything else is a fault of the page, and is thrown on.
+ * @param {unknown} error
+ */
+export function reasonOf(error) {
+  if (error instanceof GatewayError) return verbatim(error.message);
+  if (error instanceof GatewayAway) return t("gatewayAway");
+  throw error;
+}
+
+/**
+ * That a request failed, and why.
  * @param {unknown} error
  */
 export function complaintOf(error) {
-  if (error instanceof GatewayError) return t("failed", { message: error.message });
-  if (error instanceof GatewayAway) return t("failed", { message: t("gatewayAway") });
-  throw error;
+  return t("failed", { message: reasonOf(error) });
+}
+
+/**
+ * Where it is told, at once also to who only listens.
+ * @param {() => Shown | null} complaint
+ */
+export function alertPlace(complaint) {
+  return el("p", { class: "error", role: "alert" }, () => complaint() ?? verbatim(""));
 }
 
 /** A place for complaints, and the way to do something that may fail. */
@@ -34,5 +50,5 @@ export function complaintPlace() {
       return false;
     }
   };
-  return { attempt, place: el("p", { class: "error", role: "alert" }, () => complaint.value ?? verbatim("")) };
+  return { attempt, place: alertPlace(() => complaint.value) };
 }

@@ -1,7 +1,7 @@
 /** What a page asks the gateway for. */
 
 import { complaintOf } from "./complaint.js";
-import { computed, effect, el, signal, untracked, verbatim } from "./view.js";
+import { computed, effect, el, signal, untracked } from "./view.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./view.js").Shown} Shown */
@@ -57,9 +57,4 @@ export function loadingHint({ value, problem }) {
     if (problem.value !== null) return el("p", { class: "error", role: "alert" }, problem.value);
     return value.value === null ? el("p", {}, t("loading")) : null;
   };
-}
-
-/** A place for what went wrong. @param {() => Shown | null} complaint */
-export function alertPlace(complaint) {
-  return el("p", { class: "error", role: "alert" }, () => complaint() ?? verbatim(""));
 }

@@ -7,11 +7,10 @@ const KEPT_MS = 60_000;
 
 /**
  * @param {string} name
- * @param {string} text
- * @param {string} type Media type.
+ * @param {Blob} blob
  */
-export function saveText(name, text, type) {
-  const address = URL.createObjectURL(new Blob([text], { type }));
+export function saveBlob(name, blob) {
+  const address = URL.createObjectURL(blob);
   el("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), KEPT_MS);
 }

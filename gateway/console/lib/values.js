@@ -1,7 +1,9 @@
 /** Values of slots: texts, JSON, streams, and references to values that are stored apart. */
 
 import { getBlob, getText } from "../api/rest.js";
+import { complaintOf, complaintPlace } from "./complaint.js";
 import { bytes, json, name } from "./format.js";
+import { saveBlob } from "./saving.js";
 import { el, onEnd, signal, verbatim } from "./view.js";
 import { t } from "./words.js";
 
@@ -93,7 +95,7 @@ function referenceBox(reference, label) {
       text.value = await getText((reference.url ?? "").replace(/^\//, ""));
       isWhole.value = true;
     } catch (error) {
-      text.value = t("failed", { message: String(error) });
+      text.value = complaintOf(error);
     }
   };
   if (!TEXT.test(reference.mime)) return fileBox(reference, label);
@@ -119,22 +121,15 @@ function referenceBox(reference, label) {
  */
 function fileBox({ url, mime, size }, label) {
   const picture = signal("");
-  const complaint = signal(verbatim(""));
-  const fetched = async () => URL.createObjectURL(await getBlob((url ?? "").replace(/^\//, "")));
-  const trying = (/** @type {() => Promise<void>} */ act) => async () => {
-    try {
-      await act();
-    } catch (error) {
-      complaint.value = t("failed", { message: String(error) });
-    }
-  };
-  const show = trying(async () => void (picture.value = await fetched()));
-  const save = trying(async () => {
-    const address = await fetched();
-    el("a", { href: address, download: (url ?? "").split("/").at(-1) ?? "" }).click();
-    setTimeout(() => URL.revokeObjectURL(address), 60_000); // the browser has begun to save by then
+  const { attempt, place } = complaintPlace();
+  const leaving = new AbortController();
+  const fetched = () => getBlob((url ?? "").replace(/^\//, ""), { signal: leaving.signal });
+  const show = () => attempt(async () => void (picture.value = URL.createObjectURL(await fetched())));
+  const save = () => attempt(async () => saveBlob((url ?? "").split("/").at(-1) ?? "", await fetched()));
+  onEnd(() => {
+    leaving.abort(); // a picture that comes later would be kept as long as the tab
+    URL.revokeObjectURL(picture.peek());
   });
-  onEnd(() => URL.revokeObjectURL(picture.peek()));
   const isPicture = PICTURE.test(mime);
   if (isPicture && size <= FETCHED_BYTES && url !== undefined) show();
   const button = (/** @type {import("./words.js").Word} */ word, /** @type {() => void} */ click) =>
@@ -150,6 +145,6 @@ function fileBox({ url, mime, size }, label) {
       isPicture && size > FETCHED_BYTES ? button("showPicture", show) : null,
       button("save", save),
     ),
-    el("p", { class: "error", role: "alert" }, complaint),
+    place,
   );
 }

@@ -2,8 +2,7 @@
 
 import { GatewayAway, GatewayError, getJson, postOnce, randomKey } from "../api/rest.js";
 import { makeForm } from "../forms/form.js";
-import { complaintOf } from "../lib/complaint.js";
-import { alertPlace } from "../lib/loading.js";
+import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { isReference } from "../lib/values.js";
 import { effect, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";

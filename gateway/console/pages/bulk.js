@@ -1,11 +1,11 @@
 /** Stop, delete and run again many runs at once, after a dialog that says how many. */
 
+import { reasonOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
 import { effect, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { act, countNodes, forAll, suits } from "../run/bulk.js";
-import { messageOf } from "./rerun.js";
 import { nameOf } from "./run_row.js";
 
 /** @typedef {import("../run/bulk.js").Action} Action */
@@ -90,7 +90,7 @@ function outcome(n) {
 /** @param {{ error: unknown }[]} failed */
 function failure(failed) {
   const first = failed[0];
-  return first === undefined ? null : t("bulkFailed", { n: failed.length, message: messageOf(first.error) });
+  return first === undefined ? null : t("bulkFailed", { n: failed.length, message: reasonOf(first.error) });
 }
 
 /**

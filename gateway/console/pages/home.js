@@ -1,9 +1,10 @@
 /** What runs, what waits, what failed today; on the first visit the demo. */
 
 import { getJson, submit } from "../api/rest.js";
+import { complaintPlace } from "../lib/complaint.js";
 import { isSameDay } from "../lib/format.js";
 import { go, href } from "../lib/router.js";
-import { el, signal, verbatim } from "../lib/view.js";
+import { el, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { activeRuns, endedRuns, keepFresh } from "../run/lists.js";
 import { runList } from "./run_row.js";
@@ -63,16 +64,11 @@ function welcome() {
 
 function demoButton() {
   const isStarting = signal(false);
-  const complaint = signal(/** @type {Shown | null} */ (null));
+  const { attempt, place } = complaintPlace();
   const start = async () => {
     isStarting.value = true;
-    try {
-      go(["run", await submit(await getJson("console/demo.json"))]);
-    } catch (error) {
-      complaint.value = t("failed", { message: error instanceof Error ? error.message : String(error) });
-    } finally {
-      isStarting.value = false;
-    }
+    await attempt(async () => go(["run", await submit(await getJson("console/demo.json"))]));
+    isStarting.value = false;
   };
   return el(
     "div",
@@ -82,6 +78,6 @@ function demoButton() {
       { class: "primary", type: "button", disabled: () => isStarting.value, on: { click: start } },
       () => isStarting.value ? t("starting") : t("runDemo"),
     ),
-    el("p", { class: "error", role: "alert" }, () => complaint.value ?? verbatim("")),
+    place,
   );
 }

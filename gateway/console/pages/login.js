@@ -2,7 +2,8 @@
 
 import { GatewayError, getJson } from "../api/rest.js";
 import { keepToken } from "../api/token.js";
-import { el, signal, verbatim } from "../lib/view.js";
+import { alertPlace, complaintOf } from "../lib/complaint.js";
+import { el, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -19,7 +20,7 @@ export function loginPage() {
       keepToken(typed);
     } catch (error) {
       const isWrong = error instanceof GatewayError && error.status === 401;
-      complaint.value = isWrong ? t("tokenWrong") : t("failed", { message: String(error) });
+      complaint.value = isWrong ? t("tokenWrong") : complaintOf(error);
       field.select();
     }
   };
@@ -30,7 +31,7 @@ export function loginPage() {
     el("p", {}, t("loginHint")),
     el("label", { for: "token" }, t("token")),
     field,
-    el("p", { class: "error", role: "alert" }, () => complaint.value ?? verbatim("")),
+    alertPlace(() => complaint.value),
     el("p", { class: "actions" }, el("button", { class: "primary" }, t("logIn"))),
   );
   return { title: () => t("login"), content };

@@ -1,6 +1,7 @@
 /** Start a run where another one stands: first what it would take over, then the start, and what came of it. */
 
 import { GatewayError } from "../api/rest.js";
+import { reasonOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
 import { go, href } from "../lib/router.js";
@@ -14,11 +15,6 @@ import { announced, compare, preview, start, surprises } from "../run/rerun.js";
 
 /** Names of a list that are shown at once. */
 const MOST = 100;
-
-/** @param {unknown} error */
-export function messageOf(error) {
-  return error instanceof GatewayError ? error.message : t("gatewayAway");
-}
 
 /**
  * Show what a rerun would do, start it when somebody agrees, and go to it.
@@ -41,7 +37,7 @@ export async function rerunFrom(run, nodes) {
     const list = problems.length < 2
       ? null
       : el("ul", {}, ...problems.map((one) => el("li", {}, verbatim(one.message))));
-    await openDialog(t("rerunRefused"), [el("p", { class: "error" }, verbatim(messageOf(error))), list]);
+    await openDialog(t("rerunRefused"), [el("p", { class: "error" }, reasonOf(error)), list]);
   }
 }
 

@@ -2,11 +2,12 @@
 
 import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
+import { complaintPlace } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { duration, moment, name } from "../lib/format.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
-import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
+import { computed, each, effect, el, onEnd, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { FINAL } from "../run/project.js";
 import { RunStore } from "../run/store.js";
@@ -153,15 +154,9 @@ function facts(store, id) {
  * @param {string} id
  */
 function buttons(store, id) {
-  const complaint = signal(/** @type {Shown | null} */ (null));
-  const ask = async (/** @type {string} */ action) => {
-    try {
-      await change("POST", `api/prompt/${encodeURIComponent(id)}/${action}`);
-      complaint.value = null;
-    } catch (error) {
-      complaint.value = t("failed", { message: error instanceof GatewayError ? error.message : t("gatewayAway") });
-    }
-  };
+  const { attempt, place } = complaintPlace();
+  const ask = (/** @type {string} */ action) =>
+    attempt(() => change("POST", `api/prompt/${encodeURIComponent(id)}/${action}`));
   const stop = async () => {
     if (await openDialog(t("stopRun"), [el("p", {}, t("stopRunHint"))], { action: t("stop") })) await ask("interrupt");
   };
@@ -180,7 +175,7 @@ function buttons(store, id) {
     "div",
     { class: "actions" },
     fitting,
-    el("p", { class: "error", role: "alert" }, () => complaint.value ?? verbatim("")),
+    place,
   );
 }
 

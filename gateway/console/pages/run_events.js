@@ -1,13 +1,12 @@
 /** The events of a run as they are, a page at a time. Which page and which type stand in the address. */
 
-import { GatewayAway, GatewayError } from "../api/rest.js";
+import { reasonOf } from "../lib/complaint.js";
 import { copyButton } from "../lib/copy.js";
 import { json, moment, name } from "../lib/format.js";
 import { setFilters, withFilters } from "../lib/router.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { EVENT_TYPES, eventPage } from "../run/event_pages.js";
-import { messageOf } from "./rerun.js";
 
 /** @typedef {import("../run/project.js").RunEvent} RunEvent */
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -48,8 +47,7 @@ export function eventsView({ id, store, filters }) {
         problem.value = null;
       } catch (error) {
         if (abort.signal.aborted) return;
-        if (!(error instanceof GatewayError || error instanceof GatewayAway)) throw error;
-        problem.value = verbatim(messageOf(error));
+        problem.value = reasonOf(error);
       } finally {
         isBusy = false;
         isLoaded.value = true;

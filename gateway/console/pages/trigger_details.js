@@ -7,7 +7,7 @@ import { href } from "../lib/router.js";
 import { valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh, listHint, unlessSame } from "../run/lists.js";
+import { keepFresh, listHint, update } from "../run/lists.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
@@ -51,9 +51,7 @@ function runLink(run) {
 export function results(id, socket) {
   const found = signal(/** @type {Results | null} */ (null));
   keepFresh(socket, async () => {
-    /** @type {Results} */
-    const told = await getJson(`api/triggers/${encodeURIComponent(id)}/results`);
-    found.value = unlessSame(found.peek(), told);
+    update(found, await getJson(`api/triggers/${encodeURIComponent(id)}/results`));
   });
   const hint = () => {
     if (found.value === null) return el("p", {}, t("loading"));
@@ -97,9 +95,7 @@ function deliveryItem({ at, outcome, reason, runId, sample }) {
 export function nextTimes(id, socket) {
   const told = signal(/** @type {{ times: string[], notes: string[] } | null} */ (null));
   const fresh = keepFresh(socket, async () => {
-    /** @type {{ times: string[], notes: string[] }} */
-    const found = await getJson(`api/triggers/${encodeURIComponent(id)}/preview`);
-    told.value = unlessSame(told.peek(), found);
+    update(told, await getJson(`api/triggers/${encodeURIComponent(id)}/preview`));
   });
   return el("div", {}, listHint(fresh, () => told.value?.times ?? null, t("noTimes")), () => {
     if (told.value === null) return null;

@@ -3,12 +3,11 @@
 import { change, getJson } from "../api/rest.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
-import { complaintOf } from "../lib/complaint.js";
-import { alertPlace } from "../lib/loading.js";
+import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh, listHint, unlessSame } from "../run/lists.js";
+import { keepFresh, listHint, update } from "../run/lists.js";
 import { nextTimes, results, tryOut } from "./trigger_details.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -64,11 +63,7 @@ function scheduleWords({ cron, interval, timezone = "UTC" }) {
 export function triggersPage({ socket }) {
   const triggers = signal(/** @type {Trigger[] | null} */ (null));
   const changes = signal(0);
-  const load = async () => {
-    /** @type {Trigger[]} */
-    const found = await getJson("api/triggers");
-    triggers.value = unlessSame(triggers.peek(), found);
-  };
+  const load = async () => update(triggers, await getJson("api/triggers"));
   const fresh = keepFresh(socket, load, () => {
     changes.value;
   });

@@ -5,7 +5,7 @@ import { money, name, number } from "../lib/format.js";
 import { setFilter } from "../lib/router.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh, listHint, unlessSame } from "../run/lists.js";
+import { keepFresh, listHint, update } from "../run/lists.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
@@ -70,7 +70,7 @@ export function usagePage({ socket, filters }) {
     /** @type {Report} */
     const found = await getJson("api/usage", { query: JSON.parse(asked) });
     // Another one was chosen meanwhile: its own answer comes.
-    if (asked === query.peek()) report.value = unlessSame(report.peek(), found);
+    if (asked === query.peek()) update(report, found);
   };
   const fresh = keepFresh(socket, load, () => {
     query.value;

@@ -9,12 +9,12 @@ import {
   versionsOf,
   versionThatRuns,
 } from "../library/workflows.js";
-import { complaintOf } from "../lib/complaint.js";
+import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
-import { alertPlace, loading, loadingHint } from "../lib/loading.js";
+import { loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilters } from "../lib/router.js";
-import { saveText } from "../lib/saving.js";
+import { saveBlob } from "../lib/saving.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { differenceView } from "./workflow_difference.js";
@@ -130,7 +130,8 @@ function actions({ place, found, act }) {
   const download = () =>
     act(async () => {
       const document = await documentOf(place, versions[0]?.version ?? 1);
-      saveText(`${place.id}.json`, JSON.stringify(document, null, 2), "application/json");
+      const text = JSON.stringify(document, null, 2);
+      saveBlob(`${place.id}.json`, new Blob([text], { type: "application/json" }));
     });
   const remove = async () => {
     if (workflow === null) return;

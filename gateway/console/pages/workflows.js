@@ -11,10 +11,10 @@ import {
   save,
   storedWorkflows,
 } from "../library/workflows.js";
-import { complaintOf } from "../lib/complaint.js";
+import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
-import { alertPlace, loading, loadingHint } from "../lib/loading.js";
+import { loading, loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";

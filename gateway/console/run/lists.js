@@ -72,17 +72,6 @@ export function keepFresh(socket, load, follow = () => {}) {
 }
 
 /**
- * What was found, or what was there before when it is the same: then nothing is drawn anew, and what somebody has
- * selected stays.
- * @template T
- * @param {T | null} before
- * @param {T} found JSON.
- */
-export function unlessSame(before, found) {
-  return JSON.stringify(before) === JSON.stringify(found) ? before : found;
-}
-
-/**
  * Says that a list is on its way, why it does not come, or that it is empty.
  * @param {Fresh} fresh
  * @param {() => readonly unknown[] | null} list
@@ -97,10 +86,10 @@ export function listHint({ refusal }, list, empty) {
 }
 
 /**
- * Take a new value, unless it is as the old one was: then nothing is drawn again.
+ * Take a new value, unless it is as the old one was: then nothing is drawn anew, and what somebody has selected stays.
  * @template T
  * @param {import("../lib/view.js").Signal<T>} held
- * @param {T} value
+ * @param {T} value JSON.
  */
 export function update(held, value) {
   if (JSON.stringify(value) !== JSON.stringify(held.peek())) held.value = value;
