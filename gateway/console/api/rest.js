@@ -5,10 +5,9 @@ import { refuseToken, token } from "./token.js";
 /** @typedef {{ code: string, message: string, level?: "error" | "warning", node?: string, slot?: string }} Problem */
 /** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
 /**
- * `body` is sent as JSON, `data` as it is.
+ * `body` is sent as JSON.
  * @typedef {{
  *   body?: unknown,
- *   data?: Blob,
  *   query?: Record<string, string>,
  *   signal?: AbortSignal,
  *   headers?: Record<string, string>,
@@ -58,13 +57,13 @@ export function authorization() {
  * @param {Options} [options]
  * @returns {Promise<Response>} Of a request that succeeded.
  */
-async function send(method, path, { body, data, query, signal, headers = {} } = {}) {
+async function send(method, path, { body, query, signal, headers = {} } = {}) {
   const url = urlOf(path, query);
   // An address may come from a value; the token goes nowhere else.
   if (url.origin !== new URL(document.baseURI).origin) throw new GatewayError(0, { code: "foreign_address" });
   const all = new Headers({ ...authorization(), ...headers });
   if (body !== undefined) all.set("Content-Type", "application/json");
-  const sent = body === undefined ? data : JSON.stringify(body);
+  const sent = body === undefined ? null : JSON.stringify(body);
   let answer;
   try {
     const request = { method, headers: all, body: sent, signal: signal ?? null, cache: "no-store" };

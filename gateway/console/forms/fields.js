@@ -246,8 +246,8 @@ function fileControl(asked) {
   const input = el("input", { ...attributesOf(asked), type: "text" });
   const control = textControl(asked, input);
   const take = asked.kind === "file" ? pickedFile : pickedData;
-  const picker = fileInput(asked.slot, asked.label, async (file) => {
-    control.fill(await take(file));
+  const picker = fileInput(asked.slot, asked.label, async (file, sending) => {
+    control.fill(await take(file, sending));
     asked.changed();
   });
   return { ...control, element: el("div", { class: "with-file" }, input, picker) };

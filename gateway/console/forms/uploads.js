@@ -1,14 +1,21 @@
 /** Files that are picked in a form: put into the user's files, or taken as they are. */
 
-import { change, GatewayAway, GatewayError } from "../api/rest.js";
-import { bytes } from "../lib/format.js";
-import { el, signal, verbatim } from "../lib/view.js";
+import { upload } from "../api/files.js";
+import { GatewayError } from "../api/rest.js";
+import { complaintOf } from "../lib/complaint.js";
+import { bytes, name } from "../lib/format.js";
+import { computed, el, onEnd, signal, verbatim } from "../lib/view.js";
+import { progressBar } from "../lib/saving.js";
 import { t } from "../lib/words.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("./slots.js").Slot} Slot */
+/** Of an upload; `progress` gets the share that was sent, from 0 to 1. @typedef {{ progress: (share: number) => void, signal: AbortSignal }} Sending */
 
-const FOLDER = "uploads";
+/** A file that this page cannot take; the message is for readers. */
+class FileRefused extends Error {}
+
+const FOLDER = "user://uploads/";
 /** A submission takes 16 MB, and a data URI is a third longer than its file. */
 const MOST_DATA_BYTES = 8_000_000;
 const MOST_NAMES = 100;
@@ -30,15 +37,15 @@ export function fileName(name, number = 1) {
 /**
  * Put a file beside what is there already.
  * @param {File} file
+ * @param {Sending} sending
  * @returns {Promise<string>} Its logical path.
  */
-export async function pickedFile(file) {
+export async function pickedFile(file, sending) {
   for (let number = 1;; number++) {
-    const name = fileName(file.name, number);
-    const headers = { "If-None-Match": "*" };
+    const path = FOLDER + fileName(file.name, number);
     try {
-      await change("PUT", `api/files/user/${FOLDER}/${encodeURIComponent(name)}`, { data: file, headers });
-      return `user://${FOLDER}/${name}`;
+      await upload(path, file, { condition: { "If-None-Match": "*" }, ...sending });
+      return path;
     } catch (error) {
       const isTaken = error instanceof GatewayError && error.code === "file_exists";
       if (!isTaken || number >= MOST_NAMES) throw error;
@@ -53,12 +60,12 @@ export async function pickedFile(file) {
  */
 export function pickedData(file) {
   if (file.size > MOST_DATA_BYTES) {
-    return Promise.reject(new Error(t("fileTooLarge", { size: bytes(MOST_DATA_BYTES) })));
+    return Promise.reject(new FileRefused(t("fileTooLarge", { size: bytes(MOST_DATA_BYTES) })));
   }
   return new Promise((resolve, reject) => {
     const reader = new FileReader();
     reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error);
+    reader.onerror = () => reject(new FileRefused(t("failed", { message: String(reader.error?.message) })));
     reader.readAsDataURL(file);
   });
 }
@@ -79,24 +86,35 @@ export function acceptOf(slot) {
 /**
  * @param {Slot} slot
  * @param {Shown} label
- * @param {(file: File) => Promise<void>} take
+ * @param {(file: File, sending: Sending) => Promise<void>} take
  */
 export function fileInput(slot, label, take) {
   const said = signal(verbatim(""));
+  const share = signal(/** @type {number | null} */ (null));
+  const leaving = new AbortController();
+  onEnd(() => leaving.abort());
   const input = el("input", { type: "file", accept: acceptOf(slot), "aria-label": t("fileFor", { slot: label }) });
   input.addEventListener("change", async () => {
     const file = input.files?.[0];
     if (file === undefined) return;
     said.value = t("takingFile");
     try {
-      await take(file);
+      await take(file, { progress: (sent) => (share.value = sent), signal: leaving.signal });
       said.value = t("fileTaken", { size: bytes(file.size) });
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      said.value = t("failed", { message: error instanceof GatewayAway ? t("gatewayAway") : message });
+      if (leaving.signal.aborted) return;
+      said.value = error instanceof FileRefused ? verbatim(error.message) : complaintOf(error);
     } finally {
+      share.value = null;
       input.value = ""; // so that the same file can be picked again
     }
   });
-  return el("div", { class: "picker" }, input, el("span", { class: "quiet", role: "status" }, said));
+  const isSending = computed(() => share.value !== null);
+  return el(
+    "div",
+    { class: "picker" },
+    input,
+    () => isSending.value ? progressBar(name(input.files?.[0]?.name ?? ""), () => share.value ?? 0) : null,
+    el("span", { class: "quiet", role: "status" }, said),
+  );
 }

@@ -5,6 +5,7 @@ import { GatewayError } from "../api/rest.js";
 import { openDialog } from "../lib/dialog.js";
 import { bytes, name } from "../lib/format.js";
 import { complaintOf } from "../lib/complaint.js";
+import { progressBar } from "../lib/saving.js";
 import { each, el, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -99,7 +100,7 @@ export function uploadList() {
 
 /** @param {Upload} one */
 function row(one) {
-  const label = t("uploadOf", { name: name(one.file.name) });
+  const bar = () => progressBar(name(one.file.name), () => one.sent.value);
   const end = () => {
     one.abort.abort();
     if (one.problem.peek() !== null) forget(one);
@@ -108,16 +109,7 @@ function row(one) {
     "li",
     {},
     el("bdi", {}, name(one.path)),
-    () =>
-      one.problem.value === null ? bar(one, label) : el("span", { class: "error", role: "alert" }, one.problem.value),
+    () => one.problem.value === null ? bar() : el("span", { class: "error", role: "alert" }, one.problem.value),
     el("button", { type: "button", on: { click: end } }, () => one.problem.value === null ? t("cancel") : t("close")),
   );
-}
-
-/**
- * @param {Upload} one
- * @param {Shown} label
- */
-function bar(one, label) {
-  return el("progress", { "aria-label": label, max: 1, value: () => one.sent.value });
 }
