@@ -50,7 +50,7 @@ export function loading(socket, load) {
 
 /**
  * Says that something is on its way, or why it does not come.
- * @param {Loaded<unknown>} loaded
+ * @param {Pick<Loaded<unknown>, "value" | "problem">} loaded
  */
 export function loadingHint({ value, problem }) {
   return () => {

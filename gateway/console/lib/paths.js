@@ -4,6 +4,8 @@
 
 /** @type {readonly Scheme[]} */
 export const SCHEMES = ["user", "shared", "system"];
+/** @type {Readonly<Record<Scheme, import("./words.js").Word>>} */
+export const SCHEME_WORDS = { user: "ownFiles", shared: "sharedFiles", system: "systemFiles" };
 const WRITABLE = new Set(["user", "shared"]);
 
 /**

@@ -1,29 +1,27 @@
 /** Keeping what is shown of node types and plugins fresh: the gateway tells every page when plugins change. */
 
-import { GatewayAway, GatewayError } from "../api/rest.js";
+import { loading } from "../lib/loading.js";
 import { computed, effect, onEnd, untracked } from "../lib/view.js";
 
 const CHANGES = new Set(["NODES_RELOADED", "plugin-enabled", "plugin-disabled"]);
 
 /**
- * Load now, when plugins change, and when the gateway is back. Belongs to the surrounding effect.
+ * As `loading`, and anew when plugins change, or may have changed while the gateway was away.
+ * @template T
  * @param {import("../api/socket.js").GatewaySocket} socket
- * @param {() => Promise<void>} load
+ * @param {() => Promise<T>} load
+ * @returns {import("../lib/loading.js").Loaded<T>}
  */
-export function keepCatalogue(socket, load) {
-  const reload = async () => {
-    try {
-      await load();
-    } catch (error) {
-      // Away: the banner says so, and it is loaded when the gateway is back. Refused: the page asks for a token.
-      if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
-    }
-  };
+export function loadingCatalogue(socket, load) {
+  const loaded = loading(socket, load);
   onEnd(socket.listen((frame) => {
-    if (CHANGES.has(frame.type)) reload();
+    if (CHANGES.has(frame.type)) loaded.reload();
   }));
   const isThere = computed(() => socket.state.value !== "away");
+  let wasAway = false;
   effect(() => {
-    if (isThere.value) untracked(reload);
+    if (isThere.value && wasAway) untracked(loaded.reload);
+    wasAway = !isThere.value;
   });
+  return loaded;
 }

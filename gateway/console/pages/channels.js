@@ -1,7 +1,7 @@
 /** Channels: where language models are. Each is tested by a question, and what was seen is told. */
 
-import { GatewayAway, getJson } from "../api/rest.js";
-import { complaintOf, complaintPlace } from "../lib/complaint.js";
+import { getJson } from "../api/rest.js";
+import { complaintPlace } from "../lib/complaint.js";
 import { duration, name, number } from "../lib/format.js";
 import { href } from "../lib/router.js";
 import { badge } from "../lib/state.js";
@@ -9,7 +9,7 @@ import { computed, each, el, onEnd, signal, untracked, verbatim } from "../lib/v
 import { t } from "../lib/words.js";
 import { ask, costOf, WITH_SCHEMA, WITH_TOOLS } from "../run/channel_test.js";
 import { capabilities } from "../run/heard.js";
-import { keepFresh, update } from "../run/lists.js";
+import { keepFresh, listHint, update } from "../run/lists.js";
 
 /**
  * @typedef {{
@@ -33,24 +33,14 @@ const SEEN = { yes: "seenYes", no: "seenNo", notSeen: "seenNot", notTried: "notT
 /** @param {GatewaySocket} socket */
 export function channelList(socket) {
   const channels = signal(/** @type {readonly Channel[] | null} */ (null));
-  const problem = signal(/** @type {Shown | null} */ (null));
-  keepFresh(socket, async () => {
-    try {
-      update(channels, await getJson("api/llm/channels"));
-      problem.value = null;
-    } catch (error) {
-      // Away: the banner says so.
-      if (!(error instanceof GatewayAway)) problem.value = complaintOf(error);
-    }
-  });
+  const fresh = keepFresh(socket, async () => update(channels, await getJson("api/llm/channels")));
   const rows = each(() => channels.value ?? [], ({ id }) => id, (channel) => row(channel, socket));
   return el(
     "section",
     { "aria-label": t("channels") },
     el("h2", {}, t("channels")),
-    () => problem.value === null ? null : el("p", { class: "error", role: "alert" }, problem.value),
+    listHint(fresh, () => channels.value, t("noChannels")),
     el("ul", { class: "channels" }, rows),
-    () => channels.value?.length === 0 ? el("p", { class: "quiet" }, t("noChannels")) : null,
   );
 }
 

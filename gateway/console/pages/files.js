@@ -2,14 +2,14 @@
 
 import { countBelow, deleteFile, deleteFolder, download, listFolder, makeFolder, MOST_COUNTED } from "../api/files.js";
 import { move, rename, versionOf } from "../api/files.js";
-import { complaintOf, complaintPlace } from "../lib/complaint.js";
+import { complaintPlace } from "../lib/complaint.js";
 import { askText, openDialog } from "../lib/dialog.js";
 import { bytes, moment, name, number } from "../lib/format.js";
-import { folderOf, isWritable, lastName, schemeOf, SCHEMES, wayTo } from "../lib/paths.js";
+import { folderOf, isWritable, lastName, SCHEME_WORDS, schemeOf, SCHEMES, wayTo } from "../lib/paths.js";
 import { href } from "../lib/router.js";
 import { computed, each, effect, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepFresh, update } from "../run/lists.js";
+import { keepFresh, listHint, update } from "../run/lists.js";
 import { uploadAll, uploadList, uploadsDone } from "./uploads.js";
 
 /** @typedef {import("../api/files.js").FolderItem} FolderItem */
@@ -23,26 +23,16 @@ import { uploadAll, uploadList, uploadsDone } from "./uploads.js";
 
 const STEP = 200;
 
-/** @type {Record<import("../lib/paths.js").Scheme, Word>} */
-const PLACES = { user: "ownFiles", shared: "sharedFiles", system: "systemFiles" };
-
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function filesPage({ socket, filters }) {
   const folder = computed(() => folderOf(filters().in));
   const items = signal(/** @type {readonly FolderItem[] | null} */ (null));
-  const problem = signal(/** @type {Shown | null} */ (null));
   const revision = signal(0);
   const complaints = complaintPlace();
   const load = async () => {
     const asked = folder.peek();
-    try {
-      const found = await listFolder(asked);
-      if (asked !== folder.peek()) return;
-      problem.value = null;
-      update(items, found);
-    } catch (error) {
-      if (asked === folder.peek()) problem.value = complaintOf(error);
-    }
+    const found = await listFolder(asked);
+    if (asked === folder.peek()) update(items, found);
   };
   const attempt = async (/** @type {() => Promise<unknown>} */ act) => {
     await complaints.attempt(act);
@@ -52,7 +42,7 @@ export function filesPage({ socket, filters }) {
     folder.value;
     items.value = null;
   });
-  keepFresh(socket, load, () => [folder.value, revision.value, uploadsDone.value]);
+  const fresh = keepFresh(socket, load, () => [folder.value, revision.value, uploadsDone.value]);
   const shelf = { folder: () => folder.value, items: () => items.value ?? [], attempt };
   const content = el(
     "div",
@@ -63,8 +53,7 @@ export function filesPage({ socket, filters }) {
     () => isWritable(folder.value) ? tools(shelf) : null,
     complaints.place,
     uploadList(),
-    () => problem.value === null ? null : el("p", { class: "error", role: "alert" }, problem.value),
-    () => hint(items.value, problem.value),
+    listHint(fresh, () => items.value, t("emptyFolder")),
     list(shelf),
   );
   takeDrops(content, shelf);
@@ -72,22 +61,12 @@ export function filesPage({ socket, filters }) {
   return { title: () => verbatim(`${name(lastName(folder.value))} · ${t("files")}`), content };
 }
 
-/**
- * @param {readonly FolderItem[] | null} items
- * @param {Shown | null} problem
- */
-function hint(items, problem) {
-  if (problem !== null) return null;
-  if (items === null) return el("p", { class: "quiet" }, t("loading"));
-  return items.length === 0 ? el("p", { class: "quiet" }, t("emptyFolder")) : null;
-}
-
 /** @param {import("../lib/view.js").Readable<string>} folder */
 function places(folder) {
   const links = SCHEMES.map((scheme) => {
     const isHere = () => (schemeOf(folder.value) === scheme ? "page" : null);
     const way = href(["files"], { in: `${scheme}://` });
-    return el("li", {}, el("a", { href: way, "aria-current": isHere }, t(PLACES[scheme])));
+    return el("li", {}, el("a", { href: way, "aria-current": isHere }, t(SCHEME_WORDS[scheme])));
   });
   return el("nav", { class: "views", "aria-label": t("places") }, el("ul", {}, ...links));
 }

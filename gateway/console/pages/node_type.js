@@ -1,12 +1,12 @@
 /** One node type: what it does, and its slots and settings. */
 
 import { getJson } from "../api/rest.js";
-import { complaintOf } from "../lib/complaint.js";
 import { json, name } from "../lib/format.js";
+import { loadingHint } from "../lib/loading.js";
 import { href } from "../lib/router.js";
-import { el, signal, verbatim } from "../lib/view.js";
+import { el, verbatim } from "../lib/view.js";
 import { language, t } from "../lib/words.js";
-import { keepCatalogue } from "./catalogue.js";
+import { loadingCatalogue } from "./catalogue.js";
 import { ownName } from "./node_search.js";
 
 /** @typedef {import("./node_search.js").NodeType} NodeType */
@@ -27,23 +27,16 @@ const PLACEMENTS = new Map([
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function nodeTypePage({ socket, parameters }) {
   const fullType = parameters.type ?? "";
-  const node = signal(/** @type {NodeType | null} */ (null));
-  const problem = signal(/** @type {Shown | null} */ (null));
-  keepCatalogue(socket, async () => {
-    try {
-      node.value = await getJson(`api/nodes/${encodeURIComponent(fullType)}`);
-      problem.value = null;
-    } catch (error) {
-      problem.value = complaintOf(error);
-    }
-  });
+  /** @type {import("../lib/loading.js").Loaded<NodeType>} */
+  const loaded = loadingCatalogue(socket, () => getJson(`api/nodes/${encodeURIComponent(fullType)}`));
+  const node = loaded.value;
   const title = () => name(node.value === null ? fullType : ownName(node.value, language.peek()));
   const content = el(
     "div",
     { class: "page" },
     el("p", {}, el("a", { href: href(["nodes"]) }, t("allNodeTypes"))),
     el("h1", { tabindex: "-1" }, el("bdi", {}, title)),
-    () => problem.value === null ? null : el("p", { class: "error", role: "alert" }, problem.value),
+    loadingHint(loaded),
     () => node.value === null ? null : description(node.value),
     () => node.value === null ? null : parts(node.value),
   );

@@ -2,10 +2,11 @@
 
 import { getJson } from "../api/rest.js";
 import { name } from "../lib/format.js";
+import { loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
-import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
+import { computed, each, el, untracked, verbatim } from "../lib/view.js";
 import { language, t } from "../lib/words.js";
-import { keepCatalogue } from "./catalogue.js";
+import { loadingCatalogue } from "./catalogue.js";
 import { byCategory, found, ownName } from "./node_search.js";
 import { pluginList } from "./plugins.js";
 
@@ -13,12 +14,10 @@ import { pluginList } from "./plugins.js";
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function nodesPage({ socket, filters }) {
-  const nodes = signal(/** @type {readonly NodeType[] | null} */ (null));
-  keepCatalogue(socket, async () => {
-    nodes.value = await getJson("api/nodes");
-  });
-  const shown = computed(() => found(nodes.value ?? [], filters().q ?? ""));
-  const count = () => nodes.value === null ? t("loading") : t("nodeTypesFound", { n: shown.value.length });
+  /** @type {import("../lib/loading.js").Loaded<readonly NodeType[]>} */
+  const nodes = loadingCatalogue(socket, () => getJson("api/nodes"));
+  const shown = computed(() => found(nodes.value.value ?? [], filters().q ?? ""));
+  const count = () => nodes.value.value === null ? null : t("nodeTypesFound", { n: shown.value.length });
   const groups = each(() => byCategory(shown.value), ({ category }) => category, (group, category) => {
     const members = () => group.value.nodes;
     return el(
@@ -35,6 +34,7 @@ export function nodesPage({ socket, filters }) {
     pluginList(socket),
     el("h2", {}, t("catalogue")),
     search(filters),
+    loadingHint(nodes),
     el("p", { class: "quiet", role: "status" }, count),
     groups,
   );

@@ -4,11 +4,12 @@ import { change, getJson } from "../api/rest.js";
 import { complaintPlace } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
+import { loadingHint } from "../lib/loading.js";
 import { href } from "../lib/router.js";
 import { badge } from "../lib/state.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { keepCatalogue } from "./catalogue.js";
+import { loadingCatalogue } from "./catalogue.js";
 
 /**
  * A plugin, or why it was not loaded.
@@ -21,14 +22,12 @@ import { keepCatalogue } from "./catalogue.js";
 
 /** @param {import("../api/socket.js").GatewaySocket} socket */
 export function pluginList(socket) {
-  const plugins = signal(/** @type {readonly Plugin[] | null} */ (null));
+  /** @type {import("../lib/loading.js").Loaded<readonly Plugin[]>} */
+  const loaded = loadingCatalogue(socket, () => getJson("api/plugins"));
+  const plugins = loaded.value;
   const told = signal(verbatim(""));
   const isBusy = signal(false);
   const { attempt, place } = complaintPlace();
-  const load = async () => {
-    plugins.value = await getJson("api/plugins");
-  };
-  keepCatalogue(socket, load);
   const ask = async (/** @type {string} */ method, /** @type {string} */ path, /** @type {unknown} */ body) => {
     isBusy.value = true;
     await attempt(async () => {
@@ -36,7 +35,7 @@ export function pluginList(socket) {
       const answer = await change(method, path, body === undefined ? {} : { body });
       told.value = verbatim(answer?.message ?? "");
     });
-    await attempt(load);
+    await loaded.reload();
     isBusy.value = false;
   };
   const turn = async (/** @type {Plugin} */ plugin) => {
@@ -51,6 +50,7 @@ export function pluginList(socket) {
     "section",
     { "aria-label": t("plugins") },
     el("h2", {}, t("plugins")),
+    loadingHint(loaded),
     el("ul", { class: "plugins" }, rows),
     () => plugins.value?.length === 0 ? el("p", { class: "quiet" }, t("noPlugins")) : null,
     el(

@@ -5,7 +5,7 @@ import { change } from "../api/rest.js";
 import { complaintPlace } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { bytes, number } from "../lib/format.js";
-import { SCHEMES } from "../lib/paths.js";
+import { SCHEME_WORDS, SCHEMES } from "../lib/paths.js";
 import { el, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -76,15 +76,12 @@ function valueRows({ deleted, deletedBytes, kept, keptBytes, marked, temporaries
   ];
 }
 
-/** @type {Record<import("../lib/paths.js").Scheme, Word>} */
-const FILES = { user: "ownFiles", shared: "sharedFiles", system: "systemFiles" };
-
 /** @param {import("../lib/paths.js").Scheme} scheme @returns {Promise<Row>} */
 async function filesRow(scheme) {
   const { files, bytes: size } = await countBelow(`${scheme}://`);
   const isMore = files === MOST_COUNTED;
   const atLeast = (/** @type {Shown} */ n) => isMore ? t("noLessThan", { n }) : n;
-  return { kind: FILES[scheme], count: atLeast(number(files)), size: atLeast(bytes(size)) };
+  return { kind: SCHEME_WORDS[scheme], count: atLeast(number(files)), size: atLeast(bytes(size)) };
 }
 
 /** @param {readonly Row[]} rows */

@@ -2,6 +2,7 @@
 
 import { GatewayError, getJson } from "../api/rest.js";
 import { name, number } from "../lib/format.js";
+import { loadingHint } from "../lib/loading.js";
 import { badge } from "../lib/state.js";
 import { el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -42,7 +43,7 @@ const COMMANDS = [
 export function systemPage({ socket }) {
   const readiness = signal(/** @type {Readiness | null} */ (null));
   const queue = signal(/** @type {Queue | null} */ (null));
-  keepFresh(socket, async () => {
+  const fresh = keepFresh(socket, async () => {
     const [found, counts] = await Promise.all([getReadiness(), getQueue()]);
     update(readiness, found);
     update(queue, counts);
@@ -51,7 +52,7 @@ export function systemPage({ socket }) {
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, t("system"), el("span", { role: "status" }, () => readyBadge(readiness.value))),
-    () => readiness.value === null ? el("p", { class: "quiet" }, t("loading")) : null,
+    loadingHint({ value: readiness, problem: fresh.problem }),
     el(
       "div",
       { class: "columns" },

@@ -2,13 +2,13 @@
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { complaintOf } from "../lib/complaint.js";
+import { loadingHint } from "../lib/loading.js";
 import { computed, effect, el, onEnd, signal, untracked } from "../lib/view.js";
-import { t } from "../lib/words.js";
 
 /** @typedef {import("./store.js").RunSummary} RunSummary */
 /**
- * `refusal` says why the gateway did not give it the last time.
- * @typedef {{ refusal: import("../lib/view.js").Readable<import("../lib/view.js").Shown | null> }} Fresh
+ * `problem` says why the gateway did not give it the last time.
+ * @typedef {{ problem: import("../lib/view.js").Readable<import("../lib/view.js").Shown | null> }} Fresh
  */
 /** @typedef {{ running: RunSummary[], pending: RunSummary[] }} Executions */
 /** @typedef {{ history: RunSummary[], nextCursor: number | null }} History */
@@ -28,18 +28,18 @@ const LOOKS_MS = [300, 1000];
 export function keepFresh(socket, load, follow = () => {}) {
   let isLoading = false;
   let isWanted = false;
-  const refusal = signal(/** @type {import("../lib/view.js").Shown | null} */ (null));
+  const problem = signal(/** @type {import("../lib/view.js").Shown | null} */ (null));
   const reload = async () => {
     isWanted = isLoading;
     if (isLoading) return;
     isLoading = true;
     try {
       await load();
-      refusal.value = null;
+      problem.value = null;
     } catch (error) {
       // Away: the banner says so. Refused for want of a token: the page asks for one.
       if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
-      if (error instanceof GatewayError) refusal.value = complaintOf(error);
+      if (error instanceof GatewayError) problem.value = complaintOf(error);
     } finally {
       isLoading = false;
       if (isWanted) reload();
@@ -68,7 +68,7 @@ export function keepFresh(socket, load, follow = () => {}) {
     looks.forEach(clearTimeout);
     unlisten();
   });
-  return { refusal };
+  return { problem };
 }
 
 /**
@@ -77,12 +77,9 @@ export function keepFresh(socket, load, follow = () => {}) {
  * @param {() => readonly unknown[] | null} list
  * @param {import("../lib/view.js").Shown} empty
  */
-export function listHint({ refusal }, list, empty) {
-  return () => {
-    if (refusal.value !== null) return el("p", { class: "error", role: "alert" }, refusal.value);
-    if (list() === null) return el("p", {}, t("loading"));
-    return list()?.length === 0 ? el("p", { class: "quiet" }, empty) : null;
-  };
+export function listHint({ problem }, list, empty) {
+  const hint = loadingHint({ value: computed(list), problem });
+  return () => hint() ?? (list()?.length === 0 ? el("p", { class: "quiet" }, empty) : null);
 }
 
 /**
