@@ -123,3 +123,19 @@ Deno.test("an effect that fails does not keep later changes from the others", ()
   value.value = 2;
   assert.equal(seen, 2);
 });
+
+Deno.test("a signal that lives longer keeps no computed value of what has ended", () => {
+  const address = signal("a");
+  const { shown, dispose } = root((dispose) => {
+    const shown = computed(() => address.value.toUpperCase());
+    return { shown, dispose };
+  });
+  assert.equal(shown.value, "A");
+  assert.equal(address.observers.size, 1);
+  dispose();
+  assert.equal(address.observers.size, 0);
+  // What was begun before may still ask.
+  address.value = "b";
+  assert.equal(shown.value, "B");
+  assert.equal(address.observers.size, 0);
+});

@@ -2,7 +2,8 @@
  * Signals: values, what follows from them, and what runs when they change.
  *
  * A signal holds a value; whatever reads it inside an effect or a computed value runs again when it changes. Effects
- * belong to the effect or root that made them, and end with it.
+ * and computed values belong to the effect or root that made them, and end with it: signals that live longer, such as
+ * the address, would keep them for ever.
  */
 
 /**
@@ -108,6 +109,7 @@ export class Signal extends Source {
 export class Computed extends Source {
   #reaction = new Reaction();
   #isStale = true;
+  #isOver = false;
   #compute;
   /** @type {T | undefined} */
   #value;
@@ -128,12 +130,19 @@ export class Computed extends Source {
   refresh() {
     if (!this.#isStale) return;
     const isFirst = this.version === 0;
-    if (isFirst || this.#reaction.isOutdated()) {
-      const value = this.#reaction.follow(this.#compute);
+    if (isFirst || this.#isOver || this.#reaction.isOutdated()) {
+      const value = this.#isOver ? untracked(this.#compute) : this.#reaction.follow(this.#compute);
       if (isFirst || !Object.is(value, this.#value)) this.version++;
       this.#value = value;
     }
-    this.#isStale = false;
+    this.#isStale = this.#isOver;
+  }
+
+  /** Who asks later gets what is true then; nobody is told of changes any more. */
+  end() {
+    this.#isOver = true;
+    this.#isStale = true;
+    this.#reaction.leave();
   }
 
   get value() {
@@ -222,7 +231,9 @@ export function signal(value) {
  * @returns {Readable<T>}
  */
 export function computed(compute) {
-  return new Computed(compute);
+  const made = new Computed(compute);
+  owned?.push(() => made.end());
+  return made;
 }
 
 /**
