@@ -14,7 +14,7 @@ const ARROWS = new Map(Object.entries({
   run: ["run", "lib", "api"],
   graph: ["graph", "lib"],
   forms: ["forms", "lib", "api"],
-  library: ["library", "graph", "api"],
+  library: ["library", "graph", "lib", "api"],
   pages: ["pages", "forms", "graph", "library", "run", "lib", "api"],
 }));
 const IMPURE =

@@ -1,11 +1,13 @@
 /** Where the inputs of a workflow go inside it: which are secret, and whose a problem is. Pure. */
 
+import { edgesOf, endsOf, nodesOf, typeOf } from "../lib/documents.js";
+
 /** @typedef {import("./slots.js").Slot} Slot */
 /** @typedef {import("../api/rest.js").Problem} Problem */
 /** @typedef {{ node: string, type: string, slot: string }} Target */
 /** An input of a node type. @typedef {{ secret?: boolean, secretKeys?: readonly string[] }} TypeSlot */
 /** @typedef {{ inputs?: Readonly<Record<string, TypeSlot>> }} NodeType */
-/** @typedef {Readonly<Record<string, unknown>>} Json */
+/** @typedef {import("../lib/documents.js").Json} Json */
 
 const GROUP_INPUT = "core:GroupInput";
 const NAME_OF_KEY = /^(.*[-_])?(api[-_]?key|key|token|secret|password|passwd|signature|sig|auth|authorization)$/i;
@@ -29,22 +31,17 @@ export function inputsOf(document) {
  * @returns {Map<string, Target[]>}
  */
 export function feedsOf(document) {
-  const types = new Map(objects(document.nodes).map((node) => [String(node.id), String(node.fullType ?? node.type)]));
+  const types = new Map(nodesOf(document).map((node) => [String(node.id), typeOf(node)]));
   /** @type {Map<string, Target[]>} */
   const found = new Map();
-  for (const edge of objects(document.edges)) {
-    if (types.get(String(edge.sourceNodeId ?? edge.source)) !== GROUP_INPUT) continue;
+  for (const edge of edgesOf(document)) {
+    const { source, target: node } = endsOf(edge);
+    if (types.get(source) !== GROUP_INPUT) continue;
     const key = String(edge.sourceHandle);
-    const node = String(edge.targetNodeId ?? edge.target);
     const slot = String(edge.targetHandle).replace(/__\d+$/, "");
     found.set(key, [...found.get(key) ?? [], { node, slot, type: types.get(node) ?? "" }]);
   }
   return found;
-}
-
-/** @param {unknown} list @returns {Json[]} */
-function objects(list) {
-  return Array.isArray(list) ? list.filter((one) => typeof one === "object" && one !== null) : [];
 }
 
 /**

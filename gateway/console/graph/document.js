@@ -4,9 +4,10 @@
  * Ids are names that others gave, `__proto__` among them: they are keys of maps, never of objects.
  */
 
+import { edgesOf, endsOf, nodesOf, typeOf } from "../lib/documents.js";
 import { layered } from "./layout.js";
 
-/** @typedef {Record<string, unknown>} Json */
+/** @typedef {import("../lib/documents.js").Json} Json */
 /** `group` holds one graph, `each` and `loop` hold one per item or round. @typedef {"node" | "group" | "each" | "loop"} Kind */
 /** @typedef {{ id: string, title: string, type: string, kind: Kind, x: number, y: number }} GraphNode */
 /**
@@ -37,9 +38,9 @@ const FARTHEST = 1e6;
  * @returns {Graph}
  */
 export function graphOf(document) {
-  const raw = objects(document.nodes).filter((node) => typeOf(node) !== FRAME);
+  const raw = nodesOf(document).filter((node) => typeOf(node) !== FRAME);
   const index = new Map(raw.map((node, at) => [String(node.id), at]));
-  const links = objects(document.edges).flatMap((edge) => linkOf(edge, index));
+  const links = edgesOf(document).flatMap((edge) => linkOf(edge, index));
   const places = positions(raw) ?? layered(raw.length, links);
   const nodes = raw.map((node, at) => {
     const [x, y] = places[at] ?? [0, 0];
@@ -74,17 +75,6 @@ export function graphOfPaths(paths, prefix) {
   return { nodes, edges: [], index, ...neighbours(nodes.length, []) };
 }
 
-/** @param {unknown} value @returns {Json[]} */
-function objects(value) {
-  if (!Array.isArray(value)) return [];
-  return value.filter((one) => typeof one === "object" && one !== null && !Array.isArray(one));
-}
-
-/** @param {Json} node */
-function typeOf(node) {
-  return String(node.fullType ?? node.type ?? "");
-}
-
 /** @param {Json} node @returns {Kind} */
 function kindOf(node) {
   return KINDS.get(typeOf(node)) ?? "node";
@@ -101,8 +91,8 @@ function titleOf(node) {
  * @returns {Link[]} None when a node of it is not there.
  */
 function linkOf(edge, index) {
-  const source = index.get(String(edge.source ?? edge.sourceNodeId));
-  const target = index.get(String(edge.target ?? edge.targetNodeId));
+  const ends = endsOf(edge);
+  const [source, target] = [index.get(ends.source), index.get(ends.target)];
   if (source === undefined || target === undefined) return [];
   return [{ source, target, from: String(edge.sourceHandle), into: String(edge.targetHandle) }];
 }

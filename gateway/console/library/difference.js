@@ -1,9 +1,10 @@
 /** What differs between two versions of a workflow: as rows of a table, and as one graph of both. Pure. */
 
 import { graphOf } from "../graph/document.js";
+import { edgesOf, endsOf, nodesOf } from "../lib/documents.js";
 
 /** @typedef {import("../graph/document.js").Graph} Graph */
-/** @typedef {Record<string, unknown>} Json */
+/** @typedef {import("../lib/documents.js").Json} Json */
 /** @typedef {Record<string, { from: unknown, to: unknown }>} Changes By their paths inside the part. */
 /** @typedef {{ added: string[], removed: string[], changed: { id: string, changes: Changes }[] }} PartsDiff */
 /**
@@ -60,16 +61,12 @@ export function graphOfBoth(before, after, difference) {
     ...removed.map((id) => /** @type {[string, How]} */ ([id, "removed"])),
     ...changed.map(({ id }) => /** @type {[string, How]} */ ([id, "changed"])),
   ]);
-  const gone = listOf(before.nodes).filter((node) => marks.get(String(node.id)) === "removed");
+  const gone = nodesOf(before).filter((node) => marks.get(String(node.id)) === "removed");
   const goneIds = new Set(gone.map((node) => String(node.id)));
-  const edges = listOf(before.edges).filter((edge) =>
-    goneIds.has(String(edge.sourceNodeId ?? edge.source)) || goneIds.has(String(edge.targetNodeId ?? edge.target))
-  );
-  const both = { nodes: [...listOf(after.nodes), ...gone], edges: [...listOf(after.edges), ...edges] };
+  const edges = edgesOf(before).filter((edge) => {
+    const { source, target } = endsOf(edge);
+    return goneIds.has(source) || goneIds.has(target);
+  });
+  const both = { nodes: [...nodesOf(after), ...gone], edges: [...edgesOf(after), ...edges] };
   return { graph: graphOf(both), marks };
-}
-
-/** @param {unknown} list @returns {Json[]} */
-function listOf(list) {
-  return Array.isArray(list) ? list.filter((one) => typeof one === "object" && one !== null) : [];
 }

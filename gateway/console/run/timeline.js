@@ -3,6 +3,7 @@
  * Pure but for the timeline that it changes. Moments are milliseconds since 1970, by the gateway's clock.
  */
 
+import { edgesOf, endsOf, nodesOf } from "../lib/documents.js";
 import { FINAL, INTERFACE_NODE } from "./project.js";
 
 /** @typedef {import("./project.js").RunEvent} RunEvent */
@@ -209,14 +210,15 @@ export function queued(timeline, path, sources) {
 
 /**
  * What each node of a document needs.
- * @param {{ edges?: readonly Json[], nodes?: readonly Json[] }} document
+ * @param {import("../lib/documents.js").Json} document
  * @returns {Map<string, string[]>}
  */
-export function sourcesOf({ edges = [], nodes = [] }) {
+export function sourcesOf(document) {
   /** @type {Map<string, string[]>} */
-  const sources = new Map(nodes.map((node) => [String(node.id), []]));
-  for (const { sourceNodeId, source, targetNodeId, target } of edges) {
-    sources.get(String(targetNodeId ?? target))?.push(String(sourceNodeId ?? source));
+  const sources = new Map(nodesOf(document).map((node) => [String(node.id), []]));
+  for (const edge of edgesOf(document)) {
+    const { source, target } = endsOf(edge);
+    sources.get(target)?.push(source);
   }
   return sources;
 }
