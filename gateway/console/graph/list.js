@@ -95,16 +95,15 @@ function nodeItem(node, path, { isSelected, href, wayIn }) {
     },
     head,
     () => facts(node.value),
-    () => inside(status.value, wayIn()),
+    () => {
+      status.value; // a node that begins may turn out to have others inside
+      const address = wayIn();
+      return address === null ? null : el("a", { href: address }, t("inside"));
+    },
     () => complaints(node.value),
     () => hasText.value ? streamed(node, path) : null,
     () => output.value === undefined ? null : outputDetails(output.value),
   );
-}
-
-/** @param {string} _status A node that begins may turn out to have others inside. @param {string | null} address */
-function inside(_status, address) {
-  return address === null ? null : el("a", { href: address }, t("inside"));
 }
 
 /** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */

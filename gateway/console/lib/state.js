@@ -87,12 +87,13 @@ export function stateBadge(state) {
 }
 
 /**
- * A word with the sign and the colour of a state: for other things that are well or not.
+ * A word with the colour of a state: for other things that are well or not.
  * @param {string} state
  * @param {import("./view.js").Shown} word
+ * @param {import("./view.js").Shown} [sign] That of the state, unless it is told.
  * @returns {HTMLElement}
  */
-export function badge(state, word) {
+export function badge(state, word, sign = stateSign(state)) {
   const known = STATES.has(state) ? state : "unknown";
-  return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, stateSign(state)), word);
+  return el("span", { class: `state state-${known}` }, el("span", { "aria-hidden": "true" }, sign), word);
 }

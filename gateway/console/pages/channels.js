@@ -2,6 +2,7 @@
 
 import { getJson } from "../api/rest.js";
 import { complaintPlace } from "../lib/complaint.js";
+import { factList } from "../lib/facts.js";
 import { duration, name, number } from "../lib/format.js";
 import { href } from "../lib/router.js";
 import { badge } from "../lib/state.js";
@@ -160,20 +161,21 @@ function told({ run, plain, tools, json, cost }) {
   }
   const able = capabilities(plain, { ...(tools ? { tools } : {}), ...(json ? { json } : {}) });
   const { usage } = plain.end;
-  /** @type {[Word, Shown][]} */
-  const rows = [
-    ["modelAnswered", plain.end.model ? name(plain.end.model) : t("notTold")],
-    ["firstPiece", plain.firstMs === null ? t("seenNot") : duration(plain.firstMs)],
-    ["wholeAnswer", duration(plain.wholeMs ?? 0)],
-    ["tokensWord", usage ? t("tokensInOut", tokens(usage)) : t("notTold")],
-    ["cost", cost.cost === undefined || cost.cost === null ? t("costUnknown") : name(`${cost.cost} ${cost.currency}`)],
-    ["canPieces", t(SEEN[able.pieces])],
-    ["canReason", t(SEEN[able.reasoning])],
-    ["canTools", t(SEEN[able.tools])],
-    ["canJson", t(SEEN[able.json])],
-  ];
-  const list = rows.flatMap(([word, value]) => [el("dt", {}, t(word)), el("dd", {}, value)]);
-  return el("div", {}, badge("complete", t("answers")), el("dl", { class: "summary" }, ...list), way);
+  const rows = factList([
+    [t("modelAnswered"), plain.end.model ? name(plain.end.model) : t("notTold")],
+    [t("firstPiece"), plain.firstMs === null ? t("seenNot") : duration(plain.firstMs)],
+    [t("wholeAnswer"), duration(plain.wholeMs ?? 0)],
+    [t("tokensWord"), usage ? t("tokensInOut", tokens(usage)) : t("notTold")],
+    [
+      t("cost"),
+      cost.cost === undefined || cost.cost === null ? t("costUnknown") : name(`${cost.cost} ${cost.currency}`),
+    ],
+    [t("canPieces"), t(SEEN[able.pieces])],
+    [t("canReason"), t(SEEN[able.reasoning])],
+    [t("canTools"), t(SEEN[able.tools])],
+    [t("canJson"), t(SEEN[able.json])],
+  ]);
+  return el("div", {}, badge("complete", t("answers")), rows, way);
 }
 
 /** @param {{ prompt_tokens?: number, completion_tokens?: number }} usage */

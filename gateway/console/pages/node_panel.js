@@ -3,6 +3,7 @@
 import { GatewayError, getJson } from "../api/rest.js";
 import { placeOf } from "../graph/levels.js";
 import { copyButton } from "../lib/copy.js";
+import { factList } from "../lib/facts.js";
 import { duration, json, moment, money, name, number } from "../lib/format.js";
 import { setFilters, withFilters } from "../lib/router.js";
 import { skipReason, stateBadge, stateWord, waitedFor } from "../lib/state.js";
@@ -87,19 +88,13 @@ function streamed(stream, path) {
   return el("div", {}, el("h3", {}, t("textSoFar")), text);
 }
 
-/** @param {[Shown, Shown | null][]} rows */
-function listOf(rows) {
-  const known = rows.filter(([, value]) => value !== null);
-  return el("dl", { class: "summary" }, ...known.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]));
-}
-
 /** @param {NodeSeen} node */
 function times({ state }) {
   const began = state.startedAt === undefined ? null : moment(state.startedAt);
   const took = state.startedAt && state.endedAt
     ? duration(Date.parse(state.endedAt) - Date.parse(state.startedAt))
     : null;
-  return listOf([
+  return factList([
     [t("startedAt"), began],
     [t("duration"), took],
     [t("attempts"), state.attempts === undefined ? null : number(state.attempts)],
@@ -271,5 +266,5 @@ export function usageRows(usage) {
 
 /** @param {Usage} usage */
 function costSection(usage) {
-  return el("section", { "aria-label": t("usage") }, el("h3", {}, t("usage")), listOf(usageRows(usage)));
+  return el("section", { "aria-label": t("usage") }, el("h3", {}, t("usage")), factList(usageRows(usage)));
 }

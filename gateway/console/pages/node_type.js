@@ -1,6 +1,7 @@
 /** One node type: what it does, and its slots and settings. */
 
 import { getJson } from "../api/rest.js";
+import { factList } from "../lib/facts.js";
 import { json, name } from "../lib/format.js";
 import { loadingHint } from "../lib/loading.js";
 import { href } from "../lib/router.js";
@@ -46,13 +47,12 @@ export function nodeTypePage({ socket, parameters }) {
 /** @param {NodeType} node */
 function description(node) {
   const placement = PLACEMENTS.get(node.placement);
-  /** @type {[Word, Shown][]} */
-  const rows = [
-    ["fullType", name(node.fullType)],
-    ["category", name(node.category)],
-    ["runsIn", placement === undefined ? name(node.placement) : t(placement)],
-    ["typeVersion", name(node.version)],
-  ];
+  const rows = factList([
+    [t("fullType"), name(node.fullType)],
+    [t("category"), name(node.category)],
+    [t("runsIn"), placement === undefined ? name(node.placement) : t(placement)],
+    [t("typeVersion"), name(node.version)],
+  ]);
   const notes = [
     node.deterministic === true ? t("sameResults") : null,
     node.isPreviewUnsafe === true ? t("notInPreviews") : null,
@@ -61,7 +61,7 @@ function description(node) {
     "div",
     {},
     el("p", { class: "prose" }, verbatim(node.description)),
-    el("dl", { class: "summary" }, ...rows.flatMap(([word, value]) => [el("dt", {}, t(word)), el("dd", {}, value)])),
+    rows,
     ...notes.map((note) => note === null ? null : el("p", { class: "quiet" }, note)),
   );
 }

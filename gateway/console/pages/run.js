@@ -4,6 +4,7 @@ import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
 import { complaintPlace } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
+import { factList } from "../lib/facts.js";
 import { duration, moment, name } from "../lib/format.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
@@ -145,8 +146,7 @@ function facts(store, id) {
     [t("runId"), verbatim(id)],
     ...(run?.usage === undefined ? [] : usageRows(run.usage)),
   ];
-  const known = rows.filter(([, value]) => value !== null);
-  return el("dl", { class: "summary" }, ...known.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]));
+  return factList(rows);
 }
 
 /**

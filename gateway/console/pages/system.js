@@ -1,6 +1,7 @@
 /** Is all well? What the gateway says of itself, channels of models, what is stored; and what only commands do. */
 
 import { GatewayError, getJson } from "../api/rest.js";
+import { factList } from "../lib/facts.js";
 import { name, number } from "../lib/format.js";
 import { loadingHint } from "../lib/loading.js";
 import { badge } from "../lib/state.js";
@@ -111,15 +112,13 @@ function checks({ checks, workers }) {
 
 /** @param {Queue} queue */
 function facts({ version, maxConcurrentWorkflows: most, runningExecutions, pendingExecutions }) {
-  /** @type {[Word, Shown][]} */
-  const rows = [
-    ["runsOpen", number(runningExecutions)],
-    ["runsQueued", number(pendingExecutions)],
-    ["mostRuns", most === null ? t("noLimit") : number(most)],
-    ["version", name(version)],
-  ];
-  const list = rows.flatMap(([word, value]) => [el("dt", {}, t(word)), el("dd", {}, value)]);
-  return el("section", { "aria-label": t("load") }, el("h2", {}, t("load")), el("dl", { class: "summary" }, ...list));
+  const list = factList([
+    [t("runsOpen"), number(runningExecutions)],
+    [t("runsQueued"), number(pendingExecutions)],
+    [t("mostRuns"), most === null ? t("noLimit") : number(most)],
+    [t("version"), name(version)],
+  ]);
+  return el("section", { "aria-label": t("load") }, el("h2", {}, t("load")), list);
 }
 
 function commands() {

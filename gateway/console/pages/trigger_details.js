@@ -4,6 +4,7 @@ import { change, getJson } from "../api/rest.js";
 import { json, moment, name } from "../lib/format.js";
 import { complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
+import { badge } from "../lib/state.js";
 import { valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -35,8 +36,7 @@ const OUTCOMES = new Map([
 /** @param {string} outcome */
 function outcomeBadge(outcome) {
   const known = OUTCOMES.get(outcome);
-  const sign = el("span", { "aria-hidden": "true" }, verbatim(known?.sign ?? "?"));
-  return el("span", { class: `state state-${known?.look ?? "unknown"}` }, sign, known ? t(known.word) : name(outcome));
+  return known ? badge(known.look, t(known.word), verbatim(known.sign)) : badge("unknown", name(outcome));
 }
 
 /** @param {string} run */

@@ -2,9 +2,11 @@
 
 import { change, getJson } from "../api/rest.js";
 import { openDialog } from "../lib/dialog.js";
+import { factList } from "../lib/facts.js";
 import { name } from "../lib/format.js";
 import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
+import { badge } from "../lib/state.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { keepFresh, listHint, update } from "../run/lists.js";
@@ -103,9 +105,7 @@ function triggerItem(trigger, socket, changed) {
 
 /** @param {boolean} isOn */
 function onOff(isOn) {
-  const sign = verbatim(isOn ? "\u2713" : "\u2016");
-  const look = isOn ? "state-complete" : "state-paused";
-  return el("span", { class: `state ${look}` }, el("span", { "aria-hidden": "true" }, sign), t(isOn ? "on" : "off"));
+  return isOn ? badge("complete", t("on")) : badge("paused", t("off"));
 }
 
 /** @param {Trigger} trigger */
@@ -115,19 +115,19 @@ function facts(trigger) {
   const version = workflow.version === undefined ? null : t("versionNumber", { n: workflow.version });
   const place = href(["workflows", workflow.id], { project: workflow.project ?? "" });
   const link = el("a", { href: place }, el("bdi", {}, name(workflow.id)));
-  /** @type {[Shown, import("../lib/view.js").Plain[]][]} */
+  /** @type {[Shown, import("../lib/view.js").Plain[] | null][]} */
   const rows = [
     [t("triggerKind"), [kindWord === undefined ? name(kind) : t(kindWord)]],
     [t("startsWhen"), [el("bdi", {}, startsWhen(trigger))]],
     [t("workflow"), [link, version === null ? null : verbatim(" "), version]],
-    ...(filter ? [/** @type {[Shown, import("../lib/view.js").Plain[]]} */ ([t("filter"), [code(filter)]])] : []),
+    [t("filter"), filter ? [code(filter)] : null],
   ];
   if (kind === "webhook") rows.push([t("secrets"), [t("secretCount", { n: secretCount })]]);
   const sources = Object.entries(mapping).map(([input, source]) =>
     el("li", {}, el("bdi", {}, name(input)), verbatim(" ← "), sourceWords(source))
   );
   if (sources.length > 0) rows.push([t("mapping"), [el("ul", { class: "plain" }, ...sources)]]);
-  return el("dl", { class: "summary" }, ...rows.flatMap(([word, shown]) => [el("dt", {}, word), el("dd", {}, shown)]));
+  return factList(rows);
 }
 
 /** @param {string} text */

@@ -1,6 +1,7 @@
 /** What requests to models took and cost, by day, workflow, model and channel. What it shows stands in the address. */
 
 import { getJson } from "../api/rest.js";
+import { factList } from "../lib/facts.js";
 import { money, name, number } from "../lib/format.js";
 import { setFilter } from "../lib/router.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
@@ -133,12 +134,11 @@ function totals(total) {
     [t("requestSum"), number(total.calls)],
   ];
   if (total.openCalls > 0) rows.push([t("openRequests"), number(total.openCalls)]);
-  const list = rows.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)]);
   const hint = total.estimatedCalls > 0
     ? el("p", { class: "quiet" }, t("estimated", { n: total.estimatedCalls }))
     : null;
   const heading = el("h2", { id: "usage-total" }, t("total"));
-  return el("section", { "aria-labelledby": "usage-total" }, heading, el("dl", { class: "summary" }, ...list), hint);
+  return el("section", { "aria-labelledby": "usage-total" }, heading, factList(rows), hint);
 }
 
 /**

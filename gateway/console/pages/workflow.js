@@ -11,6 +11,7 @@ import {
 } from "../library/workflows.js";
 import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
+import { factList } from "../lib/facts.js";
 import { moment, name } from "../lib/format.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilters } from "../lib/router.js";
@@ -105,17 +106,16 @@ function facts(found) {
   const { id, description, projectId, tags, reason, interface: { inputs = {}, outputs = {} } } = found.workflow;
   const slots = (/** @type {typeof inputs} */ all) =>
     name(Object.entries(all).map(([key, slot]) => `${key} (${slot.dataFlowType})`).join(", ")) || t("none");
-  /** @type {[Shown, Shown][]} */
-  const rows = [
+  const rows = factList([
     [t("workflowId"), name(id)],
     [t("project"), name(projectId)],
     [t("tags"), name(tags.join(", ")) || t("none")],
     [t("inputs"), slots(inputs)],
     [t("outputs"), slots(outputs)],
-  ];
+  ]);
   return [
     description ? el("p", {}, verbatim(description)) : null,
-    el("dl", { class: "summary" }, ...rows.flatMap(([word, value]) => [el("dt", {}, word), el("dd", {}, value)])),
+    rows,
     reason === undefined ? null : el("p", { class: "warning" }, verbatim(reason)),
   ];
 }

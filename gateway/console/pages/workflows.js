@@ -16,6 +16,7 @@ import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
+import { badge } from "../lib/state.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -239,13 +240,7 @@ function workflowRow(one, library) {
 
 /** Does it compile? @param {boolean} isValid */
 export function validBadge(isValid) {
-  const sign = verbatim(isValid ? "✓" : "✎");
-  return el(
-    "span",
-    { class: `state ${isValid ? "state-complete" : "state-waiting"}` },
-    el("span", { "aria-hidden": "true" }, sign),
-    isValid ? t("canRun") : t("draft"),
-  );
+  return isValid ? badge("complete", t("canRun")) : badge("waiting", t("draft"), verbatim("\u270e"));
 }
 
 /** @param {StoredWorkflow} workflow */
