@@ -1,7 +1,5 @@
 /** Keyboard shortcuts: one key, or two in a row (`g r`). They sleep while somebody types or a dialog is open. */
 
-/** @typedef {{ key: string, run: () => void }} Shortcut */
-
 const NEXT_WITHIN_MS = 1500;
 
 /**

@@ -7,7 +7,6 @@ import { saveBlob } from "./saving.js";
 import { el, onEnd, signal, verbatim } from "./view.js";
 import { t } from "./words.js";
 
-/** @typedef {import("./view.js").Readable<string>} ReadableText */
 /** @typedef {{ $blob: string, size: number, mime: string, preview?: string, url?: string }} Reference */
 
 /** So large a text is fetched without being asked for. */

@@ -11,7 +11,6 @@ import { nameOf } from "./run_row.js";
 /** @typedef {import("../run/bulk.js").Action} Action */
 /** @typedef {import("../run/store.js").RunSummary} RunSummary */
 /** @typedef {import("../lib/words.js").Word} Word */
-/** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {{ button: Word, title: Word, agree: Word }} Words */
 
 /** @type {[Action, Words][]} */

@@ -19,7 +19,6 @@ import { keepFresh, listHint, update } from "../run/lists.js";
  * }} Channel
  */
 /** @typedef {import("../api/socket.js").GatewaySocket} GatewaySocket */
-/** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
 /** @typedef {import("../run/heard.js").Heard} Heard */
 /** @typedef {import("../run/heard.js").Seen} Seen */

@@ -13,7 +13,6 @@ import { ownName } from "./node_search.js";
 /** @typedef {import("./node_search.js").NodeType} NodeType */
 /** @typedef {import("./node_search.js").Slot} Slot */
 /** @typedef {import("./node_search.js").Slots} Slots */
-/** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
 
 /** Where a node runs. @type {ReadonlyMap<string, Word>} */

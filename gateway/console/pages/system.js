@@ -11,7 +11,6 @@ import { keepFresh, update } from "../run/lists.js";
 import { channelList } from "./channels.js";
 import { storage } from "./storage.js";
 
-/** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
 /** @typedef {{ ready: boolean, checks: Record<string, string>, workers: number }} Readiness */
 /**

@@ -8,7 +8,6 @@ import { loading, loadingHint } from "../lib/loading.js";
 import { el, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
-/** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
 /** @typedef {import("../graph/document.js").GraphNode} GraphNode */
 /** @typedef {import("../graph/node.js").Face} Face */

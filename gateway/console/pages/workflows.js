@@ -240,7 +240,7 @@ function workflowRow(one, library) {
 
 /** Does it compile? @param {boolean} isValid */
 export function validBadge(isValid) {
-  return isValid ? badge("complete", t("canRun")) : badge("waiting", t("draft"), verbatim("\u270e"));
+  return isValid ? badge("complete", t("canRun")) : badge("waiting", t("draft"), verbatim("✎"));
 }
 
 /** @param {StoredWorkflow} workflow */

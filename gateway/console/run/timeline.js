@@ -284,8 +284,6 @@ export function idle(timeline, { begin, end }) {
   return gaps;
 }
 
-/** @typedef {"" | "failed" | "waiting"} Cut */
-
 /**
  * Does a node belong to what is shown?
  * @param {NodeTimes} node
