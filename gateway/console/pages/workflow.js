@@ -66,7 +66,9 @@ export function workflowPage({ socket, parameters, filters }) {
   const shelf = { place, found, act };
   const limit = signal(STEP);
   const title = () => name(found.value.value?.workflow?.name ?? id);
-  const pair = computed(() => pairOf(filters(), found.value.value?.versions ?? []));
+  // Versions do not change: the same two are not asked for and drawn anew, or the keyboard would lose its place.
+  const pairKey = computed(() => JSON.stringify(pairOf(filters(), found.value.value?.versions ?? [])));
+  const pair = computed(() => /** @type {ReturnType<typeof pairOf>} */ (JSON.parse(pairKey.value)));
   const content = el(
     "div",
     { class: "page" },
