@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
+ROOT = Path(__file__).parents[2]
 KEY = "sk-of-nobody"
 TELLS: Json = {"type": "core:Template", "inputValues": {"template": "once"}}
 PICTURE = "data:image/png;base64,iVBORw=="
@@ -39,7 +41,7 @@ def payload(name: str, content: bytes, mime: str = "application/json") -> FilePa
 
 
 async def fill_all(page: Page) -> None:
-    """Type something into each field, other than what is there."""
+    """Type something into each field, other than what is there. One file has the name of another one."""
     await page.get_by_label("A line").fill("O'Hara")
     await page.get_by_label("A text").fill(f"{HOSTILE}\n\u202e2")
     await page.get_by_label("A whole number").fill("4")
@@ -51,11 +53,22 @@ async def fill_all(page: Page) -> None:
     await page.get_by_role("button", name="Add a message").click()
     await page.get_by_label("What is said").fill("Hi")
     await page.get_by_label("File for A file").set_input_files(payload("note.txt", b"hello"))
-    await expect(page.get_by_label("A file", exact=True)).to_have_value(re.compile("^user://uploads/note"))
+    await expect(page.get_by_label("A file", exact=True)).to_have_value("user://uploads/note-2.txt")
     await page.get_by_label("File for A picture").set_input_files(payload("x.png", b"\x89PNG", "image/png"))
     await expect(page.get_by_label("A picture", exact=True)).to_have_value(PICTURE)
     await page.get_by_label("Anything").fill("[true]")
     await page.get_by_label("A key").fill(KEY)
+
+
+def kinds_known() -> set[str]:
+    """How slots can be typed, as `forms/slots.js` says."""
+    source = (ROOT / "gateway/console/forms/slots.js").read_text()
+    return set(re.findall(r'"(\w+)"', source.partition('@typedef {"secret"')[2].partition("Kind")[0])) | {"secret"}
+
+
+async def kinds_shown(page: Page) -> set[str]:
+    looks = [str(await field.get_attribute("class")).split() for field in await page.locator(".field").all()]
+    return {look.removeprefix("field-") for classes in looks for look in classes} - {"field"}
 
 
 async def shown_call(page: Page, language: str) -> str:
@@ -72,15 +85,19 @@ async def output_of(*command: str, stdin: str = "") -> str:
 
 
 async def test_workflow_is_started_with_every_kind_of_input(
-    chromium: Browser, stack: LocalStack, client: GatewayClient
+    chromium: Browser, stack: LocalStack, client: GatewayClient, tmp_path: Path
 ) -> None:
     """What was typed comes out of the run, is there the next time, and is what the same call elsewhere gives."""
     await store_all_kinds(client)
+    there = tmp_path / "note.txt"
+    there.write_text("somebody's")
+    await client.files.put("user://uploads/note.txt", there)
     async with opened(chromium, stack, "#/workflows") as watched:
         page = watched.page
         await page.get_by_label("Name, id, tag").fill("kinds")
         await page.get_by_role("link", name="Start Every kind").click()
         await page.get_by_role("heading", name="Every kind").wait_for()
+        assert await kinds_shown(page) == kinds_known()
         await page.get_by_role("button", name="Start").click()
         await expect(page.get_by_label("A line")).to_be_focused()
         await page.get_by_text("This needs a value.").wait_for()
@@ -124,6 +141,8 @@ async def test_workflow_is_started_with_every_kind_of_input(
         await expect(page.get_by_label("A key")).to_have_value("")
         await page.get_by_role("button", name="Take the defaults").click()
         await expect(page.get_by_label("A list")).to_have_value("[\n  1\n]")
+        # The browser itself writes that there was a file of this name.
+        watched.messages[:] = [line for line in watched.messages if "412" not in line]
 
 
 async def test_problem_of_the_gateway_stands_at_its_field(
