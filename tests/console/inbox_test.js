@@ -1,4 +1,7 @@
 // Approvals, triggers and usage: what is decided without a browser.
+import { GatewaySocket } from "../../gateway/console/api/socket.js";
+import { followOpenApprovals, openCount } from "../../gateway/console/run/open_count.js";
+import { serving, until } from "./serving.js";
 import { strict as assert } from "node:assert";
 import { duration, money } from "../../gateway/console/lib/format.js";
 import { amountWords, leastWords, neededAmounts } from "../../gateway/console/pages/approval_budget.js";
@@ -155,4 +158,22 @@ Deno.test("triggers say what starts them", () => {
   assert.equal(starts("run", { statuses: ["error"], workflow: { id: "w" } }), "the end of a run of w: error");
   assert.equal(starts("webhook", { scheme: "github" }), "a request to its address (github)");
   assert.equal(starts("newer", {}), "");
+});
+
+Deno.test("a gateway that could not tell of runs is asked again", async () => {
+  let asked = 0;
+  /** @type {import("./serving.js").Answer} */
+  const answer = (socket, { type, payload }) => {
+    if (type !== "SUBSCRIBE" || payload.runs !== true) return;
+    const isFirst = ++asked === 1;
+    const told = isFirst ? { code: "event_log_unavailable", message: "full", runs: true } : { open: 3 };
+    socket.send(JSON.stringify({ seq: null, ts: 0, type: isFirst ? "error" : "APPROVALS_UPDATE", payload: told }));
+  };
+  await serving(answer, async ({ url }) => {
+    const socket = new GatewaySocket({ address: () => new URL(url), ticket: () => Promise.resolve(null) });
+    followOpenApprovals(socket, { againMs: 1 });
+    await socket.connect();
+    await until(() => openCount.value?.open === 3);
+    socket.close();
+  });
 });

@@ -82,10 +82,12 @@ async function hear(socket, run, signal) {
     // Its events are gone: only they tell what was seen.
     refuse: (code, message) => whole.reject(new GatewayError(0, { code, message })),
   });
-  signal.addEventListener("abort", () => whole.reject(signal.reason));
+  const leave = () => whole.reject(signal.reason);
+  signal.addEventListener("abort", leave);
   try {
     return await whole.promise;
   } finally {
+    signal.removeEventListener("abort", leave);
     unfollow();
   }
 }
