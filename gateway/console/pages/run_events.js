@@ -15,8 +15,11 @@ const PAGE = 100;
 /** While a run goes on, what is new is asked for so often. */
 const EVERY_MS = 1000;
 
-/** @param {import("./run.js").Run} run */
-export function eventsView({ id, store, filters }) {
+/**
+ * The page of events that the address names. Belongs to the surrounding effect.
+ * @param {import("./run.js").Run} run
+ */
+function followPage({ id, store, filters }) {
   const events = signal(/** @type {readonly RunEvent[]} */ ([]));
   const problem = signal(/** @type {Shown | null} */ (null));
   const isFull = signal(false);
@@ -28,29 +31,26 @@ export function eventsView({ id, store, filters }) {
     let next = after;
     let isBusy = false;
     events.value = [];
+    problem.value = null;
     isFull.value = false;
     isLoaded.value = false;
     const load = async () => {
       if (isBusy || isFull.peek()) return;
-      if (next >= store.view.lastSeq) {
-        isLoaded.value = true;
-        return;
-      }
       isBusy = true;
-      const limit = PAGE - events.peek().length;
       try {
+        const limit = PAGE - events.peek().length;
         const page = await eventPage(id, { after: next, upTo: store.view.lastSeq, type, limit, signal: abort.signal });
         if (abort.signal.aborted) return;
         next = page.next;
-        events.value = [...events.peek(), ...page.events];
+        if (page.events.length > 0) events.value = [...events.peek(), ...page.events];
         isFull.value = page.isFull;
         problem.value = null;
       } catch (error) {
-        if (abort.signal.aborted) return;
-        problem.value = reasonOf(error);
+        if (!abort.signal.aborted) problem.value = reasonOf(error);
       } finally {
         isBusy = false;
-        isLoaded.value = true;
+        // Of a page that was left nobody wants to know.
+        if (!abort.signal.aborted) isLoaded.value = true;
       }
     };
     const timer = setInterval(() => document.hidden || load(), EVERY_MS);
@@ -62,6 +62,13 @@ export function eventsView({ id, store, filters }) {
       clearInterval(timer);
     });
   });
+  return { events, problem, isFull, isLoaded };
+}
+
+/** @param {import("./run.js").Run} run */
+export function eventsView(run) {
+  const { store, filters } = run;
+  const { events, problem, isFull, isLoaded } = followPage(run);
   return [
     el(
       "section",
