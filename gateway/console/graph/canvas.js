@@ -12,6 +12,7 @@ import { t } from "../lib/words.js";
 import { around, fitted, inView, panned, readable, revealing, toGraph, touches, zoomed } from "./camera.js";
 import { coloursAt, watchScheme } from "./colours.js";
 import { NODE_HEIGHT, NODE_WIDTH } from "./document.js";
+import { drawEdges } from "./edges.js";
 import { bindGestures } from "./gestures.js";
 import { Minimap } from "./minimap.js";
 import { fitting, neighbour } from "./moves.js";
@@ -353,42 +354,15 @@ export class GraphCanvas {
     pen.fillRect(0, 0, this.#canvas.width, this.#canvas.height);
     pen.setTransform(scale, 0, 0, scale, -x * scale, -y * scale);
     const view = inView(this.#camera, this.#size);
-    this.#drawEdges(pen, view);
+    drawEdges(pen, this.#drawn.graph, {
+      view,
+      zoom,
+      isFar: zoom < NEAR_ZOOM,
+      selected: this.#selected,
+      colours: this.#colours,
+    });
     this.#drawNodes(pen, view);
     this.#drawMap(view);
-  }
-
-  /** @param {CanvasRenderingContext2D} pen @param {Box} view */
-  #drawEdges(pen, view) {
-    const colours = /** @type {import("./node.js").Colours} */ (this.#colours);
-    const { nodes, edges } = this.#drawn.graph;
-    const [plain, chosen] = [new Path2D(), new Path2D()];
-    const isFar = this.#camera.zoom < NEAR_ZOOM;
-    for (const { source, target, leaves, enters } of edges) {
-      const [from, to] = [nodes[source], nodes[target]];
-      if (from === undefined || to === undefined) continue;
-      const [x1, y1] = [from.x + NODE_WIDTH, from.y + leaves * NODE_HEIGHT];
-      const [x2, y2] = [to.x, to.y + enters * NODE_HEIGHT];
-      const bend = Math.max(40, Math.abs(x2 - x1) / 2);
-      const box = {
-        left: Math.min(x1, x2 - bend),
-        right: Math.max(x1 + bend, x2),
-        top: Math.min(y1, y2),
-        bottom: Math.max(y1, y2),
-      };
-      if (!touches(box, view)) continue;
-      const path = source === this.#selected || target === this.#selected ? chosen : plain;
-      path.moveTo(x1, y1);
-      if (isFar) path.lineTo(x2, y2);
-      else path.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
-    }
-    // A line is at least a pixel wide on the screen.
-    pen.lineWidth = Math.max(1.5, 1 / this.#camera.zoom);
-    pen.strokeStyle = colours.quiet;
-    pen.stroke(plain);
-    pen.lineWidth *= 2;
-    pen.strokeStyle = colours.focus;
-    pen.stroke(chosen);
   }
 
   /** @param {CanvasRenderingContext2D} pen @param {Box} view */
