@@ -201,7 +201,7 @@ def test_up_runs_and_starts_again_what_dies(up: Up, greeting: Path) -> None:
 
 def test_status_and_logs_say_what_runs_here(up: Up, greeting: Path) -> None:
     # The run that was begun without a gateway goes on with this one, and ends in its own time.
-    with httpx.Client(base_url=up.url, trust_env=False) as http:
+    with httpx.Client(base_url=up.url, trust_env=False, timeout=TIMEOUT_S) as http:
         until(lambda: http.get("/api/executions").json()["running"] == [])
     told = json.loads(innkeeper("status", "--json", "--data-dir", up.data).stdout)
     assert told["runningExecutions"] == 0
@@ -211,10 +211,10 @@ def test_status_and_logs_say_what_runs_here(up: Up, greeting: Path) -> None:
     assert up.url in innkeeper("status", "--data-dir", up.data).stdout
     logs = innkeeper("logs", "--data-dir", up.data, "--lines", 1000)
     assert {"gateway", "worker-1"} <= {line.split()[1] for line in logs.stdout.splitlines() if len(line.split()) > 1}
-    page = httpx.get(up.url)
+    page = httpx.get(up.url, timeout=TIMEOUT_S)
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for link in re.findall(r'href="([^"]+)"', page.text):
-        assert httpx.get(page.url.join(link)).status_code == 200, link
+        assert httpx.get(page.url.join(link), timeout=TIMEOUT_S).status_code == 200, link
     assert innkeeper("run", greeting, "--quiet", "--data-dir", up.data).returncode == 0
     shown = json.loads(innkeeper("show", "last", "--json", "--data-dir", up.data).stdout)
     assert innkeeper("delete", shown["promptId"][:8], "--data-dir", up.data).returncode == 0
