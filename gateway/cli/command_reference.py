@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import typer.main
-
-from innkeeper.gateway.cli.commands import GROUPS, NAMES, app
+from innkeeper.gateway.cli.commands import GROUPS, NAMES, command_line
 from innkeeper.gateway.cli.markdown import code, paragraph, table
 
 _HEAD = """# Command line
@@ -77,10 +75,10 @@ class Command(Protocol):
 def commands() -> Mapping[str, Command]:
     """Every command by its name; those of a group by both words, as `workflows list`."""
     found: dict[str, Command] = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+    for name, command in command_line().commands.items():
         inner = getattr(command, "commands", {})
         if not inner or getattr(command, "invoke_without_command", False):
-            found[name] = command
+            found[name] = command  # type: ignore[assignment]  # its class is in a private module
         found |= {f"{name} {word}": below for word, below in inner.items()}
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.docs.pages import DOCS, ROOT, table_rows
@@ -17,6 +17,7 @@ def quoted(cell: str) -> list[str]:
     return re.findall(r"`([^`]+)`", cell)
 
 
+@cache
 def rules() -> dict[str, list[str]]:
     """Folder or file to what it must not import: folders, files, or other packages."""
     rows = [*table_rows(TEXT, "Packages"), *table_rows(TEXT, "Rooms")]
@@ -33,18 +34,19 @@ def exceptions() -> set[tuple[str, str]]:
     return {(file, target) for files, targets, _ in rows for file in quoted(files) for target in quoted(targets)}
 
 
-def imported(file: Path) -> Iterator[str]:
+@cache
+def imported(file: Path) -> frozenset[str]:
     """What a file imports: paths of our files and folders, names of other packages."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(file.read_text())):
-        names = []
         if isinstance(node, ast.ImportFrom):
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        for name in names:
-            yield path_of(name)
+            names += [alias.name for alias in node.names]
+    return frozenset(map(path_of, names))
 
 
+@cache
 def path_of(name: str) -> str:
     parts = name.split(".")
     if parts[0] != "innkeeper" or len(parts) == 1:

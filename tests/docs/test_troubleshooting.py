@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-from innkeeper.gateway.cli.commands import app
+from innkeeper.gateway.cli.commands import command_line
 from innkeeper.nodes.process.variables import KNOWN_VARIABLES
 from tests.docs.pages import DOCS, ROOT
 
@@ -71,7 +70,7 @@ def test_every_setting_that_is_named_is_known(file: Path) -> None:
 
 def test_unit_starts_a_command_with_options_that_there_are() -> None:
     (name, arguments), *others = re.findall(r"^ExecStart=\S+/innkeeper ([a-z-]+)(.*)$", UNIT.read_text(), re.MULTILINE)
-    command = get_command(app).commands[name]  # type: ignore[attr-defined]  # a group
+    command = command_line().commands[name]
     assert not others
     assert command.parse_args(command.make_context(name, [], resilient_parsing=True), arguments.split()) == []
 

@@ -21,7 +21,7 @@ from typing import Any
 import psutil
 import pytest
 
-from innkeeper.gateway.cli.commands import app
+from innkeeper.gateway.cli.commands import command_line
 from innkeeper.gateway.process.data_dir import holder_of
 from tests.e2e.test_up import gone
 
@@ -65,7 +65,7 @@ def make(folder: Path, *arguments: str) -> None:
         patch.chdir(folder)
         for name in os.environ.keys() - CLEAN.keys():
             patch.delenv(name)
-        app(arguments, standalone_mode=False)
+        command_line()(list(arguments), standalone_mode=False)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -181,7 +181,7 @@ def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: Up) 
         *(), cwd=project, env=CLEAN, capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert "3 passed" in tests.stdout
-    done(project, "new", "workflow", "three")
+    make(project, "new", "workflow", "three")
     file = project / "workflows" / "three.json"
     flow: dict[str, Any] = json.loads(file.read_text())
     flow["nodes"] += [{"id": name.lower(), "type": f"greet:{name}"} for name in ("Shout", "Wait", "Slow")]
@@ -198,7 +198,7 @@ def test_plugin_of_three_nodes_passes_its_tests_and_runs(project: Path, up: Up) 
 
 
 def test_workflow_with_an_approval_goes_on_with_what_was_answered(project: Path, up: Up) -> None:
-    done(project, "new", "workflow", "ask")
+    make(project, "new", "workflow", "ask")
     file = project / "workflows" / "ask.json"
     flow: dict[str, Any] = json.loads(file.read_text())
     form = [{"key": "data", "dataFlowType": "STRING", "displayName": "Text"}]

@@ -200,23 +200,21 @@ def test_up_runs_and_starts_again_what_dies(up: Up, greeting: Path) -> None:
 
 
 def test_status_and_logs_say_what_runs_here(up: Up, greeting: Path) -> None:
-    def status() -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(innkeeper("status", "--json", "--data-dir", up.data).stdout)
-        return told
-
     # The run that was begun without a gateway goes on with this one, and ends in its own time.
-    until(lambda: status()["runningExecutions"] == 0)
-    told = status()
+    with httpx.Client(base_url=up.url, trust_env=False, timeout=TIMEOUT_S) as http:
+        until(lambda: http.get("/api/executions").json()["running"] == [])
+    told = json.loads(innkeeper("status", "--json", "--data-dir", up.data).stdout)
+    assert told["runningExecutions"] == 0
     assert (told["url"], told["ready"]) == (up.url, True)
     assert set(told["pids"]) == {"temporal", "gateway", "worker-1"}
     assert told["pids"]["worker-1"] == up.children()["innkeeper.activities.worker"].pid
     assert up.url in innkeeper("status", "--data-dir", up.data).stdout
     logs = innkeeper("logs", "--data-dir", up.data, "--lines", 1000)
     assert {"gateway", "worker-1"} <= {line.split()[1] for line in logs.stdout.splitlines() if len(line.split()) > 1}
-    page = httpx.get(up.url)
+    page = httpx.get(up.url, timeout=TIMEOUT_S)
     assert "default-src 'none'" in page.headers["content-security-policy"]
     for link in re.findall(r'href="([^"]+)"', page.text):
-        assert httpx.get(page.url.join(link)).status_code == 200, link
+        assert httpx.get(page.url.join(link), timeout=TIMEOUT_S).status_code == 200, link
     assert innkeeper("run", greeting, "--quiet", "--data-dir", up.data).returncode == 0
     shown = json.loads(innkeeper("show", "last", "--json", "--data-dir", up.data).stdout)
     assert innkeeper("delete", shown["promptId"][:8], "--data-dir", up.data).returncode == 0

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
 from innkeeper.gateway.cli.command_reference import command_page, commands, examples_of, typed, words_of
-from innkeeper.gateway.cli.commands import GROUPS, app
+from innkeeper.gateway.cli.commands import GROUPS, command_line
 from tests.docs.pages import DOCS
 
 EXAMPLES = [example for command in commands().values() for example in examples_of(command)]
@@ -33,6 +32,6 @@ def test_example_is_understood(example: str, tmp_path: Path, monkeypatch: pytest
 
 
 def test_an_example_with_an_unknown_option_would_be_noticed() -> None:
-    group = get_command(app)
+    group = command_line()
     with pytest.raises(Exception, match=r"(?i)no such option"):
-        group.commands["runs"].make_context("runs", ["--colour"])  # type: ignore[attr-defined]
+        group.commands["runs"].make_context("runs", ["--colour"])

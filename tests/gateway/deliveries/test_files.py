@@ -10,8 +10,9 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,10 +20,12 @@ import httpx
 import pytest
 from temporalio.client import Client
 
+from innkeeper.gateway import container
 from innkeeper.gateway.deliveries import files as file_triggers
 from innkeeper.gateway.deliveries import intake, watched_folder
 from innkeeper.gateway.deliveries.book import StoredTrigger
 from innkeeper.gateway.deliveries.folder_events import FolderEvents
+from innkeeper.gateway.deliveries.folder_watch import Pace
 from innkeeper.gateway.deliveries.watched_folder import WatchedFolder
 from innkeeper.gateway.store.models import SeenFileRow
 from innkeeper.gateway.store.seen_files import SeenFileStore
@@ -31,10 +34,19 @@ from tests.gateway.asking import until
 from tests.gateway.conftest import Stack
 
 Json = dict[str, Any]
-STILL_S = 0.3
-QUIET_S = 1.5
+STILL_S = 0.1
+QUIET_S = 0.6
 """Time for a file that must not be taken, several times what one that is taken needs."""
 SAY = "say"
+HASTE = Pace(poll_s=0.5, retry_s=0.5)
+"""What folders are looked at by here, in seconds."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _haste() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(container, "FileTriggers", partial(file_triggers.FileTriggers, pace=HASTE))
+        yield
 
 
 @pytest.fixture(scope="module")

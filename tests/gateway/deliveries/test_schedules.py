@@ -228,7 +228,7 @@ async def test_buffered_runs_follow_each_other(up: Stack, http: httpx.AsyncClien
 async def test_a_newer_run_takes_the_place_of_one_that_is_cancelled(
     up: Stack, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    async with made(up, {"interval": {"everySeconds": 3}, "overlap": "cancel_other"}, gate=tmp_path / "no") as trigger:
+    async with made(up, {"interval": {"everySeconds": 2}, "overlap": "cancel_other"}, gate=tmp_path / "no") as trigger:
         runs = await fired(up, trigger, 2)
         first = await ended(http, runs[0])
         assert first["status"] == "interrupted"
@@ -239,7 +239,7 @@ async def test_a_newer_run_takes_the_place_of_one_that_is_cancelled(
 async def test_a_newer_run_takes_the_place_of_one_that_is_terminated(
     up: Stack, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    schedule = {"interval": {"everySeconds": 3}, "overlap": "terminate_other"}
+    schedule = {"interval": {"everySeconds": 2}, "overlap": "terminate_other"}
     async with made(up, schedule, gate=tmp_path / "no") as trigger:
         runs = await fired(up, trigger, 2)
         assert (await ended(http, runs[0]))["status"] == "interrupted"

@@ -15,7 +15,6 @@ from temporalio.client import Client
 from innkeeper.activities.execution.heartbeat import Heartbeat
 from innkeeper.nodes.call import EXECUTE_NODE, OPEN_VALUE
 from innkeeper.workflows.engine import activation, engine_activities
-from innkeeper.workflows.engine.engine_activities import HEARTBEAT_TIMEOUT
 from tests.workflows.engine.iteration_bench import Bench, Json, Player, each
 from tests.workflows.toy_graphs import document, node
 from tests.workflows.toys import toy_worker
@@ -67,6 +66,7 @@ CASES: dict[str, tuple[Sequence[Json], Sequence[str]]] = {
 async def test_an_interrupted_run_ends_though_nothing_can_be_stored(
     player: Player, tried: list[str], case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(engine_activities, "INTERRUPTED_FOR", timedelta(seconds=1))
     if case == "history":
         monkeypatch.setattr(activation, "DRAIN_EVENTS", 15)
     nodes, edges = CASES[case]
@@ -89,12 +89,14 @@ async def test_death_of_a_worker_is_noticed_by_the_heartbeat_and_slowness_is_no_
 ) -> None:
     """`killed`: the first attempt says nothing any more, as after a SIGKILL."""
     works, found = player.worker.values.resolve, []
+    timeout_s = 3.0  # three times what lies between two heartbeats
+    monkeypatch.setattr(engine_activities, "HEARTBEAT_TIMEOUT", timedelta(seconds=timeout_s))
 
     async def slow(reference: Any) -> Any:
         if activity.in_activity() and activity.info().activity_type == OPEN_VALUE:
             found.append(activity.info().attempt)
             if found == [1]:
-                await asyncio.sleep(HEARTBEAT_TIMEOUT.total_seconds() + 2 if beats else 25)
+                await asyncio.sleep(timeout_s + 1 if beats else 25)
         return await works(reference)
 
     monkeypatch.setattr(player.worker.values, "resolve", slow)

@@ -269,11 +269,11 @@ async def test_a_paused_run_begins_no_segment(worker: ToyWorker, toys: Toys) -> 
 
 
 async def until_quiet(toys: Toys) -> None:
-    """Wait until no node has begun for a while: what runs goes on for a moment."""
+    """Wait until no node has begun for a while, twice as long as one takes: what runs goes on for a moment."""
     seen = -1
     while seen != len(toys.calls):
         seen = len(toys.calls)
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.8)
 
 
 async def test_a_segment_that_fails_as_a_whole_leaves_its_nodes_to_run_by_themselves(
