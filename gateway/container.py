@@ -34,6 +34,7 @@ from innkeeper.gateway.events.clock import steady_s
 from innkeeper.gateway.events.hub import Hub
 from innkeeper.gateway.events.log import EventLog, LogUnavailable
 from innkeeper.gateway.events.sqlite import SqliteEventLog, create_log
+from innkeeper.gateway.events.sqlite_schema import log_schema_problem
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter
 from innkeeper.gateway.library.file_import import FileImport
@@ -80,6 +81,7 @@ from innkeeper.gateway.store.broadcasts import BroadcastStore
 from innkeeper.gateway.store.callbacks import CallbackStore
 from innkeeper.gateway.store.engine import UnknownSchema, create_store, ensure_schema, open_engine, sqlite_url
 from innkeeper.gateway.store.runs import ENDED, RunStore
+from innkeeper.gateway.store.schema_check import store_schema_problem
 from innkeeper.gateway.store.seen_files import SeenFileStore
 from innkeeper.gateway.store.triggers import TriggerStore
 from innkeeper.gateway.store.usage import UsageStore
@@ -182,8 +184,8 @@ async def open_container(settings: Settings) -> AsyncIterator[Container]:
     """Put a gateway together, keep its tasks going, and take it apart in the opposite order."""
     async with contextlib.AsyncExitStack() as stack:
         databases = Databases(
-            DatabaseFile(settings.store_path, boot_id()),
-            DatabaseFile(settings.events_path, boot_id()),
+            DatabaseFile(settings.store_path, boot_id(), store_schema_problem),
+            DatabaseFile(settings.events_path, boot_id(), log_schema_problem),
             settings.user,
             create_store,
             create_log,

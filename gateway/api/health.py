@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
 from innkeeper.gateway.api.models.health import Alive, Collected, Readiness, SystemStats
 from innkeeper.gateway.api.responses import answer, errors
-from innkeeper.gateway.container import container_of
+from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import json_response
+from innkeeper.gateway.events.log import LogUnavailable
+
+LOG_ANSWERS_S = 2
+"""Whoever asks whether a gateway is ready gives up after some seconds."""
 
 router = APIRouter(tags=["health"], default_response_class=Response)
 
@@ -36,13 +42,27 @@ async def readyz(request: Request) -> Response:
     container = container_of(request)
     workers = len(container.workers.workers())
     checks = {
-        "log": "ok" if container.writer.healthy else container.writer.reason or "the event log does not write",
+        "log": await _log_state(container),
         "temporal": container.temporal.state,
         "workers": "ok" if workers else "no worker is connected",
     }
     ready = set(checks.values()) == {"ok"}
     body = {"ready": ready, "checks": checks, "workers": workers}
     return json_response(body, 200 if ready else 503)
+
+
+async def _log_state(container: Container) -> str:
+    """What keeps the event log from being used. The writer knows it once a commit has failed: nobody may have tried."""
+    if not container.writer.healthy:
+        return container.writer.reason or "the event log does not write"
+    try:
+        async with asyncio.timeout(LOG_ANSWERS_S):
+            await container.log.last_seq("")
+    except LogUnavailable as error:
+        return error.message
+    except TimeoutError:
+        return f"the event log has not answered for {LOG_ANSWERS_S} s"
+    return "ok"
 
 
 @router.get(

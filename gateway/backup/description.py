@@ -15,7 +15,7 @@ from pathlib import Path
 
 from innkeeper.gateway.backup.contents import EVENTS, STORE, TEMPORAL
 from innkeeper.gateway.backup.errors import BackupUnusable
-from innkeeper.gateway.events.sqlite import FORMAT_VERSION
+from innkeeper.gateway.events.sqlite_schema import FORMAT_VERSION
 from innkeeper.gateway.process.temporal_server import ServerFiles
 from innkeeper.gateway.store.engine import NEWEST
 from innkeeper.nodes.services.secrets import KEY_FILE, KEY_VARIABLE

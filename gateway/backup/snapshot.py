@@ -41,7 +41,7 @@ def one_moment(databases: Sequence[Path], stopped: Sequence[Path]) -> Iterator[l
                 for reader in readers:
                     reader.execute("BEGIN")
                     reader.execute(_LOOK).fetchone()  # fixes what it sees
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise _explained(error, "the data directory") from error
         yield readers
 
@@ -79,7 +79,7 @@ def copy_database(reader: sqlite3.Connection, target: Path, tell: Callable[[int,
             copy.execute("PRAGMA synchronous=OFF")  # it is read once and deleted
             reader.backup(copy, pages=PAGES, progress=lambda _, left, total: tell(total - left, total))
         problem = problem_of(target)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise _explained(error, target.name, target.parent) from error
     if problem is not None:
         raise CannotBackUp(f"{target.name} is damaged ({problem}): {_HEAL}")
@@ -95,7 +95,7 @@ def problem_of(path: Path) -> str | None:
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
             (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             return None if found == "ok" else str(found).splitlines()[-1]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if is_damage(error) or "malformed" in str(error):
             return str(error)
         raise
@@ -110,11 +110,11 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, isolation_level=None, timeout=WAIT_S)
 
 
-def _is_busy(error: sqlite3.Error) -> bool:
+def _is_busy(error: Exception) -> bool:
     return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def _explained(error: sqlite3.Error, what: str, folder: Path | None = None) -> CannotBackUp:
+def _explained(error: Exception, what: str, folder: Path | None = None) -> CannotBackUp:
     if is_damage(error):
         return CannotBackUp(f"a database is damaged ({error}), {what}: {_HEAL}")
     if _is_busy(error):

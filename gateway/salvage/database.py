@@ -20,7 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
-from innkeeper.gateway.salvage.sqlite_pages import HEADER_BYTES, PAGE_BYTES, PageReader
+from innkeeper.gateway.salvage.schema import SchemaCheck, fingerprint, is_changed_by_damage
+from innkeeper.gateway.salvage.sqlite_pages import HEADER, HEADER_BYTES, PAGE_BYTES, PageReader
 from innkeeper.gateway.salvage.wal import WAL_HEADER_BYTES, has_header, wal_state
 from innkeeper.nodes.services.damaged import free_name, set_aside
 
@@ -31,6 +32,8 @@ COMPANIONS = ("-wal", SCRATCH, "-journal")
 _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _FILE_FORMAT = {18: 2, 19: 2}
 """Bytes of the header that say: this file has a write-ahead log."""
+_WRITE_FORMAT, _SCHEMA_FORMAT = 18, 47
+"""Bytes of the header with which SQLite does not call a file damaged, but cannot write it, or use it at all."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Mark:
         size, mtime_ns: Of the file when it was closed; None while it is open, or when its process was killed.
         wal_size, wal_mtime_ns: The same of its write-ahead log; size 0 when there was none.
         suspect: A query has found damage.
+        schema: Its `fingerprint` when it was seen last; empty when nobody has looked, or need.
     """
 
     boot: str = ""
@@ -50,6 +54,7 @@ class Mark:
     wal_size: int = 0
     wal_mtime_ns: int = 0
     suspect: bool = False
+    schema: str = ""
 
 
 def needs_look(mark: Mark | None, size: int, mtime_ns: int, boot: str) -> bool:
@@ -64,6 +69,8 @@ def needs_look(mark: Mark | None, size: int, mtime_ns: int, boot: str) -> bool:
 def is_damage(error: BaseException | None) -> bool:
     """Does an error of SQLite, or one that came from it, say that the file is damaged?"""
     while error is not None:
+        if isinstance(error, UnicodeDecodeError):
+            return True  # SQLite's message quotes what it found, which is no text any more
         if isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _DAMAGE:
             return True
         error = getattr(error, "orig", None) or error.__cause__
@@ -82,11 +89,17 @@ def boot_id() -> str:
 
 
 class DatabaseFile:
-    """A database of the data directory that one process at a time uses."""
+    """A database of the data directory that one process at a time uses.
 
-    def __init__(self, path: Path, boot: str) -> None:
+    Args:
+        schema_problem: Knows the tables that it must have; None: others make them, and they must stay as they were.
+    """
+
+    def __init__(self, path: Path, boot: str, schema_problem: SchemaCheck | None = None) -> None:
         self.path = path
         self._boot = boot
+        self._schema_problem = schema_problem
+        self._schema = ""
         self._mark = path.with_name(f"{path.name}.state")
 
     def problem(self) -> str | None:
@@ -107,11 +120,25 @@ class DatabaseFile:
         is_suspect = noted is not None and noted.suspect
         if needs_look(noted, found.st_size, found.st_mtime_ns, self._boot):
             thorough = is_suspect or found.st_size <= SMALL_BYTES
-            reason = _look_through(self.path, "integrity_check(1)" if thorough else "quick_check(1)")
+            reason = self._look_through("integrity_check(1)" if thorough else "quick_check(1)")
         else:
-            reason = _look_through(self.path, "schema_version")
+            reason = self._look_through("schema_version")
         # Whatever the look says: a file that stays would be found damaged again, and again.
         return reason or ("a query found damage" if is_suspect else None)
+
+    def _look_through(self, pragma: str) -> str | None:
+        """What is wrong with the file, by one of SQLite's own checks, and by its tables."""
+        if _is_of_unknown_format(self.path):
+            return "its header is damaged"
+        with contextlib.closing(sqlite3.connect(self.path, timeout=10, isolation_level=None)) as db:
+            return problem_in(db, pragma, self._problem_of_schema)
+
+    def _problem_of_schema(self, db: sqlite3.Connection) -> str | None:
+        if self._schema_problem is not None:
+            return self._schema_problem(db)
+        noted, self._schema = self._noted(), fingerprint(db)
+        is_damaged = noted is not None and is_changed_by_damage(noted.schema, self._schema)
+        return "the text of its schema was changed" if is_damaged else None
 
     def keep_damaged_wal(self) -> str | None:
         """Keep a copy of a write-ahead log that SQLite will play in part only, and silently; why, if it is so."""
@@ -145,7 +172,7 @@ class DatabaseFile:
 
     def note_open(self) -> None:
         """Until `note_closed`, the next start knows that the file was in use."""
-        self._note(Mark(self._boot))
+        self._note(Mark(self._boot, schema=self._schema))
 
     def note_suspect(self) -> None:
         """A query has found damage: the next start looks through the whole file."""
@@ -156,13 +183,28 @@ class DatabaseFile:
         noted = self._noted()
         if noted is not None and noted.suspect:
             return
+        self._see_schema()
         with contextlib.suppress(OSError):
             found = self.path.stat()
-            self._note(Mark(self._boot, found.st_size, found.st_mtime_ns, *self._wal_facts()))
+            self._note(Mark(self._boot, found.st_size, found.st_mtime_ns, *self._wal_facts(), schema=self._schema))
+
+    def _see_schema(self) -> None:
+        """Take note of tables that others have made since the start."""
+        if self._schema_problem is not None or not self.path.is_file():
+            return
+        # Read-only, a connection leaves a write-ahead log alone; without one it would leave an empty one behind.
+        mode = "ro" if self._wal_facts()[0] else "rw"
+        uri = f"{self.path.absolute().as_uri()}?mode={mode}"
+        with (
+            contextlib.suppress(sqlite3.Error, UnicodeDecodeError),
+            contextlib.closing(sqlite3.connect(uri, uri=True, timeout=1)) as db,
+        ):
+            self._schema = fingerprint(db)
 
     def set_aside(self) -> Path | None:
         """Put the database and its companions aside; the new name of the database, if there was one."""
         aside = set_aside(self.path) if os.path.lexists(self.path) else None
+        self._schema = ""
         self._set_companions_aside()
         return aside
 
@@ -232,17 +274,28 @@ def _mapped(file: IO[bytes]) -> Iterator[memoryview]:
         yield view
 
 
-def _look_through(path: Path, pragma: str) -> str | None:
-    """What is wrong with a file, by one of SQLite's own checks."""
+def problem_in(db: sqlite3.Connection, pragma: str, schema_problem: SchemaCheck) -> str | None:
+    """What is wrong with an open database, by one of SQLite's own checks, and by its tables.
+
+    Raises:
+        sqlite3.Error: It cannot be told.
+    """
+    db.text_factory = lambda text: text.decode(errors="replace")  # a damaged name is no text any more
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=10, isolation_level=None)) as db:
-            db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
-            (found,) = db.execute(f"PRAGMA {pragma}").fetchone()
-            return None if found == "ok" or isinstance(found, int) else str(found).splitlines()[-1]
-    except sqlite3.DatabaseError as error:
+        db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+        (found,) = db.execute(f"PRAGMA {pragma}").fetchone()
+        return schema_problem(db) if found == "ok" or isinstance(found, int) else str(found).splitlines()[-1]
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         if is_damage(error) or "malformed" in str(error):
             return str(error)
         raise
+
+
+def _is_of_unknown_format(path: Path) -> bool:
+    with path.open("rb") as file:
+        header = file.read(HEADER_BYTES)
+    has_header = len(header) == HEADER_BYTES and header.startswith(HEADER)
+    return has_header and (header[_WRITE_FORMAT] not in (1, 2) or header[_SCHEMA_FORMAT] > 4)
 
 
 def _flush(path: Path) -> None:

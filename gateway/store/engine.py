@@ -43,7 +43,7 @@ NEWEST = "0013"
 """The last of the migrations."""
 READERS = 8
 """A long report takes a thread for as long as it lasts; so many go on beside each other."""
-_VERSIONS = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
+VERSIONS = Table("alembic_version", MetaData(), Column("version_num", String(32), primary_key=True))
 """As Alembic makes it."""
 
 
@@ -175,19 +175,24 @@ def _ensure(connection: Connection) -> None:
     tables = inspect(connection).get_table_names()
     if not tables:
         Base.metadata.create_all(connection)
-        _VERSIONS.create(connection)
-        connection.execute(insert(_VERSIONS).values(version_num=NEWEST))
-    elif _VERSIONS.name not in tables or connection.scalars(select(_VERSIONS.c.version_num)).all() != [NEWEST]:
-        _migrate(connection)
+        VERSIONS.create(connection)
+        connection.execute(insert(VERSIONS).values(version_num=NEWEST))
+    elif VERSIONS.name not in tables or connection.scalars(select(VERSIONS.c.version_num)).all() != [NEWEST]:
+        migrate(connection)
 
 
-def _migrate(connection: Connection) -> None:
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Bring the tables to a revision: none at all, or those of an older one.
+
+    Raises:
+        UnknownSchema: They are of a revision that is not known.
+    """
     # Loading Alembic would take a tenth of each start, and nearly all of them find the newest schema, or none.
     from alembic import command
     from alembic.util import CommandError
 
     try:
-        command.upgrade(alembic_config(connection), "head")
+        command.upgrade(alembic_config(connection), revision)
     except CommandError as error:
         raise UnknownSchema(str(error)) from error
 

@@ -16,12 +16,14 @@ from typing import Any
 
 import orjson
 
+from innkeeper.gateway.salvage.database import DatabaseFile
 from innkeeper.nodes.services.damaged import set_aside
 
 logger = logging.getLogger("innkeeper.gateway")
 
 LIMITS_FILE = "limits.db"
-_TABLE = "CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL)"
+_TABLE = "CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL)"
+_TABLE_IF_MISSING = _TABLE.replace("TABLE", "TABLE IF NOT EXISTS")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ def elapsed_s(then: Clocks, now: Clocks) -> float:
     return max(now.wall_s - then.wall_s, 0.0)
 
 
+def _schema_problem(db: sqlite3.Connection) -> str | None:
+    """A table that is not the one that we make may refuse every row."""
+    found = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema").fetchall()
+    return None if found in ([], [("table", "state", "state", _TABLE)]) else "its table is not the one of this version"
+
+
 class LimitState:
     """The file. All methods block, and raise nothing: without it the limits only forget.
 
@@ -65,8 +73,10 @@ class LimitState:
         """What was saved, how long ago that was, and what the steady clock showed then."""
         for _ in range(2):
             try:
+                if (problem := DatabaseFile(self._file, "", _schema_problem).problem()) is not None:
+                    raise ValueError(problem)
                 self._db = sqlite3.connect(self._file, check_same_thread=False, isolation_level=None, timeout=5)
-                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", _TABLE):
+                for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", _TABLE_IF_MISSING):
                     self._db.execute(statement)
                 row = self._db.execute("SELECT body FROM state").fetchone()
                 return None if row is None else self._read(orjson.loads(row[0]))

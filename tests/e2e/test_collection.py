@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,9 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient, GatewayRefused
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
+from innkeeper.gateway.storage.garbage_collector import CLOCK_S
 from innkeeper.nodes.errors import RunNotFound
+from tests.e2e.sealed import until_sealed
 from tests.e2e.test_control import until
 from tests.e2e.test_streams import PLUGINS, Json, graph, node
 
@@ -44,16 +47,18 @@ class Bench:
         return status
 
     async def collect(self) -> Json:
-        # Younger than that, nothing is collected: clocks of file systems lag behind.
-        await asyncio.sleep(0.2)
+        await self.until_old()
         return await self.client.collect()
 
+    async def until_old(self) -> None:
+        """Wait until no value is as young as those that stay: clocks of file systems lag behind."""
+        newest = max(path.stat().st_mtime for path in (self.data / "blobs").glob("*/*"))
+        while time.time() - newest <= CLOCK_S:
+            await asyncio.sleep(0.02)
+
     async def quiet(self) -> None:
-        """Wait until no run is open."""
-        async with asyncio.timeout(30):
-            while await self.client.active():
-                await asyncio.sleep(0.05)
-        await asyncio.sleep(0.3)  # and is noted as sealed
+        """Wait until no run is open: values that came after its submission stay."""
+        await until_sealed(self.data)
 
     def has(self, value: Any) -> bool:
         sha = hashlib.sha256(json.dumps(value).encode()).hexdigest()
@@ -93,7 +98,7 @@ async def test_deleting_a_run_frees_what_it_has_alone(bench: Bench) -> None:
     with pytest.raises(RunNotFound):
         await anext(bench.client.events(one["promptId"]))
     assert one["promptId"] not in {run["promptId"] for run in await bench.client.history()}
-    await asyncio.sleep(0.2)
+    await bench.until_old()
     # Its value, its plan and the document that was submitted.
     assert "would delete 3 values" in await innkeeper(bench, "gc", "--dry-run")
     assert bench.has(big_text("alone"))

@@ -25,6 +25,7 @@ from innkeeper.gateway.store.runs import NewRun
 from innkeeper.nodes.errors import InnkeeperError
 from innkeeper.nodes.services.damaged import MARK, told_since
 from innkeeper.nodes.services.secrets import SecretStore, load_or_create_key
+from tests.e2e.sealed import until_sealed
 from tests.e2e.test_streams import PLUGINS, Json, graph, node
 from tests.effort import LONG
 
@@ -77,6 +78,7 @@ async def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         user.mkdir(parents=True, exist_ok=True)
         (user / "notes.txt").write_text("a file of the user")
         version = json.loads((root / "temporal" / "version.json").read_text())["version"]
+        await until_sealed(root, but=[waiting])
     return Made(root, version, ended, waiting)
 
 

@@ -27,8 +27,8 @@ def other_log_format(data: Path) -> None:
 
 def newer_store(data: Path) -> None:
     with sqlite3.connect(data / "gateway.db") as db:
-        db.execute("CREATE TABLE alembic_version(version_num TEXT)")
-        db.execute("INSERT INTO alembic_version VALUES('of tomorrow')")
+        db.execute("CREATE TABLE alembic_version(version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
+        db.execute("INSERT INTO alembic_version VALUES('9999')")
 
 
 @pytest.mark.parametrize(

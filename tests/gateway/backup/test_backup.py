@@ -185,6 +185,16 @@ def test_damaged_database_makes_no_backup(data: Path, tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["data"]
 
 
+def test_database_whose_schema_is_no_text_any_more_makes_no_backup(data: Path, tmp_path: Path) -> None:
+    """SQLite quotes the place in its message, which then is no text either."""
+    with contextlib.closing(sqlite3.connect(data / "events.db")) as db:
+        db.execute("PRAGMA journal_mode=DELETE")
+    content = (data / "events.db").read_bytes()
+    (data / "events.db").write_bytes(content.replace(b"NOT NULL", b"NOT N\xd5LL"))
+    with pytest.raises(CannotBackUp, match="damaged"):
+        backup(data, tmp_path / "b")
+
+
 def test_collection_deletes_nothing_while_values_are_copied(data: Path) -> None:
     blobs = FolderBlobs(data / "blobs")
     value = next(blob.sha256 for folder in blobs.folders() for blob in blobs.stored(folder))

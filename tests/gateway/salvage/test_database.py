@@ -134,6 +134,43 @@ def test_large_file_that_somebody_has_changed_is_looked_through(
     assert DatabaseFile(path, "next boot").problem() is not None
 
 
+def used(path: Path, work: str = "SELECT 1") -> None:
+    """A process of somebody else has made or used the database, between its start and its end."""
+    file = DatabaseFile(path, "boot")
+    assert file.problem() is None
+    file.note_open()
+    with contextlib.closing(sqlite3.connect(path if path.exists() else filled(path))) as db, db:
+        db.execute(work)
+    file.note_closed()
+
+
+def test_schema_of_others_that_was_damaged_is_found_and_one_that_they_changed_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    used(path)
+    used(path, "ALTER TABLE t ADD COLUMN c")
+    sound = path.read_bytes()
+    path.write_bytes(sound.replace(b"TABLE t(a", b"TABLE t(e"))
+    file = DatabaseFile(path, "boot")
+    assert "schema" in (file.problem() or "")
+    file.set_aside()
+    used(path)
+    path.unlink()
+    used(path)
+
+
+def test_schema_of_others_is_known_also_when_they_left_a_write_ahead_log(tmp_path: Path) -> None:
+    copy = with_open_wal(tmp_path / "a.db", tmp_path)
+    wal = copy.with_name("left.db-wal")
+    before = wal.read_bytes()
+    file = DatabaseFile(copy, "boot")
+    file.note_open()
+    file.note_closed()
+    assert wal.read_bytes() == before
+    assert DatabaseFile(copy, "boot").problem() is None
+    copy.write_bytes(copy.read_bytes().replace(b"TABLE t(a", b"TABLE t(e"))
+    assert "schema" in (DatabaseFile(copy, "boot").problem() or "")
+
+
 def test_commits_that_are_only_in_the_write_ahead_log_are_saved(tmp_path: Path) -> None:
     for spoiled in (1, 2):
         copy = with_open_wal(tmp_path / f"a{spoiled}.db", tmp_path)

@@ -271,7 +271,7 @@ async def test_a_damaged_file_is_put_aside_and_limits_begin_anew(tmp_path: Path,
 @pytest.mark.parametrize("body", [b"{}", b"no JSON", b'{"boot":1,"steady":"x","wall":0,"state":{}}'])
 async def test_a_row_that_nobody_can_read_is_no_obstacle(tmp_path: Path, body: bytes) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "limits.db", isolation_level=None)) as db:
-        db.execute("CREATE TABLE state (id INTEGER PRIMARY KEY, body BLOB)")
+        db.execute("CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL)")
         db.execute("INSERT INTO state VALUES (1, ?)", [body])
     async with desk(tmp_path, SIX_AT_ONCE) as at:
         assert isinstance(await at.calls.begin(start("c")), Go)
