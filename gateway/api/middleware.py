@@ -99,14 +99,24 @@ def is_webhook(scope: Scope) -> bool:
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),  # what a run gave is never a page or a script of ours
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
 )
+"""Of every answer that has no such header of its own."""
+_NO_PAGE = (
+    b"content-security-policy",
+    b"default-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'none'",
+)
+"""Of JSON, and so of all errors: whatever a browser takes it for, it runs nothing and stands in no frame. Front ends of
+plugins, which may be pages, have the policy that they give themselves."""
 
 
 def _guarding(send: Send) -> Send:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message.get("headers", ())}
-            missing = [header for header in _HEADERS if header[0] not in present]
+            present = {name.lower(): value for name, value in message.get("headers", ())}
+            is_json = present.get(b"content-type", b"").startswith(b"application/json")
+            wanted = (*_HEADERS, _NO_PAGE) if is_json else _HEADERS
+            missing = [header for header in wanted if header[0] not in present]
             message = {**message, "headers": [*message.get("headers", ()), *missing]}
         await send(message)
 

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from innkeeper.gateway.api import console
+
 
 def port_of(http: httpx.AsyncClient) -> int:
     assert http.base_url.port is not None
@@ -42,10 +44,38 @@ async def test_name_that_was_rebound_to_this_machine_is_not_served(http: httpx.A
     assert await status(http, host=f"evil.example:{port_of(http)}") == 403
 
 
-@pytest.mark.parametrize("path", ["/api/nodes", "/healthz", "/nothing", "/api/prompt/none", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/api/nodes", "/healthz", "/nothing", "/api/prompt/none", "/openapi.json", "/console/none.js"]
+)
 async def test_every_answer_is_no_page_and_stays_with_its_origin(shared: Any, path: str) -> None:
     async with shared.http() as http:
         answers = [await http.get(path), await http.get(path, headers={"origin": "https://evil.example"})]
     for answer in answers:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+        policy = answer.headers["content-security-policy"].split("; ")
+        assert {"default-src 'none'", "require-trusted-types-for 'script'", "frame-ancestors 'none'"} <= {*policy}
+        assert answer.headers["referrer-policy"] == "no-referrer"
+
+
+async def test_an_unexpected_error_is_no_page_either(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> dict[str, Any]:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(console, "_files", broken)
+    answer = await http.get("/console/main.js")
+    assert answer.status_code == 500
+    assert "disk" not in answer.text
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_values_and_files_keep_their_stricter_policy(http: httpx.AsyncClient) -> None:
+    page = b"<script>alert(document.domain)</script>"
+    names = ("page.html", "page.svg", "page.xhtml", "page.pdf")
+    for name in names:
+        assert (await http.put(f"/api/files/user/{name}", content=page)).status_code == 201
+        answer = await http.get(f"/api/files/user/{name}", headers={"accept": "text/html"})
+        assert answer.headers["content-disposition"].startswith("attachment;")
+        assert answer.headers["content-security-policy"].startswith("sandbox;")
+        assert answer.headers["x-content-type-options"] == "nosniff"
