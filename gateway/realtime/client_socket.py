@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -42,6 +44,8 @@ MAX_SUBSCRIPTIONS = 200
 MAX_NAME_CHARS = 200
 BURST_MESSAGES = 200
 MESSAGES_PER_S = 50.0
+WATCH_AGAIN_S = 1.0
+"""All open runs are read and told anew when a socket asks for the list of runs: for each socket once in this time."""
 CLOSE_TIMEOUT_S = 5.0
 GOING_AWAY = 1012
 _SUBMISSION = re.compile(r'\s*\{\s*"type"\s*:\s*"PROMPT_REQUEST"')
@@ -104,6 +108,7 @@ class _Client:
         self.send_queue = SendQueue(self._send, services.reader)
         self._subscriptions = Subscriptions(self.send_queue, services.reader, services.values, self._send_error)
         self._watching: asyncio.Task[None] | None = None
+        self._watched_at = -math.inf
         self._closing = False
         self._closed = asyncio.Event()
         self._rate = RateLimit(BURST_MESSAGES, MESSAGES_PER_S)
@@ -263,6 +268,8 @@ class _Client:
 
     async def _send_changes(self) -> None:
         watcher = RunsWatcher()
+        await asyncio.sleep(max(0.0, self._watched_at + WATCH_AGAIN_S - time.monotonic()))
+        self._watched_at = time.monotonic()
         try:
             await self._services.run_updates.join(watcher)
             await watcher.send_all(self.send_queue)
