@@ -34,6 +34,21 @@ async def test_pages_of_other_programs_are_not(http: httpx.AsyncClient, origin: 
     assert await status(http, origin=origin) == 403
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_pages_elsewhere_embed_nothing_and_may_link(http: httpx.AsyncClient, site: str) -> None:
+    embedded = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+    refused = await http.get("/api/fam/list/user:%2F%2Fmade%2F?ensureExists=true", headers=embedded)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    names = [item["name"] for item in (await http.get("/api/fam/list/user:%2F%2F")).json()]
+    assert "made" not in names
+    linked = {**embedded, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    assert (await http.get("/", headers=linked)).status_code == 200
+    own = {**embedded, "sec-fetch-site": "same-origin"}
+    assert (await http.get("/console/main.js", headers=own)).status_code == 200
+    typed = {**embedded, "sec-fetch-site": "none"}
+    assert (await http.get("/api/nodes", headers=typed)).status_code == 200
+
+
 async def test_default_port_of_a_proxy_in_front_counts(http: httpx.AsyncClient) -> None:
     assert await status(http, host="localhost", origin="https://localhost") == 200
     assert await status(http, host="localhost", origin="http://localhost:80") == 200
