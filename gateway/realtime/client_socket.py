@@ -258,7 +258,6 @@ class _Client:
     async def _watch_runs(self) -> None:
         """Once more starts anew: all open runs are told again."""
         self._unwatch_runs()
-        await self.send_queue.put([own_frame("SUBSCRIBED", {"runs": True})])
         self._watching = asyncio.create_task(self._send_changes())
 
     def _unwatch_runs(self) -> None:
@@ -272,6 +271,8 @@ class _Client:
         self._watched_at = time.monotonic()
         try:
             await self._services.run_updates.join(watcher)
+            # Only now: whoever loads the list after this answer must miss nothing.
+            await self.send_queue.put([own_frame("SUBSCRIBED", {"runs": True})])
             await watcher.send_all(self.send_queue)
         except Exception as error:
             await self._send_error(error, {"runs": True})
