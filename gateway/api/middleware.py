@@ -42,6 +42,7 @@ LINGER_S = 5.0
 
 class HostGuard:
     """Refuses requests whose Host or Origin is not ours: a web page elsewhere, or a name rebound to this machine.
+    Pages elsewhere may lead here by links, and embed nothing.
 
     A webhook may be used by any page that can prove who it is: its request goes on with `FOREIGN_ORIGIN` in its scope.
     """
@@ -72,6 +73,9 @@ class HostGuard:
             reason = f"this Origin may not use the gateway; add it to {setting}"
             await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=reason)
             return
+        if not origins and _is_embedded(headers) and not is_webhook(scope):
+            await _refuse(scope, receive, send, refusal=_FORBIDDEN, reason=_EMBEDDED)
+            return
         await self._app({**scope, FOREIGN_ORIGIN: True} if is_foreign else scope, receive, send)
 
     def _allows(self, origin: str, host: _Address, listed: Collection[str]) -> bool:
@@ -88,7 +92,15 @@ class HostGuard:
         return name is not None and (name in self._hosts or is_loopback_name(name))
 
 
+_EMBEDDED = "pages of other origins may not embed this; they may link to it"
 _FOREIGN_HOST = "this Host is not served here; use localhost or add it to INNKEEPER_ALLOWED_HOSTS"
+
+
+def _is_embedded(headers: Headers) -> bool:
+    """Does a page of another origin load this as an image, a script or the like? Browsers send no Origin then, and keep
+    the answer from the page; but the request itself may do something, or be dear."""
+    is_elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    return is_elsewhere and headers.get("sec-fetch-mode") == "no-cors"
 
 
 def is_webhook(scope: Scope) -> bool:
@@ -99,14 +111,24 @@ def is_webhook(scope: Scope) -> bool:
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),  # what a run gave is never a page or a script of ours
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
 )
+"""Of every answer that has no such header of its own."""
+_NO_PAGE = (
+    b"content-security-policy",
+    b"default-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'; frame-ancestors 'none'",
+)
+"""Of JSON, and so of all errors: whatever a browser takes it for, it runs nothing and stands in no frame. Front ends of
+plugins, which may be pages, have the policy that they give themselves."""
 
 
 def _guarding(send: Send) -> Send:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message.get("headers", ())}
-            missing = [header for header in _HEADERS if header[0] not in present]
+            present = {name.lower(): value for name, value in message.get("headers", ())}
+            is_json = present.get(b"content-type", b"").startswith(b"application/json")
+            wanted = (*_HEADERS, _NO_PAGE) if is_json else _HEADERS
+            missing = [header for header in wanted if header[0] not in present]
             message = {**message, "headers": [*message.get("headers", ()), *missing]}
         await send(message)
 

@@ -4,7 +4,7 @@ import { socketTicket } from "./api/rest.js";
 import { GatewaySocket } from "./api/socket.js";
 import { isTokenNeeded, refuseToken } from "./api/token.js";
 import { openDialog } from "./lib/dialog.js";
-import { duration } from "./lib/format.js";
+import { duration, name } from "./lib/format.js";
 import { bindKeys } from "./lib/keys.js";
 import { go, href, match, route, startRouter } from "./lib/router.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "./lib/view.js";
@@ -54,7 +54,7 @@ const socket = new GatewaySocket({
 
 /** @type {MakePage} */
 function missingPage() {
-  const address = verbatim(location.hash);
+  const address = name(location.hash);
   const hint = el("p", {}, t("notFoundHint", { address }));
   return { title: () => t("notFound"), content: el("div", {}, el("h1", { tabindex: "-1" }, t("notFound")), hint) };
 }

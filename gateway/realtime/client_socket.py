@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -42,6 +44,8 @@ MAX_SUBSCRIPTIONS = 200
 MAX_NAME_CHARS = 200
 BURST_MESSAGES = 200
 MESSAGES_PER_S = 50.0
+WATCH_AGAIN_S = 1.0
+"""All open runs are read and told anew when a socket asks for the list of runs: for each socket once in this time."""
 CLOSE_TIMEOUT_S = 5.0
 GOING_AWAY = 1012
 _SUBMISSION = re.compile(r'\s*\{\s*"type"\s*:\s*"PROMPT_REQUEST"')
@@ -104,6 +108,7 @@ class _Client:
         self.send_queue = SendQueue(self._send, services.reader)
         self._subscriptions = Subscriptions(self.send_queue, services.reader, services.values, self._send_error)
         self._watching: asyncio.Task[None] | None = None
+        self._watched_at = -math.inf
         self._closing = False
         self._closed = asyncio.Event()
         self._rate = RateLimit(BURST_MESSAGES, MESSAGES_PER_S)
@@ -253,7 +258,6 @@ class _Client:
     async def _watch_runs(self) -> None:
         """Once more starts anew: all open runs are told again."""
         self._unwatch_runs()
-        await self.send_queue.put([own_frame("SUBSCRIBED", {"runs": True})])
         self._watching = asyncio.create_task(self._send_changes())
 
     def _unwatch_runs(self) -> None:
@@ -263,8 +267,12 @@ class _Client:
 
     async def _send_changes(self) -> None:
         watcher = RunsWatcher()
+        await asyncio.sleep(max(0.0, self._watched_at + WATCH_AGAIN_S - time.monotonic()))
+        self._watched_at = time.monotonic()
         try:
             await self._services.run_updates.join(watcher)
+            # Only now: whoever loads the list after this answer must miss nothing.
+            await self.send_queue.put([own_frame("SUBSCRIBED", {"runs": True})])
             await watcher.send_all(self.send_queue)
         except Exception as error:
             await self._send_error(error, {"runs": True})

@@ -12,6 +12,10 @@ from innkeeper.gateway.events.log import EventLog, StoredEvent
 
 KEPT_CHARS = 100_000
 """Of a longer text the end is kept; the whole comes with the end of its node."""
+KEPT_CHARS_OF_RUN = 2_000_000
+"""Beyond, of all texts of a run shorter ends are kept: a run may have thousands of open streams."""
+MAX_PARTS = 1000
+"""A text of many small pieces takes many times its length: they are joined now and then."""
 RESET = "NODE_STREAM_RESET"
 PAGE = 1000
 _HEAD_BYTES = 120
@@ -30,8 +34,15 @@ class StreamText:
         self.parts.append(text)
         self.chars += len(text)
         if self.chars > 2 * KEPT_CHARS:
-            self.parts = ["".join(self.parts)[-KEPT_CHARS:]]
-            self.chars, self.is_cut = KEPT_CHARS, True
+            self.cut(KEPT_CHARS)
+        elif len(self.parts) > MAX_PARTS:
+            self.parts = ["".join(self.parts)]
+
+    def cut(self, most: int) -> None:
+        """Keep at most so many characters, one or more, of the end."""
+        if self.chars > most:
+            self.parts = ["".join(self.parts)[-most:]]
+            self.chars, self.is_cut = most, True
 
     def to_json(self) -> dict[str, object]:
         return {"text": "".join(self.parts), **({"textCut": True} if self.is_cut else {})}
@@ -43,6 +54,7 @@ class StreamTexts:
 
     seq: int = 0
     by_node: dict[str, StreamText] = field(default_factory=dict)
+    _chars: int = 0
 
     async def read_to(self, log: EventLog, run: str, seq: int) -> Mapping[str, StreamText]:
         """Follow the log up to this event."""
@@ -62,10 +74,22 @@ class StreamTexts:
             told = event.decode()
             kind, payload = told["type"], told["payload"]
             if kind != YIELD:
-                self.by_node.pop(payload["nodeId"], None)
+                self._chars -= self.by_node.pop(payload["nodeId"], StreamText()).chars
                 return
             text = self.by_node.setdefault(payload["sourceNodeId"], StreamText())
             if "gap" in payload:
                 text.is_cut = True
             elif payload["yieldedContent"].get("type") == "text_chunk":
+                before = text.chars
                 text.add(str(payload["yieldedContent"]["content"]))
+                self._chars += text.chars - before
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """In large steps, for it looks at all texts."""
+        if self._chars <= KEPT_CHARS_OF_RUN:
+            return
+        share = max(1, KEPT_CHARS_OF_RUN // 2 // len(self.by_node))
+        for text in self.by_node.values():
+            text.cut(share)
+        self._chars = sum(text.chars for text in self.by_node.values())

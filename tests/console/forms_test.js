@@ -224,6 +224,16 @@ Deno.test("in Python values are Python's", () => {
   assert.ok(!pythonOf({ ...CALL, hasToken: false }).includes("os"), "nothing is imported that is not used");
 });
 
+Deno.test("in a call that is copied nothing is unseen or steers a terminal", () => {
+  const odd = "\u001b[2J\u009b2J\u007f\u202e\u2066\u200b\u2028\ufeff`$(x)`!!\\'\n";
+  const call = { ...CALL, workflowId: odd, project: odd, inputs: new Map([[odd, odd]]) };
+  for (const said of [curlOf(call), pythonOf(call)]) {
+    assert.match(said, /^[\n\x20-\x7e]+$/);
+  }
+  const word = /-d '(.*)'$/.exec(curlOf(call))?.[1]?.replaceAll("'\\''", "'");
+  assert.deepEqual(JSON.parse(word ?? ""), bodyOf(call));
+});
+
 Deno.test("a call names only what is not so in any case", () => {
   const plain = { workflowId: "a", project: "", version: null, inputs: new Map() };
   assert.deepEqual(bodyOf(plain), { workflowId: "a" });

@@ -1,9 +1,10 @@
 // Addresses, keys and formats: pure, without a browser.
 import { strict as assert } from "node:assert";
-import { bytes, duration, isSameDay, json, moment, name } from "../../gateway/console/lib/format.js";
+import { urlOf } from "../../gateway/console/api/rest.js";
+import { bytes, duration, isSameDay, json, moment, name, NAME_CHARACTERS } from "../../gateway/console/lib/format.js";
 import { step } from "../../gateway/console/lib/keys.js";
 import { href, match, parse } from "../../gateway/console/lib/router.js";
-import { isReference, withoutStream } from "../../gateway/console/lib/values.js";
+import { isReference, SHOWN_CHARACTERS, shownPart, withoutStream } from "../../gateway/console/lib/values.js";
 
 Deno.test("an address and its route are the same thing", () => {
   const path = ["run", "a/b?c#d", "%", "图"];
@@ -60,6 +61,29 @@ Deno.test("sizes", () => {
 Deno.test("a name cannot turn the direction of writing, or hide its end", () => {
   assert.equal(name("a\u202etxt.exe\u0000\n\u007f"), "a\u25c7txt.exe\u2400\u240a\u2421");
   assert.equal(name("שלום 图 é"), "שלום 图 é");
+});
+
+Deno.test("what is not seen in a name is shown, and what people write stays", () => {
+  assert.equal(name("pay\u200bpal\ufeff\u00ad\u2060 a\u2028b\u0085c"), "pay◇pal◇◇◇ a◇b◇c");
+  const written = "👩\u200d🔧 می\u200cخواهم क्\u200dष é̂ 🏴";
+  assert.equal(name(written), written);
+});
+
+Deno.test("a name covers no other lines, and is not longer than anybody reads", () => {
+  assert.equal(name(`a${"\u0301".repeat(500)}b`), `a${"\u0301".repeat(6)}◇b`);
+  assert.equal(name("x".repeat(1_000_000)), `${"x".repeat(NAME_CHARACTERS)}…`);
+});
+
+Deno.test("an id cannot make the address of a request that of another route", () => {
+  const paths = ["..", ".", "%2e%2E", ".%2e"].flatMap((id) => [`api/prompt/${id}`, `api/history/${id}/x`]);
+  for (const path of [...paths, "api/prompt/a/../b?q=1", "api\\..\\b"]) {
+    assert.throws(() => urlOf(path), { name: "Error", code: "not_found" }, path);
+  }
+});
+
+Deno.test("of a long text the begin is shown, without half a sign", () => {
+  assert.equal(shownPart("x".repeat(SHOWN_CHARACTERS)).length, SHOWN_CHARACTERS);
+  assert.equal(shownPart(`${"x".repeat(SHOWN_CHARACTERS - 1)}😀tail`), "x".repeat(SHOWN_CHARACTERS - 1));
 });
 
 Deno.test("a value is its text, or JSON", () => {

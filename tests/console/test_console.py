@@ -269,6 +269,24 @@ async def test_hostile_names_and_texts_are_text(chromium: Browser, stack: LocalS
         assert not await page.evaluate(f"() => {wide}")
 
 
+async def test_of_a_very_long_output_the_begin_is_shown_and_all_is_saved(
+    chromium: Browser, stack: LocalStack, client: GatewayClient
+) -> None:
+    big = {"id": "big", "fullType": "big-nodes:Text", "inputs": {"mb": 3}}
+    run = await client.submit(graph(big))
+    await client.wait(run)
+    async with opened(chromium, stack, f"#/run/{run}?node=big") as watched:
+        page = watched.page
+        value = page.locator(".panel-outputs .value")
+        await value.get_by_role("button", name="Show all").click()
+        await value.get_by_text("The first 200,000 of 3,000,000 characters.").wait_for()
+        assert len(str(await value.locator("pre").text_content())) == 200_000
+        async with page.expect_download() as waiting:
+            await value.get_by_role("button", name="Save all of it").click()
+        saved = await (await waiting.value).path()
+        assert saved.stat().st_size == 3_000_000
+
+
 async def test_token_is_asked_for_and_stands_in_no_address(chromium: Browser, temporal: Client, tmp_path: Path) -> None:
     stack = Stack(temporal, tmp_path, {"access_token": TOKEN})
     async with stack.gateway(), stack.worker(), watched_page(chromium) as watched:

@@ -33,12 +33,19 @@ export class GatewayAway extends Error {}
 const RETRY_FOR_MS = 15_000;
 const RETRY_EVERY_MS = 500;
 
+/** A part of an address that means another part, however it is written. */
+const DOTS = /^(?:\.|%2e){1,2}$/i;
+
 /**
- * The address of a route, wherever the page was loaded from.
+ * The address of a route, wherever the page was loaded from. Throws GatewayError: an id in it is `.` or `..`, which
+ * would make it that of another route.
  * @param {string} path Without the first slash.
  * @param {Record<string, string>} [query]
  */
 export function urlOf(path, query = {}) {
+  if (path.split(/[?#]/, 1)[0]?.split(/[/\\]/).some((part) => DOTS.test(part))) {
+    throw new GatewayError(404, { code: "not_found", error: `there is nothing at ${path}` });
+  }
   const url = new URL(path, document.baseURI);
   url.hash = "";
   for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);

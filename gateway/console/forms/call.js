@@ -40,9 +40,20 @@ function shownInputs({ inputs, secrets }) {
   return new Map([...inputs].map(([key, value]) => [key, secrets.includes(key) ? placeholder(key) : value]));
 }
 
+/**
+ * What a terminal obeys, or what would make a program look like another one, as JSON and Python both escape it.
+ * Control characters below the space are escaped already.
+ */
+const DOUBTFUL = /[\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+
+/** A JSON value on one line, of which everything is seen. @param {unknown} value */
+function jsonOf(value) {
+  return JSON.stringify(value).replace(DOUBTFUL, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /** @param {Call} call */
 export function curlOf(call) {
-  const body = JSON.stringify(bodyOf({ ...call, inputs: shownInputs(call) }));
+  const body = jsonOf(bodyOf({ ...call, inputs: shownInputs(call) }));
   const token = call.hasToken ? [`-H "Authorization: Bearer $${TOKEN}"`] : [];
   const lines = [
     `curl -s ${quoted(`${call.url}/api/prompt`)}`,
@@ -94,6 +105,6 @@ function python(value) {
   if (value === null || value === undefined) return "None";
   if (typeof value === "boolean") return value ? "True" : "False";
   if (Array.isArray(value)) return `[${value.map(python).join(", ")}]`;
-  if (typeof value !== "object") return JSON.stringify(value);
+  if (typeof value !== "object") return jsonOf(value);
   return `{${Object.entries(value).map(([key, item]) => `${python(key)}: ${python(item)}`).join(", ")}}`;
 }

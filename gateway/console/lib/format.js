@@ -70,18 +70,25 @@ export function bytes(value) {
   return shown(format.format(value / 1000 ** step));
 }
 
+/** A longer name is cut: one of a megabyte holds up every list that it stands in. */
+export const NAME_CHARACTERS = 1000;
+// deno-lint-ignore no-control-regex
+const CONTROLS = /[\u0000-\u001f\u007f]/g;
+/** What turns the direction of writing, breaks a line, or is not seen. Joiners stay: scripts and emoji need them. */
+const UNSEEN = /[\u0080-\u009f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+/** No script piles up so many marks on one letter; they would cover the lines above. */
+const PILE = /(\p{M}{6})\p{M}+/gu;
+
 /**
- * Somebody's name for something, on one line: characters that control a terminal or turn the direction of writing are
- * shown as signs, so that a name cannot pretend to be another one.
+ * Somebody's name for something, on one line: characters that control a terminal, turn the direction of writing or are
+ * not seen are shown as signs, so that a name cannot pretend to be another one.
  * @param {string} text
  */
 export function name(text) {
-  // deno-lint-ignore no-control-regex
-  const controls = /[\u0000-\u001f\u007f]/g;
-  const directions = /[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
   const sign = (/** @type {string} */ found) =>
     String.fromCharCode(found === "\u007f" ? 0x2421 : 0x2400 + found.charCodeAt(0));
-  return shown(text.replace(controls, sign).replace(directions, "\u25c7"));
+  const cut = text.length > NAME_CHARACTERS ? `${text.slice(0, NAME_CHARACTERS)}\u2026` : text;
+  return shown(cut.replace(CONTROLS, sign).replace(UNSEEN, "\u25c7").replace(PILE, "$1\u25c7"));
 }
 
 /**

@@ -2,15 +2,17 @@
 
 import { getBlob, getText } from "../api/rest.js";
 import { complaintOf, complaintPlace } from "./complaint.js";
-import { bytes, json, name } from "./format.js";
+import { bytes, json, name, number } from "./format.js";
 import { saveBlob } from "./saving.js";
-import { el, onEnd, signal, verbatim } from "./view.js";
+import { el, onEnd, signal, untracked, verbatim } from "./view.js";
 import { t } from "./words.js";
 
 /** @typedef {{ $blob: string, size: number, mime: string, preview?: string, url?: string }} Reference */
 
 /** So large a text is fetched without being asked for. */
 const FETCHED_BYTES = 1_000_000;
+/** So much of a text is shown; the whole can be saved. Tens of megabytes would hold up the page for many seconds. */
+export const SHOWN_CHARACTERS = 200_000;
 const TEXT = /^(application\/json|text\/)/;
 /** What a browser draws without running anything in it: no SVG. */
 const PICTURE = /^image\/(png|jpeg|gif|webp)$/;
@@ -70,23 +72,47 @@ export function growingText(stream, label, follow) {
 export function valueBox(slot, given) {
   const value = withoutStream(given);
   const label = t("valueOf", { slot: name(slot) });
-  const content = isReference(value) ? referenceBox(value, label) : plainBox(json(value), label);
+  const content = isReference(value) ? referenceBox(value, slot, label) : textBox(() => json(value), slot, label);
   return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), content);
 }
 
 /**
- * @param {import("./view.js").Shown} text
+ * The begin of a text, and a way to save all of it when that is not all.
+ * @param {() => string} text
+ * @param {string} slot
  * @param {import("./view.js").Shown} label
  */
-function plainBox(text, label) {
-  return el("pre", { class: "text", tabindex: "0", "aria-label": label }, text);
+function textBox(text, slot, label) {
+  const save = () => saveBlob(`${slot}.txt`, new Blob([untracked(text)], { type: "text/plain" }));
+  return el(
+    "div",
+    {},
+    el("pre", { class: "text", tabindex: "0", "aria-label": label }, () => verbatim(shownPart(text()))),
+    () => {
+      const { length } = text();
+      if (length <= SHOWN_CHARACTERS) return null;
+      const hint = t("textCut", { shown: number(SHOWN_CHARACTERS), all: number(length) });
+      return el(
+        "p",
+        { class: "actions" },
+        el("span", { class: "quiet" }, hint),
+        el("button", { type: "button", on: { click: save } }, t("saveText")),
+      );
+    },
+  );
+}
+
+/** As much of a text as is shown, without half a sign at its end. @param {string} text */
+export function shownPart(text) {
+  return text.slice(0, SHOWN_CHARACTERS).replace(/[\ud800-\udbff]$/, "");
 }
 
 /**
  * @param {Reference} reference
+ * @param {string} slot
  * @param {import("./view.js").Shown} label
  */
-function referenceBox(reference, label) {
+function referenceBox(reference, slot, label) {
   const text = signal(reference.preview ?? "");
   const isWhole = signal(false);
   const fetchWhole = async () => {
@@ -107,7 +133,7 @@ function referenceBox(reference, label) {
   return el(
     "div",
     {},
-    el("pre", { class: "text", tabindex: "0", "aria-label": label }, () => verbatim(text.value)),
+    textBox(() => text.value, slot, label),
     () => isWhole.value ? null : button,
   );
 }

@@ -35,7 +35,11 @@ export async function preview(request) {
 export async function start(request, announced) {
   const run = await submit(request);
   const { reused, runs, stale } = announced;
-  sessionStorage.setItem(KEPT + run, JSON.stringify({ reused, runs, stale }));
+  try {
+    sessionStorage.setItem(KEPT + run, JSON.stringify({ reused, runs, stale }));
+  } catch {
+    // The browser has no more place: the run has started, and is not compared.
+  }
   return run;
 }
 

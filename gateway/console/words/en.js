@@ -76,6 +76,8 @@ export const words = {
   streamedText: "Text of {node}",
   valueOf: "Value of {slot}",
   wholeValue: "Show all ({size})",
+  textCut: "The first {shown} of {all} characters.",
+  saveText: "Save all of it",
   fromCache: "from the cache",
   reused: "taken over",
   skippedBecause: "because {reason}",

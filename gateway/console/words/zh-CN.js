@@ -78,6 +78,8 @@ export const words = {
   streamedText: "{node} 的文本",
   valueOf: "{slot} 的值",
   wholeValue: "显示全部（{size}）",
+  textCut: "共 {all} 个字符，显示前 {shown} 个。",
+  saveText: "保存全部",
   fromCache: "来自缓存",
   reused: "沿用",
   skippedBecause: "原因：{reason}",

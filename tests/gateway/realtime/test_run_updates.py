@@ -111,6 +111,29 @@ async def test_after_unsubscribing_nothing_comes(shared: Any, http: httpx.AsyncC
     assert "RUN_UPDATE" not in kinds
 
 
+async def test_a_flood_of_subscriptions_does_not_read_all_runs_each_time(
+    shared: Any, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lists, asked = shared.container.run_list, []
+    real = lists.open_approvals
+
+    async def counted(user: str) -> Any:
+        asked.append(user)
+        return await real(user)
+
+    monkeypatch.setattr(lists, "open_approvals", counted)
+    async with socket_to(shared.ws_url) as socket:
+        for _ in range(60):
+            await say(socket, "SUBSCRIBE", runs=True)
+            await say(socket, "UNSUBSCRIBE", runs=True)
+            await asyncio.sleep(0.01)
+        await say(socket, "SUBSCRIBE", runs=True)
+        await hear(socket, "APPROVALS_UPDATE")
+        run = await submit(http, single("toys:Say", text="x"))
+        await hear_item(socket, run, status="complete")
+    assert len(asked) <= 4
+
+
 async def test_runs_of_somebody_else_are_not_told(shared: Any, http: httpx.AsyncClient) -> None:
     store = shared.container.runs._store
     async with socket_to(shared.ws_url) as socket:
