@@ -171,3 +171,45 @@ Deno.test("who watches the list of runs hears of it again after a break", async 
     socket.close();
   });
 });
+
+Deno.test("a connection that leads nowhere is given up, and the picture is as old as what was heard last", async () => {
+  /** @type {Answer} */
+  const answer = (socket, { type }, connection) => {
+    if (type === "SUBSCRIBE") socket.send(subscribed("log", 0));
+    if (type === "PING" && connection === 2) {
+      socket.send(JSON.stringify({ seq: null, ts: 1, type: "PONG", payload: {} }));
+    }
+  };
+  await serving(answer, async ({ url, asked, addresses }) => {
+    const socket = socketTo(url, { pingMs: 20, silenceMs: 300 });
+    socket.follow("r", follower());
+    const begin = Date.now();
+    await socket.connect();
+    await until(() => socket.state.value === "away");
+    assert.ok(Date.now() - socket.lostAt.value >= 250, "the picture is told to be newer than it is");
+    assert.ok(socket.lostAt.value >= begin);
+    await until(() => socket.state.value === "open");
+    const pings = () => asked.filter(({ type }) => type === "PING").length;
+    const before = pings();
+    await until(() => pings() > before + 20);
+    assert.equal(socket.state.value, "open");
+    assert.equal(addresses.length, 2);
+    socket.close();
+  });
+});
+
+Deno.test("a ticket that does not come is not waited for, and opens nothing when it comes late", async () => {
+  await serving(() => {}, async ({ url, addresses }) => {
+    /** @type {((ticket: string) => void)[]} */
+    const waiting = [];
+    const ticket = () =>
+      waiting.length === 1 ? Promise.resolve("second") : new Promise((resolve) => void waiting.push(resolve));
+    const socket = socketTo(url, { ticket, pingMs: 20, silenceMs: 100 });
+    socket.connect();
+    await until(() => socket.state.value === "open");
+    waiting.forEach((resolve) => resolve("first"));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(addresses, ["?ticket=second"]);
+    socket.close();
+  });
+});
