@@ -2,7 +2,9 @@
 import { strict as assert } from "node:assert";
 import { duration, money } from "../../gateway/console/lib/format.js";
 import { amountWords, leastWords, neededAmounts } from "../../gateway/console/pages/approval_budget.js";
+import { parseJson } from "../../gateway/console/lib/json.js";
 import { deadlineWords } from "../../gateway/console/pages/approval_card.js";
+import { nameOf } from "../../gateway/console/pages/run_row.js";
 import { startsWhen } from "../../gateway/console/pages/triggers.js";
 import { barLengths, costWords, usageQuery } from "../../gateway/console/pages/usage.js";
 import {
@@ -155,4 +157,16 @@ Deno.test("triggers say what starts them", () => {
   assert.equal(starts("run", { statuses: ["error"], workflow: { id: "w" } }), "the end of a run of w: error");
   assert.equal(starts("webhook", { scheme: "github" }), "a request to its address (github)");
   assert.equal(starts("newer", {}), "");
+});
+
+Deno.test("a value that is one long number is the field `data`, as it is", () => {
+  const form = [{ key: "data", dataFlowType: "INTEGER" }];
+  assert.equal(JSON.stringify([...presentValues(form, parseJson("9007199254740993"))]), '[["data",9007199254740993]]');
+});
+
+Deno.test("a name that is nothing, or a book, is one line", () => {
+  const titled = (/** @type {string} */ workflowName) =>
+    nameOf({ promptId: "r", status: "complete", submittedAt: "", workflowName });
+  assert.equal(titled("  \u00a0"), "(no name)");
+  assert.equal(titled("N".repeat(10_000)).length, 201);
 });

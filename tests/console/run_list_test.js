@@ -1,7 +1,7 @@
 // The list of runs: what is asked for, and what news does to it.
 import { strict as assert } from "node:assert";
 import { forAll, suits } from "../../gateway/console/run/bulk.js";
-import { fits, queryOf, updated } from "../../gateway/console/run/run_list.js";
+import { fits, queryOf, updated, updatedInPlace } from "../../gateway/console/run/run_list.js";
 
 /** @param {string} promptId @param {string} status @param {string} workflowName @param {number} [day] */
 const run = (promptId, status, workflowName, day = 1) => ({
@@ -82,4 +82,25 @@ Deno.test("one that fails keeps no other from its turn, and only a few are at wo
   assert.equal(done.length, 19);
   assert.deepEqual(failed.map(({ id }) => id), ["3"]);
   assert.ok(most > 1 && most <= 4, `${most} at once`);
+});
+
+Deno.test("while somebody points at the list, nothing in it moves, and what waits is known", () => {
+  const runs = [run("c", "running", "C", 3), run("a", "running", "A", 1)];
+  const query = { status: "running" };
+  const ids = (/** @type {readonly { promptId: string }[]} */ list) => list.map(({ promptId }) => promptId).join("");
+  /** @type {[import("../../gateway/console/run/store.js").RunSummary | { promptId: string, deleted: true }, boolean][]} */
+  const cases = [
+    [run("d", "running", "D", 4), true],
+    [run("d", "complete", "D", 4), false],
+    [run("a", "running", "A", 1), false],
+    [run("a", "complete", "A", 1), true],
+    [{ promptId: "c", deleted: true }, true],
+    [{ promptId: "x", deleted: true }, false],
+  ];
+  for (const [told, isBehind] of cases) {
+    const now = updatedInPlace(runs, told, query);
+    assert.equal(ids(now.runs), "ca");
+    assert.equal(now.isBehind, isBehind, JSON.stringify(told));
+  }
+  assert.equal(updatedInPlace(runs, run("a", "complete", "A", 1), query).runs[1]?.status, "complete");
 });
