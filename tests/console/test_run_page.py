@@ -221,6 +221,18 @@ async def test_runs_come_by_themselves_and_many_are_stopped_and_deleted_at_once(
         hi = await client.submit(graph(node("hi", "CreateMessage"), name="Bulk too"))
         await expect(page.locator(".run-row")).to_have_count(3)
         await expect(page.locator(".state-waiting")).to_have_count(2)
+        # Nothing moves under the mouse; what came meanwhile is one click away.
+        await page.locator(f'[data-choose="{hi}"]').hover()
+        place = await page.locator(f'[data-choose="{hi}"]').bounding_box()
+        late = await client.submit(graph(node("hi", "CreateMessage"), name="Bulk later"))
+        await page.get_by_role("button", name="Show what came and went").wait_for()
+        await expect(other.page.locator(".run-row")).to_have_count(4)
+        assert await page.locator(f'[data-choose="{hi}"]').bounding_box() == place
+        assert await page.locator(".run-row").count() == 3
+        await page.get_by_role("button", name="Show what came and went").click()
+        await expect(page.locator(".run-row")).to_have_count(4)
+        await client.delete_run(late)
+        await expect(page.locator(".run-row")).to_have_count(3)
         await page.get_by_label("Choose all shown").check()
         await page.get_by_role("button", name="Stop (2)").click()
         dialog = page.get_by_role("dialog", name="Stop 2 runs?")
