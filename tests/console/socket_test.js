@@ -80,19 +80,19 @@ Deno.test("with another log the follower starts over", async () => {
   });
 });
 
-Deno.test("a ticket is asked for anew each time, and a refused token ends the attempts", async () => {
+Deno.test("a ticket is asked for anew each time, also when it was too old; without one a refusal ends the attempts", async () => {
   /** @type {Answer} */
   const answer = (socket, _message, connection) => socket.close(connection === 1 ? 1012 : 4401, "");
   await serving(answer, async ({ url, addresses }) => {
     let tickets = 0;
     let isRefused = false;
-    const ticket = () => Promise.resolve(`t${++tickets}`);
+    const ticket = () => Promise.resolve(++tickets < 3 ? `t${tickets}` : null);
     const socket = socketTo(url, { ticket, tokenRefused: () => (isRefused = true) });
     socket.follow("r", follower());
     await socket.connect();
     await until(() => isRefused);
     await new Promise((resolve) => setTimeout(resolve, 600));
-    assert.deepEqual(addresses, ["?ticket=t1", "?ticket=t2"]);
+    assert.deepEqual(addresses, ["?ticket=t1", "?ticket=t2", ""]);
     assert.equal(socket.state.value, "refused");
   });
 });

@@ -175,6 +175,8 @@ Deno.test("a run that is deleted while it is open is told so, and another one is
   await following(answer, () => ({ status: "complete", outputs: {}, nodeStatus: {} }), async (store) => {
     await until(() => store.status.peek() === "complete");
     tell("other");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(store.problem.peek(), null);
     tell("r");
     await until(() => store.problem.peek() !== null);
     assert.equal(store.status.peek(), "complete", "what is shown is all that is left");

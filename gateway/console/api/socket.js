@@ -92,8 +92,9 @@ export class GatewaySocket {
     this.#askedAt = performance.now();
     const connection = this.#connection;
     const address = this.#options.address();
+    let ticket = null;
     try {
-      const ticket = await this.#options.ticket();
+      ticket = await this.#options.ticket();
       if (ticket !== null) address.searchParams.set("ticket", ticket);
     } catch {
       if (connection === this.#connection) this.#lost(1006);
@@ -105,7 +106,10 @@ export class GatewaySocket {
     socket.onopen = () => this.#opened();
     socket.onmessage = (message) => this.#receive(String(message.data));
     socket.onclose = (event) => {
-      if (this.#socket === socket) this.#lost(event.code);
+      // A ticket is too old after half a minute, and unknown after a restart of the gateway: whether the token is right,
+      // the next ticket says.
+      const isStale = ticket !== null && event.code === CLOSED.unauthorized;
+      if (this.#socket === socket) this.#lost(isStale ? 1006 : event.code);
     };
   }
 

@@ -1,6 +1,7 @@
 /** Values of slots: texts, JSON, streams, and references to values that are stored apart. */
 
 import { getBlob, getText } from "../api/rest.js";
+import { complaintOf } from "./complaint.js";
 import { bytes, json, name } from "./format.js";
 import { el, onEnd, signal, verbatim } from "./view.js";
 import { t } from "./words.js";
@@ -93,7 +94,7 @@ function referenceBox(reference, label) {
       text.value = await getText((reference.url ?? "").replace(/^\//, ""));
       isWhole.value = true;
     } catch (error) {
-      text.value = t("failed", { message: String(error) });
+      text.value = complaintOf(error);
     }
   };
   if (!TEXT.test(reference.mime)) return fileBox(reference, label);
@@ -125,7 +126,7 @@ function fileBox({ url, mime, size }, label) {
     try {
       await act();
     } catch (error) {
-      complaint.value = t("failed", { message: String(error) });
+      complaint.value = complaintOf(error);
     }
   };
   const show = trying(async () => void (picture.value = await fetched()));

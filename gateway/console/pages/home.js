@@ -7,6 +7,7 @@ import { go, href } from "../lib/router.js";
 import { el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { activeRuns, endedRuns, keepFresh } from "../run/lists.js";
+import { messageOf } from "./rerun.js";
 import { runList } from "./run_row.js";
 
 /** @typedef {import("../run/store.js").RunSummary} RunSummary */
@@ -72,7 +73,7 @@ function demoButton() {
     try {
       go(["run", await submit(await getJson("console/demo.json"))]);
     } catch (error) {
-      complaint.value = t("failed", { message: error instanceof Error ? error.message : String(error) });
+      complaint.value = t("failed", { message: messageOf(error) });
     } finally {
       isStarting.value = false;
     }

@@ -4,6 +4,7 @@ import { GatewayError, getJson } from "../api/rest.js";
 import { keepToken } from "../api/token.js";
 import { el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { messageOf } from "./rerun.js";
 
 /** @typedef {import("./page.js").Page} Page */
 
@@ -19,7 +20,7 @@ export function loginPage() {
       keepToken(typed);
     } catch (error) {
       const isWrong = error instanceof GatewayError && error.status === 401;
-      complaint.value = isWrong ? t("tokenWrong") : t("failed", { message: String(error) });
+      complaint.value = isWrong ? t("tokenWrong") : t("failed", { message: messageOf(error) });
       field.select();
     }
   };
