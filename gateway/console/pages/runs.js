@@ -2,13 +2,15 @@
 
 import { setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
-import { el, signal, untracked, verbatim } from "../lib/view.js";
+import { el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { followRuns } from "../run/run_list.js";
 import { bulk } from "./bulk.js";
 import { runList } from "./run_row.js";
 
 /** @typedef {import("../lib/words.js").Word} Word */
+
+const LEAVING_MS = 1000;
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function runsPage({ socket, filters }) {
@@ -47,10 +49,18 @@ export function runsPage({ socket, filters }) {
  * @param {import("../lib/view.js").Signal<boolean>} isPointedAt By a mouse, or by the keyboard.
  */
 function whilePointedAt(list, isPointedAt) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
   const look = () => (isPointedAt.value = list.matches(":hover, :focus-within"));
-  for (const type of ["pointerenter", "pointerleave", "focusin"]) list.addEventListener(type, look);
-  // Where the focus goes is known only afterwards.
-  list.addEventListener("focusout", () => setTimeout(look));
+  for (const type of ["pointerenter", "focusin"]) list.addEventListener(type, look);
+  // The way to the button that shows what waits must not make it vanish.
+  for (const type of ["pointerleave", "focusout"]) {
+    list.addEventListener(type, () => {
+      clearTimeout(timer);
+      timer = setTimeout(look, LEAVING_MS);
+    });
+  }
+  onEnd(() => clearTimeout(timer));
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */
