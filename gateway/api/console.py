@@ -66,12 +66,23 @@ async def _answer(name: str, request: Request) -> Response:
     if path is None:
         raise NotFound(f"the console has no file {shown(name)}")
     content = await asyncio.to_thread(path.read_bytes)
-    headers = {**HEADERS, "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"'}
+    # That of the page itself stands for all its modules: a page that is open learns by it that another one is served.
+    version = content + _version() if name == INDEX else content
+    headers = {**HEADERS, "ETag": f'"{hashlib.sha256(version).hexdigest()[:32]}"'}
     # A proxy that packs what it sends makes the tag a weak one.
     known = {tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")}
     if headers["ETag"] in known:
         return Response(status_code=304, headers=headers)
     return Response(content, headers=headers, media_type=MEDIA_TYPES[path.suffix])
+
+
+@cache
+def _version() -> bytes:
+    """Of all files together, when the gateway first serves the page."""
+    content = hashlib.sha256()
+    for name, path in sorted(_files().items()):
+        content.update(f"{name}\0".encode() + path.read_bytes())
+    return content.digest()
 
 
 @cache

@@ -3,6 +3,7 @@
 import { socketTicket } from "./api/rest.js";
 import { GatewaySocket } from "./api/socket.js";
 import { isTokenNeeded, refuseToken } from "./api/token.js";
+import { followVersion, isOutdated } from "./api/version.js";
 import { openDialog } from "./lib/dialog.js";
 import { duration, name } from "./lib/format.js";
 import { bindKeys } from "./lib/keys.js";
@@ -131,9 +132,11 @@ function banner() {
     if (socket.state.value === "refused" && !isTokenNeeded.value) return el("p", { class: "banner" }, t("refused"));
     return socket.state.value === "away" ? el("p", { class: "banner" }, t("away")) : null;
   };
+  const reload = el("button", { type: "button", on: { click: () => location.reload() } }, t("reloadPage"));
+  const older = () => isOutdated.value ? [el("p", { class: "banner" }, t("newerGateway")), reload] : null;
   // Outside of what is read aloud: it changes every second.
   const beside = () => (socket.state.value === "away" ? age() : null);
-  return el("div", { class: "banner-place" }, el("div", { role: "status" }, sentence), beside);
+  return el("div", { class: "banner-place" }, el("div", { role: "status" }, sentence, older), beside);
 }
 
 /** The page around the pages; made anew when the language changes. */
@@ -177,6 +180,7 @@ function help() {
 await startWords();
 startRouter();
 followOpenApprovals(socket);
+followVersion(socket);
 effect(() => {
   language.value;
   document.body.replaceChildren(...untracked(() => shell()));

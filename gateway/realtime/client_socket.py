@@ -118,6 +118,7 @@ class _Client:
             "SUBSCRIBE": self._subscribe,
             "UNSUBSCRIBE": self._unsubscribe,
             "button_click": self._button_click,
+            "PING": self._ping,
         }
 
     async def serve(self) -> None:
@@ -286,6 +287,10 @@ class _Client:
             self._unwatch_runs()
             return
         self._subscriptions.stop(_required_text(payload, "promptId"))
+
+    async def _ping(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
+        """A program in a browser does not see the protocol's own pings: it cannot tell silence from a lost network."""
+        await self.send_queue.put([own_frame("PONG", {})])
 
     async def _button_click(self, payload: dict[str, Any], about: dict[str, Any]) -> None:
         node, button = str(payload.get("nodeId"))[:200], str(payload.get("buttonName"))[:200]

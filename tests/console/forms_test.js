@@ -63,9 +63,13 @@ Deno.test("a number is a number within its bounds, and exactly the one that was 
   assert.deepEqual(read(bounded, "10"), { wrong: "The most is 9." });
   assert.deepEqual(read(bounded, "-1"), { wrong: "The least is 0." });
   assert.deepEqual(read(bounded, "1.5"), { wrong: "This is no whole number." });
-  assert.deepEqual(read(slot("INTEGER"), "12345678901234567890"), {
-    wrong: "This number is too long to be kept exactly.",
-  });
+  for (const text of ["9007199254740993", "-9223372036854775808", "18446744073709551615"]) {
+    assert.equal(JSON.stringify(read(slot("INTEGER"), text)), text);
+  }
+  assert.equal(JSON.stringify(read(slot("INTEGER"), "+0009007199254740993")), "9007199254740993");
+  for (const text of ["18446744073709551616", "-9223372036854775809", "1e30"]) {
+    assert.deepEqual(read(slot("INTEGER"), text), { wrong: "This number is too long to be kept exactly." }, text);
+  }
   assert.equal(read(slot("FLOAT"), "-.5e1"), -5);
   for (const text of ["warm", "1,5", "0x10", "Infinity", "1e999", "--1"]) {
     assert.deepEqual(read(slot("FLOAT"), text), { wrong: "This is no number, such as 0.7." }, text);

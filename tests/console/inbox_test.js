@@ -5,7 +5,9 @@ import { serving, until } from "./serving.js";
 import { strict as assert } from "node:assert";
 import { duration, money } from "../../gateway/console/lib/format.js";
 import { amountWords, leastWords, neededAmounts } from "../../gateway/console/pages/approval_budget.js";
+import { parseJson } from "../../gateway/console/lib/json.js";
 import { deadlineWords } from "../../gateway/console/pages/approval_card.js";
+import { nameOf } from "../../gateway/console/pages/run_row.js";
 import { startsWhen } from "../../gateway/console/pages/triggers.js";
 import { barLengths, costWords, usageQuery } from "../../gateway/console/pages/usage.js";
 import {
@@ -176,4 +178,16 @@ Deno.test("a gateway that could not tell of runs is asked again", async () => {
     await until(() => openCount.value?.open === 3);
     socket.close();
   });
+});
+
+Deno.test("a value that is one long number is the field `data`, as it is", () => {
+  const form = [{ key: "data", dataFlowType: "INTEGER" }];
+  assert.equal(JSON.stringify([...presentValues(form, parseJson("9007199254740993"))]), '[["data",9007199254740993]]');
+});
+
+Deno.test("a name that is nothing, or a book, is one line", () => {
+  const titled = (/** @type {string} */ workflowName) =>
+    nameOf({ promptId: "r", status: "complete", submittedAt: "", workflowName });
+  assert.equal(titled("  \u00a0"), "(no name)");
+  assert.equal(titled("N".repeat(10_000)).length, 201);
 });

@@ -61,6 +61,8 @@ Deno.test("of a very long text the end is kept, and of one with a gap it is know
   assert.equal(stream?.text.length, KEPT_CHARACTERS);
   assert.ok(stream?.text.endsWith("xend"));
   assert.ok(stream.isCut && stream.epoch === 1);
+  const halved = project([chunk(1, `${piece}x${"\u{1f642}".repeat(KEPT_CHARACTERS / 2)}y`)]);
+  assert.ok(halved.streams.get("n")?.text.isWellFormed());
   const gap = event(2, "NODE_YIELD", { sourceNodeId: "n", gap: { from: 1, to: 9 }, isLastChunk: false });
   assert.ok(project([chunk(1, "a"), gap]).streams.get("n")?.isCut);
 });

@@ -8,16 +8,19 @@ import { strict as assert } from "node:assert";
 /**
  * @param {Answer} answer To what comes over a socket.
  * @param {(served: Served) => Promise<void>} use
- * @param {(path: string) => unknown} [body] Of the answer to a request.
+ * @param {(path: string) => unknown} [body] Of the answer to a request, or the whole `Response`; now or later.
  */
 export async function serving(answer, use, body = () => ({})) {
   /** @type {Message[]} */
   const asked = [];
   /** @type {string[]} */
   const addresses = [];
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, (request) => {
+  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen: () => {} }, async (request) => {
     const address = new URL(request.url);
-    if (address.pathname !== "/ws") return Response.json(body(address.pathname));
+    if (address.pathname !== "/ws") {
+      const given = await body(address.pathname);
+      return given instanceof Response ? given : Response.json(given);
+    }
     addresses.push(address.search);
     const { socket, response } = Deno.upgradeWebSocket(request);
     const connection = addresses.length;

@@ -80,19 +80,19 @@ Deno.test("with another log the follower starts over", async () => {
   });
 });
 
-Deno.test("a ticket is asked for anew each time, and a refused token ends the attempts", async () => {
+Deno.test("a ticket is asked for anew each time, also when it was too old; without one a refusal ends the attempts", async () => {
   /** @type {Answer} */
   const answer = (socket, _message, connection) => socket.close(connection === 1 ? 1012 : 4401, "");
   await serving(answer, async ({ url, addresses }) => {
     let tickets = 0;
     let isRefused = false;
-    const ticket = () => Promise.resolve(`t${++tickets}`);
+    const ticket = () => Promise.resolve(++tickets < 3 ? `t${tickets}` : null);
     const socket = socketTo(url, { ticket, tokenRefused: () => (isRefused = true) });
     socket.follow("r", follower());
     await socket.connect();
     await until(() => isRefused);
     await new Promise((resolve) => setTimeout(resolve, 600));
-    assert.deepEqual(addresses, ["?ticket=t1", "?ticket=t2"]);
+    assert.deepEqual(addresses, ["?ticket=t1", "?ticket=t2", ""]);
     assert.equal(socket.state.value, "refused");
   });
 });
@@ -168,6 +168,48 @@ Deno.test("who watches the list of runs hears of it again after a break", async 
     await socket.connect();
     await until(() => told.length === 2);
     assert.deepEqual(told, [1, 2]);
+    socket.close();
+  });
+});
+
+Deno.test("a connection that leads nowhere is given up, and the picture is as old as what was heard last", async () => {
+  /** @type {Answer} */
+  const answer = (socket, { type }, connection) => {
+    if (type === "SUBSCRIBE") socket.send(subscribed("log", 0));
+    if (type === "PING" && connection === 2) {
+      socket.send(JSON.stringify({ seq: null, ts: 1, type: "PONG", payload: {} }));
+    }
+  };
+  await serving(answer, async ({ url, asked, addresses }) => {
+    const socket = socketTo(url, { pingMs: 20, silenceMs: 300 });
+    socket.follow("r", follower());
+    const begin = Date.now();
+    await socket.connect();
+    await until(() => socket.state.value === "away");
+    assert.ok(Date.now() - socket.lostAt.value >= 250, "the picture is told to be newer than it is");
+    assert.ok(socket.lostAt.value >= begin);
+    await until(() => socket.state.value === "open");
+    const pings = () => asked.filter(({ type }) => type === "PING").length;
+    const before = pings();
+    await until(() => pings() > before + 20);
+    assert.equal(socket.state.value, "open");
+    assert.equal(addresses.length, 2);
+    socket.close();
+  });
+});
+
+Deno.test("a ticket that does not come is not waited for, and opens nothing when it comes late", async () => {
+  await serving(() => {}, async ({ url, addresses }) => {
+    /** @type {((ticket: string) => void)[]} */
+    const waiting = [];
+    const ticket = () =>
+      waiting.length === 1 ? Promise.resolve("second") : new Promise((resolve) => void waiting.push(resolve));
+    const socket = socketTo(url, { ticket, pingMs: 20, silenceMs: 100 });
+    socket.connect();
+    await until(() => socket.state.value === "open");
+    waiting.forEach((resolve) => resolve("first"));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(addresses, ["?ticket=second"]);
     socket.close();
   });
 });

@@ -1,6 +1,7 @@
 // A run, followed: what its watchers are told when the log is not what it was.
 import { strict as assert } from "node:assert";
 import { GatewaySocket } from "../../gateway/console/api/socket.js";
+import { now } from "../../gateway/console/lib/clock.js";
 import { RunStore } from "../../gateway/console/run/store.js";
 import { notice, serving, until } from "./serving.js";
 
@@ -31,11 +32,11 @@ function recorder() {
 
 /**
  * @param {Answer} answer
- * @param {Record<string, unknown>} status
+ * @param {() => unknown} status The answer to GET /api/prompt/r.
  * @param {(store: RunStore, served: import("./serving.js").Served) => Promise<void>} use
  */
 async function following(answer, status, use) {
-  const body = (/** @type {string} */ path) => path === "/api/prompt/r" ? status : {};
+  const body = (/** @type {string} */ path) => path === "/api/prompt/r" ? status() : {};
   await serving(answer, async (served) => {
     const page = { hidden: true, baseURI: served.url.href.replace("ws:", "http:").replace(/ws$/, "") };
     Object.assign(globalThis, { document: page });
@@ -63,7 +64,7 @@ Deno.test("a run that has no event yet is shown by its status, and followed as s
       }}
   };
   const status = { promptId: "r", status: "queued", nodeStatus: {}, outputs: {}, submittedAt: "2030" };
-  await following(answer, status, async (store) => {
+  await following(answer, () => status, async (store) => {
     await until(() => store.status.peek() === "queued");
     await until(() => store.status.peek() === "complete");
     assert.equal(store.problem.peek(), null);
@@ -84,7 +85,7 @@ Deno.test("a log that has lost its end is read anew, and so are its nodes", asyn
     socket.send(notice("SUBSCRIBED", { logId: "l", after: payload.after, lastSeq: 2 }));
     for (const frame of [begun(1, "a"), begun(2, connection === 1 ? "b" : "c")]) socket.send(frame);
   };
-  await following(answer, {}, async (store, { asked }) => {
+  await following(answer, () => ({}), async (store, { asked }) => {
     store.watch(canvas);
     await until(() => canvas.told.includes("add b"));
     assert.ok(store.isCaughtUp.peek());
@@ -97,6 +98,91 @@ Deno.test("a log that has lost its end is read anew, and so are its nodes", asyn
   });
 });
 
+Deno.test("an answer that comes late does not put the run back to where it was", async () => {
+  /** @type {((status: unknown) => void)[]} */
+  const questions = [];
+  const body = () => new Promise((resolve) => void questions.push(resolve));
+  /** @type {Answer} */
+  const answer = (socket, { type }) => {
+    if (type !== "SUBSCRIBE") return;
+    socket.send(notice("SUBSCRIBED", { logId: "l", after: 0, lastSeq: 1 }));
+    socket.send(state(1, "complete"));
+  };
+  await following(answer, body, async (store) => {
+    await until(() => questions.length >= 2 && store.status.peek() === "complete");
+    const [first, ...others] = questions;
+    others.forEach((resolve) => resolve({ status: "complete", outputs: { said: "all" }, nodeStatus: {} }));
+    await until(() => store.summary.peek()?.status === "complete");
+    first?.({ status: "running", outputs: {}, nodeStatus: {} });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.deepEqual(store.summary.peek()?.outputs, { said: "all" });
+  });
+});
+
+Deno.test("what the gateway could not say at the end is asked for again", async () => {
+  let isOver = false;
+  let times = 0;
+  const body = () => {
+    if (!isOver) return { status: "running", outputs: {}, nodeStatus: {} };
+    const html = new Response("<html>", { status: ++times === 1 ? 503 : 200 });
+    return times <= 2 ? html : { status: "complete", outputs: { said: "all" }, nodeStatus: {} };
+  };
+  /** @type {Answer} */
+  const answer = (socket, { type }) => {
+    if (type !== "SUBSCRIBE") return;
+    socket.send(notice("SUBSCRIBED", { logId: "l", after: 0, lastSeq: 1 }));
+    setTimeout(() => {
+      isOver = true;
+      socket.send(state(1, "complete"));
+    }, 50);
+  };
+  await following(answer, body, async (store) => {
+    await until(() => store.summary.peek()?.status === "running");
+    await until(() => store.summary.peek()?.outputs.said === "all");
+  });
+});
+
+Deno.test("a log that cannot be read for a moment is followed on, and no text is cut", async () => {
+  let times = 0;
+  /** @type {Answer} */
+  const answer = (socket, { type, payload }) => {
+    if (type !== "SUBSCRIBE") return;
+    if (++times === 2) {
+      socket.send(notice("error", { code: "event_log_unavailable", message: "busy" }));
+      return;
+    }
+    socket.send(notice("SUBSCRIBED", { logId: "l", after: payload.after, lastSeq: 2 }));
+    socket.send(times === 1 ? begun(1, "a") : state(2, "complete"));
+    if (times === 1) socket.close(4408);
+  };
+  const status = { promptId: "r", status: "complete", nodeStatus: { b: {} }, outputs: {}, submittedAt: "2030" };
+  await following(answer, () => status, async (store, { asked }) => {
+    await until(() => store.status.peek() === "complete");
+    assert.deepEqual([...store.view.nodes.keys()], ["a"]);
+    assert.deepEqual(asked.map((one) => one.payload.after), [0, 1, 1]);
+  });
+});
+
+Deno.test("a run that is deleted while it is open is told so, and another one is not", async () => {
+  let tell = (/** @type {string} */ _id) => {};
+  /** @type {Answer} */
+  const answer = (socket, { type }) => {
+    if (type !== "SUBSCRIBE") return;
+    tell = (id) => socket.send(notice("RUN_UPDATE", { promptId: "", run: { promptId: id, deleted: true } }));
+    socket.send(notice("SUBSCRIBED", { logId: "l", after: 0, lastSeq: 1 }));
+    socket.send(state(1, "complete"));
+  };
+  await following(answer, () => ({ status: "complete", outputs: {}, nodeStatus: {} }), async (store) => {
+    await until(() => store.status.peek() === "complete");
+    tell("other");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert.equal(store.problem.peek(), null);
+    tell("r");
+    await until(() => store.problem.peek() !== null);
+    assert.equal(store.status.peek(), "complete", "what is shown is all that is left");
+  });
+});
+
 Deno.test("now is now by the gateway's clock, whatever ours says", async () => {
   const hour = 3_600_000;
   /** @type {Answer} */
@@ -106,9 +192,9 @@ Deno.test("now is now by the gateway's clock, whatever ours says", async () => {
     socket.send(JSON.stringify({ ...told, ts: Date.now() + hour }));
     socket.send(begun(1, "a"));
   };
-  await following(answer, {}, async (store) => {
+  await following(answer, () => ({}), async (store) => {
     await until(() => store.lastSeq.peek() === 1);
-    const ahead = store.now() - Date.now();
+    const ahead = now() - Date.now();
     assert.ok(Math.abs(ahead - hour) < 1000, `${ahead} ms ahead`);
   });
 });

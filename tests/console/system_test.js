@@ -1,5 +1,6 @@
 // What the pages of files, node types and the system decide, without a browser.
 import { strict as assert } from "node:assert";
+import { inTurn } from "../../gateway/console/run/lists.js";
 import { fileAddress, folderOf, isWritable, lastName, wayTo } from "../../gateway/console/lib/paths.js";
 import { byCategory, found, ownName } from "../../gateway/console/pages/node_search.js";
 import { capabilities, Heard } from "../../gateway/console/run/heard.js";
@@ -108,4 +109,20 @@ Deno.test("a channel that does not answer says why", () => {
     [1600, "EXECUTION_STATUS_UPDATE", { status: "error", errorInfo: { code: "unauthorized", message: "wrong key" } }],
   ]);
   assert.deepEqual([told.isOver, told.isAnswered, told.trouble?.message], [true, false, "wrong key"]);
+});
+
+Deno.test("no older answer follows a newer one: a list is loaded in turn, and once more for all who asked meanwhile", async () => {
+  /** @type {(() => void)[]} */
+  const answers = [];
+  const load = () => new Promise((/** @type {(value: void) => void} */ resolve) => void answers.push(resolve));
+  const reload = inTurn(load);
+  reload();
+  for (let times = 0; times < 3; times++) reload();
+  assert.equal(answers.length, 1);
+  answers[0]?.();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(answers.length, 2);
+  answers[1]?.();
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.equal(answers.length, 2);
 });

@@ -20,12 +20,12 @@ from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.conftest import Watched, watched_page
 from tests.console.workflows import store_all_kinds
-from tests.crash.slow_model import TEXT, slow_model
+from tests.crash.slow_model import TEXT, WORDS, slow_model
 from tests.gateway.conftest import Stack
 from tests.graphs import node
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, Page, ViewportSize
+    from playwright.async_api import Browser, Locator, Page, Route, ViewportSize
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
@@ -121,24 +121,32 @@ async def test_first_visit_runs_the_demo_by_one_click(
 async def test_gateway_and_server_killed_in_mid_stream_leave_no_trace_in_the_text(
     chromium: Browser, stack: LocalStack, client: GatewayClient
 ) -> None:
-    async with slow_model() as model, watched_page(chromium) as watched:
+    """The server first, which the page need not notice."""
+    async with slow_model(0.2) as model, watched_page(chromium) as watched:
+        # Characters that are two of UTF-16.
+        model.words = [f"{word}\U0001f642" for word in WORDS]
+        whole = " ".join(model.words)
         run = await client.submit(streaming(model.url))
         page = watched.page
         await page.goto(f"{stack.url}/#/run/{run}")
         await page.get_by_text(re.compile("word3")).first.wait_for()
-        for process in ("gateway", "temporal"):
-            os.kill(stack.pids()[process], signal.SIGKILL)
+        os.kill(stack.pids()["temporal"], signal.SIGKILL)
+        await page.get_by_text(re.compile("word6")).first.wait_for()
+        assert await page.get_by_text(AWAY).count() == 0
+        os.kill(stack.pids()["gateway"], signal.SIGKILL)
+        model.delay_s = 0.05
         banner = page.get_by_text(AWAY)
         await banner.wait_for()
         assert re.search(r"What you see is \d+\.\d s old", str(await page.locator(".banner-place").text_content()))
         before = await text_of(page, "talk")
-        assert TEXT.startswith(before)
-        await banner.wait_for(state="detached")
+        assert whole.startswith(before)
+        assert len(before) < len(whole), "the stream was over"
+        await banner.wait_for(state="detached", timeout=40_000)
         await until_state(page, "complete")
         status = await client.status(run)
-        assert await text_of(page, "talk") == TEXT
+        assert await text_of(page, "talk") == whole
         assert (
-            await page.locator('[data-slot="story"] pre').text_content() == status["outputs"]["story"]["text"] == TEXT
+            await page.locator('[data-slot="story"] pre').text_content() == status["outputs"]["story"]["text"] == whole
         )
         # The browser itself writes that a connection was refused; nothing else may stand there.
         assert [line for line in watched.messages if "ERR_" not in line and "WebSocket" not in line] == []
@@ -157,10 +165,22 @@ async def test_network_that_was_away_leaves_no_trace_in_the_text(
         assert TEXT.startswith(await text_of(page, "talk"))
         await client.wait(run)
         assert await badge(page).text_content() == "\u25b6running"
+        assert await page.get_by_text("another version").count() == 0
+
+        async def replaced(route: Route) -> None:
+            tag = '"of a newer page"' if route.request.method == "HEAD" else ""
+            await route.fulfill(headers={"ETag": tag})
+
+        await page.route(f"{stack.url}/", replaced)
         await page.context.set_offline(False)
         await until_state(page, "complete")
         assert await page.get_by_text(AWAY).count() == 0
         assert await text_of(page, "talk") == TEXT
+        await page.get_by_text("The gateway is of another version now than this page.").wait_for()
+        await page.unroute(f"{stack.url}/")
+        await page.get_by_role("button", name="Load the page anew").click()
+        await page.get_by_text("another version").wait_for(state="detached")
+        await until_state(page, "complete")
 
 
 async def test_run_that_ended_before_is_shown_whole(
@@ -305,6 +325,12 @@ async def test_token_is_asked_for_and_stands_in_no_address(chromium: Browser, te
         await until_state(page, "complete")
         await page.reload()
         await until_state(page, "complete")
+        second = await page.context.new_page()
+        await second.goto(f"{stack.url}/#/runs")
+        await second.get_by_label("Access token").wait_for()  # each tab has its own
+        await second.close()
+        await page.get_by_role("link", name="Runs").click()
+        await page.get_by_role("link", name="Hi").wait_for()
         first, *sockets = [httpx.URL(url).query.decode() for url in watched.urls if url.startswith("ws:")]
         assert first == ""  # before anybody had asked for a token
         assert len(sockets) == len(set(sockets)) == 2

@@ -12,11 +12,12 @@ TEXT = " ".join(WORDS)
 
 
 class SlowModel:
-    """`requests` counts the completions asked for; the pace is `delay_s` between words."""
+    """`requests` counts the completions asked for; the pace is `delay_s` between `words`."""
 
     def __init__(self, delay_s: float) -> None:
         self.url = ""
         self.delay_s = delay_s
+        self.words = WORDS
         self.requests = 0
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -26,7 +27,7 @@ class SlowModel:
             await reader.readexactly(length)
             self.requests += 1
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-            for index, word in enumerate(WORDS):
+            for index, word in enumerate(self.words):
                 await self._send(writer, {"content": word if index == 0 else f" {word}"}, None)
                 await asyncio.sleep(self.delay_s)
             await self._send(writer, {}, "stop")

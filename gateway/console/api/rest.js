@@ -1,5 +1,6 @@
 /** Requests to the gateway. What goes wrong is a `GatewayError` or a `GatewayAway`. */
 
+import { parseJson } from "../lib/json.js";
 import { refuseToken, token } from "./token.js";
 
 /** @typedef {{ code: string, message: string, level?: "error" | "warning", node?: string, slot?: string }} Problem */
@@ -27,11 +28,13 @@ export class GatewayError extends Error {
   }
 }
 
-/** Nobody answers: the request may or may not have arrived. */
+/** Nobody answers, or somebody else does: the request may or may not have arrived. */
 export class GatewayAway extends Error {}
 
 const RETRY_FOR_MS = 15_000;
 const RETRY_EVERY_MS = 500;
+/** What is read is there by then; a connection that leads nowhere would be waited for for minutes. */
+const READ_MS = 60_000;
 
 /** A part of an address that means another part, however it is written. */
 const DOTS = /^(?:\.|%2e){1,2}$/i;
@@ -76,11 +79,41 @@ async function send(method, path, { body, query, signal, headers = {} } = {}) {
     const request = { method, headers: all, body: sent, signal: signal ?? null, cache: "no-store" };
     answer = await fetch(url, /** @type {RequestInit} */ (request));
   } catch (error) {
-    if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new GatewayAway(String(error), { cause: error });
+    throw awayBecause(error);
   }
   if (answer.ok) return answer;
-  throw errorOf(answer.status, await answer.text());
+  throw errorOf(answer.status, await bodyOf(answer.text()));
+}
+
+/**
+ * What broke off, as an error of ours. What somebody gave up stays that.
+ * @param {unknown} error
+ */
+export function awayBecause(error) {
+  const isGivenUp = error instanceof DOMException && error.name === "AbortError";
+  return isGivenUp ? error : new GatewayAway(String(error), { cause: error });
+}
+
+/**
+ * A body that comes. The gateway may die in the middle of it.
+ * @template T
+ * @param {Promise<T>} body
+ */
+async function bodyOf(body) {
+  try {
+    return await body;
+  } catch (error) {
+    throw awayBecause(error);
+  }
+}
+
+/**
+ * Whether it may work in a moment, without anybody doing something: nobody was there, or it is busy.
+ * @param {unknown} error
+ */
+export function isPassing(error) {
+  return error instanceof GatewayAway ||
+    (error instanceof GatewayError && (error.status >= 500 || error.status === 429));
 }
 
 /**
@@ -91,7 +124,7 @@ async function send(method, path, { body, query, signal, headers = {} } = {}) {
 export function errorOf(status, text) {
   if (status === 401) refuseToken();
   try {
-    return new GatewayError(status, JSON.parse(text));
+    return new GatewayError(status, parseJson(text));
   } catch {
     // Not one of our answers: a proxy says that nobody stands behind it.
     return status >= 502 ? new GatewayAway(`HTTP ${status}`) : new GatewayError(status, {});
@@ -105,7 +138,19 @@ export function errorOf(status, text) {
  * @returns {Promise<T>}
  */
 export async function getJson(path, options) {
-  return await (await send("GET", path, options)).json();
+  const signals = [AbortSignal.timeout(READ_MS), ...(options?.signal ? [options.signal] : [])];
+  return await jsonOf(await send("GET", path, { ...options, signal: AbortSignal.any(signals) }));
+}
+
+/** @param {Response} answer */
+async function jsonOf(answer) {
+  const text = await bodyOf(answer.text());
+  try {
+    return parseJson(text);
+  } catch (error) {
+    // A success that is none of ours: the page of a proxy that wants a login.
+    throw awayBecause(error);
+  }
 }
 
 /**
@@ -117,7 +162,7 @@ export async function getJson(path, options) {
  */
 export async function change(method, path, options) {
   const answer = await send(method, path, options);
-  return answer.status === 204 ? null : await answer.json();
+  return answer.status === 204 ? null : await jsonOf(answer);
 }
 
 /**
@@ -126,7 +171,7 @@ export async function change(method, path, options) {
  * @returns {Promise<string>}
  */
 export async function getText(path) {
-  return await (await send("GET", path, { headers: { Accept: "text/plain" } })).text();
+  return await bodyOf((await send("GET", path, { headers: { Accept: "text/plain" } })).text());
 }
 
 /**
@@ -136,7 +181,7 @@ export async function getText(path) {
  * @returns {Promise<Blob>}
  */
 export async function getBlob(path, options) {
-  return await (await send("GET", path, options)).blob();
+  return await bodyOf((await send("GET", path, options)).blob());
 }
 
 /**

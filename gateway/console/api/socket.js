@@ -5,6 +5,8 @@
  * When the gateway has another log, the follower starts over.
  */
 
+import { setClock } from "../lib/clock.js";
+import { parseJson } from "../lib/json.js";
 import { signal } from "../lib/view.js";
 
 /** @typedef {{ seq: number | null, ts: number, type: string, payload: Record<string, unknown> }} Frame */
@@ -26,11 +28,17 @@ import { signal } from "../lib/view.js";
  *   ticket: () => Promise<string | null>,
  *   tokenRefused?: () => void,
  *   random?: () => number,
+ *   pingMs?: number,
+ *   silenceMs?: number,
  * }} SocketOptions
  */
 
 const FIRST_PAUSE_MS = 250;
 const LONGEST_PAUSE_MS = 5000;
+/** So often the gateway is asked whether it is there. */
+const PING_MS = 5000;
+/** Who does not answer for so long is away: a browser itself finds a connection that leads nowhere after minutes. */
+const SILENCE_MS = 15_000;
 const CLOSED = { unauthorized: 4401, forbidden: 4403, tooFast: 4429, full: 1013 };
 
 /**
@@ -49,10 +57,8 @@ export function pauseMs(attempt, code, chance) {
 export class GatewaySocket {
   /** @type {import("../lib/view.js").Signal<SocketState>} */
   state = signal(/** @type {SocketState} */ ("connecting"));
-  /** Since when nobody answers, in milliseconds since 1970. */
+  /** When the gateway was heard last before it was lost, in milliseconds since 1970 by our own clock. */
   lostAt = signal(Date.now());
-  /** How far the gateway's clock is before ours, in milliseconds: events have its time. */
-  ahead = 0;
   #options;
   /** @type {WebSocket | null} */
   #socket = null;
@@ -64,7 +70,13 @@ export class GatewaySocket {
   #attempt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  #isClosed = false;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #pulse;
+  #heardAt = Date.now();
+  /** Since when an answer is awaited, by a clock that nobody sets; null when none is. @type {number | null} */
+  #askedAt = null;
+  /** Of the newest attempt: what an older one still does counts for nothing. */
+  #connection = 0;
 
   /** @param {SocketOptions} options */
   constructor(options) {
@@ -75,29 +87,35 @@ export class GatewaySocket {
   async connect() {
     clearTimeout(this.#timer);
     this.#drop();
-    this.#isClosed = false;
     if (this.state.peek() === "refused") this.state.value = "connecting";
+    this.#pulse ??= setInterval(() => this.#beat(), this.#options.pingMs ?? PING_MS);
+    this.#askedAt = performance.now();
+    const connection = this.#connection;
     const address = this.#options.address();
+    let ticket = null;
     try {
-      const ticket = await this.#options.ticket();
+      ticket = await this.#options.ticket();
       if (ticket !== null) address.searchParams.set("ticket", ticket);
     } catch {
-      this.#lost(1006);
+      if (connection === this.#connection) this.#lost(1006);
       return;
     }
-    if (this.#isClosed || this.#socket !== null) return; // somebody else was faster
+    if (connection !== this.#connection) return; // closed meanwhile, or somebody else connects
     const socket = new WebSocket(address);
     this.#socket = socket;
     socket.onopen = () => this.#opened();
     socket.onmessage = (message) => this.#receive(String(message.data));
     socket.onclose = (event) => {
-      if (this.#socket === socket) this.#lost(event.code);
+      // A ticket is too old after half a minute, and unknown after a restart of the gateway: whether the token is right,
+      // the next ticket says.
+      const isStale = ticket !== null && event.code === CLOSED.unauthorized;
+      if (this.#socket === socket) this.#lost(isStale ? 1006 : event.code);
     };
   }
 
   close() {
-    this.#isClosed = true;
     clearTimeout(this.#timer);
+    this.#stopPulse();
     this.#drop();
   }
 
@@ -110,7 +128,28 @@ export class GatewaySocket {
   #drop() {
     const socket = this.#socket;
     this.#socket = null;
-    socket?.close();
+    this.#connection++;
+    this.#askedAt = null;
+    if (socket === null) return;
+    socket.onopen = socket.onmessage = null; // closing takes as long as the network likes
+    socket.close();
+  }
+
+  /**
+   * Ask whether the gateway is there. A connection that leads nowhere is given up, also one that is still being made;
+   * a page that was asleep learns so that its picture is old.
+   */
+  #beat() {
+    if (this.#askedAt === null) {
+      if (this.state.peek() !== "open") return;
+      this.#askedAt = performance.now();
+      this.#send("PING", {});
+    } else if (performance.now() - this.#askedAt >= (this.#options.silenceMs ?? SILENCE_MS)) this.offline();
+  }
+
+  #stopPulse() {
+    clearInterval(this.#pulse);
+    this.#pulse = undefined;
   }
 
   /**
@@ -145,6 +184,7 @@ export class GatewaySocket {
   }
 
   #opened() {
+    this.#heard();
     this.state.value = "open";
     if (this.#watchesRuns) this.watchRuns();
     for (const run of this.#followed.keys()) this.subscribe(run);
@@ -169,11 +209,17 @@ export class GatewaySocket {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify({ type, payload }));
   }
 
+  #heard() {
+    this.#heardAt = Date.now();
+    this.#askedAt = null;
+  }
+
   /** @param {string} text */
   #receive(text) {
+    this.#heard();
     this.#attempt = 0;
     /** @type {Frame | Frame[]} */
-    const data = JSON.parse(text);
+    const data = parseJson(text);
     /** @type {Map<string, RunEvent[]>} */
     const events = new Map();
     for (const frame of Array.isArray(data) ? data : [data]) {
@@ -189,7 +235,7 @@ export class GatewaySocket {
    * @param {Frame} frame
    */
   #receiveNotice(run, frame) {
-    if (frame.ts > 0) this.ahead = frame.ts - Date.now();
+    if (frame.ts > 0) setClock(frame.ts);
     const followed = this.#followed.get(run);
     if (frame.type === "SUBSCRIBED" && followed !== undefined) this.#subscribed(followed, frame.payload);
     else if (frame.type === "error" && followed !== undefined) {
@@ -211,13 +257,15 @@ export class GatewaySocket {
   /** @param {number} code */
   #lost(code) {
     this.#socket = null;
+    this.#askedAt = null;
     clearTimeout(this.#timer);
     if (code === CLOSED.unauthorized) this.#options.tokenRefused?.();
     if (code === CLOSED.unauthorized || code === CLOSED.forbidden) {
+      this.#stopPulse();
       this.state.value = "refused";
       return;
     }
-    if (this.state.peek() !== "away") this.lostAt.value = Date.now();
+    if (this.state.peek() !== "away") this.lostAt.value = this.#heardAt;
     this.state.value = "away";
     const chance = (this.#options.random ?? Math.random)();
     this.#timer = setTimeout(() => this.connect(), pauseMs(this.#attempt++, code, chance));

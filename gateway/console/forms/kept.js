@@ -1,5 +1,7 @@
 /** What was typed into forms before: kept in this browser, without secrets. */
 
+import { parseJson } from "../lib/json.js";
+
 const PREFIX = "innkeeper.inputs.";
 /** Longer values, such as pictures, are not kept. */
 const MOST_CHARS = 20_000;
@@ -10,7 +12,7 @@ const MOST_CHARS = 20_000;
  */
 export function keptValues(form) {
   try {
-    const found = JSON.parse(localStorage.getItem(PREFIX + form) ?? "[]");
+    const found = parseJson(localStorage.getItem(PREFIX + form) ?? "[]");
     return new Map(Array.isArray(found) ? found.filter((pair) => Array.isArray(pair) && pair.length === 2) : []);
   } catch {
     return new Map(); // somebody else wrote it

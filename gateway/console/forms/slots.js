@@ -1,6 +1,7 @@
 /** What a slot takes, and what a text typed for it means. Pure. */
 
 import { json } from "../lib/format.js";
+import { isExact, LongNumber, parseJson } from "../lib/json.js";
 import { t } from "../lib/words.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -108,7 +109,7 @@ export function textOf(kind, value) {
  */
 function parsed(text) {
   try {
-    return { value: JSON.parse(text) };
+    return { value: parseJson(text) };
   } catch {
     return undefined;
   }
@@ -140,12 +141,23 @@ function readNumber(kind, slot, text) {
     return wrong(t(kind === "integer" ? "notWhole" : "notNumber"));
   }
   if (kind === "integer" && !Number.isInteger(value)) return wrong(t("notWhole"));
-  // A browser rounds what is larger: another number would be sent than the one that was typed.
-  if (kind === "integer" && !Number.isSafeInteger(value)) return wrong(t("tooLong"));
+  const isLong = kind === "integer" && !Number.isSafeInteger(value);
+  const long = isLong ? longNumber(text) : null;
+  if (isLong && long === null) return wrong(t("tooLong"));
   const { low, high } = boundsOf(slot);
   if (low !== null && value < low) return wrong(t("tooSmall", { low }));
   if (high !== null && value > high) return wrong(t("tooBig", { high }));
-  return { state: "value", value };
+  return { state: "value", value: long ?? value };
+}
+
+/**
+ * A whole number beyond 2^53; null when the browser would round it, or the gateway.
+ * @param {string} text
+ */
+function longNumber(text) {
+  if (!isExact || !/^[+-]?\d+$/.test(text)) return null;
+  const number = BigInt(text.replace("+", ""));
+  return number < -(2n ** 63n) || number >= 2n ** 64n ? null : new LongNumber(String(number));
 }
 
 /**
@@ -166,12 +178,13 @@ export function boundsOf(slot) {
 function readJson(kind, text) {
   let value;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
     return wrong(t("notJson", { message: error instanceof Error ? error.message : String(error) }));
   }
   if (kind === "list" && !Array.isArray(value)) return wrong(t("notList"));
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+  const isObject = typeof value === "object" && value !== null && !Array.isArray(value) &&
+    !(value instanceof LongNumber);
   if (kind === "object" && !isObject) return wrong(t("notObject"));
   return { state: "value", value };
 }

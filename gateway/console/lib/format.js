@@ -1,5 +1,6 @@
 /** Values as people read them, in the language of the page. */
 
+import { now } from "./clock.js";
 import { language, t } from "./words.js";
 
 /** @typedef {import("./view.js").Shown} Shown */
@@ -42,13 +43,13 @@ export function duration(milliseconds) {
 /**
  * A moment: its time today, its date and time before.
  * @param {string | number} moment ISO 8601, or milliseconds since 1970.
- * @param {Date} [now]
+ * @param {Date} [today]
  */
-export function moment(moment, now = new Date()) {
+export function moment(moment, today = new Date(now())) {
   const then = new Date(moment);
   if (Number.isNaN(then.getTime())) return shown(String(moment));
   /** @type {Intl.DateTimeFormatOptions} */
-  const form = isSameDay(then, now) ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
+  const form = isSameDay(then, today) ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
   return shown(new Intl.DateTimeFormat(language.peek(), form).format(then));
 }
 

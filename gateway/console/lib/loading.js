@@ -1,7 +1,8 @@
 /** What a page asks the gateway for. */
 
+import { isPassing } from "../api/rest.js";
 import { complaintOf } from "./complaint.js";
-import { computed, effect, el, signal, untracked } from "./view.js";
+import { computed, effect, el, onEnd, signal, untracked } from "./view.js";
 import { t } from "./words.js";
 
 /** @typedef {import("./view.js").Shown} Shown */
@@ -15,9 +16,12 @@ import { t } from "./words.js";
  * }} Loaded
  */
 
+const AGAIN_MS = 3000;
+
 /**
- * Load now, when a signal changes that `load` reads before its first `await`, when the gateway is back and something is
- * missing, and when somebody says `reload`. Only the newest answer counts. Belongs to the surrounding effect.
+ * Load now, when a signal changes that `load` reads before its first `await`, after a while when nobody answered, when
+ * the gateway is back and something is missing, and when somebody says `reload`. Only the newest answer counts. Belongs
+ * to the surrounding effect.
  * @template T
  * @param {import("../api/socket.js").GatewaySocket} socket
  * @param {() => Promise<T>} load
@@ -27,7 +31,10 @@ export function loading(socket, load) {
   const value = signal(/** @type {T | null} */ (null));
   const problem = signal(/** @type {Shown | null} */ (null));
   let asked = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let again;
   const reload = async () => {
+    clearTimeout(again);
     const own = ++asked;
     try {
       const found = await load();
@@ -35,9 +42,15 @@ export function loading(socket, load) {
       problem.value = null;
       value.value = found;
     } catch (error) {
-      if (own === asked) problem.value = complaintOf(error);
+      if (own !== asked) return;
+      problem.value = complaintOf(error);
+      if (isPassing(error)) again = setTimeout(() => untracked(reload), AGAIN_MS);
     }
   };
+  onEnd(() => {
+    asked++;
+    clearTimeout(again);
+  });
   effect(() => {
     reload();
   });

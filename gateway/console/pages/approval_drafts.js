@@ -1,5 +1,7 @@
 /** Answers that were begun and not sent: kept until the tab is closed, so that a look at the run loses nothing. */
 
+import { parseJson } from "../lib/json.js";
+
 /** `values` holds what was typed, by field. @typedef {{ values: [string, unknown][], comment: string }} Draft */
 
 const PLACE = "innkeeper.answers";
@@ -10,7 +12,7 @@ let drafts = null;
 function all() {
   if (drafts !== null) return drafts;
   try {
-    drafts = new Map(JSON.parse(sessionStorage.getItem(PLACE) ?? "[]"));
+    drafts = new Map(parseJson(sessionStorage.getItem(PLACE) ?? "[]"));
   } catch {
     drafts = new Map(); // somebody else wrote it
   }

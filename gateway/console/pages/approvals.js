@@ -1,5 +1,6 @@
 /** What waits for somebody's answer, over all runs. What ends while somebody looks keeps its place, and what was typed. */
 
+import { now } from "../lib/clock.js";
 import { computed, each, el, onEnd, signal } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { askOutcome, ended, keyOf, merged, openApprovals } from "../run/approvals.js";
@@ -32,8 +33,8 @@ function page(socket, list) {
   const fresh = keepFresh(socket, () => list.load(), () => {
     openCount.value;
   });
-  const now = signal(Date.now());
-  const timer = setInterval(() => (now.value = Date.now()), 1000);
+  const moment = signal(now());
+  const timer = setInterval(() => (moment.value = now()), 1000);
   onEnd(() => clearInterval(timer));
   const hasEnded = computed(() => (list.entries.value ?? []).some((entry) => entry.outcome !== null));
   const forget = el("button", { type: "button", on: { click: () => list.forget(() => true) } }, t("removeDecided"));
@@ -44,7 +45,7 @@ function page(socket, list) {
     el(
       "ul",
       { class: "cards" },
-      each(() => list.entries.value ?? [], (entry) => keyOf(entry.asked), (entry) => approvalCard(entry, list, now)),
+      each(() => list.entries.value ?? [], (entry) => keyOf(entry.asked), (entry) => approvalCard(entry, list, moment)),
     ),
     listHint(fresh, () => list.entries.value, t("noApprovals")),
     // Below: what appears above the list would move it under the mouse.

@@ -23,9 +23,12 @@ const MOST_NAMED = 20;
 
 /**
  * The choice of runs, and what can be done with it. A run that leaves the list leaves the choice.
- * @param {{ runs: () => readonly RunSummary[], forget: (id: string) => void }} list
+ * @param {{
+ *   runs: () => readonly RunSummary[], forget: (id: string) => void,
+ *   count: import("../lib/view.js").Signal<number>,
+ * }} list `count` becomes how many are chosen.
  */
-export function bulk({ runs, forget }) {
+export function bulk({ runs, forget, count }) {
   const ids = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   const said = signal(verbatim(""));
   const chosen = () => runs().filter(({ promptId }) => ids.value.has(promptId));
@@ -35,6 +38,9 @@ export function bulk({ runs, forget }) {
     else next.delete(id);
     ids.value = next;
   };
+  effect(() => {
+    count.value = chosen().length;
+  });
   const box = (/** @type {import("../lib/view.js").Readable<RunSummary>} */ run, /** @type {string} */ id) => {
     const label = () => t("choose", { run: nameOf(run.value) });
     const input = el("input", { type: "checkbox", "aria-label": label, "data-choose": id });
@@ -57,9 +63,9 @@ export function bulk({ runs, forget }) {
     said.value = verbatim([outcome(done.length), failure(failed)].filter((text) => text !== null).join(" "));
   };
   const buttons = ACTIONS.map(([action, words]) => {
-    const count = () => chosen().filter((one) => suits(action, one)).length;
-    const attributes = { type: "button", disabled: () => count() === 0, on: { click: () => run(action, words) } };
-    return el("button", attributes, () => t(words.button, { n: count() }));
+    const fitting = () => chosen().filter((one) => suits(action, one)).length;
+    const attributes = { type: "button", disabled: () => fitting() === 0, on: { click: () => run(action, words) } };
+    return el("button", attributes, () => t(words.button, { n: fitting() }));
   });
   const bar = el(
     "div",

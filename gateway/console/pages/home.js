@@ -2,6 +2,7 @@
 
 import { getJson, submit } from "../api/rest.js";
 import { complaintPlace } from "../lib/complaint.js";
+import { now } from "../lib/clock.js";
 import { isSameDay } from "../lib/format.js";
 import { go, href } from "../lib/router.js";
 import { el, signal } from "../lib/view.js";
@@ -20,7 +21,9 @@ export function homePage({ socket }) {
   const found = signal(/** @type {Found | null} */ (null));
   keepFresh(socket, async () => {
     const [active, failed, ended] = await Promise.all([activeRuns(), endedRuns(MOST_FAILED, "error"), endedRuns(1)]);
-    const today = failed.history.filter((run) => isSameDay(new Date(run.completedAt ?? run.submittedAt), new Date()));
+    const today = failed.history.filter((run) =>
+      isSameDay(new Date(run.completedAt ?? run.submittedAt), new Date(now()))
+    );
     found.value = { active, failed: today, isFirstVisit: active.length + ended.history.length === 0 };
   });
   const sections = () => found.value === null ? el("p", {}, t("loading")) : null;

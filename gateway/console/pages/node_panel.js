@@ -1,6 +1,6 @@
 /** One node of a run, closely: what went in and came out, each attempt, errors in the provider's words, and the cost. */
 
-import { GatewayError, getJson } from "../api/rest.js";
+import { GatewayError, getJson, isPassing } from "../api/rest.js";
 import { placeOf } from "../graph/levels.js";
 import { copyButton } from "../lib/copy.js";
 import { factList } from "../lib/facts.js";
@@ -29,6 +29,7 @@ import { rerunFrom } from "./rerun.js";
  */
 /** @typedef {import("./run.js").Run} Followed */
 
+const AGAIN_MS = 2000;
 /** @type {ReadonlyMap<string, import("../lib/words.js").Word>} */
 const ORIGINS = new Map([["value", "inputValue"], ["default", "inputDefault"], ["none", "inputNone"]]);
 /** @type {ReadonlyMap<string, import("../lib/words.js").Word>} */
@@ -167,15 +168,25 @@ function loadedInputs({ id, store }, path, version) {
   const inputs = signal(/** @type {Record<string, Input> | Shown | null} */ (null));
   const place = path.split("/").map(encodeURIComponent).join("/");
   const abort = new AbortController();
-  onEnd(() => abort.abort());
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let again;
+  let asked = 0;
+  onEnd(() => {
+    abort.abort();
+    clearTimeout(again);
+  });
   const load = async () => {
+    clearTimeout(again);
+    const own = ++asked;
     try {
       /** @type {{ inputs: Record<string, Input> }} */
       const found = await getJson(`api/prompt/${encodeURIComponent(id)}/inputs/${place}`, { signal: abort.signal });
-      inputs.value = found.inputs;
+      if (own === asked) inputs.value = found.inputs;
     } catch (error) {
-      if (abort.signal.aborted) return;
-      inputs.value = error instanceof GatewayError ? t("inputsGone") : t("gatewayAway");
+      if (abort.signal.aborted || own !== asked) return;
+      inputs.value = isPassing(error) ? t("gatewayAway") : t("inputsGone");
+      if (isPassing(error)) again = setTimeout(load, AGAIN_MS);
+      else if (!(error instanceof GatewayError)) throw error;
     }
   };
   const key = computed(() => store.isCaughtUp.value ? version() : -1);

@@ -222,13 +222,22 @@ function output(store, slot) {
   const stream = () => store.outputStreams.value.get(slot) ?? { text: "", epoch: 0, isCut: false };
   const isStreamed = computed(() => store.outputStreams.value.has(slot) && !(stream().isCut && store.view.isFinal));
   const value = computed(() => {
-    const told = store.outputs.value?.[slot];
-    return isPlaceholder(told) ? store.summary.value?.outputs[slot] : told;
+    const told = outputOf(store.outputs.value, slot);
+    return isPlaceholder(told) ? outputOf(store.summary.value?.outputs, slot) : told;
   });
   return el("div", { class: "output", "data-slot": slot }, () => {
     if (!isStreamed.value) return value.value === undefined ? null : valueBox(slot, value.value);
     return untracked(() => streamBox(slot, stream));
   });
+}
+
+/**
+ * A slot may be called `constructor`, which every object has.
+ * @param {Record<string, unknown> | null | undefined} outputs
+ * @param {string} slot
+ */
+function outputOf(outputs, slot) {
+  return outputs && Object.hasOwn(outputs, slot) ? outputs[slot] : undefined;
 }
 
 /**

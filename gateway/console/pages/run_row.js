@@ -8,12 +8,13 @@ import { t } from "../lib/words.js";
 
 /** @typedef {import("../run/store.js").RunSummary} RunSummary */
 
-/** Characters of an error that stand in a list. */
+/** Characters of a name or an error that stand on a line. */
 const MOST = 200;
 
 /** @param {RunSummary} run */
 export function nameOf(run) {
-  return name(run.workflowName ?? run.workflowId ?? "") || t("unnamed");
+  const own = (run.workflowName ?? run.workflowId ?? "").trim();
+  return name(own.length > MOST ? `${own.slice(0, MOST)}…` : own) || t("unnamed");
 }
 
 /** @typedef {(run: import("../lib/view.js").Readable<RunSummary>, id: string) => Element | null} Beside */

@@ -1,6 +1,7 @@
 /** The nodes of a run over time: what queued, ran and waited. Only rows in sight are there. */
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { now } from "../lib/clock.js";
 import { duration, moment, name } from "../lib/format.js";
 import { longList } from "../lib/rows.js";
 import { setFilter, withFilters } from "../lib/router.js";
@@ -29,7 +30,7 @@ export function timelineView({ id, store, filters }) {
   const isCollapsed = computed(() => filters().idle === "short");
   const scale = computed(() => {
     pace.value;
-    return scaleOf(store.timeline, store.now(), { isCollapsed: isCollapsed.value });
+    return scaleOf(store.timeline, now(), { isCollapsed: isCollapsed.value });
   });
   const sources = loadedSources(id);
   const paths = computed(() => {

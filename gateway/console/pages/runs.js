@@ -2,7 +2,7 @@
 
 import { setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
-import { el, signal, untracked, verbatim } from "../lib/view.js";
+import { el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { followRuns } from "../run/run_list.js";
 import { bulk } from "./bulk.js";
@@ -10,28 +10,57 @@ import { runList } from "./run_row.js";
 
 /** @typedef {import("../lib/words.js").Word} Word */
 
+const LEAVING_MS = 1000;
+
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
 export function runsPage({ socket, filters }) {
-  const { runs, hasMore, problem, more, forget } = followRuns(socket, filters);
+  const isPointedAt = signal(false);
+  const chosen = signal(0);
+  const isHeld = () => isPointedAt.value || chosen.value > 0;
+  const { runs, hasMore, problem, more, forget, isBehind, catchUp } = followRuns(socket, filters, isHeld);
   const shown = () => runs.value ?? [];
-  const { bar, box } = bulk({ runs: shown, forget });
+  const { bar, box } = bulk({ runs: shown, forget, count: chosen });
+  const list = runList(shown, box);
+  whilePointedAt(list, isPointedAt);
   const hint = () => {
     if (problem.value !== null) return el("p", { class: "error", role: "alert" }, verbatim(problem.value.message));
     if (runs.value === null) return el("p", {}, t("loading"));
     return shown().length === 0 ? el("p", { class: "quiet" }, t("noRuns")) : null;
   };
+  // Always there: what appears above the list would move it.
+  const unseen = () => isBehind.value ? null : "unseen";
+  const news = el("button", { type: "button", class: unseen, on: { click: catchUp } }, t("showNews"));
   const moreButton = el("button", { type: "button", on: { click: more } }, t("more"));
   const content = el(
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, t("runs")),
     filterForm(filters),
-    bar,
-    runList(shown, box),
+    el("div", { class: "actions" }, bar, news),
+    list,
     hint,
     () => hasMore.value ? moreButton : null,
   );
   return { title: () => t("runs"), content };
+}
+
+/**
+ * @param {HTMLElement} list
+ * @param {import("../lib/view.js").Signal<boolean>} isPointedAt By a mouse, or by the keyboard.
+ */
+function whilePointedAt(list, isPointedAt) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  const look = () => (isPointedAt.value = list.matches(":hover, :focus-within"));
+  for (const type of ["pointerenter", "focusin"]) list.addEventListener(type, look);
+  // The way to the button that shows what waits must not make it vanish.
+  for (const type of ["pointerleave", "focusout"]) {
+    list.addEventListener(type, () => {
+      clearTimeout(timer);
+      timer = setTimeout(look, LEAVING_MS);
+    });
+  }
+  onEnd(() => clearTimeout(timer));
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */

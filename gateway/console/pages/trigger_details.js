@@ -2,6 +2,7 @@
 
 import { change, getJson } from "../api/rest.js";
 import { json, moment, name } from "../lib/format.js";
+import { parseJson } from "../lib/json.js";
 import { complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
 import { badge } from "../lib/state.js";
@@ -130,7 +131,7 @@ export function tryOut(id, kind) {
   const send = async (/** @type {boolean} */ run) => {
     complaint.value = null;
     try {
-      const payload = JSON.parse(field.value);
+      const payload = parseJson(field.value);
       tried.value = await change("POST", `api/triggers/${encodeURIComponent(id)}/test`, { body: { payload, run } });
     } catch (error) {
       tried.value = null;

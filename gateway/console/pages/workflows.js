@@ -14,6 +14,7 @@ import {
 import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
+import { parseJson } from "../lib/json.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
 import { badge } from "../lib/state.js";
@@ -195,7 +196,7 @@ async function takeOne(file, project) {
  * @throws {SyntaxError} It is no JSON object.
  */
 export function readDocument(text, fileName) {
-  const document = JSON.parse(text);
+  const document = parseJson(text);
   if (typeof document !== "object" || document === null || Array.isArray(document)) {
     throw new SyntaxError(t("noWorkflow"));
   }

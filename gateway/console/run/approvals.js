@@ -6,6 +6,7 @@
  */
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { LongNumber } from "../lib/json.js";
 
 /** @typedef {import("../forms/slots.js").Slot & { key: string }} FormSlot */
 /** @typedef {{ approved: boolean, values?: Record<string, unknown>, comment?: string, by?: string }} Answer */
@@ -105,7 +106,7 @@ function withAnswer({ answer }) {
  * @returns {Map<string, unknown>} Without those that have nothing.
  */
 export function presentValues(form, data) {
-  const isObject = typeof data === "object" && data !== null && !Array.isArray(data);
+  const isObject = typeof data === "object" && data !== null && !Array.isArray(data) && !(data instanceof LongNumber);
   const fields = new Map(isObject ? Object.entries(data) : [["data", data]]);
   const present = form.map(({ key }) => /** @type {[string, unknown]} */ ([key, fields.get(key)]));
   return new Map(present.filter(([, value]) => value !== undefined && value !== null));

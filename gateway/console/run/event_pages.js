@@ -1,6 +1,7 @@
 /** The events of a run, page by page: read as server-sent events, and only as far as a page goes. */
 
-import { getStream } from "../api/rest.js";
+import { awayBecause, getStream } from "../api/rest.js";
+import { parseJson } from "../lib/json.js";
 
 /** @typedef {import("./project.js").RunEvent} RunEvent */
 /** `next`: the last event that was looked at. @typedef {{ events: RunEvent[], next: number, isFull: boolean }} EventPage */
@@ -40,7 +41,7 @@ export function takeEvents(text) {
   const blocks = text.split("\n\n");
   const rest = blocks.pop() ?? "";
   const data = blocks.map((block) => block.split("\n").find((line) => line.startsWith("data: ")));
-  return { events: data.filter((line) => line !== undefined).map((line) => JSON.parse(line.slice(6))), rest };
+  return { events: data.filter((line) => line !== undefined).map((line) => parseJson(line.slice(6))), rest };
 }
 
 /**
@@ -74,6 +75,8 @@ export async function eventPage(run, { after, upTo, type, limit, signal }) {
       }
       if (page.next >= upTo) return page;
     }
+  } catch (error) {
+    throw awayBecause(error);
   } finally {
     reader.cancel().catch(() => {}); // it may have been broken off already
   }

@@ -18,6 +18,28 @@ const EVERY_MS = 5000;
 const LOOKS_MS = [300, 1000];
 
 /**
+ * Load one at a time, so that no older answer follows a newer one. Who asks meanwhile has it loaded once more.
+ * @param {() => Promise<void>} load
+ * @returns {() => Promise<void>}
+ */
+export function inTurn(load) {
+  let isLoading = false;
+  let isWanted = false;
+  const reload = async () => {
+    isWanted = isLoading;
+    if (isLoading) return;
+    isLoading = true;
+    try {
+      await load();
+    } finally {
+      isLoading = false;
+      if (isWanted) reload();
+    }
+  };
+  return reload;
+}
+
+/**
  * Load now, when the gateway tells that runs came or went, when it is back, and every few seconds while somebody looks.
  * Belongs to the surrounding effect.
  * @param {import("../api/socket.js").GatewaySocket} socket
@@ -26,13 +48,8 @@ const LOOKS_MS = [300, 1000];
  * @returns {Fresh}
  */
 export function keepFresh(socket, load, follow = () => {}) {
-  let isLoading = false;
-  let isWanted = false;
   const problem = signal(/** @type {import("../lib/view.js").Shown | null} */ (null));
-  const reload = async () => {
-    isWanted = isLoading;
-    if (isLoading) return;
-    isLoading = true;
+  const reload = inTurn(async () => {
     try {
       await load();
       problem.value = null;
@@ -40,11 +57,8 @@ export function keepFresh(socket, load, follow = () => {}) {
       // Away: the banner says so. Refused for want of a token: the page asks for one.
       if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
       if (error instanceof GatewayError) problem.value = complaintOf(error);
-    } finally {
-      isLoading = false;
-      if (isWanted) reload();
     }
-  };
+  });
   /** @type {Set<ReturnType<typeof setTimeout>>} */
   const looks = new Set();
   const lookIn = (/** @type {number} */ milliseconds) => {

@@ -374,7 +374,8 @@ function grown(stream, piece) {
   const text = stream.text + piece;
   // Cut in large steps: whoever shows the text begins anew each time.
   if (text.length <= 2 * KEPT_CHARACTERS) return { ...stream, text };
-  return { text: text.slice(-KEPT_CHARACTERS), epoch: stream.epoch + 1, isCut: true };
+  const end = text.slice(-KEPT_CHARACTERS).replace(/^[\udc00-\udfff]/, ""); // half of a character
+  return { text: end, epoch: stream.epoch + 1, isCut: true };
 }
 
 /**

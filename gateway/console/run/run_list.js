@@ -1,6 +1,6 @@
 /** The list of all runs: pages of it, kept up to date by what the gateway tells of each run that changes. */
 
-import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { GatewayError, getJson, isPassing } from "../api/rest.js";
 import { computed, effect, onEnd, signal, untracked } from "../lib/view.js";
 
 /** @typedef {import("./store.js").RunSummary} RunSummary */
@@ -12,6 +12,7 @@ export const PAGE = 50;
 const MOST = 200;
 /** Letters that are typed in a row are one question. */
 const TYPING_MS = 250;
+const AGAIN_MS = 2000;
 const NAMES = /** @type {const} */ (["status", "workflowId", "q", "since", "until"]);
 
 /**
@@ -71,22 +72,45 @@ export function updated(runs, told, { query, hasMore }) {
 }
 
 /**
+ * The list while somebody points at it: what is there is told anew in its place, what came or went has to wait. Else the
+ * click would hit another run.
+ * @param {readonly RunSummary[]} runs
+ * @param {RunSummary | Deleted} told
+ * @param {Record<string, string>} query
+ * @returns {{ runs: readonly RunSummary[], isBehind: boolean }} `isBehind`: something waits.
+ */
+export function updatedInPlace(runs, told, query) {
+  const at = runs.findIndex(({ promptId }) => promptId === told.promptId);
+  if ("deleted" in told) return { runs, isBehind: at >= 0 };
+  const isListed = fits(told, query);
+  return at < 0 ? { runs, isBehind: isListed } : { runs: runs.with(at, told), isBehind: !isListed };
+}
+
+/**
  * Belongs to the surrounding effect.
  * @param {import("../api/socket.js").GatewaySocket} socket
  * @param {() => Filters} filters
+ * @param {() => boolean} isHeld Whether the list must hold still; a signal.
+ * @returns `isBehind`: something came or went while the list was held still. `catchUp` shows it.
  */
-export function followRuns(socket, filters) {
+export function followRuns(socket, filters, isHeld) {
   const runs = signal(/** @type {readonly RunSummary[] | null} */ (null));
   const cursor = signal(/** @type {number | null} */ (null));
   const problem = signal(/** @type {Error | null} */ (null));
+  const isBehind = signal(false);
   const key = computed(() => JSON.stringify(queryOf(filters())));
   const query = () => JSON.parse(key.peek());
   let turn = 0;
   /** What was told while a page was on its way: it may be newer. @type {(RunSummary | Deleted)[]} */
   let meanwhile = [];
   let isLoading = false;
+  /** So long the list may grow by news. */
+  let room = MOST;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let again;
 
   const load = async (/** @type {number} */ limit, /** @type {number | null} */ from = null) => {
+    clearTimeout(again);
     const mine = ++turn;
     [isLoading, meanwhile] = [true, []];
     const paging = { limit: String(limit), ...(from === null ? {} : { cursor: String(from) }) };
@@ -97,25 +121,39 @@ export function followRuns(socket, filters) {
       const before = from === null ? [] : runs.peek() ?? [];
       const known = new Set(before.map(({ promptId }) => promptId));
       runs.value = [...before, ...page.runs.filter(({ promptId }) => !known.has(promptId))];
+      room = runs.value.length + MOST;
       cursor.value = page.nextCursor ?? null;
       problem.value = null;
+      if (from === null) isBehind.value = false;
       isLoading = false;
       meanwhile.forEach(tell);
     } catch (error) {
-      if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
+      if (!isPassing(error) && !(error instanceof GatewayError)) throw error;
+      if (mine !== turn) return;
       // Away: the banner says so. Refused: a filter that somebody wrote by hand.
-      if (mine === turn && error instanceof GatewayError) problem.value = error;
+      if (error instanceof GatewayError) problem.value = error;
+      if (isPassing(error)) again = setTimeout(() => load(limit, from), AGAIN_MS);
     } finally {
       if (mine === turn) isLoading = false;
     }
   };
+  const loadAnew = () => load(Math.min(MOST, Math.max(PAGE, runs.peek()?.length ?? 0)));
   const tell = (/** @type {RunSummary | Deleted} */ told) => {
-    if (runs.peek() === null) return;
-    runs.value = updated(runs.peek() ?? [], told, { query: query(), hasMore: cursor.peek() !== null });
+    const present = runs.peek();
+    if (present === null) return;
+    if (untracked(isHeld)) {
+      const now = updatedInPlace(present, told, query());
+      runs.value = now.runs;
+      if (now.isBehind) isBehind.value = true;
+      return;
+    }
+    runs.value = updated(present, told, { query: query(), hasMore: cursor.peek() !== null });
+    // Days of runs that come are too much for a page; what is old is a page of the gateway's again.
+    if (runs.value.length > room && !isLoading) loadAnew();
   };
   onEnd(socket.listen(({ type, payload }) => {
     // Loaded once the gateway tells of changes: nothing is missed between the two.
-    if (type === "SUBSCRIBED" && payload.runs === true) load(Math.min(MOST, Math.max(PAGE, runs.peek()?.length ?? 0)));
+    if (type === "SUBSCRIBED" && payload.runs === true) loadAnew();
     if (type !== "RUN_UPDATE") return;
     const told = /** @type {RunSummary | Deleted} */ (payload.run);
     if (isLoading) meanwhile.push(told);
@@ -129,7 +167,18 @@ export function followRuns(socket, filters) {
     isFirst = false;
     onEnd(() => clearTimeout(timer));
   });
+  effect(() => {
+    if (!isHeld() && isBehind.peek()) untracked(loadAnew);
+  });
+  onEnd(() => {
+    turn++;
+    clearTimeout(again);
+  });
   const more = () => untracked(() => load(PAGE, cursor.peek()));
-  const forget = (/** @type {string} */ id) => tell({ promptId: id, deleted: true });
-  return { runs, hasMore: computed(() => cursor.value !== null), problem, more, forget };
+  // What somebody has done here waits for nothing.
+  const forget = (/** @type {string} */ id) => {
+    runs.value = (runs.peek() ?? []).filter(({ promptId }) => promptId !== id);
+  };
+  const catchUp = () => untracked(loadAnew);
+  return { runs, hasMore: computed(() => cursor.value !== null), problem, more, forget, isBehind, catchUp };
 }

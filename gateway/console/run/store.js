@@ -1,6 +1,6 @@
 /** One run, followed: its events become a view, and whoever watches is told of changes once per picture. */
 
-import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { GatewayError, getJson, isPassing } from "../api/rest.js";
 import { batch, signal } from "../lib/view.js";
 import { apply, INTERFACE_NODE, RunView } from "./project.js";
 import { record, Timeline, timelineOf } from "./timeline.js";
@@ -61,8 +61,14 @@ export class RunStore {
   #goal = 0;
   #isScheduled = false;
   #unfollow = () => {};
+  #unlisten = () => {};
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #again;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #summaryAgain;
+  /** Of the newest question: an older answer that comes late counts for nothing. */
+  #asked = 0;
+  #isClosed = false;
 
   /**
    * @param {string} id
@@ -78,17 +84,24 @@ export class RunStore {
       refuse: (code) => this.#refused(code),
       subscribed: (lastSeq) => this.#subscribed(lastSeq),
     });
+    this.#unlisten = socket.listen(({ type, payload }) => {
+      const run = /** @type {{ promptId?: string, deleted?: boolean } | undefined} */ (payload.run);
+      if (type === "RUN_UPDATE" && run?.promptId === id && run.deleted) this.#deleted();
+    });
     this.#loadSummary();
   }
 
   close() {
+    this.#isClosed = true;
     clearTimeout(this.#again);
+    clearTimeout(this.#summaryAgain);
+    this.#unlisten();
     this.#unfollow();
   }
 
-  /** Now by the clock that events have. */
-  now() {
-    return Date.now() + this.#socket.ahead;
+  /** What is shown stays: it is all that is left of the run. */
+  #deleted() {
+    this.problem.value = new GatewayError(404, { code: "run_not_found" });
   }
 
   /** @param {string} path @returns {NodeShown} */
@@ -185,11 +198,16 @@ export class RunStore {
   }
 
   async #loadSummary() {
+    clearTimeout(this.#summaryAgain);
+    const asked = ++this.#asked;
     try {
-      this.summary.value = await this.#fetch();
+      const found = await this.#fetch();
+      if (asked === this.#asked) this.summary.value = found;
     } catch (error) {
-      if (!(error instanceof GatewayAway || error instanceof GatewayError)) throw error;
+      if (!isPassing(error) && !(error instanceof GatewayError)) throw error;
       // The socket says what is to be said: a run that is not there, a gateway that is away.
+      if (this.#isClosed || asked !== this.#asked || !isPassing(error)) return;
+      this.#summaryAgain = setTimeout(() => this.#loadSummary(), AGAIN_MS);
     }
   }
 
@@ -206,20 +224,22 @@ export class RunStore {
       this.#socket.subscribe(this.#id);
       return;
     }
-    await this.#loadStatus();
+    // Anything else passes, and says nothing of the run: its log goes on where we are.
+    if (code === "run_not_found") await this.#loadStatus();
     // It may have been looked at before its first event.
-    if (this.problem.peek() === null && !this.view.isFinal) {
+    if (!this.#isClosed && this.problem.peek() === null && !(code === "run_not_found" && this.view.isFinal)) {
       this.#again = setTimeout(() => this.#socket.subscribe(this.#id), AGAIN_MS);
     }
   }
 
   /** There are no events: the log of an old run is gone, its result is not. */
   async #loadStatus() {
+    const asked = ++this.#asked;
     try {
-      this.#showStatus(await this.#fetch());
+      const found = await this.#fetch();
+      if (asked === this.#asked) this.#showStatus(found);
     } catch (error) {
-      if (!(error instanceof GatewayError)) return;
-      this.problem.value = error;
+      if (!isPassing(error) && error instanceof GatewayError) this.problem.value = error;
     }
   }
 

@@ -117,6 +117,9 @@ export const words = {
   items: "Items",
   itemCount: { one: "{n} item", other: "{n} items" },
   documentNotKept: "The graph of this run is not kept: these are the nodes that events told of.",
+  showNews: "Show what came and went",
+  newerGateway: "The gateway is of another version now than this page.",
+  reloadPage: "Load the page anew",
   runNotFound: "There is no such run, or it was deleted.",
 
   approvals: "Approvals",

@@ -119,6 +119,9 @@ export const words = {
   items: "各项",
   itemCount: { other: "{n} 项" },
   documentNotKept: "此运行的图没有保留：这里是事件中出现过的节点。",
+  showNews: "显示最新变化",
+  newerGateway: "网关的版本与此页面不同。",
+  reloadPage: "重新加载页面",
   runNotFound: "没有这个运行，或者它已被删除。",
 
   approvals: "审批",

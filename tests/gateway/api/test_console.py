@@ -7,8 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from temporalio.client import Client
 
+from innkeeper.gateway.api import console
 from innkeeper.gateway.api.console import FOLDER, MEDIA_TYPES
 from tests.gateway.conftest import Stack
 
@@ -44,6 +46,29 @@ async def test_a_file_that_the_browser_has_is_not_sent_again(http: httpx.AsyncCl
     assert (await http.get("/console/main.js", headers={"If-None-Match": '"other"'})).status_code == 200
     head = await http.head("/")
     assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_the_tag_of_the_page_changes_with_any_of_its_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By it a page that was open while its gateway was replaced learns that it is an old one."""
+    monkeypatch.setattr(console, "FOLDER", tmp_path)
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    app = FastAPI()
+    app.include_router(console.router)
+    tags = []
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
+        for module in ("one", "one", "two"):
+            (tmp_path / "main.js").write_text(module)
+            _forget_files()  # as a new process does
+            tags.append((await http.head("/")).headers["etag"])
+    _forget_files()
+    assert tags[0] == tags[1] != tags[2]
+
+
+def _forget_files() -> None:
+    for cached in (console._files, console._version):
+        cached.cache_clear()
 
 
 @pytest.mark.parametrize(

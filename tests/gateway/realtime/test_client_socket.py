@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import httpx
@@ -49,6 +50,16 @@ async def test_prompt_request_is_accepted_with_its_request_id_and_followed(share
     assert outputs["nodeId"] == "__WORKFLOW_INTERFACE_OUTPUTS__"
     assert outputs["output"]["out"]["type"] == "stream_placeholder"
     assert set(update["payload"]) == {"runningExecutions", "pendingExecutions"}
+
+
+async def test_ping_is_answered_with_the_time_and_changes_nothing(shared: Any) -> None:
+    """A page in a browser learns by it that the network is gone, and what time it is at the gateway."""
+    async with socket_to(shared.ws_url) as socket:
+        before = time.time() * 1000
+        await say(socket, "PING")
+        pong = await hear(socket, "PONG")
+        assert (pong["seq"], pong["payload"]) == (None, {})
+        assert before - 1 <= pong["ts"] <= time.time() * 1000 + 1
 
 
 async def test_subscribe_gives_only_what_comes_after(shared: Any, http: httpx.AsyncClient) -> None:
