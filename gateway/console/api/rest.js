@@ -4,12 +4,13 @@ import { refuseToken, token } from "./token.js";
 
 /** @typedef {{ code: string, message: string, level?: "error" | "warning", node?: string, slot?: string }} Problem */
 /** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
+/** A list is a name that stands several times. @typedef {Record<string, string | readonly string[]>} Query */
 /**
  * `body` is sent as JSON, `data` as it is.
  * @typedef {{
  *   body?: unknown,
  *   data?: Blob,
- *   query?: Record<string, string>,
+ *   query?: Query,
  *   signal?: AbortSignal,
  *   headers?: Record<string, string>,
  * }} Options
@@ -37,12 +38,14 @@ const RETRY_EVERY_MS = 500;
 /**
  * The address of a route, wherever the page was loaded from.
  * @param {string} path Without the first slash.
- * @param {Record<string, string>} [query]
+ * @param {Query} [query]
  */
 export function urlOf(path, query = {}) {
   const url = new URL(path, document.baseURI);
   url.hash = "";
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of typeof value === "string" ? [value] : value) url.searchParams.append(name, one);
+  }
   return url;
 }
 

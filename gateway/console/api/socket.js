@@ -61,6 +61,7 @@ export class GatewaySocket {
   /** @type {Set<(frame: Frame) => void>} */
   #listeners = new Set();
   #watchesRuns = false;
+  #asksForRuns = false;
   #attempt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -141,7 +142,13 @@ export class GatewaySocket {
   /** From now on listeners hear of each run that changes (RUN_UPDATE), and how many approvals are open. */
   watchRuns() {
     this.#watchesRuns = true;
-    this.#send("SUBSCRIBE", { runs: true });
+    if (this.#asksForRuns) return;
+    this.#asksForRuns = true;
+    // Several lists that a page makes at once are one question.
+    queueMicrotask(() => {
+      this.#asksForRuns = false;
+      this.#send("SUBSCRIBE", { runs: true });
+    });
   }
 
   #opened() {

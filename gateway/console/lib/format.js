@@ -26,17 +26,40 @@ export function money(value, currency = "") {
 }
 
 /**
- * How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `20 d 3 h`.
+ * How long something took: `<1 ms`, `8 ms`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `20 d 3 h`.
  * @param {number} milliseconds
  */
 export function duration(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 0.1) return t("milliseconds", { ms: Math.round(seconds * 1000) || "<1" });
   if (seconds < 10) return t("seconds", { s: seconds.toFixed(1) });
   const whole = Math.round(seconds);
   if (whole < 60) return t("seconds", { s: whole });
-  if (whole < 3600) return t("minutes", { m: Math.floor(whole / 60), s: whole % 60 });
-  if (whole < 48 * 3600) return t("hours", { h: Math.floor(whole / 3600), m: Math.floor(whole % 3600 / 60) });
+  if (whole < 3600) return parts("minutes", "wholeMinutes", { m: Math.floor(whole / 60), s: whole % 60 });
+  const minutes = Math.floor(whole % 3600 / 60);
+  if (whole < 48 * 3600) return parts("hours", "wholeHours", { h: Math.floor(whole / 3600), m: minutes });
   return t("days", { d: Math.floor(whole / 86_400), h: Math.floor(whole % 86_400 / 3600) });
+}
+
+/**
+ * Two units, or the greater one when there is nothing of the less.
+ * @param {import("./words.js").Word} both
+ * @param {import("./words.js").Word} whole
+ * @param {Record<string, number>} values The less one last.
+ */
+function parts(both, whole, values) {
+  return t(Object.values(values).at(-1) === 0 ? whole : both, values);
+}
+
+/**
+ * The language of the page, as whoever reads writes times in it: an English page has the clock of 24 hours
+ * in London, and that of 12 in New York.
+ * @returns {string} BCP 47.
+ */
+function locale() {
+  const main = language.peek().split("-")[0] ?? "";
+  const wanted = globalThis.navigator?.languages ?? [];
+  return wanted.find((one) => one.split("-")[0] === main) ?? language.peek();
 }
 
 /**
@@ -49,7 +72,7 @@ export function moment(moment, now = new Date()) {
   if (Number.isNaN(then.getTime())) return shown(String(moment));
   /** @type {Intl.DateTimeFormatOptions} */
   const form = isSameDay(then, now) ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
-  return shown(new Intl.DateTimeFormat(language.peek(), form).format(then));
+  return shown(new Intl.DateTimeFormat(locale(), form).format(then));
 }
 
 /**

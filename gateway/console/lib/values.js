@@ -1,6 +1,7 @@
 /** Values of slots: texts, JSON, streams, and references to values that are stored apart. */
 
 import { getBlob, getText } from "../api/rest.js";
+import { copyButton } from "./copy.js";
 import { bytes, json, name } from "./format.js";
 import { el, onEnd, signal, verbatim } from "./view.js";
 import { t } from "./words.js";
@@ -69,8 +70,20 @@ export function growingText(stream, label, follow) {
 export function valueBox(slot, given) {
   const value = withoutStream(given);
   const label = t("valueOf", { slot: name(slot) });
-  const content = isReference(value) ? referenceBox(value, label) : plainBox(json(value), label);
-  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), content);
+  if (!isReference(value)) return namedBox(slot, plainBox(json(value), label), () => json(value));
+  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), referenceBox(value, label));
+}
+
+/**
+ * A value below its name, with a button that copies it.
+ * @param {string} slot
+ * @param {Element} content
+ * @param {() => string} text
+ */
+export function namedBox(slot, content, text) {
+  const [button, said] = copyButton(t("copy"), text, t("copyOf", { slot: name(slot) }));
+  const head = el("div", { class: "value-head" }, el("h3", {}, el("bdi", {}, name(slot))), button, said);
+  return el("div", { class: "value" }, head, content);
 }
 
 /**

@@ -1,10 +1,10 @@
 /** All runs in one list, as they change. What it is cut down to stands in the address. */
 
-import { setFilter, setFilters } from "../lib/router.js";
+import { href, setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
 import { el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { followRuns } from "../run/run_list.js";
+import { followRuns, queryOf } from "../run/run_list.js";
 import { bulk } from "./bulk.js";
 import { runList } from "./run_row.js";
 
@@ -18,7 +18,8 @@ export function runsPage({ socket, filters }) {
   const hint = () => {
     if (problem.value !== null) return el("p", { class: "error", role: "alert" }, verbatim(problem.value.message));
     if (runs.value === null) return el("p", {}, t("loading"));
-    return shown().length === 0 ? el("p", { class: "quiet" }, t("noRuns")) : null;
+    if (shown().length > 0) return null;
+    return Object.keys(queryOf(filters())).length > 0 ? el("p", { class: "quiet" }, t("noRuns")) : noRunsYet();
   };
   const moreButton = el("button", { type: "button", on: { click: more } }, t("more"));
   const content = el(
@@ -32,6 +33,11 @@ export function runsPage({ socket, filters }) {
     () => hasMore.value ? moreButton : null,
   );
   return { title: () => t("runs"), content };
+}
+
+function noRunsYet() {
+  const way = el("a", { href: href(["workflows"]) }, t("startWorkflow"));
+  return el("p", { class: "quiet" }, t("noRunsYet"), verbatim(" "), way);
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */

@@ -101,7 +101,12 @@ function description(what) {
   const way = href(["workflows", what.place.id], { project: what.place.project });
   return [
     typeof said === "string" && said !== "" ? el("p", {}, verbatim(said)) : null,
-    el("p", {}, el("a", { href: way }, t("versionsAndMore"))),
+    el(
+      "p",
+      { class: "links" },
+      el("a", { href: way }, t("versionsAndMore")),
+      el("a", { href: href(["runs"], { workflowId: what.place.id }) }, t("runsOfIt")),
+    ),
   ];
 }
 

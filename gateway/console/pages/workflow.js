@@ -17,7 +17,7 @@ import { go, href, setFilters } from "../lib/router.js";
 import { saveText } from "../lib/saving.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { differenceView } from "./workflow_difference.js";
+import { differenceView, onlyGraph } from "./workflow_difference.js";
 import { validBadge } from "./workflows.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -81,6 +81,7 @@ export function workflowPage({ socket, parameters, filters }) {
       () => versionTable(shelf, pair.value, limit),
     ),
     differenceView(socket, place, pair),
+    () => pair.value === null ? onlyGraph(socket, place, found.value.value?.versions[0]?.version) : null,
   );
   return { title, content };
 }
@@ -145,6 +146,7 @@ function actions({ place, found, act }) {
     el("a", { class: "button", href: href(["start", place.id], { project: place.project }) }, t("start")),
     button(t("exportWorkflow"), download),
     workflow === null ? null : button(t("delete"), remove),
+    el("a", { href: href(["runs"], { workflowId: place.id }) }, t("runsOfIt")),
     el("a", { href: href(["workflows"]) }, t("workflows")),
   );
 }

@@ -1,6 +1,7 @@
 /** How two versions of a workflow differ: as a drawing of both, and as a table. */
 
 import { GraphCanvas } from "../graph/canvas.js";
+import { graphOf } from "../graph/document.js";
 import { graphOfBoth, rowsOf } from "../library/difference.js";
 import { differenceOf, documentOf } from "../library/workflows.js";
 import { name } from "../lib/format.js";
@@ -54,6 +55,30 @@ export function differenceView(socket, place, pair) {
 }
 
 /**
+ * The graph of a version that is compared with none.
+ * @param {import("../api/socket.js").GatewaySocket} socket
+ * @param {Place} place
+ * @param {number | undefined} version Undefined before it is known.
+ */
+export function onlyGraph(socket, place, version) {
+  if (version === undefined) return null;
+  const found = loading(socket, () => documentOf(place, version));
+  const drawing = () => {
+    const document = found.value.value;
+    return document === null ? null : untracked(() => canvasOf(graphOf(document), t("graphOfWorkflow")).element);
+  };
+  const title = el("h2", {}, t("graphOfVersion", { n: version }));
+  return el("section", { "aria-label": t("graphOfWorkflow") }, title, loadingHint(found), drawing);
+}
+
+/** A drawing without states. @param {import("../graph/document.js").Graph} graph @param {Shown} label */
+function canvasOf(graph, label) {
+  /** @type {(node: GraphNode) => Face} */
+  const faceOf = (node) => ({ ...plainFace(node), sign: "", word: verbatim(""), colour: null });
+  return new GraphCanvas({ graph, label, prefix: "", faceOf, open: () => {}, enter: () => {} });
+}
+
+/**
  * @param {Place} place
  * @param {Pair | null} pair
  * @returns {Promise<Difference | null>}
@@ -104,16 +129,13 @@ function shown({ rows, both }) {
  */
 function faceOf(node, how) {
   const { sign, word, colour } = MARKS[how ?? "same"];
-  return {
-    title: name(node.title),
-    type: name(node.type.replace(/^core:/, "")),
-    sign,
-    word: t(word),
-    colour,
-    badges: "",
-    tail: "",
-    part: null,
-  };
+  return { ...plainFace(node), sign, word: t(word), colour };
+}
+
+/** @param {GraphNode} node */
+function plainFace(node) {
+  const type = name(node.type.replace(/^core:/, ""));
+  return { title: name(node.title), type, badges: "", tail: "", part: null };
 }
 
 /** @param {Row} row */

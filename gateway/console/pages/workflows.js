@@ -47,10 +47,11 @@ export function workflowsPage({ socket, filters }) {
   const limit = signal(STEP);
   const all = computed(() => fitting(found.value.value?.workflows ?? [], filters()));
   const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
+  const hasAny = () => (found.value.value?.workflows.length ?? 0) > 0;
   const empty = () =>
     found.value.value === null || all.value.length > 0
       ? null
-      : el("p", { class: "quiet" }, isBin.value ? t("binEmpty") : t("noWorkflows"));
+      : el("p", { class: "quiet" }, isBin.value ? t("binEmpty") : hasAny() ? t("noWorkflows") : t("noWorkflowsYet"));
   const content = el(
     "div",
     { class: "page" },

@@ -16,7 +16,7 @@ const NAMES = /** @type {const} */ (["status", "workflowId", "q", "since", "unti
 
 /**
  * What stands in the address as what is asked for. Days are those of whoever looks.
- * @param {Filters} filters `status`, `workflowId`, `q`; `since` and `until` are days, 2030-01-31.
+ * @param {Filters} filters `status` (several by commas), `workflowId`, `q`; `since` and `until` are days, 2030-01-31.
  * @returns {Record<string, string>}
  */
 export function queryOf(filters) {
@@ -46,7 +46,7 @@ function dayOf(day, later) {
  */
 export function fits(run, { status, workflowId, q = "", since, until }) {
   const names = [run.workflowName, run.workflowId, run.promptId].map((one) => (one ?? "").toLowerCase());
-  return (status === undefined || run.status === status) &&
+  return (status === undefined || status.split(",").includes(run.status)) &&
     (workflowId === undefined || run.workflowId === workflowId) &&
     names.some((one) => one.includes(q.toLowerCase())) &&
     (since === undefined || Date.parse(run.submittedAt) >= Date.parse(since)) &&
@@ -80,6 +80,7 @@ export function followRuns(socket, filters) {
   const cursor = signal(/** @type {number | null} */ (null));
   const problem = signal(/** @type {Error | null} */ (null));
   const key = computed(() => JSON.stringify(queryOf(filters())));
+  /** @returns {Record<string, string>} */
   const query = () => JSON.parse(key.peek());
   let turn = 0;
   /** What was told while a page was on its way: it may be newer. @type {(RunSummary | Deleted)[]} */
@@ -89,10 +90,13 @@ export function followRuns(socket, filters) {
   const load = async (/** @type {number} */ limit, /** @type {number | null} */ from = null) => {
     const mine = ++turn;
     [isLoading, meanwhile] = [true, []];
+    const { status, ...others } = query();
+    /** @type {import("../api/rest.js").Query} */
+    const states = status === undefined ? {} : { status: status.split(",") };
     const paging = { limit: String(limit), ...(from === null ? {} : { cursor: String(from) }) };
     try {
       /** @type {RunPage} */
-      const page = await getJson("api/runs", { query: { ...query(), ...paging } });
+      const page = await getJson("api/runs", { query: { ...others, ...states, ...paging } });
       if (mine !== turn) return;
       const before = from === null ? [] : runs.peek() ?? [];
       const known = new Set(before.map(({ promptId }) => promptId));

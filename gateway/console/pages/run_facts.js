@@ -1,0 +1,86 @@
+/** What a run is and where it comes from: times, workflow, trigger, cost; and whether it waits for somebody's answer. */
+
+import { copyButton } from "../lib/copy.js";
+import { duration, moment, name } from "../lib/format.js";
+import { href } from "../lib/router.js";
+import { computed, el, untracked, verbatim } from "../lib/view.js";
+import { t } from "../lib/words.js";
+import { usageRows } from "./node_panel.js";
+import { answerHref } from "./run_level.js";
+
+/** @typedef {import("../lib/view.js").Shown} Shown */
+/** @typedef {import("../lib/view.js").Plain} Plain */
+/** @typedef {import("../run/store.js").RunStore} RunStore */
+/** @typedef {import("../run/store.js").RunSummary} RunSummary */
+
+/**
+ * @param {RunStore} store
+ * @param {string} id
+ */
+export function runFacts(store, id) {
+  const rows = () => {
+    const run = store.summary.value;
+    return run === null ? [] : [
+      row(t("submittedAt"), moment(run.submittedAt)),
+      run.durationMs === undefined ? null : row(t("duration"), duration(run.durationMs)),
+      ...originRows(run),
+      ...(run.usage === undefined ? [] : usageRows(run.usage).map(([word, value]) => row(word, value))),
+    ];
+  };
+  const copyId = copyButton(t("copyId"), () => id);
+  return el(
+    "dl",
+    { class: "summary summary-row" },
+    rows,
+    row(t("runId"), el("code", {}, verbatim(id)), ...copyId),
+  );
+}
+
+/**
+ * @param {Shown} word
+ * @param {...Plain} value
+ */
+function row(word, ...value) {
+  return el("div", {}, el("dt", {}, word), el("dd", {}, ...value));
+}
+
+/** The stored workflow, and what started the run. @param {RunSummary} run */
+function originRows({ workflowId, workflowVersion, projectId = "", trigger }) {
+  return [
+    workflowId === undefined || workflowVersion === undefined ? null : row(
+      t("workflow"),
+      el("a", { href: href(["workflows", workflowId], { project: projectId }) }, el("bdi", {}, name(workflowId))),
+      verbatim(" "),
+      t("versionNumber", { n: workflowVersion }),
+    ),
+    trigger?.id === undefined ? null : row(t("startedBy"), triggerLink(trigger)),
+  ];
+}
+
+/** @param {NonNullable<RunSummary["trigger"]>} trigger */
+export function triggerLink({ id = "", name: own = "" }) {
+  return el("a", { href: href(["triggers"], { trigger: id }) }, el("bdi", {}, name(own || id)));
+}
+
+/**
+ * The way to the answers that a run waits for; nothing when it waits for none.
+ * @param {RunStore} store
+ * @param {string} id
+ */
+export function answerHint(store, id) {
+  const open = computed(() => {
+    store.lastSeq.value;
+    return [...store.view.approvals.values()].filter(({ status }) => status === "open").length;
+  });
+  const hint = () =>
+    open.value === 0 ? null : untracked(() =>
+      el(
+        "p",
+        { class: "answer-hint" },
+        t("waitsForAnswer", { n: open.value }),
+        verbatim(" "),
+        el("a", { href: answerHref(id) }, t("answerNow")),
+      )
+    );
+  return el("div", { role: "status" }, hint);
+}
