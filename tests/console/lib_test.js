@@ -56,7 +56,8 @@ Deno.test("a moment of another day has its date, and one that cannot be read sta
 });
 
 Deno.test("sizes", () => {
-  assert.equal(bytes(0), "0 byte");
+  assert.equal(bytes(0), "0 bytes");
+  assert.equal(bytes(1), "1 byte");
   assert.equal(bytes(48_213), "48.2 kB");
   assert.equal(bytes(5e12), "5,000 GB");
 });

@@ -76,6 +76,16 @@ export function moment(moment, now = new Date()) {
 }
 
 /**
+ * The time of an event, to the millisecond: many come in one second.
+ * @param {number} moment Milliseconds since 1970.
+ */
+export function exactTime(moment) {
+  /** @type {Intl.DateTimeFormatOptions} */
+  const form = { hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 };
+  return shown(new Intl.DateTimeFormat(locale(), form).format(moment));
+}
+
+/**
  * Is this the same day, by the clock of whoever reads?
  * @param {Date} one
  * @param {Date} other
@@ -88,7 +98,9 @@ export function isSameDay(one, other) {
 export function bytes(value) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
-  const options = { style: "unit", unit: units[step], maximumFractionDigits: step > 0 ? 1 : 0 };
+  // "8 bytes", and not "8 byte", which is the short form.
+  const unitDisplay = step === 0 ? "long" : "short";
+  const options = { style: "unit", unit: units[step], unitDisplay, maximumFractionDigits: step > 0 ? 1 : 0 };
   const format = new Intl.NumberFormat(language.peek(), /** @type {Intl.NumberFormatOptions} */ (options));
   return shown(format.format(value / 1000 ** step));
 }

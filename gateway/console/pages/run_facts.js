@@ -3,8 +3,9 @@
 import { copyButton } from "../lib/copy.js";
 import { duration, moment, name } from "../lib/format.js";
 import { href } from "../lib/router.js";
-import { computed, el, untracked, verbatim } from "../lib/view.js";
+import { computed, el, onEnd, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { FINAL } from "../run/project.js";
 import { usageRows } from "./node_panel.js";
 import { answerHref } from "./run_level.js";
 
@@ -13,18 +14,25 @@ import { answerHref } from "./run_level.js";
 /** @typedef {import("../run/store.js").RunStore} RunStore */
 /** @typedef {import("../run/store.js").RunSummary} RunSummary */
 
+/** What a run cost so far, events do not tell. The status of a large run is too much to be asked for often. */
+const EVERY_MS = 5000;
+const MOST_NODES = 500;
+
 /**
  * @param {RunStore} store
  * @param {string} id
  */
 export function runFacts(store, id) {
+  keepFresh(store);
   const rows = () => {
     const run = store.summary.value;
     return run === null ? [] : [
       row(t("submittedAt"), moment(run.submittedAt)),
       run.durationMs === undefined ? null : row(t("duration"), duration(run.durationMs)),
       ...originRows(run),
-      ...(run.usage === undefined ? [] : usageRows(run.usage).map(([word, value]) => row(word, value))),
+      ...(run.usage === undefined || !isFresh(store, run)
+        ? []
+        : usageRows(run.usage).map(([word, value]) => row(word, value))),
     ];
   };
   const copyId = copyButton(t("copyId"), () => id);
@@ -34,6 +42,19 @@ export function runFacts(store, id) {
     rows,
     row(t("runId"), el("code", {}, verbatim(id)), ...copyId),
   );
+}
+
+/** @param {RunStore} store */
+function keepFresh(store) {
+  const timer = setInterval(() => {
+    if (!document.hidden && !store.view.isFinal && store.nodeCount.peek() <= MOST_NODES) store.refresh();
+  }, EVERY_MS);
+  onEnd(() => clearInterval(timer));
+}
+
+/** Is what is known of its cost not long past? @param {RunStore} store @param {RunSummary} run */
+function isFresh(store, { status }) {
+  return FINAL.has(status) || store.nodeCount.value <= MOST_NODES;
 }
 
 /**

@@ -147,7 +147,7 @@ function tableRow({ part, how, id, path, from, to }) {
     el("td", {}, t(PARTS[part])),
     el("td", {}, el("bdi", {}, name(id))),
     el("td", {}, el("span", { "aria-hidden": "true" }, verbatim(`${sign} `)), t(word)),
-    el("td", {}, el("code", {}, name(path))),
+    el("td", { class: "whole" }, el("code", {}, name(path))),
     el("td", {}, valueCode(from)),
     el("td", {}, valueCode(to)),
   );
