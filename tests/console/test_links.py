@@ -11,6 +11,7 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
+from tests.console.conftest import watched_page
 from tests.console.test_console import expect, graph, node, opened, until_state
 
 if TYPE_CHECKING:
@@ -101,3 +102,23 @@ async def test_first_page_is_silent_until_it_knows_and_then_lives(
         await client.wait(run)
         row = page.get_by_role("region", name="Failed today").locator(".run-row").filter(has_text="Fails now")
         await expect(row).to_contain_text("private address", timeout=2_000)
+
+
+async def test_fields_follow_the_address_and_what_is_missing_has_a_way_on(chromium: Browser, stack: LocalStack) -> None:
+    async with opened(chromium, stack, "#/runs?status=error&q=first") as watched:
+        page = watched.page
+        await expect(page.get_by_label("State")).to_have_value("error")
+        await page.goto(f"{stack.url}/#/runs?q=second")
+        await expect(page.get_by_label("Name or id")).to_have_value("second")
+        await expect(page.get_by_label("State")).to_have_value("")
+        await page.get_by_role("button", name="Show all runs").click()
+        await expect(page.get_by_label("Name or id")).to_have_value("")
+    async with watched_page(chromium) as watched:  # the browser itself writes that there is no such thing
+        page = watched.page
+        for missing, way in (("workflows/none", "Back to the workflows"), ("start/none", "Back to the workflows")):
+            await page.goto(f"{stack.url}/#/{missing}")
+            await page.get_by_role("link", name=way).click()
+            await page.get_by_role("heading", name="Workflows").wait_for()
+        await page.goto(f"{stack.url}/#/run/none")
+        await page.get_by_role("link", name="All runs").click()
+        await page.get_by_role("heading", name="Runs").wait_for()

@@ -4,6 +4,7 @@ import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
 import { openDialog } from "../lib/dialog.js";
 import { name } from "../lib/format.js";
+import { href } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { growingText, isPlaceholder, namedBox, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
@@ -130,7 +131,8 @@ function problem(store) {
   const error = store.problem.value;
   if (error === null) return null;
   const isGone = error instanceof GatewayError && error.code === "run_not_found";
-  return el("p", { class: "error", role: "alert" }, isGone ? t("runNotFound") : verbatim(error.message));
+  const said = el("p", { class: "error", role: "alert" }, isGone ? t("runNotFound") : verbatim(error.message));
+  return [said, el("p", {}, el("a", { href: href(["runs"]) }, t("allRuns")))];
 }
 
 /**

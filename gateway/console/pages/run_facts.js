@@ -13,6 +13,7 @@ import { answerHref } from "./run_level.js";
 /** @typedef {import("../lib/view.js").Plain} Plain */
 /** @typedef {import("../run/store.js").RunStore} RunStore */
 /** @typedef {import("../run/store.js").RunSummary} RunSummary */
+/** @typedef {import("../run/store.js").RunStatus} RunStatus */
 
 /** What a run cost so far, events do not tell. The status of a large run is too much to be asked for often. */
 const EVERY_MS = 5000;
@@ -24,30 +25,55 @@ const MOST_NODES = 500;
  */
 export function runFacts(store, id) {
   keepFresh(store);
-  const rows = () => {
-    const run = store.summary.value;
-    return run === null ? [] : [
-      row(t("submittedAt"), moment(run.submittedAt)),
-      run.durationMs === undefined ? null : row(t("duration"), duration(run.durationMs)),
-      ...originRows(run),
-      ...(run.usage === undefined || !isFresh(store, run)
-        ? []
-        : usageRows(run.usage).map(([word, value]) => row(word, value))),
-    ];
-  };
+  const times = stable(store, ({ submittedAt, durationMs }) => ({ submittedAt, durationMs }), timeRows);
+  const origin = stable(store, ({ workflowId, workflowVersion, projectId, trigger }) => {
+    return { workflowId, workflowVersion, projectId, trigger };
+  }, originRows);
+  const cost = stable(store, (run) => (isFresh(store, run) ? run.usage ?? {} : {}), costRows);
   const copyId = copyButton(t("copyId"), () => id);
   return el(
     "dl",
     { class: "summary summary-row" },
-    rows,
+    times,
+    origin,
+    cost,
     row(t("runId"), el("code", {}, verbatim(id)), ...copyId),
   );
+}
+
+/**
+ * Rows that are made anew only when what they say has changed: a link in them keeps the focus.
+ * @template T
+ * @param {RunStore} store
+ * @param {(run: RunStatus) => T} pick
+ * @param {(picked: T) => Plain[]} rows
+ * @returns {() => Plain[]}
+ */
+function stable(store, pick, rows) {
+  const told = computed(() => store.summary.value === null ? "" : JSON.stringify(pick(store.summary.value)));
+  return () => told.value === "" ? [] : rows(JSON.parse(told.value));
+}
+
+/** @param {Pick<RunSummary, "submittedAt" | "durationMs">} run */
+function timeRows({ submittedAt, durationMs }) {
+  return [
+    row(t("submittedAt"), moment(submittedAt)),
+    durationMs === undefined ? null : row(t("duration"), duration(durationMs)),
+  ];
+}
+
+/** @param {Partial<import("../run/project.js").Usage>} usage Empty when nobody knows. */
+function costRows(usage) {
+  return usage.calls === undefined
+    ? []
+    : usageRows(/** @type {import("../run/project.js").Usage} */ (usage)).map(([word, value]) => row(word, value));
 }
 
 /** @param {RunStore} store */
 function keepFresh(store) {
   const timer = setInterval(() => {
-    if (!document.hidden && !store.view.isFinal && store.nodeCount.peek() <= MOST_NODES) store.refresh();
+    const isGoingOn = store.summary.peek() !== null && !store.view.isFinal;
+    if (isGoingOn && !document.hidden && store.nodeCount.peek() <= MOST_NODES) store.refresh();
   }, EVERY_MS);
   onEnd(() => clearInterval(timer));
 }
@@ -65,7 +91,10 @@ function row(word, ...value) {
   return el("div", {}, el("dt", {}, word), el("dd", {}, ...value));
 }
 
-/** The stored workflow, and what started the run. @param {RunSummary} run */
+/**
+ * The stored workflow, and what started the run.
+ * @param {Pick<RunSummary, "workflowId" | "workflowVersion" | "projectId" | "trigger">} run
+ */
 function originRows({ workflowId, workflowVersion, projectId = "", trigger }) {
   return [
     workflowId === undefined || workflowVersion === undefined ? null : row(

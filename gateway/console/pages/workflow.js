@@ -71,12 +71,13 @@ export function workflowPage({ socket, parameters, filters }) {
     { class: "page" },
     el("h1", { tabindex: "-1" }, el("bdi", {}, title)),
     loadingHint(found),
+    () => found.problem.value === null ? null : wayBack(),
     () => facts(found.value.value),
     () => actions(shelf),
     alertPlace(() => complaint.value),
     el(
       "section",
-      { "aria-label": t("versions") },
+      { "aria-label": t("versions"), hidden: () => found.value.value === null },
       el("h2", {}, t("versions")),
       () => versionTable(shelf, pair.value, limit),
     ),
@@ -98,6 +99,11 @@ export function pairOf(filters, versions) {
   const to = numberOf(filters.to) ?? newest?.version;
   const from = numberOf(filters.from) ?? before?.version;
   return from === undefined || to === undefined || from === to ? null : { from, to };
+}
+
+/** Where there is nothing to see, there is a way on. */
+export function wayBack() {
+  return el("p", {}, el("a", { href: href(["workflows"]) }, t("backToLibrary")));
 }
 
 /** @param {Found | null} found */

@@ -15,7 +15,7 @@ import { complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
 import { alertPlace, loading, loadingHint } from "../lib/loading.js";
-import { href, setFilter } from "../lib/router.js";
+import { followFilter, href, setFilter } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -82,10 +82,11 @@ function keyOf({ projectId, id, deletedAt = "" }) {
  * @param {() => Project[]} known
  */
 function filterForm(filters, known) {
-  const text = el("input", { type: "search", id: "q", value: untracked(() => filters().q ?? "") });
+  const text = el("input", { type: "search", id: "q" });
+  followFilter(text, filters, "q");
   text.addEventListener("input", () => setFilter("q", text.value));
   const select = el("select", { id: "project" }, () => {
-    const chosen = untracked(() => filters().project ?? "");
+    const chosen = filters().project ?? "";
     const option = (/** @type {string} */ value, /** @type {Shown} */ word) =>
       el("option", { value, selected: value === chosen }, word);
     return [option("", t("allProjects")), ...known().map((one) => option(one.id, name(one.name)))];
