@@ -65,7 +65,10 @@ export function workflowPage({ socket, parameters, filters }) {
   const shelf = { place, found, act };
   const limit = signal(STEP);
   const title = () => name(found.value.value?.workflow?.name ?? id);
-  const pair = computed(() => pairOf(filters(), found.value.value?.versions ?? []));
+  // The same two versions are no other pair: a drawing that is made anew loses the focus.
+  const pairKey = computed(() => JSON.stringify(pairOf(filters(), found.value.value?.versions ?? [])));
+  const pair = computed(() => /** @type {{ from: number, to: number } | null} */ (JSON.parse(pairKey.value)));
+  const newest = computed(() => found.value.value?.versions[0]?.version);
   const content = el(
     "div",
     { class: "page" },
@@ -82,7 +85,7 @@ export function workflowPage({ socket, parameters, filters }) {
       () => versionTable(shelf, pair.value, limit),
     ),
     differenceView(socket, place, pair),
-    () => pair.value === null ? onlyGraph(socket, place, found.value.value?.versions[0]?.version) : null,
+    () => pair.value === null ? onlyGraph(socket, place, newest.value) : null,
   );
   return { title, content };
 }
