@@ -125,7 +125,7 @@ function banner() {
   const timer = setInterval(() => (now.value = Date.now()), 1000);
   onEnd(() => clearInterval(timer));
   const age = () => {
-    const milliseconds = Math.max(0, now.value - socket.lostAt.value);
+    const milliseconds = Math.max(100, now.value - socket.lostAt.value);
     return el("span", { class: "age" }, t("awayAge", { age: duration(milliseconds) }));
   };
   const sentence = () => {
@@ -168,6 +168,8 @@ function help() {
     t("shortcutRuns"),
     t("shortcutWorkflows"),
     t("shortcutApprovals"),
+    t("shortcutTriggers"),
+    t("shortcutUsage"),
     t("shortcutFiles"),
     t("shortcutNodes"),
     t("shortcutSystem"),
@@ -195,6 +197,8 @@ bindKeys({
   "g r": () => go(["runs"]),
   "g w": () => go(["workflows"]),
   "g a": () => go(["approvals"]),
+  "g t": () => go(["triggers"]),
+  "g u": () => go(["usage"]),
   "g f": () => go(["files"]),
   "g n": () => go(["nodes"]),
   "g s": () => go(["system"]),

@@ -152,7 +152,7 @@ function starts(kind, part) {
 
 Deno.test("triggers say what starts them", () => {
   assert.equal(starts("schedule", { cron: "0 8 * * 1-5", timezone: "Europe/Berlin" }), "0 8 * * 1-5 (Europe/Berlin)");
-  assert.equal(starts("schedule", { interval: { everySeconds: 90 } }), "every 90 s");
+  assert.equal(starts("schedule", { interval: { everySeconds: 90 } }), "every 1 min 30 s");
   assert.equal(starts("schedule", { calendar: [{ hour: [9] }] }), "days of a calendar (UTC)");
   assert.equal(starts("event", { name: "order.*" }), "the event order.*");
   assert.equal(starts("file", { folder: "user://in" }), "a file user://in/*");

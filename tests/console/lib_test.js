@@ -39,9 +39,13 @@ Deno.test("two keys in a row are a shortcut, and a wrong second one begins anew"
 Deno.test("durations are short where they are short", () => {
   assert.equal(duration(420), "0.4 s");
   assert.equal(duration(12_400), "12 s");
-  assert.equal(duration(59_700), "1 min 0 s");
-  assert.equal(duration(3_599_600), "1 h 0 min");
-  assert.equal(duration(-5), "0.0 s");
+  assert.equal(duration(7.6), "8 ms");
+  assert.equal(duration(100), "0.1 s");
+  assert.equal(duration(59_700), "1 min");
+  assert.equal(duration(185_000), "3 min 5 s");
+  assert.equal(duration(3_599_600), "1 h");
+  assert.equal(duration(7_440_000), "2 h 4 min");
+  assert.equal(duration(-5), "<1 ms");
 });
 
 Deno.test("a moment of another day has its date, and one that cannot be read stays as it is", () => {
@@ -53,7 +57,8 @@ Deno.test("a moment of another day has its date, and one that cannot be read sta
 });
 
 Deno.test("sizes", () => {
-  assert.equal(bytes(0), "0 byte");
+  assert.equal(bytes(0), "0 bytes");
+  assert.equal(bytes(1), "1 byte");
   assert.equal(bytes(48_213), "48.2 kB");
   assert.equal(bytes(5e12), "5,000 GB");
 });

@@ -164,7 +164,7 @@ async def panning(meter: Meter, name: str) -> Figure:
 
 async def zoomed_panning(meter: Meter) -> Figure:
     for _ in range(8):
-        await meter.page.get_by_role("button", name="Closer").click()
+        await meter.page.get_by_role("button", name="Zoom in").click()
     return await panning(meter, "near")
 
 

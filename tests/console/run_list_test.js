@@ -39,6 +39,8 @@ Deno.test("a run that is told fits as the gateway would list it", () => {
     [{}, true],
     [{ status: "error" }, true],
     [{ status: "complete" }, false],
+    [{ status: "running,error" }, true],
+    [{ status: "running,waiting" }, false],
     [{ q: "TOR" }, true],
     [{ q: "1a" }, true],
     [{ q: "chat" }, false],

@@ -94,7 +94,7 @@ async def test_files_are_put_replaced_fetched_moved_and_deleted(
         await page.get_by_role("button", name="Delete a#1.txt").click()
         await answer_dialog(page, "Delete a#1.txt?", "Delete")
         await page.get_by_role("button", name=f"Delete {folder}").click()
-        await page.get_by_text(re.compile(r"1 file in it \(7 byte")).wait_for()
+        await page.get_by_text(re.compile(r"1 file in it \(7 bytes")).wait_for()
         await answer_dialog(page, f"Delete {folder}?", "Delete")
         await page.get_by_role("link", name=folder).wait_for(state="detached")
         await page.get_by_role("link", name="System files").click()

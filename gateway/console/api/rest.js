@@ -5,11 +5,12 @@ import { refuseToken, token } from "./token.js";
 
 /** @typedef {{ code: string, message: string, level?: "error" | "warning", node?: string, slot?: string }} Problem */
 /** @typedef {{ error?: string, message?: string, code?: string, problems?: Problem[], details?: unknown }} ErrorBody */
+/** A list is a name that stands several times. @typedef {Record<string, string | readonly string[]>} Query */
 /**
  * `body` is sent as JSON.
  * @typedef {{
  *   body?: unknown,
- *   query?: Record<string, string>,
+ *   query?: Query,
  *   signal?: AbortSignal,
  *   headers?: Record<string, string>,
  * }} Options
@@ -43,7 +44,7 @@ const DOTS = /^(?:\.|%2e){1,2}$/i;
  * The address of a route, wherever the page was loaded from. Throws GatewayError: an id in it is `.` or `..`, which
  * would make it that of another route.
  * @param {string} path Without the first slash.
- * @param {Record<string, string>} [query]
+ * @param {Query} [query]
  */
 export function urlOf(path, query = {}) {
   if (path.split(/[?#]/, 1)[0]?.split(/[/\\]/).some((part) => DOTS.test(part))) {
@@ -51,7 +52,9 @@ export function urlOf(path, query = {}) {
   }
   const url = new URL(path, document.baseURI);
   url.hash = "";
-  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of typeof value === "string" ? [value] : value) url.searchParams.append(name, one);
+  }
   return url;
 }
 

@@ -67,6 +67,8 @@ export class GatewaySocket {
   /** @type {Set<(frame: Frame) => void>} */
   #listeners = new Set();
   #watchesRuns = false;
+  /** On this connection. */
+  #hasAskedForRuns = false;
   #attempt = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
@@ -180,12 +182,15 @@ export class GatewaySocket {
   /** From now on listeners hear of each run that changes (RUN_UPDATE), and how many approvals are open. */
   watchRuns() {
     this.#watchesRuns = true;
+    if (this.#hasAskedForRuns || this.state.peek() !== "open") return;
+    this.#hasAskedForRuns = true;
     this.#send("SUBSCRIBE", { runs: true });
   }
 
   #opened() {
     this.#heard();
     this.state.value = "open";
+    this.#hasAskedForRuns = false;
     if (this.#watchesRuns) this.watchRuns();
     for (const run of this.#followed.keys()) this.subscribe(run);
   }
@@ -236,6 +241,7 @@ export class GatewaySocket {
    */
   #receiveNotice(run, frame) {
     if (frame.ts > 0) setClock(frame.ts);
+    if (frame.type === "error" && frame.payload.runs === true) this.#hasAskedForRuns = false;
     const followed = this.#followed.get(run);
     if (frame.type === "SUBSCRIBED" && followed !== undefined) this.#subscribed(followed, frame.payload);
     else if (frame.type === "error" && followed !== undefined) {

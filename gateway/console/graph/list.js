@@ -1,7 +1,7 @@
 /** The nodes of a run as a list: what a screen reader reads and a keyboard walks, beside any drawing of the graph. */
 
 import { duration, moment, name } from "../lib/format.js";
-import { skipReason, stateBadge, waitedFor } from "../lib/state.js";
+import { isAsking, skipReason, stateBadge, waitedFor } from "../lib/state.js";
 import { growingText, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -16,12 +16,22 @@ import { t } from "../lib/words.js";
 const MOST_LISTED = 500;
 
 /**
- * `hrefOf`: where a node is shown closely; `wayIn`: where what is inside it is shown, null for nothing.
+ * What the graph says of a node, and where things are shown: `hrefOf` the node closely, `wayIn` what is inside it (null
+ * for nothing), `answerAt` what it asks.
+ * @typedef {{
+ *   nodeAt: (path: string) => { title: string, type: string } | null,
+ *   hrefOf: (path: string) => string,
+ *   wayIn: (path: string) => string | null,
+ *   answerAt: (path: string) => string,
+ * }} Around
+ */
+
+/**
  * @param {Shows} shown
- * @param {{ hrefOf: (path: string) => string, wayIn: (path: string) => string | null }} addresses
+ * @param {Around} around
  * @returns {Canvas}
  */
-export function nodeList(shown, { hrefOf, wayIn }) {
+export function nodeList(shown, around) {
   const paths = signal(/** @type {readonly string[]} */ ([]));
   const selected = signal(/** @type {string | null} */ (null));
   /** @type {Map<string, import("../lib/view.js").Signal<NodeShown>>} */
@@ -30,7 +40,7 @@ export function nodeList(shown, { hrefOf, wayIn }) {
   const item = (/** @type {unknown} */ _item, /** @type {string} */ path) => {
     const node = nodes.get(path) ?? signal(shown(path));
     const isSelected = () => selected.value === path;
-    return nodeItem(node, path, { isSelected, href: hrefOf(path), wayIn: () => wayIn(path) });
+    return nodeItem(node, path, { ...around, isSelected });
   };
   const limit = signal(MOST_LISTED);
   const listed = computed(() => paths.value.slice(0, limit.value));
@@ -73,18 +83,19 @@ function moreButton(click) {
 /**
  * @param {LiveNode} node
  * @param {string} path
- * @param {{ isSelected: () => boolean, href: string, wayIn: () => string | null }} options
+ * @param {Around & { isSelected: () => boolean }} around
  */
-function nodeItem(node, path, { isSelected, href, wayIn }) {
+function nodeItem(node, path, { isSelected, nodeAt, hrefOf, wayIn, answerAt }) {
   const status = computed(() => node.value.state.status ?? "pending");
   const hasText = computed(() => node.value.stream !== null);
   const output = computed(() => node.value.state.output);
-  const title = el("bdi", { class: "node-name" }, name(path));
+  const [title, more] = namesOf(nodeAt(path), path);
   const head = el(
     "h3",
     { id: `node-${encodeURIComponent(path)}` },
-    el("a", { href }, title),
+    el("a", { href: hrefOf(path) }, el("bdi", { class: "node-name" }, title)),
     () => stateBadge(status.value),
+    more === "" ? null : el("span", { class: "node-more quiet" }, more),
   );
   return el(
     "li",
@@ -95,15 +106,28 @@ function nodeItem(node, path, { isSelected, href, wayIn }) {
     },
     head,
     () => facts(node.value),
+    () => isAsking(node.value.state) ? el("a", { href: answerAt(path) }, t("answerNow")) : null,
     () => {
       status.value; // a node that begins may turn out to have others inside
-      const address = wayIn();
+      const address = wayIn(path);
       return address === null ? null : el("a", { href: address }, t("inside"));
     },
     () => complaints(node.value),
     () => hasText.value ? streamed(node, path) : null,
     () => output.value === undefined ? null : outputDetails(output.value),
   );
+}
+
+/**
+ * The name that its author gave it, and beside it path and type: the graph shows the same.
+ * @param {{ title: string, type: string } | null} node
+ * @param {string} path
+ */
+function namesOf(node, path) {
+  const id = path.slice(path.lastIndexOf("/") + 1);
+  const isNamed = node !== null && node.title !== id;
+  const more = [isNamed ? path : "", node?.type.replace(/^core:/, "") ?? ""].filter((one) => one !== "");
+  return [name(isNamed ? node.title : path), name(more.join(" · "))];
 }
 
 /** Attempts, times, progress, waits: what changes while a node runs. @param {NodeShown} node */

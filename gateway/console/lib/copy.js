@@ -35,14 +35,15 @@ function copyBySelection(text) {
  * A button that copies, and says that it did.
  * @param {Shown} word
  * @param {() => string} text
+ * @param {Shown} [label] What a screen reader says, where the word alone does not tell one button from the next.
  */
-export function copyButton(word, text) {
+export function copyButton(word, text, label) {
   const said = signal(verbatim(""));
   const click = async () => {
     said.value = await copy(text()) ? t("copied") : t("copyFailed");
   };
   return [
-    el("button", { type: "button", on: { click } }, word),
+    el("button", { type: "button", "aria-label": label, on: { click } }, word),
     el("span", { class: "quiet", role: "status" }, said),
   ];
 }

@@ -27,17 +27,40 @@ export function money(value, currency = "") {
 }
 
 /**
- * How long something took: `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `20 d 3 h`.
+ * How long something took: `<1 ms`, `8 ms`, `0.4 s`, `12 s`, `3 min 5 s`, `2 h 4 min`, `20 d 3 h`.
  * @param {number} milliseconds
  */
 export function duration(milliseconds) {
   const seconds = Math.max(0, milliseconds) / 1000;
+  if (seconds < 0.1) return t("milliseconds", { ms: Math.round(seconds * 1000) || "<1" });
   if (seconds < 10) return t("seconds", { s: seconds.toFixed(1) });
   const whole = Math.round(seconds);
   if (whole < 60) return t("seconds", { s: whole });
-  if (whole < 3600) return t("minutes", { m: Math.floor(whole / 60), s: whole % 60 });
-  if (whole < 48 * 3600) return t("hours", { h: Math.floor(whole / 3600), m: Math.floor(whole % 3600 / 60) });
+  if (whole < 3600) return parts("minutes", "wholeMinutes", { m: Math.floor(whole / 60), s: whole % 60 });
+  const minutes = Math.floor(whole % 3600 / 60);
+  if (whole < 48 * 3600) return parts("hours", "wholeHours", { h: Math.floor(whole / 3600), m: minutes });
   return t("days", { d: Math.floor(whole / 86_400), h: Math.floor(whole % 86_400 / 3600) });
+}
+
+/**
+ * Two units, or the greater one when there is nothing of the less.
+ * @param {import("./words.js").Word} both
+ * @param {import("./words.js").Word} whole
+ * @param {Record<string, number>} values The less one last.
+ */
+function parts(both, whole, values) {
+  return t(Object.values(values).at(-1) === 0 ? whole : both, values);
+}
+
+/**
+ * The language of the page, as whoever reads writes times in it: an English page has the clock of 24 hours
+ * in London, and that of 12 in New York.
+ * @returns {string} BCP 47.
+ */
+function locale() {
+  const main = language.peek().split("-")[0] ?? "";
+  const wanted = globalThis.navigator?.languages ?? [];
+  return wanted.find((one) => one.split("-")[0] === main) ?? language.peek();
 }
 
 /**
@@ -50,7 +73,17 @@ export function moment(moment, today = new Date(now())) {
   if (Number.isNaN(then.getTime())) return shown(String(moment));
   /** @type {Intl.DateTimeFormatOptions} */
   const form = isSameDay(then, today) ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
-  return shown(new Intl.DateTimeFormat(language.peek(), form).format(then));
+  return shown(new Intl.DateTimeFormat(locale(), form).format(then));
+}
+
+/**
+ * The time of an event, to the millisecond: many come in one second.
+ * @param {number} moment Milliseconds since 1970.
+ */
+export function exactTime(moment) {
+  /** @type {Intl.DateTimeFormatOptions} */
+  const form = { hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 };
+  return shown(new Intl.DateTimeFormat(locale(), form).format(moment));
 }
 
 /**
@@ -66,7 +99,9 @@ export function isSameDay(one, other) {
 export function bytes(value) {
   const units = ["byte", "kilobyte", "megabyte", "gigabyte"];
   const step = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, value)) / 3));
-  const options = { style: "unit", unit: units[step], maximumFractionDigits: step > 0 ? 1 : 0 };
+  // "8 bytes", and not "8 byte", which is the short form.
+  const unitDisplay = step === 0 ? "long" : "short";
+  const options = { style: "unit", unit: units[step], unitDisplay, maximumFractionDigits: step > 0 ? 1 : 0 };
   const format = new Intl.NumberFormat(language.peek(), /** @type {Intl.NumberFormatOptions} */ (options));
   return shown(format.format(value / 1000 ** step));
 }

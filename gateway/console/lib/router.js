@@ -1,6 +1,6 @@
 /** Routes live behind the `#` of the address, so that the gateway serves one file: `#/runs?status=error`. */
 
-import { signal } from "./view.js";
+import { effect, signal } from "./view.js";
 
 /** @typedef {{ path: readonly string[], filters: Readonly<Record<string, string>> }} Route */
 /** @typedef {Readonly<Record<string, string>>} Parameters */
@@ -99,4 +99,17 @@ export function setFilters(changes) {
 export function withFilters(changes) {
   const { path, filters } = route.value;
   return href(path, { ...filters, ...changes });
+}
+
+/**
+ * Keep a field as the address says, also when somebody goes back, or follows a link to the page that is shown.
+ * @param {HTMLInputElement | HTMLSelectElement} field
+ * @param {() => Readonly<Record<string, string>>} filters
+ * @param {string} name
+ */
+export function followFilter(field, filters, name) {
+  effect(() => {
+    const value = filters()[name] ?? "";
+    if (field.value !== value) field.value = value;
+  });
 }

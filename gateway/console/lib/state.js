@@ -54,6 +54,14 @@ export function waitedFor(wait) {
 }
 
 /**
+ * Does a node wait for somebody's answer?
+ * @param {{ wait?: Record<string, unknown> }} state
+ */
+export function isAsking({ wait }) {
+  return wait?.kind === "approval" || wait?.kind === "budget";
+}
+
+/**
  * Why a node was skipped; a code that is new here stays a code.
  * @param {string} code
  */

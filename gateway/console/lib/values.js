@@ -2,6 +2,7 @@
 
 import { getBlob, getText } from "../api/rest.js";
 import { complaintOf, complaintPlace } from "./complaint.js";
+import { copyButton } from "./copy.js";
 import { bytes, json, name, number } from "./format.js";
 import { saveBlob } from "./saving.js";
 import { el, onEnd, signal, untracked, verbatim } from "./view.js";
@@ -72,8 +73,22 @@ export function growingText(stream, label, follow) {
 export function valueBox(slot, given) {
   const value = withoutStream(given);
   const label = t("valueOf", { slot: name(slot) });
-  const content = isReference(value) ? referenceBox(value, slot, label) : textBox(() => json(value), slot, label);
-  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), content);
+  if (!isReference(value)) {
+    return namedBox(slot, textBox(() => json(value), slot, label), () => json(value));
+  }
+  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), referenceBox(value, slot, label));
+}
+
+/**
+ * A value below its name, with a button that copies it.
+ * @param {string} slot
+ * @param {Element} content
+ * @param {() => string} text
+ */
+export function namedBox(slot, content, text) {
+  const [button, said] = copyButton(t("copy"), text, t("copyOf", { slot: name(slot) }));
+  const head = el("div", { class: "value-head" }, el("h3", {}, el("bdi", {}, name(slot))), button, said);
+  return el("div", { class: "value" }, head, content);
 }
 
 /**

@@ -33,7 +33,7 @@ export function approvalCard(entry, list, now) {
   return el(
     "li",
     { class: "card", "data-key": keyOf(asked), "data-run": asked.promptId },
-    el("h2", {}, el("bdi", {}, title), () => outcome.value === null ? stateBadge("waiting") : null),
+    el("h2", { tabindex: "-1" }, el("bdi", {}, title), () => outcome.value === null ? stateBadge("waiting") : null),
     el(
       "dl",
       { class: "summary" },

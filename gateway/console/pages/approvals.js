@@ -1,7 +1,7 @@
 /** What waits for somebody's answer, over all runs. What ends while somebody looks keeps its place, and what was typed. */
 
 import { now } from "../lib/clock.js";
-import { computed, each, el, onEnd, signal } from "../lib/view.js";
+import { computed, each, effect, el, onEnd, signal, untracked } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { askOutcome, ended, keyOf, merged, openApprovals } from "../run/approvals.js";
 import { keepFresh, listHint } from "../run/lists.js";
@@ -18,10 +18,37 @@ import { draftOf, forgetDraft } from "./approval_drafts.js";
 let list = /** @type {ApprovalList | null} */ (null);
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
-export function approvalsPage({ socket }) {
+export function approvalsPage({ socket, filters }) {
   list ??= new ApprovalList();
   list.forget((key) => draftOf(key) === null);
-  return page(socket, list);
+  const made = page(socket, list);
+  showAsked(list, made.content, untracked(filters));
+  return made;
+}
+
+/**
+ * Whoever comes from a run sees what that run asks, once it is there.
+ * @param {ApprovalList} list
+ * @param {Element} content
+ * @param {Readonly<Record<string, string>>} filters `run`, and `node`: the path of the one that asks.
+ */
+function showAsked(list, content, { run = "", node = "" }) {
+  if (run === "") return;
+  const end = effect(() => {
+    const isIt = (/** @type {Entry} */ { asked, outcome }) =>
+      outcome === null && asked.promptId === run && (node === "" || asked.nodeId === node);
+    const found = list.entries.value?.find(isIt);
+    if (found === undefined) return;
+    const key = keyOf(found.asked);
+    const cards = () => [...content.querySelectorAll(".card")];
+    // After this picture: the page takes the focus to its heading first.
+    setTimeout(() => {
+      end();
+      const card = cards().find((one) => one.getAttribute("data-key") === key);
+      card?.scrollIntoView({ block: "start" });
+      card?.querySelector("h2")?.focus({ preventScroll: true });
+    });
+  });
 }
 
 /**

@@ -3,6 +3,7 @@
 import { countBelow, deleteFile, deleteFolder, download, listFolder, makeFolder, MOST_COUNTED } from "../api/files.js";
 import { move, rename, versionOf } from "../api/files.js";
 import { complaintPlace } from "../lib/complaint.js";
+import { copyButton } from "../lib/copy.js";
 import { askText, openDialog } from "../lib/dialog.js";
 import { bytes, moment, name, number } from "../lib/format.js";
 import { folderOf, isWritable, lastName, SCHEME_WORDS, schemeOf, SCHEMES, wayTo } from "../lib/paths.js";
@@ -190,7 +191,8 @@ function actions(item, shelf, shown) {
   const isFolder = item.itemType === "directory";
   const button = (/** @type {Word} */ word, /** @type {() => void} */ click) =>
     el("button", { type: "button", "aria-label": verbatim(`${t(word)} ${shown}`), on: { click } }, t(word));
-  const save = isFolder ? [] : [button("download", () => shelf.attempt(() => download(item)))];
+  const path = copyButton(t("copyPath"), () => item.logicalPath, verbatim(`${t("copyPath")} ${shown}`));
+  const save = isFolder ? path : [...path, button("download", () => shelf.attempt(() => download(item)))];
   if (!isWritable(item.logicalPath)) return save;
   return [
     ...save,

@@ -5,14 +5,15 @@ import { placeOf } from "../graph/levels.js";
 import { copyButton } from "../lib/copy.js";
 import { factList } from "../lib/facts.js";
 import { duration, json, moment, money, name, number } from "../lib/format.js";
-import { setFilters, withFilters } from "../lib/router.js";
-import { skipReason, stateBadge, stateWord, waitedFor } from "../lib/state.js";
+import { href, setFilters, withFilters } from "../lib/router.js";
+import { isAsking, skipReason, stateBadge, stateWord, waitedFor } from "../lib/state.js";
 import { growingText, valueBox } from "../lib/values.js";
 import { computed, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { liveNode } from "../run/live_node.js";
 import { FINAL } from "../run/project.js";
 import { rerunFrom } from "./rerun.js";
+import { answerHref, followLevel } from "./run_level.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/view.js").Plain} Plain */
@@ -46,6 +47,7 @@ export function nodePanel(run, path) {
   const hasText = computed(() => seen.value.stream !== null);
   const usage = usageOf(run, path, () => facts.value.times?.endedAt ?? null);
   const whole = () => json({ path, ...facts.peek().state, inputs: inputs.peek(), usage: usage.peek() ?? undefined });
+  const level = followLevel(run);
   const heading = el(
     "h2",
     { tabindex: "-1" },
@@ -65,6 +67,8 @@ export function nodePanel(run, path) {
       el("button", { type: "button", on: { click: () => rerunFrom(run.id, [path]) } }, t("rerunFromHere")),
       ...copyButton(t("copyJson"), whole),
     ),
+    () => isAsking(facts.value.state) ? el("p", {}, el("a", { href: answerHref(run.id, path) }, t("answerNow"))) : null,
+    () => kindOf(level.value, path),
     () => times(facts.value),
     () => failureBox(facts.value.state.error ?? null),
     () => warnings(facts.value),
@@ -87,6 +91,20 @@ export function nodePanel(run, path) {
 function streamed(stream, path) {
   const text = growingText(() => stream() ?? { text: "", epoch: -2 }, t("streamedText", { node: name(path) }), effect);
   return el("div", {}, el("h3", {}, t("textSoFar")), text);
+}
+
+/**
+ * What its author calls it, and its node type.
+ * @param {import("../graph/levels.js").Level | null} level Where it stands.
+ * @param {string} path
+ */
+function kindOf(level, path) {
+  const id = path.slice(path.lastIndexOf("/") + 1);
+  if (level === null || level.prefix + id !== path) return null;
+  const node = level.graph.nodes[level.graph.index.get(id) ?? -1];
+  if (node === undefined || node.type === "") return null;
+  const type = el("a", { href: href(["nodes", node.type]) }, el("bdi", {}, name(node.type)));
+  return el("p", {}, node.title === id ? null : [el("bdi", {}, name(node.title)), verbatim(" · ")], type);
 }
 
 /** @param {NodeSeen} node */
@@ -121,7 +139,12 @@ function failureBox(failure) {
     el("code", {}, verbatim(failure.code)),
     words === undefined ? null : el("h3", {}, t("providerWords")),
     words === undefined ? null : el("blockquote", {}, verbatim(words)),
-    Object.keys(others).length === 0 ? null : valueBox(t("details"), others),
+    Object.keys(others).length === 0 ? null : el(
+      "details",
+      {},
+      el("summary", {}, t("details")),
+      el("pre", { class: "text", tabindex: "0", "aria-label": t("details") }, json(others)),
+    ),
   );
 }
 

@@ -4,19 +4,20 @@ import { change, GatewayError } from "../api/rest.js";
 import { nodeList } from "../graph/list.js";
 import { complaintPlace } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
-import { factList } from "../lib/facts.js";
-import { duration, moment, name } from "../lib/format.js";
+import { name } from "../lib/format.js";
+import { href } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
-import { growingText, isPlaceholder, valueBox } from "../lib/values.js";
+import { growingText, isPlaceholder, namedBox, valueBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { FINAL } from "../run/project.js";
 import { RunStore } from "../run/store.js";
-import { nodePanel, usageRows } from "./node_panel.js";
+import { nodePanel } from "./node_panel.js";
 import { rerunBox, rerunFrom } from "./rerun.js";
 import { eventsView } from "./run_events.js";
+import { answerHint, runFacts } from "./run_facts.js";
 import { graphView, items } from "./run_graph.js";
-import { contentAt, crumbs, followLevel, hrefIn } from "./run_level.js";
+import { answerHref, contentAt, crumbs, followLevel, hrefIn } from "./run_level.js";
 import { nameOf } from "./run_row.js";
 import { timelineView } from "./run_timeline.js";
 
@@ -49,8 +50,9 @@ export function runPage({ socket, parameters, view, filters }) {
     el("h1", { tabindex: "-1" }, el("bdi", {}, title), () => badge(store)),
     () => problem(store),
     () => store.isCaughtUp.value || store.problem.value !== null ? null : el("p", { class: "quiet" }, t("loading")),
-    () => facts(store, id),
+    runFacts(store, id),
     buttons(store, id),
+    answerHint(store, id),
     () => errorBox(store, (node) => hrefIn(id, view(), { node })),
     rerunBox(store, id),
     views(id, view, filters),
@@ -130,23 +132,8 @@ function problem(store) {
   const error = store.problem.value;
   if (error === null) return null;
   const isGone = error instanceof GatewayError && error.code === "run_not_found";
-  return el("p", { class: "error", role: "alert" }, isGone ? t("runNotFound") : verbatim(error.message));
-}
-
-/**
- * @param {RunStore} store
- * @param {string} id
- */
-function facts(store, id) {
-  const run = store.summary.value;
-  /** @type {[Shown, Shown | null][]} */
-  const rows = [
-    [t("submittedAt"), run === null ? null : moment(run.submittedAt)],
-    [t("duration"), run?.durationMs === undefined ? null : duration(run.durationMs)],
-    [t("runId"), verbatim(id)],
-    ...(run?.usage === undefined ? [] : usageRows(run.usage)),
-  ];
-  return factList(rows);
+  const said = el("p", { class: "error", role: "alert" }, isGone ? t("runNotFound") : verbatim(error.message));
+  return [said, el("p", {}, el("a", { href: href(["runs"]) }, t("allRuns")))];
 }
 
 /**
@@ -197,9 +184,10 @@ function errorBox(store, hrefOf) {
     "section",
     { class: "error-box" },
     el("h2", {}, t("error")),
-    el("p", {}, verbatim(error.message)),
-    code,
+    // Of one node the list says it all, and leads there.
+    failed.length === 1 ? null : el("p", {}, verbatim(error.message)),
     list,
+    code,
   );
 }
 
@@ -208,7 +196,9 @@ function outputs(store) {
   const slots = computed(() => [
     ...new Set([...store.outputStreams.value.keys(), ...Object.keys(store.outputs.value ?? {})]),
   ]);
-  const hint = () => slots.value.length === 0 ? el("p", { class: "quiet" }, t("noOutputs")) : null;
+  const isOver = computed(() => FINAL.has(store.status.value ?? ""));
+  const none = () => isOver.value ? t("noOutputs") : t("noOutputsYet");
+  const hint = () => slots.value.length === 0 ? el("p", { class: "quiet" }, none) : null;
   const list = each(() => slots.value, (slot) => slot, (_slot, slot) => output(store, slot));
   return el("section", { class: "outputs", "aria-label": t("outputs") }, el("h2", {}, t("outputs")), hint, list);
 }
@@ -246,19 +236,20 @@ function outputOf(outputs, slot) {
  */
 function streamBox(slot, stream) {
   const text = growingText(stream, t("valueOf", { slot: name(slot) }), effect);
-  return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), text);
+  return namedBox(slot, text, () => stream().text);
 }
 
 /** The nodes of one place as a list: the twin of the graph. @param {Run} run */
 function nodes(run) {
   const { id, store } = run;
   const level = followLevel(run);
-  const count = () =>
-    el(
-      "p",
-      { class: "quiet" },
-      store.nodeCount.value === 0 ? t("noNodes") : t("nodeCount", { n: store.nodeCount.value }),
-    );
+  const count = () => {
+    const now = level.value;
+    if (now === null || now.kind === "items") return null;
+    // A kept graph also has the nodes that have not begun, and so has the list.
+    const n = now.isKept ? now.graph.nodes.length : store.nodeCount.value;
+    return el("p", { class: "quiet" }, n === 0 ? t("noNodes") : t("nodeCount", { n }));
+  };
   const way = () => level.value === null ? null : crumbs(level.value, (path) => hrefIn(id, "", { in: path }));
   const content = contentAt(level, (now) => levelList(run, now, level));
   return el("section", { "aria-label": t("nodes") }, el("h2", {}, t("nodes")), way, count, content);
@@ -274,13 +265,21 @@ function levelList(run, now, level) {
   if (now.kind === "items") return items(run, now, "");
   const { prefix } = now;
   const isHere = (/** @type {string} */ path) => path.startsWith(prefix) && !path.slice(prefix.length).includes("/");
-  const wayIn = (/** @type {string} */ path) => {
+  const nodeAt = (/** @type {string} */ path) => {
     const { nodes, index } = level.peek()?.graph ?? now.graph;
-    const node = nodes[index.get(path.slice(prefix.length)) ?? -1];
-    return node === undefined || node.kind === "node" ? null : hrefIn(id, "", { in: path });
+    return nodes[index.get(path.slice(prefix.length)) ?? -1] ?? null;
+  };
+  const wayIn = (/** @type {string} */ path) => {
+    const node = nodeAt(path);
+    return node === null || node.kind === "node" ? null : hrefIn(id, "", { in: path });
   };
   const hrefOf = (/** @type {string} */ path) => hrefIn(id, "", { in: prefix.slice(0, -1), node: path });
-  const list = nodeList((path) => store.shown(path), { hrefOf, wayIn });
+  const list = nodeList((path) => store.shown(path), {
+    hrefOf,
+    wayIn,
+    nodeAt,
+    answerAt: (path) => answerHref(id, path),
+  });
   // Nodes that have not begun are in the graph, and so are they here.
   const graphs = now.graph.nodes.map((node) => prefix + node.id);
   /** @type {Set<string>} */

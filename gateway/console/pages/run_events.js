@@ -2,7 +2,7 @@
 
 import { reasonOf } from "../lib/complaint.js";
 import { copyButton } from "../lib/copy.js";
-import { json, moment, name } from "../lib/format.js";
+import { exactTime, json, moment, name } from "../lib/format.js";
 import { setFilters, withFilters } from "../lib/router.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -132,7 +132,11 @@ function eventItem(item) {
       verbatim(" "),
       node === undefined ? null : el("bdi", {}, name(String(node))),
       verbatim(" "),
-      el("time", { class: "quiet", datetime: new Date(event.ts).toISOString() }, moment(event.ts)),
+      el(
+        "time",
+        { class: "quiet", datetime: new Date(event.ts).toISOString(), title: moment(event.ts) },
+        exactTime(event.ts),
+      ),
     ),
     () => isOpen.value ? raw(event) : null,
   );

@@ -142,6 +142,15 @@ export function hrefIn(id, view, filters) {
   return href(view === "" ? ["run", id] : ["run", id, view], filters);
 }
 
+/**
+ * Where an approval is answered.
+ * @param {string} run
+ * @param {string} [node] Its path; without it the first one of the run.
+ */
+export function answerHref(run, node = "") {
+  return href(["approvals"], { run, node });
+}
+
 /** @param {Level} level */
 export function guessHint({ isKept }) {
   return isKept ? null : el("p", { class: "quiet" }, t("documentNotKept"));

@@ -5,6 +5,8 @@ import { href } from "../lib/router.js";
 import { stateBadge, waitedFor } from "../lib/state.js";
 import { each, el, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { triggerLink } from "./run_facts.js";
+import { answerHref } from "./run_level.js";
 
 /** @typedef {import("../run/store.js").RunSummary} RunSummary */
 
@@ -39,7 +41,12 @@ function runRow(run, { id, lead }) {
     run.value.durationMs === undefined
       ? null
       : el("span", { title: t("columnDuration") }, duration(run.value.durationMs)),
-    run.value.openApprovals ? el("span", {}, t("openApprovals", { n: run.value.openApprovals })) : null,
+    run.value.openApprovals
+      ? el("a", { href: answerHref(id) }, t("openApprovals", { n: run.value.openApprovals }))
+      : null,
+    run.value.trigger?.id === undefined
+      ? null
+      : el("span", {}, t("startedBy"), verbatim(" "), triggerLink(run.value.trigger)),
     ...(run.value.waiting ?? []).map((wait) => el("span", {}, t("waitsFor", { what: waitedFor(wait) }))),
     run.value.cost === undefined
       ? null
@@ -52,7 +59,7 @@ function runRow(run, { id, lead }) {
     { class: "run-row" },
     el("span", { class: "row-lead" }, lead, () => stateBadge(run.value.status)),
     el("a", { href: href(["run", id]) }, el("bdi", {}, () => nameOf(run.value))),
-    el("code", {}, verbatim(id.slice(0, 8))),
+    el("code", { title: verbatim(id) }, verbatim(id.slice(0, 8))),
     el("span", { class: "row-facts" }, facts),
   );
 }

@@ -2,6 +2,7 @@
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { now } from "../lib/clock.js";
+import { graphOf } from "../graph/document.js";
 import { duration, moment, name } from "../lib/format.js";
 import { longList } from "../lib/rows.js";
 import { setFilter, withFilters } from "../lib/router.js";
@@ -16,6 +17,7 @@ import { headOf } from "./node_panel.js";
 /** @typedef {import("../run/timeline.js").Scale} Scale */
 /** @typedef {import("../run/timeline.js").Span} Span */
 /** @typedef {import("../run/store.js").RunStore} RunStore */
+/** @typedef {import("../graph/document.js").Json} Json */
 /** @typedef {{ begin: number, end: number | null, kind: string, said: Shown }} Bar */
 
 const ROW_PIXELS = 44;
@@ -23,6 +25,15 @@ const EVERY_MS = 500;
 
 /** @type {[string, Word][]} */
 const CUTS = [["", "showAll"], ["failed", "showFailed"], ["waiting", "showWaiting"]];
+
+/** @type {[string, Word][]} */
+const LEGEND = [
+  ["queue", "inQueue"],
+  ["running", "running"],
+  ["complete", "complete"],
+  ["failed", "legendFailed"],
+  ["wait", "waiting"],
+];
 
 /** @param {import("./run.js").Run} run */
 export function timelineView({ id, store, filters }) {
@@ -32,14 +43,14 @@ export function timelineView({ id, store, filters }) {
     pace.value;
     return scaleOf(store.timeline, now(), { isCollapsed: isCollapsed.value });
   });
-  const sources = loadedSources(id);
+  const { sources, titles } = loadedGraph(id);
   const paths = computed(() => {
     pace.value;
     const cut = filters().show ?? "";
     const all = [...store.timeline.nodes];
     return all.filter(([path, node]) => isShown(node, store.shown(path).state, cut)).map(([path]) => path);
   });
-  const row = (/** @type {string} */ path) => timelineRow(store, path, { pace, scale, sources });
+  const row = (/** @type {string} */ path) => timelineRow(store, path, { pace, scale, sources, titles });
   return [
     el(
       "section",
@@ -47,6 +58,7 @@ export function timelineView({ id, store, filters }) {
       el("h2", {}, t("viewTimeline")),
       cuts(filters),
       () => rangeText(scale.value),
+      legend(),
       el("p", { class: "quiet" }, () => runStates(store, pace)),
       () => paths.value.length === 0 ? el("p", { class: "quiet" }, t("noNodeFits")) : null,
       longList({ label: t("nodes"), height: ROW_PIXELS, keys: () => paths.value, row }),
@@ -80,9 +92,13 @@ function paced(store) {
   return pace;
 }
 
-/** What each node needs, as far as the graph is kept. Inside of groups nobody knows. @param {string} id */
-function loadedSources(id) {
+/**
+ * What each node needs, and the names of nodes, as far as the graph is kept. Inside of groups nobody knows.
+ * @param {string} id
+ */
+function loadedGraph(id) {
   const sources = signal(/** @type {ReadonlyMap<string, string[]>} */ (new Map()));
+  const titles = signal(/** @type {ReadonlyMap<string, string>} */ (new Map()));
   const abort = new AbortController();
   onEnd(() => abort.abort());
   const load = async () => {
@@ -90,13 +106,14 @@ function loadedSources(id) {
       /** @type {{ document: Parameters<typeof sourcesOf>[0] }} */
       const found = await getJson(`api/prompt/${encodeURIComponent(id)}/document`, { signal: abort.signal });
       sources.value = sourcesOf(found.document);
+      titles.value = new Map(graphOf(/** @type {Json} */ (found.document)).nodes.map((node) => [node.id, node.title]));
     } catch (error) {
       if (!(error instanceof GatewayAway || error instanceof GatewayError || abort.signal.aborted)) throw error;
       // Of an older run it is not kept: then only what ran and waited is shown.
     }
   };
   load();
-  return sources;
+  return { sources, titles };
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */
@@ -125,6 +142,12 @@ function rangeText({ begin, end, gaps }) {
   return el("p", { class: "quiet" }, range, verbatim(" "), short);
 }
 
+/** What the bars mean. A row says the same in words. */
+function legend() {
+  const items = LEGEND.map(([kind, word]) => el("li", {}, el("span", { class: `key key-${kind}` }), t(word)));
+  return el("ul", { class: "legend quiet", "aria-hidden": "true" }, ...items);
+}
+
 /**
  * How long the run itself queued or was paused.
  * @param {RunStore} store
@@ -144,14 +167,16 @@ function runStates(store, pace) {
  * @param {{
  *   pace: import("../lib/view.js").Readable<number>, scale: import("../lib/view.js").Readable<Scale>,
  *   sources: import("../lib/view.js").Readable<ReadonlyMap<string, string[]>>,
+ *   titles: import("../lib/view.js").Readable<ReadonlyMap<string, string>>,
  * }} drawn
  */
-function timelineRow(store, path, { pace, scale, sources }) {
+function timelineRow(store, path, { pace, scale, sources, titles }) {
   const status = computed(() => {
     pace.value;
     return store.shown(path).state.status ?? "pending";
   });
-  const link = el("a", { href: () => withFilters({ node: path }) }, el("bdi", {}, name(path)));
+  const title = () => name(titles.value.get(path) ?? path);
+  const link = el("a", { href: () => withFilters({ node: path }), title: name(path) }, el("bdi", {}, title));
   const bars = el("span", { class: "bars" }, () => {
     const now = scale.value;
     return barsOf(store, path, sources.value.get(path)).map((bar) => barElement(bar, now));

@@ -1,10 +1,10 @@
 /** All runs in one list, as they change. What it is cut down to stands in the address. */
 
-import { setFilter, setFilters } from "../lib/router.js";
+import { followFilter, href, setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
-import { el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
+import { el, onEnd, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { followRuns } from "../run/run_list.js";
+import { followRuns, queryOf } from "../run/run_list.js";
 import { bulk } from "./bulk.js";
 import { runList } from "./run_row.js";
 
@@ -25,7 +25,8 @@ export function runsPage({ socket, filters }) {
   const hint = () => {
     if (problem.value !== null) return el("p", { class: "error", role: "alert" }, verbatim(problem.value.message));
     if (runs.value === null) return el("p", {}, t("loading"));
-    return shown().length === 0 ? el("p", { class: "quiet" }, t("noRuns")) : null;
+    if (shown().length > 0) return null;
+    return Object.keys(queryOf(filters())).length > 0 ? el("p", { class: "quiet" }, t("noRuns")) : noRunsYet();
   };
   // Always there: what appears above the list would move it.
   const unseen = () => isBehind.value ? null : "unseen";
@@ -63,44 +64,41 @@ function whilePointedAt(list, isPointedAt) {
   onEnd(() => clearTimeout(timer));
 }
 
+function noRunsYet() {
+  const way = el("a", { href: href(["workflows"]) }, t("startWorkflow"));
+  return el("p", { class: "quiet" }, t("noRunsYet"), verbatim(" "), way);
+}
+
 /** @param {() => Readonly<Record<string, string>>} filters */
 function filterForm(filters) {
-  const made = signal(0);
-  const clear = () => {
-    setFilters({ status: "", workflowId: "", q: "", since: "", until: "" });
-    made.value++;
-  };
+  const names = /** @type {const} */ (["status", "workflowId", "q", "since", "until"]);
+  const clear = () => setFilters(Object.fromEntries(names.map((name) => [name, ""])));
   const field = (/** @type {string} */ name, /** @type {Word} */ word, /** @type {string} */ type) => {
-    const input = el("input", { type, id: name, value: untracked(() => filters()[name] ?? "") });
+    const input = el("input", { type, id: name });
+    followFilter(input, filters, name);
     input.addEventListener("input", () => setFilter(name, input.value));
     return el("label", { class: "field" }, t(word), input);
   };
-  const fields = () => {
-    made.value; // the fields follow the address once it is emptied
-    return untracked(() => [
-      statusField(filters),
-      field("q", "filterText", "search"),
-      field("workflowId", "filterWorkflow", "text"),
-      field("since", "filterSince", "date"),
-      field("until", "filterUntil", "date"),
-    ]);
-  };
-  const isCut = () => ["status", "workflowId", "q", "since", "until"].some((name) => filters()[name]);
+  const isCut = () => names.some((name) => filters()[name]);
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    fields,
+    statusField(filters),
+    field("q", "filterText", "search"),
+    field("workflowId", "filterWorkflow", "text"),
+    field("since", "filterSince", "date"),
+    field("until", "filterUntil", "date"),
     () => isCut() ? el("button", { type: "button", on: { click: clear } }, t("clearFilters")) : null,
   );
 }
 
 /** @param {() => Readonly<Record<string, string>>} filters */
 function statusField(filters) {
-  const status = untracked(() => filters().status ?? "");
   const options = ["", ...RUN_STATES].map((state) =>
-    el("option", { value: state, selected: state === status }, state === "" ? t("anyStatus") : stateWord(state))
+    el("option", { value: state }, state === "" ? t("anyStatus") : stateWord(state))
   );
   const select = el("select", { id: "status" }, ...options);
+  followFilter(select, filters, "status");
   select.addEventListener("change", () => setFilter("status", select.value));
   return el("label", { class: "field" }, t("filterStatus"), select);
 }

@@ -15,6 +15,7 @@ import { loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilter } from "../lib/router.js";
 import { computed, effect, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
+import { wayBack } from "./workflow.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../api/rest.js").Problem} Problem */
@@ -50,6 +51,7 @@ export function startPage({ socket, parameters, filters }) {
     () => description(found.value.value),
     () => versionChoice(found.value.value),
     loadingHint(found),
+    () => found.problem.value === null ? null : wayBack(),
     () => {
       const what = found.value.value;
       return what === null ? null : untracked(() => startForm(what));
@@ -101,7 +103,12 @@ function description(what) {
   const way = href(["workflows", what.place.id], { project: what.place.project });
   return [
     typeof said === "string" && said !== "" ? el("p", {}, verbatim(said)) : null,
-    el("p", {}, el("a", { href: way }, t("versionsAndMore"))),
+    el(
+      "p",
+      { class: "links" },
+      el("a", { href: way }, t("versionsAndMore")),
+      el("a", { href: href(["runs"], { workflowId: what.place.id }) }, t("runsOfIt")),
+    ),
   ];
 }
 

@@ -3,7 +3,7 @@
 import { change, getJson } from "../api/rest.js";
 import { openDialog } from "../lib/dialog.js";
 import { factList } from "../lib/facts.js";
-import { name } from "../lib/format.js";
+import { duration, name } from "../lib/format.js";
 import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
 import { badge } from "../lib/state.js";
@@ -47,7 +47,9 @@ export function startsWhen({ kind, webhook, schedule, event, file, run }) {
   if (kind === "webhook") return t("startsByWebhook", { scheme: webhook?.scheme ?? "" });
   if (kind === "schedule") return scheduleWords(schedule ?? {});
   if (kind === "event") return t("startsByEvent", { event: name(event?.name ?? "") });
-  if (kind === "file") return t("startsByFile", { files: name(`${file?.folder ?? ""}/${file?.glob ?? "*"}`) });
+  if (kind === "file") {
+    return t("startsByFile", { files: name(`${(file?.folder ?? "").replace(/\/$/, "")}/${file?.glob ?? "*"}`) });
+  }
   if (kind !== "run") return verbatim("");
   const statuses = (run?.statuses ?? []).join(", ");
   if (run?.workflow === undefined) return t("startsByAnyRun", { statuses });
@@ -57,19 +59,25 @@ export function startsWhen({ kind, webhook, schedule, event, file, run }) {
 /** @param {NonNullable<Trigger["schedule"]>} schedule */
 function scheduleWords({ cron, interval, timezone = "UTC" }) {
   if (cron !== undefined) return t("startsByCron", { cron, timezone });
-  if (interval !== undefined) return t("startsByInterval", { seconds: interval.everySeconds ?? 0 });
+  if (interval !== undefined) return t("startsByInterval", { time: duration((interval.everySeconds ?? 0) * 1000) });
   return t("startsByCalendar", { timezone });
 }
 
 /** @param {import("./page.js").PageContext} context @returns {import("./page.js").Page} */
-export function triggersPage({ socket }) {
+export function triggersPage({ socket, filters }) {
   const triggers = signal(/** @type {Trigger[] | null} */ (null));
   const changes = signal(0);
   const load = async () => update(triggers, await getJson("api/triggers"));
   const fresh = keepFresh(socket, load, () => {
     changes.value;
   });
-  const item = (/** @type {LiveTrigger} */ trigger) => triggerItem(trigger, socket, () => changes.value++);
+  const asked = untracked(filters).trigger ?? "";
+  const item = (/** @type {LiveTrigger} */ trigger) => {
+    const made = triggerItem(trigger, socket, () => changes.value++);
+    // Whoever comes from one of its runs sees it, after this picture: the page takes the focus to its heading first.
+    if (trigger.peek().id === asked) setTimeout(() => lookAt(made));
+    return made;
+  };
   const content = el(
     "div",
     { class: "page" },
@@ -78,6 +86,12 @@ export function triggersPage({ socket }) {
     listHint(fresh, () => triggers.value, t("noTriggers")),
   );
   return { title: () => t("triggers"), content };
+}
+
+/** @param {Element} card */
+function lookAt(card) {
+  card.scrollIntoView({ block: "start" });
+  card.querySelector("h2")?.focus({ preventScroll: true });
 }
 
 /**
@@ -92,7 +106,7 @@ function triggerItem(trigger, socket, changed) {
   return el(
     "li",
     { class: "card", "data-trigger": id },
-    el("h2", {}, el("bdi", {}, title), () => onOff(isEnabled.value)),
+    el("h2", { tabindex: "-1" }, el("bdi", {}, title), () => onOff(isEnabled.value)),
     () => facts(trigger.value),
     () => trigger.value.schedule?.note ? el("p", { class: "warning" }, verbatim(trigger.value.schedule.note)) : null,
     buttons(trigger, changed),
@@ -118,7 +132,7 @@ function facts(trigger) {
   /** @type {[Shown, import("../lib/view.js").Plain[] | null][]} */
   const rows = [
     [t("triggerKind"), [kindWord === undefined ? name(kind) : t(kindWord)]],
-    [t("startsWhen"), [el("bdi", {}, startsWhen(trigger))]],
+    [t("startsWhen"), [el("bdi", {}, startsWhen(trigger)), ...folderLink(trigger)]],
     [t("workflow"), [link, version === null ? null : verbatim(" "), version]],
     [t("filter"), filter ? [code(filter)] : null],
   ];
@@ -128,6 +142,12 @@ function facts(trigger) {
   );
   if (sources.length > 0) rows.push([t("mapping"), [el("ul", { class: "plain" }, ...sources)]]);
   return factList(rows);
+}
+
+/** The way to the files that a trigger looks at. @param {Trigger} trigger */
+function folderLink({ file }) {
+  if (file === undefined) return [];
+  return [verbatim(" "), el("a", { href: href(["files"], { in: file.folder }) }, t("openFolder"))];
 }
 
 /** @param {string} text */

@@ -18,7 +18,7 @@ import { go, href, setFilters } from "../lib/router.js";
 import { saveBlob } from "../lib/saving.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
-import { differenceView } from "./workflow_difference.js";
+import { differenceView, onlyGraph } from "./workflow_difference.js";
 import { validBadge } from "./workflows.js";
 
 /** @typedef {import("../lib/view.js").Shown} Shown */
@@ -69,21 +69,24 @@ export function workflowPage({ socket, parameters, filters }) {
   // Versions do not change: the same two are not asked for and drawn anew, or the keyboard would lose its place.
   const pairKey = computed(() => JSON.stringify(pairOf(filters(), found.value.value?.versions ?? [])));
   const pair = computed(() => /** @type {ReturnType<typeof pairOf>} */ (JSON.parse(pairKey.value)));
+  const newest = computed(() => found.value.value?.versions[0]?.version);
   const content = el(
     "div",
     { class: "page" },
     el("h1", { tabindex: "-1" }, el("bdi", {}, title)),
     loadingHint(found),
+    () => found.problem.value === null ? null : wayBack(),
     () => facts(found.value.value),
     () => actions(shelf),
     alertPlace(() => complaint.value),
     el(
       "section",
-      { "aria-label": t("versions") },
+      { "aria-label": t("versions"), hidden: () => found.value.value === null },
       el("h2", {}, t("versions")),
       () => versionTable(shelf, pair.value, limit),
     ),
     differenceView(socket, place, pair),
+    () => pair.value === null ? onlyGraph(socket, place, newest.value) : null,
   );
   return { title, content };
 }
@@ -100,6 +103,11 @@ export function pairOf(filters, versions) {
   const to = numberOf(filters.to) ?? newest?.version;
   const from = numberOf(filters.from) ?? before?.version;
   return from === undefined || to === undefined || from === to ? null : { from, to };
+}
+
+/** Where there is nothing to see, there is a way on. */
+export function wayBack() {
+  return el("p", {}, el("a", { href: href(["workflows"]) }, t("backToLibrary")));
 }
 
 /** @param {Found | null} found */
@@ -148,6 +156,7 @@ function actions({ place, found, act }) {
     el("a", { class: "button", href: href(["start", place.id], { project: place.project }) }, t("start")),
     button(t("exportWorkflow"), download),
     workflow === null ? null : button(t("delete"), remove),
+    el("a", { href: href(["runs"], { workflowId: place.id }) }, t("runsOfIt")),
     el("a", { href: href(["workflows"]) }, t("workflows")),
   );
 }

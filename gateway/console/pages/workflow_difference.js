@@ -1,6 +1,7 @@
 /** How two versions of a workflow differ: as a drawing of both, and as a table. */
 
 import { GraphCanvas } from "../graph/canvas.js";
+import { graphOf } from "../graph/document.js";
 import { graphOfBoth, rowsOf } from "../library/difference.js";
 import { differenceOf, documentOf } from "../library/workflows.js";
 import { name } from "../lib/format.js";
@@ -8,6 +9,7 @@ import { loading, loadingHint } from "../lib/loading.js";
 import { el, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
+/** @typedef {import("../lib/view.js").Shown} Shown */
 /** @typedef {import("../lib/words.js").Word} Word */
 /** @typedef {import("../graph/document.js").GraphNode} GraphNode */
 /** @typedef {import("../graph/node.js").Face} Face */
@@ -50,6 +52,30 @@ export function differenceView(socket, place, pair) {
       return now === null ? null : untracked(() => shown(now));
     },
   );
+}
+
+/**
+ * The graph of a version that is compared with none.
+ * @param {import("../api/socket.js").GatewaySocket} socket
+ * @param {Place} place
+ * @param {number | undefined} version Undefined before it is known.
+ */
+export function onlyGraph(socket, place, version) {
+  if (version === undefined) return null;
+  const found = loading(socket, () => documentOf(place, version));
+  const drawing = () => {
+    const document = found.value.value;
+    return document === null ? null : untracked(() => canvasOf(graphOf(document), t("graphOfWorkflow")).element);
+  };
+  const title = el("h2", {}, t("graphOfVersion", { n: version }));
+  return el("section", { "aria-label": t("graphOfWorkflow") }, title, loadingHint(found), drawing);
+}
+
+/** A drawing without states. @param {import("../graph/document.js").Graph} graph @param {Shown} label */
+function canvasOf(graph, label) {
+  /** @type {(node: GraphNode) => Face} */
+  const faceOf = (node) => ({ ...plainFace(node), sign: "", word: verbatim(""), colour: null });
+  return new GraphCanvas({ graph, label, prefix: "", faceOf, open: () => {}, enter: () => {} });
 }
 
 /**
@@ -103,16 +129,13 @@ function shown({ rows, both }) {
  */
 function faceOf(node, how) {
   const { sign, word, colour } = MARKS[how ?? "same"];
-  return {
-    title: name(node.title),
-    type: name(node.type.replace(/^core:/, "")),
-    sign,
-    word: t(word),
-    colour,
-    badges: "",
-    tail: "",
-    part: null,
-  };
+  return { ...plainFace(node), sign, word: t(word), colour };
+}
+
+/** @param {GraphNode} node */
+function plainFace(node) {
+  const type = name(node.type.replace(/^core:/, ""));
+  return { title: name(node.title), type, badges: "", tail: "", part: null };
 }
 
 /** @param {Row} row */
@@ -124,7 +147,7 @@ function tableRow({ part, how, id, path, from, to }) {
     el("td", {}, t(PARTS[part])),
     el("td", {}, el("bdi", {}, name(id))),
     el("td", {}, el("span", { "aria-hidden": "true" }, verbatim(`${sign} `)), t(word)),
-    el("td", {}, el("code", {}, name(path))),
+    el("td", { class: "whole" }, el("code", {}, name(path))),
     el("td", {}, valueCode(from)),
     el("td", {}, valueCode(to)),
   );

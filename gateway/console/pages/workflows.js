@@ -16,7 +16,7 @@ import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
 import { parseJson } from "../lib/json.js";
 import { loading, loadingHint } from "../lib/loading.js";
-import { href, setFilter } from "../lib/router.js";
+import { followFilter, href, setFilter } from "../lib/router.js";
 import { badge } from "../lib/state.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -49,10 +49,11 @@ export function workflowsPage({ socket, filters }) {
   const limit = signal(STEP);
   const all = computed(() => fitting(found.value.value?.workflows ?? [], filters()));
   const more = el("button", { type: "button", on: { click: () => (limit.value += STEP) } }, t("more"));
+  const hasAny = () => (found.value.value?.workflows.length ?? 0) > 0;
   const empty = () =>
     found.value.value === null || all.value.length > 0
       ? null
-      : el("p", { class: "quiet" }, isBin.value ? t("binEmpty") : t("noWorkflows"));
+      : el("p", { class: "quiet" }, isBin.value ? t("binEmpty") : hasAny() ? t("noWorkflows") : t("noWorkflowsYet"));
   const content = el(
     "div",
     { class: "page" },
@@ -83,10 +84,11 @@ function keyOf({ projectId, id, deletedAt = "" }) {
  * @param {() => Project[]} known
  */
 function filterForm(filters, known) {
-  const text = el("input", { type: "search", id: "q", value: untracked(() => filters().q ?? "") });
+  const text = el("input", { type: "search", id: "q" });
+  followFilter(text, filters, "q");
   text.addEventListener("input", () => setFilter("q", text.value));
   const select = el("select", { id: "project" }, () => {
-    const chosen = untracked(() => filters().project ?? "");
+    const chosen = filters().project ?? "";
     const option = (/** @type {string} */ value, /** @type {Shown} */ word) =>
       el("option", { value, selected: value === chosen }, word);
     return [option("", t("allProjects")), ...known().map((one) => option(one.id, name(one.name)))];

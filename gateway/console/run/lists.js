@@ -1,17 +1,14 @@
-/** Lists of runs that stay fresh: the gateway says when the number of runs changes, and the rest is asked for. */
+/** What stays fresh: the gateway says when the number of runs changes, and the rest is asked for. */
 
-import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
+import { GatewayAway, GatewayError } from "../api/rest.js";
 import { complaintOf } from "../lib/complaint.js";
 import { loadingHint } from "../lib/loading.js";
 import { computed, effect, el, onEnd, signal, untracked } from "../lib/view.js";
 
-/** @typedef {import("./store.js").RunSummary} RunSummary */
 /**
  * `problem` says why the gateway did not give it the last time.
  * @typedef {{ problem: import("../lib/view.js").Readable<import("../lib/view.js").Shown | null> }} Fresh
  */
-/** @typedef {{ running: RunSummary[], pending: RunSummary[] }} Executions */
-/** @typedef {{ history: RunSummary[], nextCursor: number | null }} History */
 
 const EVERY_MS = 5000;
 /** Runs that come and go in a crowd are looked at together; and once more, when a new one may wait for somebody. */
@@ -104,21 +101,4 @@ export function listHint({ problem }, list, empty) {
  */
 export function update(held, value) {
   if (JSON.stringify(value) !== JSON.stringify(held.peek())) held.value = value;
-}
-
-/** Runs that have not ended: those that run first. @returns {Promise<RunSummary[]>} */
-export async function activeRuns() {
-  /** @type {Executions} */
-  const found = await getJson("api/executions");
-  return [...found.running, ...found.pending];
-}
-
-/**
- * Runs that have ended, newest first.
- * @param {number} limit
- * @param {string} [status]
- * @returns {Promise<History>}
- */
-export function endedRuns(limit, status) {
-  return getJson("api/history", { query: { limit: String(limit), ...(status ? { status } : {}) } });
 }

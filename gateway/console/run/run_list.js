@@ -17,7 +17,7 @@ const NAMES = /** @type {const} */ (["status", "workflowId", "q", "since", "unti
 
 /**
  * What stands in the address as what is asked for. Days are those of whoever looks.
- * @param {Filters} filters `status`, `workflowId`, `q`; `since` and `until` are days, 2030-01-31.
+ * @param {Filters} filters `status` (several by commas), `workflowId`, `q`; `since` and `until` are days, 2030-01-31.
  * @returns {Record<string, string>}
  */
 export function queryOf(filters) {
@@ -47,7 +47,7 @@ function dayOf(day, later) {
  */
 export function fits(run, { status, workflowId, q = "", since, until }) {
   const names = [run.workflowName, run.workflowId, run.promptId].map((one) => (one ?? "").toLowerCase());
-  return (status === undefined || run.status === status) &&
+  return (status === undefined || status.split(",").includes(run.status)) &&
     (workflowId === undefined || run.workflowId === workflowId) &&
     names.some((one) => one.includes(q.toLowerCase())) &&
     (since === undefined || Date.parse(run.submittedAt) >= Date.parse(since)) &&
@@ -90,15 +90,16 @@ export function updatedInPlace(runs, told, query) {
  * Belongs to the surrounding effect.
  * @param {import("../api/socket.js").GatewaySocket} socket
  * @param {() => Filters} filters
- * @param {() => boolean} isHeld Whether the list must hold still; a signal.
+ * @param {() => boolean} [isHeld] Whether the list must hold still; a signal.
  * @returns `isBehind`: something came or went while the list was held still. `catchUp` shows it.
  */
-export function followRuns(socket, filters, isHeld) {
+export function followRuns(socket, filters, isHeld = () => false) {
   const runs = signal(/** @type {readonly RunSummary[] | null} */ (null));
   const cursor = signal(/** @type {number | null} */ (null));
   const problem = signal(/** @type {Error | null} */ (null));
   const isBehind = signal(false);
   const key = computed(() => JSON.stringify(queryOf(filters())));
+  /** @returns {Record<string, string>} */
   const query = () => JSON.parse(key.peek());
   let turn = 0;
   /** What was told while a page was on its way: it may be newer. @type {(RunSummary | Deleted)[]} */
@@ -113,10 +114,13 @@ export function followRuns(socket, filters, isHeld) {
     clearTimeout(again);
     const mine = ++turn;
     [isLoading, meanwhile] = [true, []];
+    const { status, ...others } = query();
+    /** @type {import("../api/rest.js").Query} */
+    const states = status === undefined ? {} : { status: status.split(",") };
     const paging = { limit: String(limit), ...(from === null ? {} : { cursor: String(from) }) };
     try {
       /** @type {RunPage} */
-      const page = await getJson("api/runs", { query: { ...query(), ...paging } });
+      const page = await getJson("api/runs", { query: { ...others, ...states, ...paging } });
       if (mine !== turn) return;
       const before = from === null ? [] : runs.peek() ?? [];
       const known = new Set(before.map(({ promptId }) => promptId));
@@ -152,7 +156,7 @@ export function followRuns(socket, filters, isHeld) {
     if (runs.value.length > room && !isLoading) loadAnew();
   };
   onEnd(socket.listen(({ type, payload }) => {
-    // Loaded once the gateway tells of changes: nothing is missed between the two.
+    // It tells of changes from here on, perhaps again after it was away: what came before is asked for.
     if (type === "SUBSCRIBED" && payload.runs === true) loadAnew();
     if (type !== "RUN_UPDATE") return;
     const told = /** @type {RunSummary | Deleted} */ (payload.run);

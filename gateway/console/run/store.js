@@ -18,7 +18,8 @@ import { record, Timeline, timelineOf } from "./timeline.js";
  *   promptId: string, status: string, workflowId?: string, workflowName?: string, submittedAt: string,
  *   startedAt?: string, completedAt?: string, durationMs?: number, openApprovals?: number,
  *   baseRun?: string, waiting?: { kind: string, name?: string }[], errorInfo?: ErrorInfo, cost?: number,
- *   currency?: string, stuck?: { code: string, message: string },
+ *   currency?: string, stuck?: { code: string, message: string }, projectId?: string, workflowVersion?: number,
+ *   trigger?: { id?: string, name?: string, kind?: string },
  * }} RunSummary
  */
 /**
