@@ -179,7 +179,9 @@ startRouter();
 followOpenApprovals(socket);
 effect(() => {
   language.value;
+  const focused = document.activeElement?.id ?? "";
   document.body.replaceChildren(...untracked(() => shell()));
+  document.getElementById(focused)?.focus(); // the choice of the language, as a rule
 });
 effect(() => {
   if (!isTokenNeeded.value) untracked(() => socket.connect());

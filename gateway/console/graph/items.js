@@ -64,7 +64,7 @@ function filter(status) {
   const options = STATES.map((state) => el("option", { value: state }, stateWord(state)));
   const select = el("select", { id: "item-state" }, el("option", { value: "" }, t("anyStatus")), ...options);
   select.addEventListener("change", () => (status.value = select.value));
-  return el("label", {}, t("filterStatus"), verbatim(" "), select);
+  return el("label", { class: "field" }, t("filterStatus"), select);
 }
 
 /** @param {string | null} path @param {Shows} shown */

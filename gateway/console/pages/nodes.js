@@ -48,8 +48,7 @@ function search(filters) {
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "q" }, t("searchNodeTypes")),
-    field,
+    el("label", { class: "field" }, t("searchNodeTypes"), field),
   );
 }
 

@@ -91,7 +91,7 @@ function typeFilter(filters) {
   const options = EVENT_TYPES.map((type) => el("option", { value: type, selected: type === chosen }, verbatim(type)));
   const select = el("select", { id: "event-type" }, el("option", { value: "" }, t("anyStatus")), ...options);
   select.addEventListener("change", () => setFilters({ type: select.value, after: "" }));
-  return el("div", { class: "filters" }, el("label", { for: "event-type" }, t("eventType")), select);
+  return el("div", { class: "filters" }, el("label", { class: "field" }, t("eventType"), select));
 }
 
 /**

@@ -111,9 +111,8 @@ function cuts(filters) {
   return el(
     "div",
     { class: "filters" },
-    el("label", { for: "timeline-show" }, t("show")),
-    select,
-    el("label", {}, short, t("collapseIdle")),
+    el("label", { class: "field" }, t("show"), select),
+    el("label", {}, short, verbatim(" "), t("collapseIdle")),
   );
 }
 

@@ -125,7 +125,7 @@ function versionChoice(what) {
   );
   const select = el("select", { id: "version" }, first, ...options);
   select.addEventListener("change", () => setFilter("version", select.value));
-  return el("p", { class: "filters" }, el("label", { for: "version" }, t("version")), select);
+  return el("p", { class: "filters" }, el("label", { class: "field" }, t("version"), select));
 }
 
 /** @param {Startable} what */
@@ -177,10 +177,9 @@ function startForm(what) {
     el(
       "div",
       { class: "actions" },
-      // Not disabled: it has the focus, and keeps it.
       el(
         "button",
-        { class: "primary", "aria-disabled": () => isBusy.value ? "true" : null },
+        { class: "primary", disabled: () => isBusy.value },
         () => isBusy.value ? t("starting") : t("start"),
       ),
       el("button", { type: "button", on: { click: check } }, t("check")),

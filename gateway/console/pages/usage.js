@@ -104,12 +104,9 @@ function filterForm(filters) {
   return el(
     "form",
     { class: "filters", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "by" }, t("groupedBy")),
-    by,
-    el("label", { for: "from" }, t("firstDay")),
-    day("from"),
-    el("label", { for: "to" }, t("lastDay")),
-    day("to"),
+    el("label", { class: "field" }, t("groupedBy"), by),
+    el("label", { class: "field" }, t("firstDay"), day("from")),
+    el("label", { class: "field" }, t("lastDay"), day("to")),
     el("span", { class: "quiet" }, t("daysInUtc")),
   );
 }

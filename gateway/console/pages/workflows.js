@@ -93,10 +93,8 @@ function filterForm(filters, known) {
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "project" }, t("project")),
-    select,
-    el("label", { for: "q" }, t("filterWorkflows")),
-    text,
+    el("label", { class: "field" }, t("project"), select),
+    el("label", { class: "field" }, t("filterWorkflows"), text),
   );
 }
 
