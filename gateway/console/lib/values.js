@@ -42,6 +42,15 @@ export function withoutStream(value) {
 }
 
 /**
+ * A text as it is, which the keyboard can scroll.
+ * @param {import("./view.js").Shown} label
+ * @param {import("./view.js").Child} text
+ */
+export function textBox(label, text) {
+  return el("pre", { class: "text", role: "group", tabindex: "0", "aria-label": label }, text);
+}
+
+/**
  * A text that grows: only what is new is added, so a long one does not get slower.
  * @param {() => { text: string, epoch: number }} stream
  * @param {import("./view.js").Shown} label
@@ -49,7 +58,7 @@ export function withoutStream(value) {
  */
 export function growingText(stream, label, follow) {
   const content = document.createTextNode("");
-  const box = el("pre", { class: "text", tabindex: "0", "aria-label": label }, content);
+  const box = textBox(label, content);
   let epoch = -1;
   follow(() => {
     const now = stream();
@@ -69,16 +78,8 @@ export function growingText(stream, label, follow) {
 export function valueBox(slot, given) {
   const value = withoutStream(given);
   const label = t("valueOf", { slot: name(slot) });
-  const content = isReference(value) ? referenceBox(value, label) : plainBox(json(value), label);
+  const content = isReference(value) ? referenceBox(value, label) : textBox(label, json(value));
   return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), content);
-}
-
-/**
- * @param {import("./view.js").Shown} text
- * @param {import("./view.js").Shown} label
- */
-function plainBox(text, label) {
-  return el("pre", { class: "text", tabindex: "0", "aria-label": label }, text);
 }
 
 /**
@@ -106,7 +107,7 @@ function referenceBox(reference, label) {
   return el(
     "div",
     {},
-    el("pre", { class: "text", tabindex: "0", "aria-label": label }, () => verbatim(text.value)),
+    textBox(label, () => verbatim(text.value)),
     () => isWhole.value ? null : button,
   );
 }

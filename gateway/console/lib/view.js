@@ -40,7 +40,7 @@ export function verbatim(text) {
  *   title?: Live<Shown>,
  *   placeholder?: Live<Shown>,
  *   alt?: Live<Shown>,
- *   "aria-label"?: Live<Shown>,
+ *   "aria-label"?: Live<Shown | null>,
  *   style?: Record<string, string>,
  *   on?: { [Type in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[Type]) => void },
  *   [attribute: string]: unknown,

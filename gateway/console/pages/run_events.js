@@ -4,6 +4,7 @@ import { GatewayAway, GatewayError } from "../api/rest.js";
 import { copyButton } from "../lib/copy.js";
 import { json, moment, name } from "../lib/format.js";
 import { setFilters, withFilters } from "../lib/router.js";
+import { textBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { EVENT_TYPES, eventPage } from "../run/event_pages.js";
@@ -137,7 +138,7 @@ function eventItem(item) {
 /** @param {RunEvent} event */
 function raw(event) {
   return [
-    el("pre", { class: "text", tabindex: "0", "aria-label": t("rawJson") }, json(event)),
+    textBox(t("rawJson"), json(event)),
     ...copyButton(t("copyJson"), () => json(event)),
   ];
 }

@@ -13,6 +13,7 @@ import { copyButton } from "../lib/copy.js";
 import { moment, name } from "../lib/format.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilter } from "../lib/router.js";
+import { textBox } from "../lib/values.js";
 import { computed, effect, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 
@@ -247,8 +248,8 @@ function elsewhere({ place, chosen, unkept }, form) {
     secrets: unkept,
   }));
   const shown = (/** @type {Shown} */ title, /** @type {() => string} */ text) => [
-    el("h3", {}, title),
-    el("pre", { class: "text code", tabindex: "0", "aria-label": title }, () => verbatim(text())),
+    el("h2", {}, title),
+    textBox(title, () => verbatim(text())),
     el("p", { class: "actions" }, ...copyButton(t("copy"), text)),
   ];
   return el(

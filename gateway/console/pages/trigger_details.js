@@ -4,7 +4,7 @@ import { change, getJson } from "../api/rest.js";
 import { json, moment, name } from "../lib/format.js";
 import { complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
-import { valueBox } from "../lib/values.js";
+import { textBox, valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { keepFresh, listHint, unlessSame } from "../run/lists.js";
@@ -77,7 +77,7 @@ function deliveryItem({ at, outcome, reason, runId, sample }) {
     "details",
     {},
     el("summary", {}, t("sample")),
-    el("pre", { class: "text", tabindex: "0", "aria-label": t("sample") }, json(sample)),
+    textBox(t("sample"), json(sample)),
   );
   return el(
     "li",

@@ -24,6 +24,7 @@ export const words = {
   shortcutSystem: "g s：系统",
   shortcutHelp: "?：本列表",
 
+  connection: "连接",
   away: "网关没有响应。页面会自动重试。",
   awayAge: "您看到的是 {age} 前的内容。",
   refused: "网关拒绝了此页面：不允许从这个地址访问 (INNKEEPER_ALLOWED_HOSTS)。",
