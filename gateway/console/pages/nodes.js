@@ -2,6 +2,7 @@
 
 import { getJson } from "../api/rest.js";
 import { name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { href, setFilter } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
 import { language, t } from "../lib/words.js";
@@ -48,7 +49,7 @@ function search(filters) {
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { class: "field" }, t("searchNodeTypes"), field),
+    labelled(t("searchNodeTypes"), field),
   );
 }
 

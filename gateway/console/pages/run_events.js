@@ -3,6 +3,7 @@
 import { GatewayAway, GatewayError } from "../api/rest.js";
 import { copyButton } from "../lib/copy.js";
 import { json, moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { setFilters, withFilters } from "../lib/router.js";
 import { textBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
@@ -92,7 +93,7 @@ function typeFilter(filters) {
   const options = EVENT_TYPES.map((type) => el("option", { value: type, selected: type === chosen }, verbatim(type)));
   const select = el("select", { id: "event-type" }, el("option", { value: "" }, t("anyStatus")), ...options);
   select.addEventListener("change", () => setFilters({ type: select.value, after: "" }));
-  return el("div", { class: "filters" }, el("label", { class: "field" }, t("eventType"), select));
+  return el("div", { class: "filters" }, labelled(t("eventType"), select));
 }
 
 /**

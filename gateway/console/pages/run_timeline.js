@@ -2,6 +2,7 @@
 
 import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { duration, moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { longList } from "../lib/rows.js";
 import { setFilter, withFilters } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
@@ -111,7 +112,7 @@ function cuts(filters) {
   return el(
     "div",
     { class: "filters" },
-    el("label", { class: "field" }, t("show"), select),
+    labelled(t("show"), select),
     el("label", {}, short, verbatim(" "), t("collapseIdle")),
   );
 }

@@ -1,5 +1,6 @@
 /** All runs in one list, as they change. What it is cut down to stands in the address. */
 
+import { labelled } from "../lib/labelled.js";
 import { setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
 import { el, signal, untracked, verbatim } from "../lib/view.js";
@@ -44,7 +45,7 @@ function filterForm(filters) {
   const field = (/** @type {string} */ name, /** @type {Word} */ word, /** @type {string} */ type) => {
     const input = el("input", { type, id: name, value: untracked(() => filters()[name] ?? "") });
     input.addEventListener("input", () => setFilter(name, input.value));
-    return el("label", { class: "field" }, t(word), input);
+    return labelled(t(word), input);
   };
   const fields = () => {
     made.value; // the fields follow the address once it is emptied
@@ -73,5 +74,5 @@ function statusField(filters) {
   );
   const select = el("select", { id: "status" }, ...options);
   select.addEventListener("change", () => setFilter("status", select.value));
-  return el("label", { class: "field" }, t("filterStatus"), select);
+  return labelled(t("filterStatus"), select);
 }

@@ -11,6 +11,7 @@ import { documentOf, versionsOf, versionThatRuns } from "../library/workflows.js
 import { complaintOf } from "../lib/complaint.js";
 import { copyButton } from "../lib/copy.js";
 import { moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilter } from "../lib/router.js";
 import { textBox } from "../lib/values.js";
@@ -126,7 +127,7 @@ function versionChoice(what) {
   );
   const select = el("select", { id: "version" }, first, ...options);
   select.addEventListener("change", () => setFilter("version", select.value));
-  return el("p", { class: "filters" }, el("label", { class: "field" }, t("version"), select));
+  return el("p", { class: "filters" }, labelled(t("version"), select));
 }
 
 /** @param {Startable} what */

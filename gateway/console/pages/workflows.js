@@ -14,6 +14,7 @@ import {
 import { complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { alertPlace, loading, loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
 import { computed, each, el, signal, untracked, verbatim } from "../lib/view.js";
@@ -93,8 +94,8 @@ function filterForm(filters, known) {
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { class: "field" }, t("project"), select),
-    el("label", { class: "field" }, t("filterWorkflows"), text),
+    labelled(t("project"), select),
+    labelled(t("filterWorkflows"), text),
   );
 }
 
