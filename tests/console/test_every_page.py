@@ -135,6 +135,7 @@ async def test_drawings_are_seen_in_forced_colours(chromium: Browser, stack: Loc
         await go(page, stack.url, timeline)
         assert await page.evaluate(GROUND_OF_BAR) == "rgb(0, 0, 0)"
         await go(page, stack.url, graph)
+        await page.locator(".graph-drawing").wait_for()
         async with asyncio.timeout(20):
             while await page.evaluate(COLOURS) < 9:
                 await asyncio.sleep(0.05)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from innkeeper.gateway.client import GatewayClient, GatewayRefused
-from tests.console.workflows import store_all_kinds
+from innkeeper.gateway.client import GatewayClient
+from tests.console.workflows import store_all_kinds, store_once
 from tests.graphs import node
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Act = Callable[["Page"], Awaitable[None]]
 
 SAYS: Json = {
     "id": "tour-says",
-    "name": "Says",
+    "name": "Says on the tour",
     "nodes": [
         node("in", "GroupInput"),
         node("say", "Template", {"template": "{{ input }}"}),
@@ -171,8 +171,7 @@ async def _ask_for_keys(page: Page) -> None:
 async def prepared(client: GatewayClient) -> AsyncIterator[list[Place]]:
     """Something stands on every page; afterwards nothing waits and nothing starts runs."""
     await store_all_kinds(client)
-    with contextlib.suppress(GatewayRefused):
-        await client.workflows.create(SAYS)
+    await store_once(client, SAYS)
     ask = node("ask", "Approval", {"data": {"text": "the lamp"}}, form=FORM, timeoutSeconds=3600)
     asks = await client.submit({"name": "Asks", "nodes": [ask], "edges": []})
     run = await client.submit(mixed())
