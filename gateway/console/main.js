@@ -89,8 +89,7 @@ const pathKey = computed(() => JSON.stringify(route.value.path));
 
 function navigation() {
   const link = (/** @type {string[]} */ path, /** @type {import("./lib/view.js").Child[]} */ ...words) => {
-    const isHere = () => (pathKey.value === JSON.stringify(path) ? "page" : null);
-    return el("li", {}, el("a", { href: href(path), "aria-current": isHere }, ...words));
+    return el("li", {}, el("a", { href: href(path), "aria-current": () => nearness(path) }, ...words));
   };
   const links = [
     link([], t("home")),
@@ -104,6 +103,19 @@ function navigation() {
     link(["system"], t("system")),
   ];
   return el("nav", { "aria-label": t("navigation") }, el("ul", {}, ...links));
+}
+
+/** Pages behind a link of the navigation that begin with another word. */
+const BEHIND = new Map([["run", "runs"], ["start", "workflows"]]);
+
+/**
+ * Is the page that of a link in the navigation, or behind it?
+ * @param {readonly string[]} path
+ */
+function nearness(path) {
+  if (pathKey.value === JSON.stringify(path)) return "page";
+  const [first = ""] = JSON.parse(pathKey.value);
+  return path.length > 0 && path[0] === (BEHIND.get(first) ?? first) ? "true" : null;
 }
 
 /** How many approvals wait for an answer. */
@@ -136,7 +148,9 @@ function banner() {
   const older = () => isOutdated.value ? [el("p", { class: "banner" }, t("newerGateway")), reload] : null;
   // Outside of what is read aloud: it changes every second.
   const beside = () => (socket.state.value === "away" ? age() : null);
-  return el("div", { class: "banner-place" }, el("div", { role: "status" }, sentence, older), beside);
+  const role = () => (socket.state.value === "away" ? "region" : null);
+  const attributes = { class: "banner-place", role, "aria-label": () => role() === null ? null : t("connection") };
+  return el("div", attributes, el("div", { role: "status" }, sentence, older), beside);
 }
 
 /** The page around the pages; made anew when the language changes. */
@@ -185,7 +199,9 @@ followOpenApprovals(socket);
 followVersion(socket);
 effect(() => {
   language.value;
+  const focused = document.activeElement?.id ?? "";
   document.body.replaceChildren(...untracked(() => shell()));
+  document.getElementById(focused)?.focus(); // the choice of the language, as a rule
 });
 effect(() => {
   if (!isTokenNeeded.value) untracked(() => socket.connect());

@@ -15,8 +15,12 @@ from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.console.tools import browser, find_playwright
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Browser, Page, ViewportSize
 
+PHONE: ViewportSize = {"width": 360, "height": 640}
+ZOOMED: ViewportSize = {"width": 640, "height": 360}
+"""What 200 % leave of 1280 x 720."""
+LARGE: ViewportSize = {"width": 3840, "height": 2160}
 PLUGINS = Path(__file__).parents[1] / "plugins"
 
 

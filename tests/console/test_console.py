@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -19,22 +18,17 @@ from temporalio.client import Client
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.conftest import Watched, watched_page
-from tests.console.workflows import store_all_kinds
 from tests.crash.slow_model import TEXT, WORDS, slow_model
 from tests.gateway.conftest import Stack
 from tests.graphs import node
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Locator, Page, Route, ViewportSize
+    from playwright.async_api import Browser, Locator, Page, Route
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
 TOKEN = "a token for this page"
 HOSTILE = "<img src=x onerror=alert(1)>'\"&amp;"
-PHONE: ViewportSize = {"width": 360, "height": 640}
-ZOOMED: ViewportSize = {"width": 640, "height": 400}
-"""What 200 % leave of 1280 x 800."""
-LARGE: ViewportSize = {"width": 3840, "height": 2160}
 AWAY = re.compile("The gateway does not answer")
 
 
@@ -338,54 +332,6 @@ async def test_token_is_asked_for_and_stands_in_no_address(chromium: Browser, te
         assert [url for url in watched.urls if "token" in url and "/api/token.js" not in url] == []
         assert [line for line in watched.messages if "401" not in line] == []
     stack.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing(chromium: Browser, stack: LocalStack, client: GatewayClient, scheme: str) -> None:
-    from axe_playwright_python.async_playwright import Axe
-
-    nodes = (node("refused", "HttpRequest", {"url": "http://10.0.0.1/"}), node("hi", "CreateMessage", {"content": "x"}))
-    run = await client.submit(graph(*nodes, name="Fails"))
-    await client.wait(run)
-    await store_all_kinds(client)
-    form = [{"key": "data", "dataFlowType": "STRING"}]
-    asks = await client.submit(graph(node("ask", "Approval", {"data": "x"}, form=form), name="Asks"))
-    # axe puts its script into the page, which the policy of the page forbids.
-    options = {"color_scheme": scheme, "bypass_csp": True, "viewport": PHONE}
-    async with opened(chromium, stack, **options) as watched:
-        page = watched.page
-        headings = {
-            "": "Failed today",
-            "#/runs": "Runs",
-            f"#/run/{run}": "Nodes",
-            f"#/run/{run}/graph": "Fails",
-            "#/approvals": "ask in Asks",
-            "#/triggers": "Triggers",
-            "#/usage": "Usage",
-            "#/workflows": "Workflows",
-            "#/workflows/kinds": "From version 1 to version 2",
-            "#/start/kinds": "Every kind",
-            f"#/run/{run}/timeline?node=refused": "Timeline",
-            f"#/run/{run}/events": "Events",
-            "#/none": "no such page",
-        }
-        headings |= {
-            "#/files": "Files",
-            "#/nodes": "Catalogue",
-            "#/nodes/core:OpenAI": "Outputs",
-            "#/system": "Storage",
-        }
-        for hash, heading in headings.items():
-            await page.goto(f"{stack.url}/{hash}")
-            await page.get_by_role("heading", name=heading).first.wait_for()
-            await asyncio.sleep(0.3)  # what the page asks for has come
-            found = await Axe().run(page)
-            assert found.response["violations"] == [], (hash, found.generate_report())
-            for size in (PHONE, ZOOMED, LARGE):
-                await page.set_viewport_size(size)
-                assert not await page.evaluate("() => document.documentElement.scrollWidth > innerWidth"), (hash, size)
-            await page.set_viewport_size(PHONE)
-    await client.cancel(asks)
 
 
 async def test_keyboard_and_language(chromium: Browser, stack: LocalStack) -> None:

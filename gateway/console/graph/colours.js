@@ -1,4 +1,4 @@
-/** The colours of the page for a canvas, which knows no `var(...)`. They change with the scheme of the system. */
+/** The colours of the page for a canvas, which knows no `var(...)`. They change with the scheme and the forced colours of the system. */
 
 import { el } from "../lib/view.js";
 import { TOKENS } from "./node.js";
@@ -13,6 +13,8 @@ export function coloursAt(place) {
   // The value of a token is text such as `light-dark(...)`; only as a colour of something it is computed.
   const probe = el("span", { hidden: true });
   place.append(probe);
+  // Else all of them would be the one colour for text that somebody has chosen for all pages.
+  probe.style.setProperty("forced-color-adjust", "none");
   const style = getComputedStyle(probe);
   const found = TOKENS.map((token) => {
     probe.style.setProperty("color", `var(--${token})`);
@@ -27,7 +29,7 @@ export function coloursAt(place) {
  * @returns {() => void} Ends it.
  */
 export function watchScheme(changed) {
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  dark.addEventListener("change", changed);
-  return () => dark.removeEventListener("change", changed);
+  const watched = ["(prefers-color-scheme: dark)", "(forced-colors: active)"].map((query) => matchMedia(query));
+  for (const one of watched) one.addEventListener("change", changed);
+  return () => watched.forEach((one) => one.removeEventListener("change", changed));
 }

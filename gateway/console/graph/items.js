@@ -1,5 +1,6 @@
 /** The items of a repetition, thousands of them: their states, and the way into each. */
 
+import { labelled } from "../lib/labelled.js";
 import { longList } from "../lib/rows.js";
 import { stateBadge, stateWord } from "../lib/state.js";
 import { computed, el, signal, verbatim } from "../lib/view.js";
@@ -64,7 +65,7 @@ function filter(status) {
   const options = STATES.map((state) => el("option", { value: state }, stateWord(state)));
   const select = el("select", { id: "item-state" }, el("option", { value: "" }, t("anyStatus")), ...options);
   select.addEventListener("change", () => (status.value = select.value));
-  return el("label", {}, t("filterStatus"), verbatim(" "), select);
+  return labelled(t("filterStatus"), select);
 }
 
 /** @param {string | null} path @param {Shows} shown */

@@ -25,6 +25,8 @@ export function openDialog(title, content, { action } = {}) {
   return new Promise((resolve) =>
     dialog.addEventListener("close", () => {
       dialog.remove();
+      // What opened it may be gone.
+      if (document.activeElement === document.body) document.querySelector("h1")?.focus({ preventScroll: true });
       resolve(dialog.returnValue === "yes");
     })
   );

@@ -29,7 +29,7 @@ export function inSight({ top, room, height, count }) {
 export function longList({ label, height, keys, row }) {
   const view = signal({ top: 0, room: 0 });
   const list = el("ol", { class: "rows" });
-  const box = el("div", { class: "rows-box", tabindex: "0", role: "region", "aria-label": label }, list);
+  const box = el("div", { class: "rows-box", tabindex: "0", role: "group", "aria-label": label }, list);
   const look = () => (view.value = { top: box.scrollTop, room: box.clientHeight });
   box.addEventListener("scroll", look, { passive: true });
   const observer = new ResizeObserver(look);

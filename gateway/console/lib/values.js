@@ -46,6 +46,15 @@ export function withoutStream(value) {
 }
 
 /**
+ * A text as it is, which the keyboard can scroll.
+ * @param {import("./view.js").Shown} label
+ * @param {import("./view.js").Child} text
+ */
+export function textBox(label, text) {
+  return el("pre", { class: "text", role: "group", tabindex: "0", "aria-label": label }, text);
+}
+
+/**
  * A text that grows: only what is new is added, so a long one does not get slower.
  * @param {() => { text: string, epoch: number }} stream
  * @param {import("./view.js").Shown} label
@@ -53,7 +62,7 @@ export function withoutStream(value) {
  */
 export function growingText(stream, label, follow) {
   const content = document.createTextNode("");
-  const box = el("pre", { class: "text", tabindex: "0", "aria-label": label }, content);
+  const box = textBox(label, content);
   let epoch = -1;
   follow(() => {
     const now = stream();
@@ -74,7 +83,7 @@ export function valueBox(slot, given) {
   const value = withoutStream(given);
   const label = t("valueOf", { slot: name(slot) });
   if (!isReference(value)) {
-    return namedBox(slot, textBox(() => json(value), slot, label), () => json(value));
+    return namedBox(slot, longText(() => json(value), slot, label), () => json(value));
   }
   return el("div", { class: "value" }, el("h3", {}, el("bdi", {}, name(slot))), referenceBox(value, slot, label));
 }
@@ -97,12 +106,12 @@ export function namedBox(slot, content, text) {
  * @param {string} slot
  * @param {import("./view.js").Shown} label
  */
-function textBox(text, slot, label) {
+function longText(text, slot, label) {
   const save = () => saveBlob(`${slot}.txt`, new Blob([untracked(text)], { type: "text/plain" }));
   return el(
     "div",
     {},
-    el("pre", { class: "text", tabindex: "0", "aria-label": label }, () => verbatim(shownPart(text()))),
+    textBox(label, () => verbatim(shownPart(text()))),
     () => {
       const { length } = text();
       if (length <= SHOWN_CHARACTERS) return null;
@@ -148,7 +157,7 @@ function referenceBox(reference, slot, label) {
   return el(
     "div",
     {},
-    textBox(() => text.value, slot, label),
+    longText(() => text.value, slot, label),
     () => isWhole.value ? null : button,
   );
 }

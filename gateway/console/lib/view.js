@@ -40,7 +40,7 @@ export function verbatim(text) {
  *   title?: Live<Shown>,
  *   placeholder?: Live<Shown>,
  *   alt?: Live<Shown>,
- *   "aria-label"?: Live<Shown>,
+ *   "aria-label"?: Live<Shown | null>,
  *   style?: Record<string, string>,
  *   on?: { [Type in keyof HTMLElementEventMap]?: (event: HTMLElementEventMap[Type]) => void },
  *   [attribute: string]: unknown,
@@ -50,7 +50,8 @@ export function verbatim(text) {
 /**
  * Make an element.
  *
- * An attribute that is true stands without a value, one that is false or null is absent. Functions as attributes and
+ * An attribute that is true stands without a value, one that is false or null is absent. A button that is `disabled`
+ * does nothing, but keeps the keyboard. Functions as attributes and
  * children are effects: they follow the signals that they read.
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -61,6 +62,7 @@ export function verbatim(text) {
 export function el(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   const { on = {}, style = {}, ...others } = attributes;
+  if (tag === "button" && "disabled" in others) element.addEventListener("click", endIfDisabled);
   for (const [type, handle] of Object.entries(on)) {
     element.addEventListener(type, /** @type {EventListener} */ (handle));
   }
@@ -74,6 +76,14 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** @param {Event} event */
+function endIfDisabled(event) {
+  const button = /** @type {Element} */ (event.currentTarget);
+  if (button.getAttribute("aria-disabled") !== "true") return;
+  event.preventDefault();
+  event.stopImmediatePropagation();
+}
+
 /**
  * @param {Element} element
  * @param {string} name
@@ -81,7 +91,10 @@ export function el(tag, attributes = {}, ...children) {
  */
 function setAttribute(element, name, value) {
   if (name.startsWith("on")) throw new TypeError(`'${name}': handlers go into 'on'`);
-  if (name === "value" && "value" in element) element.value = String(value ?? "");
+  // The browser would take the keyboard away from it, and not give it back.
+  if (name === "disabled" && element instanceof HTMLButtonElement) {
+    setAttribute(element, "aria-disabled", value ? "true" : null);
+  } else if (name === "value" && "value" in element) element.value = String(value ?? "");
   else if (value === false || value === null || value === undefined) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? "" : String(value));
 }
@@ -128,11 +141,49 @@ function following(make) {
       only.data = next.data;
       return;
     }
+    const focused = placeOfFocus(present);
     for (const node of present) node.parentNode?.removeChild(node);
     for (const node of made) end.parentNode?.insertBefore(node, end);
     present = made;
+    if (focused >= 0) giveFocus(focused, () => made);
   });
   return place;
+}
+
+const FOCUSABLE = "a[href], button, input:not([hidden]), select, textarea, summary, [tabindex]";
+
+/** @param {readonly Node[]} nodes @returns {HTMLElement[]} */
+function focusables(nodes) {
+  return nodes.flatMap((node) => {
+    if (!(node instanceof HTMLElement)) return [];
+    const inside = /** @type {NodeListOf<HTMLElement>} */ (node.querySelectorAll(FOCUSABLE));
+    return node.matches(FOCUSABLE) ? [node, ...inside] : [...inside];
+  });
+}
+
+/**
+ * Which of what can have the keyboard in some nodes has it; -1: none.
+ * @param {readonly Node[]} nodes
+ */
+function placeOfFocus(nodes) {
+  const active = document.activeElement;
+  if (active === null || active === document.body || !nodes.some((node) => node.contains(active))) return -1;
+  return Math.max(0, focusables(nodes).indexOf(/** @type {HTMLElement} */ (active)));
+}
+
+/**
+ * Who had the keyboard in what is gone gets it at the same place of what came instead, or at the heading of the page:
+ * else the next key would begin at the top. Whoever knows better has given it away by then.
+ * @param {number} place
+ * @param {() => Plain | Plain[]} instead
+ */
+function giveFocus(place, instead) {
+  queueMicrotask(() => {
+    if (document.activeElement !== document.body) return;
+    const all = focusables(nodesOf(instead())).filter((one) => one.checkVisibility());
+    const found = all[Math.min(place, all.length - 1)] ?? document.querySelector("main h1");
+    if (found instanceof HTMLElement) found.focus({ preventScroll: true });
+  });
 }
 
 /**
@@ -162,8 +213,12 @@ export function each(items, keyOf, make) {
     });
   effect(() => {
     const wanted = new Map(items().map((item) => [keyOf(item), item]));
+    const active = document.activeElement;
     for (const [key, entry] of entries) {
       if (wanted.has(key)) continue;
+      const focused = placeOfFocus([entry.element]);
+      const beside = [entry.element.nextElementSibling, entry.element.previousElementSibling];
+      if (focused >= 0) giveFocus(focused, () => beside.find((one) => one?.isConnected));
       entry.dispose();
       entry.element.remove();
       entries.delete(key);
@@ -177,6 +232,10 @@ export function each(items, keyOf, make) {
       entries.set(key, entry);
       if (entry.element.nextSibling !== next) end.parentNode?.insertBefore(entry.element, next);
       next = entry.element;
+    }
+    // What was moved has lost it.
+    if (active instanceof HTMLElement && active !== document.activeElement && active.isConnected) {
+      active.focus({ preventScroll: true });
     }
   });
   onEnd(() => entries.forEach((entry) => entry.dispose()));

@@ -79,8 +79,7 @@ export class AnswerForm {
         {
           type: "button",
           class: approved ? "primary" : "",
-          // Not disabled: it has the focus, and keeps it.
-          "aria-disabled": () => this.#isBusy.value || this.#form.value === null ? "true" : null,
+          disabled: () => this.#isBusy.value || this.#form.value === null,
           on: { click: () => this.#answer(approved) },
         },
         word,

@@ -2,6 +2,7 @@
 
 import { getJson } from "../api/rest.js";
 import { name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { loadingHint } from "../lib/loading.js";
 import { href, setFilter } from "../lib/router.js";
 import { computed, each, el, untracked, verbatim } from "../lib/view.js";
@@ -48,8 +49,7 @@ function search(filters) {
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "q" }, t("searchNodeTypes")),
-    field,
+    labelled(t("searchNodeTypes"), field),
   );
 }
 

@@ -99,7 +99,7 @@ function panelPlace(run) {
   return () => {
     const node = path.value;
     if (node === "") {
-      if (opener instanceof HTMLElement && opener.isConnected) opener.focus();
+      if (opener instanceof HTMLElement && opener.isConnected) opener.focus({ preventScroll: true });
       opener = null;
       return null;
     }

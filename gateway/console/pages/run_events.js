@@ -3,7 +3,9 @@
 import { reasonOf } from "../lib/complaint.js";
 import { copyButton } from "../lib/copy.js";
 import { exactTime, json, moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { setFilters, withFilters } from "../lib/router.js";
+import { textBox } from "../lib/values.js";
 import { computed, each, effect, el, onEnd, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { EVENT_TYPES, eventPage } from "../run/event_pages.js";
@@ -96,7 +98,7 @@ function typeFilter(filters) {
   const options = EVENT_TYPES.map((type) => el("option", { value: type, selected: type === chosen }, verbatim(type)));
   const select = el("select", { id: "event-type" }, el("option", { value: "" }, t("anyStatus")), ...options);
   select.addEventListener("change", () => setFilters({ type: select.value, after: "" }));
-  return el("div", { class: "filters" }, el("label", { for: "event-type" }, t("eventType")), select);
+  return el("div", { class: "filters" }, labelled(t("eventType"), select));
 }
 
 /**
@@ -146,7 +148,7 @@ function eventItem(item) {
 /** @param {RunEvent} event */
 function raw(event) {
   return [
-    el("pre", { class: "text", tabindex: "0", "aria-label": t("rawJson") }, json(event)),
+    textBox(t("rawJson"), json(event)),
     ...copyButton(t("copyJson"), () => json(event)),
   ];
 }

@@ -4,6 +4,7 @@ import { GatewayAway, GatewayError, getJson } from "../api/rest.js";
 import { now } from "../lib/clock.js";
 import { graphOf } from "../graph/document.js";
 import { duration, moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { longList } from "../lib/rows.js";
 import { setFilter, withFilters } from "../lib/router.js";
 import { stateBadge, stateWord } from "../lib/state.js";
@@ -129,9 +130,8 @@ function cuts(filters) {
   return el(
     "div",
     { class: "filters" },
-    el("label", { for: "timeline-show" }, t("show")),
-    select,
-    el("label", {}, short, t("collapseIdle")),
+    labelled(t("show"), select),
+    el("label", {}, short, verbatim(" "), t("collapseIdle")),
   );
 }
 

@@ -1,5 +1,6 @@
 /** All runs in one list, as they change. What it is cut down to stands in the address. */
 
+import { labelled } from "../lib/labelled.js";
 import { followFilter, href, setFilter, setFilters } from "../lib/router.js";
 import { RUN_STATES, stateWord } from "../lib/state.js";
 import { el, onEnd, signal, verbatim } from "../lib/view.js";
@@ -77,7 +78,7 @@ function filterForm(filters) {
     const input = el("input", { type, id: name });
     followFilter(input, filters, name);
     input.addEventListener("input", () => setFilter(name, input.value));
-    return el("label", { class: "field" }, t(word), input);
+    return labelled(t(word), input);
   };
   const isCut = () => names.some((name) => filters()[name]);
   return el(
@@ -100,5 +101,5 @@ function statusField(filters) {
   const select = el("select", { id: "status" }, ...options);
   followFilter(select, filters, "status");
   select.addEventListener("change", () => setFilter("status", select.value));
-  return el("label", { class: "field" }, t("filterStatus"), select);
+  return labelled(t("filterStatus"), select);
 }

@@ -11,8 +11,10 @@ import { documentOf, versionsOf, versionThatRuns } from "../library/workflows.js
 import { complaintOf } from "../lib/complaint.js";
 import { copyButton } from "../lib/copy.js";
 import { moment, name } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { go, href, setFilter } from "../lib/router.js";
+import { textBox } from "../lib/values.js";
 import { computed, effect, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { wayBack } from "./workflow.js";
@@ -132,7 +134,7 @@ function versionChoice(what) {
   );
   const select = el("select", { id: "version" }, first, ...options);
   select.addEventListener("change", () => setFilter("version", select.value));
-  return el("p", { class: "filters" }, el("label", { for: "version" }, t("version")), select);
+  return el("p", { class: "filters" }, labelled(t("version"), select));
 }
 
 /** @param {Startable} what */
@@ -184,10 +186,9 @@ function startForm(what) {
     el(
       "div",
       { class: "actions" },
-      // Not disabled: it has the focus, and keeps it.
       el(
         "button",
-        { class: "primary", "aria-disabled": () => isBusy.value ? "true" : null },
+        { class: "primary", disabled: () => isBusy.value },
         () => isBusy.value ? t("starting") : t("start"),
       ),
       el("button", { type: "button", on: { click: check } }, t("check")),
@@ -255,8 +256,8 @@ function elsewhere({ place, chosen, unkept }, form) {
     secrets: unkept,
   }));
   const shown = (/** @type {Shown} */ title, /** @type {() => string} */ text) => [
-    el("h3", {}, title),
-    el("pre", { class: "text code", tabindex: "0", "aria-label": title }, () => verbatim(text())),
+    el("h2", {}, title),
+    textBox(title, () => verbatim(text())),
     el("p", { class: "actions" }, ...copyButton(t("copy"), text)),
   ];
   return el(

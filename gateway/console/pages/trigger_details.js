@@ -6,7 +6,7 @@ import { parseJson } from "../lib/json.js";
 import { complaintOf } from "../lib/complaint.js";
 import { href } from "../lib/router.js";
 import { badge } from "../lib/state.js";
-import { valueBox } from "../lib/values.js";
+import { textBox, valueBox } from "../lib/values.js";
 import { each, el, signal, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
 import { keepFresh, listHint, update } from "../run/lists.js";
@@ -76,7 +76,7 @@ function deliveryItem({ at, outcome, reason, runId, sample }) {
     "details",
     {},
     el("summary", {}, t("sample")),
-    el("pre", { class: "text", tabindex: "0", "aria-label": t("sample") }, json(sample)),
+    textBox(t("sample"), json(sample)),
   );
   return el(
     "li",

@@ -3,6 +3,7 @@
 import { getJson } from "../api/rest.js";
 import { factList } from "../lib/facts.js";
 import { money, name, number } from "../lib/format.js";
+import { labelled } from "../lib/labelled.js";
 import { setFilter } from "../lib/router.js";
 import { computed, el, signal, untracked, verbatim } from "../lib/view.js";
 import { t } from "../lib/words.js";
@@ -105,12 +106,9 @@ function filterForm(filters) {
   return el(
     "form",
     { class: "filters", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "by" }, t("groupedBy")),
-    by,
-    el("label", { for: "from" }, t("firstDay")),
-    day("from"),
-    el("label", { for: "to" }, t("lastDay")),
-    day("to"),
+    labelled(t("groupedBy"), by),
+    labelled(t("firstDay"), day("from")),
+    labelled(t("lastDay"), day("to")),
     el("span", { class: "quiet" }, t("daysInUtc")),
   );
 }

@@ -222,7 +222,7 @@ function versionRow({ place, found, act }, one, { pair, isRunning }) {
     "tr",
     { "data-version": String(version) },
     el("th", { scope: "row" }, verbatim(version)),
-    el("td", { class: "states" }, ...said),
+    el("td", {}, ...said),
     el("td", {}, moment(one.savedAt)),
     el("td", {}, el("bdi", {}, name(one.author))),
     el("td", {}, el("bdi", {}, name(one.note))),
@@ -230,7 +230,7 @@ function versionRow({ place, found, act }, one, { pair, isRunning }) {
     el("td", {}, choice("to")),
     el(
       "td",
-      { class: "actions" },
+      {},
       publication,
       valid ? el("a", { href: way, "aria-label": t("startN", { n: version }) }, t("start")) : null,
     ),

@@ -15,6 +15,7 @@ import { alertPlace, complaintOf } from "../lib/complaint.js";
 import { openDialog } from "../lib/dialog.js";
 import { moment, name } from "../lib/format.js";
 import { parseJson } from "../lib/json.js";
+import { labelled } from "../lib/labelled.js";
 import { loading, loadingHint } from "../lib/loading.js";
 import { followFilter, href, setFilter } from "../lib/router.js";
 import { badge } from "../lib/state.js";
@@ -97,10 +98,8 @@ function filterForm(filters, known) {
   return el(
     "form",
     { class: "filters", role: "search", on: { submit: (event) => event.preventDefault() } },
-    el("label", { for: "project" }, t("project")),
-    select,
-    el("label", { for: "q" }, t("filterWorkflows")),
-    text,
+    labelled(t("project"), select),
+    labelled(t("filterWorkflows"), text),
   );
 }
 

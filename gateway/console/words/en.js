@@ -21,6 +21,7 @@ export const words = {
   shortcutSystem: "g s: system",
   shortcutHelp: "?: this list",
 
+  connection: "Connection",
   away: "The gateway does not answer. The page tries again by itself.",
   awayAge: "What you see is {age} old.",
   refused: "The gateway refuses this page: its address is not allowed there (INNKEEPER_ALLOWED_HOSTS).",
