@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from functools import lru_cache
+from typing import Any, Literal, cast, get_args
 
 from sqlalchemy import (
     ColumnElement,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -74,6 +76,14 @@ class Filter:
             "user_id": self.user,
         }
         return [table.c[name] == value for name, value in named.items() if value is not None]
+
+
+@lru_cache(8)
+def sums_of_run(currency: str, limit: int) -> CompoundSelect[Any]:
+    """`grouped_sums` of the nodes of one run, the parameter `run`. Every status asks for it: building it takes several
+    times as long as running it."""
+    of_run = Filter(run=cast(str, bindparam("run")))
+    return grouped_sums(of_run, "node", currency, limit=limit)
 
 
 def grouped_sums(which: Filter, group: Group, currency: str, *, offset: int = 0, limit: int) -> CompoundSelect[Any]:
