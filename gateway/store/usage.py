@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.selectable import CompoundSelect
 
 from innkeeper.gateway.store.engine import StoreEngine
@@ -240,9 +241,13 @@ class UsageStore:
 
     # --- reports --------------------------------------------------------------------------------------------------
 
-    async def rows(self, query: Select[Any] | CompoundSelect[Any]) -> list[dict[str, Any]]:
+    async def rows(self, query: Select[Any] | CompoundSelect[Any], **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a query over `model_calls`, as mappings."""
-        return await self._engine.read(lambda session: [dict(row) for row in session.execute(query).mappings()])
+
+        def read(session: Session) -> list[dict[str, Any]]:
+            return [dict(row) for row in session.execute(query, parameters).mappings()]
+
+        return await self._engine.read(read)
 
 
 def spent_of(call: Call, currency: str) -> Spent:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Select,
     Table,
     and_,
+    bindparam,
     case,
     delete,
     func,
@@ -77,13 +78,17 @@ class Filter:
         return [table.c[name] == value for name, value in named.items() if value is not None]
 
 
-@lru_cache(maxsize=256)
+@lru_cache(8)
+def sums_of_run(currency: str, limit: int) -> CompoundSelect[Any]:
+    """`grouped_sums` of the nodes of one run, the parameter `run`. Every status asks for it: building it takes several
+    times as long as running it."""
+    of_run = Filter(run=cast(str, bindparam("run")))
+    return grouped_sums(of_run, "node", currency, limit=limit)
+
+
 def grouped_sums(which: Filter, group: Group, currency: str, *, offset: int = 0, limit: int) -> CompoundSelect[Any]:
     """First a row of all sums (`part` 0), then rows with their `key` (`part` 1): the days newest first, everything else
-    by cost and then tokens, most first.
-
-    Kept, because putting it together takes 2 ms, which each look at a run would spend anew.
-    """
+    by cost and then tokens, most first."""
     entries = _entries(which, needs_nodes=group == "node" or which.node is not None)
     key = entries.c[_COLUMNS[group]]
     groups = select(key.label("key"), *_sums(entries, currency)).group_by(key).cte("groups")

@@ -9,7 +9,15 @@ from typing import Any
 
 from innkeeper.gateway.errors import BadRequest
 from innkeeper.gateway.store.usage import UsageStore, Whose
-from innkeeper.gateway.store.usage_sums import DAY_MS, Filter, Group, grouped_sums, other_costs, sums_of_runs
+from innkeeper.gateway.store.usage_sums import (
+    DAY_MS,
+    Filter,
+    Group,
+    grouped_sums,
+    other_costs,
+    sums_of_run,
+    sums_of_runs,
+)
 from innkeeper.gateway.usage.budgets import kept_budget
 from innkeeper.gateway.usage.prices import Prices
 from innkeeper.nodes.yaml_tree import LineProblem
@@ -82,7 +90,7 @@ class UsageReports:
         currency, which = (await self._prices.refresh()).currency, Filter(run=run)
         facts = (await self._store.facts([run])).get(run)
         budget = None if facts is None else kept_budget(facts.budget)
-        total, *nodes = await self._store.rows(grouped_sums(which, "node", currency, limit=MAX_NODES))
+        total, *nodes = await self._store.rows(sums_of_run(currency, MAX_NODES), run=run)
         if not total["calls"] and budget is None:
             return None
         others = await self._store.rows(other_costs(which, "node", currency)) if total["foreign_calls"] else []

@@ -13,18 +13,19 @@ from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.report import Done, Line, Part, Say, Spread, at_most
 from tests.benchmarks.stack import sides
 
-HAND = "hand"
 ROUNDS = 7
+_NEED_GATEWAY = {"on", "recorded"}
+_BY_HAND = {"hand": "by hand", "recorded": "recorded by hand"}
 
 
 async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: Done) -> None:
     """Start everything, measure load by load, stop everything."""
     # One load serves all its rows, so that they share the handwritten samples.
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[str, dict[str, None]] = {}
     for row in rows:
-        wanted.setdefault(row.load, [HAND]).append(row.side)
+        wanted.setdefault(row.load, {}).update({row.base: None, row.side: None})
     with tempfile.TemporaryDirectory(prefix="innkeeper-bench-") as folder:
-        async with sides(Path(folder), gateway=any(row.side == "on" for row in rows)) as found:
+        async with sides(Path(folder), gateway=any({row.side, row.base} & _NEED_GATEWAY for row in rows)) as found:
             for load, names in wanted.items():
                 say(f"{load}: {', '.join(names)}")
                 chosen = {name: found[name] for name in names}
@@ -36,10 +37,10 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
 
 def line_of(row: Row, measured: Measured) -> Line:
     """`inside` compares start to close as Temporal recorded them, `best` the quickest samples, `CPU` all processes."""
-    ours, hand = measured.walls(row.side), measured.walls(HAND)
+    ours, hand = measured.walls(row.side), measured.walls(row.base)
     ratio = Spread.of_ratios(ours, hand)
-    inside = Spread.of_ratios(measured.owns(row.side), measured.owns(HAND))
-    cpu = measured.cpu_ratio(row.side, HAND)
+    inside = Spread.of_ratios(measured.owns(row.side), measured.owns(row.base))
+    cpu = measured.cpu_ratio(row.side, row.base)
     each_ms = Spread.of(ours).median / LOADS[row.load].size if row.each_ms else 0.0
     return Line(
         key=row.key,
@@ -60,14 +61,14 @@ def line_of(row: Row, measured: Measured) -> Line:
             "CPU": cpu,
         },
         calibration=(measured.before, measured.after),
-        parts=[part for name in (row.side, HAND) for part in _cpu(row, name, measured)],
-        samples={side: [asdict(sample) for sample in measured.samples[side]] for side in (row.side, HAND)},
+        parts=[part for name in (row.side, row.base) for part in _cpu(row, name, measured)],
+        samples={side: [asdict(sample) for sample in measured.samples[side]] for side in (row.side, row.base)},
     )
 
 
 def _cpu(row: Row, side: str, measured: Measured) -> list[Part]:
     load = LOADS[row.load]
-    nodes = load.size if side == HAND else load.node_count
+    nodes = load.size if side in _BY_HAND else load.node_count
     seconds = [{name: ms / 1000 for name, ms in each.processes.items()} for each in measured.samples[side]]
     work = Work(load.at_once, nodes * load.at_once)
-    return cpu_parts(row.key, "by hand" if side == HAND else "ours", seconds, work)
+    return cpu_parts(row.key, _BY_HAND.get(side, "ours"), seconds, work)

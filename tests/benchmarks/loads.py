@@ -46,6 +46,7 @@ class Row:
         limit: The ratio of times to hold; None is reported only.
         each_ms: What one of `Load.size` pieces may take.
         cpu: The ratio of processor time to hold.
+        base: The side that it stands beside: `hand`, or `recorded`, which keeps what we keep.
     """
 
     key: str
@@ -55,6 +56,7 @@ class Row:
     limit: float | None
     each_ms: float | None = None
     cpu: float | None = None
+    base: str = "hand"
 
 
 STEP, INLINE = "bench:Step", "bench:Inline"
@@ -144,4 +146,17 @@ ROWS = (
     Row("each", "ForEach of 2,000 items of one node, events off", "each", "off", 1.5),
     Row("empty", "empty workflow, median of 20", "empty", "off", 1.2),
     Row("empty-on", "empty workflow through the gateway", "empty", "on", 1.3),
+    *(
+        row
+        for load, title in (
+            ("chain", "chain of 50 activities"),
+            ("fanout", "fan-out of 100 activities"),
+            ("runs", "50 concurrent runs of 5 activities"),
+            ("empty", "empty workflow"),
+        )
+        for row in (
+            Row(f"{load}-floor", f"{title} by hand, recorded; by hand not recorded", load, "recorded", None),
+            Row(f"{load}-recorded", f"{title}, events on; by hand, recorded", load, "on", None, base="recorded"),
+        )
+    ),
 )

@@ -118,6 +118,25 @@ class EventsOn:
         return len((await self._http.get("/api/executions")).json()["running"])
 
 
+class Recorded:
+    """Plain Temporal whose runs and steps are written down, submitted over HTTP too."""
+
+    def __init__(self, client: Client, http: httpx.AsyncClient, pids: Mapping[str, int]) -> None:
+        self.client, self.pids = client, pids
+        self._http = http
+
+    async def run(self, load: Load) -> Handle:
+        body = orjson.dumps({"workflow": load.workflow, "size": load.size})
+        answer = (await self._http.post("/runs", content=body)).raise_for_status()
+        handle: Handle = self.client.get_workflow_handle(answer.json()["run"], result_type=int)
+        _check(await _result(handle) == load.size, handle)
+        return handle
+
+    async def settle(self) -> None:
+        while (await self._http.get("/open")).json():
+            await asyncio.sleep(0.05)
+
+
 async def _result(handle: Handle) -> Any:
     """Temporal's result of a run that was submitted: the gateway answers before Temporal has it."""
     pause_s = FIRST_PAUSE_S

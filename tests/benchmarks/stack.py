@@ -21,12 +21,12 @@ from temporalio.service import GrpcCompression, RPCError
 from innkeeper.gateway.process.data_dir import DataDir
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
-from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer
+from innkeeper.gateway.process.temporal_server import NAMESPACE, TemporalServer, free_port
 from innkeeper.nodes.catalogue.plugins import load_catalogue
 from innkeeper.nodes.services.blobs import FolderBlobs
 from innkeeper.workflows.engine.graph_workflow import TASK_QUEUE
-from tests.benchmarks import handwritten
-from tests.benchmarks.sides import EventsOff, EventsOn, Handwritten, Side
+from tests.benchmarks import handwritten, recorded_hand
+from tests.benchmarks.sides import EventsOff, EventsOn, Handwritten, Recorded, Side
 from tests.signing import signing_client
 
 HERE = Path(__file__).resolve().parent
@@ -38,7 +38,7 @@ READY_S = 60.0
 
 @contextlib.asynccontextmanager
 async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]]:
-    """Start everything below `folder`; gives the sides by name: `hand`, `off` and, with a gateway, `on`.
+    """Start everything below `folder`; gives the sides by name: `hand`, `off` and, with a gateway, `on` and `recorded`.
 
     Without a gateway the server runs alone, beside the two workers that need none.
     """
@@ -68,7 +68,29 @@ async def sides(folder: Path, *, gateway: bool) -> AsyncIterator[dict[str, Side]
         if gateway:
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=60))
             found["on"] = EventsOn(client, http, ours)
+            found["recorded"] = await _recorded(stack, folder, client, server)
         yield found
+
+
+async def _recorded(
+    stack: contextlib.AsyncExitStack, folder: Path, client: Client, server: Mapping[str, int]
+) -> Recorded:
+    """The recorder and its worker, until the stack closes."""
+    address, port = client.service_client.config.target_host, free_port()
+    python = (sys.executable, "-m", "tests.benchmarks.recorded_hand")
+    specs = {
+        "recorder": (*python, "recorder", address, NAMESPACE, str(port), str(folder / "recorded.db")),
+        "worker": (*python, "worker", address, NAMESPACE, str(port)),
+    }
+    running = await stack.enter_async_context(
+        children(folder, {name: ChildSpec(f"recorded-{name}", command) for name, command in specs.items()})
+    )
+    pids = {name: pids_of(running)[f"recorded-{name}"] for name in specs}
+    async with asyncio.timeout(READY_S):
+        await polled(client, recorded_hand.TASK_QUEUE)
+    url = f"http://127.0.0.1:{port}"
+    http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, trust_env=False, timeout=60))
+    return Recorded(client, http, {**server, **pids})
 
 
 @contextlib.asynccontextmanager
