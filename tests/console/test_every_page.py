@@ -141,6 +141,7 @@ async def test_drawings_are_seen_in_forced_colours(chromium: Browser, stack: Loc
                 await asyncio.sleep(0.05)
 
 
+@pytest.mark.slow
 async def test_everything_fits_in_chinese(chromium: Browser, stack: LocalStack, places: list[Place]) -> None:
     found: list[str] = []
     async with watched_page(chromium, viewport=PHONE, locale="zh-CN") as watched:

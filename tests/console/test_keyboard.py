@@ -147,7 +147,7 @@ async def test_story_is_told_by_keys_alone(chromium: Browser, stack: LocalStack,
         await until_state(page, "waiting")
         await tab_to(page, button(page, "Pause"))
         await page.keyboard.press("Enter")
-        await has_focus(button(page, "Go on"))
+        await has_focus(button(page, "Resume"))
         await page.keyboard.press("Enter")
         await has_focus(button(page, "Pause"))
         await tab_to(page, link(page, "Graph"))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 __all__ = ["client"]
 
-ROUNDS = 3
+ROUNDS = 2
 PAGES = (
     *("", "runs", "workflows", "workflows/kinds", "start/kinds", "approvals", "triggers", "usage"),
     *("files", "nodes", "nodes/core:OpenAI", "system"),

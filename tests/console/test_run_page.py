@@ -162,7 +162,7 @@ async def test_run_of_somebody_else_during_after_and_without_its_log(
         await until_state(page, "complete")
         await expect(page.locator("h1 bdi")).to_have_text("Talk")
         await expect(page.locator('[data-slot="story"] pre')).to_have_text(TEXT)
-        assert await page.locator('[data-path="talk"].node-complete').count() == 1
+        await expect(page.locator('[data-path="talk"].node-complete')).to_have_count(1)
         await page.get_by_role("link", name="Events").click()
         await page.get_by_text("The events of this run are not kept any more.").wait_for()
         assert watched.messages == []

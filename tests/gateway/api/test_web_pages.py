@@ -89,7 +89,7 @@ async def test_values_and_files_keep_their_stricter_policy(http: httpx.AsyncClie
     page = b"<script>alert(document.domain)</script>"
     names = ("page.html", "page.svg", "page.xhtml", "page.pdf")
     for name in names:
-        assert (await http.put(f"/api/files/user/{name}", content=page)).status_code == 201
+        assert (await http.put(f"/api/files/user/{name}", content=page)).is_success
         answer = await http.get(f"/api/files/user/{name}", headers={"accept": "text/html"})
         assert answer.headers["content-disposition"].startswith("attachment;")
         assert answer.headers["content-security-policy"].startswith("sandbox;")
