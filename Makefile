@@ -11,7 +11,7 @@ DEPLOY_TOOLS := .venv-deploy
 CONSOLE_TOOLS := .venv-console
 DENO := $(CONSOLE_TOOLS)/bin/deno
 CONSOLE := gateway/console tests/console
-DENO_TEST := --quiet --no-check --allow-read=. --allow-net=127.0.0.1
+DENO_TEST := --quiet --parallel --no-check --allow-read=. --allow-net=127.0.0.1
 PACKAGES := nodes workflows activities gateway
 CODE := $(PACKAGES) src tests deploy
 # Folders whose tests need no Temporal server.

@@ -35,6 +35,10 @@ SHARERS = {
         *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
         *("other_user", "web_page_attack", "llm_wire"),
     ),
+    "tests/console": (
+        *("every_page", "graph", "inbox", "keyboard"),
+        *("leaks", "links", "start", "system_pages"),
+    ),
     "tests/vectors": ("vectors", "groups"),
 }
 """Folder to the files that share its stack."""

@@ -13,6 +13,7 @@ from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.conftest import LARGE, PHONE, ZOOMED, watched_page
 from tests.console.test_graph import COLOURS
 from tests.console.tour import Place, prepared
+from tests.effort import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(120)
 Json = dict[str, Any]
+SIZES = (LARGE, ZOOMED, PHONE) if LONG else (ZOOMED, PHONE)
 
 # Rules beside the usual ones: what WCAG 2.2 asks of the size of a target.
 FIND = """async (only) => {
@@ -89,7 +91,7 @@ async def leave(page: Page) -> None:
         await page.locator("dialog").wait_for(state="detached")
 
 
-async def misfits(page: Page, sizes: Sequence[ViewportSize] = (LARGE, ZOOMED, PHONE)) -> list[str]:
+async def misfits(page: Page, sizes: Sequence[ViewportSize] = SIZES) -> list[str]:
     """The last size stays for the next place."""
     found = []
     for size in sizes:
@@ -99,7 +101,7 @@ async def misfits(page: Page, sizes: Sequence[ViewportSize] = (LARGE, ZOOMED, PH
 
 
 async def test_axe_finds_nothing_and_everything_fits(chromium: Browser, stack: LocalStack, places: list[Place]) -> None:
-    """In both schemes, on a phone, at 200 % and on a large screen. Each page has one h1 and a title.
+    """In both schemes, on a phone and at 200 %, in the long form on a large screen, too; with one h1 and a title.
 
     One page and one copy of axe for all: a new one for each costs more than the search itself.
     """

@@ -240,7 +240,9 @@ export class RunStore {
       const found = await this.#fetch();
       if (asked === this.#asked) this.#showStatus(found);
     } catch (error) {
-      if (!isPassing(error) && error instanceof GatewayError) this.problem.value = error;
+      if (isPassing(error)) return;
+      if (!(error instanceof GatewayError)) throw error;
+      this.problem.value = error;
     }
   }
 
