@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from innkeeper.gateway.process.temporal_server import free_port
 from tests.benchmarks import hops_trace, streams
 from tests.benchmarks.hops_trace import CLIENT, HOPS, WRITE_EVERY_S
 from tests.benchmarks.measure import calibrate
@@ -49,7 +48,7 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
         notes = folder / "hops"
         notes.mkdir()
         tracing = Tracing(TRACING, {"BENCH_HOPS": str(notes)})
-        async with stream_sides(folder, free_port(), tracing) as sides:
+        async with stream_sides(folder, tracing) as sides:
             ours = sides["ours"]
             await streams.sample(ours, streams.WARM_UP, folder)
             for row in rows:

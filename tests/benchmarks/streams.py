@@ -17,7 +17,6 @@ from statistics import fmean, median
 from time import monotonic
 
 from innkeeper.gateway.process.supervisor import ChildSpec
-from innkeeper.gateway.process.temporal_server import free_port
 from tests.benchmarks.cpu import Work, cpu_parts
 from tests.benchmarks.measure import calibrate
 from tests.benchmarks.report import Check, Done, Line, Part, Say, Spread, at_least, at_most, may_take_too_long
@@ -53,7 +52,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table; `streams` flow at the same time, `busy`: beside a process that never rests."""
+    """One line of the table; `streams` flow at the same time, `busy`: beside a process that never rests.
+
+    Attributes:
+        side: `recorded` is the way by hand that commits each chunk before it passes it on.
+    """
 
     key: str
     title: str
@@ -61,6 +64,7 @@ class Row:
     streams: int = 1
     limits: Limits = Limits()
     busy: bool = False
+    side: str = "ours"
 
 
 BATCHED = Flow(COUNT, PACE_S, batch=True)
@@ -75,6 +79,10 @@ ROWS = (
     Row("ws-200", "200 streams, a frame per chunk", TICKS, 200, Limits(p50_ms=200)),
     Row("ws-200-busy", "200 streams, batched, beside a busy process", BATCHED, 200, Limits(gap_ms=STALL_MS), busy=True),
     Row("ws-300-batch", "300 streams, batched frames", BATCHED, 300, Limits(gap_ms=STALL_MS)),
+    *(
+        Row(f"ws-{count}-floor", f"{count} streams by hand, recorded", TICKS, count, side="recorded")
+        for count in (1, 20, 200)
+    ),
     Row("relay-50", "through a relay, 50 chunks/s", RELAYED, 1, Limits(p50_ms=8)),
     Row("relay-max", "through a relay, as fast as it goes", FULL_SPEED, 1, Limits(ratio=1.5, least_per_s=10_000)),
 )
@@ -106,7 +114,7 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
     """Start everything, measure row by row, stop everything."""
     with tempfile.TemporaryDirectory(prefix="innkeeper-streams-") as name:
         folder = Path(name)
-        async with stream_sides(folder, free_port()) as sides:
+        async with stream_sides(folder) as sides:
             for side in sides.values():
                 await sample(side, WARM_UP, folder)
             for row in rows:
@@ -117,12 +125,13 @@ async def measure_rows(rows: Sequence[Row], rounds: int | None, say: Say, done: 
 
 async def _line(row: Row, sides: Mapping[str, Side], rounds: int, folder: Path) -> Line:
     """The sides take turns, so that both meet the same disturbances."""
-    found: dict[str, list[Outcome]] = {name: [] for name in sides}
+    names = (row.side, "hand")
+    found: dict[str, list[Outcome]] = {name: [] for name in names}
     before = calibrate()
     for number in range(rounds):
-        for name in list(sides)[:: -1 if number % 2 else 1]:
+        for name in names[:: -1 if number % 2 else 1]:
             found[name].append(await sample(sides[name], row, folder))
-    return line_of(row, found["ours"], found["hand"], (before, calibrate()))
+    return line_of(row, found[row.side], found["hand"], (before, calibrate()))
 
 
 def line_of(row: Row, ours: Sequence[Outcome], hand: Sequence[Outcome], calibration: tuple[float, float]) -> Line:
@@ -133,7 +142,8 @@ def line_of(row: Row, ours: Sequence[Outcome], hand: Sequence[Outcome], calibrat
     paced = row.flow.pause > 0
     figures, counterpart = ([_figure(each) for each in side] for side in (ours, hand))
     ratio = Spread.of_ratios(figures, counterpart) if paced else Spread.of_ratios(counterpart, figures)
-    cores = fmean(each.usage["gateway"].cores for each in ours)
+    passes_on = "gateway" if row.side == "ours" else "switch"
+    cores = fmean(each.usage[passes_on].cores for each in ours)
     return Line(
         key=row.key,
         title=row.title,
@@ -142,9 +152,9 @@ def line_of(row: Row, ours: Sequence[Outcome], hand: Sequence[Outcome], calibrat
         base=Spread.of(counterpart),
         ratio=ratio,
         checks=_checks(row, ours, ratio.median),
-        further={**(_further(ours, hand) if paced else {}), "gateway cores": cores},
+        further={**(_further(ours, hand) if paced else {}), f"{passes_on} cores": cores},
         calibration=calibration,
-        parts=[*_cpu(row, "ours", ours), *_cpu(row, "by hand", hand)],
+        parts=[*_cpu(row, row.side, ours), *_cpu(row, "by hand", hand)],
         samples={"ours": [asdict(each) for each in ours], "hand": [asdict(each) for each in hand]},
     )
 

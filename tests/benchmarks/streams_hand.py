@@ -1,9 +1,11 @@
 """The yardstick for streams: chunks on the shortest way by hand, without a log, so nothing survives anything.
 
-    streams_hand.py switch PORT                      takes frames at /in and passes them to whoever is at /out/<run>
-    streams_hand.py worker ADDRESS NAMESPACE PORT    Temporal activities that send each chunk to the switch
+    streams_hand.py switch PORT [FILE]               takes frames at /in and passes them to whoever is at /out/<run>
+    streams_hand.py worker ADDRESS NAMESPACE PORT QUEUE    Temporal activities that send each chunk to the switch
 
-Nothing of the project is imported, so these processes cost only what Temporal, Starlette and WebSockets cost.
+With a file the switch commits each frame to SQLite before it passes it on, all that wait in one transaction: the least
+that a chunk costs which is kept. Nothing of the project is imported, so these processes cost only what Temporal,
+Starlette and WebSockets cost.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
+import sqlite3
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,7 @@ from temporalio.service import GrpcCompression
 from temporalio.worker import Worker
 from websockets.asyncio.client import ClientConnection, connect
 
-TASK_QUEUE = "streams-by-hand"
+TASK_QUEUE, RECORDED_QUEUE = "streams-by-hand", "streams-recorded"
 STREAM = "HandwrittenStream"
 PRODUCE, RELAY = "handwritten_produce", "handwritten_relay"
 YIELD_EVERY = 50
@@ -37,7 +41,25 @@ KEPT = 1000
 # --- the switch -----------------------------------------------------------------------------------------------------
 
 
-def serve_switch(port: int) -> None:
+class Recorder:
+    """Commits frames in a thread: all that wait in one transaction."""
+
+    def __init__(self, file: str) -> None:
+        self._thread = ThreadPoolExecutor(1)
+        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "CREATE TABLE frames(run, body)"):
+            self._db.execute(statement)
+
+    async def keep(self, frames: Sequence[tuple[str, str]]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, frames)
+
+    def _write(self, frames: Sequence[tuple[str, str]]) -> None:
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT INTO frames VALUES(?, ?)", frames)
+        self._db.execute("COMMIT")
+
+
+def serve_switch(port: int, file: str | None) -> None:
     import uvicorn
     from starlette.applications import Starlette
     from starlette.routing import WebSocketRoute
@@ -46,14 +68,37 @@ def serve_switch(port: int) -> None:
     clients: dict[str, WebSocket] = {}
     waiting: dict[str, deque[str]] = defaultdict(lambda: deque(maxlen=KEPT))
 
+    recorder = Recorder(file) if file is not None else None
+
+    async def pass_on(run: str, text: str) -> None:
+        if run in clients:
+            await clients[run].send_text(text)
+        else:
+            waiting[run].append(text)
+
     async def take(websocket: WebSocket) -> None:
         await websocket.accept()
+        if recorder is None:
+            async for text in websocket.iter_text():
+                await pass_on(orjson.loads(text)["run"], text)
+            return
+        taken: list[tuple[str, str]] = []
+        wake = asyncio.Event()
+        keeping = asyncio.create_task(keep(recorder, taken, wake))
         async for text in websocket.iter_text():
-            run = orjson.loads(text)["run"]
-            if run in clients:
-                await clients[run].send_text(text)
-            else:
-                waiting[run].append(text)
+            taken.append((orjson.loads(text)["run"], text))
+            wake.set()
+        keeping.cancel()
+
+    async def keep(recorder: Recorder, taken: list[tuple[str, str]], wake: asyncio.Event) -> None:
+        while True:
+            await wake.wait()
+            wake.clear()
+            frames = taken.copy()
+            taken.clear()
+            await recorder.keep(frames)
+            for run, text in frames:
+                await pass_on(run, text)
 
     async def give(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -161,7 +206,7 @@ class Stream:
         return float(times[-1] - times[0])
 
 
-async def serve_worker(address: str, namespace: str, port: int) -> None:
+async def serve_worker(address: str, namespace: str, port: int, queue: str) -> None:
     """Serve until SIGTERM."""
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -170,7 +215,7 @@ async def serve_worker(address: str, namespace: str, port: int) -> None:
     activities = Activities(port, sending)
     worker = Worker(
         client,
-        task_queue=TASK_QUEUE,
+        task_queue=queue,
         workflows=[Stream],
         activities=[activities.produce, activities.relay],
         max_concurrent_activities=500,
@@ -193,6 +238,6 @@ async def _reach(port: int) -> ClientConnection:
 
 if __name__ == "__main__":
     if sys.argv[1] == "switch":
-        serve_switch(int(sys.argv[2]))
+        serve_switch(int(sys.argv[2]), *(sys.argv[3:] or [None]))
     else:
-        asyncio.run(serve_worker(sys.argv[2], sys.argv[3], int(sys.argv[4])))
+        asyncio.run(serve_worker(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]))

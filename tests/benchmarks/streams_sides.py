@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,10 +20,10 @@ from temporalio.service import GrpcCompression
 from websockets.asyncio.client import connect
 
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
-from innkeeper.gateway.process.supervisor import ChildSpec, Supervisor
-from innkeeper.gateway.process.temporal_server import NAMESPACE
+from innkeeper.gateway.process.supervisor import ChildSpec
+from innkeeper.gateway.process.temporal_server import NAMESPACE, free_port
 from tests.benchmarks import streams_hand
-from tests.benchmarks.stack import pids_of, polled
+from tests.benchmarks.stack import children, pids_of, polled
 
 HERE = Path(__file__).resolve().parent
 CLIENT = "client"
@@ -117,19 +117,20 @@ class Ours:
 
 
 class ByHand:
-    """A Temporal activity sends each chunk over a WebSocket to a process that passes it on."""
+    """A Temporal activity sends each chunk over a WebSocket to a process that passes it on, or commits it before."""
 
-    def __init__(self, client: Client, port: int, pids: dict[str, int]) -> None:
+    def __init__(self, client: Client, port: int, queue: str, pids: dict[str, int]) -> None:
         self.pids = {**pids, CLIENT: os.getpid()}
         self._client = client
         self._port = port
+        self._queue = queue
         self._results: dict[str, Any] = {}
 
     async def start(self, flow: Flow, go: str) -> str:
         run = secrets.token_hex(10)
         job = {"run": run, "count": flow.count, "pause": flow.pause, "relay": flow.relay, "go": go}
         self._results[run] = await self._client.start_workflow(
-            streams_hand.STREAM, job, id=run, task_queue=streams_hand.TASK_QUEUE, result_type=float
+            streams_hand.STREAM, job, id=run, task_queue=self._queue, result_type=float
         )
         return run
 
@@ -165,8 +166,8 @@ class Tracing:
 
 
 @contextlib.asynccontextmanager
-async def stream_sides(folder: Path, port: int, tracing: Tracing | None = None) -> AsyncIterator[dict[str, Side]]:
-    """Start everything below `folder`; the switch by hand listens on `port`. Gives the sides `ours` and `hand`."""
+async def stream_sides(folder: Path, tracing: Tracing | None = None) -> AsyncIterator[dict[str, Side]]:
+    """Start everything below `folder`. Gives the sides `ours`, `hand` and, with a switch that commits, `recorded`."""
     async with contextlib.AsyncExitStack() as stack:
         plugins = (HERE / "plugins", *(() if tracing is None else (tracing.plugins,)))
         env = {"INNKEEPER_MAX_ACTIVITIES": str(SLOTS), **({} if tracing is None else tracing.env)}
@@ -175,22 +176,23 @@ async def stream_sides(folder: Path, port: int, tracing: Tracing | None = None) 
         client = await Client.connect(
             whole.temporal_address, namespace=NAMESPACE, grpc_compression=GrpcCompression.NONE
         )
-        supervisor = Supervisor(folder)
-        stack.push_async_callback(supervisor.stop)
-        await supervisor.start(_children(whole.temporal_address, port))
-        async with asyncio.timeout(READY_S):
-            await polled(client, streams_hand.TASK_QUEUE)
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=whole.url, trust_env=False, timeout=60))
         pids = whole.pids()
-        yield {
-            "ours": Ours(whole.url, http, pids),
-            "hand": ByHand(client, port, {"temporal": pids["temporal"], **pids_of(supervisor)}),
-        }
+        found: dict[str, Side] = {"ours": Ours(whole.url, http, pids)}
+        for name, queue in (("hand", streams_hand.TASK_QUEUE), ("recorded", streams_hand.RECORDED_QUEUE)):
+            port, file = free_port(), [str(folder / "frames.db")] if name == "recorded" else []
+            specs = _children(whole.temporal_address, port, queue, file)
+            running = await stack.enter_async_context(children(folder, {spec.name: spec for spec in specs}))
+            own = {spec.name.partition("-")[0]: pids_of(running)[spec.name] for spec in specs}
+            async with asyncio.timeout(READY_S):
+                await polled(client, queue)
+            found[name] = ByHand(client, port, queue, {"temporal": pids["temporal"], **own})
+        yield found
 
 
-def _children(address: str, port: int) -> list[ChildSpec]:
+def _children(address: str, port: int, queue: str, file: Sequence[str]) -> list[ChildSpec]:
     python = (sys.executable, str(HERE / "streams_hand.py"))
     return [
-        ChildSpec("switch", (*python, "switch", str(port))),
-        ChildSpec("worker-hand", (*python, "worker", address, NAMESPACE, str(port))),
+        ChildSpec(f"switch-{queue}", (*python, "switch", str(port), *file)),
+        ChildSpec(f"worker-{queue}", (*python, "worker", address, NAMESPACE, str(port), queue)),
     ]
