@@ -72,6 +72,29 @@ SECTIONS = (
         ),
     ),
     Section(
+        "The same beside a record by hand",
+        "plain Temporal workflows by hand that write down each run and each step",
+        (
+            Shown("empty-recorded", "an empty run", _BY_CPU),
+            Shown("runs-recorded", "50 runs of 5 nodes at once", _BY_CPU),
+            Shown("fanout-recorded", "100 independent nodes", _BY_CPU),
+            Shown("chain-recorded", "50 nodes in a row", _BY_CPU),
+        ),
+    ),
+    Section(
+        "What a record costs at least",
+        "the same by hand without a record",
+        (
+            Shown("empty-floor", "an empty run by hand, recorded", _BY_CPU),
+            Shown("runs-floor", "50 runs of 5 activities at once", _BY_CPU),
+            Shown("fanout-floor", "100 independent activities", _BY_CPU),
+            Shown("chain-floor", "50 activities in a row", _BY_CPU),
+            Shown("ws-1-floor", "1 stream by hand, each chunk committed before it is passed on", _LATE),
+            Shown("ws-20-floor", "20 streams", _LATE),
+            Shown("ws-200-floor", "200 streams", _LATE),
+        ),
+    ),
+    Section(
         "Runs of cheap nodes (inline)",
         "LangGraph with SQLite, in its own process",
         (
@@ -155,7 +178,13 @@ def figures(reports: Sequence[Json]) -> str:
     shown = [shown.key for section in SECTIONS for shown in section.rows]
     missing = [key for key in shown if key not in rows]
     left_out = f"Not measured: {', '.join(f'`{key}`' for key in missing)}." if missing else ""
-    texts = [_machine(reports), *tables, *_costs(rows), *_way(rows), textwrap.fill(left_out, WIDTH)]
+    texts = [
+        _machine(reports),
+        *tables,
+        *_costs(rows),
+        *_way(rows),
+        textwrap.fill(left_out, WIDTH, break_on_hyphens=False),
+    ]
     return "\n\n".join(text for text in texts if text)
 
 

@@ -82,19 +82,24 @@ def serve_switch(port: int, file: str | None) -> None:
             async for text in websocket.iter_text():
                 await pass_on(orjson.loads(text)["run"], text)
             return
-        taken: list[tuple[str, str]] = []
+        taken: list[tuple[str, str] | None] = []
         wake = asyncio.Event()
         keeping = asyncio.create_task(keep(recorder, taken, wake))
         async for text in websocket.iter_text():
             taken.append((orjson.loads(text)["run"], text))
             wake.set()
-        keeping.cancel()
+        taken.append(None)
+        wake.set()
+        await keeping
 
-    async def keep(recorder: Recorder, taken: list[tuple[str, str]], wake: asyncio.Event) -> None:
-        while True:
+    async def keep(recorder: Recorder, taken: list[tuple[str, str] | None], wake: asyncio.Event) -> None:
+        """Until None was taken."""
+        is_over = False
+        while not is_over:
             await wake.wait()
             wake.clear()
-            frames = taken.copy()
+            frames = [frame for frame in taken if frame is not None]
+            is_over = len(frames) < len(taken)
             taken.clear()
             await recorder.keep(frames)
             for run, text in frames:
