@@ -211,10 +211,11 @@ def test_status_and_logs_say_what_runs_here(up: Up, greeting: Path) -> None:
     assert up.url in innkeeper("status", "--data-dir", up.data).stdout
     logs = innkeeper("logs", "--data-dir", up.data, "--lines", 1000)
     assert {"gateway", "worker-1"} <= {line.split()[1] for line in logs.stdout.splitlines() if len(line.split()) > 1}
-    page = httpx.get(up.url, timeout=TIMEOUT_S)
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-    for link in re.findall(r'href="([^"]+)"', page.text):
-        assert httpx.get(page.url.join(link), timeout=TIMEOUT_S).status_code == 200, link
+    with httpx.Client(base_url=up.url, trust_env=False, timeout=TIMEOUT_S) as http:
+        page = http.get("/")
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        for link in re.findall(r'href="([^"]+)"', page.text):
+            assert http.get(link).status_code == 200, link
     assert innkeeper("run", greeting, "--quiet", "--data-dir", up.data).returncode == 0
     shown = json.loads(innkeeper("show", "last", "--json", "--data-dir", up.data).stdout)
     assert innkeeper("delete", shown["promptId"][:8], "--data-dir", up.data).returncode == 0
