@@ -13,12 +13,10 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import sqlite3
 import sys
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,8 @@ from temporalio.service import GrpcCompression
 from temporalio.worker import Worker
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.benchmarks.recorder import Recorder
+
 TASK_QUEUE, RECORDED_QUEUE = "streams-by-hand", "streams-recorded"
 STREAM = "HandwrittenStream"
 PRODUCE, RELAY = "handwritten_produce", "handwritten_relay"
@@ -39,24 +39,6 @@ KEPT = 1000
 
 
 # --- the switch -----------------------------------------------------------------------------------------------------
-
-
-class Recorder:
-    """Commits frames in a thread: all that wait in one transaction."""
-
-    def __init__(self, file: str) -> None:
-        self._thread = ThreadPoolExecutor(1)
-        self._db = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
-        for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL", "CREATE TABLE frames(run, body)"):
-            self._db.execute(statement)
-
-    async def keep(self, frames: Sequence[tuple[str, str]]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._write, frames)
-
-    def _write(self, frames: Sequence[tuple[str, str]]) -> None:
-        self._db.execute("BEGIN")
-        self._db.executemany("INSERT INTO frames VALUES(?, ?)", frames)
-        self._db.execute("COMMIT")
 
 
 def serve_switch(port: int, file: str | None) -> None:

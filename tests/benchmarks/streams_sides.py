@@ -191,7 +191,7 @@ async def stream_sides(folder: Path, tracing: Tracing | None = None) -> AsyncIte
 
 
 def _children(address: str, port: int, queue: str, file: Sequence[str]) -> list[ChildSpec]:
-    python = (sys.executable, str(HERE / "streams_hand.py"))
+    python = (sys.executable, "-m", "tests.benchmarks.streams_hand")
     return [
         ChildSpec(f"switch-{queue}", (*python, "switch", str(port), *file)),
         ChildSpec(f"worker-{queue}", (*python, "worker", address, NAMESPACE, str(port), queue)),

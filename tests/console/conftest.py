@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack, StackOptions
 from tests.console.tools import browser, find_playwright
 
@@ -42,6 +43,12 @@ async def chromium() -> AsyncIterator[Browser]:
 async def stack(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalStack]:
     async with LocalStack(StackOptions(tmp_path_factory.mktemp("console"), plugins=(PLUGINS,))) as stack:
         yield stack
+
+
+@pytest.fixture
+async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
+    async with GatewayClient(stack.url) as client:
+        yield client
 
 
 @dataclass

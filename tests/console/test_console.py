@@ -48,12 +48,6 @@ def streaming(url: str) -> Json:
     return graph(telling(url), name="Talk", interfaceOutputs=outputs, outputInterfaceMappings=mappings)
 
 
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
-
-
 @contextlib.asynccontextmanager
 async def opened(chromium: Browser, stack: LocalStack, hash: str = "", **options: Any) -> AsyncIterator[Watched]:
     """A page of the stack. What it leaves on its console fails the test."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
@@ -27,12 +26,6 @@ COLOURS = """() => {
   const pixels = document.querySelector(".graph-drawing").getContext("2d").getImageData(0, 0, width, height);
   return new Set(new Uint32Array(pixels.data.buffer)).size;
 }"""
-
-
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
 
 
 def edge(source: str, target: str) -> Json:

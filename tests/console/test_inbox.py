@@ -26,12 +26,6 @@ FORM = [{"key": "data", "dataFlowType": "STRING", "displayName": "Text", "config
 SECRET = "whsec_" + "c2VjcmV0" * 5
 
 
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
-
-
 def asking(name: str, data: object = "the lamp", **config: Any) -> Json:
     """A graph whose output is what somebody approves."""
     outputs = {"said": {"key": "said", "dataFlowType": "WILDCARD"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -84,12 +83,6 @@ VIEW = """async () => {
   busy.click();
   return [told, clicks];
 }"""
-
-
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
 
 
 def button(page: Page, name: str) -> Locator:

@@ -8,14 +8,13 @@ import pytest
 
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
-from tests.console.test_console import client, graph, opened
+from tests.console.test_console import graph, opened
 from tests.graphs import node
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, CDPSession
 
 pytestmark = pytest.mark.timeout(120)
-__all__ = ["client"]
 
 ROUNDS = 2
 PAGES = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,12 +31,6 @@ ASKS: Json = {
     ),
 }
 TRIGGER: Json = {"name": "asked", "kind": "event", "workflow": {"id": "links"}, "event": {"name": "asked"}}
-
-
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
 
 
 async def test_run_leads_to_its_workflow_its_trigger_and_what_it_asks(

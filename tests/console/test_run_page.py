@@ -32,12 +32,6 @@ WORDS = "the kettle is <b>on</b>"
 REFUSAL = json.dumps({"error": {"message": WORDS, "type": "server_error", "code": None}}).encode()
 
 
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
-
-
 @contextlib.asynccontextmanager
 async def refusing_model() -> AsyncIterator[str]:
     """A model server that answers each request with a fault of its own. Gives its base URL."""

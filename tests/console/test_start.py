@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +27,6 @@ ROOT = Path(__file__).parents[2]
 KEY = "sk-of-nobody"
 TELLS: Json = {"type": "core:Template", "inputValues": {"template": "once"}}
 PICTURE = "data:image/png;base64,iVBORw=="
-
-
-@pytest.fixture
-async def client(stack: LocalStack) -> AsyncIterator[GatewayClient]:
-    async with GatewayClient(stack.url) as client:
-        yield client
 
 
 def payload(name: str, content: bytes, mime: str = "application/json") -> FilePayload:

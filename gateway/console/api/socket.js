@@ -189,8 +189,8 @@ export class GatewaySocket {
 
   #opened() {
     this.#heard();
+    this.#hasAskedForRuns = false; // before: whoever sees the new state may ask
     this.state.value = "open";
-    this.#hasAskedForRuns = false;
     if (this.#watchesRuns) this.watchRuns();
     for (const run of this.#followed.keys()) this.subscribe(run);
   }
