@@ -13,6 +13,7 @@ import pytest
 from innkeeper.gateway.client import GatewayClient
 from innkeeper.gateway.process.local_stack import LocalStack
 from tests.console.test_console import expect, graph, node, opened, until_state
+from tests.console.workflows import SAYS
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, CDPSession, Locator, Page
@@ -71,19 +72,6 @@ async def test_graph_is_walked_by_keys_alone(chromium: Browser, stack: LocalStac
         assert await page.evaluate(COLOURS) > 9
 
 
-INNER: Json = {
-    "id": "says",
-    "name": "Says",
-    "nodes": [
-        node("in", "GroupInput"),
-        node("say", "Template", {"template": "{{ input }}"}),
-        node("check", "HttpRequest", {"url": "http://10.0.0.1/"}),
-        node("out", "GroupOutput"),
-    ],
-    "edges": [edge("in.item", "say.input"), edge("say.text", "out.text")],
-    "interfaceInputs": {"item": {"key": "item", "dataFlowType": "INTEGER", "config": {"default": 0}}},
-    "interfaceOutputs": {"text": {"key": "text", "dataFlowType": "STRING"}},
-}
 REPEATED: Json = {
     **graph(
         node("before", "CreateMessage", {"content": "x"}),
@@ -94,7 +82,7 @@ REPEATED: Json = {
 
 
 async def test_repetition_is_entered_item_by_item(chromium: Browser, stack: LocalStack, client: GatewayClient) -> None:
-    await client.workflows.create(INNER)
+    await client.workflows.create(SAYS)
     run = await client.submit(REPEATED)
     await client.wait(run)
     async with opened(chromium, stack, f"#/run/{run}/graph?node=each") as watched:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from innkeeper.gateway.client import GatewayClient
-from tests.console.workflows import store_all_kinds, store_once
+from tests.console.workflows import SAYS, store_all_kinds, store_once
 from tests.graphs import node
 
 if TYPE_CHECKING:
@@ -22,22 +22,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Act = Callable[["Page"], Awaitable[None]]
 
-SAYS: Json = {
-    "id": "tour-says",
-    "name": "Says on the tour",
-    "nodes": [
-        node("in", "GroupInput"),
-        node("say", "Template", {"template": "{{ input }}"}),
-        node("check", "HttpRequest", {"url": "http://10.0.0.1/"}),
-        node("out", "GroupOutput"),
-    ],
-    "edges": [
-        {"id": "a", "source": "in", "sourceHandle": "item", "target": "say", "targetHandle": "input"},
-        {"id": "b", "source": "say", "sourceHandle": "text", "target": "out", "targetHandle": "text"},
-    ],
-    "interfaceInputs": {"item": {"key": "item", "dataFlowType": "INTEGER", "config": {"default": 0}}},
-    "interfaceOutputs": {"text": {"key": "text", "dataFlowType": "STRING"}},
-}
+TOUR_SAYS: Json = {**SAYS, "id": "tour-says", "name": "Says on the tour"}
 FORM: list[Json] = [
     {"key": "text", "dataFlowType": "STRING", "displayName": "Text", "config": {"multiline": True}},
     {"key": "count", "dataFlowType": "INTEGER", "displayName": "How many", "config": {"max": 5}, "required": True},
@@ -171,7 +156,7 @@ async def _ask_for_keys(page: Page) -> None:
 async def prepared(client: GatewayClient) -> AsyncIterator[list[Place]]:
     """Something stands on every page; afterwards nothing waits and nothing starts runs."""
     await store_all_kinds(client)
-    await store_once(client, SAYS)
+    await store_once(client, TOUR_SAYS)
     ask = node("ask", "Approval", {"data": {"text": "the lamp"}}, form=FORM, timeoutSeconds=3600)
     asks = await client.submit({"name": "Asks", "nodes": [ask], "edges": []})
     run = await client.submit(mixed())

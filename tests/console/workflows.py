@@ -5,9 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from innkeeper.gateway.client import GatewayClient, GatewayRefused
+from tests.graphs import node
 
 Json = dict[str, Any]
 ROLES = [{"value": "calm", "label": "Calm"}, {"value": "wild", "label": "Wild"}]
+
+SAYS: Json = {
+    "id": "says",
+    "name": "Says",
+    "nodes": [
+        node("in", "GroupInput"),
+        node("say", "Template", {"template": "{{ input }}"}),
+        node("check", "HttpRequest", {"url": "http://10.0.0.1/"}),
+        node("out", "GroupOutput"),
+    ],
+    "edges": [
+        {"id": "a", "source": "in", "sourceHandle": "item", "target": "say", "targetHandle": "input"},
+        {"id": "b", "source": "say", "sourceHandle": "text", "target": "out", "targetHandle": "text"},
+    ],
+    "interfaceInputs": {"item": {"key": "item", "dataFlowType": "INTEGER", "config": {"default": 0}}},
+    "interfaceOutputs": {"text": {"key": "text", "dataFlowType": "STRING"}},
+}
+"""For an item of a repetition: a node that runs, and one that fails beside it."""
 
 KINDS: dict[str, Json] = {
     "line": {"dataFlowType": "STRING", "required": True, "displayName": "A line", "config": {"placeholder": "Ada"}},
