@@ -119,7 +119,9 @@ class ThreadedAdapter:
                 before, stood_at = stood_at, thread.turned_at
                 if thread.stood_still_s > self._block_limit_s and stood_at == before:
                     self._give_up(thread)
-                    raise self._failed(f"blocked for {self._block_limit_s:g} s; its functions must only translate")
+                    raise self._failed(thread.why_over)
+            if future.cancelled():  # by the end of the thread: nobody has cancelled the call itself
+                raise self._failed(thread.why_over or "was interrupted")
             return future.result()
         finally:
             future.cancel()
@@ -127,21 +129,28 @@ class ThreadedAdapter:
     async def _guarded(self, thread: _AdapterThread, work: Callable[[], Awaitable[T]]) -> T:
         """In the thread: code of plugins raises what it likes, and some of that would end the loop."""
         if thread.is_over:  # it was given up while this waited for its turn
-            raise self._failed("was given up")
+            raise self._failed(thread.why_over)
         try:
             return await work()
-        except (InnkeeperError, asyncio.CancelledError):
+        except InnkeeperError:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():  # raised by the plugin: who asks would take it for its own
+                raise self._failed("failed: CancelledError") from None
             raise
         except BaseException as error:
             log.warning("the adapter %s failed", self._name, exc_info=error)
             raise self._failed(f"failed: {type(error).__name__}") from None
 
     def _give_up(self, thread: _AdapterThread) -> None:
+        if thread.is_over:
+            return
+        thread.abandon(f"blocked for {self._block_limit_s:g} s; its functions must only translate")
+        log.warning("the adapter %s blocks; its calls are given up", self._name)
+        self._lost.append(thread)
         if self._thread is thread:
             self._thread = None
-            self._lost.append(thread)
-            log.warning("the adapter %s blocks; its calls are given up", self._name)
-            thread.abandon()
 
     def _failed(self, what: str) -> ProviderError:
         message = f"the adapter {self._name} {what}"
@@ -155,7 +164,7 @@ class _AdapterThread:
         self._make = make
         self._adapter: LlmAdapter | None = None
         self._loop = asyncio.new_event_loop()
-        self.is_over = False
+        self.why_over = ""
         self.turned_at = time.monotonic()
         self._thread = threading.Thread(target=self._main, name=f"adapter {name}"[:60], daemon=True)
         self._thread.start()
@@ -172,6 +181,10 @@ class _AdapterThread:
         except RuntimeError:  # its loop is closed
             coroutine.close()
             return Future()
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.why_over)
 
     @property
     def is_alive(self) -> bool:
@@ -199,16 +212,16 @@ class _AdapterThread:
         finally:
             self._stop()
 
-    def abandon(self) -> None:
+    def abandon(self, why: str) -> None:
         """End the thread at its next line of Python; inside C code that never returns it stays."""
-        self.is_over = True
+        self.why_over = why
         if self._thread.ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident), ctypes.py_object(SystemExit))
         with contextlib.suppress(RuntimeError):  # its loop has ended
             self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _stop(self) -> None:
-        self.is_over = True
+        self.why_over = self.why_over or "was closed"
         self._loop.stop()
 
     def _turn(self) -> None:

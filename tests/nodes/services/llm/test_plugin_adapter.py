@@ -81,7 +81,15 @@ async def test_it_answers_from_a_thread_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [KeyError("sk-canary"), SystemExit(1), KeyboardInterrupt(), RecursionError(), ZeroDivisionError()]
+    "error",
+    [
+        KeyError("sk-canary"),
+        SystemExit(1),
+        KeyboardInterrupt(),
+        RecursionError(),
+        ZeroDivisionError(),
+        asyncio.CancelledError(),
+    ],
 )
 async def test_what_its_code_raises_is_an_error_of_the_call(error: BaseException) -> None:
     toy = Toy(raising(error))
@@ -126,6 +134,31 @@ async def test_code_that_blocks_is_given_up_and_holds_nobody_up() -> None:
     toy.act = lambda: None
     assert (await made.chat(ASK)).text == "Hello"
     await made.aclose()
+
+
+async def test_who_asks_later_than_a_blocked_call_fails_with_its_words() -> None:
+    """Cancelled together with the thread, it must not look as if somebody had cancelled the run."""
+    for lag in (0.02, 0.1, 0.2):
+        made = adapter(Toy(blocked), block_limit_s=0.3)
+        first = asyncio.create_task(made.chat(ASK))
+        await asyncio.sleep(lag)
+        for error in await asyncio.gather(first, made.chat(ASK), return_exceptions=True):
+            assert isinstance(error, ProviderError)
+            assert "blocked for 0.3 s" in error.message
+
+
+async def test_a_call_that_outlives_its_adapter_fails_and_is_not_cancelled() -> None:
+    class Waiting(Toy):
+        async def chat(self, request: ChatRequest) -> ChatResponse:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    made = adapter(Waiting())
+    call = asyncio.create_task(made.chat(ASK))
+    await asyncio.sleep(0.05)
+    await made.aclose()
+    with pytest.raises(ProviderError, match="was closed"):
+        await call
 
 
 async def test_code_that_blocks_in_c_for_ever_costs_a_few_threads_and_no_more() -> None:
