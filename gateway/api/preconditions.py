@@ -16,6 +16,8 @@ from innkeeper.nodes.errors import InnkeeperError
 
 _TAG = re.compile(r'"(\d{1,18})\.(\d{1,9})"')
 ANY_VERSION = "*"
+CHANGE_ATTEMPTS = 20
+"""How often somebody else may save a workflow while a change of it is on its way."""
 
 
 class PreconditionRequired(InnkeeperError):

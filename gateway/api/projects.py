@@ -12,7 +12,7 @@ from fastapi.responses import Response
 
 from innkeeper.gateway.api.models.documents import Workflow
 from innkeeper.gateway.api.models.library import NewProject, Project, ProjectChange, ProjectWorkflow
-from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match
+from innkeeper.gateway.api.preconditions import CHANGE_ATTEMPTS, changed_meanwhile, check_match
 from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
@@ -25,9 +25,6 @@ from innkeeper.gateway.library.view import document_to_json, etag, project_to_js
 from innkeeper.gateway.runs.admission import read_body
 
 router = APIRouter(prefix="/api/projects", tags=["projects"], default_response_class=Response)
-
-SAVE_ATTEMPTS = 20
-"""Without If-Match the last writer wins, as the editor expects: whoever came between is a version before."""
 ProjectId = Annotated[str, Path(max_length=200, description="The project's `id`.")]
 WorkflowId = Annotated[str, Path(max_length=200, description="The workflow's `id`.")]
 NO_PROJECT = {400: "bad_request", 404: "project_not_found"}
@@ -177,7 +174,8 @@ async def put_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
     body = _named(await read_body(await request.body()))
     if body.get("id") not in (None, workflow_id):
         raise BadRequest(f"the document has another id than the path ({workflow_id!r}): an id stays as it is")
-    for _ in range(SAVE_ATTEMPTS):
+    # Without If-Match the last writer wins, as the editor expects: whoever came between is a version before.
+    for _ in range(CHANGE_ATTEMPTS):
         row = await _workflow(request, project_id, workflow_id)
         await check_match(request, container, row, required=False)
         try:

@@ -18,7 +18,7 @@ from innkeeper.gateway.api.models.library import (
     WorkflowDiff,
     WorkflowVersion,
 )
-from innkeeper.gateway.api.preconditions import changed_meanwhile, check_match
+from innkeeper.gateway.api.preconditions import CHANGE_ATTEMPTS, changed_meanwhile, check_match
 from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import JSON, answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
@@ -295,15 +295,20 @@ async def _changed(
     """What `change` makes of the version that the client saw.
 
     Raises:
-        VersionMismatch: There is another one by now, even if it came after our look.
+        VersionMismatch: There is another one by now, even if it came after our look. Who takes any version gets it
+            only when that happens again and again.
     """
     container = container_of(request)
-    row = await _row(request, workflow_id, project)
-    await check_match(request, container, row)
-    try:
-        return await change(row)
-    except Conflict as error:
-        raise await changed_meanwhile(request, container, row, error) from None
+    for _ in range(CHANGE_ATTEMPTS):
+        row = await _row(request, workflow_id, project)
+        await check_match(request, container, row)
+        try:
+            return await change(row)
+        except Conflict as error:
+            last = error
+            if error.code != "version_changed":
+                break
+    raise await changed_meanwhile(request, container, row, last)
 
 
 def _shown(row: StoredRow) -> Response:

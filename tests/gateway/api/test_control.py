@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from innkeeper.gateway.runs import approvals
-from tests.gateway.asking import submit, until
+from tests.gateway.asking import submit, until, until_begun
 
 Json = dict[str, Any]
 
@@ -135,6 +135,7 @@ async def test_paused_run_starts_nothing_new_until_it_is_resumed(http: httpx.Asy
 
 async def test_paused_run_can_be_interrupted(http: httpx.AsyncClient) -> None:
     run = await submit(http, graph([node("a", "Hold")]))
+    await until_begun(http, run, "a")
     await http.post(f"/api/prompt/{run}/pause")
     assert (await http.post(f"/api/prompt/{run}/interrupt")).json()["success"] is True
     await until(http, run, "interrupted")

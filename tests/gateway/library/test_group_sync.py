@@ -285,13 +285,13 @@ async def test_who_saves_before_it_has_followed_is_brought_up_all_the_same(
     await made(alone, group("g", "a", "b"))
     await made(alone, user("u", "g"))
     await settled(alone)
-    follow, gate = group_sync.GroupSync._follow, asyncio.Event()
+    look_at, gate = group_sync.GroupSync._look_at, asyncio.Event()
 
-    async def follow_later(self: group_sync.GroupSync, number: int) -> None:
+    async def look_later(self: group_sync.GroupSync, number: int, **about: bool) -> None:
         await gate.wait()
-        await follow(self, number)
+        await look_at(self, number, **about)
 
-    monkeypatch.setattr(group_sync.GroupSync, "_follow", follow_later)
+    monkeypatch.setattr(group_sync.GroupSync, "_look_at", look_later)
     await put(alone, group("g", "b"))
     await put(alone, user("u", "g", description="mine"))
     gate.set()

@@ -92,6 +92,19 @@ async def test_of_two_writers_none_loses_an_update(http: httpx.AsyncClient) -> N
     assert refused > 0, "the writers never met"
 
 
+async def test_writers_who_take_any_version_are_never_told_of_another_one(http: httpx.AsyncClient) -> None:
+    await saved(http, greeter("busy", "0"))
+    answers = await asyncio.gather(
+        *(
+            http.put("/api/workflows/busy", json=greeter("busy", str(number)), headers={"If-Match": "*"})
+            for number in range(1, 9)
+        )
+    )
+    assert [answer.status_code for answer in answers] == [200] * 8, [answer.text for answer in answers]
+    versions = (await http.get("/api/workflows/busy/versions")).json()
+    assert [version["version"] for version in versions] == list(range(9, 0, -1))
+
+
 async def test_run_ends_as_it_began_whatever_becomes_of_its_workflow_and_group(
     shared: Stack, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
