@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from innkeeper.activities.link.gateway_door import GatewayDoor, GatewayEvents
@@ -84,6 +85,14 @@ def _engine_endpoint(address: str) -> Endpoint | None:
         raise SettingsError(f"the address of Temporal, {address!r}, is not understood: write host:port") from error
 
 
+class _OfUser(NamedTuple):
+    """What all nodes of one user share."""
+
+    secrets: UserSecrets
+    resources: FolderResources
+    models: ModelServices
+
+
 class ServicesForRuns:
     """Makes the services of a node run; connections and stores are shared by all of them.
 
@@ -151,31 +160,29 @@ class ServicesForRuns:
 
     def secrets_of(self, user: str) -> RunSecrets:
         """What one user has stored."""
-        inner, _ = self._of_user(user)
-        return RunSecrets(inner, self._secrets, user, self._channels)
+        return RunSecrets(self._of_user(user).secrets, self._secrets, user, self._channels)
 
     def __call__(self, origin: CallOrigin) -> tuple[Services, RunSecrets]:
-        _, resources = self._of_user(origin.user)
-        secrets = self.secrets_of(origin.user)
-        channels = self._channels.of_user(origin.user)
+        own, secrets = self._of_user(origin.user), self.secrets_of(origin.user)
         services = Services(
-            llm=ModelCalls(
-                replace(self._models, channels=channels), secrets, origin, MediaLoader(resources, self.http)
-            ),
+            llm=ModelCalls(own.models, secrets, origin, MediaLoader(own.resources, self.http)),
             secrets=secrets,
-            resources=resources,
+            resources=own.resources,
             blobs=self._blobs,
-            channels=channels,
+            channels=own.models.channels,
             http=self.http,
             scripts=self._scripts,
             events=self._events,
         )
         return services, secrets
 
-    def _make(self, user: str) -> tuple[UserSecrets, FolderResources]:
-        secrets = UserSecrets(self._secrets, user, self._environ, env_key_hosts=self._settings.env_key_hosts)
-        return secrets, FolderResources(
-            self._settings.data_dir, user, max_bytes=self._settings.max_resource_mb * MEGABYTE
+    def _make(self, user: str) -> _OfUser:
+        settings = self._settings
+        resources = FolderResources(settings.data_dir, user, max_bytes=settings.max_resource_mb * MEGABYTE)
+        return _OfUser(
+            secrets=UserSecrets(self._secrets, user, self._environ, env_key_hosts=settings.env_key_hosts),
+            resources=resources,
+            models=replace(self._models, channels=self._channels.of_user(user)),
         )
 
     async def warm_up(self) -> None:

@@ -207,12 +207,22 @@ class CallbackAnswer:
 
 def _changed(message: NodeCall | NodeResult | SegmentNode | SegmentCall) -> JsonObject:
     """The fields that differ from their defaults, as a plain object: half the bytes, a fraction of the time."""
+    given = vars(message)
     return {
-        spec.name: value
-        for spec in fields(message)
-        if (value := getattr(message, spec.name)) != spec.default
-        and not (spec.default is MISSING and spec.default_factory is not MISSING and not value)
+        name: value
+        for name, default, is_made in _DEFAULTS[type(message)]
+        if (value := given[name]) != default and (value or not is_made)
     }
+
+
+_DEFAULTS = {
+    kind: tuple(
+        (spec.name, spec.default, spec.default is MISSING and spec.default_factory is not MISSING)
+        for spec in fields(kind)
+    )
+    for kind in (NodeCall, NodeResult, SegmentNode, SegmentCall)
+}
+"""Name and default of each field, and whether the default, an empty list or object, is made anew for each message."""
 
 
 def is_blob(value: Any) -> bool:

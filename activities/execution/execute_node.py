@@ -305,7 +305,7 @@ class ExecuteNode:
                     raise
         if attempt.fenced:
             raise asyncio.CancelledError
-        return replace(result, logged=logged)
+        return result if logged else replace(result, logged=False)
 
     async def _execute(
         self, definition: NodeDefinition, attempt: Attempt, streams: StreamInputs, output: StreamOutput, *, skip: int

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from innkeeper.gateway.events.fence import COMPLETE, ERROR, EXECUTING, STATUS, Event
+from innkeeper.nodes.process.logging import Entry, log_lines
 
 logger = logging.getLogger("innkeeper.runs")
 
@@ -15,24 +16,18 @@ _AUDITED = frozenset({STATUS, EXECUTING, COMPLETE, ERROR, "NODE_SKIPPED", "NODE_
 
 def audit(events: Sequence[Event]) -> None:
     """Log what was committed of one run. Never any content."""
-    if not logger.isEnabledFor(logging.INFO):
-        return
-    for event in events:
-        if event["type"] in _AUDITED:
-            _log(event["type"], event["payload"])
+    if logger.isEnabledFor(logging.INFO):
+        log_lines(logger, [_entry(event["type"], event["payload"]) for event in events if event["type"] in _AUDITED])
 
 
-def _log(kind: str, payload: dict[str, Any]) -> None:
+def _entry(kind: str, payload: dict[str, Any]) -> Entry:
     fields: dict[str, Any] = {"event": kind.lower(), "run": payload["promptId"]}
     if kind == STATUS:
-        info = payload.get("errorInfo") or {}
-        failed = payload["status"] == "error"
-        fields |= {"event": f"run_{payload['status']}", "status": payload["status"], "code": info.get("code")}
-        logger.log(logging.ERROR if failed else logging.INFO, "run %s", payload["status"], extra=fields)
-        return
+        status, info = payload["status"], payload.get("errorInfo") or {}
+        fields |= {"event": f"run_{status}", "status": status, "code": info.get("code")}
+        return Entry(logging.ERROR if status == "error" else logging.INFO, f"run {status}", fields)
     fields |= {"node": payload["nodeId"], "attempt": payload.get("attempt") or payload.get("attempts")}
     if kind == ERROR:
         fields["code"] = (payload.get("errorDetails") or {}).get("code")
-        logger.error("node failed", extra=fields)
-    else:
-        logger.info("node %s", kind.removeprefix("NODE_").lower(), extra=fields)
+        return Entry(logging.ERROR, "node failed", fields)
+    return Entry(logging.INFO, f"node {kind.removeprefix('NODE_').lower()}", fields)

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 def with_links(outputs: Mapping[str, Any], run: str, path: str) -> dict[str, Any]:
     """Outputs as clients see them: each blob reference says where its whole value can be had."""
+    if not any(isinstance(value, Mapping) for value in outputs.values()):  # of most nodes: no address need be made
+        return dict(outputs)
     base = f"/api/prompt/{quote(run, safe='')}/outputs/{quote(path)}/"
     return {slot: linked(value, base + quote(slot, safe="")) for slot, value in outputs.items()}
 

@@ -332,7 +332,7 @@ class Admission:
             checked = _compile_anew(raw, inputs, reader, catalogue=catalogue, secret_id=secret_id)
             checked = replace(checked, document=self._submitted(raw, reader))
             if key is not None and _is_pure(checked) and not reader.was_asked:
-                self._recent.put(catalogue, key, checked)
+                self._recent.put(catalogue, key, checked, len(checked.compiled.plan.nodes))
         self._check_references(checked.compiled.references, reader.user, checked.warnings)
         warnings = (*checked.warnings, *self._check_waits(checked.compiled.plan, checked.warnings))
         return replace(checked, warnings=warnings, source=Source(reader.project, None, reader.versions))

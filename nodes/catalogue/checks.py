@@ -6,6 +6,8 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping
+from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
+from types import FunctionType
 from typing import Any
 
 from innkeeper.nodes.definition import DATA_FLOW_TYPES, BypassBehavior, Input, Mode, NodeDefinition, Output
@@ -148,11 +150,15 @@ def _parameter_problems(where: str, execute: Callable[..., Any]) -> Iterator[str
 
 def is_plain(execute: Any) -> bool:
     """Is it a plain `def`, which holds up whatever thread it runs in?"""
+    if type(execute) is FunctionType and execute.__code__.co_flags & (CO_COROUTINE | CO_ASYNC_GENERATOR):
+        return False  # of most; asked several times for each node that runs
     return not (_is(execute, inspect.iscoroutinefunction) or _is(execute, inspect.isasyncgenfunction))
 
 
 def is_generator(execute: Any) -> bool:
     """Does it yield chunks?"""
+    if type(execute) is FunctionType:
+        return bool(execute.__code__.co_flags & (CO_GENERATOR | CO_ASYNC_GENERATOR))
     return _is(execute, inspect.isasyncgenfunction) or _is(execute, inspect.isgeneratorfunction)
 
 

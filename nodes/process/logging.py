@@ -6,16 +6,17 @@ may be content of a user. It lives in `nodes` because both processes may import 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import io
 import json
 import logging
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, NamedTuple, TextIO
 
 import orjson
 
@@ -176,6 +177,73 @@ class _LogLines(io.BufferedIOBase):
             finally:
                 self._is_writing = False
         return len(data)
+
+
+class Entry(NamedTuple):
+    """One line: `fields` are its extras, whose names are no secret's; those that are None are left out."""
+
+    level: int
+    message: str
+    fields: Mapping[str, object]
+
+
+def log_lines(logger: logging.Logger, entries: Sequence[Entry]) -> None:
+    """Log many lines at once, as `logger.log` would one by one, at a fifth of its price.
+
+    A wide run has thousands in a second, and the standard library makes a record, walks all loggers and writes to the
+    stream for each.
+    """
+    handler = _only_handler(logger)
+    if handler is None or not _write(handler, logger, entries):
+        for level, message, fields in entries:
+            logger.log(level, "%s", message, extra=dict(fields))
+
+
+def _only_handler(logger: logging.Logger) -> logging.StreamHandler[TextIO] | None:
+    """That of `configure`, if nobody else looks at the lines of this logger."""
+    handlers = logging.getLogger().handlers
+    above: logging.Logger | None = logger
+    while above is not None:
+        if above.filters or (above.parent and (above.handlers or not above.propagate)):
+            return None
+        above = above.parent
+    only = handlers[0] if len(handlers) == 1 else None
+    if type(only) is not logging.StreamHandler or only.filters or not isinstance(only.formatter, JsonFormatter):
+        return None
+    return only
+
+
+def _write(handler: logging.StreamHandler[TextIO], logger: logging.Logger, entries: Iterable[Entry]) -> bool:
+    """False: nothing was written."""
+    formatter = handler.formatter
+    assert isinstance(formatter, JsonFormatter)
+    moment = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    try:
+        lines = [
+            formatter.render(_line(entry, moment, logger.name, LogValues(formatter.redact))) + handler.terminator
+            for entry in entries
+            if logger.isEnabledFor(entry.level) and entry.level >= handler.level
+        ]
+    except Exception:  # one by one, those that can be written are
+        return False
+    with handler.lock or contextlib.nullcontext(), contextlib.suppress(OSError, ValueError):  # a stream that is gone
+        handler.stream.write("".join(lines))
+        handler.flush()
+    return True
+
+
+def _line(entry: Entry, moment: str, name: str, values: LogValues) -> Line:
+    """As `line_of`, of what needs less care."""
+    line: Line = {
+        "ts": moment,
+        "level": logging.getLevelName(entry.level).lower(),
+        "logger": name,
+        "message": values.text(entry.message),
+    }
+    for key, value in entry.fields.items():
+        if value is not None:
+            line[key] = values.value(value)
+    return line
 
 
 def _message(record: logging.LogRecord, values: LogValues) -> str:

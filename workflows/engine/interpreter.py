@@ -23,7 +23,8 @@ from innkeeper.workflows.engine.segment_queue import SegmentQueue
 from innkeeper.workflows.engine.workflow_context import GraphLocation, WorkflowContext
 from innkeeper.workflows.plan import NodeId, PlannedNode, RunPlan
 
-HELD_BACK_S = 0.1
+HELD_BACK_S = 0.001
+"""Only to begin another workflow task. Nothing else is under way in a chain of segments: the whole run waits for it."""
 
 
 class Interpreter:

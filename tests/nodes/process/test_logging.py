@@ -20,7 +20,15 @@ from hypothesis import strategies as st
 
 from innkeeper.activities.execution.node_reports import NodeLog
 from innkeeper.nodes.process.log_values import MAX_LINE_CHARS, MAX_TEXT_CHARS
-from innkeeper.nodes.process.logging import JsonFormatter, TextFormatter, configure, mask_in_log, prints_to_log
+from innkeeper.nodes.process.logging import (
+    Entry,
+    JsonFormatter,
+    TextFormatter,
+    configure,
+    log_lines,
+    mask_in_log,
+    prints_to_log,
+)
 from innkeeper.nodes.process.redaction import MAX_LEARNED, Redactor
 from tests.effort import examples
 
@@ -312,3 +320,61 @@ def test_a_log_that_cannot_be_written_does_not_call_itself_for_ever(
     configure("INFO", "json", stream=Full())
     monkeypatch.setattr(sys, "stderr", prints_to_log(logging.getLogger("printed")))
     print("a line", file=sys.stderr)
+
+
+# --- many lines at once -------------------------------------------------------------------------------------------
+
+
+class Odd:
+    def __str__(self) -> str:
+        raise RuntimeError("nobody reads me")
+
+
+MANY = [
+    Entry(
+        logging.INFO, "node executing", {"event": "node_executing", "run": "r1", "node": "a/b\n\u2028", "attempt": 1}
+    ),
+    Entry(logging.ERROR, "node failed", {"node": f"holds {SECRET}", "attempt": None, "code": "sk-abcdef123456"}),
+    Entry(logging.DEBUG, "nobody wants to know", {}),
+    Entry(logging.INFO, "odd values", {"a": Odd(), "b": 2**70, "c": float("nan"), "d": [1, {"e": "\ud800"}]}),
+    Entry(logging.INFO, "long", {"node": "x" * (2 * MAX_TEXT_CHARS)}),
+]
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_many_lines_at_once_are_what_they_would_be_one_by_one(root: logging.Logger, log_format: Any) -> None:
+    stream, logger = io.StringIO(), logging.getLogger("innkeeper.test.many")
+    configure("INFO", log_format, secrets=[SECRET], stream=stream)
+    log_lines(logger, MANY)
+    at_once = stream.getvalue()
+    stream.truncate(stream.seek(0))
+    for level, message, fields in MANY:
+        logger.log(level, "%s", message, extra=dict(fields))
+    moment = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00")
+    assert moment.sub("T", at_once) == moment.sub("T", stream.getvalue())
+    assert len(at_once.splitlines()) == 4
+    assert SECRET not in at_once
+
+
+def test_who_else_listens_to_a_logger_hears_each_of_many_lines(root: logging.Logger) -> None:
+    heard: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            heard.append(record.getMessage())
+
+    stream, logger, listener = io.StringIO(), logging.getLogger("innkeeper.test.heard"), Listener()
+    configure("INFO", "json", stream=stream)
+    for place in (root, logger):
+        place.addHandler(listener)
+        log_lines(logger, MANY[:1])
+        place.removeHandler(listener)
+    assert heard == ["node executing"] * 2
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_many_lines_for_a_stream_that_is_gone_end_nothing(root: logging.Logger) -> None:
+    stream = io.StringIO()
+    configure("INFO", "json", stream=stream)
+    stream.close()
+    log_lines(logging.getLogger("innkeeper.test.gone"), MANY)
