@@ -135,6 +135,7 @@ ROWS = (
     Row("fanout-on", "fan-out of 100 activity nodes, events on", "fanout", "on", 1.2, cpu=1.2),
     Row("fanout-off", "fan-out of 100 activity nodes, events off", "fanout", "off", 1.2),
     Row("runs-on", "50 concurrent runs of 5 activity nodes, events on", "runs", "on", 1.15, cpu=1.15),
+    Row("runs-off", "50 concurrent runs of 5 activity nodes, events off", "runs", "off", None),
     Row(
         "runs-inline",
         "50 concurrent runs of 5 inline nodes, events on; by hand 5 activities",

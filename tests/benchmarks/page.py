@@ -55,6 +55,8 @@ SECTIONS = (
         (
             Shown("ws-1", "1 stream of 50 chunks/s, delay of a chunk", _LATE),
             Shown("ws-20", "20 streams", _LATE),
+            Shown("ws-100-batch", "100 streams", _LATE),
+            Shown("ws-150-batch", "150 streams", _LATE),
             Shown("ws-200-batch", "200 streams", _LATE),
             Shown("ws-200-busy", "200 streams beside a busy process", _GAP),
             Shown("ws-300-batch", "300 streams", _GAP),
@@ -69,6 +71,16 @@ SECTIONS = (
             Shown("runs-on", "50 runs of 5 nodes at once", _BY_CPU),
             Shown("fanout-on", "100 independent nodes", _BY_CPU),
             Shown("chain-on", "50 nodes in a row", _BY_CPU),
+        ),
+    ),
+    Section(
+        "The engine alone, without gateway, record and events",
+        "plain Temporal workflows by hand",
+        (
+            Shown("empty", "an empty run", _BY_CPU),
+            Shown("runs-off", "50 runs of 5 nodes at once", _BY_CPU),
+            Shown("fanout-off", "100 independent nodes", _BY_CPU),
+            Shown("chain-off", "50 nodes in a row", _BY_CPU),
         ),
     ),
     Section(

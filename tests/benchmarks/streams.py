@@ -75,6 +75,8 @@ FULL_SPEED = Flow(40_000, 0, relay=True)
 ROWS = (
     Row("ws-1", "1 stream to a client", TICKS, 1, Limits(p50_ms=2)),
     Row("ws-20", "20 streams", TICKS, 20, Limits(p50_ms=1.5, p99_ms=6)),
+    Row("ws-100-batch", "100 streams, batched frames", BATCHED, 100, Limits(p50_ms=40, p99_ms=150)),
+    Row("ws-150-batch", "150 streams, batched frames", BATCHED, 150, Limits(p50_ms=40, p99_ms=150)),
     Row("ws-200-batch", "200 streams, batched frames", BATCHED, 200, Limits(p50_ms=40, p99_ms=150)),
     Row("ws-200", "200 streams, a frame per chunk", TICKS, 200, Limits(p50_ms=200)),
     Row("ws-200-busy", "200 streams, batched, beside a busy process", BATCHED, 200, Limits(gap_ms=STALL_MS), busy=True),
