@@ -18,6 +18,9 @@ STOP_S = 3
 """Seconds that open requests and event streams get when the gateway is asked to stop."""
 ABORT_S = 15.0
 """What a client that was sent away leaves unread for so long is thrown away with its connection."""
+IDLE_S = 75
+"""Seconds that a connection stays open for the next request. Longer than clients (httpx: 5) and proxies (mostly 60)
+keep theirs: of two with the same patience one sends a request while the other closes, and it is lost."""
 HEADERS_S = 15.0
 """A client that has not sent the whole head of its request by then is sent away: it holds a connection for nothing."""
 MAX_HEAD_BYTES = 64 * 1024
@@ -121,5 +124,6 @@ def server_config(app: ASGIApp) -> uvicorn.Config:
         # Frames are small and local: compressing them costs more than it saves.
         ws_per_message_deflate=False,
         server_header=False,
+        timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=STOP_S,
     )
