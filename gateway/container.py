@@ -332,7 +332,7 @@ async def _compose(settings: Settings, stack: contextlib.AsyncExitStack, databas
             if settings.max_concurrent_runs is not None:
                 launcher.wake()
 
-    terminator = Terminator(store, temporal)
+    terminator = Terminator(store, temporal, is_launching=lambda run: launcher.is_launching(run))
     finisher = RunFinisher(
         store,
         run_log,

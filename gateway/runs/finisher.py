@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import orjson
@@ -220,12 +221,16 @@ class RunFinisher:
         if run not in self._tasks:
             task = asyncio.create_task(self._persist(run, work), name=f"close-{run}")
             self._tasks[run] = task
-            task.add_done_callback(lambda _: self._forget(run))
+            task.add_done_callback(partial(self._forget, run))
 
-    def _forget(self, run: str) -> None:
+    def _forget(self, run: str, task: asyncio.Task[None]) -> None:
         self._tasks.pop(run, None)
         self._forced.discard(run)
-        self._started_late.discard(run)
+        # Asked here, where nothing comes in between: Temporal may get the run at any moment while it is being closed.
+        if run in self._started_late:
+            self._started_late.discard(run)
+            if not task.cancelled():  # else the gateway stops
+                self.started_late(run)
 
     async def _unless_forced(self, run: str, wait: Coroutine[Any, Any, T]) -> T | None:
         """The result of a wait in a run's own task; None when the run is to be ended by force."""
@@ -246,9 +251,7 @@ class RunFinisher:
 
     async def _persist(self, run: str, work: Callable[[str], Awaitable[None]]) -> None:
         await self._until_done(run, work)
-        if run in self._started_late:
-            await self._until_done(run, self._terminator.owe)
-        elif run in self._forced:
+        if run in self._forced:
             self._terminator.wake()  # what is done in Temporal can be noted now
         await self._on_closed(run)
 

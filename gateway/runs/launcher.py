@@ -196,6 +196,10 @@ class RunLauncher:
         if not self._is_launched(row):
             await self._try(row, self._announce, self._hand_over)
 
+    def is_launching(self, run: str) -> bool:
+        """Is a run handed to Temporal just now, which may get it at any moment?"""
+        return run in self._launching
+
     def _is_launched(self, row: RunRow) -> bool:
         """Was the run handed to Temporal, or is it just now?"""
         if self._finisher.follows(row.id):  # it was read before the store knew

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from temporalio.client import Client
@@ -24,11 +25,16 @@ LAST_RETRY_S = 60.0
 
 
 class Terminator:
-    """Terminates the workflows of runs that were ended by force."""
+    """Terminates the workflows of runs that were ended by force.
 
-    def __init__(self, store: RunStore, temporal: TemporalLink) -> None:
+    Args:
+        is_launching: Is Temporal about to get this run?
+    """
+
+    def __init__(self, store: RunStore, temporal: TemporalLink, is_launching: Callable[[str], bool]) -> None:
         self._store = store
         self._temporal = temporal
+        self._is_launching = is_launching
         self._wake = asyncio.Event()
         self._wake.set()  # what an earlier process has left
 
@@ -62,9 +68,12 @@ class Terminator:
         is_done = True
         for run in await self._store.to_terminate():
             try:
+                # Asked before: Temporal may get the run while it says that it does not have it.
+                may_come = self._is_launching(run)
                 await terminate_tree(client, run)
-                # Kept until the run has ended here too: a gateway that starts then still knows why it ended.
-                is_done &= await self._store.mark_terminated(run)
+                # Kept until the run has ended here too, and until nobody hands it over any more: a gateway that starts
+                # then still knows that it must end, and why.
+                is_done &= not may_come and await self._store.mark_terminated(run)
             except RPCError as error:
                 is_done = False
                 if is_away(error):

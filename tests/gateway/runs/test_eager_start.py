@@ -25,7 +25,7 @@ from innkeeper.gateway.events import worker_starts
 from innkeeper.gateway.runs import launcher
 from innkeeper.gateway.settings import worker_token
 from innkeeper.workflows.namespace import namespace_id
-from tests.gateway.asking import single, submit, until, until_ready
+from tests.gateway.asking import single, submit, until, until_ready, until_started
 
 Json = dict[str, Any]
 SAY = single("toys:Say", text="x")
@@ -183,12 +183,13 @@ async def test_started_run_whose_worker_left_without_an_answer_runs_once(stack: 
 
 @dataclass
 class Held:
-    """`go_on`: lets the gateway start the run."""
+    """`go_on`: lets the gateway start the run. `start`: what it asks the worker for."""
 
     http: httpx.AsyncClient
     run: str
     go_on: Callable[[], Awaitable[None]]
     worker: Asked
+    start: Json
 
 
 @contextlib.asynccontextmanager
@@ -201,7 +202,7 @@ async def held_start(stack: Any, monkeypatch: pytest.MonkeyPatch, body: Json = S
         assert start["run"] == run
         with pytest.raises(RPCError, match="not found"):
             await stack.temporal.get_workflow_handle(run).describe()
-        yield Held(http, run, lambda: worker.answer(start, "not_started"), worker)
+        yield Held(http, run, lambda: worker.answer(start, "not_started"), worker, start)
 
 
 async def test_run_is_announced_before_temporal_has_it(stack: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +240,53 @@ async def test_run_that_is_ended_by_force_before_temporal_has_it_is_terminated_t
                     if (await handle.describe()).status is WorkflowExecutionStatus.TERMINATED:
                         break
                 await asyncio.sleep(0.05)
+
+
+async def test_run_that_temporal_gets_at_the_last_moment_of_its_forced_end_is_terminated_there(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with held_start(stack, monkeypatch) as held:
+        finisher, is_told, goes_on = stack.container.finisher, asyncio.Event(), asyncio.Event()
+        closed = finisher._on_closed
+
+        async def closed_late(run: str) -> None:
+            is_told.set()
+            await goes_on.wait()
+            await closed(run)
+
+        monkeypatch.setattr(finisher, "_on_closed", closed_late)
+        await held.http.post(f"/api/interrupt/{held.run}?force=true")
+        async with asyncio.timeout(30):
+            await is_told.wait()
+            await held.go_on()
+            await until_started(stack.temporal, held.run)
+            while not finisher._started_late:
+                await asyncio.sleep(0.02)
+            goes_on.set()
+            await until_terminated(stack, held.run)
+
+
+async def test_run_that_temporal_gets_when_a_gateway_that_ended_it_by_force_is_gone_is_terminated_there(
+    stack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(client: Any, request: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(launcher, "send_start", hang)
+    async with held_start(stack, monkeypatch) as held:
+        await held.http.post(f"/api/interrupt/{held.run}?force=true")
+        await until(held.http, held.run, "interrupted")
+        await asyncio.sleep(0.3)  # Temporal has said that it does not have it
+    await held.worker.take_first_task(held.start)
+    async with stack.gateway(), asyncio.timeout(30):
+        await until_terminated(stack, held.run)
+        while await stack.container.terminator._store.to_terminate():
+            await asyncio.sleep(0.05)
+
+
+async def until_terminated(stack: Any, run: str) -> None:
+    while (await stack.temporal.get_workflow_handle(run).describe()).status is not WorkflowExecutionStatus.TERMINATED:
+        await asyncio.sleep(0.05)
 
 
 async def test_run_that_a_worker_starts_after_it_was_ended_by_force_is_terminated_there(
