@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gc
 import shutil
 import socket
+import sys
 import sysconfig
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Spread:
     return Spread(config, log)
 
 
+def lacks_bytecode() -> bool:
+    """Does pytest have test modules to compile, as after a fresh checkout?"""
+    suffix = f".{sys.implementation.cache_tag}-pytest-{pytest.__version__}.pyc"
+    compiled = sum(1 for _ in TESTS.rglob(f"__pycache__/test_*{suffix}"))
+    return compiled < sum(1 for _ in TESTS.rglob("test_*.py"))
+
+
+@contextlib.contextmanager
+def bytecode_written_once() -> Iterator[None]:
+    """Let one process of several compile the test modules; the others wait for what it writes.
+
+    That takes longer than the rest of a collection, and they all begin at the same time.
+    """
+    with contextlib.ExitStack() as held:
+        if lacks_bytecode():
+            lock = held.enter_context((TESTS / "__pycache__" / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not lacks_bytecode():
+                held.close()
+        yield
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep the garbage collector away from the tests themselves.
@@ -65,7 +90,9 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
     """
     gc.disable()
     try:
-        return (yield)
+        is_one_of_several = hasattr(session.config, "workerinput")
+        with bytecode_written_once() if is_one_of_several and not sys.dont_write_bytecode else contextlib.nullcontext():
+            return (yield)
     finally:
         gc.freeze()
         gc.enable()
