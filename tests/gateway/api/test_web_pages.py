@@ -37,10 +37,10 @@ async def test_pages_of_other_programs_are_not(http: httpx.AsyncClient, origin: 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_pages_elsewhere_embed_nothing_and_may_link(http: httpx.AsyncClient, site: str) -> None:
     embedded = {"sec-fetch-site": site, "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
-    refused = await http.get("/api/fam/list/user:%2F%2Fmade%2F?ensureExists=true", headers=embedded)
+    refused = await http.get("/api/fam/list/user:%2F%2Fembedded%2F?ensureExists=true", headers=embedded)
     assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
     names = [item["name"] for item in (await http.get("/api/fam/list/user:%2F%2F")).json()]
-    assert "made" not in names
+    assert "embedded" not in names
     linked = {**embedded, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
     assert (await http.get("/", headers=linked)).status_code == 200
     own = {**embedded, "sec-fetch-site": "same-origin"}
