@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,6 +12,14 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 Json = dict[str, Any]
+
+
+def growing_pauses() -> Iterator[float]:
+    """Seconds between two looks at what comes by itself: seldomer the longer it takes, for a look costs both sides."""
+    pause_s = 0.02
+    while True:
+        yield pause_s
+        pause_s = min(pause_s * 1.3, 0.1)
 
 
 async def submit(http: httpx.AsyncClient, body: Json) -> str:
@@ -22,9 +31,10 @@ async def submit(http: httpx.AsyncClient, body: Json) -> str:
 
 async def until(http: httpx.AsyncClient, run: str, *statuses: str, timeout_s: float = 30) -> Json:
     """The full status of a run, as soon as it is one of these."""
+    pauses = growing_pauses()
     async with asyncio.timeout(timeout_s):
         while (found := (await http.get(f"/api/prompt/{run}")).json())["status"] not in statuses:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(next(pauses))
     return dict(found)
 
 
@@ -35,9 +45,10 @@ def single(type: str, config: Json | None = None, **inputs: Any) -> Json:
 
 async def until_begun(http: httpx.AsyncClient, run: str, path: str = "n") -> None:
     """Return as soon as a node has begun."""
+    pauses = growing_pauses()
     async with asyncio.timeout(30):
         while path not in (await http.get(f"/api/prompt/{run}")).json()["nodeStatus"]:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(next(pauses))
 
 
 async def until_started(temporal: Client, run: str) -> None:
