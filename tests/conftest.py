@@ -32,20 +32,21 @@ FIRST = (
     *("vectors", "activities", "workflows", "gateway"),
 )
 """Folders and files whose tests take longest, so that no process is left alone with them at the end."""
-SHARERS = {
-    "tests/crash": ("crash", "for_each_crash", "segment_crash", "faulty_nodes", "webhook_crash", "salvage"),
-    "tests/e2e": (
-        *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
-        *("other_user", "web_page_attack", "llm_wire"),
+SHARERS = (
+    ("tests/crash", ("crash", "for_each_crash", "segment_crash", "faulty_nodes", "webhook_crash", "salvage")),
+    (
+        "tests/e2e",
+        (
+            *("groups", "repeat", "control", "rerun", "library", "streams", "worker_processes"),
+            *("other_user", "web_page_attack", "llm_wire"),
+        ),
     ),
-    "tests/console": (
-        *("every_page", "graph", "inbox", "keyboard"),
-        *("leaks", "links", "start", "system_pages"),
-    ),
-    "tests/vectors": ("vectors", "groups"),
-}
-"""Folder to the files that share its stack."""
-GROUPS = {f"{folder}/test_{name}.py": folder for folder, names in SHARERS.items() for name in names}
+    ("tests/console", ("console", "run_page")),  # the first test of a stack, and those that kill parts of it
+    ("tests/console", ("every_page", "graph", "inbox", "keyboard", "leaks", "links", "start", "system_pages")),
+    ("tests/vectors", ("vectors", "groups")),
+)
+"""Folders, and files in them that share a stack."""
+GROUPS = {f"{folder}/test_{name}.py": f"{folder}/test_{names[0]}.py" for folder, names in SHARERS for name in names}
 
 
 class Spread(LoadScopeScheduling):
