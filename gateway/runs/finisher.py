@@ -324,6 +324,20 @@ class RunFinisher:
                     return
                 await self._pause_if_away(error)
 
+    def cancel_soon(self, run: str) -> None:
+        """Tell Temporal of an interruption that it could not be told of just now.
+
+        Whoever waits for the end of the run may not notice that it was away: a call that waits outlives a moment in
+        which others fail.
+        """
+        self._spawn_aside(self._cancel_later(run), f"cancel-{run}")
+
+    async def _cancel_later(self, run: str) -> None:
+        try:
+            await self._cancel_if_asked(await self._row(run))
+        except Exception:
+            logger.exception("interrupting a run failed", extra={"event": "interrupt_failed", "run": run})
+
     async def _pause_if_away(self, error: RPCError) -> None:
         """Wait a moment when Temporal is away. Raises any other error."""
         if not is_away(error):

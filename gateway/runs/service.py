@@ -225,10 +225,12 @@ class Runs:
             handle = (await self._temporal.client()).get_workflow_handle(run)
             await handle.cancel(rpc_timeout=CALL_TIMEOUT)
         except EngineAway:
+            self._finisher.cancel_soon(run)
             return f"run {run} will be interrupted as soon as Temporal answers; {_how_to_force(run)}"
         except RPCError as error:
             if is_away(error):
                 self._temporal.lost()
+                self._finisher.cancel_soon(run)
             elif error.status != RPCStatusCode.NOT_FOUND:  # not started yet, or just ended: who follows it knows
                 raise
         again = f"; {_how_to_force(run)}" if row.interrupt_requested else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from innkeeper.activities.link.gateway_link import GatewayLink
 from innkeeper.activities.link.node_attempt import NodeAttempt
+from innkeeper.gateway.errors import EngineAway
 from innkeeper.gateway.runs import launcher
 from innkeeper.gateway.runs.completion_watch import CompletionWatcher
 from innkeeper.gateway.settings import worker_token
@@ -114,6 +116,31 @@ async def test_interruption_that_temporal_did_not_hear_of_is_told_when_the_start
         marks.free.set()
         await until(http, run, "interrupted")
         await check_told_once(http, run, "interrupting", "interrupted")
+
+
+@pytest.mark.parametrize("away", ["link", "call"])
+async def test_interruption_in_a_moment_in_which_temporal_is_away_is_made_up_for(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    """Whoever waits for the end of the run notices nothing of it: its call is open all the time."""
+    async with stack.up() as http:
+        run = await submit(http, HOLD)
+        await until_begun(http, run)
+        with monkeypatch.context() as patch:
+            if away == "link":
+                patch.setattr(stack.container.temporal, "client", fail_with(EngineAway("Temporal does not answer")))
+            else:
+                patch.setattr(WorkflowHandle, "cancel", fail_with(RPCError("slow", RPCStatusCode.UNAVAILABLE, b"")))
+            assert (await http.delete(f"/api/interrupt/{run}")).status_code == 200
+        await until(http, run, "interrupted", timeout_s=20)
+        await check_told_once(http, run, "interrupting", "interrupted")
+
+
+def fail_with(error: Exception) -> Callable[..., Awaitable[None]]:
+    async def fail(*args: Any, **options: Any) -> None:
+        raise error
+
+    return fail
 
 
 async def test_run_ended_by_force_before_its_start_is_noted_ends_once(
