@@ -5,7 +5,10 @@ What is drawn at random finds something new one day; that day must not be the on
 
 from __future__ import annotations
 
+import asyncio
 import os
+import warnings
+from collections.abc import Callable
 
 from hypothesis import HealthCheck, settings
 
@@ -26,3 +29,13 @@ def use_profile() -> None:
 def examples(count: int) -> settings:
     """Hypothesis settings for a test worth `count` examples: all of them in the long form, a sixth otherwise."""
     return settings(max_examples=count if LONG else max(count // 6, 12))
+
+
+async def try_examples(check: Callable[[], None]) -> None:
+    """Run a test of hypothesis in a thread, beside the loop that it asks.
+
+    What runs there draws random numbers of its own now and then, for which hypothesis would blame the strategies.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Do not use the `random` module inside strategies")
+        await asyncio.to_thread(check)

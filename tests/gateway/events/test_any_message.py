@@ -20,7 +20,7 @@ from innkeeper.gateway.events.sqlite import SqliteEventLog
 from innkeeper.gateway.events.worker_socket import WorkerSockets
 from innkeeper.gateway.events.writer import LogWriter, Source
 from innkeeper.nodes.worker_protocol import MALFORMED
-from tests.effort import examples
+from tests.effort import examples, try_examples
 from tests.fuzz.frames import MESSAGES, TO_GATEWAY, FakeSocket, open_writer
 from tests.fuzz.frames import TOKEN as WORKER_TOKEN
 from tests.odd_json import ANY, frames, places, with_value
@@ -91,7 +91,7 @@ async def run_hypothesis(strategy: Any, work: Any) -> None:
     def check(value: Any) -> None:
         asyncio.run_coroutine_threadsafe(work(value), loop).result(30)
 
-    await asyncio.to_thread(check)
+    await try_examples(check)
 
 
 async def test_any_frame_of_a_worker_leaves_the_log_healthy(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +23,9 @@ from temporalio.client import (
     ScheduleOverlapPolicy,
     ScheduleRange,
 )
+from temporalio.service import RPCError
 
+from innkeeper.gateway.runs.temporal_client import is_away
 from innkeeper.gateway.triggers.schedule import (
     SchedulePart,
     StartRefusal,
@@ -132,13 +135,18 @@ async def server_times(
 ) -> list[datetime]:
     """The first `COMPARED` times from `start` until before `end`."""
     found: list[datetime] = []
-    async with created(client, schedule) as handle:
+    async with created(client, schedule) as handle, asyncio.timeout(60):
         while len(found) < COMPARED:
             request = ListScheduleMatchingTimesRequest(namespace=client.namespace, schedule_id=handle.id)
             # The server gives what is after the start: a second before it counts the start in.
             request.start_time.FromDatetime((found[-1] if found else start - timedelta(seconds=1)).replace(tzinfo=None))
             request.end_time.FromDatetime((end - timedelta(seconds=1)).replace(tzinfo=None))
-            answer = await client.workflow_service.list_schedule_matching_times(request)
+            try:
+                answer = await client.workflow_service.list_schedule_matching_times(request)
+            except RPCError as error:
+                if not is_away(error):  # a server that has much to do gives up some calls by itself
+                    raise
+                continue
             page = [moment.ToDatetime(tzinfo=UTC) for moment in answer.start_time]
             found += [moment for moment in page if not found or moment > found[-1]]
             if len(page) < PAGE:
