@@ -193,6 +193,8 @@ def log_lines(logger: logging.Logger, entries: Sequence[Entry]) -> None:
     A wide run has thousands in a second, and the standard library makes a record, walks all loggers and writes to the
     stream for each.
     """
+    if not entries:
+        return
     handler = _only_handler(logger)
     if handler is None or not _write(handler, logger, entries):
         for level, message, fields in entries:
