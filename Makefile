@@ -19,7 +19,7 @@ UNIT_TESTS := tests/nodes tests/vectors/sillytavern tests/workflows/compiler tes
 	tests/workflows/test_plan.py tests/gateway/events tests/gateway/store tests/gateway/triggers tests/gateway/test_settings.py \
 	tests/gateway/cli --ignore tests/gateway/cli/test_file_command.py tests/activities/link/test_gateway_link.py \
 	tests/activities/test_settings.py
-SPREAD := -n 5 --dist loadfile --no-loadscope-reorder
+SPREAD := -n 6 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo up test test-long lowest lint types format console pages chaos chaos-long fuzz fuzz-api bench bench-compare bench-peers bench-page bench-growth docs-images dist deploy-check clean
 .DEFAULT_GOAL := help
