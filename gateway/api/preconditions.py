@@ -4,16 +4,19 @@ see."""
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from fastapi import Request
 
-from innkeeper.gateway.container import Container
+from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.library.documents import JsonObject
 from innkeeper.gateway.library.library import Conflict
 from innkeeper.gateway.library.lookup import StoredRow
 from innkeeper.gateway.library.view import etag, version_to_json
 from innkeeper.nodes.errors import InnkeeperError
 
+T = TypeVar("T")
 _TAG = re.compile(r'"(\d{1,18})\.(\d{1,9})"')
 ANY_VERSION = "*"
 CHANGE_ATTEMPTS = 20
@@ -67,7 +70,38 @@ async def mismatch(container: Container, row: StoredRow, sent: str) -> VersionMi
     )
 
 
-async def changed_meanwhile(request: Request, container: Container, row: StoredRow, error: Conflict) -> InnkeeperError:
+async def changed(
+    request: Request,
+    find: Callable[[], Awaitable[StoredRow]],
+    change: Callable[[StoredRow], Awaitable[T]],
+    *,
+    required: bool = True,
+) -> T:
+    """What `change` makes of the version that the client saw.
+
+    Args:
+        find: Gives the row as it is now.
+        required: If-Match must be there; else who sends none takes any version.
+
+    Raises:
+        VersionMismatch: There is another one by now, even if it came after our look. Who takes any version gets it
+            only when that happens again and again.
+        PreconditionRequired: See `check_match`. Else what `change` raises.
+    """
+    container = container_of(request)
+    for _ in range(CHANGE_ATTEMPTS):
+        row = await find()
+        await check_match(request, container, row, required=required)
+        try:
+            return await change(row)
+        except Conflict as error:
+            last = error
+            if error.code != "version_changed":
+                break
+    raise await _changed_meanwhile(request, container, row, last)
+
+
+async def _changed_meanwhile(request: Request, container: Container, row: StoredRow, error: Conflict) -> InnkeeperError:
     """Somebody saved between our look at If-Match and our change: the same error as if she had been faster."""
     if error.code != "version_changed":
         return error

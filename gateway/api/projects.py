@@ -12,13 +12,13 @@ from fastapi.responses import Response
 
 from innkeeper.gateway.api.models.documents import Workflow
 from innkeeper.gateway.api.models.library import NewProject, Project, ProjectChange, ProjectWorkflow
-from innkeeper.gateway.api.preconditions import CHANGE_ATTEMPTS, changed_meanwhile, check_match
+from innkeeper.gateway.api.preconditions import changed, check_match
 from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.gateway.library.documents import JsonObject, check_new_id, with_kept_fields
-from innkeeper.gateway.library.library import Conflict, Saved
+from innkeeper.gateway.library.library import Saved
 from innkeeper.gateway.library.lookup import StoredRow, WorkflowDamaged
 from innkeeper.gateway.library.projects import StoredProject
 from innkeeper.gateway.library.view import document_to_json, etag, project_to_json, project_workflow_to_json
@@ -174,19 +174,13 @@ async def put_project_workflow(project_id: ProjectId, workflow_id: WorkflowId, r
     body = _named(await read_body(await request.body()))
     if body.get("id") not in (None, workflow_id):
         raise BadRequest(f"the document has another id than the path ({workflow_id!r}): an id stays as it is")
+
+    async def save(row: StoredRow) -> Saved:
+        return await container.library.save(row, await _with_kept_fields(container, row, body))
+
     # Without If-Match the last writer wins, as the editor expects: whoever came between is a version before.
-    for _ in range(CHANGE_ATTEMPTS):
-        row = await _workflow(request, project_id, workflow_id)
-        await check_match(request, container, row, required=False)
-        try:
-            saved = await container.library.save(row, await _with_kept_fields(container, row, body))
-        except Conflict as error:
-            if error.code != "version_changed":
-                raise
-            last = error
-            continue
-        return await _saved(container, saved)
-    raise await changed_meanwhile(request, container, row, last)
+    found = await changed(request, lambda: _workflow(request, project_id, workflow_id), save, required=False)
+    return await _saved(container, found)
 
 
 @router.delete(

@@ -18,13 +18,13 @@ from innkeeper.gateway.api.models.library import (
     WorkflowDiff,
     WorkflowVersion,
 )
-from innkeeper.gateway.api.preconditions import CHANGE_ATTEMPTS, changed_meanwhile, check_match
+from innkeeper.gateway.api.preconditions import changed
 from innkeeper.gateway.api.prompts import UNREADABLE
 from innkeeper.gateway.api.responses import JSON, answer, errors, json_body, list_of, request_headers
 from innkeeper.gateway.container import Container, container_of
 from innkeeper.gateway.errors import BadRequest, json_response
 from innkeeper.gateway.library.documents import JsonObject, check_new_id, comparable, grouped
-from innkeeper.gateway.library.library import Conflict, Saved, SaveOptions
+from innkeeper.gateway.library.library import Saved, SaveOptions
 from innkeeper.gateway.library.lookup import DEFAULT_PROJECT, StoredRow, Which
 from innkeeper.gateway.library.view import etag, tags_of, version_to_json, workflow_to_json
 from innkeeper.gateway.runs.admission import read_body
@@ -292,23 +292,8 @@ async def _row(request: Request, workflow_id: str, project: str | None) -> Store
 async def _changed(
     request: Request, workflow_id: str, project: str | None, change: Callable[[StoredRow], Awaitable[T]]
 ) -> T:
-    """What `change` makes of the version that the client saw.
-
-    Raises:
-        VersionMismatch: There is another one by now, even if it came after our look. Who takes any version gets it
-            only when that happens again and again.
-    """
-    container = container_of(request)
-    for _ in range(CHANGE_ATTEMPTS):
-        row = await _row(request, workflow_id, project)
-        await check_match(request, container, row)
-        try:
-            return await change(row)
-        except Conflict as error:
-            last = error
-            if error.code != "version_changed":
-                break
-    raise await changed_meanwhile(request, container, row, last)
+    """As `changed`, of the workflow with this id."""
+    return await changed(request, lambda: _row(request, workflow_id, project), change)
 
 
 def _shown(row: StoredRow) -> Response:

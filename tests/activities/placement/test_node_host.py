@@ -213,7 +213,7 @@ async def test_a_spinning_node_ends_within_two_seconds_when_it_is_cancelled(host
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert time.monotonic() - begun < 4  # on a calm machine within two
+    assert time.monotonic() - begun < 2.2
 
 
 async def test_a_plain_function_that_looks_whether_it_is_cancelled_ends_by_itself(hosted: Hosted) -> None:
@@ -232,7 +232,7 @@ async def test_a_cancelled_node_inside_a_call_that_does_not_return_costs_the_pro
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert time.monotonic() - begun < 4  # long before the call returns
+    assert time.monotonic() - begun < 2.3
     await asyncio.sleep(LIMIT_S + 1)
     assert len(hosted.lost) == 1
     assert "node 'g/n' of run r does not end: at blocking-nodes/nodes/block.py:" in hosted.lost[0]
@@ -281,7 +281,7 @@ async def test_a_process_gets_no_secret_of_the_environment(hosted: Hosted, monke
     assert not [name for name in found if name.startswith("INNKEEPER_")]
 
 
-@pytest.mark.parametrize(("kind", "at_most_s"), [("wait_long", 2.0), ("spin", 2.0), ("deaf", 4.0)])
+@pytest.mark.parametrize(("kind", "at_most_s"), [("wait_long", 1.0), ("spin", 1.0), ("deaf", 3.0)])
 async def test_a_cancelled_process_is_gone(hosted: Hosted, tmp_path: Path, kind: str, at_most_s: float) -> None:
     file = tmp_path / "pids"
     running = asyncio.ensure_future(hosted.start("Process", kind=kind, seconds=30.0, file=str(file)))
